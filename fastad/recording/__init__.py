@@ -1,0 +1,1 @@
+"""Recording NumPy code as op tables."""

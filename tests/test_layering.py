@@ -1,0 +1,159 @@
+"""The architecture, checked on the source: floors, file lengths, the package list, light imports.
+
+A module imports only its own floor and those below it, wherever the import stands (inside functions and under
+TYPE_CHECKING too), and no two packages import each other, even by way of others.
+"""
+
+import ast
+import subprocess
+import sys
+import textwrap
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = {"fastad": ROOT / "fastad", "fastad.kernels": ROOT / "kernels"}
+MAX_LINES = 450
+
+# The floor of each module or package directly in fastad; "" is fastad/__init__.py itself.
+FLOORS = {
+    "kernels": 0,
+    "version": 1, "errors": 1, "primitives": 1,
+    "tables": 2, "recording": 2,
+    "execution": 3,
+    "transforms": 4,
+    "checks": 5, "plots": 5, "demo": 5, "__main__": 5, "": 5,
+}  # fmt: skip
+KERNELS_MAY_IMPORT = {"numba", "numpy", "llvmlite"} | sys.stdlib_module_names
+OPTIONAL = ["matplotlib", "tqdm", "jax", "torch", "autograd", "casadi", "hypothesis", "pytest"]
+
+
+def _modules():
+    """Dotted module name -> (its file, its package's dotted name)."""
+    found = {}
+    for prefix, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = [prefix, *path.relative_to(folder).with_suffix("").parts]
+            package = ".".join(parts[:-1])
+            found[package if parts[-1] == "__init__" else ".".join(parts)] = (path, package)
+    return found
+
+
+MODULES = _modules()
+
+
+def imports(source, package, modules=MODULES):
+    """(line, dotted name) of everything source imports, at any depth; relative imports start from package."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: 1 - node.level or None] if node.level else []
+            base = ".".join(parents + ([node.module] if node.module else []))
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield node.lineno, full if full in modules else base
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                name = node.args[0].value
+                yield node.lineno, f"{package}{name}" if name.startswith(".") else name
+
+
+def component(module):
+    """The part of fastad that a module is in: its second name, "" for fastad itself, None outside fastad."""
+    top, _, rest = module.partition(".")
+    return rest.partition(".")[0] if top == "fastad" else None
+
+
+def file_imports(module):
+    path, package = MODULES[module]
+    return list(imports(path.read_text(encoding="utf-8"), package))
+
+
+def test_the_walk_finds_every_form_of_import():
+    source = """
+        import numpy as np, kernels
+        from . import sibling, name
+        from .. import other
+        from ..other.deep import thing
+        from fastad import tables, grad
+        def f():
+            import fastad.checks
+            importlib.import_module("fastad.plots")
+    """
+    modules = {"fastad.a.sibling", "fastad.other", "fastad.tables"}
+    found = [name for _, name in imports(textwrap.dedent(source), "fastad.a", modules)]
+    assert sorted(found) == sorted([
+        "numpy", "kernels", "fastad.a.sibling", "fastad.a", "fastad.other", "fastad.other.deep",
+        "fastad.tables", "fastad", "fastad.checks", "fastad.plots",
+    ])  # fmt: skip
+    assert [component(m) for m in ("fastad", "fastad.a.b", "numpy.linalg")] == ["", "a", None]
+
+
+def test_every_module_has_a_floor():
+    unknown = sorted({component(m) for m in MODULES} - set(FLOORS))
+    assert not unknown, f"say in FLOORS which floor these stand on: {unknown}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    path, _ = MODULES[module]
+    here = component(module)
+    upward = [
+        f"{path.relative_to(ROOT)}:{line} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+        for line, name in file_imports(module)
+        if (there := component(name)) is not None and FLOORS[there] > FLOORS[here]
+    ]
+    assert not upward, "\n".join(upward)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_a_top_level_kernels(module):
+    bad = [line for line, name in file_imports(module) if name.partition(".")[0] == "kernels"]
+    assert not bad, f"{MODULES[module][0]}: import fastad.kernels, `kernels` is another project; lines {bad}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if component(m) == "kernels"])
+def test_kernels_import_only_what_numba_compiles_with(module):
+    bad = [
+        (line, name)
+        for line, name in file_imports(module)
+        if name.partition(".")[0] not in KERNELS_MAY_IMPORT and component(name) != "kernels"
+    ]
+    assert not bad, f"{MODULES[module][0]}: {bad}"
+
+
+def test_packages_do_not_import_each_other():
+    graph = {here: set() for here in FLOORS}
+    for module in MODULES:
+        here = component(module)
+        graph[here] |= {component(name) for _, name in file_imports(module)} - {None, here}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_are_short(module):
+    path, _ = MODULES[module]
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES, f"{path.relative_to(ROOT)} has {lines} lines: it says more than one thing"
+
+
+def test_pyproject_lists_every_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
+    folders = {package for _, package in MODULES.values()}
+    assert sorted(listed) == sorted(folders)
+    assert folders <= set(MODULES), "a folder has modules but no __init__.py"
+
+
+def test_import_needs_and_loads_nothing_optional():
+    program = f"""
+        import sys
+        sys.modules.update(dict.fromkeys({OPTIONAL!r}))  # None makes an import fail
+        import fastad
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, cwd=ROOT)
