@@ -27,7 +27,8 @@ FLOORS = {
     "transforms": 4,
     "checks": 5, "plots": 5, "demo": 5, "__main__": 5, "": 5,
 }  # fmt: skip
-KERNELS_MAY_IMPORT = {"numba", "numpy", "llvmlite"} | sys.stdlib_module_names
+# scipy: its BLAS and LAPACK, by address.
+KERNELS_MAY_IMPORT = {"numba", "numpy", "llvmlite", "scipy"} | sys.stdlib_module_names
 OPTIONAL = ["matplotlib", "tqdm", "jax", "torch", "autograd", "casadi", "hypothesis", "pytest"]
 
 
