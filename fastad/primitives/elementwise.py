@@ -1,0 +1,152 @@
+"""The elementwise rows. A new function is one line here: value, partial derivatives, domain; nothing else.
+
+Columns: name, NumPy/SciPy ufuncs, value, partial derivatives, test domains. In expressions a, b, c are the
+operands and r is the result. Conventions at kinks: ties of maximum and minimum share the derivative evenly,
+abs and sign have derivative 0 at 0, steps (floor, sign, comparisons) have derivative 0 everywhere.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.row import Elementwise, register
+
+# Intervals on which laws are tested: values are drawn from the union of the intervals of a key.
+DOMAINS: dict[str, tuple[tuple[float, float], ...]] = {
+    "R": ((-3.0, 3.0),),  # all reals
+    "P": ((0.1, 4.0),),  # positive
+    "Z": ((-3.0, -0.2), (0.2, 3.0)),  # not zero
+    "U": ((-0.9, 0.9),),  # inside the unit interval
+    "I": ((0.05, 0.95),),  # probabilities
+    "G": ((1.2, 5.0),),  # above one
+    "B": ((0.0, 0.0), (1.0, 1.0)),  # truth values
+    "X": ((-1.7, -1.3), (-0.7, -0.3), (0.3, 0.7), (1.3, 1.7)),  # away from integers and halves
+}
+
+
+def _evaluator(name: str) -> Callable[..., Any]:
+    """The NumPy or SciPy function of that name; SciPy is imported when it is first called."""
+    if not name.startswith("special."):
+        return getattr(np, name)
+    attribute = name.removeprefix("special.")
+
+    def evaluate(*operands: Any) -> Any:
+        return getattr(importlib.import_module("scipy.special"), attribute)(*operands)
+
+    return evaluate
+
+
+def row(
+    name: str, ufuncs: str, value: str, partials: str, domain: str, *, result: str = "float", symbol: str | None = None,
+    numpy: Any = None, doc: str = "",
+) -> None:  # fmt: skip
+    """Register one elementwise primitive; partials are separated by ";", one domain key an operand."""
+    found = ufuncs.split()
+    evaluate = numpy or _evaluator(found[0])
+    parts = tuple(p.strip() for p in partials.split(";"))
+    dispatch = tuple(u.removeprefix("special.") for u in found)
+    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, symbol, dispatch, doc))
+
+
+def leaf(name: str, symbol: str | None, ufuncs: str, partials: str, domain: str, **options: Any) -> None:
+    """A primitive whose value is a call of the C function `symbol`, or a machine operation."""
+    arguments = ", ".join("abc"[: len(partials.split(";"))])
+    row(name, ufuncs, f"{name}({arguments})", partials, domain, symbol=symbol, **options)
+
+
+# fmt: off
+# ── arithmetic: machine operations ────────────────────────────────────────────────────────────────────────────
+leaf("add",           None, "add",           "1; 1",          "RR", result="total")
+leaf("subtract",      None, "subtract",      "1; -1",         "RR", result="total")
+leaf("multiply",      None, "multiply",      "b; a",          "RR", result="same")
+leaf("divide",        None, "divide",        "1 / b; -(r / b)", "RZ")
+leaf("negative",      None, "negative",      "-1",            "R",  result="total")
+leaf("less",          None, "less",          "0; 0",          "RR", result="bool")
+leaf("less_equal",    None, "less_equal",    "0; 0",          "RR", result="bool")
+leaf("greater",       None, "greater",       "0; 0",          "RR", result="bool")
+leaf("greater_equal", None, "greater_equal", "0; 0",          "RR", result="bool")
+leaf("equal",         None, "equal",         "0; 0",          "RR", result="bool")
+leaf("not_equal",     None, "not_equal",     "0; 0",          "RR", result="bool")
+leaf("logical_and",   None, "logical_and",   "0; 0",          "BB", result="bool")
+leaf("logical_or",    None, "logical_or",    "0; 0",          "BB", result="bool")
+leaf("where",         None, "", "0; where(a, 1, 0); where(a, 0, 1)", "BRR", result="same", numpy=np.where)
+leaf("sqrt",          "sqrt",     "sqrt",     "0.5 / r",             "P")
+leaf("absolute",      "fabs",     "absolute fabs", "sign(a)",        "Z", result="same")
+leaf("floor",         "floor",    "floor",    "0",                   "X")
+leaf("ceil",          "ceil",     "ceil",     "0",                   "X")
+leaf("trunc",         "trunc",    "trunc",    "0",                   "X")
+leaf("rint",          "rint",     "rint",     "0",                   "X")
+leaf("copysign",      "copysign", "copysign", "where(a == 0, 0, r / a); 0", "ZZ")
+
+row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
+row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
+row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")
+row("isinf",       "isinf",       "absolute(a) == inf",   "0",    "R",  result="bool")
+row("isfinite",    "isfinite",    "absolute(a) < inf",    "0",    "R",  result="bool")
+row("signbit",     "signbit",     "copysign(1, a) < 0",   "0",    "Z",  result="bool")
+row("square",      "square",      "a * a",                "2 * a", "R", result="same")
+row("reciprocal",  "reciprocal",  "1 / a",                "-(r * r)", "Z")
+row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, a))", "0", "Z", result="same")
+row("heaviside",   "heaviside",   "where(a < 0, 0, where(a > 0, 1, where(a == 0, b, a)))", "0; where(a == 0, 1, 0)", "ZR")
+row("maximum", "maximum", "where((a >= b) | (a != a), a, b)", "0.5 * ((a > b) + (a >= b)); 0.5 * ((b > a) + (b >= a))", "RR", result="same")
+row("minimum", "minimum", "where((a <= b) | (a != a), a, b)", "0.5 * ((a < b) + (a <= b)); 0.5 * ((b < a) + (b <= a))", "RR", result="same")
+row("fmax",    "fmax",    "where((a >= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a > b) + (a >= b))); where(a != a, 1, 0.5 * ((b > a) + (b >= a)))", "RR", result="same")
+row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a < b) + (a <= b))); where(a != a, 1, 0.5 * ((b < a) + (b <= a)))", "RR", result="same")
+leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="same")
+row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="same")
+row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - mod(a, b)) / b))", "0; 0", "XG", result="same")
+leaf("power", "pow", "power float_power", "where(b == 0, 0, b * power(a, b - 1)); r * log(where(a == 0, 1, a))", "PR", result="same")
+
+# ── exponentials and logarithms ───────────────────────────────────────────────────────────────────────────────
+leaf("exp",     "exp",   "exp",   "r",                          "R")
+leaf("exp2",    "exp2",  "exp2",  "r * 0.6931471805599453",     "R")
+leaf("expm1",   "expm1", "expm1", "exp(a)",                     "R")
+leaf("log",     "log",   "log",   "1 / a",                      "P")
+leaf("log2",    "log2",  "log2",  "1 / (a * 0.6931471805599453)", "P")
+leaf("log10",   "log10", "log10", "1 / (a * 2.302585092994046)",  "P")
+leaf("log1p",   "log1p", "log1p", "1 / (1 + a)",                "P")
+leaf("cbrt",    "cbrt",  "cbrt",  "1 / (3 * r * r)",            "P")
+row("logaddexp",  "logaddexp",  "where(a == b, a + 0.6931471805599453, maximum(a, b) + log1p(exp(-absolute(a - b))))", "exp(a - r); exp(b - r)", "RR")
+row("logaddexp2", "logaddexp2", "where(a == b, a + 1, maximum(a, b) + 1.4426950408889634 * log1p(exp2(-absolute(a - b))))", "exp2(a - r); exp2(b - r)", "RR")
+
+# ── trigonometric and hyperbolic ──────────────────────────────────────────────────────────────────────────────
+leaf("sin",     "sin",   "sin",     "cos(a)",                     "R")
+leaf("cos",     "cos",   "cos",     "-sin(a)",                    "R")
+leaf("tan",     "tan",   "tan",     "1 + r * r",                  "U")
+leaf("arcsin",  "asin",  "arcsin",  "1 / sqrt(1 - a * a)",        "U")
+leaf("arccos",  "acos",  "arccos",  "-1 / sqrt(1 - a * a)",       "U")
+leaf("arctan",  "atan",  "arctan",  "1 / (1 + a * a)",            "R")
+leaf("arctan2", "atan2", "arctan2", "b / (a * a + b * b); -(a / (a * a + b * b))", "ZZ")
+leaf("hypot",   "hypot", "hypot",   "where(r == 0, 0, a / r); where(r == 0, 0, b / r)", "ZZ")
+leaf("sinh",    "sinh",  "sinh",    "cosh(a)",                    "R")
+leaf("cosh",    "cosh",  "cosh",    "sinh(a)",                    "R")
+leaf("tanh",    "tanh",  "tanh",    "1 - r * r",                  "R")
+leaf("arcsinh", "asinh", "arcsinh", "1 / sqrt(a * a + 1)",        "R")
+leaf("arccosh", "acosh", "arccosh", "1 / sqrt(a * a - 1)",        "G")
+leaf("arctanh", "atanh", "arctanh", "1 / (1 - a * a)",            "U")
+row("deg2rad", "deg2rad radians", "a * 0.017453292519943295", "0.017453292519943295", "R")
+row("rad2deg", "rad2deg degrees", "a * 57.29577951308232",    "57.29577951308232",    "R")
+# Close to 0 the derivative of sinc is its Taylor polynomial, so that its own derivatives are right at 0 too.
+row("sinc", "", "where(a == 0, 1, sin(pi * a) / (pi * a))",
+    "where(absolute(a) < 0.02, a * (-3.289868133696453 + a * a * (3.2469697011334144 + a * a * (-1.144510944732505 + a * a * 0.20918278254123832))), (cos(pi * a) - r) / a)",
+    "Z", numpy=np.sinc)
+# ── scipy.special ─────────────────────────────────────────────────────────────────────────────────────────────
+leaf("erf",      "erf",             "special.erf",      "1.1283791670955126 * exp(-(a * a))",  "R")
+leaf("erfc",     "erfc",            "special.erfc",     "-1.1283791670955126 * exp(-(a * a))", "R")
+leaf("gammaln",  "lgamma",          "special.gammaln",  "digamma(a)",                          "P")
+leaf("gamma",    "tgamma",          "special.gamma",    "r * digamma(a)",                      "P")
+leaf("digamma",  "fastad_psi",      "special.psi",      "zeta(2, a)",                          "P")
+leaf("zeta",     "fastad_zeta",     "special.zeta", "nan; -a * zeta(a + 1, b)",       "GP")
+leaf("erfinv",   "fastad_erfinv",   "special.erfinv",   "0.886226925452758 * exp(r * r)",      "U")
+leaf("ndtri",    "fastad_ndtri",    "special.ndtri",    "2.5066282746310002 * exp(0.5 * r * r)", "I")
+leaf("log_ndtr", "fastad_log_ndtr", "special.log_ndtr", "0.3989422804014327 * exp(-0.5 * a * a - r)", "R")
+row("ndtr",      "special.ndtr",      "0.5 * erfc(-0.7071067811865476 * a)", "0.3989422804014327 * exp(-0.5 * a * a)", "R")
+row("expit",     "special.expit",     "1 / (1 + exp(-a))",                "r * expit(-a)",     "R")
+row("log_expit", "special.log_expit", "minimum(a, 0) - log1p(exp(-absolute(a)))", "expit(-a)", "R")
+row("logit",     "special.logit",     "log(a) - log1p(-a)",               "1 / (a * (1 - a))", "I")
+row("xlogy",     "special.xlogy",     "where((a == 0) & (b == b), 0, a * log(b))",    "log(b); a / b",         "PP")
+row("xlog1py",   "special.xlog1py",   "where((a == 0) & (b == b), 0, a * log1p(b))",  "log1p(b); a / (1 + b)", "PP")
+row("entr",      "special.entr",      "where(a > 0, -(a * log(a)), where(a == 0, 0, where(a < 0, -inf, a)))", "-log(a) - 1", "P")
+# fmt: on

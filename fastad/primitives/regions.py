@@ -1,0 +1,105 @@
+"""Regions: the strided pieces of a flat array that `strided`, `strided_add` and `assemble` read and write.
+
+A region is (offset, shape..., strides...) in elements, as NumPy's basic indexing makes them.
+"""
+
+import math
+
+Shape = tuple[int, ...]
+Region = tuple[int, ...]
+
+
+def region(offset: int, shape: Shape, strides: Shape) -> Region:
+    """The region in normal form: no dimensions of size 1, neighbours merged where one stride spans both."""
+    if 0 in shape:
+        return (0, 0, 1)
+    dims: list[tuple[int, int]] = []
+    for n, s in zip(shape, strides, strict=True):
+        if n == 1:
+            continue
+        if dims and dims[-1][1] == n * s:
+            dims[-1] = (dims[-1][0] * n, s)
+        else:
+            dims.append((n, s))
+    if not dims:
+        dims = [(1, 1)]
+    return (offset, *(n for n, _ in dims), *(s for _, s in dims))
+
+
+def parts(r: Region) -> tuple[int, Shape, Shape]:
+    """Offset, shape and strides of a region."""
+    nd = (len(r) - 1) // 2
+    return r[0], r[1 : 1 + nd], r[1 + nd :]
+
+
+def contiguous_strides(shape: Shape) -> Shape:
+    """Strides (in elements) of a C-contiguous array."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def whole(size: int) -> Region:
+    """The region that is all of an array of this size, in order."""
+    return (0, size, 1)
+
+
+def is_contiguous(r: Region) -> bool:
+    """Whether the region is a run of neighbours in order, so that it can be read in place."""
+    return len(r) == 3 and (r[2] == 1 or r[1] == 1)
+
+
+def is_injective(r: Region) -> bool:
+    """Whether no element is met twice (sufficient test: every stride spans all the smaller ones)."""
+    _, shape, strides = parts(r)
+    reach = 0
+    for s, n in sorted((abs(s), n) for n, s in zip(shape, strides, strict=True)):
+        if n > 1:
+            if s <= reach:
+                return False
+            reach += (n - 1) * s
+    return True
+
+
+def inverse(r: Region, size: int) -> Region | None:
+    """The region that undoes r when r is a permutation of all `size` elements, else None."""
+    offset, shape, strides = parts(r)
+    if math.prod(shape) != size or size == 0:
+        return None
+    own = contiguous_strides(shape)
+    order = sorted(range(len(shape)), key=lambda d: -abs(strides[d]))
+    span, start = size, 0
+    new_shape, new_strides, new_offset = [], [], 0
+    for d in order:
+        n, s = shape[d], strides[d]
+        span //= n
+        if abs(s) != span:
+            return None
+        start += (n - 1) * span if s < 0 else 0
+        new_offset += (n - 1) * own[d] if s < 0 else 0
+        new_shape.append(n)
+        new_strides.append(-own[d] if s < 0 else own[d])
+    return region(new_offset, tuple(new_shape), tuple(new_strides)) if start == offset else None
+
+
+def split_broadcast(r: Region) -> tuple[list[tuple[int, int, int]], Region]:
+    """The sums (outer, n, inner) that undo the zero strides of a region, and the region without them."""
+    offset, shape, strides = parts(r)
+    dims = list(zip(shape, strides, strict=True))
+    sums = []
+    for d in reversed(range(len(dims))):
+        n, s = dims[d]
+        if s == 0 and n != 1:
+            outer = math.prod(m for m, _ in dims[:d])
+            inner = math.prod(m for m, _ in dims[d + 1 :])
+            sums.append((outer, n, inner))
+            del dims[d]
+    return sums, region(offset, tuple(n for n, _ in dims), tuple(s for _, s in dims))
+
+
+def batched(r: Region, count: int, step: int) -> Region:
+    """The region repeated `count` times, `step` elements apart, as a new leading dimension."""
+    offset, shape, strides = parts(r)
+    return region(offset, (count, *shape), (step, *strides))

@@ -1,0 +1,243 @@
+"""Builder of op tables: interns types, constants and static integers, shares equal rows, simplifies as it goes."""
+
+import math
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import TableError
+from fastad.primitives import ArrayPrimitive, Elementwise, opcode, primitive
+from fastad.primitives import expression as ex
+from fastad.primitives.regions import Region, contiguous_strides, region, whole
+from fastad.tables.simplify import simplify
+from fastad.tables.table import CONST, DTYPES, Line, Table, ValueType
+
+Ref = int
+Shape = tuple[int, ...]
+_RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
+_CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
+_NO_LINE = Line("", 0, "")
+
+
+class Builder:
+    """A table under construction. References are row numbers; equal pure rows are one row."""
+
+    def __init__(self) -> None:
+        self.columns = {name: array(code) for name, code in _CODES.items()}
+        self.operands, self.statics, self.constants = array("i"), array("q"), array("d")
+        self.types: dict[ValueType, int] = {}
+        self.type_list: list[ValueType] = []
+        self.lines: dict[Line, int] = {_NO_LINE: 0}
+        self.line = 0
+        self.inputs: list[ValueType] = []
+        self._rows: dict[Any, Ref] = {}
+        self._static_sets: dict[tuple[int, ...], int] = {}
+        self._scalars: dict[Ref, float] = {}
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+    def __len__(self) -> int:
+        return len(self.columns["op"])
+
+    def type(self, ref: Ref) -> ValueType:
+        return self.type_list[self.columns["type"][ref]]
+
+    def shape(self, ref: Ref) -> Shape:
+        return self.type(ref).shape
+
+    def size(self, ref: Ref) -> int:
+        return self.type(ref).size
+
+    def scalar(self, ref: Ref) -> float | None:
+        """The number that a reference stands for, if it is a constant of one value."""
+        return self._scalars.get(ref)
+
+    def definition(self, ref: Ref) -> tuple[int, int, int, int]:
+        """Opcode and columns a, b, c of a row."""
+        col = self.columns
+        return col["op"][ref], col["a"][ref], col["b"][ref], col["c"][ref]
+
+    def statics_at(self, c: int) -> tuple[int, ...]:
+        return tuple(self.statics[c + 1 : c + 1 + self.statics[c]])
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def input(self, shape: Shape, dtype: str = "d") -> Ref:
+        """A new input of the table."""
+        kind = ValueType(tuple(shape), dtype)
+        self.inputs.append(kind)
+        return self._append(opcode("input"), kind, len(self.inputs) - 1, -1, -1)
+
+    def const(self, value: Any, dtype: str | None = None) -> Ref:
+        """A constant, by value."""
+        x = np.asarray(value)
+        kind = ValueType(x.shape, dtype or dtype_char(x.dtype))
+        data = np.ascontiguousarray(x, np.float64)
+        raw = data.tobytes()
+        if data.size > 1 and raw == raw[:8] * data.size:  # one number, spread
+            return self.broadcast(self.const(data.reshape(-1)[0], kind.dtype), kind.shape)
+        key = ("const", kind, raw)
+        ref = self._rows.get(key)
+        if ref is None:
+            start = len(self.constants)
+            self.constants.frombytes(raw)
+            ref = self._rows[key] = self._append(CONST, kind, start, -1, -1)
+            if data.size == 1:
+                self._scalars[ref] = float(data.reshape(-1)[0])
+        return ref
+
+    def emit(
+        self, name: str, operands: Sequence[Ref], statics: Sequence[int] = (), shape: Shape | None = None,
+        dtype: str | None = None,
+    ) -> Ref:  # fmt: skip
+        """A row, simplified; an equal row that exists already is returned instead of a new one."""
+        row = primitive(name)
+        if isinstance(row, Elementwise):
+            kind = self._elementwise_type(row, operands, shape, dtype)
+            simpler = simplify(self, name, tuple(operands), kind)
+            if simpler is not None:
+                return simpler
+            a, b, c = (*operands, -1, -1)[:3]
+            return self._shared((opcode(name), a, b, c), kind)
+        kind = ValueType(self.shape(operands[0]) if shape is None else tuple(shape), dtype or self._result(row, operands))
+        return self._emit_array(row, tuple(operands), tuple(statics), kind)
+
+    def _emit_array(self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType) -> Ref:
+        simpler = simplify(self, row.name, operands, kind, statics)
+        if simpler is not None:
+            return simpler
+        c = self._static_set(statics) if statics else -1
+        if row.arity < 0:
+            key: Any = (row.name, operands, c, kind)
+            ref = self._rows.get(key)
+            if ref is None:
+                start = len(self.operands)
+                self.operands.extend(operands)
+                ref = self._rows[key] = self._append(opcode(row.name), kind, start, len(operands), c)
+            return ref
+        a, b = (*operands, -1, -1)[:2]
+        if not row.pure:
+            return self._append(opcode(row.name), kind, a, b, c)
+        return self._shared((opcode(row.name), a, b, c), kind)
+
+    def expression(self, expr: ex.Expr, values: dict[str, Ref], shape: Shape) -> Ref:
+        """Rows for an expression of the primitive table."""
+        return ex.build(expr, values, self.const, lambda name, *args: self.emit(name, args))
+
+    # ── shorthands that the rules use ────────────────────────────────────────────────────────────────────────
+    def add(self, first: Ref, *others: Ref) -> Ref:
+        for other in others:
+            first = self.emit("add", (first, other))
+        return first
+
+    def zeros(self, shape: Shape) -> Ref:
+        return self.broadcast(self.const(0.0), shape)
+
+    def reshape(self, ref: Ref, shape: Shape) -> Ref:
+        """The same elements in order, in another shape."""
+        if self.shape(ref) == tuple(shape):
+            return ref
+        return self.emit("strided", (ref,), whole(self.size(ref)), tuple(shape))
+
+    def broadcast(self, ref: Ref, shape: Shape) -> Ref:
+        """NumPy's broadcast_to."""
+        own = self.shape(ref)
+        if own == tuple(shape):
+            return ref
+        pad = (1,) * (len(shape) - len(own)) + own
+        strides = tuple(0 if n == 1 else s for n, s in zip(pad, contiguous_strides(pad), strict=True))
+        return self.emit("strided", (ref,), region(0, tuple(shape), strides), tuple(shape))
+
+    def assemble(self, operands: Sequence[Ref], regions: Sequence[Region], shape: Shape) -> Ref:
+        """Pieces written into zeros; the pieces are disjoint, unless the first one covers everything."""
+        statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
+        return self.emit("assemble", operands, statics, shape)
+
+    # ── the finished table ───────────────────────────────────────────────────────────────────────────────────
+    def table(self, outputs: Sequence[Ref], captured: Sequence[Any] = ()) -> Table:
+        """The table built so far, with these results."""
+        columns = {name: _frozen(column) for name, column in self.columns.items()}
+        pools = {
+            "operands": _frozen(self.operands), "statics": _frozen(self.statics), "constants": _frozen(self.constants)
+        }  # fmt: skip
+        lines = tuple(self.lines)
+        return Table(columns, pools, tuple(self.type_list), lines, tuple(self.inputs), tuple(outputs), tuple(captured))
+
+    # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:
+        number = self.types.get(kind)
+        if number is None:
+            if len(self.type_list) > 65_535:
+                raise TableError("more than 65,536 different shapes in one program; use fixed shapes, or scan")
+            number = self.types[kind] = len(self.type_list)
+            self.type_list.append(kind)
+        col = self.columns
+        col["op"].append(op)
+        col["type"].append(number)
+        col["line"].append(self.line)
+        col["a"].append(a)
+        col["b"].append(b)
+        col["c"].append(c)
+        return len(col["op"]) - 1
+
+    def _shared(self, key: tuple[int, int, int, int], kind: ValueType) -> Ref:
+        full = (key, kind)
+        ref = self._rows.get(full)
+        if ref is None:
+            ref = self._rows[full] = self._append(key[0], kind, *key[1:])
+        return ref
+
+    def _static_set(self, statics: tuple[int, ...]) -> int:
+        at = self._static_sets.get(statics)
+        if at is None:
+            at = self._static_sets[statics] = len(self.statics)
+            self.statics.append(len(statics))
+            self.statics.extend(statics)
+        return at
+
+    def _elementwise_type(self, row: Elementwise, operands: Sequence[Ref], shape: Shape | None, dtype: str | None) -> ValueType:
+        types = [self.type(x) for x in operands]
+        strong = [t for t, x in zip(types, operands, strict=True) if x not in self._scalars] or types
+        if shape is None:
+            shape = max((t.shape for t in types), key=lambda s: (math.prod(s) != 1, len(s)))
+        return ValueType(tuple(shape), dtype or result_dtype(row.result, [t.dtype for t in strong]))
+
+    def _result(self, row: ArrayPrimitive, operands: Sequence[Ref]) -> str:
+        return result_dtype(row.result, [self.type(x).dtype for x in operands])
+
+    def source_line(self, line: Line) -> None:
+        """Rows emitted from here on come from this line of the user's source."""
+        number = self.lines.get(line)
+        if number is None:
+            number = len(self.lines)
+            if number > 65_535:
+                number = 0  # too many to tell apart: no program has so many lines
+            else:
+                self.lines[line] = number
+        self.line = number
+
+
+def result_dtype(rule: str, dtypes: Sequence[str]) -> str:
+    """Dtype of a result by the rule of a row: float, bool, int, first, same (promoted) or total (bool counts)."""
+    if rule in ("bool", "int"):
+        return rule[0]
+    if rule == "first":
+        return dtypes[0]
+    top = max(dtypes, key=_RANK.__getitem__, default="d")
+    if rule == "float" and top in "bi":
+        return "d"
+    return "i" if rule == "total" and top == "b" else top
+
+
+def dtype_char(dtype: np.dtype) -> str:
+    """The table's character of a NumPy dtype; raises TableError for what a table cannot hold."""
+    for char, known in DTYPES.items():
+        if dtype == known:
+            return char
+    if dtype.kind in "iu":
+        return "i"
+    raise TableError(f"values of dtype {dtype} cannot be recorded; use float64, float32, integers or bool")
+
+
+def _frozen(column: array) -> np.ndarray:
+    return np.frombuffer(column.tobytes(), dtype=column.typecode)

@@ -1,0 +1,182 @@
+"""Derivation: tables of tangents and adjoints from a table. Composition of the two gives any order.
+
+Forward mode is Algorithm 17.65 of the notes (Griewank & Walther, table 3.3), reverse mode Algorithm 17.66 (table
+3.6): adjoints of a value that several rows use are summed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import Elementwise
+from fastad.primitives.regions import Region, parts
+from fastad.primitives.rules import Piece
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.inline import compact, inline, new_inputs
+from fastad.tables.table import Row, Table, ValueType
+
+
+def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
+    """Table of (inputs, tangents of the inputs `wrt`) to (results, tangents of the results)."""
+    b = Builder()
+    inputs, seeds = new_inputs(b, table, [table.inputs[i] for i in wrt])
+    refs = inline(b, table, inputs)
+    tangents = push_forward(b, table, refs, dict(zip((inputs[i] for i in wrt), seeds, strict=True)))
+    outs = [refs[i] for i in table.outputs]
+    out_tangents = [_or_zeros(b, tangents[i], table.type_of(i)) for i in table.outputs]
+    return compact(b.table(outs + out_tangents, table.captured))
+
+
+def adjoint_table(table: Table, wrt: Sequence[int], *, seeds: Sequence[float] | None = None) -> Table:
+    """Table of (inputs, adjoints of the results) to (results, adjoints of the inputs `wrt`).
+
+    With `seeds` (one number a result) the adjoints of the results are these constants instead of inputs.
+    """
+    b = Builder()
+    kinds = table.output_types
+    inputs, given = new_inputs(b, table, kinds if seeds is None else ())
+    refs = inline(b, table, inputs)
+    if seeds is not None:
+        given = [b.broadcast(b.const(s, k.dtype), k.shape) for s, k in zip(seeds, kinds, strict=True)]
+    adjoints = pull_back(b, table, refs, given, [inputs[i] for i in wrt])
+    bars = [_or_zeros(b, x, table.inputs[i]) for x, i in zip(adjoints, wrt, strict=True)]
+    return compact(b.table([refs[i] for i in table.outputs] + bars, table.captured))
+
+
+def push_forward(b: Builder, table: Table, refs: Sequence[Ref], seeds: dict[Ref, Ref]) -> list[Ref | None]:
+    """Tangent of every row (None: zero), given those of some input references."""
+    tangents: list[Ref | None] = []
+    for row in table.rows():
+        b.source_line(table.line_of(row.index))
+        if row.name == "input":
+            tangents.append(seeds.get(refs[row.index]))
+            continue
+        own = [tangents[i] for i in row.operands]
+        moving = any(t is not None and row.primitive.is_differentiable(k) for k, t in enumerate(own))  # type: ignore[attr-defined]
+        tangents.append(_row_tangent(b, row, refs, own) if moving and row.dtype in "df" else None)
+    return tangents
+
+
+def _row_tangent(b: Builder, row: Row, refs: Sequence[Ref], tangents: list[Ref | None]) -> Ref | None:
+    operands = [refs[i] for i in row.operands]
+    if not isinstance(row.primitive, Elementwise):
+        return row.primitive.tangent(b, row, operands, refs[row.index], tangents)  # type: ignore[attr-defined]
+    values = _names(operands, refs[row.index])
+    terms = []
+    for tangent, expr in zip(tangents, row.primitive.contribution_exprs, strict=True):
+        if tangent is not None and expr is not None:
+            term = b.expression(expr, values | {"u": tangent}, row.shape)
+            terms.append(b.broadcast(term, row.shape) if b.size(term) != row.size else b.reshape(term, row.shape))
+    return b.add(*terms) if terms else None
+
+
+def pull_back(
+    b: Builder, table: Table, refs: Sequence[Ref], seeds: Sequence[Ref], wrt: Sequence[Ref]
+) -> list[Ref | None]:
+    """Adjoints of the input references `wrt` (None: zero), given adjoints of the results."""
+    active = _active_rows(table, refs, set(wrt))
+    sums: dict[int, AdjointSum] = {}
+    for row_index, seed in zip(table.outputs, seeds, strict=True):
+        if active[row_index]:
+            sums.setdefault(row_index, AdjointSum()).add(b, seed)
+    found: dict[Ref, Ref | None] = {}
+    for index in range(len(table) - 1, -1, -1):
+        if index not in sums:
+            continue
+        row = table.row(index)
+        b.source_line(table.line_of(index))
+        u = sums.pop(index).total(b, row.shape)
+        if row.name == "input":
+            found[refs[index]] = u
+        else:
+            _spread_adjoint(b, row, refs, u, active, sums)
+    return [found.get(x) for x in wrt]
+
+
+def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: dict[int, "AdjointSum"]) -> None:
+    operands = [refs[i] for i in row.operands]
+    if isinstance(row.primitive, Elementwise):
+        contributions: Any = _elementwise_adjoint(b, row, operands, refs[row.index], u, active)
+    else:
+        contributions = row.primitive.adjoint(b, row, operands, refs[row.index], u)  # type: ignore[attr-defined]
+    for operand, contribution in zip(row.operands, contributions, strict=True):
+        if contribution is not None and active[operand]:
+            sums.setdefault(operand, AdjointSum()).add(b, contribution)
+
+
+def _elementwise_adjoint(b: Builder, row: Row, operands: Any, result: Ref, u: Ref, active: Any) -> list[Ref | None]:
+    values = _names(operands, result) | {"u": u}
+    contributions: list[Ref | None] = []
+    for index, operand, expr in zip(row.operands, operands, row.primitive.contribution_exprs, strict=True):  # type: ignore[attr-defined]
+        if expr is None or not active[index]:
+            contributions.append(None)
+            continue
+        term = b.expression(expr, values, row.shape)
+        if b.size(operand) != row.size:  # the operand was spread over the row
+            term = b.emit("sum", (b.broadcast(term, row.shape),), (1, row.size, 1), b.shape(operand))
+        contributions.append(b.reshape(term, b.shape(operand)))
+    return contributions
+
+
+def _names(operands: Sequence[Ref], result: Ref) -> dict[str, Ref]:
+    return dict(zip("abc", operands, strict=False)) | {"r": result}
+
+
+def _active_rows(table: Table, refs: Sequence[Ref], wrt: set[Ref]) -> list[bool]:
+    """Rows whose value depends differentiably on an input of `wrt`."""
+    active: list[bool] = []
+    for row in table.rows():
+        if row.name == "input":
+            active.append(refs[row.index] in wrt and row.dtype in "df")
+        else:
+            differentiable = row.primitive.is_differentiable  # type: ignore[attr-defined]
+            active.append(row.dtype in "df" and any(active[i] and differentiable(k) for k, i in enumerate(row.operands)))
+    return active
+
+
+def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
+    dtype = kind.dtype if kind.dtype in "df" else "d"
+    return b.broadcast(b.const(0.0, dtype), kind.shape) if ref is None else b.reshape(ref, kind.shape)
+
+
+class AdjointSum:
+    """Sum of contributions to one adjoint. Contributions to regions are collected and written once, so that
+    reading an array element by element does not cost an array for each element."""
+
+    def __init__(self) -> None:
+        self.full: Ref | None = None
+        self.pieces: dict[Region, Ref] = {}
+
+    def add(self, b: Builder, contribution: Ref | Piece) -> None:
+        if isinstance(contribution, Piece):
+            known = self.pieces.get(contribution.region)
+            ref = contribution.ref if known is None else b.emit("add", (known, b.reshape(contribution.ref, b.shape(known))))
+            self.pieces[contribution.region] = ref
+        else:
+            self.full = contribution if self.full is None else b.emit("add", (self.full, contribution))
+
+    def total(self, b: Builder, shape: tuple[int, ...]) -> Ref:
+        """The sum as one value of this shape."""
+        layers = _disjoint_layers(self.pieces, int(np.prod(shape, dtype=np.int64)))
+        terms = [] if self.full is None else [self.full]
+        terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
+        return b.reshape(b.add(*terms), shape)
+
+
+def _disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Region, Ref]]]:
+    """Distribute pieces over as few layers as a greedy walk needs, no two pieces of a layer overlapping."""
+    layers: list[tuple[np.ndarray, list[tuple[Region, Ref]]]] = []
+    for own, ref in pieces.items():
+        offset, shape, strides = parts(own)
+        for mask, layer in layers:
+            view = np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)
+            if not view.any():
+                view[...] = True
+                layer.append((own, ref))
+                break
+        else:
+            mask = np.zeros(size, np.bool_)
+            np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)[...] = True
+            layers.append((mask, [(own, ref)]))
+    return [layer for _, layer in layers]

@@ -1,0 +1,82 @@
+"""Copying the rows of one table into a builder: the common part of every pass."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import opcode
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.table import INPUT, Row, Table
+
+
+def inline(b: Builder, table: Table, inputs: Sequence[Ref], outer_line: bool = False) -> list[Ref]:
+    """Emit all rows of a table with `inputs` in place of its inputs; returns one reference a row."""
+    refs: list[Ref] = []
+    for row in table.rows():
+        if not outer_line:
+            b.source_line(table.line_of(row.index))
+        refs.append(copy_row(b, table, row, refs, inputs))
+    return refs
+
+
+def copy_row(b: Builder, table: Table, row: Row, refs: Sequence[Ref], inputs: Sequence[Ref]) -> Ref:
+    """Emit one row of a table, its operands replaced by references."""
+    if row.name == "input":
+        return inputs[int(table.columns["a"][row.index])]
+    if row.name == "const":
+        return b.const(table.constant(row.index), row.dtype)
+    return b.emit(row.name, [refs[i] for i in row.operands], row.statics, row.shape, row.dtype)
+
+
+def new_inputs(b: Builder, table: Table, extra: Sequence[Any] = ()) -> tuple[list[Ref], list[Ref]]:
+    """Inputs for a copy of the table, with `extra` ones (types) after the explicit inputs and before the captured."""
+    count = table.explicit_inputs
+    explicit = [b.input(*kind) for kind in table.inputs[:count]]
+    more = [b.input(*kind) for kind in extra]
+    return explicit + [b.input(*kind) for kind in table.inputs[count:]], more
+
+
+def compact(table: Table) -> Table:
+    """The table without rows that no result, guard or check depends on; all inputs stay."""
+    keep = live_rows(table)
+    if keep.all():
+        return table
+    renumber = np.cumsum(keep) - 1
+    columns = {name: column[keep] for name, column in table.columns.items()}
+    for name, used in _operand_columns(table).items():
+        column = columns[name].copy()
+        mask = used[keep]
+        column[mask] = renumber[column[mask]]
+        columns[name] = column
+    pools = dict(table.pools)
+    pools["operands"] = _renumber_pool(table, keep, renumber)
+    outputs = tuple(int(renumber[i]) for i in table.outputs)
+    return Table(columns, pools, table.types, table.lines, table.inputs, outputs, table.captured)
+
+
+def live_rows(table: Table) -> np.ndarray:
+    """Mask of the rows that something depends on: results, guards, index checks, inputs."""
+    live = np.isin(table.columns["op"], _KEPT)
+    live[list(table.outputs)] = True
+    for index in range(len(table) - 1, -1, -1):
+        if live[index]:
+            for operand in table.row(index).operands:
+                live[operand] = True
+    return live
+
+
+def _operand_columns(table: Table) -> dict[str, np.ndarray]:
+    """For columns a, b, c: which rows hold an operand there."""
+    from fastad.tables.validate import OPERAND_COUNT
+
+    count = OPERAND_COUNT[table.columns["op"]]
+    return {name: count > place for place, name in enumerate("abc")}
+
+
+def _renumber_pool(table: Table, keep: np.ndarray, renumber: np.ndarray) -> np.ndarray:
+    """The pool of operand lists, renumbered; lists of dropped rows point to row 0 and are never read."""
+    return np.where(keep[table.pools["operands"]], renumber[table.pools["operands"]], 0).astype(np.int32)
+
+
+_KEPT = [INPUT, opcode("guard"), opcode("wrap_index")]

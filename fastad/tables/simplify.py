@@ -1,0 +1,261 @@
+"""Rewrites applied to a row before it is added: one small function a primitive, each exact in IEEE arithmetic.
+
+A rewrite gets the builder, the operands, the type of the result and the static integers, and returns a reference
+to an equal value, or None. Products with zero stay (0 * inf is NaN); what vanishes by structure is never emitted.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import Elementwise, opcode, primitive
+from fastad.primitives.regions import is_contiguous, parts, whole
+
+Ref = int
+_FOLD_LIMIT = 256  # elements: larger constants are computed at run time rather than stored
+_ZERO_PRESERVING = ("strided_add", "cumsum", "gather", "scatter_add")
+
+
+def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: tuple[int, ...] = ()) -> Ref | None:
+    """An existing or simpler value equal to the row, or None."""
+    row = primitive(name)
+    if isinstance(row, Elementwise):
+        if all(x in b._scalars for x in operands) and kind.size == 1:
+            return _fold(b, row, operands, kind)
+        if kind.size > 1:
+            unwrapped = tuple(_unwrap(b, x) for x in operands)
+            if all(b.size(x) == 1 for x in unwrapped):
+                return b.broadcast(b.emit(name, unwrapped, dtype=kind.dtype), kind.shape)
+            if unwrapped != operands:
+                return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
+        if name in _COMMUTATIVE and operands[0] > operands[1]:
+            return b.emit(name, operands[::-1], shape=kind.shape, dtype=kind.dtype)
+    elif name in _ZERO_PRESERVING and _is_zero(b, operands[0]):
+        return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
+    rewrite = _REWRITES.get(name)
+    return rewrite(b, operands, kind, statics) if rewrite else None
+
+
+# ── looking at values ─────────────────────────────────────────────────────────────────────────────────────────
+def _unwrap(b: Any, x: Ref) -> Ref:
+    """The scalar of which x is a broadcast, or x."""
+    op, a, _, _ = b.definition(x)
+    return a if op == _STRIDED and b.size(a) == 1 and b.size(x) != 1 else x
+
+
+def _number(b: Any, x: Ref) -> float | None:
+    """The number that every element of x has, if x is constant."""
+    return b.scalar(_unwrap(b, x))
+
+
+def _is_zero(b: Any, x: Ref) -> bool:
+    return _number(b, x) == 0.0
+
+
+def _as(b: Any, x: Ref, kind: Any) -> Ref | None:
+    """x as a value of this type: itself, reshaped or broadcast; None where dtypes differ."""
+    if b.type(x) == kind:
+        return x
+    if b.type(x).dtype != kind.dtype:
+        return None
+    return b.reshape(x, kind.shape) if b.size(x) == kind.size else b.broadcast(x, kind.shape)
+
+
+def _operand_of(b: Any, x: Ref, name: str) -> Ref | None:
+    op, a, _, _ = b.definition(x)
+    return a if op == opcode(name) else None
+
+
+def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
+    with np.errstate(all="ignore"):
+        value = row.numpy(*(np.float64(b.scalar(x)) for x in operands))
+    return b.const(np.asarray(value, np.float64).reshape(kind.shape), kind.dtype)
+
+
+# ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
+def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    for x, y in (operands, operands[::-1]):
+        if _is_zero(b, y):
+            return _as(b, x, kind)
+        negated = _operand_of(b, y, "negative")
+        if negated is not None:
+            return b.emit("subtract", (x, negated), shape=kind.shape, dtype=kind.dtype)
+    return None
+
+
+def _subtract(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    x, y = operands
+    if _is_zero(b, y):
+        return _as(b, x, kind)
+    negated = _operand_of(b, y, "negative")
+    return None if negated is None else b.emit("add", (x, negated), shape=kind.shape, dtype=kind.dtype)
+
+
+def _multiply(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    for x, y in (operands, operands[::-1]):
+        number = _number(b, y)
+        if number == 1.0:
+            return _as(b, x, kind)
+        if number == -1.0:
+            return b.emit("negative", (x,), shape=kind.shape, dtype=kind.dtype)
+    x, y = (_operand_of(b, x, "negative") for x in operands)
+    if x is not None and y is not None:
+        return b.emit("multiply", (x, y), shape=kind.shape, dtype=kind.dtype)
+    return None
+
+
+def _divide(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    return _as(b, operands[0], kind) if _number(b, operands[1]) == 1.0 else None
+
+
+def _negative(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    op, x, y, _c = b.definition(operands[0])
+    if op == opcode("negative"):
+        return _as(b, x, kind)
+    if op == opcode("subtract"):
+        return b.emit("subtract", (y, x), shape=kind.shape, dtype=kind.dtype)
+    return None
+
+
+def _square(b: Any, operands: Any, kind: Any, _: Any) -> Ref:
+    return b.emit("multiply", (operands[0], operands[0]), shape=kind.shape, dtype=kind.dtype)
+
+
+def _reciprocal(b: Any, operands: Any, kind: Any, _: Any) -> Ref:
+    return b.emit("divide", (b.const(1.0), operands[0]), shape=kind.shape, dtype=kind.dtype)
+
+
+def _power(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    x, y = operands
+    n = _number(b, y)
+    if n is None or b.size(x) != kind.size:
+        return None
+    typed = {"shape": kind.shape, "dtype": kind.dtype}
+    if n == 0.5:  # as NumPy: sqrt(x) for a constant exponent of one half
+        return b.emit("sqrt", (x,), **typed)
+    if n == 1.0:
+        return _as(b, x, kind)
+    if n < 0 and n >= -4 and n == math.floor(n):
+        return b.emit("divide", (b.const(1.0), b.emit("power", (x, b.const(-n)), **typed)), **typed)
+    if n not in (2.0, 3.0, 4.0):
+        return None
+    square = b.emit("multiply", (x, x), **typed)
+    return square if n == 2.0 else b.emit("multiply", (square, x if n == 3.0 else square), **typed)
+
+
+def _where(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    condition, x, y = operands
+    number = _number(b, condition)
+    if number is not None:
+        return _as(b, x if number != 0.0 else y, kind)
+    return _as(b, x, kind) if x == y else None
+
+
+def _same(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    return _as(b, operands[0], kind) if operands[0] == operands[1] else None
+
+
+# ── array rewrites ────────────────────────────────────────────────────────────────────────────────────────────
+def _strided(b: Any, operands: Any, kind: Any, r: Any) -> Ref | None:
+    (x,) = operands
+    if r == whole(b.size(x)) and b.shape(x) == kind.shape:
+        return x
+    if b.size(x) == 1 and kind.size == 1:
+        if x in b._scalars:
+            return b.const(np.full(kind.shape, b.scalar(x)), kind.dtype)
+    elif kind.size == 1 or is_contiguous(r):
+        found = _read_constant(b, x, kind, r)
+        if found is not None:
+            return found
+    op, source, _, c = b.definition(x)
+    if op == _STRIDED:
+        return _strided_twice(b, source, b.statics_at(c), kind, r)
+    return _read_piece(b, x, kind, r) if op == _ASSEMBLE else None
+
+
+def _read_constant(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
+    op, start, _, _ = b.definition(x)
+    if op != _CONST or kind.size > _FOLD_LIMIT:
+        return None
+    values = b.constants[start + r[0] : start + r[0] + kind.size]
+    return b.const(np.array(values).reshape(kind.shape), kind.dtype)
+
+
+def _strided_twice(b: Any, source: Ref, inner: Any, kind: Any, r: Any) -> Ref | None:
+    if b.size(source) == 1:
+        return b.emit("strided", (source,), (0, kind.size, 0), kind.shape, kind.dtype)
+    if is_contiguous(inner):
+        return b.emit("strided", (source,), (r[0] + inner[0], *r[1:]), kind.shape, kind.dtype)
+    if is_contiguous(r) and r[0] == 0 and r[1] == math.prod(parts(inner)[1]):
+        return b.emit("strided", (source,), inner, kind.shape, kind.dtype)
+    return None
+
+
+def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
+    """A region read back from an assembly, where it is exactly one of the pieces."""
+    from fastad.primitives.arrays import pieces
+
+    _, start, count, c = b.definition(x)
+    operands = b.operands[start : start + count]
+    base = count > 1 and b.size(operands[0]) == b.size(x)
+    for p, (piece, own) in enumerate(zip(operands, pieces(b.statics_at(c)), strict=True)):
+        if own == r and not (base and p == 0):
+            return _as(b, piece, kind)
+    return None
+
+
+def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
+    (x,) = operands
+    if s[1] == 1:
+        return _as(b, x, kind)
+    scalar = _unwrap(b, x)
+    if scalar != x or b.size(x) == 0:
+        total = b.const(0.0, kind.dtype) if b.size(x) == 0 else b.emit("multiply", (scalar, b.const(float(s[1]))))
+        return b.broadcast(total, kind.shape) if b.size(total) == 1 else None
+    return None
+
+
+def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
+    from fastad.primitives.arrays import pieces
+
+    regions = pieces(s)
+    if len(operands) == 1 and regions[0] == whole(kind.size):
+        return _as(b, operands[0], kind)
+    if not any(not _is_zero(b, x) for x in operands):
+        return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
+    based = len(operands) > 1 and b.size(operands[0]) == kind.size
+    kept = [i for i, x in enumerate(operands) if not _is_zero(b, x) or (based and i)]
+    if len(kept) < len(operands) and not (based and 0 in kept):
+        return _sparser(b, operands, regions, kind, kept, based)
+    return None if based else _reassembled(b, operands, regions, kind)
+
+
+def _sparser(b: Any, operands: Any, regions: Any, kind: Any, kept: list[int], based: bool) -> Ref | None:
+    """Drop zero pieces: an assembly starts from zeros."""
+    kept = [i for i in kept if not _is_zero(b, operands[i])]
+    statics = [n for i in kept for n in ((len(regions[i]) - 1) // 2, *regions[i])]
+    return b.emit("assemble", [operands[i] for i in kept], statics, kind.shape, kind.dtype)
+
+
+def _reassembled(b: Any, operands: Any, regions: Any, kind: Any) -> Ref | None:
+    """All elements of one array, read and put back in their own places, are that array."""
+    if sum(b.size(x) for x in operands) != kind.size:
+        return None
+    sources = set()
+    for x, own in zip(operands, regions, strict=True):
+        op, source, _, c = b.definition(x)
+        if op != _STRIDED or b.size(source) != kind.size or b.statics_at(c) != own:
+            return None
+        sources.add(source)
+    return _as(b, sources.pop(), kind) if len(sources) == 1 else None
+
+
+_STRIDED, _ASSEMBLE, _CONST = opcode("strided"), opcode("assemble"), opcode("const")
+_COMMUTATIVE = ("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
+_REWRITES: dict[str, Callable[[Any, Any, Any, Any], Ref | None]] = {
+    "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "negative": _negative,
+    "square": _square, "reciprocal": _reciprocal, "power": _power, "where": _where,
+    "maximum": _same, "minimum": _same, "strided": _strided, "sum": _sum, "assemble": _assemble,
+}  # fmt: skip
