@@ -62,7 +62,7 @@ def compile_ir(text: str, *, level: int = 2) -> bytes:
     Parameters
     ----------
     text : LLVM IR without a target triple or data layout (both are set here).
-    level : 0 for no passes and fast code generation, as long straight-line code needs; 1 to 3 for more of both.
+    level : 0 for no passes and the fastest code generation, as long straight-line code needs; 1 to 3 for more.
 
     Raises
     ------
