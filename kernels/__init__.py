@@ -1,0 +1,17 @@
+"""Compiled kernels: everything that numba compiles, over plain arrays, numbers and addresses.
+
+Importing this package compiles nothing and loads no SciPy; import the file that holds the kernel you need:
+
+- `moving`     strided, strided_add, assemble
+- `reducing`   sum, amax, amin, argmax, argmin
+- `scanning`   cumsum, linrec
+- `sorting`    argsort, searchsorted
+- `indexing`   gather, scatter_add, wrap_index, guard
+- `products`   matmul
+- `entries`    the same kernels as C functions, by address
+
+Every array primitive NAME has `NAME_forward(out, x, y, s)`, which returns 0, or 1 for an error, and, if it
+can be differentiated, `NAME_reverse(xb, yb, ob, x, y, o, s)`, which adds the transposed Jacobian applied to
+`ob` to `xb` and `yb`. All values are contiguous one-dimensional float64 arrays, an absent operand is an
+empty one, and `s` holds the primitive's integers (sizes, strides, switches) as int64.
+"""

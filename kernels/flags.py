@@ -1,0 +1,45 @@
+"""The one place for numba's flags.
+
+Contraction (fused multiply-add) is the only liberty taken with floating point: sums keep their order, and
+NaN, infinity and signed zero keep their meaning.
+"""
+import numba
+import numpy as np
+from numba.core.types import unliteral
+
+_COMMON = {
+    "cache": True,
+    "nogil": True,
+    "boundscheck": False,
+    "error_model": "numpy",
+    "fastmath": {"contract"},
+}
+
+# What a C entry point is compiled with.
+ENTRY = {**_COMMON, "nopython": True}
+del ENTRY["nogil"]
+
+# A function that Python may call as well as other kernels.
+kernel = numba.njit(no_cfunc_wrapper=True, **_COMMON)
+
+
+def helper(function):
+    """Compile a function that only kernels call, for each list of argument types once.
+
+    Without the wrappers for Python it compiles faster. And numba would compile it again for every constant
+    that it is called with, as its own type; here constants count as plain numbers, which halves the time to
+    compile everything and costs nothing, since LLVM sees the constants when it inlines.
+    """
+    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_COMMON)(function)
+    lookup = dispatcher.get_call_template
+
+    def lookup_plain(args, kws):
+        return lookup(tuple(map(unliteral, args)), {k: unliteral(v) for k, v in kws.items()})
+
+    dispatcher.get_call_template = lookup_plain
+    return dispatcher
+
+
+# Index through `at(i)`: numba adds a test for negative (from the end) to a signed index, which costs time
+# and can stop a loop from being vectorised; an unsigned one needs none.
+at = np.uintp

@@ -1,0 +1,100 @@
+"""Indexing by data, and tests on data: every index is checked, since only its value can tell whether it is
+valid.
+
+An index is a float64 that must hold an integer in [0, size); NaN, fractions and anything outside are errors.
+"""
+from .flags import at, helper, kernel
+
+
+@helper
+def _valid(v, size):
+    """Whether v is an integer in [0, size)."""
+    # Compared as a number before it is converted, since converting NaN or 1e300 has no defined result.
+    return v >= 0.0 and v < size and float(int(v)) == v
+
+
+@helper
+def _rows(length, inner):
+    return length // inner if inner > 0 else 0
+
+
+@kernel
+def gather_forward(out, x, y, s):
+    """out[j, :] = x[y[j], :] for rows of s[0] (inner) values; 1 if an index is invalid."""
+    inner = s[0]
+    if inner == 0:
+        return 0
+    size = float(_rows(len(x), inner))
+    for j in range(len(y)):
+        v = y[at(j)]
+        if not _valid(v, size):
+            return 1
+        k = int(v) * inner
+        for i in range(inner):
+            out[at(j * inner + i)] = x[at(k + i)]
+    return 0
+
+
+@kernel
+def gather_reverse(xb, yb, ob, x, y, o, s):
+    inner = s[0]
+    size = float(_rows(len(xb), inner))
+    for j in range(len(y)):
+        if _valid(y[at(j)], size):
+            k = int(y[at(j)]) * inner
+            for i in range(inner):
+                xb[at(k + i)] += ob[at(j * inner + i)]
+
+
+@kernel
+def scatter_add_forward(out, x, y, s):
+    """out = 0, then out[y[j], :] += x[j, :] for rows of s[0] (inner) values; 1 if an index is invalid."""
+    inner = s[0]
+    out[:] = 0.0
+    if inner == 0:
+        return 0
+    size = float(_rows(len(out), inner))
+    for j in range(len(y)):
+        v = y[at(j)]
+        if not _valid(v, size):
+            return 1
+        k = int(v) * inner
+        for i in range(inner):
+            out[at(k + i)] += x[at(j * inner + i)]
+    return 0
+
+
+@kernel
+def scatter_add_reverse(xb, yb, ob, x, y, o, s):
+    inner = s[0]
+    size = float(_rows(len(ob), inner))
+    for j in range(len(y)):
+        if _valid(y[at(j)], size):
+            k = int(y[at(j)]) * inner
+            for i in range(inner):
+                xb[at(j * inner + i)] += ob[at(k + i)]
+
+
+@kernel
+def wrap_index_forward(out, x, y, s):
+    """out = x, + n where negative; 1 unless all are then integers in [0, n); s = (n,)."""
+    size = float(s[0])
+    for j in range(len(x)):
+        v = x[at(j)]
+        v = v + size if v < 0.0 else v
+        if not _valid(v, size):
+            return 1
+        out[at(j)] = v
+    return 0
+
+
+@kernel
+def guard_forward(out, x, y, s):
+    """1 if any x differs from y (NaN equals NaN); a y of one value is compared with every x."""
+    single = len(y) == 1
+    for j in range(len(x)):
+        v = x[at(j)]
+        w = y[at(0)] if single else y[at(j)]
+        if v != w and (v == v or w == w):
+            return 1
+    return 0

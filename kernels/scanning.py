@@ -1,0 +1,97 @@
+"""Running sums and linear recurrences along the middle axis of an (outer, n, inner) array.
+
+Statics: s = (outer, n, inner, reverse). Both read their rows in one order forward and in the other order
+for the adjoint. With inner = 1 the running value stays in a register; otherwise it is the row written
+before.
+"""
+import numpy as np
+
+from .flags import at, helper, kernel
+
+
+@helper
+def _ends(n, backwards):
+    """First row and step of a walk along the axis."""
+    return (n - 1, -1) if backwards else (0, 1)
+
+
+@kernel
+def cumsum_forward(out, x, y, s):
+    """out[o, j, i] = sum of x[o, k, i] over k <= j (k >= j if reverse)."""
+    outer, n, inner = s[0], s[1], s[2]
+    first, step = _ends(n, s[3] != 0)
+    for o in range(outer):
+        j = o * n + first
+        if inner == 1:
+            total = 0.0
+            for _ in range(n):
+                total += x[at(j)]
+                out[at(j)] = total
+                j += step
+            continue
+        for k in range(n):
+            row, last = j * inner, (j - step) * inner
+            for i in range(inner):
+                out[at(row + i)] = x[at(row + i)] + (out[at(last + i)] if k > 0 else 0.0)
+            j += step
+    return 0
+
+
+@kernel
+def cumsum_reverse(xb, yb, ob, x, y, o, s):
+    """The adjoint of a running sum is the running sum of the adjoints from the other end."""
+    outer, n, inner = s[0], s[1], s[2]
+    first, step = _ends(n, s[3] == 0)
+    total = np.zeros(inner)
+    for p in range(outer):
+        total[:] = 0.0
+        j = p * n + first
+        for _ in range(n):
+            for i in range(inner):
+                total[at(i)] += ob[at(j * inner + i)]
+                xb[at(j * inner + i)] += total[at(i)]
+            j += step
+
+
+@kernel
+def linrec_forward(out, x, y, s):
+    """z_k = x_k z_{k-1} + y_k along the axis, from z_{-1} = 0; with k + 1, from the end, if reverse."""
+    outer, n, inner = s[0], s[1], s[2]
+    first, step = _ends(n, s[3] != 0)
+    for o in range(outer):
+        j = o * n + first
+        if inner == 1:
+            z = 0.0
+            for k in range(n):
+                # The first x multiplies nothing, even if it is infinite.
+                z = x[at(j)] * z + y[at(j)] if k > 0 else y[at(j)]
+                out[at(j)] = z
+                j += step
+            continue
+        for k in range(n):
+            row, last = j * inner, (j - step) * inner
+            for i in range(inner):
+                z = x[at(row + i)] * out[at(last + i)] if k > 0 else 0.0
+                out[at(row + i)] = z + y[at(row + i)]
+            j += step
+    return 0
+
+
+@kernel
+def linrec_reverse(xb, yb, ob, x, y, o, s):
+    """With r_k = ob_k + x_{k+1} r_{k+1}, from the last row to the first: yb_k += r_k, xb_k += r_k z_{k-1}."""
+    outer, n, inner = s[0], s[1], s[2]
+    first, step = _ends(n, s[3] == 0)
+    r = np.zeros(inner)
+    for p in range(outer):
+        r[:] = 0.0
+        j = p * n + first
+        for k in range(n):
+            row, earlier = j * inner, (j + step) * inner
+            for i in range(inner):
+                g = ob[at(row + i)] + r[at(i)]
+                yb[at(row + i)] += g
+                if k < n - 1:
+                    xb[at(row + i)] += g * o[at(earlier + i)]
+                    r[at(i)] = g * x[at(row + i)]
+            j += step
