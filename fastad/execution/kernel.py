@@ -1,0 +1,37 @@
+"""What every executor makes: a kernel, and the protocol to run it on NumPy arrays."""
+
+import ctypes
+from typing import Protocol
+
+import numpy as np
+
+from fastad.errors import IndexRangeError
+from fastad.execution.layout import Layout
+from fastad.tables.table import Table
+
+# int64 kernel(const void *context, const double *in, double *out, double *work)
+SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+
+
+class Kernel(Protocol):
+    """A program ready to run. `address` is a C function of `SIGNATURE`; it returns 0, row + 1 of a failed guard, or
+    -(row + 1) of a row with an index out of bounds; `rows` is the table that these rows belong to."""
+
+    address: int
+    context: int
+    layout: Layout
+    work_size: int
+    rows: Table
+
+
+def raise_for(code: int, rows: Table) -> None:
+    """Raise the error that a negative return code stands for."""
+    row = -code - 1
+    raise IndexRangeError(f"index out of bounds in {rows.row(row).name}, recorded at {rows.line_of(row)}")
+
+
+def aligned(size: int) -> np.ndarray:
+    """Uninitialised float64 vector that starts on a cache line."""
+    raw = np.empty(size + 8, np.float64)
+    shift = (-raw.ctypes.data // 8) % 8
+    return raw[shift : shift + size]
