@@ -1,1 +1,1 @@
-"""Recording NumPy code as op tables."""
+"""Recording: running a NumPy function once on recorded values, by NumPy's own protocols."""

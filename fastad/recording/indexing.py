@@ -1,0 +1,226 @@
+"""Indexing of recorded arrays: basic, integer-array and boolean, read and written, with static or recorded indices."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.regions import contiguous_strides
+from fastad.recording.operands import (
+    as_recorded,
+    broadcast_ref,
+    copied,
+    dummy,
+    elementwise,
+    frame_of,
+    is_recorded,
+    reframe,
+    reshape,
+    to_ref,
+)
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+
+Shape = tuple[int, ...]
+
+
+def getitem(x: Recorded, key: Any) -> Recorded:
+    """x[key]"""
+    keys = key if isinstance(key, tuple) else (key,)
+    if _is_basic(keys):
+        return _basic(x, keys)
+    if any(_is_mask(k) for k in keys):
+        keys = _masks_to_indices(x, keys)
+    view, indices, place = _split(x, keys)
+    return _moved(_take(view, indices), place, _index_ndim(indices))
+
+
+def setitem(x: Recorded, key: Any, value: Any) -> None:
+    """x[key] = value"""
+    keys = key if isinstance(key, tuple) else (key,)
+    if len(keys) == 1 and _is_mask(keys[0]) and np.shape(keys[0]) == x.shape and _fits_mask(value):
+        new = elementwise("where", keys[0], value, x)
+        x.write(x.frame(), _cast_ref(x, new))
+    elif _is_basic(keys):
+        frame = x.frame()
+        origin = dummy(frame)
+        target = frame_of(origin[(*keys, ...)] if Ellipsis not in keys else origin[keys], origin, frame[0])
+        x.write(target, _value_ref(x, value, target[1]))
+    else:
+        if any(_is_mask(k) for k in keys):
+            keys = _masks_to_indices(x, keys)
+        _scatter(x, keys, value)
+
+
+def _fits_mask(value: Any) -> bool:
+    return np.ndim(value) == 0 if not isinstance(value, Recorded) else value.ndim == 0
+
+
+# ── basic ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def _is_basic(keys: tuple[Any, ...]) -> bool:
+    return all(
+        k is None or k is Ellipsis or isinstance(k, slice | int | np.integer) and not isinstance(k, bool) for k in keys
+    )
+
+
+def _basic(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
+    full = keys if any(k is Ellipsis for k in keys) else (*keys, ...)
+    return reframe(x, lambda origin: origin[full])
+
+
+def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
+    """A value to be written into x: of x's dtype and the target's shape."""
+    recorder = x.recorder
+    other = value.recorder if isinstance(value, Recorded) else None
+    if other is not None and other.level > recorder.level:
+        raise recording_error(
+            "a value of an inner recording is written into an array of an outer one", "Return it from the inner function."
+        )
+    ref = to_ref(recorder, value)
+    own = recorder.builder.shape(ref)
+    while len(own) > len(shape) and own[0] == 1:
+        own = own[1:]
+    if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"could not broadcast input array from shape {own} into shape {shape}")
+    ref = broadcast_ref(recorder, recorder.builder.reshape(ref, own), shape)
+    return _cast_ref(x, Recorded(recorder, ref))
+
+
+def _cast_ref(x: Recorded, value: Recorded) -> int:
+    return value.ref if x.dtype.kind == "f" or value.dtype.kind in "ib" else elementwise("trunc", value).ref
+
+
+# ── integer arrays ────────────────────────────────────────────────────────────────────────────────────────────
+def _is_mask(k: Any) -> bool:
+    if isinstance(k, Recorded | np.ndarray):
+        return k.dtype == bool
+    return isinstance(k, bool | np.bool_) or (isinstance(k, list) and len(k) > 0 and isinstance(k[0], bool | np.bool_))
+
+
+def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Boolean masks as integer arrays; a recorded mask becomes part of the path, as its shape decides on shapes."""
+    out: list[Any] = []
+    for k in keys:
+        if _is_mask(k):
+            mask = k.recorder.guard(k.ref) if isinstance(k, Recorded) else np.asarray(k)
+            axis = sum(1 for j in out if j is not None and j is not Ellipsis)
+            if Ellipsis not in out and mask.shape != x.shape[axis : axis + mask.ndim]:
+                raise IndexError(f"a boolean index of shape {mask.shape} does not fit an array of shape {x.shape}")
+            out.extend(np.nonzero(mask))
+        else:
+            out.append(k)
+    return tuple(out)
+
+
+def _split(x: Recorded, keys: tuple[Any, ...]) -> tuple[Recorded, list[Any], int]:
+    """Apply the basic parts of a mixed index; returns the array with its indexed axes first, their indices, and
+    where NumPy puts the new axes."""
+    advanced = [not (k is None or k is Ellipsis or isinstance(k, slice)) for k in keys]
+    used = sum(1 for k in keys if k is not None and k is not Ellipsis)
+    if used > x.ndim:
+        raise IndexError(f"too many indices for array: array is {x.ndim}-dimensional, but {used} were indexed")
+    spread: list[Any] = []
+    for k, adv in zip(keys, advanced, strict=True):
+        if k is Ellipsis:
+            spread.extend([(slice(None), False)] * (x.ndim - used))
+        else:
+            spread.append((k, adv))
+    spread.extend([(slice(None), False)] * (x.ndim - sum(1 for k, _ in spread if k is not None)))
+    view = _basic(x, tuple(slice(None) if adv else k for k, adv in spread))
+    axes = [i for i, (_, adv) in enumerate(spread) if adv]
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    order = axes + [i for i in range(view.ndim) if i not in axes]
+    front = reframe(view, lambda origin: origin.transpose(order))
+    return front, [k for k, adv in spread if adv], axes[0] if adjacent else 0
+
+
+def _index_ndim(indices: list[Any]) -> int:
+    return max(k.ndim if isinstance(k, Recorded) else np.ndim(k) for k in indices)
+
+
+def _flat_index(x: Recorded, indices: list[Any]) -> Any:
+    """Block numbers of the indexed axes (the first of x); bounds are checked at every replay."""
+    count = len(indices)
+    strides = contiguous_strides(x.shape[:count])
+    if not any(is_recorded(k) or isinstance(k, np.ndarray) and k.size > 1 for k in indices):
+        wrapped = [_wrapped(np.asarray(k), n) for k, n in zip(indices, x.shape, strict=False)]
+        return sum(k * s for k, s in zip(wrapped, strides, strict=True))
+    total: Any = 0
+    for k, n, s in zip(indices, x.shape, strides, strict=False):
+        index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), x.recorder)
+        if index.dtype.kind != "i":
+            raise IndexError("arrays used as indices must be of integer type")
+        ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)
+        total = Recorded(index.recorder, ref) * s + total
+    return total
+
+
+def _wrapped(k: np.ndarray, n: int) -> np.ndarray:
+    if k.dtype.kind not in "iu" and k.size:
+        raise IndexError("arrays used as indices must be of integer type")
+    k = k.astype(np.int64)
+    if k.size and (k.min() < -n or k.max() >= n):
+        raise IndexError(f"index {k.min() if k.min() < -n else k.max()} is out of bounds for axis of size {n}")
+    return np.where(k < 0, k + n, k)
+
+
+def _take(x: Recorded, indices: list[Any]) -> Recorded:
+    flat = _flat_index(x, indices)
+    rest = x.shape[len(indices) :]
+    inner = math.prod(rest)
+    shape = (*np.shape(flat), *rest) if not isinstance(flat, Recorded) else (*flat.shape, *rest)
+    if isinstance(flat, Recorded):
+        recorder, ref = flat.recorder, flat.ref
+    else:
+        recorder = x.recorder
+        ref = recorder.const(flat)
+    if 0 in shape:
+        return Recorded(recorder, recorder.const(np.zeros(shape, x.dtype)))
+    source = to_ref(recorder, copied(x))
+    return Recorded(recorder, recorder.emit("gather", (source, ref), (inner,), shape))
+
+
+def _moved(x: Recorded, place: int, count: int) -> Recorded:
+    """Move the first `count` axes to `place`."""
+    if place == 0 or count == 0:
+        return x
+    return reframe(x, lambda origin: np.moveaxis(origin, range(count), range(place, place + count)))
+
+
+def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
+    """Write to places given by integer arrays; among equal places the last one wins, as in NumPy."""
+    view, indices, place = _split(x, keys)
+    flat = _flat_index(view, indices)
+    count = _index_ndim(indices)
+    rest = view.shape[len(indices) :]
+    index_shape = flat.shape if isinstance(flat, Recorded) else np.shape(flat)
+    target = (*rest[:place], *index_shape, *rest[place:])
+    ref = _value_ref(x, value, target)
+    recorder = x.recorder
+    ordered = reframe(Recorded(recorder, ref), lambda o: np.moveaxis(o, range(place, place + count), range(count)))
+    new = _scattered(copied(view), flat, copied(ordered), math.prod(rest))
+    view.write(view.frame(), new.ref)
+
+
+def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
+    recorder = x.recorder
+    blocks = x.size // max(inner, 1)
+    if isinstance(flat, Recorded):
+        index = to_ref(recorder, flat)
+        ones = recorder.const(np.ones(flat.size))
+        hits = recorder.emit("scatter_add", (ones, index), (1,), (blocks,))
+        once = elementwise("less_equal", Recorded(recorder, hits), 1.0)
+        places = recorder.values[index]
+        if len(np.unique(places)) < np.size(places):
+            return _scattered(x, recorder.guard(index), value, inner)
+        recorder.guard(once.ref)
+        moved = recorder.emit("scatter_add", (value.ref, index), (inner,), x.shape)
+        hit = broadcast_ref(recorder, recorder.builder.reshape(hits, (blocks, 1)), (blocks, inner))
+        return elementwise("where", reshape(Recorded(recorder, hit), x.shape), Recorded(recorder, moved), x)
+    source = np.full(blocks, -1, np.int64)
+    source[np.reshape(flat, -1)] = np.arange(np.size(flat))
+    if not value.size or not x.size:
+        return x
+    taken = recorder.emit("gather", (value.ref, recorder.const(np.maximum(source, 0))), (inner,), x.shape)
+    mask = np.repeat(source >= 0, inner).reshape(x.shape)
+    return elementwise("where", Recorded(recorder, recorder.const(mask)), Recorded(recorder, taken), x)

@@ -1,0 +1,179 @@
+"""Turning what a function passes to NumPy (recorded values, arrays, numbers, lists of them) into rows."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import Recorder, recording_error
+from fastad.tables.builder import Ref, dtype_char
+from fastad.tables.table import DTYPES
+
+Shape = tuple[int, ...]
+_NUMBERS = (float, int, np.floating, np.integer, np.bool_)
+
+
+def recorder_of(objects: Iterable[Any]) -> Recorder:
+    """The innermost recorder among recorded values in (nested) arguments."""
+    found = _deepest(objects, None)
+    if found is None:
+        raise recording_error("an operation on recorded values without a recorded operand", "This is a bug in fastad.")
+    return found
+
+
+def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
+    for x in objects:
+        if isinstance(x, Recorded):
+            own = x.recorder
+            if best is None or own.level > best.level:
+                best = own
+        elif isinstance(x, list | tuple):
+            best = _deepest(x, best)
+        elif isinstance(x, np.ndarray) and x.dtype == object:
+            best = _deepest(x.reshape(-1).tolist(), best)
+    return best
+
+
+def is_recorded(x: Any) -> bool:
+    """Whether x is, or holds, recorded values."""
+    return _deepest((x,), None) is not None
+
+
+def to_ref(recorder: Recorder, x: Any) -> Ref:
+    """The row of any operand in this recorder."""
+    if isinstance(x, Recorded):
+        if x._recorder is recorder:
+            return x.ref
+        if x.recorder.level > recorder.level:
+            raise recording_error("a value of an inner recording reached an outer one", "Return it from the inner function.")
+        return recorder.lift(x)
+    if isinstance(x, _NUMBERS):
+        return recorder.const(x)
+    if isinstance(x, np.ndarray):
+        return _array_ref(recorder, x)
+    if isinstance(x, list | tuple):
+        return stack_refs(recorder, x) if is_recorded(x) else recorder.const(_checked(np.asarray(x)))
+    raise recording_error(f"an operand of type {type(x).__name__}", "Use numbers, NumPy arrays or recorded values.")
+
+
+def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
+    if x.dtype == object:
+        return stack_refs(recorder, x)
+    _checked(x)
+    return recorder.capture(x) if x.ndim else recorder.const(x)
+
+
+def _checked(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or x.dtype == np.float16:
+        raise recording_error(
+            f"an array of dtype {x.dtype}", "Recorded programs work on float64, float32, integer and bool arrays."
+        )
+    return x
+
+
+def stack_refs(recorder: Recorder, items: Any) -> Ref:
+    """A row that assembles a nested list (or object array) of recorded values and numbers."""
+    if isinstance(items, np.ndarray) and items.ndim == 0:
+        return to_ref(recorder, items.item())
+    parts = [to_ref(recorder, x) for x in items]
+    shape = recorder.builder.shape(parts[0]) if parts else ()
+    if any(recorder.builder.shape(x) != shape for x in parts):
+        raise recording_error("an array made of values of different shapes", "All elements need the same shape.")
+    return assemble_blocks(recorder, parts, (len(parts), *shape))
+
+
+def assemble_blocks(recorder: Recorder, parts: Sequence[Ref], shape: Shape) -> Ref:
+    """Equal blocks one after another in memory."""
+    n = math.prod(shape) // max(len(parts), 1)
+    statics = [i for k in range(len(parts)) for i in (1, k * n, n, 1)]
+    dtypes = [DTYPES[recorder.builder.type(x).dtype] for x in parts]
+    dtype = dtype_char(np.result_type(*dtypes)) if parts else "d"
+    return recorder.emit("assemble", parts, statics, shape, dtype)
+
+
+def as_recorded(x: Any, recorder: Recorder | None = None) -> Recorded:
+    """x as a recorded value (itself, when it is one)."""
+    if isinstance(x, Recorded) and (recorder is None or x._recorder is recorder):
+        return x
+    recorder = recorder or recorder_of((x,))
+    return Recorded(recorder, to_ref(recorder, x))
+
+
+# ── elementwise ───────────────────────────────────────────────────────────────────────────────────────────────
+def elementwise(name: str, *operands: Any) -> Recorded:
+    """Record an elementwise primitive with NumPy's broadcasting."""
+    recorder = recorder_of(operands)
+    refs = [to_ref(recorder, x) for x in operands]
+    return Recorded(recorder, emit_broadcast(recorder, name, refs))
+
+
+def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref]) -> Ref:
+    """A row over operands of different shapes; numbers stay numbers, other operands are spread."""
+    b = recorder.builder
+    shapes = [b.shape(x) for x in refs]
+    first = shapes[0]
+    if all(s == first for s in shapes):
+        return recorder.emit(name, refs)
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        text = " and ".join(map(str, shapes))
+        raise ValueError(f"operands could not be broadcast together with shapes {text}") from None
+    size = math.prod(shape)
+    spread = [x if b.size(x) == 1 and size != 1 else broadcast_ref(recorder, x, shape) for x in refs]
+    return recorder.emit(name, spread, shape=shape)
+
+
+def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:
+    ref = recorder.builder.broadcast(x, shape)
+    recorder.evaluate_new()
+    return ref
+
+
+# ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────
+def dummy(frame: tuple[int, Shape, Shape]) -> np.ndarray:
+    """An array of one byte an element with this geometry and no memory behind it: NumPy's own indexing and
+    reshaping, applied to it, tell the geometry of the result. It must never be read."""
+    _, shape, strides = frame
+    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides)
+
+
+def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Shape, Shape]:
+    """The frame of a view of a dummy."""
+    start = view.__array_interface__["data"][0] - origin.__array_interface__["data"][0]
+    return offset + (start if view.size else 0), view.shape, view.strides
+
+
+def reframe(x: Recorded, change: Any) -> Recorded:
+    """A view of x whose geometry is what `change` makes of x's."""
+    frame = x.frame()
+    origin = dummy(frame)
+    return x.view(frame_of(change(origin), origin, frame[0]))
+
+
+def copied(x: Recorded) -> Recorded:
+    """A copy: an array of its own."""
+    return Recorded(x.recorder, x.ref)
+
+
+def reshape(x: Recorded, shape: Any) -> Recorded:
+    """NumPy's reshape: a view where possible, else a copy."""
+    full = resolved_shape(x, shape)
+    _, own, strides = x.frame()
+    if strides != contiguous_strides(own) and region(0, own, strides) != region(0, own, contiguous_strides(own)):
+        x = copied(x)
+    offset = x.frame()[0]
+    return x.view((offset, full, contiguous_strides(full)))
+
+
+def resolved_shape(x: Recorded, shape: Any) -> Shape:
+    dims = tuple(int(n) for n in (shape if isinstance(shape, list | tuple) else (shape,)))
+    known = math.prod(n for n in dims if n != -1)
+    if dims.count(-1) == 1 and known and x.size % known == 0:
+        dims = tuple(x.size // known if n == -1 else n for n in dims)
+    if math.prod(dims) != x.size or min(dims, default=0) < 0:
+        raise ValueError(f"cannot reshape array of size {x.size} into shape {shape}")
+    return dims

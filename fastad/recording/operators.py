@@ -1,0 +1,232 @@
+"""Python's operators, NumPy's protocols and the methods of arrays, on recorded values."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.row import elementwise_rows
+from fastad.recording import indexing
+from fastad.recording.operands import elementwise, reframe
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+
+# NumPy and SciPy functions by identity, ufunc names, and methods of ufuncs ("add.reduce"); filled by `functions`.
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+UFUNCS: dict[str, Callable[..., Any]] = {}
+UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
+
+
+def _record(name: str) -> Callable[..., Recorded]:
+    return lambda *operands: elementwise(name, *operands)
+
+
+for _row in elementwise_rows():
+    for _ufunc in _row.ufuncs:
+        UFUNCS[_ufunc] = _record(_row.name)
+        UFUNCS[getattr(getattr(np, _ufunc, None), "__name__", _ufunc)] = UFUNCS[_ufunc]
+
+
+def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+    """NumPy's protocol for ufuncs."""
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
+    if implementation is None:
+        raise recording_error(f"np.{name} is not supported on recorded values", _unsupported_fix(name))
+    where = options.pop("where", True)
+    if method == "__call__":
+        options.pop("casting", None)
+        dtype = options.pop("dtype", None)
+        if options:
+            raise recording_error(f"np.{name} with the option {sorted(options)[0]!r}", "Leave the option out.")
+        result = implementation(*inputs)
+        result = result if dtype is None else result.astype(dtype)
+        return _delivered(result, out, where, name)
+    if where is not True:
+        options["where"] = where
+    if out is not None:
+        options["out"] = out[0] if isinstance(out, tuple) else out
+    return implementation(*inputs, **options)
+
+
+def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
+    """Write into `out=`, under a mask if `where=` is given."""
+    target = out[0] if isinstance(out, tuple) else out
+    if target is None:
+        if where is not True:
+            raise recording_error(f"np.{name} with where= but without out=", "Use np.where, or give out=.")
+        return result
+    if not isinstance(target, Recorded):
+        raise recording_error(
+            f"np.{name} with out= a plain NumPy array would lose the derivative",
+            "Make the array with np.zeros_like(x) or np.empty(n, like=x).",
+        )
+    target[...] = result if where is True else np.where(where, result, target)
+    return target
+
+
+def array_function(self: Recorded, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """NumPy's protocol for its other functions."""
+    implementation = FUNCTIONS.get(function)
+    if implementation is None:
+        name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
+        raise recording_error(f"{name} is not supported on recorded values", _unsupported_fix(name))
+    return implementation(*args, **kwargs)
+
+
+def _unsupported_fix(name: str) -> str:
+    return "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
+
+
+def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
+    """The array API standard's protocol: recorded values are used through NumPy."""
+    return np
+
+
+# ── operators ─────────────────────────────────────────────────────────────────────────────────────────────────
+def _binary(name: str) -> tuple[Any, Any]:
+    def forward(self: Recorded, other: Any) -> Any:
+        return UFUNCS[name](self, other) if _is_operand(other) else NotImplemented
+
+    def reflected(self: Recorded, other: Any) -> Any:
+        return UFUNCS[name](other, self) if _is_operand(other) else NotImplemented
+
+    return forward, reflected
+
+
+def _is_operand(other: Any) -> bool:
+    return isinstance(other, Recorded | float | int | np.ndarray | np.generic | list | tuple)
+
+
+def _in_place(name: str) -> Any:
+    def update(self: Recorded, other: Any) -> Any:
+        result = FUNCTIONS[np.matmul](self, other) if name == "matmul" else UFUNCS[name](self, other)
+        if not self.shape:
+            return result
+        if result.shape != self.shape:
+            raise ValueError(f"in-place {name}: a result of shape {result.shape} does not fit shape {self.shape}")
+        if result.dtype.kind == "f" and self.dtype.kind != "f":
+            raise TypeError(f"in-place {name}: cannot cast from {result.dtype} to {self.dtype}")
+        self[...] = result
+        return self
+
+    return update
+
+
+def _compare(name: str) -> Any:
+    def compare(self: Recorded, other: Any) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        return UFUNCS[name](self, other)
+
+    return compare
+
+
+_BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+}  # fmt: skip
+_COMPARE = {
+    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"
+}  # fmt: skip
+_UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
+
+
+def _install_operators() -> None:
+    for short, name in _BINARY.items():
+        forward, reflected = _binary(name)
+        setattr(Recorded, f"__{short}__", forward)
+        setattr(Recorded, f"__r{short}__", reflected)
+        setattr(Recorded, f"__i{short}__", _in_place(name))
+    for short, name in _COMPARE.items():
+        setattr(Recorded, f"__{short}__", _compare(name))
+    for short, name in _UNARY.items():
+        setattr(Recorded, f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
+    Recorded.__matmul__ = lambda self, other: FUNCTIONS[np.matmul](self, other)  # type: ignore[attr-defined]
+    Recorded.__rmatmul__ = lambda self, other: FUNCTIONS[np.matmul](other, self)  # type: ignore[attr-defined]
+    Recorded.__imatmul__ = _in_place("matmul")  # type: ignore[attr-defined]
+    Recorded.__divmod__ = lambda self, other: (self // other, self % other)  # type: ignore[attr-defined]
+    Recorded.__round__ = lambda self, n=0: FUNCTIONS[np.round](self, n or 0)  # type: ignore[attr-defined]
+    Recorded.__floor__ = lambda self: UFUNCS["floor"](self)  # type: ignore[attr-defined]
+    Recorded.__ceil__ = lambda self: UFUNCS["ceil"](self)  # type: ignore[attr-defined]
+    Recorded.__trunc__ = lambda self: UFUNCS["trunc"](self)  # type: ignore[attr-defined]
+
+
+def _iterate(self: Recorded) -> Iterator[Recorded]:
+    if not self.shape:
+        raise TypeError("iteration over a recorded scalar")
+    return (self[i] for i in range(self.shape[0]))
+
+
+def _pythonic(self: Recorded, other: Any) -> bool:
+    raise recording_error("`in` on a recorded array", "Use np.any(x == value).")
+
+
+# ── methods of arrays ─────────────────────────────────────────────────────────────────────────────────────────
+_METHODS = (
+    "sum prod mean var std max min argmax argmin argsort cumsum cumprod dot reshape transpose ravel swapaxes squeeze "
+    "repeat take clip trace diagonal round any all nonzero searchsorted compress"
+).split()  # fmt: skip
+# Object arrays of recorded scalars call methods named after the ufunc.
+_UFUNC_METHODS_OF_SCALARS = "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt square reciprocal sign floor ceil trunc rint fabs absolute hypot arctan2 logical_not isnan isinf isfinite deg2rad rad2deg degrees radians conjugate".split()
+
+
+def _method(name: str) -> Any:
+    function = getattr(np, {"max": "amax", "min": "amin"}.get(name, name))
+
+    def call(self: Recorded, *args: Any, **kwargs: Any) -> Any:
+        if name in ("reshape", "transpose") and len(args) != 1:
+            args = (args,) if args else ()
+        return FUNCTIONS[function](self, *args, **kwargs)
+
+    call.__name__ = name
+    return call
+
+
+def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
+    """A copy of another dtype; a conversion to integers truncates and has derivative zero."""
+    from fastad.tables.builder import dtype_char
+
+    target = np.dtype(dtype)
+    if target == object or target.kind not in "biuf":
+        raise recording_error(f"astype({target}) of a recorded value", "Use float64, float32, integers or bool.")
+    recorder, ref = self.recorder, self.ref
+    char = dtype_char(target if target.kind != "f" or target.itemsize > 4 else np.dtype(np.float32))
+    if char == "b":
+        return elementwise("not_equal", self, 0)
+    if char == "i" and self.dtype.kind == "f":
+        return Recorded(recorder, recorder.emit("trunc", (ref,), dtype="i"))
+    return Recorded(recorder, recorder.emit("strided", (ref,), (0, self.size, 1), self.shape, char))
+
+
+def _transposed(self: Recorded) -> Recorded:
+    return reframe(self, lambda origin: origin.T)
+
+
+def _copy(self: Recorded, *args: Any, **kwargs: Any) -> Recorded:
+    return self.frozen()
+
+
+def _fill(self: Recorded, value: Any) -> None:
+    self[...] = value
+
+
+def _install_methods() -> None:
+    for name in _METHODS:
+        setattr(Recorded, name, _method(name))
+    for name in _UFUNC_METHODS_OF_SCALARS:
+        setattr(Recorded, name, lambda self, *others, _name=name: UFUNCS[_name](self, *others))
+    installed: dict[str, Any] = {
+        "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array_namespace__": array_namespace,
+        "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
+        "__contains__": _pythonic, "astype": astype, "copy": _copy, "__copy__": _copy, "__deepcopy__": _copy,
+        "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self)), "fill": _fill,
+        "T": property(_transposed), "real": property(lambda self: self), "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
+        "imag": property(lambda self: self * 0.0), "conj": lambda self: self,
+    }  # fmt: skip
+    for name, value in installed.items():
+        setattr(Recorded, name, value)
+
+
+_install_operators()
+_install_methods()

@@ -1,0 +1,245 @@
+"""Recorded values: what a function sees instead of its arrays while it is recorded. They behave as NumPy arrays.
+
+A recorded array is mutable, as an array is: a write makes new rows and moves the object to them. Writes to
+elements and slices are kept as pending pieces and joined into one row when the whole is read, so that filling an
+array in a loop costs as much as the elements written. Basic slices are views: they see writes to their base.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.regions import Region, contiguous_strides, region, whole
+from fastad.recording.recorder import Recorder, recording_error
+from fastad.tables.builder import Ref
+from fastad.tables.table import DTYPES
+
+Shape = tuple[int, ...]
+# Arrays converted to lists of recorded scalars by np.array or np.asarray, at the most.
+_CONVERT_LIMIT = 20_000
+
+
+class Recorded:
+    """A value that is being recorded; `value` is its concrete value in this recording."""
+
+    __slots__ = ("__weakref__", "_base", "_frame", "_locked", "_mask", "_pending", "_recorder", "_ref", "_seen", "_version")
+    __array_priority__ = 1000.0
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, recorder: Recorder, ref: Ref, base: "Recorded | None" = None, frame: Any = None) -> None:
+        self._recorder = recorder
+        self._ref = ref
+        self._base = base
+        self._frame = frame  # a view's (offset, shape, strides) in its base
+        self._version = 0
+        self._seen = base._version if base is not None else 0
+        self._pending: dict[Region, Ref] = {}
+        self._mask: np.ndarray | None = None
+        self._locked = False  # an argument: writing to it would be lost on replay
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder, which must still be open."""
+        if not self._recorder.open:
+            raise recording_error(
+                "a recorded value was used after its recording had ended",
+                "Return it from the function instead of storing it in an outer variable.",
+            )
+        return self._recorder
+
+    @property
+    def ref(self) -> Ref:
+        """The row of this value now, all writes applied."""
+        recorder = self.recorder
+        if self._base is not None:
+            base_ref = self._base.ref
+            if self._seen != self._base._version:
+                offset, shape, strides = self._frame
+                self._ref = recorder.emit("strided", (base_ref,), region(offset, shape, strides), shape)
+                self._seen = self._base._version
+        elif self._pending:
+            self._flush()
+        return self._ref
+
+    @property
+    def value(self) -> Any:
+        """Concrete value: an array, or a NumPy scalar."""
+        return self._recorder.values[self.ref]
+
+    def frozen(self) -> "Recorded":
+        """The value as it is now; later writes do not change it."""
+        return Recorded(self._recorder, self.ref)
+
+    @property
+    def shape(self) -> Shape:
+        return self._recorder.builder.shape(self._ref)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return DTYPES[self._recorder.builder.type(self._ref).dtype]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return self._recorder.builder.size(self._ref)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a recorded scalar")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        if not self._recorder.open:
+            return f"<recorded {self.dtype}{list(self.shape)}, recording ended>"
+        return f"<recorded {self.dtype}{list(self.shape)} = {self.value!r}>"
+
+    # ── views and writes ─────────────────────────────────────────────────────────────────────────────────────
+    def frame(self) -> tuple[int, Shape, Shape]:
+        """Offset, shape and strides in the root array."""
+        return self._frame or (0, self.shape, contiguous_strides(self.shape))
+
+    @property
+    def root(self) -> "Recorded":
+        return self if self._base is None else self._base
+
+    def view(self, frame: tuple[int, Shape, Shape]) -> "Recorded":
+        """A view of the root with this frame; a scalar is read at once and is no view."""
+        root = self.root
+        recorder = self.recorder
+        offset, shape, strides = frame
+        own = region(offset, shape, strides)
+        ref = root._read(own, shape)
+        if not shape:
+            return Recorded(recorder, ref)
+        return Recorded(recorder, ref, root, frame)
+
+    def _read(self, own: Region, shape: Shape) -> Ref:
+        """A region of this root, from the pending pieces where they are just what is read."""
+        recorder = self.recorder
+        if self._pending:
+            piece = self._pending.get(own)
+            if piece is not None:
+                return self._shaped(piece, shape)
+            if np.any(_masked(self._mask, own)):
+                self._flush()
+        return recorder.emit("strided", (self._ref,), own, shape)
+
+    def _shaped(self, ref: Ref, shape: Shape) -> Ref:
+        ref = self._recorder.builder.reshape(ref, shape)
+        self._recorder.evaluate_new()
+        return ref
+
+    def write(self, frame: tuple[int, Shape, Shape], ref: Ref) -> None:
+        """Write a value of the frame's shape into the root."""
+        root = self.root
+        if root._locked:
+            raise recording_error(
+                "an argument of the recorded function is changed in place, which a replay would not do to the caller's array",
+                "Copy it first: x = x.copy().",
+            )
+        root._write(region(*frame), ref)
+
+    def _write(self, own: Region, ref: Ref) -> None:
+        self._version += 1
+        if own == whole(self.size):
+            self._pending.clear()
+            self._mask = None
+            self._ref = self._shaped(ref, self.shape)
+            return
+        if self._mask is None:
+            self._mask = np.zeros(self.size, np.bool_)
+        place = _masked(self._mask, own)
+        if own not in self._pending and place.any():
+            self._flush()
+            self._mask = np.zeros(self.size, np.bool_)
+            place = _masked(self._mask, own)
+        place[...] = True
+        self._pending[own] = ref
+
+    def _flush(self) -> None:
+        """Join the pending pieces into one row."""
+        pieces, self._pending, self._mask = self._pending, {}, None
+        recorder, b = self.recorder, self._recorder.builder
+        kind = b.type(self._ref)
+        operands, regions = list(pieces.values()), list(pieces)
+        if sum(b.size(x) for x in operands) < kind.size:
+            operands, regions = [self._ref, *operands], [whole(kind.size), *regions]
+        statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
+        self._ref = recorder.emit("assemble", operands, statics, kind.shape, kind.dtype)
+
+    # ── what leaves the recording ────────────────────────────────────────────────────────────────────────────
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                "the truth value of a recorded array with more than one element is ambiguous; use .any() or .all()"
+            )
+        return bool(self.recorder.guard(self.ref))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "ib" or self.size != 1:
+            raise TypeError("only recorded integers can be used as an index")
+        return int(self.recorder.guard(self.ref))
+
+    def __int__(self) -> int:
+        if self.dtype.kind in "ib":
+            return self.__index__()
+        recorder = self.recorder
+        return int(recorder.guard(recorder.emit("trunc", (self.ref,))))
+
+    def __float__(self) -> float:
+        raise recording_error(
+            "float() of a recorded value (also math.sin(x), '%f' % x, or writing it into a plain NumPy array) would lose its derivative",
+            "Use NumPy functions on it (np.sin, not math.sin), and arrays made with np.zeros_like(x) or np.zeros(n, like=x).",
+        )
+
+    def __complex__(self) -> complex:
+        raise recording_error("complex() of a recorded value cannot be recorded", "Use real arithmetic.")
+
+    def item(self, *args: Any) -> Any:
+        raise recording_error("item() of a recorded value would lose its derivative", "Use x[()] or x[i] instead.")
+
+    def tolist(self) -> Any:
+        return [x.tolist() if x.ndim else x for x in self] if self.ndim else self
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """An object array of recorded scalars, so that np.array([a, b]) of recorded values keeps what they are."""
+        if self.size > _CONVERT_LIMIT:
+            raise recording_error(
+                f"np.asarray or np.array of a recorded array of {self.size} elements would record each of them by itself",
+                "Leave the conversion out (a recorded value is an array already), or use np.stack or np.concatenate.",
+            )
+        if dtype is not None and np.dtype(dtype) != object and np.dtype(dtype).kind != "f":
+            raise recording_error(f"conversion of a recorded array to {dtype} by NumPy", "Use x.astype(dtype).")
+        if dtype is not None and np.dtype(dtype) != object:
+            raise recording_error(
+                "np.array(..., dtype=float) of recorded values, or writing them into a plain NumPy array, would lose their derivatives",
+                "Leave dtype= out, or use np.stack; make arrays with np.zeros_like(x) or np.zeros(n, like=x).",
+            )
+        out = np.empty(self.size, dtype=object)
+        flat = self.frozen().view((0, (self.size,), (1,))) if self.ndim != 1 else self
+        for i in range(self.size):
+            out[i] = flat.view(_element(flat, i))
+        return out.reshape(self.shape)
+
+
+def _element(x: Recorded, i: int) -> tuple[int, Shape, Shape]:
+    offset, _, strides = x.frame()
+    return offset + i * strides[0], (), ()
+
+
+def _masked(mask: np.ndarray | None, own: Region) -> np.ndarray:
+    assert mask is not None
+    nd = (len(own) - 1) // 2
+    return np.lib.stride_tricks.as_strided(mask[own[0] :], own[1 : 1 + nd], own[1 + nd :])

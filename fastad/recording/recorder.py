@@ -1,0 +1,209 @@
+"""The recorder: runs a function once on concrete values and writes every operation into a table under construction."""
+
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import RecordingError, TableError
+from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.recording.source import at_line, user_line
+from fastad.tables.builder import Builder, Ref, dtype_char
+from fastad.tables.inline import compact, copy_row
+from fastad.tables.table import CONST, DTYPES, Table, ValueType
+
+
+class _Stack(threading.local):
+    def __init__(self) -> None:
+        self.recorders: list[Recorder] = []
+
+
+_stack = _Stack()
+
+
+class _Capture:
+    """An array that the function refers to: the array, a snapshot from when it was used, its input row."""
+
+    def __init__(self, array: np.ndarray, ref: Ref) -> None:
+        self.array, self.ref = array, ref
+        self.snapshot = array.copy()
+
+    def unchanged(self) -> bool:
+        return np.array_equal(self.array, self.snapshot, equal_nan=self.array.dtype.kind == "f")
+
+
+class Recorder:
+    """One recording. Use as a context manager; values recorded in it are dead afterwards.
+
+    Recorders nest (a gradient inside a recorded function records its own function): an operation belongs to the
+    innermost recorder among those of its operands, and values of outer recorders enter as lifted inputs.
+    """
+
+    def __init__(self) -> None:
+        self.builder = Builder()
+        self.values: list[Any] = []
+        self.level = 0
+        self.open = False
+        self.lifted: list[tuple[Any, Ref]] = []
+        self.captures: list[_Capture] = []
+        self._by_id: dict[int, _Capture] = {}
+        self._guarded: set[Ref] = set()
+
+    def __enter__(self) -> "Recorder":
+        _stack.recorders.append(self)
+        self.level = len(_stack.recorders)
+        self.open = True
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _stack.recorders.remove(self)
+        self.open = False
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def emit(
+        self, name: str, operands: Sequence[Ref], statics: Sequence[int] = (), shape: tuple[int, ...] | None = None,
+        dtype: str | None = None,
+    ) -> Ref:  # fmt: skip
+        """A row and its concrete value."""
+        b = self.builder
+        b.source_line(user_line())
+        ref = b.emit(name, operands, statics, shape, dtype)
+        self.evaluate_new()
+        return ref
+
+    def const(self, value: Any) -> Ref:
+        """A constant by value."""
+        ref = self.builder.const(value)
+        self.evaluate_new()
+        return ref
+
+    def input(self, value: Any) -> Ref:
+        """An input of the table with its concrete value."""
+        x = np.asarray(value)
+        ref = self.builder.input(x.shape, dtype_char(x.dtype))
+        self.values.append(x[()])
+        return ref
+
+    def evaluate_new(self) -> None:
+        """Compute concrete values of the rows added since the last call."""
+        b, values = self.builder, self.values
+        col = b.columns
+        while len(values) < len(b):
+            i = len(values)
+            row = PRIMITIVES[col["op"][i]]
+            kind = b.type(i)
+            if isinstance(row, Elementwise):
+                values.append(_evaluate_elementwise(row, [values[col[c][i]] for c in "abc"[: row.arity]], kind))
+            elif col["op"][i] == CONST:
+                start = col["a"][i]
+                x = np.array(b.constants[start : start + kind.size]).reshape(kind.shape)
+                values.append(x.astype(DTYPES[kind.dtype])[()])
+            else:
+                values.append(self._evaluate_array(row, i, kind))
+
+    def _evaluate_array(self, row: Any, i: int, kind: ValueType) -> Any:
+        col = self.builder.columns
+        a, b, c = col["a"][i], col["b"][i], col["c"][i]
+        operands = self.builder.operands[a : a + b] if row.arity < 0 else (a, b)[: row.arity]
+        if row.name == "guard":
+            return self.values[a]
+        if row.name == "input":
+            raise TableError("an input without a value")
+        statics = self.builder.statics_at(c) if c >= 0 else ()
+        x = row.numpy(statics, kind.shape, *(self.values[o] for o in operands))
+        return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
+
+    # ── guards ───────────────────────────────────────────────────────────────────────────────────────────────
+    def guard(self, ref: Ref) -> Any:
+        """The concrete value, which every replay is held to; constants need no guard."""
+        value = self.values[ref]
+        if self.builder.columns["op"][ref] != CONST and ref not in self._guarded:
+            self._guarded.add(ref)
+            expected = self.const(np.asarray(value))
+            self.emit("guard", (ref, self.builder.reshape(expected, self.builder.shape(ref))))
+        return value
+
+    # ── operands from outside ────────────────────────────────────────────────────────────────────────────────
+    def capture(self, array: np.ndarray) -> Ref:
+        """An array the function refers to, as an input that is read anew at every run."""
+        known = self._by_id.get(id(array))
+        if known is None or not known.unchanged():
+            known = _Capture(array, self.input(array))
+            self._by_id[id(array)] = known
+            self.captures.append(known)
+        return known.ref
+
+    def lift(self, value: Any) -> Ref:
+        """A value recorded by an outer recorder, as an input of this one."""
+        for held, ref in self.lifted:
+            if held is value:
+                return ref
+        ref = self.input(value.value)
+        self.lifted.append((value.frozen(), ref))
+        return ref
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
+    def finish(self, inputs: Sequence[Ref], outputs: Sequence[Ref]) -> Table:
+        """The table of (inputs, lifted values, captured arrays) to outputs.
+
+        Arrays that only the recording refers to (temporaries of the function), or that changed while it ran,
+        become constants; the others stay references.
+        """
+        if sys.exc_info()[0] is None:
+            self.evaluate_new()
+        explicit = [*inputs, *(ref for _, ref in self.lifted)]
+        fixed = {c.ref: c.snapshot for c in self.captures if self._is_temporary(c) or not c.unchanged()}
+        kept = [c for c in self.captures if c.ref not in fixed]
+        order = [*explicit, *(c.ref for c in kept)]
+        recorded = self.builder.table(outputs)
+        return _with_inputs(recorded, order, fixed, [c.array for c in kept])
+
+    def _is_temporary(self, capture: _Capture) -> bool:
+        # References: the capture's own, getrefcount's argument. A view belongs to whoever owns its base.
+        return capture.array.base is None and sys.getrefcount(capture.array) <= 2
+
+
+def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:
+    x = row.numpy(*operands)
+    if np.shape(x) != kind.shape:
+        aligned = [np.reshape(o, kind.shape) if np.size(o) == kind.size else np.reshape(o, ()) for o in operands]
+        x = np.broadcast_to(row.numpy(*aligned), kind.shape)
+    dtype = DTYPES[kind.dtype]
+    return x if getattr(x, "dtype", None) == dtype else np.asarray(x, dtype)[()]
+
+
+def _with_inputs(recorded: Table, order: Sequence[Ref], fixed: dict[Ref, np.ndarray], captured: list[Any]) -> Table:
+    """The recorded table with its inputs in this order, some of them turned into constants."""
+    b = Builder()
+    places = {recorded.columns["a"][ref]: b.input(*recorded.type_of(ref)) for ref in order}
+    for ref, value in fixed.items():
+        places[recorded.columns["a"][ref]] = b.const(value)
+    if not fixed and [int(recorded.columns["a"][r]) for r in order] == list(range(len(recorded.inputs))):
+
+        return compact(_recaptured(recorded, captured))
+    inputs = [places[i] for i in range(len(recorded.inputs))]
+    refs: list[Ref] = []
+    for row in recorded.rows():
+        b.source_line(recorded.line_of(row.index))
+        refs.append(copy_row(b, recorded, row, refs, inputs))
+
+    return compact(b.table([refs[i] for i in recorded.outputs], captured))
+
+
+def _recaptured(t: Table, captured: list[Any]) -> Table:
+    return Table(t.columns, t.pools, t.types, t.lines, t.inputs, t.outputs, tuple(captured))
+
+
+def recording_error(what: str, fix: str) -> RecordingError:
+    """An error that names the user's line and the fix."""
+    return RecordingError(f"{what}{at_line()}. {fix}")
+
+
+def current_recorder() -> Recorder | None:
+    """The innermost open recorder of this thread."""
+    return _stack.recorders[-1] if _stack.recorders else None
+
+
+__all__ = ["Recorder", "current_recorder", "recording_error"]

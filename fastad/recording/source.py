@@ -1,0 +1,46 @@
+"""Where in the user's source a row comes from: the innermost frame outside fastad, NumPy and its relatives."""
+
+import os
+import sys
+from types import CodeType, FrameType
+
+import numpy as np
+
+from fastad.tables.table import Line
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_KERNELS = os.path.join(os.path.dirname(_HERE), "kernels")
+_SKIPPED = tuple(
+    os.path.join(folder, "")
+    for folder in (
+        _HERE, _KERNELS, os.path.dirname(np.__file__), os.path.join(os.path.dirname(np.__file__), os.pardir, "scipy"),
+        os.path.join(os.path.dirname(np.__file__), os.pardir, "optree"),
+    )
+)  # fmt: skip
+_SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
+_inside: dict[CodeType, bool] = {}
+_lines: dict[tuple[CodeType, int], Line] = {}
+
+
+def user_line() -> Line:
+    """The line of user code that is running now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        skip = _inside.get(code)
+        if skip is None:
+            skip = _inside[code] = code.co_filename.startswith(_SKIP) or code.co_filename.startswith("<__array")
+        if not skip:
+            key = (code, frame.f_lineno)
+            line = _lines.get(key)
+            if line is None:
+                line = _lines[key] = Line(code.co_filename, frame.f_lineno, code.co_qualname)
+            return line
+        frame = frame.f_back
+    return Line("", 0, "")
+
+
+def at_line() -> str:
+    """Where we are, for an error message."""
+    line = user_line()
+    return f" (at {line})" if line.number else ""
