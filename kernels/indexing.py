@@ -29,6 +29,9 @@ def gather_forward(out, x, y, s):
         v = y[at(j)]
         if not _valid(v, size):
             return 1
+        if inner == 1:
+            out[at(j)] = x[at(int(v))]
+            continue
         k = int(v) * inner
         for i in range(inner):
             out[at(j * inner + i)] = x[at(k + i)]

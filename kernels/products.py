@@ -8,8 +8,9 @@ from numba import carray
 from .blas import dgemm, dgemv
 from .flags import at, helper, kernel
 
-_GEMM_FROM = 4096
-_GEMV_FROM = 4096
+# Where a call of OpenBLAS becomes faster than the loops: at 4 x 4 x 4, and 16 x 16 times a vector.
+_GEMM_FROM = 64
+_GEMV_FROM = 256
 _LARGEST = 2**31 - 1
 
 

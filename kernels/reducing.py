@@ -102,25 +102,25 @@ def sum_reverse(xb, yb, ob, x, y, o, s):
 
 
 @helper
-def _larger(a, b, sign):
-    """The larger of a and b (the smaller if sign is -1); NaN if either is."""
-    return b if (sign * b > sign * a) or b != b else a
+def _larger(a, b):
+    """The larger of a and b, NaN if either is, and without a branch."""
+    return b if (b > a) | (b != b) else a
 
 
 @helper
 def _row_extreme(x, x0, n, sign):
-    """The extreme of n > 0 contiguous values, in four lanes."""
-    a = x[at(x0)]
+    """The extreme of n > 0 contiguous values, in four lanes; the smallest is the largest of the negated."""
+    a = sign * x[at(x0)]
     b, c, d = a, a, a
     whole = n - n % 4
     for j in range(x0, x0 + whole, 4):
-        a = _larger(a, x[at(j)], sign)
-        b = _larger(b, x[at(j + 1)], sign)
-        c = _larger(c, x[at(j + 2)], sign)
-        d = _larger(d, x[at(j + 3)], sign)
+        a = _larger(a, sign * x[at(j)])
+        b = _larger(b, sign * x[at(j + 1)])
+        c = _larger(c, sign * x[at(j + 2)])
+        d = _larger(d, sign * x[at(j + 3)])
     for j in range(x0 + whole, x0 + n):
-        a = _larger(a, x[at(j)], sign)
-    return _larger(_larger(a, b, sign), _larger(c, d, sign), sign)
+        a = _larger(a, sign * x[at(j)])
+    return sign * _larger(_larger(a, b), _larger(c, d))
 
 
 @helper
@@ -138,7 +138,7 @@ def _extreme(out, x, s, sign):
         for j in range(1, n):
             k = r0 * n + j * inner
             for i in range(inner):
-                out[at(r0 + i)] = _larger(out[at(r0 + i)], x[at(k + i)], sign)
+                out[at(r0 + i)] = sign * _larger(sign * out[at(r0 + i)], sign * x[at(k + i)])
     return 0
 
 
@@ -203,11 +203,24 @@ def _where_extreme(x, x0, step, n, sign):
 
 
 @helper
+def _first(x, x0, n, value):
+    """Position of the first x that equals value, or is NaN if value is."""
+    for j in range(n):
+        v = x[at(x0 + j)]
+        if v == value or (v != v and value != value):
+            return j
+    return 0
+
+
+@helper
 def _arg_extreme(out, x, s, sign):
     outer, n, inner = s[0], s[1], s[2]
     if n == 0 and outer * inner > 0:
         return 1
     for o in range(outer):
+        if inner == 1:
+            out[at(o)] = _first(x, o * n, n, _row_extreme(x, o * n, n, sign))
+            continue
         for i in range(inner):
             out[at(o * inner + i)] = _where_extreme(x, o * n * inner + i, inner, n, sign)
     return 0

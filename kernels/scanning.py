@@ -6,7 +6,7 @@ before.
 """
 import numpy as np
 
-from .flags import at, helper, kernel
+from .flags import allocating_kernel, at, helper, kernel
 
 
 @helper
@@ -37,7 +37,7 @@ def cumsum_forward(out, x, y, s):
     return 0
 
 
-@kernel
+@allocating_kernel
 def cumsum_reverse(xb, yb, ob, x, y, o, s):
     """The adjoint of a running sum is the running sum of the adjoints from the other end."""
     outer, n, inner = s[0], s[1], s[2]
@@ -77,7 +77,7 @@ def linrec_forward(out, x, y, s):
     return 0
 
 
-@kernel
+@allocating_kernel
 def linrec_reverse(xb, yb, ob, x, y, o, s):
     """With r_k = ob_k + x_{k+1} r_{k+1}, from the last row to the first: yb_k += r_k, xb_k += r_k z_{k-1}."""
     outer, n, inner = s[0], s[1], s[2]

@@ -1,7 +1,7 @@
 """Sorting and searching, with NaN after every number, as in NumPy."""
 import numpy as np
 
-from .flags import at, helper, kernel
+from .flags import allocating_kernel, at, helper, kernel
 
 _RUN = 16
 
@@ -55,7 +55,7 @@ def _merge_sort(keys, places, keys2, places2, n):
     return second
 
 
-@kernel
+@allocating_kernel
 def argsort_forward(out, x, y, s):
     """out[o, :, i] = the stable order of x[o, :, i], NaN last; s = (outer, n, inner)."""
     outer, n, inner = s[0], s[1], s[2]
