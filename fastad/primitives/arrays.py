@@ -118,15 +118,23 @@ def _assemble(s: Statics, shape: Shape, *operands: Any) -> np.ndarray:
 
 
 # ── safety: what a kernel relies on ───────────────────────────────────────────────────────────────────────────
+_EMPTY_LOOPS = 2**31  # how often loops around nothing may turn: their bounds appear in no size
+
+
+def _loops(dims: Statics, size: int) -> bool:
+    """Whether nested loops of these lengths end: a zero hides the other lengths from all comparisons of sizes."""
+    return 0 not in dims or math.prod(max(n, 1) for n in dims) <= max(size, _EMPTY_LOOPS)
+
+
 def _inside(statics: Statics, size: int) -> bool:
     if len(statics) % 2 == 0 or any(n < 0 for n in _region(statics)[1]):
         return False
     offset, shape, strides = _region(statics)
     if 0 in shape:
-        return True
+        return _loops(shape, size)
     spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
     low, high = offset + sum(x for x in spans if x < 0), offset + sum(x for x in spans if x > 0)
-    return 0 <= low and high < size
+    return low >= 0 and high < size
 
 
 def _check_strided(s: Statics, size: int, sizes: list[int]) -> str | None:
@@ -145,6 +153,7 @@ def _check_middle(reduced: bool, operands: int = 1, reverse: bool = False) -> An
             return "static integers that are not outer, n, inner"
         total = s[0] * s[1] * s[2]
         fits = size == (s[0] * s[2] if reduced else total) and all(n == total for n in sizes[:operands])
+        fits = fits and _loops(s[:3], size)
         return None if fits else "outer, n, inner that do not fit the operand"
 
     return check
@@ -155,7 +164,7 @@ def _check_matmul(s: Statics, size: int, sizes: list[int]) -> str | None:
         return "static integers that are not batch, m, k, n, ta, tb, sx, sy"
     batch, m, k, n, _, _, sx, sy = s
     fits = (size, *sizes) == (batch * m * n, (batch if sx else 1) * m * k, (batch if sy else 1) * k * n)
-    return None if fits else "matrix sizes that do not fit the operands"
+    return None if fits and _loops(s[:4], size) else "matrix sizes that do not fit the operands"
 
 
 def _check_gather(s: Statics, size: int, sizes: list[int]) -> str | None:
@@ -171,7 +180,7 @@ def _check_scatter(s: Statics, size: int, sizes: list[int]) -> str | None:
 def _check_assemble(s: Statics, size: int, sizes: list[int]) -> str | None:
     at, seen = 0, 0
     while at < len(s):
-        width = 2 + 2 * s[at] if s[at] >= 0 else 0
+        width = 2 + 2 * s[at] if 0 <= s[at] <= 64 else 0
         region = s[at + 1 : at + width]
         if not width or len(region) != width - 1 or seen >= len(sizes) or not _inside(region, size):
             return "a piece outside of the result"
@@ -181,8 +190,16 @@ def _check_assemble(s: Statics, size: int, sizes: list[int]) -> str | None:
     return None if seen == len(sizes) else "regions for some pieces only"
 
 
-def _check_same(s: Statics, size: int, sizes: list[int]) -> str | None:
-    return None if all(n == size for n in sizes) else "operands of other sizes than the result"
+def _check_wrap(s: Statics, size: int, sizes: list[int]) -> str | None:
+    return None if len(s) == 1 and s[0] >= 0 and sizes == [size] else "a length or an operand that does not fit"
+
+
+def _check_search(s: Statics, size: int, sizes: list[int]) -> str | None:
+    return None if len(s) == 1 and size == sizes[1] else "one index is needed for each value"
+
+
+def _check_guard(s: Statics, size: int, sizes: list[int]) -> str | None:
+    return None if sizes[0] == sizes[1] else "a guard compares equal sizes"
 
 
 def _array(name: str, numpy: Any, arity: int, statics: str = "", **options: Any) -> None:
@@ -218,15 +235,13 @@ _array("gather", _gather, 2, "inner", check=_check_gather,
        tangent=rules.tangent_first, adjoint=rules.adjoint_gather, batch=rules.batch_gather, result="first")
 _array("scatter_add", _scatter_add, 2, "inner", check=_check_scatter,
        tangent=rules.tangent_first, adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add, result="first")
-_array("wrap_index", _wrap_index, 1, "n", check=_check_same, batch=rules.batch_same, result="int")
-_array("searchsorted", _searchsorted, 2, "right", batch=rules.batch_searchsorted, result="int",
-       check=lambda s, size, sizes: None if size == sizes[1] else "one index is needed for each value")
+_array("wrap_index", _wrap_index, 1, "n", check=_check_wrap, batch=rules.batch_same, result="int")
+_array("searchsorted", _searchsorted, 2, "right", check=_check_search, batch=rules.batch_searchsorted, result="int")
 _array("assemble", _assemble, -1, "(nd offset shape... strides...)...", check=_check_assemble,
        tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble, result="same")
 
 # ── rows that are not functions of values alone ───────────────────────────────────────────────────────────────
 _array("input", None, 0, pure=False)  # column a: the number of the input
 _array("const", None, 0)  # column a: offset in the pool of constants
-_array("guard", None, 2, check=lambda s, size, sizes: None if sizes[0] == sizes[1] else "a guard compares equal sizes",
-       batch=rules.batch_guard, pure=False)
+_array("guard", None, 2, check=_check_guard, batch=rules.batch_guard, pure=False)
 # fmt: on

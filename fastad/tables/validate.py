@@ -1,5 +1,7 @@
 """What every op table must satisfy. Executors rely on it: a table that passes cannot make them leave their arrays."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,25 +9,45 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES, Elementwise
 
+LARGEST = 2**40  # elements of a value (8 TiB), and of all values: products of two sizes stay far from overflow
+MOST_DIMENSIONS = 64  # NumPy's limit
+_REGION = 2 * MOST_DIMENSIONS + 2  # most static integers for one operand: nd, offset, shape, strides
+
 
 def validate(table: Any) -> None:
     """Raise `TableError` unless the table is a well-formed program."""
     _check_columns(table)
     n = len(table)
     types = table.types
-    if any(min(t.shape, default=0) < 0 or t.dtype not in "dfib" or len(t.dtype) != 1 for t in types):
-        raise TableError("a value type with a negative dimension or an unknown dtype")
+    check_types((*types, *table.inputs))
+    if len(table.captured) > len(table.inputs):
+        raise TableError("more captured arrays than inputs")
     if n and (table.columns["op"].max() >= len(PRIMITIVES) or table.columns["type"].max() >= len(types)):
         raise TableError("a row with an unknown primitive or value type")
-    if n and table.columns["line"].max() >= max(len(table.lines), 1):
+    if n and table.columns["line"].max() >= len(table.lines):
         raise TableError("a row with an unknown source line")
     if any(not 0 <= i < n for i in table.outputs):
         raise TableError("a result that is not a row of the table")
+    if table.sizes.sum(dtype=np.float64) > LARGEST:
+        raise TableError("values of more than 8 TiB")
     _check_elementwise(table)
+    _check_pool(table)
     for index in np.flatnonzero(np.isin(table.columns["op"], _ARRAY_OPCODES)).tolist():
         complaint = _check_array_row(table, index)
         if complaint:
             raise TableError(f"row {index} ({PRIMITIVES[table.columns['op'][index]].name}): {complaint}")
+
+
+def check_types(types: Iterable[Any]) -> None:
+    """Raise `TableError` unless all value types have a known dtype and dimensions whose products fit an int64."""
+    for shape, dtype in types:
+        if dtype not in ("d", "f", "i", "b"):
+            raise TableError(f"a value type of unknown dtype {dtype!r}")
+        if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0:
+            raise TableError("a value type with a negative dimension or too many of them")
+        # Zeros count as one: NumPy and loops multiply the other dimensions too.
+        if math.prod(max(int(n), 1) for n in shape) > LARGEST:
+            raise TableError("a value type of more than 8 TiB")
 
 
 def _check_columns(table: Any) -> None:
@@ -35,14 +57,17 @@ def _check_columns(table: Any) -> None:
         if set(arrays) != set(kinds):
             raise TableError(f"expected the arrays {sorted(kinds)}, found {sorted(arrays)}")
         for name, dtype in kinds.items():
-            if arrays[name].dtype != dtype or arrays[name].ndim != 1:
-                raise TableError(f"array {name!r} must be one-dimensional and of dtype {np.dtype(dtype)}")
+            array = arrays[name]
+            if array.dtype != dtype or array.ndim != 1 or not (array.flags.c_contiguous and array.flags.aligned):
+                raise TableError(f"array {name!r} must be contiguous, one-dimensional and of dtype {np.dtype(dtype)}")
     if len({len(column) for column in table.columns.values()}) > 1:
         raise TableError("columns of different lengths")
+    if len(table) >= 2**31:
+        raise TableError("more than 2,147,483,647 rows")
 
 
 def _check_elementwise(table: Any) -> None:
-    """Operands precede their row and have its size or size 1; unused operand columns are -1."""
+    """Operands precede their row and have its size or size 1."""
     op = table.columns["op"]
     arity = np.where(_ELEMENTWISE[op], OPERAND_COUNT[op], 0)
     sizes = table.sizes
@@ -57,6 +82,13 @@ def _check_elementwise(table: Any) -> None:
             raise TableError(f"row {rows[bad][0]}: an operand of another size than the row")
 
 
+def _check_pool(table: Any) -> None:
+    """Operand lists do not share their pool, so that checking (and running) a row costs what it takes in the file."""
+    counts = table.columns["b"][np.isin(table.columns["op"], _VARIADIC_OPCODES)]
+    if len(counts) and (counts.min() < 0 or counts.sum(dtype=np.int64) > len(table.pools["operands"])):
+        raise TableError("lists of operands longer than their pool")
+
+
 def _check_array_row(table: Any, index: int) -> str | None:
     op, a, b, c = (int(table.columns[name][index]) for name in ("op", "a", "b", "c"))
     row: Any = PRIMITIVES[op]
@@ -65,14 +97,18 @@ def _check_array_row(table: Any, index: int) -> str | None:
         pool = table.pools["statics"]
         if c >= len(pool) or not 0 <= pool[c] < len(pool) - c:
             return "static integers outside of their pool"
+        if pool[c] > (max(b, 0) * _REGION if row.arity < 0 else _REGION):
+            return "more static integers than it can have"
         statics = tuple(pool[c + 1 : c + 1 + pool[c]].tolist())
+        if max(map(abs, statics), default=0) > LARGEST:
+            return "a static integer beyond all sizes"
     kind = table.type_of(index)
     if row.name == "input":
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
     if row.name == "const":
         return None if 0 <= a <= len(table.pools["constants"]) - kind.size else "a constant outside of its pool"
     if row.arity < 0:
-        if not (0 <= a and 0 <= b and a + b <= len(table.pools["operands"])):
+        if a < 0 or b < 0 or a + b > len(table.pools["operands"]):
             return "operands outside of their pool"
         operands = table.pools["operands"][a : a + b].tolist()
     else:
@@ -81,7 +117,7 @@ def _check_array_row(table: Any, index: int) -> str | None:
         return "an operand that does not precede it"
     try:
         return row.check(statics, kind.size, [table.type_of(x).size for x in operands])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, OverflowError):
         return "static integers that cannot be read"
 
 
@@ -89,3 +125,4 @@ def _check_array_row(table: Any, index: int) -> str | None:
 OPERAND_COUNT = np.array([max(row.arity, 0) for row in PRIMITIVES])  # type: ignore[attr-defined]
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
 _ARRAY_OPCODES = np.flatnonzero(~_ELEMENTWISE)
+_VARIADIC_OPCODES = [code for code, row in enumerate(PRIMITIVES) if row.arity < 0]  # type: ignore[attr-defined]
