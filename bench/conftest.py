@@ -1,0 +1,5 @@
+"""Settings of a pytest run over the benchmarks; everything runs in one process here (bench.report uses one a library)."""
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see bench.crew
+os.environ.setdefault("JAX_PLATFORMS", "cpu")

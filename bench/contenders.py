@@ -1,0 +1,49 @@
+"""The registry of contenders: who can run which workload, and how.
+
+A contender's factory takes a workload and `what` to compute ("primal", "value_and_grad", "grad", "jacobian",
+"hessian") and returns a function of no arguments that computes it once, prepared as a user in a hurry would.
+`to_numpy` undoes what the contender returns, for the comparison of results; it is not measured.
+"""
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.workloads import Workload
+
+REGISTRY: dict[tuple[str, str], "Contender"] = {}
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    package: str
+    factory: Callable[[Workload, str], Callable]
+    to_numpy: Callable = staticmethod(lambda result: result)
+    primal: bool = True
+
+
+def contender(name: str, workloads, package: str | None = None, to_numpy=lambda result: result, primal=True):
+    """Register the decorated factory for these workloads; skipped at run time where `package` is missing."""
+
+    def register(factory):
+        for workload in workloads:
+            REGISTRY[workload, name] = Contender(name, package or name, factory, to_numpy, primal)
+        return factory
+
+    return register
+
+
+def available(package: str) -> bool:
+    try:
+        return importlib.import_module(package).__file__ is not None  # a bare folder is no package
+    except ImportError:
+        return False
+
+
+def of(work: Workload) -> list[Contender]:
+    """The contenders of a workload whose packages are installed, ours first."""
+    return [c for (name, _), c in REGISTRY.items() if name == work.name and available(c.package)]
+
+
+# Registration is what importing these is for; ours first, so that it leads every table.
+from bench import ours, peers  # noqa: E402, F401

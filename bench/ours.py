@@ -1,0 +1,33 @@
+"""fastad's own ways to run a workload: through Python with NumPy in and out, prepared, and by the sweeps."""
+from functools import partial
+
+from bench.contenders import contender
+from bench.workloads import BY_NAME, Workload
+
+EVERY = tuple(BY_NAME)
+
+
+def transformed(work: Workload, what: str, tier: str):
+    import fastad as fad
+
+    f = work.numpy_function
+    transform = (lambda f: f) if what == "primal" else getattr(fad, what)
+    return fad.jit(transform(f), tier=tier)
+
+
+@contender("fastad", EVERY)
+def native(work, what):
+    """NumPy in and out at every call, native code."""
+    return partial(transformed(work, what, "native"), *work.args)
+
+
+@contender("fastad-prepared", EVERY, package="fastad")
+def prepared(work, what):
+    """Buffers bound once; native code."""
+    return transformed(work, what, "native").prepare(*work.args)
+
+
+@contender("fastad-sweep", tuple(name for name, work in BY_NAME.items() if work.rows or name == "determinant"), package="fastad")
+def swept(work, what):
+    """The numba sweeps over the op table."""
+    return transformed(work, what, "sweep").prepare(*work.args)

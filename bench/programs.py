@@ -1,0 +1,87 @@
+"""Random straight-line scalar programs, as Python source.
+
+A program maps a vector of ten numbers to a number by `rows` scalar operations, no more and no less. It is made of
+blocks of 500: ten registers start from the inputs, 490 operations overwrite a register by an operation on itself (and
+most of them on another one too), so that no row is dead, and ten additions put the registers into the total. Blocks
+keep a program of any length well conditioned; while it is generated it is also evaluated, with its ten tangents, and an operation
+is refused where it would leave the range [-3, 3] or let a tangent grow beyond 20.
+"""
+import linecache
+
+import numpy as np
+
+INPUTS, BLOCK = 10, 500
+
+# text of the operation, its value, its partial derivatives by (a, b); "{a}" is the register that is overwritten
+OPERATIONS = (
+    ("{a} + {b}", lambda a, b: (a + b, 1.0, 1.0)),
+    ("{a} - {b}", lambda a, b: (a - b, 1.0, -1.0)),
+    ("{a} * {b}", lambda a, b: (a * b, b, a)),
+    ("{a} / {b}", lambda a, b: (a / b, 1 / b, -a / b**2)),
+    ("np.sin({a})", lambda a, b: (np.sin(a), np.cos(a), 0.0)),
+    ("np.cos({a})", lambda a, b: (np.cos(a), -np.sin(a), 0.0)),
+    ("np.exp({a})", lambda a, b: (np.exp(a), np.exp(a), 0.0)),
+    ("np.tanh({a})", lambda a, b: (np.tanh(a), 1 - np.tanh(a) ** 2, 0.0)),
+    ("np.sqrt({a})", lambda a, b: (np.sqrt(a), 0.5 / np.sqrt(a), 0.0) if a > 0.05 else None),
+    ("np.log({a})", lambda a, b: (np.log(a), 1 / a, 0.0) if a > 0.05 else None),
+)
+SHARE = np.array([3, 3, 4, 2, 1, 1, 1, 1, 0.5, 0.5])  # seven tenths arithmetic
+
+
+def make_source(rows: int, x: np.ndarray, seed: int = 0) -> str:
+    """Source text of `program(x)` with exactly `rows` operations, well conditioned at `x`."""
+    rng = np.random.default_rng(seed)
+    lines = ["def program(x):"]
+    lines += [f"    x{i} = x[{i}]" for i in range(INPUTS)]
+    done, total = 0, None
+    while done < rows:
+        room = min(BLOCK, rows - done)
+        ends = INPUTS - (total is None)  # the first block's sum needs one addition less
+        count = max(room - ends, 0)
+        names = _block(lines, count, x, rng)
+        done += count
+        for name in names:
+            if total is None:
+                total = name
+                continue
+            if done == rows:
+                break
+            lines.append(f"    total = {total} + {name}")
+            total = "total"
+            done += 1
+    lines.append(f"    return {total}")
+    return "\n".join(lines) + "\n"
+
+
+def _block(lines, count, x, rng):
+    names = [f"x{i}" for i in range(INPUTS)]
+    values, tangents = list(map(float, x)), list(np.eye(INPUTS))
+    for _ in range(count):
+        i, j, text, value, tangent = _draw(values, tangents, rng)
+        lines.append(f"    r{i} = " + text.format(a=names[i], b=names[j]))
+        names[i], values[i], tangents[i] = f"r{i}", value, tangent
+    return names
+
+
+def _draw(values, tangents, rng):
+    """An operation and two registers that keep the values and tangents in range."""
+    while True:
+        text, rule = OPERATIONS[rng.choice(len(OPERATIONS), p=SHARE / SHARE.sum())]
+        i, j = rng.integers(INPUTS, size=2)
+        if i == j or ("/" in text and abs(values[j]) < 0.3):
+            continue
+        result = rule(values[i], values[j])
+        if result is None or abs(result[0]) > 3:
+            continue
+        tangent = result[1] * tangents[i] + result[2] * tangents[j]
+        if 0.01 < np.abs(tangent).max() < 20:
+            return i, j, text, float(result[0]), tangent
+
+
+def compile_source(source: str, namespace, name: str):
+    """The function of `source` with `np` bound to `namespace`; its lines can be shown by tracebacks."""
+    filename = f"<{name} for {namespace.__name__}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    scope = {"np": namespace}
+    exec(compile(source, filename, "exec"), scope)
+    return scope["program"]
