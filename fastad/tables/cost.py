@@ -1,0 +1,306 @@
+"""Predicted cost of a table and of its derivatives: operations counted exactly, memory by the values alive at once.
+
+The derivatives are derived and counted, not estimated. A pass of forward mode needs a value only until its last use;
+reverse mode needs the values until the adjoints have come back to them (Example 17.63 of the notes: memory follows the
+width of a network in forward mode and its depth in reverse mode; work follows the number of inputs in forward mode and
+of results in reverse mode).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import PRIMITIVES, Elementwise, primitive
+from fastad.primitives import expression as ex
+from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.inline import live_rows
+from fastad.tables.listing import count_text, size_text
+from fastad.tables.table import CONST, INPUT, Row, Table
+
+_COMPARED = ("less", "where", "logical", "equal", "greater", "not_equal")
+_MOVED = ("strided", "gather", "assemble")
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Counts of scalar operations. `products` are the multiplications of matrix products, counted in
+    `multiplications` too; `moves` are elements copied, which `total` leaves out."""
+
+    additions: int = 0
+    multiplications: int = 0
+    divisions: int = 0
+    functions: int = 0
+    comparisons: int = 0
+    moves: int = 0
+    products: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.additions + self.multiplications + self.divisions + self.functions + self.comparisons
+
+    def __add__(self, other: "Operations") -> "Operations":
+        return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __mul__(self, times: int) -> "Operations":
+        return Operations(*(getattr(self, f.name) * times for f in fields(self)))
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Cost of one program. `once` is done once (the values and what follows from them alone), `each` for every
+    direction or result; `bytes` is the most that is alive at once, besides inputs and constants, with one direction or
+    result at a time; `sweep_bytes` the arenas of the interpreter, which keeps all values."""
+
+    once: Operations
+    each: Operations
+    bytes: int
+    sweep_bytes: int
+
+    def repeated(self, times: int) -> Operations:
+        """Operations for this many directions or results."""
+        return self.once + times * self.each
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted cost of a table with `d` numbers to differentiate by and `m` result numbers.
+
+    `value`, `tangent` (a JVP) and `adjoint` (a VJP) are the programs; a full Jacobian takes `d` tangents or `m`
+    adjoints. `print(cost)` shows all of it.
+    """
+
+    rows: int
+    column_bytes: int
+    value_bytes: int
+    d: int
+    m: int
+    value: Pass
+    tangent: Pass
+    adjoint: Pass
+
+    @property
+    def jacobian_forward(self) -> Operations:
+        """Operations of the whole Jacobian by d JVPs."""
+        return self.tangent.repeated(self.d)
+
+    @property
+    def jacobian_reverse(self) -> Operations:
+        """Operations of the whole Jacobian by m VJPs."""
+        return self.adjoint.repeated(self.m)
+
+    @property
+    def mode(self) -> str:
+        """Mode for the whole Jacobian: "fwd" or "rev" (see `choose_mode`)."""
+        return choose_mode(self, self.d, self.m)
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The report as cells of text; the first row is the heading."""
+        programs = [
+            ("value", self.value.once, self.value),
+            ("tangent (JVP)", self.tangent.repeated(1), self.tangent),
+            ("adjoint (VJP)", self.adjoint.repeated(1), self.adjoint),
+            (f"Jacobian, {count_text(self.d, 'JVP')}", self.jacobian_forward, self.tangent),
+            (f"Jacobian, {count_text(self.m, 'VJP')}", self.jacobian_reverse, self.adjoint),
+        ]
+        heading = (
+            "",
+            "operations",
+            "add",
+            "multiply",
+            "divide",
+            "function",
+            "compare",
+            "move",
+            "memory",
+            "sweep memory",
+        )
+        return [
+            heading,
+            *((name, *_numbers(ops), size_text(p.bytes), size_text(p.sweep_bytes)) for name, ops, p in programs),
+        ]
+
+    def summary(self) -> str:
+        """One line on the table itself."""
+        mode = "reverse" if self.mode == "rev" else "forward"
+        return (
+            f"{count_text(self.rows, 'row')} ({size_text(self.column_bytes)}), values {size_text(self.value_bytes)}; "
+            f"{count_text(self.d, 'input')}, {count_text(self.m, 'result')}: Jacobian by {mode} mode"
+        )
+
+    def __str__(self) -> str:
+        cells = self.table()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
+        return "\n".join([self.summary(), *lines])
+
+    def _repr_html_(self) -> str:
+        heading, *rows = self.table()
+        head = "".join(f"<th>{c}</th>" for c in heading)
+        body = "".join(
+            "<tr><th>" + row[0] + "</th>" + "".join(f"<td>{c}</td>" for c in row[1:]) + "</tr>" for row in rows
+        )
+        return f"<p>{self.summary()}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def cost(table: Table, wrt: Sequence[int] | None = None, native_bytes: Mapping[str, int] | None = None) -> Cost:
+    """Predicted cost of a table and of its derivatives by the inputs `wrt` (default: all floating-point arguments).
+
+    `native_bytes` replaces the predicted memory of "value", "tangent" or "adjoint" by what an executor has planned.
+
+    >>> from fastad.tables.builder import Builder
+    >>> b = Builder()
+    >>> x = b.input((1000,))
+    >>> c = cost(b.table([b.emit("sum", [b.emit("sin", [x])], (1, 1000, 1), ())]))
+    >>> c.value.once.functions, c.value.once.additions, c.mode
+    (1000, 999, 'rev')
+    """
+    if wrt is None:
+        wrt = [i for i, kind in enumerate(table.inputs[: table.explicit_inputs]) if kind.dtype in "df"]
+    count = table.explicit_inputs
+    results = [kind for kind in table.output_types if kind.dtype in "df"]
+    tangent, adjoint = tangent_table(table, wrt), adjoint_table(table, wrt)
+    arena = 8 * table.arena_size
+    found = Cost(
+        rows=len(table),
+        column_bytes=table.nbytes,
+        value_bytes=8 * int(table.sizes.sum()),
+        d=sum(table.inputs[i].size for i in wrt),
+        m=sum(kind.size for kind in results),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena),
+        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), 2 * arena),
+        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), 2 * arena),
+    )
+    passes = {name: replace(getattr(found, name), bytes=n) for name, n in (native_bytes or {}).items()}
+    return replace(found, **passes)
+
+
+def choose_mode(cost: Cost | None, d: int, m: int) -> str:
+    """Mode for the Jacobian of m results by d inputs: "rev" if m < d, else "fwd".
+
+    A JVP and a VJP of one program cost nearly the same (their matrix products exactly so), which leaves the number of
+    passes to decide. Only where the counts of `cost` differ by more than a factor of two the other way, they win.
+
+    >>> choose_mode(None, 10, 1), choose_mode(None, 10, 10)
+    ('rev', 'fwd')
+    """
+    mode = "rev" if m < d else "fwd"
+    if cost is None:
+        return mode
+    forward, reverse = cost.tangent.repeated(d).total, cost.adjoint.repeated(m).total
+    if mode == "rev":
+        return "fwd" if 2 * forward < reverse else "rev"
+    return "rev" if 2 * reverse < forward else "fwd"
+
+
+# ── counting ──────────────────────────────────────────────────────────────────────────────────────────────────
+def count_operations(table: Table, rows: np.ndarray | None = None) -> Operations:
+    """Operations of a table, or of the rows in a mask."""
+    mask = np.ones(len(table), np.bool_) if rows is None else rows
+    elements = np.bincount(table.columns["op"][mask], table.sizes[mask].astype(np.float64), len(PRIMITIVES))
+    total = Operations()
+    for code, row in enumerate(PRIMITIVES):
+        if elements[code] and isinstance(row, Elementwise):
+            total += int(elements[code]) * _element_operations(row.name)
+    arrays = np.flatnonzero(mask & np.isin(table.columns["op"], _ARRAYS))
+    return sum((_array_operations(table, table.row(i)) for i in arrays.tolist()), total)
+
+
+@cache
+def _element_operations(name: str) -> Operations:
+    """Operations of one element of an elementwise row, by its expression."""
+    row = primitive(name)
+    return _leaf(row) if row.is_leaf else _expression_operations(row.value_expr)
+
+
+def _expression_operations(expr: ex.Expr) -> Operations:
+    if expr[0] != "call":
+        return Operations()
+    return sum((_expression_operations(e) for e in expr[2:]), _element_operations(expr[1]))
+
+
+def _leaf(row: Elementwise) -> Operations:
+    if row.name in ("add", "subtract", "negative"):
+        return Operations(additions=1)
+    if row.name == "multiply":
+        return Operations(multiplications=1)
+    if row.name == "divide":
+        return Operations(divisions=1)
+    return Operations(comparisons=1) if row.name.startswith(_COMPARED) else Operations(functions=1)
+
+
+def _array_operations(table: Table, row: Row) -> Operations:
+    s = row.statics
+    size = table.type_of(row.operands[0]).size if row.operands else 0
+    if row.name == "matmul":
+        products = math.prod(s[:4])
+        return Operations(additions=products, multiplications=products, products=products)
+    if row.name == "linrec":
+        return Operations(additions=size, multiplications=size)
+    if row.name in ("sum", "cumsum"):
+        return Operations(additions=max(size - (row.size if row.name == "sum" else s[0] * s[2]), 0))
+    if row.name in ("strided_add", "scatter_add"):
+        return Operations(additions=size)
+    if row.name in _MOVED:
+        return Operations(moves=row.size)
+    if row.name in ("argsort", "searchsorted"):
+        length = s[1] if row.name == "argsort" else size
+        return Operations(comparisons=row.size * max(length - 1, 1).bit_length())
+    return Operations(comparisons=size) if row.name in _COMPARING else Operations()
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────
+def tangent_bytes(table: Table, wrt: Sequence[int]) -> int:
+    """Peak of a pass that carries one tangent with every value that has one (Algorithm 17.65)."""
+    has_tangent = np.zeros(len(table), np.int64)
+    for row in table.rows():
+        if row.name == "input":
+            has_tangent[row.index] = int(table.columns["a"][row.index]) in wrt
+        elif row.dtype in "df":
+            differentiable: Any = row.primitive.is_differentiable  # type: ignore[attr-defined]
+            has_tangent[row.index] = any(has_tangent[i] and differentiable(k) for k, i in enumerate(row.operands))
+    return peak_bytes(table, 1 + has_tangent)
+
+
+def peak_bytes(table: Table, copies: Any = 1) -> int:
+    """Most bytes of values alive at once, row after row, besides inputs and constants; results stay alive."""
+    sizes = np.where(np.isin(table.columns["op"], (INPUT, CONST)), 0, table.sizes * copies).tolist()
+    dying: dict[int, list[int]] = {}
+    last = {operand: row.index for row in table.rows() for operand in row.operands}
+    last |= dict.fromkeys(table.outputs, len(table))
+    for index, user in last.items():
+        dying.setdefault(user, []).append(index)
+    alive = peak = 0
+    for index, size in enumerate(sizes):
+        alive += size if index in last else 0
+        peak = max(peak, alive)
+        alive -= sum(sizes[i] for i in dying.get(index, ()))
+    return 8 * peak
+
+
+def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) -> Pass:
+    """Cost of a derived table; what depends on the inputs `seeds` is done for each direction or result."""
+    wanted = set(seeds)
+    moving = np.zeros(len(table), np.bool_)
+    for row in table.rows():
+        if row.name == "input":
+            moving[row.index] = int(table.columns["a"][row.index]) in wanted
+        else:
+            moving[row.index] = any(moving[i] for i in row.operands)
+    live = live_rows(table)
+    once, each = count_operations(table, live & ~moving), count_operations(table, live & moving)
+    return Pass(once, each, peak, sweep_bytes)
+
+
+def _numbers(ops: Operations) -> list[str]:
+    kinds = (ops.additions, ops.multiplications, ops.divisions, ops.functions, ops.comparisons, ops.moves)
+    return [f"{n:,}" for n in (ops.total, *kinds)]
+
+
+_ARRAYS = [code for code, row in enumerate(PRIMITIVES) if not isinstance(row, Elementwise)]
+_COMPARING = ("amax", "amin", "argmax", "argmin", "wrap_index", "guard")
