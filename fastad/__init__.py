@@ -1,5 +1,25 @@
 """Automatic differentiation of plain NumPy code."""
 
+from fastad import errors as _errors
+from fastad.errors import *  # noqa: F403
+from fastad.transforms.public import (
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    linearize,
+    trace,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 from fastad.version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "__version__", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "trace",
+    "value_and_grad", "vjp", "vmap",
+]  # fmt: skip

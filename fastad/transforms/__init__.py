@@ -1,1 +1,1 @@
-"""Transformations of functions."""
+"""Transformations of functions: jit, derivatives, vmap, and recording by hand."""

@@ -1,0 +1,217 @@
+"""Running a table on NumPy arrays: binds buffers to kernels, and chooses the tier as in the ski-rental problem."""
+
+import ctypes
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.kernel import SIGNATURE, Kernel, aligned, raise_for
+from fastad.tables.table import DTYPES, Table, ValueType
+
+# Estimates of compile time, for the choice of tier: seconds for any table, and seconds a row.
+COMPILE_SECONDS = 0.02
+COMPILE_SECONDS_A_ROW = 2e-4
+
+
+class GuardFailed(Exception):  # noqa: N818 - control flow, never seen by users
+    """A replay met another path than the recorded one."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: `table` computes it; the sweeps compute the same from `base` in one of their modes.
+
+    `chosen` are the results of the sweep that are results of the table, in order (None: all of them).
+    """
+
+    table: Table
+    base: Table
+    mode: str = "value"
+    wrt: tuple[int, ...] = ()
+    seeds: tuple[float, ...] | None = None
+    chosen: tuple[int, ...] | None = None
+
+    def sweep_results(self) -> list[ValueType]:
+        """Types of the results of the sweep."""
+        own = list(self.base.output_types)
+        if self.mode == "tangent":
+            return own + own
+        return own + [self.base.inputs[i] for i in self.wrt] if self.mode == "adjoint" else own
+
+    @staticmethod
+    def of(table: Table) -> "Plan":
+        return Plan(table, table)
+
+
+class Binding:
+    """A kernel with buffers of its own. One thread at a time may use it."""
+
+    def __init__(
+        self, kernel: Kernel, inputs: Sequence[ValueType], results: Sequence[ValueType], chosen: Sequence[int] | None = None
+    ) -> None:  # fmt: skip
+        layout = kernel.layout
+        self._chosen = chosen
+        self.kernel = kernel
+        self.vector_in, self.vector_out = aligned(layout.in_size), aligned(layout.out_size)
+        self.work = aligned(kernel.work_size)
+        self.inputs = [
+            (None if slot.by_reference else self.vector_in[slot.offset : slot.offset + slot.size].reshape(kind.shape), slot.offset)
+            for slot, kind in zip(layout.inputs, inputs, strict=True)
+        ]
+        self.outputs = [
+            (
+                None if slot.by_reference else self.vector_out[slot.offset : slot.offset + slot.size].reshape(kind.shape),
+                slot.offset, kind.shape, None if kind.dtype == "d" else DTYPES[kind.dtype],
+            )
+            for slot, kind in zip(layout.outputs, results, strict=True)
+        ]  # fmt: skip
+        self._addresses_in = self.vector_in.view(np.int64)
+        self._addresses_out = self.vector_out.view(np.int64)
+        self._function = ctypes.cast(kernel.address, SIGNATURE)
+        self._function.argtypes = None
+        self._arguments = tuple(
+            ctypes.c_void_p(a)
+            for a in (kernel.context, self.vector_in.ctypes.data, self.vector_out.ctypes.data, self.work.ctypes.data)
+        )
+
+    def call(self, values: Sequence[Any]) -> list[Any]:
+        """Results for these inputs, as new arrays."""
+        held = []
+        for (view, offset), value in zip(self.inputs, values, strict=True):
+            if view is not None:
+                view[...] = value
+            else:
+                array = np.ascontiguousarray(value, np.float64)
+                held.append(array)
+                self._addresses_in[offset] = array.ctypes.data
+        out: list[Any] = []
+        for view, offset, shape, _ in self.outputs:
+            if view is None:
+                array = np.empty(shape)
+                self._addresses_out[offset] = array.ctypes.data
+                out.append(array)
+            else:
+                out.append(view)
+        self.run()
+        results = [_finished(a, o[0] is None, o[3]) for a, o in zip(out, self.outputs, strict=True)]
+        return results if self._chosen is None else [results[i] for i in self._chosen]
+
+    def run(self) -> None:
+        """Run the kernel on the buffers as they are."""
+        code = self._function(*self._arguments)
+        if code:
+            if code > 0:
+                raise GuardFailed(code - 1)
+            raise_for(code, self.kernel.rows)
+
+
+def _finished(array: np.ndarray, fresh: bool, dtype: np.dtype | None) -> Any:
+    """A result of the caller's own: a copy of what lies in the kernel's buffer, in its dtype; scalars unboxed."""
+    if dtype is not None:
+        array = array.astype(dtype)
+    elif not fresh:
+        array = array.copy()
+    return array if array.shape else array[()]
+
+
+@dataclass
+class Compiled:
+    """A plan, its kernels, and which of them to use. Calls from several threads get bindings of their own."""
+
+    plan: Plan
+    tier: str = "auto"
+    threads: int | None = None
+    interpreted_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    _kernel: Kernel | None = None
+    _free: list[Binding] = field(default_factory=list)
+    _native: bool = False
+
+    @property
+    def tier_in_use(self) -> str:
+        return "native" if self._native else "sweep"
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """Results for these inputs (captured arrays included)."""
+        if self._native:
+            binding = self._take()
+            try:
+                return binding.call(values)
+            finally:
+                self._free.append(binding)
+        return self._choose(values)
+
+    def _choose(self, values: Sequence[Any]) -> list[Any]:
+        """Interpret until that has cost what compiling costs; then compile."""
+        if self._kernel is None:
+            if self.tier == "native" or (self.tier == "auto" and _is_cached(self.plan.table, self.threads)):
+                self._compile()
+                return self(values)
+            self._kernel = _sweep_kernel(self.plan)
+        estimate = COMPILE_SECONDS + COMPILE_SECONDS_A_ROW * len(self.plan.table)
+        if self.tier == "auto" and self.interpreted_seconds >= estimate:
+            self._compile()
+            return self(values)
+        binding = self._take()
+        start = time.perf_counter()
+        try:
+            return binding.call(values)
+        finally:
+            self.interpreted_seconds += time.perf_counter() - start
+            self._free.append(binding)
+
+    def binding(self) -> Binding:
+        """A new binding of the kernel for the tier in use; `tier="auto"` compiles."""
+        if not self._native and self.tier != "sweep":
+            self._compile()
+        elif self._kernel is None:
+            self._kernel = _sweep_kernel(self.plan)
+        return self._bind()
+
+    def _take(self) -> Binding:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._bind()
+
+    def _bind(self) -> Binding:
+        kernel, plan = self._kernel, self.plan
+        assert kernel is not None
+        if self._native:
+            return Binding(kernel, plan.table.inputs, plan.table.output_types)
+        return Binding(kernel, plan.table.inputs, plan.sweep_results(), plan.chosen)
+
+    def _compile(self) -> None:
+        from fastad.execution.native import NativeKernel
+
+        start = time.perf_counter()
+        kernel = NativeKernel(self.plan.table, threads=self.threads or default_threads())
+        self.compile_seconds = time.perf_counter() - start
+        self._kernel, self._free, self._native = kernel, [], True
+
+
+def _sweep_kernel(plan: Plan) -> Kernel:
+    from fastad.execution.sweeps import SweepKernel
+
+    return SweepKernel(plan.base, plan.mode, plan.wrt, plan.seeds)
+
+
+def _is_cached(table: Table, threads: int | None) -> bool:
+    from fastad.execution.native import is_cached
+
+    return is_cached(table, threads=threads or default_threads())
+
+
+def default_threads() -> int:
+    """Threads for large loops: FASTAD_THREADS, or the processors this process may use."""
+    import os
+
+    return int(os.environ.get("FASTAD_THREADS", 0)) or len(os.sched_getaffinity(0))
+

@@ -1,0 +1,188 @@
+"""What all transformations share: recording once per structure and path, replaying, and composing."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import FastadError
+from fastad.execution.compiled import Compiled, GuardFailed
+from fastad.recording.capture import Watch
+from fastad.recording.operands import recorder_of
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import current_recorder
+from fastad.tables.table import Table
+from fastad.transforms.call import Call, make_call
+from fastad.transforms.program import Program, record, replay
+
+# Paths of one structure after which the user is told once that a function keeps finding new ones.
+_MANY_PATHS = 64
+_CONTENT_LIMIT = 100_000  # elements: larger outside arrays are not compared element by element
+
+
+@dataclass
+class Path:
+    """One recorded path: the program, how it runs, and where a failed guard leads."""
+
+    program: Program
+    compiled: Compiled
+    contents: list[tuple[np.ndarray, np.ndarray]]
+    after: dict[int, "Path"] = field(default_factory=dict)
+    calls: int = 0
+
+    def is_current(self) -> bool:
+        """Whether outside arrays that were read element by element while recording are what they were."""
+        return all(np.array_equal(array, copy, equal_nan=copy.dtype.kind == "f") for array, copy in self.contents)
+
+
+class Transformed:
+    """A function that is recorded once per structure of its arguments and per path, and replayed afterwards.
+
+    Subclasses say in `program` how the table of a call comes about. Calls from inside another recording put their
+    rows there, so all transformations compose. One object may be called by several threads at once.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, tier: str = "auto", threads: int | None = None) -> None:
+        if not callable(function):
+            raise TypeError(f"expected a function, got {type(function).__name__}")
+        if tier not in ("auto", "sweep", "native"):
+            raise ValueError(f"tier must be 'auto', 'sweep' or 'native', not {tier!r}")
+        self.__wrapped__ = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__doc__ = getattr(function, "__doc__", None)
+        self.tier, self.threads = tier, threads
+        self._watch = Watch(base_function(function))
+        self._paths: dict[Any, Path] = {}
+        self._lock = threading.RLock()
+        self._recordings = 0
+        self._warned = False
+
+    # ── to be defined by a transformation ────────────────────────────────────────────────────────────────────
+    def program(self, call: Call) -> Program:
+        """Record (or transform) the program of a call with concrete arguments."""
+        raise NotImplementedError
+
+    def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the program wants them, e.g. integers to be differentiated made floats."""
+        return args, kwargs
+
+    # ── calling ──────────────────────────────────────────────────────────────────────────────────────────────
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = make_call(*self.normalise(args, kwargs))
+        if current_recorder() is not None:
+            return self._inside(call)
+        path = self._path(call)
+        inputs = call.inputs
+        while True:
+            try:
+                return self._run(path, inputs)
+            except GuardFailed as failed:
+                path = self._other_path(call, path, failed.row)
+
+    def _run(self, path: Path, inputs: list[Any]) -> Any:
+        path.calls += 1
+        program = path.program
+        return program.result(path.compiled([*program.gather(inputs), *program.table.captured]))
+
+    def _inside(self, call: Call) -> Any:
+        """Called while another function is recorded: the rows go there if any operand is recorded."""
+        program = self.program(call.concrete())
+        operands = [*call.inputs, *program.lifted]
+        if any(isinstance(x, Recorded) for x in operands):
+            return replay(program, recorder_of(operands), call.inputs)
+        return self._run(Path(program, Compiled(program.plan, "sweep"), []), call.inputs)
+
+    # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _path(self, call: Call) -> Path:
+        key = (call.key, self._watch.key())
+        path = self._paths.get(key)
+        if path is not None and (not path.contents or path.is_current()):
+            return path
+        with self._lock:
+            path = self._paths.get(key)
+            if path is None or not path.is_current():
+                path = self._paths[key] = self._recorded(call)
+            return path
+
+    def _other_path(self, call: Call, path: Path, row: int) -> Path:
+        """The path that was found when this guard failed before, or a new recording."""
+        known = path.after.get(row)
+        if known is not None:
+            return known
+        with self._lock:
+            return path.after.get(row) or path.after.setdefault(row, self._recorded(call))
+
+    def _recorded(self, call: Call) -> Path:
+        self._recordings += 1
+        program = self.program(call)
+        captured = {id(a) for a in program.table.captured} | {id(a.base) for a in program.table.captured}
+        contents = [
+            (a, a.copy()) for a in self._watch.arrays() if id(a) not in captured and a.size <= _CONTENT_LIMIT
+        ]
+        if program.lifted:
+            raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
+        self._warn_of_many_paths()
+        return Path(program, Compiled(program.plan, self.tier, self.threads), contents)
+
+    def _warn_of_many_paths(self) -> None:
+        if self._recordings >= _MANY_PATHS and not self._warned:
+            import warnings
+
+            self._warned = True
+            warnings.warn(
+                f"{self.__name__} was recorded {self._recordings} times: its structure, captured numbers or branches keep "
+                "changing. Pass changing numbers as arguments (floats or arrays), and replace branches that depend on "
+                "the data by np.where or fad.cond.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def all_paths(self) -> list[Path]:
+        """Every recorded path."""
+        found: list[Path] = []
+        todo = list(self._paths.values())
+        while todo:
+            path = todo.pop(0)
+            found.append(path)
+            todo.extend(path.after.values())
+        return found
+
+    # ── what users look at ───────────────────────────────────────────────────────────────────────────────────
+    @property
+    def tables(self) -> list[Table]:
+        """The tables recorded so far, one a structure and path."""
+        return [path.program.table for path in self.all_paths()]
+
+    def stats(self) -> dict[str, Any]:
+        """Recordings, paths, calls, and for each path its rows, tier and compile time in seconds."""
+        paths = self.all_paths()
+        return {
+            "recordings": self._recordings,
+            "paths": len(paths),
+            "calls": sum(p.calls for p in paths),
+            "tables": [
+                {
+                    "rows": len(p.program.table), "calls": p.calls, "tier": p.compiled.tier_in_use,
+                    "compile_seconds": p.compiled.compile_seconds,
+                    "interpreted_seconds": p.compiled.interpreted_seconds,
+                }
+                for p in paths
+            ],
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<fastad {type(self).__name__} of {self.__name__}: {len(self.all_paths())} recorded path(s)>"
+
+
+def base_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The user's function under all transformations."""
+    while isinstance(function, Transformed):
+        function = function.__wrapped__
+    return function
+
+
+def program_of(function: Callable[..., Any], call: Call) -> Program:
+    """The program of a plain or transformed function for a call with concrete arguments."""
+    return function.program(call) if isinstance(function, Transformed) else record(function, call)

@@ -1,0 +1,100 @@
+"""The arguments of a call, taken apart: array leaves and numbers are inputs, everything else is part of the key."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optree
+
+from fastad.errors import ShapeError
+from fastad.recording.recorded import Recorded
+
+_NAMESPACE = "fastad"
+
+
+@dataclass(frozen=True)
+class Call:
+    """Flattened arguments: `leaves` with `dynamic` marking the inputs; `tree` rebuilds (args, kwargs)."""
+
+    leaves: list[Any]
+    dynamic: tuple[bool, ...]
+    tree: Any
+    key: tuple[Any, ...]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The leaves that are inputs."""
+        return [x for x, d in zip(self.leaves, self.dynamic, strict=True) if d]
+
+    def concrete(self) -> "Call":
+        """The call with recorded values replaced by their concrete values."""
+        leaves = [x.value if isinstance(x, Recorded) else x for x in self.leaves]
+        return Call(leaves, self.dynamic, self.tree, self.key)
+
+    def rebuild(self, inputs: list[Any]) -> tuple[Any, Any]:
+        """(args, kwargs) with these values in place of the inputs."""
+        given = iter(inputs)
+        leaves = [next(given) if d else x for x, d in zip(self.leaves, self.dynamic, strict=True)]
+        return optree.tree_unflatten(self.tree, leaves)
+
+    def replaced(self, inputs: list[Any]) -> "Call":
+        """The same structure with other inputs."""
+        args, kwargs = self.rebuild(inputs)
+        return make_call(args, kwargs)
+
+
+def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Take arguments apart."""
+    leaves, tree = optree.tree_flatten((args, kwargs), none_is_leaf=True, namespace=_NAMESPACE)
+    kinds, dynamic = [], []
+    for i, leaf in enumerate(leaves):
+        kind = _kind(leaf)
+        if kind is None:
+            leaf = leaves[i] = _object_array(leaf)
+            kind = _kind(leaf)
+        assert kind is not None
+        kinds.append(kind)
+        dynamic.append(kind[0] == "input")
+    return Call(leaves, tuple(dynamic), tree, (tree, *kinds))
+
+
+def _kind(leaf: Any) -> tuple[Any, ...] | None:
+    """What the key holds of a leaf: shape and dtype of an input, the value of anything else."""
+    kind = type(leaf)
+    if kind is np.ndarray:
+        return ("input", leaf.shape, leaf.dtype.char) if leaf.dtype.kind in "fiub" else None
+    if kind is float:
+        return ("input", (), "d")
+    if isinstance(leaf, Recorded):
+        return ("input", leaf.shape, leaf.dtype.char)
+    if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fiub":
+        return ("input", np.shape(leaf), leaf.dtype.char)
+    if isinstance(leaf, np.ndarray):
+        return None
+    try:
+        hash(leaf)
+    except TypeError:
+        raise ShapeError(
+            f"an argument of type {kind.__name__} is neither an array, a number nor hashable; "
+            "pass arrays and numbers in lists, tuples and dicts"
+        ) from None
+    return ("static", kind, leaf)
+
+
+def _object_array(leaf: np.ndarray) -> Any:
+    """An object array of recorded values as one recorded value; other dtypes are refused."""
+    from fastad.recording.operands import as_recorded, is_recorded
+
+    if leaf.dtype == object and is_recorded(leaf):
+        return as_recorded(leaf)
+    raise ShapeError(f"an argument of dtype {leaf.dtype}; pass float64, float32, integer or bool arrays")
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """Leaves and structure of a pytree of results or tangents."""
+    return optree.tree_flatten(tree, none_is_leaf=True, namespace=_NAMESPACE)
+
+
+def unflatten(structure: Any, leaves: list[Any]) -> Any:
+    """A pytree from its structure and leaves."""
+    return optree.tree_unflatten(structure, leaves)

@@ -1,0 +1,205 @@
+"""jit, gradients, directional derivatives: each maps the table of a function to the table of its derivative."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import DerivativeError, ShapeError
+from fastad.execution.compiled import Plan
+from fastad.recording.recorded import Recorded
+from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.inline import compact
+from fastad.transforms.base import Transformed, program_of
+from fastad.transforms.call import Call, flatten, make_call, unflatten
+from fastad.transforms.program import Program
+
+
+class Jit(Transformed):
+    """A function, recorded and replayed; see `jit`."""
+
+    def program(self, call: Call) -> Program:
+        return program_of(self.__wrapped__, call)
+
+
+class Differentiated(Transformed):
+    """Common part of derivatives with respect to some positional arguments."""
+
+    def __init__(self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> None:
+        super().__init__(function, **options)
+        self.argnums = argnums
+
+    @property
+    def _positions(self) -> tuple[int, ...]:
+        return (self.argnums,) if isinstance(self.argnums, int) else tuple(self.argnums)
+
+    def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        fixed = list(args)
+        for position in self._positions:
+            if not -len(args) <= position < len(args):
+                raise ShapeError(f"{self.__name__} takes no positional argument {position}: {len(args)} were given")
+            fixed[position] = as_floats(args[position], self.__name__)
+        return tuple(fixed), kwargs
+
+    def targets(self, call: Call) -> tuple[list[int], Any]:
+        """Numbers of the inputs to differentiate by, and their structure (as of argnums)."""
+        args, _ = input_numbers(call)
+        chosen = [args[p] for p in self._positions]
+        return flatten(chosen[0] if isinstance(self.argnums, int) else tuple(chosen))
+
+
+def as_floats(tree: Any, name: str) -> Any:
+    """The argument with integers made floats, as derivatives are of real values."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [_as_float(x, name) for x in leaves])
+
+
+def _as_float(x: Any, name: str) -> Any:
+    if isinstance(x, float) or (isinstance(x, np.ndarray | np.generic | Recorded) and x.dtype.kind == "f"):
+        return x
+    if isinstance(x, Recorded):
+        return x.astype(np.float64)  # type: ignore[attr-defined]
+    if isinstance(x, int | np.integer) or (isinstance(x, np.ndarray) and x.dtype.kind in "iub"):
+        return np.asarray(x, np.float64)[()]
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        return x
+    raise DerivativeError(f"{name}: cannot differentiate by an argument of type {type(x).__name__}; pass floats or float arrays")
+
+
+class Gradient(Differentiated):
+    """Gradient of a scalar-valued function; see `grad` and `value_and_grad`."""
+
+    def __init__(
+        self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,
+        with_value: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(function, argnums, **options)
+        self.has_aux, self.with_value = has_aux, with_value
+
+    def program(self, call: Call) -> Program:
+        primal = program_of(self.__wrapped__, call)
+        numbers, tree = self.targets(call)
+        self._check(primal)
+        wrt = tuple(primal.wrt(numbers))
+        seeds = (1.0, *(0.0 for _ in primal.table.outputs[1:]))
+        table = adjoint_table(primal.table, wrt, seeds=seeds)
+        plan = Plan(table, primal.table, "adjoint", wrt, seeds)
+        return self._packed(primal.with_table(table, plan=plan), tree, len(numbers))
+
+    def _check(self, primal: Program) -> None:
+        if self.has_aux and not (isinstance(_skeleton(primal), tuple) and len(_skeleton(primal)) == 2):
+            raise DerivativeError(f"{self.__name__} must return (value, auxiliary) when has_aux=True")
+        first = _skeleton(primal)[0] if self.has_aux else _skeleton(primal)
+        if first is not None or primal.table.output_types[0].shape != ():
+            kinds = ", ".join(map(str, primal.table.output_types))
+            raise DerivativeError(
+                f"grad needs a function with one scalar result, but {self.__name__} returned ({kinds}); "
+                "return a sum, or use fad.jacobian, fad.vjp, or has_aux=True for further results"
+            )
+        if primal.table.output_types[0].dtype not in "df":
+            raise DerivativeError(f"{self.__name__} returned an integer or truth value, which has no gradient")
+
+    def _packed(self, p: Program, tree: Any, count: int) -> Program:
+        """Arrange (results, gradient leaves) as the caller wants them."""
+        skeleton = unflatten(p.out_tree, list(p.out_leaves))
+        gradient = unflatten(tree, [None] * count)
+        if self.has_aux:
+            head, aux = skeleton
+            packed: Any = ((head, aux), gradient) if self.with_value else (gradient, aux)
+        else:
+            packed = (skeleton, gradient) if self.with_value else gradient
+        order = list(range(len(p.table.outputs)))
+        values, bars = order[: len(order) - count], order[len(order) - count :]
+        if not self.with_value:
+            values = values[1:]
+        outputs = [*bars, *values] if self.has_aux and not self.with_value else [*values, *bars]
+        leaves, out_tree = flatten(packed)
+        return select_outputs(p, outputs, out_tree, tuple(leaves))
+
+
+def _skeleton(p: Program) -> Any:
+    return unflatten(p.out_tree, list(p.out_leaves))
+
+
+def select_outputs(p: Program, outputs: list[int], out_tree: Any, out_leaves: tuple[Any, ...]) -> Program:
+    """The program with only these of its results (by place); the sweeps compute all and choose."""
+    places = tuple(outputs)
+    if places == tuple(range(len(p.table.outputs))):
+        return replace(p, out_tree=out_tree, out_leaves=out_leaves)
+    table = compact(replace(p.table, outputs=tuple(p.table.outputs[i] for i in places)))
+    before = p.plan.chosen or range(len(p.table.outputs))
+    plan = replace(p.plan, table=table, chosen=tuple(before[i] for i in places))
+    return replace(p, table=table, plan=plan, out_tree=out_tree, out_leaves=out_leaves)
+
+
+def input_numbers(call: Call) -> tuple[Any, Any]:
+    """(args, kwargs) with every leaf replaced by the number of its input, or -1 for what is no input."""
+    order = np.cumsum(call.dynamic) - 1
+    return unflatten(call.tree, [int(n) if d else -1 for n, d in zip(order, call.dynamic, strict=True)])
+
+
+class JvpFunction(Transformed):
+    """(primals, tangents) to (result, tangent of the result); see `jvp`."""
+
+    def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        primals, tangents = args
+        leaves, tree = flatten(tuple(primals))
+        given, given_tree = flatten(tuple(tangents))
+        if tree != given_tree:
+            raise ShapeError(f"jvp: the tangents have another structure than the primals: {given_tree} and {tree}")
+        for i, (x, t) in enumerate(zip(leaves, given, strict=True)):
+            if t is None or isinstance(x, str | bool):
+                given[i] = None
+                continue
+            leaves[i], given[i] = _as_float(x, self.__name__), _as_float(t, self.__name__)
+            if np.shape(t) != np.shape(x):
+                raise ShapeError(f"jvp: a tangent of shape {np.shape(t)} for a primal of shape {np.shape(x)}")
+        return (unflatten(tree, leaves), unflatten(tree, given)), kwargs
+
+    def program(self, call: Call) -> Program:
+        (primals, _), _ = call.rebuild(call.inputs)
+        inner = make_call(tuple(primals), {})
+        primal = program_of(self.__wrapped__, inner)
+        (numbers, tangents), _ = input_numbers(call)
+        pairs = zip(flatten(numbers)[0], flatten(tangents)[0], strict=True)
+        moving = [(n, t) for n, t in pairs if n >= 0 and t >= 0]
+        wrt = tuple(primal.wrt([n for n, _ in moving]))
+        table = tangent_table(primal.table, wrt)
+        plan = Plan(table, primal.table, "tangent", wrt)
+        packed = (_skeleton(primal), _skeleton(primal))
+        leaves, tree = flatten(packed)
+        sources = (*primal.sources, *(t for _, t in moving))
+        return primal.with_table(table, plan=plan, sources=sources, out_tree=tree, out_leaves=tuple(leaves))
+
+
+class VjpFunction(Transformed):
+    """(primals, cotangent) to (result, adjoints of the primals as a tuple); see `vjp`."""
+
+    def program(self, call: Call) -> Program:
+        (primals, cotangent), _ = call.rebuild(call.inputs)
+        inner = make_call(tuple(primals), {})
+        primal = program_of(self.__wrapped__, inner)
+        self._check(primal, cotangent)
+        wrt = tuple(primal.wrt(range(len(inner.inputs))))
+        table = adjoint_table(primal.table, wrt)
+        plan = Plan(table, primal.table, "adjoint", wrt)
+        seeds = [n for n in flatten(input_numbers(call)[0][1])[0] if n >= 0]
+        bars = unflatten(inner.tree, [None if d else (None,) for d in inner.dynamic])[0]
+        leaves, tree = flatten((_skeleton(primal), bars))
+        sources = (*primal.sources, *seeds)
+        return primal.with_table(table, plan=plan, sources=sources, out_tree=tree, out_leaves=tuple(leaves))
+
+    def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        primals, cotangent = args
+        return (primals, as_floats(cotangent, self.__name__)), kwargs
+
+    def _check(self, primal: Program, cotangent: Any) -> None:
+        given, tree = flatten(cotangent)
+        shapes = [np.shape(u) for u in given]
+        wanted = [k.shape for k in primal.table.output_types]
+        if tree != primal.out_tree or shapes != wanted:
+            raise ShapeError(
+                f"vjp: the cotangent must have the structure and shapes of the result of {self.__name__}: "
+                f"expected {primal.out_tree} with shapes {wanted}, got {tree} with shapes {shapes}"
+            )

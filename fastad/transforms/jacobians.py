@@ -1,0 +1,122 @@
+"""Dense Jacobians: all directions at once, as one batched table; the primal's rows are shared by all of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastad.errors import DerivativeError
+from fastad.primitives.regions import contiguous_strides, region
+from fastad.tables.batch import batch_rows
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.inline import compact
+from fastad.tables.table import Table
+from fastad.transforms.base import program_of
+from fastad.transforms.call import Call, flatten, unflatten
+from fastad.transforms.derivatives import Differentiated, _skeleton
+from fastad.transforms.program import Program
+
+
+class Jacobian(Differentiated):
+    """Jacobian of a function's results by some arguments; `mode` is "fwd", "rev" or "auto"."""
+
+    def __init__(
+        self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any
+    ) -> None:
+        if mode not in ("fwd", "rev", "auto"):
+            raise ValueError(f"mode must be 'fwd', 'rev' or 'auto', not {mode!r}")
+        super().__init__(function, argnums, **options)
+        self.mode = mode
+
+    def program(self, call: Call) -> Program:
+        primal = program_of(self.__wrapped__, call)
+        numbers, tree = self.targets(call)
+        self._check(primal)
+        wrt = primal.wrt(numbers)
+        mode = self.mode if self.mode != "auto" else cheaper_mode(primal.table, wrt)
+        table = (forward_jacobian if mode == "fwd" else reverse_jacobian)(primal.table, wrt)
+        inner = unflatten(tree, [None] * len(wrt))
+        outer = _skeleton(primal)
+        leaves, structure = flatten(outer)
+        packed = unflatten(structure, [inner if x is None else x for x in leaves])
+        out_leaves, out_tree = flatten(packed)
+        return primal.with_table(table, out_tree=out_tree, out_leaves=tuple(out_leaves))
+
+    def _check(self, primal: Program) -> None:
+        if any(k.dtype not in "df" for k in primal.table.output_types):
+            raise DerivativeError(f"{self.__name__} returns integers or truth values, which have no Jacobian")
+
+
+def cheaper_mode(table: Table, wrt: Sequence[int]) -> str:
+    """The mode that the cost model predicts to be cheaper: reverse when there are fewer results than inputs."""
+    from fastad.tables.cost import choose_mode, cost
+
+    d = sum(table.inputs[i].size for i in wrt)
+    m = sum(k.size for k in table.output_types)
+    return choose_mode(cost(table), d, m)
+
+
+def forward_jacobian(table: Table, wrt: Sequence[int]) -> Table:
+    """Table of (inputs) to Jacobians, results first: one tangent a column."""
+    b = Builder()
+    inputs = [b.input(*kind) for kind in table.inputs]
+    blocks = [_columns(b, table, inputs, i) for i in wrt]
+    outputs = [block[j] for j in range(len(table.outputs)) for block in blocks]
+    return compact(b.table(outputs, table.captured))
+
+
+def _columns(b: Builder, table: Table, inputs: Sequence[Ref], i: int) -> list[Ref]:
+    """Jacobians of all results by one input."""
+    kind = table.inputs[i]
+    derived = tangent_table(table, [i])
+    seeds = identity(b, kind.shape)
+    count = table.explicit_inputs
+    given = [*inputs[:count], seeds, *inputs[count:]]
+    flags = [k == count for k in range(len(given))]
+    refs, batched = batch_rows(b, derived, given, flags, kind.size)
+    return [
+        _moved_last(b, _full(b, refs[o], batched[o], kind.size), kind.shape) for o in derived.outputs[len(table.outputs) :]
+    ]
+
+
+def _full(b: Builder, ref: Ref, flag: bool, size: int) -> Ref:
+    return ref if flag else b.broadcast(ref, (size, *b.shape(ref)))
+
+
+def _moved_last(b: Builder, ref: Ref, shape: tuple[int, ...]) -> Ref:
+    """(columns, *result) to (*result, *shape)."""
+    columns, *rest = b.shape(ref)
+    strides = contiguous_strides(tuple(rest))
+    full = (*rest, columns)
+    if 0 in full:
+        return b.zeros((*rest, *shape))
+    step = b.size(ref) // columns
+    return b.emit("strided", (ref,), region(0, full, (*strides, step)), (*rest, *shape))
+
+
+def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:
+    """Table of (inputs) to Jacobians, results first: one adjoint a row."""
+    b = Builder()
+    inputs = [b.input(*kind) for kind in table.inputs]
+    outputs: list[Ref] = []
+    for j, kind in enumerate(table.output_types):
+        derived = adjoint_table(replace(table, outputs=(table.outputs[j],)), wrt)
+        count = table.explicit_inputs
+        given = [*inputs[:count], identity(b, kind.shape), *inputs[count:]]
+        flags = [k == count for k in range(len(given))]
+        refs, batched = batch_rows(b, derived, given, flags, kind.size)
+        for i, o in zip(wrt, derived.outputs[1:], strict=True):
+            full = _full(b, refs[o], batched[o], kind.size)
+            outputs.append(b.reshape(full, (*kind.shape, *table.inputs[i].shape)))
+    return compact(b.table(outputs, table.captured))
+
+
+def identity(b: Builder, shape: tuple[int, ...]) -> Ref:
+    """Unit vectors of a space of arrays of this shape, one a row."""
+    n = 1
+    for m in shape:
+        n *= m
+    if n == 1:
+        return b.const([[1.0]]) if not shape else b.broadcast(b.const(1.0), (1, *shape))
+    ones = b.broadcast(b.const(1.0), (n,))
+    return b.assemble([ones], [region(0, (n,), (n + 1,))], (n, *shape)) if n else b.zeros((0, *shape))

@@ -1,0 +1,104 @@
+"""Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import RecordingError
+from fastad.execution.compiled import Plan
+from fastad.recording.operands import is_recorded, to_ref
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import Recorder
+from fastad.recording.source import at_line
+from fastad.tables.table import Table
+from fastad.transforms.call import Call, flatten, unflatten
+
+_FIXED = object()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A recorded (and transformed) function for one structure of arguments and one path.
+
+    `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
+    n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
+    table, or a fixed object; `out_tree` is their structure. `plan` tells the executors how to run it.
+    """
+
+    table: Table
+    sources: tuple[int, ...]
+    lifted: tuple[Any, ...]
+    out_tree: Any
+    out_leaves: tuple[Any, ...]
+    plan: Plan = field(repr=False)
+
+    def with_table(self, table: Table, **changes: Any) -> "Program":
+        """The program with another table (run as it stands)."""
+        return replace(self, table=table, plan=changes.pop("plan", Plan.of(table)), **changes)
+
+    def gather(self, inputs: Sequence[Any]) -> list[Any]:
+        """Values of all explicit inputs, from the inputs of a call."""
+        return [inputs[n] if n >= 0 else self.lifted[-1 - n] for n in self.sources]
+
+    def result(self, outputs: Sequence[Any]) -> Any:
+        """The caller's result from the outputs of the table."""
+        given = iter(outputs)
+        return unflatten(self.out_tree, [next(given) if x is None else x[0] for x in self.out_leaves])
+
+    def wrt(self, numbers: Sequence[int]) -> list[int]:
+        """Explicit inputs of the table that stand for these inputs of the call."""
+        return [self.sources.index(n) for n in numbers]
+
+
+def record(function: Callable[..., Any], call: Call) -> Program:
+    """Run the function once on recorded values in place of the inputs of the call."""
+    with Recorder() as recorder, np.errstate(all="ignore"):
+        inputs = []
+        for value in call.inputs:
+            x = Recorded(recorder, recorder.input(value))
+            x._locked = True
+            inputs.append(x)
+        input_refs = [x.ref for x in inputs]
+        args, kwargs = call.rebuild(list(inputs))
+        result = function(*args, **kwargs)
+        leaves, tree = flatten(result)
+        refs, out_leaves = _output_refs(recorder, leaves)
+        del inputs, args, kwargs, result, leaves
+        table = recorder.finish(input_refs, refs)
+        count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
+    sources = (*range(count), *(-1 - k for k in range(len(lifted))))
+    return Program(table, sources, lifted, tree, tuple(out_leaves), Plan.of(table))
+
+
+def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list[Any]]:
+    refs, places = [], []
+    for leaf in leaves:
+        if isinstance(leaf, Recorded | float | int | np.number | np.bool_) or _is_numeric(leaf):
+            refs.append(to_ref(recorder, leaf))
+            places.append(None)
+        elif is_recorded(leaf):
+            raise RecordingError(f"a result of type {type(leaf).__name__} holds recorded values{at_line()}")
+        else:
+            places.append((leaf,))
+    return refs, places
+
+
+def _is_numeric(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and (leaf.dtype.kind in "fiub" or is_recorded(leaf))
+
+
+def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
+    """Emit a program's rows into a recorder, as if its function had been run there."""
+    from fastad.tables.inline import copy_row
+
+    table, b = program.table, recorder.builder
+    given = [to_ref(recorder, x) for x in program.gather(inputs)]
+    given += [recorder.capture(a) for a in table.captured]
+    refs: list[int] = []
+    for row in table.rows():
+        b.source_line(table.line_of(row.index))
+        refs.append(copy_row(b, table, row, refs, given))
+    recorder.evaluate_new()
+    return program.result([Recorded(recorder, refs[i]) for i in table.outputs])

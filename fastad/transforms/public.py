@@ -1,0 +1,178 @@
+"""The transformations as users call them."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastad.transforms.base import Transformed
+from fastad.transforms.call import make_call
+from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction
+from fastad.transforms.jacobians import Jacobian
+from fastad.transforms.mapping import Vmap
+
+_remembered: OrderedDict[Any, Transformed] = OrderedDict()
+_REMEMBERED = 256
+
+
+def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None) -> Jit:
+    """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
+
+    Arguments: any pytree of float, integer or bool arrays and numbers; other leaves (and Python integers) are
+    static, i.e. part of the key. `tier` forces the interpreter ("sweep") or native code ("native"); "auto" compiles
+    once interpreting has cost as much as compiling will. `threads` bounds the threads of large loops.
+
+    >>> import numpy as np, fastad as fad
+    >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))
+    >>> float(f(np.zeros(3)))
+    0.0
+    """
+    return Jit(f, tier=tier, threads=threads)
+
+
+def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, **options: Any) -> Gradient:
+    """Gradient of a scalar-valued f with respect to the positional arguments `argnums`, in their structure.
+
+    With has_aux, f returns (value, auxiliary) and the result is (gradient, auxiliary). Options as in `jit`.
+    Reverse mode: Algorithm 17.66 of the notes; Griewank & Walther, Evaluating Derivatives, table 3.6.
+
+    >>> import numpy as np, fastad as fad
+    >>> fad.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    array([ 3., 12.])
+    """
+    return Gradient(f, argnums, has_aux, **options)
+
+
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, **options: Any
+) -> Gradient:
+    """Value and gradient together: (value, gradient), or ((value, auxiliary), gradient) with has_aux.
+
+    >>> import numpy as np, fastad as fad
+    >>> value, gradient = fad.value_and_grad(lambda x: x @ x)(np.array([3.0, 4.0]))
+    >>> float(value), gradient.tolist()
+    (25.0, [6.0, 8.0])
+    """
+    return Gradient(f, argnums, has_aux, with_value=True, **options)
+
+
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """Value and directional derivative: (f(*primals), J tangents). Definition 17.42; a sum over inputs (17.44).
+
+    >>> import numpy as np, fastad as fad
+    >>> out, tangent = fad.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
+    >>> float(out), float(tangent)
+    (6.0, 3.0)
+    """
+    return remembered(JvpFunction, f)(tuple(primals), tuple(tangents))
+
+
+def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Value and pullback: (f(*primals), u -> tuple of Jᵀu, one entry an argument). Definition 17.43.
+
+    >>> import numpy as np, fastad as fad
+    >>> out, pullback = fad.vjp(np.outer, np.array([1.0, 2.0]), np.array([3.0]))
+    >>> [x.tolist() for x in pullback(np.ones((2, 1)))]
+    [[3.0, 3.0], [3.0]]
+    """
+    out = remembered(Jit, f)(*primals)
+    pull = remembered(VjpFunction, f)
+    return out, lambda u: pull(primals, u)[1]
+
+
+def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """Value and derivative at a point: (f(*primals), function of tangents that gives J tangents).
+
+    >>> import numpy as np, fastad as fad
+    >>> out, derivative = fad.linearize(np.sin, 0.0)
+    >>> float(derivative(2.0))
+    2.0
+    """
+    out = remembered(Jit, f)(*primals)
+    push = remembered(JvpFunction, f)
+    return out, lambda *tangents: push(primals, tangents)[1]
+
+
+def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any) -> Jacobian:
+    """Dense Jacobian, of shape (*result, *argument); `mode` "fwd" (one tangent a column), "rev" (one adjoint a
+    row), or "auto": the cheaper by the cost model (`fad.trace(f, x).cost()`; example 17.63 of the notes).
+
+    >>> import numpy as np, fastad as fad
+    >>> fad.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
+    [[2.0, 0.0], [0.0, 4.0]]
+    """
+    return Jacobian(f, argnums, mode, **options)
+
+
+def jacfwd(f: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> Jacobian:
+    """Dense Jacobian by forward mode; see `jacobian`."""
+    return Jacobian(f, argnums, "fwd", **options)
+
+
+def jacrev(f: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> Jacobian:
+    """Dense Jacobian by reverse mode; see `jacobian`."""
+    return Jacobian(f, argnums, "rev", **options)
+
+
+def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> Jacobian:
+    """Dense Hessian of a scalar-valued f, by forward mode over reverse mode.
+
+    >>> import numpy as np, fastad as fad
+    >>> fad.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 2.0])).tolist()
+    [[4.0, 2.0], [2.0, 0.0]]
+    """
+    return Jacobian(Gradient(f, argnums), argnums, "fwd", **options)
+
+
+def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
+    """Hessian-vector product of a scalar-valued f at x, forward over reverse: a small multiple of the cost of f.
+
+    >>> import numpy as np, fastad as fad
+    >>> fad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 1.0])).tolist()
+    [6.0, 12.0]
+    """
+    return remembered(_HvpFunction, f)((x,), (v,))[1]
+
+
+class _HvpFunction(JvpFunction):
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        super().__init__(Gradient(function), **options)
+
+
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, **options: Any) -> Vmap:
+    """f over an axis of its arguments: `in_axes` is an axis, None, or a pytree prefix of them; `out_axes` likewise.
+
+    Lanes are elements of rows, so they run in SIMD lanes and threads. All lanes must take the same branches; where
+    they may differ, use np.where or fad.cond.
+
+    >>> import numpy as np, fastad as fad
+    >>> fad.vmap(np.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0])).tolist()
+    [3.0, 4.0]
+    """
+    return Vmap(f, in_axes, out_axes, **options)
+
+
+def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The op table of f (or of a transformed function) for these arguments.
+
+    >>> import numpy as np, fastad as fad
+    >>> len(fad.trace(lambda x: np.sin(x) + 1.0, 0.5))
+    4
+    """
+    function = f if isinstance(f, Transformed) else Jit(f)
+    return function.program(make_call(*function.normalise(args, kwargs))).table
+
+
+def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:
+    """The transformation of f that was used before, so that repeated calls replay."""
+    try:
+        key = (kind, f)
+        found = _remembered.get(key)
+    except TypeError:  # not hashable
+        return kind(f)
+    if found is None:
+        found = _remembered[key] = kind(f)
+        if len(_remembered) > _REMEMBERED:
+            _remembered.popitem(last=False)
+    else:
+        _remembered.move_to_end(key)
+    return found
