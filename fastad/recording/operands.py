@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.regions import contiguous_strides, region
+from fastad.primitives.regions import contiguous_strides
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.tables.builder import Ref, dtype_char
@@ -162,11 +162,13 @@ def copied(x: Recorded) -> Recorded:
 def reshape(x: Recorded, shape: Any) -> Recorded:
     """NumPy's reshape: a view where possible, else a copy."""
     full = resolved_shape(x, shape)
-    _, own, strides = x.frame()
-    if strides != contiguous_strides(own) and region(0, own, strides) != region(0, own, contiguous_strides(own)):
-        x = copied(x)
-    offset = x.frame()[0]
-    return x.view((offset, full, contiguous_strides(full)))
+    offset, own, strides = x.frame()
+    if strides == contiguous_strides(own):
+        return x.view((offset, full, contiguous_strides(full)))
+    try:
+        return reframe(x, lambda origin: np.reshape(origin, full, copy=False))
+    except ValueError:  # NumPy cannot without copying
+        return copied(x).view((0, full, contiguous_strides(full)))
 
 
 def resolved_shape(x: Recorded, shape: Any) -> Shape:

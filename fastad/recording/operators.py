@@ -12,7 +12,9 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
 # NumPy and SciPy functions by identity, ufunc names, and methods of ufuncs ("add.reduce"); filled by `functions`.
+# CREATORS are the constructors with `like=`; they get the recorder first.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+CREATORS: dict[Any, Callable[..., Any]] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
 
@@ -67,11 +69,22 @@ def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
 
 def array_function(self: Recorded, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy's protocol for its other functions."""
+    if function in CREATORS:
+        return CREATORS[function](self.recorder, *args, **kwargs)
+    return call_function(function, args, kwargs)
+
+
+def call_function(function: Any, args: Any, kwargs: Any) -> Any:
+    """A NumPy function on recorded values."""
     implementation = FUNCTIONS.get(function)
+    name = getattr(function, "__name__", str(function))
     if implementation is None:
-        name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
+        name = f"{getattr(function, '__module__', 'numpy')}.{name}"
         raise recording_error(f"{name} is not supported on recorded values", _unsupported_fix(name))
-    return implementation(*args, **kwargs)
+    if "out" not in kwargs:
+        return implementation(*args, **kwargs)
+    options = {k: v for k, v in kwargs.items() if k != "out"}
+    return _delivered(implementation(*args, **options), kwargs["out"], True, name)
 
 
 def _unsupported_fix(name: str) -> str:
@@ -100,7 +113,7 @@ def _is_operand(other: Any) -> bool:
 
 def _in_place(name: str) -> Any:
     def update(self: Recorded, other: Any) -> Any:
-        result = FUNCTIONS[np.matmul](self, other) if name == "matmul" else UFUNCS[name](self, other)
+        result = UFUNCS[name](self, other)
         if not self.shape:
             return result
         if result.shape != self.shape:
@@ -125,6 +138,7 @@ def _compare(name: str) -> Any:
 _BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
     "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "matmul": "matmul", "divmod": "divmod",
 }  # fmt: skip
 _COMPARE = {
     "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"
@@ -142,10 +156,6 @@ def _install_operators() -> None:
         setattr(Recorded, f"__{short}__", _compare(name))
     for short, name in _UNARY.items():
         setattr(Recorded, f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
-    Recorded.__matmul__ = lambda self, other: FUNCTIONS[np.matmul](self, other)  # type: ignore[attr-defined]
-    Recorded.__rmatmul__ = lambda self, other: FUNCTIONS[np.matmul](other, self)  # type: ignore[attr-defined]
-    Recorded.__imatmul__ = _in_place("matmul")  # type: ignore[attr-defined]
-    Recorded.__divmod__ = lambda self, other: (self // other, self % other)  # type: ignore[attr-defined]
     Recorded.__round__ = lambda self, n=0: FUNCTIONS[np.round](self, n or 0)  # type: ignore[attr-defined]
     Recorded.__floor__ = lambda self: UFUNCS["floor"](self)  # type: ignore[attr-defined]
     Recorded.__ceil__ = lambda self: UFUNCS["ceil"](self)  # type: ignore[attr-defined]
@@ -177,7 +187,7 @@ def _method(name: str) -> Any:
     def call(self: Recorded, *args: Any, **kwargs: Any) -> Any:
         if name in ("reshape", "transpose") and len(args) != 1:
             args = (args,) if args else ()
-        return FUNCTIONS[function](self, *args, **kwargs)
+        return call_function(function, (self, *args), kwargs)
 
     call.__name__ = name
     return call

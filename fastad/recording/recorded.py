@@ -22,7 +22,7 @@ _CONVERT_LIMIT = 20_000
 class Recorded:
     """A value that is being recorded; `value` is its concrete value in this recording."""
 
-    __slots__ = ("__weakref__", "_base", "_frame", "_locked", "_mask", "_pending", "_recorder", "_ref", "_seen", "_version")
+    __slots__ = ("__weakref__", "_base", "_frame", "_locked", "_mask", "_pending", "_read_only", "_recorder", "_ref", "_seen", "_version")
     __array_priority__ = 1000.0
     __hash__ = None  # type: ignore[assignment]
 
@@ -36,6 +36,7 @@ class Recorded:
         self._pending: dict[Region, Ref] = {}
         self._mask: np.ndarray | None = None
         self._locked = False  # an argument: writing to it would be lost on replay
+        self._read_only = False  # a view that NumPy would not let one write to
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -123,7 +124,16 @@ class Recorded:
         ref = root._read(own, shape)
         if not shape:
             return Recorded(recorder, ref)
-        return Recorded(recorder, ref, root, frame)
+        found = Recorded(recorder, ref, root, frame)
+        found._read_only = self._read_only
+        return found
+
+    def read_only(self) -> "Recorded":
+        """This view, made read-only (NumPy's diagonals and broadcast views are)."""
+        if self._base is None:
+            return Recorded(self.recorder, self.ref) if not self.shape else self.view(self.frame()).read_only()
+        self._read_only = True
+        return self
 
     def _read(self, own: Region, shape: Shape) -> Ref:
         """A region of this root, from the pending pieces where they are just what is read."""
@@ -144,6 +154,8 @@ class Recorded:
     def write(self, frame: tuple[int, Shape, Shape], ref: Ref) -> None:
         """Write a value of the frame's shape into the root."""
         root = self.root
+        if self._read_only:
+            raise ValueError("assignment destination is read-only")
         if root._locked:
             raise recording_error(
                 "an argument of the recorded function is changed in place, which a replay would not do to the caller's array",

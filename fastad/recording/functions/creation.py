@@ -1,0 +1,183 @@
+"""Making arrays: `like=`, the *_like functions, ranges with recorded ends. What they make can be written to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.functions.registry import Function, constant, implements, lift
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.operators import CREATORS
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import Recorder, recording_error
+
+
+def creates(*functions: Any) -> Callable[[Function], Function]:
+    """Register an implementation of a constructor with `like=`; it gets the recorder of `like` first."""
+
+    def register(implementation: Function) -> Function:
+        for function in functions:
+            CREATORS[function] = implementation
+        return implementation
+
+    return register
+
+
+def _plain(function: Any) -> Any:
+    """A constructor without recorded arguments: NumPy's own result, as a constant."""
+
+    def create(recorder: Recorder, *args: Any, **kwargs: Any) -> Recorded:
+        kwargs.pop("order", None)
+        return Recorded(recorder, recorder.const(function(*args, **kwargs)))
+
+    return create
+
+
+for _function in (np.zeros, np.ones, np.eye, np.identity, np.tri, np.fromiter, np.fromstring, np.frombuffer, np.fromfile, np.loadtxt, np.genfromtxt):
+    creates(_function)(_plain(_function))
+
+
+@creates(np.empty)
+def _empty(recorder: Recorder, shape: Any, dtype: Any = float, **options: Any) -> Recorded:
+    return Recorded(recorder, recorder.const(np.zeros(shape, dtype)))
+
+
+@creates(np.full)
+def _full(recorder: Recorder, shape: Any, fill_value: Any, dtype: Any = None, **options: Any) -> Recorded:
+    value = _array(recorder, fill_value, dtype)
+    return np.broadcast_to(value, shape).copy()  # type: ignore
+
+
+@creates(np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require)
+def _array(recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any = None, ndmin: int = 0, **options: Any) -> Recorded:
+    if is_recorded(a):
+        recorder = recorder_of((a,))
+        out = a if isinstance(a, Recorded) else as_recorded(a, recorder)
+        out = out.frozen() if copy is not None or isinstance(a, Recorded) is False else out
+    else:
+        out = Recorded(recorder, recorder.const(np.asarray(a)))
+    if dtype is not None and out.dtype != dtype:
+        out = out.astype(dtype)  # type: ignore[attr-defined]
+    return out.reshape((1,) * (ndmin - out.ndim) + out.shape) if ndmin > out.ndim else out  # type: ignore[attr-defined]
+
+
+@creates(np.arange)
+def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -> Recorded:
+    """np.arange; recorded limits are part of the path (they decide how many elements there are), and recorded
+    starts and steps keep their derivatives."""
+    concrete = np.arange(*(x.value if isinstance(x, Recorded) else x for x in args), dtype=dtype)
+    if not is_recorded(args):
+        return Recorded(recorder, recorder.const(concrete))
+    (start, stop, step) = {1: (0, *args, 1), 2: (*args, 1), 3: args}[len(args)]
+    for x in (start, stop, step):
+        if isinstance(x, Recorded):
+            recorder.guard(x.ref)
+    return Recorded(recorder, recorder.const(concrete))
+
+
+# ── as another array ──────────────────────────────────────────────────────────────────────────────────────────
+def _like(a: Any, dtype: Any, shape: Any) -> tuple[Recorded, tuple[int, ...], np.dtype]:
+    (x,) = lift(a)
+    dims = x.shape if shape is None else (shape if isinstance(shape, list | tuple) else (shape,))
+    return x, tuple(int(n) for n in dims), x.dtype if dtype is None else np.dtype(dtype)
+
+
+@implements(np.zeros_like, np.empty_like)
+def zeros_like(prototype: Any = None, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None, a: Any = None) -> Recorded:
+    """np.zeros_like, np.empty_like"""
+    x, dims, kind = _like(prototype if a is None else a, dtype, shape)
+    return constant(x, np.zeros(dims, kind))
+
+
+@implements(np.ones_like)
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Recorded:
+    """np.ones_like"""
+    x, dims, kind = _like(a, dtype, shape)
+    return constant(x, np.ones(dims, kind))
+
+
+@implements(np.full_like)
+def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Recorded:
+    """np.full_like"""
+    if not isinstance(a, Recorded):
+        a = np.asarray(a)
+    if not is_recorded(fill_value):
+        x, dims, kind = _like(a, dtype, shape)
+        return constant(x, np.full(dims, fill_value, kind))
+    kind = np.dtype(a.dtype if dtype is None else dtype)
+    (value,) = lift(fill_value)
+    dims = a.shape if shape is None else shape
+    return np.broadcast_to(value.astype(kind) if value.dtype != kind else value, dims).copy()  # type: ignore
+
+
+@implements(np.copy)
+def copy(a: Any, order: str = "K", subok: bool = False) -> Recorded:
+    """np.copy"""
+    return lift(a)[0].frozen()
+
+
+# ── ranges ────────────────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.linspace)
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, *, device: Any = None) -> Any:
+    """np.linspace with recorded ends"""
+    num = int(num.__index__())
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    first, last = (x if x.dtype.kind == "f" else x.astype(float) for x in lift(start, stop))  # type: ignore[attr-defined]
+    first, last = np.broadcast_arrays(first, last)
+    parts = num - 1 if endpoint else num
+    delta = last - first
+    k = np.arange(num, dtype=float).reshape((num,) + (1,) * first.ndim)
+    step = delta / parts if parts > 0 else delta * np.nan
+    out = first + k * step if parts > 0 else first + k * delta
+    if endpoint and num > 1:
+        out[-1] = last
+    if axis != 0:
+        out = np.moveaxis(out, 0, axis)
+    if dtype is not None:
+        out = np.floor(out).astype(dtype) if np.dtype(dtype).kind in "iu" else out.astype(dtype)
+    return (out, step) if retstep else out
+
+
+@implements(np.logspace)
+def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0) -> Any:
+    """np.logspace"""
+    if np.ndim(base) > 0:
+        raise recording_error("np.logspace with an array of bases", "Use one base.")
+    out = np.power(base, linspace(*lift(start, stop, base)[:2], num, endpoint, axis=axis))
+    return out if dtype is None else out.astype(dtype)
+
+
+@implements(np.geomspace)
+def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+    """np.geomspace of ends with equal signs"""
+    first, last = np.broadcast_arrays(*lift(start, stop))
+    if np.any(first == 0) or np.any(last == 0):
+        raise ValueError("Geometric sequence cannot include zero")
+    sign = np.sign(first)
+    out = np.power(10.0, linspace(np.log10(first * sign), np.log10(last * sign), num, endpoint))
+    if num > 0:
+        out[0] = first * sign
+        if num > 1 and endpoint:
+            out[-1] = last * sign
+    out = out * sign
+    out = np.moveaxis(out, 0, axis) if axis else out
+    return out if dtype is None else out.astype(dtype)
+
+
+@implements(np.meshgrid)
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Recorded, ...]:
+    """np.meshgrid"""
+    if indexing not in ("xy", "ij"):
+        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
+    values = lift(*xi)
+    nd = len(values)
+    grids = [x.reshape((1,) * i + (-1,) + (1,) * (nd - i - 1)) for i, x in enumerate(values)]  # type: ignore[attr-defined]
+    if indexing == "xy" and nd > 1:
+        for i, place in ((0, 1), (1, 0)):
+            shape = [1] * nd
+            shape[place] = -1
+            grids[i] = values[i].reshape(shape)  # type: ignore[attr-defined]
+    if not sparse:
+        grids = list(np.broadcast_arrays(*grids))
+    return tuple(g.copy() for g in grids) if copy else tuple(grids)

@@ -1,0 +1,243 @@
+"""Joining, repeating and rearranging arrays."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.functions.registry import axis_index, axis_slice, constant, implements, lift, to_list
+from fastad.recording.operands import recorder_of, reshape
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+from fastad.tables.builder import dtype_char
+
+Shape = tuple[int, ...]
+
+
+# ── joining ───────────────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.concatenate, "concat")
+def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+    """np.concatenate: one row that writes the pieces next to each other."""
+    values = to_list(arrays)
+    if axis is None:
+        values, axis = [reshape(x, -1) for x in values], 0
+    if any(x.ndim == 0 for x in values):
+        raise ValueError("zero-dimensional arrays cannot be concatenated")
+    axis = axis_index(axis, values[0].ndim)
+    shape = _joined_shape([x.shape for x in values], axis)
+    kind = np.result_type(*(x.dtype for x in values)) if dtype is None else np.dtype(dtype)
+    strides = contiguous_strides(shape)
+    refs, statics, start = [], [], 0
+    for x in values:
+        if x.size:
+            own = region(start * strides[axis], x.shape, strides)
+            refs.append(x.ref)
+            statics += [(len(own) - 1) // 2, *own]
+        start += x.shape[axis]
+    recorder = recorder_of(values)
+    if not refs:
+        return Recorded(recorder, recorder.const(np.zeros(shape, kind)))
+    return Recorded(recorder, recorder.emit("assemble", refs, statics, shape, dtype_char(kind)))
+
+
+def _joined_shape(shapes: list[Shape], axis: int) -> Shape:
+    first = shapes[0]
+    for i, own in enumerate(shapes):
+        if len(own) != len(first):
+            raise ValueError(
+                "all the input array dimensions except for the concatenation axis must match exactly, but along dimension "
+                f"0, the array at index 0 has {len(first)} dimension(s) and the array at index {i} has {len(own)} dimension(s)"
+            )
+        for d, (m, n) in enumerate(zip(first, own, strict=True)):
+            if d != axis and m != n:
+                raise ValueError(
+                    "all the input array dimensions except for the concatenation axis must match exactly, but along "
+                    f"dimension {d}, the array at index 0 has size {m} and the array at index {i} has size {n}"
+                )
+    return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
+
+
+@implements(np.stack)
+def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+    """np.stack"""
+    values = to_list(arrays)
+    if any(x.shape != values[0].shape for x in values):
+        raise ValueError("all input arrays must have the same shape")
+    axis = axis_index(axis, values[0].ndim + 1)
+    shape = values[0].shape
+    return concatenate([reshape(x, (*shape[:axis], 1, *shape[axis:])) for x in values], axis, dtype)
+
+
+@implements(np.vstack)
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+    """np.vstack"""
+    return concatenate([np.atleast_2d(x) for x in to_list(tup)], 0, dtype)
+
+
+@implements(np.hstack)
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+    """np.hstack"""
+    values = [np.atleast_1d(x) for x in to_list(tup)]
+    return concatenate(values, 0 if values[0].ndim == 1 else 1, dtype)
+
+
+@implements(np.dstack)
+def dstack(tup: Any) -> Recorded:
+    """np.dstack"""
+    return concatenate([np.atleast_3d(x) for x in to_list(tup)], 2)
+
+
+@implements(np.column_stack)
+def column_stack(tup: Any) -> Recorded:
+    """np.column_stack"""
+    return concatenate([x if x.ndim > 1 else reshape(x, (x.size, 1)) for x in to_list(tup)], 1)
+
+
+@implements(np.block)
+def block(arrays: Any) -> Recorded:
+    """np.block"""
+    recorder_of((arrays,))
+    depth = _depth(arrays)
+    return _block(arrays, depth, max(depth, _block_ndim(arrays)))
+
+
+def _depth(arrays: Any) -> int:
+    if not isinstance(arrays, list):
+        return 0
+    depths = {_depth(x) for x in arrays}
+    if not arrays:
+        raise ValueError("List at arrays cannot be empty")
+    if len(depths) > 1:
+        raise ValueError("List depths are mismatched.")
+    return depths.pop() + 1
+
+
+def _block_ndim(arrays: Any) -> int:
+    return max(_block_ndim(x) for x in arrays) if isinstance(arrays, list) else np.ndim(arrays)
+
+
+def _block(arrays: Any, depth: int, ndim: int) -> Any:
+    if not isinstance(arrays, list):
+        shape = np.shape(arrays)
+        return np.reshape(arrays, (1,) * (ndim - len(shape)) + shape)
+    parts = [_block(x, depth - 1, ndim) for x in arrays]
+    return np.concatenate(parts, axis=-depth)
+
+
+@implements(np.append)
+def append(arr: Any, values: Any, axis: Any = None) -> Recorded:
+    """np.append"""
+    return concatenate(lift(arr, values), axis)
+
+
+# ── repeating ─────────────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.tile)
+def tile(A: Any, reps: Any) -> Recorded:
+    """np.tile: every axis becomes (repetitions, own length) and is joined again."""
+    (x,) = lift(A)
+    counts = tuple(int(n) for n in np.atleast_1d(reps))
+    nd = max(x.ndim, len(counts))
+    own = (1,) * (nd - x.ndim) + x.shape
+    counts = (1,) * (nd - len(counts)) + counts
+    spread = reshape(x, tuple(m for n in own for m in (1, n)))
+    full = np.broadcast_to(spread, tuple(m for c, n in zip(counts, own) for m in (c, n)))  # type: ignore
+    return reshape(full, tuple(c * n for c, n in zip(counts, own))).copy()  # type: ignore
+
+
+@implements(np.repeat)
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Recorded:
+    """np.repeat; numbers of repetitions that are recorded become part of the path."""
+    x, *_ = lift(a, repeats) if isinstance(repeats, Recorded) else lift(a)
+    if isinstance(repeats, Recorded):
+        repeats = repeats.recorder.guard(repeats.ref)
+    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis_index(axis, x.ndim))
+    if np.ndim(repeats) == 0 or np.size(repeats) == 1:
+        count = int(np.reshape(repeats, ()))
+        if count < 0:
+            raise ValueError("repeats may not contain negative values.")
+        shape = x.shape
+        spread = reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+        full = np.broadcast_to(spread, (*shape[: axis + 1], count, *shape[axis + 1 :]))  # type: ignore
+        return reshape(full, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])).copy()  # type: ignore
+    return np.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)  # type: ignore
+
+
+@implements(np.roll)
+def roll(a: Any, shift: Any, axis: Any = None) -> Recorded:
+    """np.roll by static shifts"""
+    (x,) = lift(a)
+    if isinstance(shift, Recorded):
+        shift = shift.recorder.guard(shift.ref)
+    if axis is None:
+        return reshape(roll(reshape(x, -1), shift, 0), x.shape)
+    out = x.copy()  # type: ignore[attr-defined]
+    for s, d in np.broadcast(shift, axis):
+        d = axis_index(int(d), x.ndim)
+        n = out.shape[d]
+        k = int(s) % n if n else 0
+        if k:
+            out = concatenate([axis_slice(out, d, n - k), axis_slice(out, d, 0, n - k)], d)
+    return out
+
+
+@implements(np.resize)
+def resize(a: Any, new_shape: Any) -> Recorded:
+    """np.resize"""
+    (x,) = lift(a)
+    shape = tuple(np.atleast_1d(new_shape).tolist())
+    total = math.prod(shape)
+    if not x.size:
+        return constant(x, np.zeros(shape, x.dtype))
+    return reshape(np.take(reshape(x, -1), np.arange(total) % x.size), shape)  # type: ignore
+
+
+# ── padding ───────────────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.pad)
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Recorded:
+    """np.pad with constants or by repeated, reflected or wrapped elements"""
+    (x,) = lift(array)
+    if isinstance(pad_width, dict):
+        pad_width = [pad_width.get(d, pad_width.get(d - x.ndim, (0, 0))) for d in range(x.ndim)]
+        pad_width = [(w, w) if np.ndim(w) == 0 else w for w in pad_width]
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    if any(n < 0 for pair in widths for n in pair):
+        raise ValueError("index can't contain negative values")
+    if mode == "constant":
+        return _pad_constant(x, widths, options.get("constant_values", 0))
+    if mode not in ("edge", "reflect", "symmetric", "wrap", "empty") or options.get("reflect_type", "even") != "even":
+        raise recording_error(f"np.pad with mode={mode!r} and {options}", 'Use "constant", "edge", "reflect", "symmetric" or "wrap".')
+    for d, (before, after) in enumerate(widths):
+        if before or after:
+            index = np.pad(np.arange(x.shape[d]), (before, after), mode="edge" if mode == "empty" else mode)
+            x = np.take(x, index, axis=d)  # type: ignore
+    return x
+
+
+def _pad_constant(x: Recorded, widths: list[list[int]], values: Any) -> Recorded:
+    if not isinstance(values, Recorded) and np.ndim(values) == 0:
+        shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths))
+        out = constant(x, np.full(shape, values, x.dtype))
+        out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths))] = x  # type: ignore[index]
+        return out
+    if not isinstance(values, Recorded):
+        values = np.broadcast_to(np.asarray(values, object if _is_nested(values) else None), (x.ndim, 2))
+    else:
+        values = np.broadcast_to(values, (x.ndim, 2))
+    for d, (before, after) in enumerate(widths):
+        first = _filled(x, d, before, values[d, 0])
+        last = _filled(x, d, after, values[d, 1])
+        x = concatenate([first, x, last], d, x.dtype)
+    return x
+
+
+def _is_nested(values: Any) -> bool:
+    from fastad.recording.operands import is_recorded
+
+    return is_recorded(values)
+
+
+def _filled(x: Recorded, axis: int, n: int, value: Any) -> Any:
+    shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
+    (value,) = lift(value) if isinstance(value, Recorded) else (constant(x, np.asarray(value, x.dtype)),)
+    return np.broadcast_to(value, shape)

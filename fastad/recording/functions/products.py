@@ -1,0 +1,294 @@
+"""Products of vectors, matrices and tensors, all by way of the one `matmul` row."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import opcode
+from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.functions.registry import axis_index, implements, implements_ufunc, lift
+from fastad.recording.operands import reframe, reshape
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+
+_STRIDED = opcode("strided")
+
+
+# ── the matmul row ────────────────────────────────────────────────────────────────────────────────────────────
+def _matrices(x: Recorded, shared: bool) -> tuple[int, int]:
+    """The row that holds a stack of matrices, and whether it holds them transposed.
+
+    A transposed view is read in place: its row is a `strided` read that undoes itself with a flag of `matmul`.
+    """
+    b, ref = x.recorder.builder, x.ref
+    *_, m, k = x.shape
+    batch = math.prod(x.shape[:-2])
+    op, source, _, c = b.definition(ref)
+    if op == _STRIDED and b.size(source) == x.size and m > 1 and k > 1:
+        swapped = region(0, (batch, m, k), (m * k, 1, m))
+        if b.statics_at(c) == swapped:
+            return source, 1
+    return ref, 0
+
+
+def matmul_stack(x: Recorded, y: Recorded) -> Recorded:
+    """Matrix product of stacks of shapes (*batch, m, k) and (*batch, k, n); a stack of one is shared."""
+    m, k = x.shape[-2:]
+    n = y.shape[-1]
+    lead = x.shape[:-2] if math.prod(x.shape[:-2]) >= math.prod(y.shape[:-2]) else y.shape[:-2]
+    batch = math.prod(lead)
+    (xr, ta), (yr, tb) = _matrices(x, batch == 1), _matrices(y, batch == 1)
+    sx, sy = int(math.prod(x.shape[:-2]) == batch), int(math.prod(y.shape[:-2]) == batch)
+    if sx and not sy and not ta:  # one product of a taller matrix
+        statics = (1, batch * m, k, n, ta, tb, 1, 1)
+    else:
+        statics = (batch, m, k, n, ta, tb, sx, sy)
+    return Recorded(x.recorder, x.recorder.emit("matmul", (xr, yr), statics, (*lead, m, n), _dtype(x, y)))
+
+
+def _dtype(x: Recorded, y: Recorded) -> str:
+    from fastad.tables.builder import dtype_char
+
+    return dtype_char(np.result_type(x.dtype, y.dtype))
+
+
+@implements(np.matmul, "linalg.matmul")
+@implements_ufunc("matmul")
+def matmul(a: Any, b: Any) -> Recorded:
+    """np.matmul"""
+    x, y = lift(a, b)
+    if x.ndim == 0 or y.ndim == 0:
+        raise ValueError("matmul: Input operand does not have enough dimensions (has 0, gufunc core requires 1)")
+    if x.ndim == 1 and y.ndim == 1:
+        return _vector_dot(x, y, "matmul")
+    row, column = x.ndim == 1, y.ndim == 1
+    x = reshape(x, (1, x.size)) if row else x
+    y = reshape(y, (y.size, 1)) if column else y
+    if x.shape[-1] != y.shape[-2]:
+        raise ValueError(
+            f"matmul: Input operand 1 has a mismatch in its core dimension 0, with gufunc signature "
+            f"(n?,k),(k,m?)->(n?,m?) (size {y.shape[-2]} is different from {x.shape[-1]})"
+        )
+    out = matmul_stack(*_same_batch(x, y))
+    if row:
+        out = reshape(out, (*out.shape[:-2], out.shape[-1]))
+    return reshape(out, out.shape[:-1]) if column else out
+
+
+def _same_batch(x: Recorded, y: Recorded) -> tuple[Recorded, Recorded]:
+    """Broadcast the leading axes, unless one of the two is a single matrix."""
+    bx, by = x.shape[:-2], y.shape[:-2]
+    batch = np.broadcast_shapes(bx, by)
+    if bx != batch and math.prod(bx) != 1:
+        x = np.broadcast_to(x, (*batch, *x.shape[-2:]))  # type: ignore[assignment, call-overload]
+    if by != batch and math.prod(by) != 1:
+        y = np.broadcast_to(y, (*batch, *y.shape[-2:]))  # type: ignore[assignment, call-overload]
+    if math.prod(bx) == 1 and math.prod(batch) == 1:
+        x = reshape(x, (*batch, *x.shape[-2:]))
+        y = reshape(y, (*batch, *y.shape[-2:]))
+    return x, y
+
+
+def _vector_dot(x: Recorded, y: Recorded, name: str) -> Recorded:
+    if x.size != y.size:
+        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.size} (dim 0) != {y.size} (dim 0)")
+    n = x.size
+    return Recorded(x.recorder, x.recorder.emit("matmul", (x.ref, y.ref), (1, 1, n, 1, 0, 0, 1, 1), (), _dtype(x, y)))
+
+
+# ── products with other conventions ───────────────────────────────────────────────────────────────────────────
+@implements(np.dot)
+def dot(a: Any, b: Any) -> Recorded:
+    """np.dot"""
+    x, y = lift(a, b)
+    if x.ndim == 0 or y.ndim == 0:
+        return x * y  # type: ignore[operator]
+    if x.ndim == 1 and y.ndim == 1:
+        return _vector_dot(x, y, "dot")
+    axis = y.ndim - 2 if y.ndim > 1 else 0
+    if x.shape[-1] != y.shape[axis]:
+        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[axis]} (dim {axis})")
+    if y.ndim <= 2:
+        return matmul(x, y)
+    return tensordot(x, y, ((x.ndim - 1,), (axis,)))
+
+
+@implements(np.vdot)
+def vdot(a: Any, b: Any) -> Recorded:
+    """np.vdot"""
+    x, y = lift(a, b)
+    return _vector_dot(reshape(x, -1), reshape(y, -1), "vdot")
+
+
+@implements(np.inner)
+def inner(a: Any, b: Any) -> Recorded:
+    """np.inner"""
+    x, y = lift(a, b)
+    if x.ndim == 0 or y.ndim == 0:
+        return x * y  # type: ignore[operator]
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[-1]} (dim {y.ndim - 1})")
+    return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
+
+
+@implements(np.outer)
+def outer(a: Any, b: Any) -> Recorded:
+    """np.outer"""
+    x, y = lift(a, b)
+    return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))  # type: ignore[operator]
+
+
+if hasattr(np.linalg, "outer"):
+
+    @implements(np.linalg.outer)
+    def _linalg_outer(x1: Any, x2: Any, /) -> Recorded:
+        x, y = lift(x1, x2)
+        if x.ndim != 1 or y.ndim != 1:
+            raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={x.ndim} and x2.ndim={y.ndim}.")
+        return outer(x, y)
+
+
+@implements(np.tensordot, "linalg.tensordot")
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Recorded:
+    """np.tensordot: one matrix product of rearranged operands."""
+    x, y = lift(a, b)
+    if np.ndim(axes) == 0 and not isinstance(axes, list | tuple):
+        count = int(axes)
+        xa, ya = list(range(x.ndim - count, x.ndim)), list(range(count))
+    else:
+        xa, ya = ([int(axes_) for axes_ in np.atleast_1d(part)] for part in axes)
+    if len(xa) != len(ya) or any(x.shape[i] != y.shape[j] for i, j in zip(xa, ya)):
+        raise ValueError("shape-mismatch for sum")
+    xa, ya = [axis_index(i, x.ndim) for i in xa], [axis_index(j, y.ndim) for j in ya]
+    xf = [d for d in range(x.ndim) if d not in xa]
+    yf = [d for d in range(y.ndim) if d not in ya]
+    k = math.prod(x.shape[i] for i in xa)
+    shape = [x.shape[d] for d in xf] + [y.shape[d] for d in yf]
+    left = flat_matrix(x, xf, xa, (math.prod(x.shape[d] for d in xf), k))
+    right = flat_matrix(y, ya, yf, (k, math.prod(y.shape[d] for d in yf)))
+    return reshape(matmul_stack(left, right), tuple(shape))
+
+
+def flat_matrix(x: Recorded, rows: list[int], columns: list[int], shape: tuple[int, ...]) -> Recorded:
+    """x with its axes grouped into the rows and columns of a matrix; a transposition stays one (see `_matrices`)."""
+    order = rows + columns
+    if order != list(range(x.ndim)) and columns + rows == list(range(x.ndim)):
+        return reframe(reshape(x, shape[::-1]), lambda o: o.T)
+    return reshape(reframe(x, lambda o: o.transpose(order)), shape)
+
+
+@implements(np.kron)
+def kron(a: Any, b: Any) -> Recorded:
+    """np.kron"""
+    x, y = lift(a, b)
+    nd = max(x.ndim, y.ndim)
+    xs, ys = (1,) * (nd - x.ndim) + x.shape, (1,) * (nd - y.ndim) + y.shape
+    spread = reshape(x, tuple(m for n in xs for m in (n, 1))) * reshape(y, tuple(m for n in ys for m in (1, n)))  # type: ignore
+    return reshape(spread, tuple(p * q for p, q in zip(xs, ys)))
+
+
+@implements(np.trace)
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Recorded:
+    """np.trace"""
+    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
+
+
+if hasattr(np.linalg, "trace"):
+
+    @implements(np.linalg.trace)
+    def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Recorded:
+        return trace(x, offset, -2, -1, dtype)
+
+
+@implements(np.cross)
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Recorded:
+    """np.cross of vectors with two or three components"""
+    x, y = lift(a, b)
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    x, y = (np.moveaxis(v, axis_index(d, v.ndim), -1) for v, d in ((x, axisa), (y, axisb)))
+    if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
+        raise ValueError("incompatible dimensions for cross product\n(dimension must be 2 or 3)")
+    third = x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]  # type: ignore[index]
+    if x.shape[-1] == 2 and y.shape[-1] == 2:
+        return third
+    x2 = x[..., 2] if x.shape[-1] == 3 else 0  # type: ignore[index]
+    y2 = y[..., 2] if y.shape[-1] == 3 else 0  # type: ignore[index]
+    first, second = x[..., 1] * y2 - x2 * y[..., 1], x2 * y[..., 0] - x[..., 0] * y2  # type: ignore[index]
+    return np.stack([first, second, third], axis=axis_index(axisc, third.ndim + 1))
+
+
+if hasattr(np.linalg, "cross"):
+    implements(np.linalg.cross)(lambda x1, x2, /, *, axis=-1: cross(x1, x2, axis=axis))
+
+
+# ── gufuncs of newer NumPy ────────────────────────────────────────────────────────────────────────────────────
+@implements("vecdot", "linalg.vecdot")
+@implements_ufunc("vecdot")
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Recorded:
+    """np.vecdot"""
+    x, y = lift(x1, x2)
+    x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)  # type: ignore[assignment, call-overload]
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError(f"vecdot: mismatch in core dimension 0 (size {y.shape[-1]} is different from {x.shape[-1]})")
+    return np.sum(x * y, axis=-1)  # type: ignore
+
+
+@implements("matvec")
+@implements_ufunc("matvec")
+def matvec(x1: Any, x2: Any, /) -> Recorded:
+    """np.matvec"""
+    x, y = lift(x1, x2)
+    out = matmul(x, reshape(y, (*y.shape, 1)))
+    return reshape(out, out.shape[:-1])
+
+
+@implements("vecmat")
+@implements_ufunc("vecmat")
+def vecmat(x1: Any, x2: Any, /) -> Recorded:
+    """np.vecmat"""
+    x, y = lift(x1, x2)
+    out = matmul(reshape(x, (*x.shape[:-1], 1, x.shape[-1])), y)
+    return reshape(out, (*out.shape[:-2], out.shape[-1]))
+
+
+# ── np.linalg without factorisations ──────────────────────────────────────────────────────────────────────────
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any) -> Recorded:
+    """np.linalg.multi_dot in the order that costs least"""
+    values = lift(*arrays)
+    if len(values) < 2:
+        raise ValueError("Expecting at least two arrays.")
+    ends = (values[0].ndim == 1, values[-1].ndim == 1)
+    if ends[0]:
+        values[0] = reshape(values[0], (1, values[0].size))
+    if ends[1]:
+        values[-1] = reshape(values[-1], (values[-1].size, 1))
+    labels = [[i, i + 1] for i in range(len(values))]
+    operands = [part for x, own in zip(values, labels) for part in (x, own)]
+    out = np.einsum(*operands, [0, len(values)], optimize="optimal")
+    shape = tuple(n for n, end in zip(out.shape, ends) if not end)
+    return reshape(out, shape)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: int) -> Recorded:
+    """np.linalg.matrix_power with a non-negative exponent"""
+    (x,) = lift(a)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
+    if n < 0:
+        raise recording_error("np.linalg.matrix_power with a negative exponent", "Use np.linalg.inv on its result.")
+    if n == 0:
+        from fastad.recording.functions.registry import constant
+
+        return constant(x, np.broadcast_to(np.eye(x.shape[-1], dtype=x.dtype), x.shape))
+    out: Any = None
+    while n:
+        out = (x if out is None else matmul(out, x)) if n & 1 else out
+        n >>= 1
+        x = matmul(x, x) if n else x
+    return out.copy()
+
+

@@ -1,0 +1,301 @@
+"""Reductions and scans: sums, products, extrema and their cumulative forms, as NumPy defines them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.functions.registry import (
+    along,
+    axis_index,
+    axis_set,
+    axis_slice,
+    constant,
+    implements,
+    implements_ufunc,
+    lift,
+)
+from fastad.recording.operands import elementwise, reshape
+from fastad.recording.operators import UFUNCS
+from fastad.recording.recorded import Recorded
+
+NO_VALUE = np._NoValue  # type: ignore[attr-defined]  # what NumPy's wrappers pass for an option left out
+
+
+def adjacent(x: Recorded, axes: tuple[int, ...]) -> tuple[Recorded, int]:
+    """x with the reduced axes joined into one, and the place of that one."""
+    if axes != tuple(range(axes[0], axes[-1] + 1)):
+        kept = [d for d in range(x.ndim) if d not in axes]
+        x = np.transpose(x, [*kept, *axes])  # type: ignore[call-overload]
+        axes = tuple(range(len(kept), x.ndim))
+    shape = x.shape
+    n = math.prod(shape[d] for d in axes)
+    return reshape(x, (*shape[: axes[0]], n, *shape[axes[-1] + 1 :])), axes[0]
+
+
+def _kept(x: Recorded, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: Any) -> Recorded:
+    if not keepdims or keepdims is NO_VALUE:
+        return x
+    return reshape(x, tuple(1 if d in axes else n for d, n in enumerate(shape)))
+
+
+def _masked(x: Recorded, where: Any, neutral: Any) -> Recorded:
+    if where is True or where is NO_VALUE:
+        return x
+    return np.where(where, x, neutral)  # type: ignore[return-value]
+
+
+def _given(value: Any) -> bool:
+    return value is not None and value is not NO_VALUE
+
+
+# ── sums and products ─────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.sum)
+@implements_ufunc("add.reduce")
+def sum_(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Recorded:
+    """np.sum"""
+    (x,) = lift(a)
+    axes = axis_set(axis, x.ndim)
+    x = _masked(x, where, 0) if dtype is None else _masked(x.astype(dtype), where, 0)  # type: ignore[attr-defined]
+    total = _add_up(x, axes)
+    out = _kept(total, x.shape, axes, keepdims)
+    return out + initial if _given(initial) else out  # type: ignore[operator]
+
+
+def _add_up(x: Recorded, axes: tuple[int, ...]) -> Recorded:
+    """Sums over groups of neighbouring axes, from the last group to the first: nothing is transposed."""
+    if not axes:
+        return x * 1  # type: ignore[operator]
+    while axes:
+        first = len(axes) - 1
+        while first and axes[first - 1] == axes[first] - 1:
+            first -= 1
+        joined, place = adjacent(x, axes[first:])
+        x, axes = along("sum", joined, place, reduce=True), axes[:first]
+    return x
+
+
+@implements(np.prod)
+@implements_ufunc("multiply.reduce")
+def prod(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Recorded:
+    """np.prod, by a tree of products: its derivative is right where factors are zero, too."""
+    (x,) = lift(a)
+    axes = axis_set(axis, x.ndim)
+    x = _masked(x, where, 1) if dtype is None else _masked(x.astype(dtype), where, 1)  # type: ignore[attr-defined]
+    x = x.astype(int) if x.dtype == bool else x  # type: ignore[attr-defined]
+    out = _kept(_tree(x, axes, np.multiply, 1), x.shape, axes, keepdims)
+    return out * initial if _given(initial) else out  # type: ignore[operator]
+
+
+def _tree(x: Recorded, axes: tuple[int, ...], combine: Callable[[Any, Any], Any], neutral: Any) -> Recorded:
+    """Combine the elements along axes pairwise."""
+    if not axes:
+        return x.copy()  # type: ignore[attr-defined]
+    x, place = adjacent(x, axes)
+    if not x.shape[place]:
+        shape = x.shape[:place] + x.shape[place + 1 :]
+        return constant(x, np.full(shape, neutral, x.dtype))
+    while (n := x.shape[place]) > 1:
+        half = n // 2
+        pairs = combine(axis_slice(x, place, 0, half), axis_slice(x, place, half, 2 * half))
+        x = np.concatenate([pairs, axis_slice(x, place, 2 * half, n)], axis=place) if n % 2 else pairs  # type: ignore
+    return reshape(x, x.shape[:place] + x.shape[place + 1 :])
+
+
+# ── extrema ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Recorded]:
+    title = {"amax": "maximum", "amin": "minimum"}[name]
+
+    def reduce(a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True, dtype: Any = None) -> Recorded:
+        (x,) = lift(a)
+        axes = axis_set(axis, x.ndim)
+        if where is not True and where is not NO_VALUE:
+            if not _given(initial):
+                raise ValueError(f"reduction operation '{title}' does not have an identity, so to use a where mask one has to specify 'initial'")
+            x = _masked(x, where, initial)
+        if 0 in (x.shape[d] for d in axes):
+            if not _given(initial):
+                raise ValueError(f"zero-size array to reduction operation {title} which has no identity")
+            shape = tuple(n for d, n in enumerate(x.shape) if d not in axes)
+            found = constant(x, np.full(shape, neutral, x.dtype if x.dtype.kind == "f" else float))
+        elif not axes:
+            found = x.copy()  # type: ignore[attr-defined]
+        else:
+            joined, place = adjacent(x, axes)
+            found = along(name, joined, place, reduce=True)
+        found = _kept(found, x.shape, axes, keepdims)
+        return UFUNCS[combine](found, initial) if _given(initial) else found
+
+    return reduce
+
+
+amax = _extremum("amax", "maximum", -math.inf)
+amin = _extremum("amin", "minimum", math.inf)
+implements(np.max, np.amax)(amax)
+implements(np.min, np.amin)(amin)
+implements_ufunc("maximum.reduce")(amax)
+implements_ufunc("minimum.reduce")(amin)
+
+
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, keepdims: Any = False) -> Recorded:
+    """np.ptp"""
+    return amax(a, axis, keepdims) - amin(a, axis, keepdims)  # type: ignore[operator]
+
+
+def _position(name: str, worst: float) -> Callable[..., Recorded]:
+    def find(a: Any, axis: Any = None, keepdims: Any = False) -> Recorded:
+        (x,) = lift(a)
+        own = x.shape
+        axes = tuple(range(x.ndim)) if axis is None else (axis_index(axis, x.ndim),)
+        x = reshape(x, -1) if axis is None else x
+        place = 0 if axis is None else axes[0]
+        if not x.shape[place]:
+            raise ValueError(f"attempt to get {name} of an empty sequence")
+        return _kept(along(name, x, place, reduce=True), own, axes, keepdims)
+
+    return find
+
+
+argmax, argmin = _position("argmax", -math.inf), _position("argmin", math.inf)
+implements(np.argmax)(argmax)
+implements(np.argmin)(argmin)
+
+
+# ── truth values ──────────────────────────────────────────────────────────────────────────────────────────────
+def _truth(x: Recorded) -> Recorded:
+    return x if x.dtype == bool else elementwise("not_equal", x, 0)
+
+
+@implements(np.all)
+@implements_ufunc("logical_and.reduce")
+def all_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dtype: Any = None) -> Recorded:
+    """np.all"""
+    (x,) = lift(a)
+    failed = sum_(elementwise("logical_not", _truth(_masked(_truth(x), where, True))), axis, keepdims=keepdims)
+    return elementwise("equal", failed, 0)
+
+
+@implements(np.any)
+@implements_ufunc("logical_or.reduce")
+def any_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dtype: Any = None) -> Recorded:
+    """np.any"""
+    return elementwise("not_equal", count_nonzero(_masked(_truth(lift(a)[0]), where, False), axis, keepdims=keepdims), 0)
+
+
+@implements(np.count_nonzero)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Recorded:
+    """np.count_nonzero"""
+    return sum_(_truth(lift(a)[0]), axis, keepdims=keepdims)
+
+
+# ── scans ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def _flat_if(x: Recorded, axis: Any) -> tuple[Recorded, int]:
+    if axis is None:
+        return reshape(x, -1), 0
+    return x, axis_index(axis, x.ndim)
+
+
+@implements(np.cumsum)
+def cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Recorded:
+    """np.cumsum"""
+    x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)  # type: ignore[attr-defined]
+    return along("cumsum", x, place, 0)
+
+
+@implements(np.cumprod)
+def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Recorded:
+    """np.cumprod, as the recurrence z_k = x_k z_{k-1}."""
+    x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)  # type: ignore[attr-defined]
+    x = x.astype(int) if x.dtype == bool else x  # type: ignore[attr-defined]
+    if not x.size:
+        return x
+    # The first factor enters as the inhomogeneity: inf * 0 in the recurrence would be NaN.
+    start, rest = axis_slice(x, place, 0, 1), axis_slice(x, place, 1)
+    return along("linrec", _placed(rest, x.shape, place, 1), place, 0, operands=[_placed(start, x.shape, place, 0)])
+
+
+def _placed(x: Recorded, shape: tuple[int, ...], axis: int, start: int) -> Recorded:
+    """Zeros of this shape with x in it from `start` on along the axis."""
+    strides = contiguous_strides(shape)
+    own = region(start * strides[axis], x.shape, strides)
+    if not x.size:
+        return constant(x, np.zeros(shape, x.dtype))
+    statics = ((len(own) - 1) // 2, *own)
+    return Recorded(x.recorder, x.recorder.emit("assemble", (x.ref,), statics, shape))
+
+
+@implements_ufunc("add.accumulate")
+def _add_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Recorded:
+    return cumsum(a, axis, dtype)
+
+
+@implements_ufunc("multiply.accumulate")
+def _multiply_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Recorded:
+    return cumprod(a, axis, dtype)
+
+
+def _doubling(combine: str) -> Callable[..., Recorded]:
+    """An accumulation of an associative function in log2(n) steps (Hillis and Steele)."""
+
+    def accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Recorded:
+        (x,) = lift(a)
+        axis = axis_index(axis, x.ndim)
+        n, step = x.shape[axis], 1
+        while step < n:
+            later = UFUNCS[combine](axis_slice(x, axis, step), axis_slice(x, axis, 0, n - step))
+            x = np.concatenate([axis_slice(x, axis, 0, step), later], axis=axis)  # type: ignore
+            step *= 2
+        return x.copy()  # type: ignore[attr-defined]
+
+    return accumulate
+
+
+for _name in ("maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "hypot", "logical_and", "logical_or"):
+    implements_ufunc(f"{_name}.accumulate")(_doubling(_name))
+
+
+def _folding(combine: str, neutral: Any) -> Callable[..., Recorded]:
+    def reduce(a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Recorded:
+        (x,) = lift(a)
+        axes = axis_set(axis, x.ndim)
+        if neutral is None and 0 in (x.shape[d] for d in axes):
+            raise ValueError(f"zero-size array to reduction operation {combine} which has no identity")
+        x = _masked(x, where, neutral)
+        out = _kept(_tree(x, axes, UFUNCS[combine], neutral), x.shape, axes, keepdims)
+        return UFUNCS[combine](out, initial) if _given(initial) else out
+
+    return reduce
+
+
+for _name, _neutral in (("fmax", None), ("fmin", None), ("logaddexp", -math.inf), ("logaddexp2", -math.inf), ("hypot", 0.0)):
+    implements_ufunc(f"{_name}.reduce")(_folding(_name, _neutral))
+
+
+@implements("cumulative_sum")
+def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Recorded:
+    """np.cumulative_sum"""
+    return _cumulative(cumsum, 0, x, axis, dtype, include_initial)
+
+
+@implements("cumulative_prod")
+def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Recorded:
+    """np.cumulative_prod"""
+    return _cumulative(cumprod, 1, x, axis, dtype, include_initial)
+
+
+def _cumulative(scan: Any, first: int, x: Any, axis: Any, dtype: Any, include_initial: bool) -> Recorded:
+    (x,) = lift(x)
+    if x.ndim == 0:
+        raise ValueError("Input arrays must be at least one dimensional, but input is 0 dimensional.")
+    if axis is None:
+        if x.ndim > 1:
+            raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
+        axis = 0
+    out = scan(x, axis, dtype)
+    if not include_initial:
+        return out
+    shape = tuple(1 if d == axis_index(axis, x.ndim) else n for d, n in enumerate(x.shape))
+    return np.concatenate([constant(x, np.full(shape, first, out.dtype)), out], axis=axis)  # type: ignore

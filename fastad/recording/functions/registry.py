@@ -1,0 +1,106 @@
+"""How a NumPy function gets its implementation on recorded values, and what implementations share."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from fastad.recording.operands import as_recorded, recorder_of, reframe
+from fastad.recording.operators import FUNCTIONS, UFUNC_METHODS, UFUNCS
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+
+Shape = tuple[int, ...]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def implements(*functions: Any) -> Callable[[Function], Function]:
+    """Register an implementation of NumPy functions; it takes their arguments (`out=` is handled by the caller).
+
+    Names (strings, such as "linalg.norm") stand for functions that not every NumPy release has.
+    """
+
+    def register(implementation: Function) -> Function:
+        for function in functions:
+            found = _by_name(function) if isinstance(function, str) else function
+            if found is not None:
+                FUNCTIONS[found] = implementation
+        return implementation
+
+    return register
+
+
+def _by_name(name: str) -> Any:
+    found: Any = np
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def implements_ufunc(*names: str) -> Callable[[Function], Function]:
+    """Register an implementation of ufuncs by name, or of their methods ("add.reduce")."""
+
+    def register(implementation: Function) -> Function:
+        for name in names:
+            (UFUNC_METHODS if "." in name else UFUNCS)[name] = implementation
+        return implementation
+
+    return register
+
+
+def lift(*arguments: Any) -> list[Recorded]:
+    """The arguments as recorded values of the innermost of their recorders."""
+    recorder = recorder_of(arguments)
+    return [as_recorded(x, recorder) for x in arguments]
+
+
+def to_list(arrays: Any) -> list[Recorded]:
+    """A sequence of arrays (or one array: its rows) as recorded values."""
+    return lift(*arrays)
+
+
+def viewer(function: Any) -> Callable[..., Recorded]:
+    """An implementation of a function whose result is a view: NumPy's own, on the geometry alone."""
+
+    def view(a: Any, *args: Any, **kwargs: Any) -> Recorded:
+        (x,) = lift(a)
+        return reframe(x, lambda origin: function(origin, *args, **kwargs))
+
+    return view
+
+
+def axis_index(axis: Any, ndim: int) -> int:
+    return normalize_axis_index(axis, ndim)
+
+
+def axis_set(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Sorted axes of a reduction; None means all of them."""
+    return tuple(range(ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, ndim)))
+
+
+def along(name: str, x: Recorded, axis: int, *more: int, reduce: bool = False, operands: Sequence[Recorded] = ()) -> Recorded:
+    """A row of a primitive that works along one axis."""
+    shape = x.shape
+    statics = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *more)
+    result = shape[:axis] + shape[axis + 1 :] if reduce else shape
+    refs = (x.ref, *(y.ref for y in operands))
+    return Recorded(x.recorder, x.recorder.emit(name, refs, statics, result))
+
+
+def axis_slice(x: Recorded, axis: int, start: Any, stop: Any = None, step: Any = None) -> Recorded:
+    """x[..., start:stop:step, ...] along an axis."""
+    return x[(slice(None),) * axis + (slice(start, stop, step),)]  # type: ignore[index]
+
+
+def constant(like: Recorded, value: Any) -> Recorded:
+    """A constant (of its own memory: it may be written to) in the recording of `like`."""
+    return Recorded(like.recorder, like.recorder.const(value))
+
+
+def require_none(function: str, **options: Any) -> None:
+    """Complain about options that are not supported on recorded values."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise recording_error(f"np.{function} with {name}= is not supported on recorded values", "Leave it out.")
