@@ -54,7 +54,8 @@ def direction(name: str):
 def check(work: Workload, result) -> None:
     """Compare a derivative with the complex step along a random direction; AssertionError if it is wrong.
 
-    Gradient and Jacobian: Im f(x + ihv) / h = J v to rounding. Hessian: 2 (f(x) - Re f(x + ihv)) / h² = vᵀHv to about 1e-7.
+    Gradient and Jacobian: Im f(x + ihv) / h = J v to rounding.
+    Hessian: 2 (f(x) - Re f(x + ihv)) / h² = vᵀHv to about 1e-7.
     """
     v, step, h = direction(work.name)
     parts = leaves(result)

@@ -1,4 +1,4 @@
-"""Settings of a pytest run over the benchmarks; everything runs in one process here (bench.report uses one a library)."""
+"""Settings of a pytest run over the benchmarks; all in one process (bench.report uses one a library)."""
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # see bench.crew

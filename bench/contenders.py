@@ -18,8 +18,8 @@ class Contender:
     name: str
     package: str
     factory: Callable[[Workload, str], Callable]
-    to_numpy: Callable = staticmethod(lambda result: result)
-    primal: bool = True
+    to_numpy: Callable
+    primal: bool  # may also be asked for the function alone
 
 
 def contender(name: str, workloads, package: str | None = None, to_numpy=lambda result: result, primal=True):

@@ -19,7 +19,7 @@ class Effort:
     pause: float = 0.0 if SMALL else 0.01  # for the others' thread pools to fall asleep
 
 
-def speed(work: Workload, crew: Crew, effort: Effort = Effort(), only: tuple[str, ...] = ()) -> dict:  # noqa: B008
+def speed(work: Workload, crew: Crew, effort: Effort, only: tuple[str, ...] = ()) -> dict:
     """All contenders' times for a workload: {"times": {"name" or "name/primal": figures}, "differences", "failed"}."""
     results, first, failed = {}, {}, {}
     packages = {}
@@ -60,7 +60,8 @@ def compare(work: Workload, results: dict) -> dict[str, float]:
 
 
 def rounds(crew: Crew, packages: dict, effort: Effort):
-    counts = {key: crew[package].ask("calibrate", key, effort.sample, effort.warmup) for key, package in packages.items()}
+    settings = (effort.sample, effort.warmup)
+    counts = {key: crew[package].ask("calibrate", key, *settings) for key, package in packages.items()}
     samples: dict = {key: [] for key in packages}
     spent = dict.fromkeys(packages, 0.0)
     for turn in range(effort.rounds):

@@ -10,9 +10,7 @@ EVERY = tuple(BY_NAME)
 def transformed(work: Workload, what: str, tier: str):
     import fastad as fad
 
-    f = work.numpy_function
-    transform = (lambda f: f) if what == "primal" else getattr(fad, what)
-    return fad.jit(transform(f), tier=tier)
+    return getattr(fad, "jit" if what == "primal" else what)(work.numpy_function, tier=tier)
 
 
 @contender("fastad", EVERY)
@@ -27,7 +25,10 @@ def prepared(work, what):
     return transformed(work, what, "native").prepare(*work.args)
 
 
-@contender("fastad-sweep", tuple(name for name, work in BY_NAME.items() if work.rows or name == "determinant"), package="fastad")
+SCALAR = tuple(name for name, work in BY_NAME.items() if work.rows or name == "determinant")
+
+
+@contender("fastad-sweep", SCALAR, package="fastad")
 def swept(work, what):
     """The numba sweeps over the op table."""
     return transformed(work, what, "sweep").prepare(*work.args)

@@ -177,7 +177,7 @@ def torch_eager(work, what):
     import torch
 
     f = torch_function(work)
-    args = optree.tree_map(lambda a: torch.from_numpy(a) if isinstance(a, np.ndarray) else a, work.args, namespace="torch")
+    args = optree.tree_map(lambda a: torch.from_numpy(a) if isinstance(a, np.ndarray) else a, work.args)
     if work.name == "mlp":
         args = (*args[:2], torch.argmax(args[2], 1))
     x, rest = args[0], args[1:]

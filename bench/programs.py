@@ -3,8 +3,8 @@
 A program maps a vector of ten numbers to a number by `rows` scalar operations, no more and no less. It is made of
 blocks of 500: ten registers start from the inputs, 490 operations overwrite a register by an operation on itself (and
 most of them on another one too), so that no row is dead, and ten additions put the registers into the total. Blocks
-keep a program of any length well conditioned; while it is generated it is also evaluated, with its ten tangents, and an operation
-is refused where it would leave the range [-3, 3] or let a tangent grow beyond 20.
+keep a program of any length well conditioned; while it is generated it is also evaluated, with its ten tangents, and
+an operation is refused where it would leave the range [-3, 3] or let a tangent grow beyond 20.
 """
 import linecache
 

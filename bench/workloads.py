@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -75,7 +76,7 @@ def logistic_data(n, d, rng):
 def mlp_data(batch, widths, rng):
     params = [
         (rng.standard_normal((a, b)) / np.sqrt(a), 0.1 * rng.standard_normal(b))
-        for a, b in zip(widths[:-1], widths[1:], strict=True)
+        for a, b in pairwise(widths)
     ]
     onehot = np.eye(widths[-1])[rng.integers(widths[-1], size=batch)]
     return params, rng.standard_normal((batch, widths[0])), onehot
@@ -121,20 +122,21 @@ def program(rows: int) -> Callable[[ModuleType], Callable]:
 # ---- the list -----------------------------------------------------------------------------------------------------
 JAX = ("jax", "jax-numpy")
 BEST = ("jax", "jax-numpy", "torch")
-LARGE = size(1_000_000, 1_000)
+LARGE, LARGE_TEXT = size(1_000_000, 1_000), "1000" if SMALL else "10⁶"
 ROWS = (size(1_000, 200), size(100_000, 2_000))
 SIDE = size(7, 4)
-WIDE = size(50, 5)
+WIDE, POWER = size(50, 5), "⁵" if SMALL else "⁵⁰"
 
 ALL = (
     Workload("rosenbrock-2", "Rosenbrock, n=2, value and gradient", lambda m: m.rosenbrock, partial(vector, 2, 1.0),
-             targets=(Target(factor=10, peers=("jax-numpy",), seconds=3e-6), Target(ours="fastad-prepared", seconds=0.8e-6))),
+             targets=(Target(factor=10, peers=("jax-numpy",), seconds=3e-6),
+                      Target(ours="fastad-prepared", seconds=0.8e-6))),
     Workload("rosenbrock-100", "Rosenbrock, n=100, value and gradient", lambda m: m.rosenbrock,
              partial(vector, size(100, 10), 1.0), targets=(Target(factor=10, peers=("jax-numpy",)),)),
-    Workload("rosenbrock-1e6", f"Rosenbrock, n={LARGE}, value and gradient", lambda m: m.rosenbrock,
+    Workload("rosenbrock-1e6", f"Rosenbrock, n={LARGE_TEXT}, value and gradient", lambda m: m.rosenbrock,
              partial(vector, LARGE, 1.0), targets=(Target(factor=1, peers=("jax",)),)),
-    Workload("sin-exp", f"sum of sin(x) exp(-x²), n={LARGE}, gradient", lambda m: m.sin_exp, partial(vector, LARGE, 1.0),
-             what="grad", targets=(Target(factor=4, peers=("jax",)),), primal=True),
+    Workload("sin-exp", f"sum of sin(x) exp(-x²), n={LARGE_TEXT}, gradient", lambda m: m.sin_exp,
+             partial(vector, LARGE, 1.0), what="grad", targets=(Target(factor=4, peers=("jax",)),), primal=True),
     Workload("logistic", f"logistic regression {size(10_000, 100)}×{size(32, 4)}", lambda m: m.logistic,
              partial(logistic_data, size(10_000, 100), size(32, 4)),
              targets=(Target(factor=1, peers=BEST, per_primal=2.5),), primal=True),
@@ -151,10 +153,10 @@ ALL = (
              notes="JAX left out: XLA took 450 s to compile the program of 1,000 rows."),
     Workload("determinant", f"cofactor determinant, n={SIDE}, in plain Python", lambda m: m.determinant,
              partial(matrix, SIDE), targets=(Target(factor=20, peers=("autograd",), per_primal=2),), primal=True,
-             notes="JAX left out: XLA takes 12 s to compile n=6, seven times the operations for n=7 would take minutes."),
-    Workload("jacobian", f"Jacobian of R^{WIDE} → R^{WIDE}", lambda m: m.field, partial(field_data, WIDE),
+             notes="JAX left out: XLA takes 12 s to compile n=6, which is a seventh of n=7."),
+    Workload("jacobian", f"Jacobian of ℝ{POWER} → ℝ{POWER}", lambda m: m.field, partial(field_data, WIDE),
              what="jacobian", targets=(Target(factor=1, peers=(*JAX, "jax-rev")),)),
-    Workload("hessian", f"Hessian of R^{WIDE} → R", lambda m: m.energy, partial(field_data, WIDE),
+    Workload("hessian", f"Hessian of ℝ{POWER} → ℝ", lambda m: m.energy, partial(field_data, WIDE),
              what="hessian", targets=(Target(factor=1, peers=JAX),)),
 )
 BY_NAME = {work.name: work for work in ALL}
