@@ -1,0 +1,71 @@
+"""The native kernel of a table."""
+
+import os
+import time
+
+from fastad.execution import cache, objects, symbols
+from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
+from fastad.execution.native.calls import ENTRY
+from fastad.execution.native.function import CONSTANTS
+from fastad.execution.native.program import Program
+from fastad.tables.table import Table
+
+_HEADER = 16  # bytes before the object code: the doubles of work that it needs
+
+
+class NativeKernel:
+    """A table as native code: satisfies `fastad.execution.kernel.Kernel`.
+
+    Parameters
+    ----------
+    table : the program.
+    threads : how many threads large loops may use. Results do not depend on it.
+    threshold : size from which inputs and results go by reference (see `layout_of`).
+    """
+
+    def __init__(self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> None:
+        start = time.perf_counter()
+        self.rows, self.context = table, 0
+        self.layout = layout_of(table, threshold)
+        self.from_cache = True
+        self._constants = table.pools["constants"]  # native code reads it in place
+        key = ("native", _SOURCES, table.hash, str(threads), str(threshold))
+        self.work_size = self._link(cache.cached(key, self._compile))
+        self.compile_seconds = time.perf_counter() - start
+
+    def _compile(self) -> bytes:
+        self.from_cache = False
+        program = Program(self.rows, self.layout)
+        code = objects.compile_ir(program.text, level=program.level)
+        return program.work_size.to_bytes(_HEADER, "little") + code
+
+    def _link(self, stored: bytes) -> int:
+        self._code = objects.load_object(stored[_HEADER:], ["kernel"], self._resolve)
+        self.address = self._code["kernel"]
+        return int.from_bytes(stored[:_HEADER], "little")
+
+    def _resolve(self, name: str) -> int | None:
+        if name == CONSTANTS:
+            return self._constants.ctypes.data
+        if name.startswith(ENTRY):
+            cache.use_private_numba_cache()
+            from fastad.kernels.entries import entry_address
+
+            return entry_address(name.removeprefix(ENTRY))
+        return symbols.address(name)
+
+
+def _sources_digest() -> str:
+    """Digest of the code generator: objects that another version made are not used."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    folder = os.path.dirname(os.path.abspath(__file__))
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), "rb") as file:
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+_SOURCES = _sources_digest()

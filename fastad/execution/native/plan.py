@@ -1,0 +1,307 @@
+"""Planning: which rows are unrolled, fused into which loops, or steps of their own.
+
+Rows are taken in order, each to the earliest legal step. A row of many elements is *virtual*: loops compute it
+wherever it is used, at shifted or repeated places too, unless that costs more than storing it once (see `demand`).
+For a virtual row, `fuse` is the first step that may compute it for equal places, `leaf` for other places.
+"""
+
+from bisect import bisect_left
+from itertools import product
+from typing import Any
+
+from fastad.execution.native.maps import (
+    Incompatible,
+    Map,
+    Splits,
+    compose,
+    dimensions,
+    identity,
+    is_chain,
+    useful,
+)
+from fastad.execution.native.operations import cost_of
+from fastad.execution.native.steps import MEMORY, SCALAR, VIRTUAL, Call, Loop, Scalars, Step
+from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives.regions import Region, is_contiguous, parts, region
+from fastad.tables.table import Table
+
+# ns an element: what a value costs to load, and to store and load again from cache or from memory.
+_LOAD, _CACHED, _UNCACHED = 0.05, 0.25, 1.2
+_CACHE = 32_768  # elements
+_MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
+_UNROLLED = 128  # multiplications of a matrix product that is unrolled
+
+
+class Planner:
+    """The forward pass over a table."""
+
+    def __init__(self, table: Table, unroll: int) -> None:
+        self.table, self.unroll = table, unroll
+        col = table._lists
+        self.op, self.a, self.b, self.c = (col[name] for name in ("op", "a", "b", "c"))
+        self.size = table.sizes.tolist()
+        self.steps: list[Step] = []
+        self.realm = bytearray([MEMORY]) * len(table)
+        self.made = [-1] * len(table)
+        self.alias: dict[int, tuple[int, int]] = {}
+        self.picks: dict[int, list[tuple[int, int] | None]] = {}
+        self.regions: dict[int, tuple[int, Region]] = {}  # views: (source, region)
+        self.fuse: dict[int, int] = {}
+        self.leaf: dict[int, int] = {}
+        self.home: dict[int, int] = {}
+        self.cost: dict[int, float] = {}
+        self.splits: dict[int, Splits] = {}
+        self.solid: set[int] = set()
+        self.stored: set[int] = set()
+        self._scalar_steps: list[int] = []
+        self._loops: dict[int, list[Loop]] = {}
+        self._checked = 0
+
+    def run(self) -> "Planner":
+        op, size, unroll = self.op, self.size, self.unroll
+        arity = [len(p.domain) if isinstance(p, Elementwise) else -1 for p in PRIMITIVES]
+        for r in range(len(op)):
+            n = arity[op[r]]
+            if n < 0:
+                self._array_row(r)
+            elif size[r] and size[r] <= unroll:
+                self._scalar(r, (self.a[r], self.b[r], self.c[r])[:n])
+            elif size[r]:
+                self._virtual(r, (self.a[r], self.b[r], self.c[r])[:n])
+        for r in self.table.outputs:
+            self.in_memory(r)
+        return self
+
+    # ── unrolled rows ────────────────────────────────────────────────────────────────────────────────────────
+    def _scalar(self, r: int, operands: tuple[int, ...], bound: int = 0) -> None:
+        made, realm = self.made, self.realm
+        for x in operands:
+            if realm[x] == VIRTUAL:
+                self.in_memory(x)
+                first = self.home[self.base(x)[0]] + 1
+            else:
+                first = made[x] + (realm[x] != SCALAR)
+            if first > bound:
+                bound = first
+        at = bisect_left(self._scalar_steps, bound)
+        if at == len(self._scalar_steps):
+            self._scalar_steps.append(len(self.steps))
+            self.steps.append(Scalars(len(self.steps)))
+        step: Any = self.steps[self._scalar_steps[at]]
+        step.rows.append(r)
+        realm[r], made[r] = SCALAR, step.index
+
+    def base(self, x: int) -> tuple[int, int]:
+        return self.alias.get(x, (x, 0))
+
+    def _alias(self, r: int, x: int, offset: int) -> None:
+        source, shift = self.base(x)
+        self.alias[r] = (source, shift + offset)
+        self.realm[r], self.made[r] = self.realm[x], self.made[x]
+
+    def in_memory(self, x: int) -> int:
+        """Make sure that a row gets a place in memory; returns the first step that may read it."""
+        x = self.base(x)[0]
+        if self.realm[x] != VIRTUAL:
+            return self.made[x] + 1
+        self.stored.add(x)
+        if x not in self.home:
+            self.home[x] = self._join(self.size[x], self.fuse[x], self.splits[x]).index
+        return self.home[x] + 1
+
+    # ── rows inside loops ────────────────────────────────────────────────────────────────────────────────────
+    def cheap(self, x: int) -> bool:
+        """Whether a virtual row is better computed again than stored and loaded."""
+        traffic = _CACHED if self.size[x] <= _CACHE else _UNCACHED
+        return x not in self.solid and self.cost[x] <= traffic
+
+    def _virtual(self, r: int, operands: tuple[int, ...]) -> None:
+        fuse = leaf = 0
+        cost, splits = cost_of(self.op[r]), frozenset[int]()
+        for x in operands:
+            x = self.base(x)[0]
+            if self.realm[x] != VIRTUAL:
+                first = last = self.made[x] + 1
+                cost += _LOAD if self.size[x] > 1 else 0.0
+            elif not is_chain(self.size[r], splits | self.splits[x]):
+                first = last = self.in_memory(x)
+                cost += _LOAD
+            else:
+                first, last = self._inside(x)
+                splits |= self.splits[x]
+                cost += min(self.cost[x], _UNCACHED)
+            fuse, leaf = max(fuse, first), max(leaf, last)
+        self.realm[r] = VIRTUAL
+        self.fuse[r], self.leaf[r], self.cost[r], self.splits[r] = fuse, leaf, cost, splits
+        self.home[r] = self._join(self.size[r], fuse, splits).index
+
+    def _inside(self, x: int) -> tuple[int, int]:
+        """The first steps that may use a virtual row, for equal places and for others."""
+        if x in self.regions or self.cheap(x):
+            return self.fuse[x], self.leaf[x]
+        return self.home[x], self.home[x] + 1
+
+    def _join(self, size: int, bound: int, splits: Splits) -> Loop:
+        """The earliest loop over `size` elements that may hold a row."""
+        loops = self._loops.setdefault(size, [])
+        for loop in loops:
+            if loop.index >= bound and loop.members < _MEMBERS and is_chain(size, loop.splits | splits):
+                break
+        else:
+            loop = Loop(len(self.steps), size)
+            loops.append(loop)
+            self.steps.append(loop)
+        loop.splits |= splits
+        loop.members += 1
+        return loop
+
+    def _strided(self, r: int, x: int, own: Region) -> None:
+        contiguous = is_contiguous(own)
+        if contiguous and own[0] == 0 and self.size[r] == self.size[x]:
+            return self._alias(r, x, 0)
+        if self.realm[x] == MEMORY and contiguous:
+            return self._alias(r, x, own[0])
+        if self.size[r] <= self.unroll:
+            return self._pick(r, x, own)
+        return self._view(r, x, own)
+
+    def _pick(self, r: int, x: int, own: Region) -> None:
+        offset, shape, strides = parts(own)
+        where = [sum(i * s for i, s in zip(index, strides)) + offset for index in product(*map(range, shape))]
+        self.picks[r] = [self.element(x, i) for i in where]
+        self._scalar(r, (x,))
+
+    def element(self, x: int, i: int) -> tuple[int, int] | None:
+        """The row and place in it of an element of an unrolled row; None for zero."""
+        if x in self.picks:
+            return self.picks[x][i]
+        source, shift = self.base(x)
+        return source, shift + i
+
+    def _view(self, r: int, x: int, own: Region) -> None:
+        source, shift = self.base(x)
+        self.regions[r] = (source, (own[0] + shift, *own[1:]))
+        self.realm[r] = VIRTUAL
+        self._place_view(r, source)
+        splits = self._splits_of(r)
+        if splits is None:  # no loop can walk through the source's operands in this order: store the source
+            self.solid.add(source)
+            self._place_view(r, source)
+            splits = self._splits_of(r)
+        self.splits[r] = splits or frozenset()
+
+    def _place_view(self, r: int, source: int) -> None:
+        self.cost[r] = _LOAD
+        if self.realm[source] != VIRTUAL:
+            first = self.made[source] + 1
+        elif source in self.regions or self.cheap(source):
+            first, self.cost[r] = self.leaf[source], self.cost[source]
+            if source in self.solid:
+                first = self.in_memory(source)
+        else:
+            first = self.home[source] + 1
+        self.fuse[r] = self.leaf[r] = first
+
+    def _splits_of(self, r: int) -> Splits | None:
+        """Where a domain must be split so that a view can be read in it; None if no splits help."""
+        size, splits = self.size[r], frozenset[int]()
+        while True:
+            dims = dimensions(size, splits)
+            try:
+                self._trace(r, dims, identity(dims))
+                return splits
+            except Incompatible as problem:
+                more = splits | useful(size, (problem.split,))
+                if more == splits or not is_chain(size, more):
+                    return None
+                splits = more
+
+    def _trace(self, x: int, dims: tuple[int, ...], where: Map) -> None:
+        """Raise Incompatible unless x can be computed at these places."""
+        x = self.base(x)[0]
+        if self.realm[x] != VIRTUAL or self.size[x] == 1:
+            return
+        if x in self.regions:
+            source, own = self.regions[x]
+            inner = compose(dims, where, own)
+            if self.realm[source] == VIRTUAL and source not in self.solid:
+                self._trace(source, dims, inner)
+        elif self.cheap(x):
+            for y in (self.a[x], self.b[x], self.c[x])[: len(PRIMITIVES[self.op[x]].domain)]:  # type: ignore[attr-defined]
+                self._trace(y, dims, where)
+
+    # ── array rows ───────────────────────────────────────────────────────────────────────────────────────────
+    def _array_row(self, r: int) -> None:
+        name = PRIMITIVES[self.op[r]].name
+        if name in ("input", "const"):
+            return
+        row = self.table.row(r)
+        if not row.size:
+            return
+        small = row.size <= self.unroll and all(0 < self.size[x] <= self.unroll for x in row.operands)
+        if name == "strided":
+            self._strided(r, row.operands[0], region(*parts(row.statics)))
+        elif name == "assemble":
+            self._assemble(r, row)
+        elif name in ("sum", "amax", "amin") and self.size[row.operands[0]]:
+            self._scalar(r, row.operands) if small else self._reduction(r, row)
+        elif small and name in ("cumsum", "linrec") and row.statics[1]:
+            self._scalar(r, row.operands)
+        elif small and name == "matmul" and row.size * row.statics[2] <= _UNROLLED:
+            self._scalar(r, row.operands)
+        elif name in _CHECKS:
+            self._check(r, row, small or (name == "gather" and row.size <= self.unroll and row.statics[0] == 1))
+        else:
+            self._call(r, row)
+
+    def _check(self, r: int, row: Any, small: bool) -> None:
+        """Rows that may stop the program do so in their order."""
+        if small and row.name != "scatter_add":
+            self._scalar(r, row.operands, self._checked)
+            self._checked = self.made[r]
+        else:
+            self._call(r, row)
+            self._checked = self.made[r] + 1
+
+    def _assemble(self, r: int, row: Any) -> None:
+        if all(self.realm[x] != VIRTUAL and 0 < self.size[x] <= self.unroll for x in row.operands):
+            if row.size <= self.unroll:
+                self.picks[r] = self._assembled(row)
+                self._scalar(r, row.operands)
+            else:
+                self._scalar(r, row.operands)
+                self.realm[r] = MEMORY
+        else:
+            self._call(r, row)
+
+    def _assembled(self, row: Any) -> list[tuple[int, int] | None]:
+        found: list[tuple[int, int] | None] = [None] * row.size
+        for x, own in zip(row.operands, row.regions, strict=True):
+            offset, shape, strides = parts(own)
+            for i, index in enumerate(product(*map(range, shape))):
+                found[offset + sum(k * s for k, s in zip(index, strides))] = self.element(x, i)
+        return found
+
+    def _reduction(self, r: int, row: Any) -> None:
+        x = self.base(row.operands[0])[0]
+        size = self.size[x]
+        _, n, inner = row.statics
+        splits = useful(size, (inner, n * inner))
+        if self.realm[x] != VIRTUAL:
+            bound = self.made[x] + 1
+        elif is_chain(size, splits | self.splits[x]):
+            bound, splits = self._inside(x)[0], splits | self.splits[x]
+        else:
+            bound = self.in_memory(x)
+        loop = self._join(self.size[row.operands[0]], bound, splits)
+        loop.reductions.append(r)
+        self.made[r] = loop.index
+
+    def _call(self, r: int, row: Any) -> None:
+        for x in row.operands:
+            self.in_memory(x)
+        self.made[r] = len(self.steps)
+        self.steps.append(Call(len(self.steps), r))
+
+
+_CHECKS = ("guard", "wrap_index", "gather", "scatter_add")

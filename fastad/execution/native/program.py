@@ -1,0 +1,86 @@
+"""From a table to the text of its native program."""
+
+from fastad.execution.layout import Layout
+from fastad.execution.native.calls import CallCode
+from fastad.execution.native.demand import Demand
+from fastad.execution.native.function import ARGUMENTS, Function
+from fastad.execution.native.loops import LoopCode
+from fastad.execution.native.memory import Memory
+from fastad.execution.native.operations import Module
+from fastad.execution.native.plan import Planner
+from fastad.execution.native.scalars import ScalarCode
+from fastad.execution.native.steps import Loop, Place, Scalars, Step
+from fastad.tables.table import Table
+
+UNROLL = 16  # elements: rows of at most so many are unrolled into registers
+SMALL = 2000  # operations on single numbers that are optimised as a whole
+CHUNK = 150  # operations of one function of larger programs
+
+_WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
+
+
+class Program:
+    """IR text of a table's kernel: `text` with the function `kernel`, compiled at `level`."""
+
+    def __init__(self, table: Table, layout: Layout) -> None:
+        unroll = _unrolling(table)
+        planner = Planner(table, unroll).run()
+        demand = Demand(planner).run()
+        count = sum(len(s.rows) for s in planner.steps if isinstance(s, Scalars))
+        self.level = 2 if count <= SMALL else 0
+        self.memory = Memory(planner, demand, layout, CHUNK if self.level == 0 else SMALL * UNROLL)
+        self.work_size = self.memory.work_size
+        self.module = Module()
+        self._emit(demand)
+        self.text = self.module.text() + _WEIGHTS + "\n"
+
+    def _emit(self, demand: Demand) -> None:
+        names = []
+        for at, step in enumerate(self.memory.steps):
+            if isinstance(step, Loop) and not (step.stores or step.reductions):
+                continue
+            names.append(f"step{at}")
+            self.module.functions.append(self._function(step, demand).text(names[-1]))
+        if self.memory.copies:
+            names.append("copies")
+            self.module.functions.append(self._copies().text("copies"))
+        self.module.functions.append(_kernel(names))
+
+    def _function(self, step: Step, demand: Demand) -> Function:
+        if isinstance(step, Scalars):
+            return ScalarCode(self.module, self.memory).build(step)
+        if isinstance(step, Loop):
+            return LoopCode(self.module, self.memory, demand, step).build()
+        return CallCode(self.module, self.memory).build(step)
+
+    def _copies(self) -> Function:
+        """Results that are inputs, constants, parts of other values, or given twice."""
+        code = Function(self.module, self.memory)
+        name = "llvm.memcpy.p0.p0.i64"
+        self.module.declare(name, f"void @{name}(ptr, ptr, i64, i1)")
+        for r, j in self.memory.copies:
+            slot = self.memory.layout.outputs[j]
+            target = code.address(Place("out_ref" if slot.by_reference else "out", slot.offset))
+            code.entry.do(f"call void @{name}(ptr {target}, ptr {code.pointer(r)}, i64 {8 * slot.size}, i1 false)")
+        return code
+
+
+def _unrolling(table: Table) -> int:
+    """Fewer elements are unrolled where that would make a program too long to optimise."""
+    sizes = table.sizes
+    for unroll in (UNROLL, 4):
+        if sizes[sizes <= unroll].sum() <= max(SMALL, 2 * int((sizes == 1).sum())):
+            return unroll
+    return 1
+
+
+def _kernel(names: list[str]) -> str:
+    """The kernel: all steps in order; a step that returns a code ends it."""
+    lines = ["define i64 @kernel(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %work) nounwind {", "start:"]
+    for name in names:
+        lines += [
+            f"  %{name} = call i64 @{name}({ARGUMENTS})", f"  %{name}.ok = icmp eq i64 %{name}, 0",
+            f"  br i1 %{name}.ok, label %after.{name}, label %stop.{name}",
+            f"stop.{name}:", f"  ret i64 %{name}", f"after.{name}:",
+        ]  # fmt: skip
+    return "\n".join([*lines, "  ret i64 0", "}"])

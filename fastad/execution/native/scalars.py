@@ -1,0 +1,201 @@
+"""Straight-line code: unrolled rows, their elements in registers."""
+
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.native.function import Function
+from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Truth
+from fastad.execution.native.steps import Scalars
+from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives.regions import parts
+
+Key = tuple[int, int]
+
+
+class ScalarCode(Function):
+    """The function of one chunk."""
+
+    def build(self, step: Scalars) -> "ScalarCode":
+        self.values: dict[Key, str] = {}
+        arity = {op: len(row.domain) if isinstance(row, Elementwise) else -1 for op, row in enumerate(PRIMITIVES)}
+        p = self.p
+        for r in step.rows:
+            n = arity[p.op[r]]
+            if n >= 0:
+                self._elementwise(r, n)
+            elif r in p.picks:
+                self._save_picks(r)
+            else:
+                row = p.table.row(r)
+                results = getattr(self, f"_{row.name}")(row)
+                if results is not None:
+                    self._save(r, results)
+        return self
+
+    # ── elements ─────────────────────────────────────────────────────────────────────────────────────────────
+    def get(self, x: int, i: int) -> str:
+        """Element i of a row."""
+        element = self.p.element(x, i)
+        if element is None:
+            return ZERO
+        found = self.values.get(element)
+        if found is None:
+            found = self.values[element] = self._load(*element)
+        return found
+
+    def _load(self, x: int, i: int) -> str:
+        return self.constant(x, i) or self.entry.emit(f"load double, ptr {self.pointer(x, i)}")
+
+    def all(self, x: int) -> list[str]:
+        return [self.entry.number(self.get(x, i)) for i in range(self.p.size[x])]
+
+    def _save(self, r: int, results: list[str]) -> None:
+        for i, value in enumerate(results):
+            self.values[r, i] = value
+        if r in self.memory.places:
+            for i, value in enumerate(results):
+                self.entry.do(f"store double {self.entry.number(value)}, ptr {self.pointer(r, i)}")
+
+    def _save_picks(self, r: int) -> None:
+        if r in self.memory.places:
+            for i in range(self.p.size[r]):
+                value = self.entry.number(self.get(r, i))
+                self.entry.do(f"store double {value}, ptr {self.pointer(r, i)}")
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def _elementwise(self, r: int, arity: int) -> None:
+        p = self.p
+        emitter = _EMITTERS[PRIMITIVES[p.op[r]].name]
+        operands = (p.a[r], p.b[r], p.c[r])[:arity]
+        results = []
+        for i in range(p.size[r]):
+            results.append(emitter(self.entry, *[self.get(x, i if p.size[x] > 1 else 0) for x in operands]))
+        self._save(r, results)
+
+    def _apply(self, name: str, *operands: str) -> str:
+        return self.entry.apply(name, *operands)
+
+    def _fold(self, name: str, values: list[str]) -> str:
+        """Combine values pairwise, which is both accurate and quick."""
+        while len(values) > 1:
+            rest = values[len(values) & ~1 :]
+            values = [self._apply(name, *values[i : i + 2]) for i in range(0, len(values) - 1, 2)] + rest
+        return values[0]
+
+    def _reduce(self, row: Any, name: str) -> list[str]:
+        outer, n, inner = row.statics
+        x = np.array(self.all(row.operands[0]), object).reshape(outer, n, inner)
+        return [self._fold(name, x[o, :, i].tolist()) for o in range(outer) for i in range(inner)]
+
+    def _sum(self, row: Any) -> list[str]:
+        return self._reduce(row, "add")
+
+    def _amax(self, row: Any) -> list[str]:
+        return self._reduce(row, "maximum")
+
+    def _amin(self, row: Any) -> list[str]:
+        return self._reduce(row, "minimum")
+
+    def _scan(self, row: Any, step: Any) -> list[str]:
+        outer, n, inner, reverse = row.statics
+        places = np.arange(row.size).reshape(outer, n, inner)
+        out = [ZERO] * row.size
+        for o in range(outer):
+            for i in range(inner):
+                state = None
+                for place in places[o, :: -1 if reverse else 1, i].tolist():
+                    state = out[place] = step(state, place)
+        return out
+
+    def _cumsum(self, row: Any) -> list[str]:
+        x = self.all(row.operands[0])
+        return self._scan(row, lambda state, k: x[k] if state is None else self._apply("add", state, x[k]))
+
+    def _linrec(self, row: Any) -> list[str]:
+        x, y = map(self.all, row.operands)
+
+        def step(state: str | None, k: int) -> str:
+            return self._apply("add", self._apply("multiply", x[k], ZERO if state is None else state), y[k])
+
+        return self._scan(row, step)
+
+    def _matmul(self, row: Any) -> list[str]:
+        batch, m, k, n, ta, tb, sx, sy = row.statics
+        a = np.array(self.all(row.operands[0]), object).reshape((batch if sx else 1, *((k, m) if ta else (m, k))))
+        b = np.array(self.all(row.operands[1]), object).reshape((batch if sy else 1, *((n, k) if tb else (k, n))))
+        a, b = (a.swapaxes(1, 2) if ta else a), (b.swapaxes(1, 2) if tb else b)
+        return [
+            self._dot(a[p * sx, i].tolist(), b[p * sy, :, j].tolist())
+            for p in range(batch) for i in range(m) for j in range(n)
+        ]  # fmt: skip
+
+    def _dot(self, a: list[str], b: list[str]) -> str:
+        total = ZERO
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            product = self._apply("multiply", x, y)
+            total = self._apply("add", total, product) if i else product
+        return total
+
+    def _assemble(self, row: Any) -> None:
+        """Numbers stored to their places in an array that starts as zeros."""
+        covered = sum(self.p.size[x] for x in row.operands)
+        start = self.pointer(row.index)
+        if covered < row.size:
+            self.module.declare("llvm.memset.p0.i64", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            self.entry.do(f"call void @llvm.memset.p0.i64(ptr {start}, i8 0, i64 {8 * row.size}, i1 false)")
+        for x, own in zip(row.operands, row.regions, strict=True):
+            offset, shape, strides = parts(own)
+            for i, index in enumerate(np.ndindex(shape)):
+                to = self.pointer(row.index, offset + sum(k * s for k, s in zip(index, strides, strict=True)))
+                self.entry.do(f"store double {self.entry.number(self.get(x, i))}, ptr {to}")
+
+    # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────
+    def _guard(self, row: Any) -> None:
+        x, y = row.operands
+        for i in range(self.p.size[x]):
+            a, b = self.get(x, i), self.get(y, i)
+            self.stop_if(self._differ(a, b), row.index + 1)
+
+    def _differ(self, a: str, b: str) -> str:
+        """Whether two numbers differ, where NaN equals NaN."""
+        block = self.entry
+        if type(a) is Truth and b in _TRUTH:
+            return block.emit(f"xor i1 {a}, {_TRUTH[b]}")
+        a, b = block.number(a), block.number(b)
+        different = block.emit(f"fcmp une double {a}, {b}")
+        known = block.emit(f"fcmp ord double {a}, {a}")
+        other = block.emit(f"fcmp ord double {b}, {b}")
+        return block.emit(f"and i1 {different}, {block.emit(f'or i1 {known}, {other}')}")
+
+    def _index(self, row: Any, v: str, size: int) -> str:
+        """Stop unless v is an integer in [0, size); returns it as an integer."""
+        block = self.entry
+        low = self._apply("less", v, ZERO)
+        outside = block.emit(f"xor i1 {self._apply('less', v, block.constant(float(size)))}, true")
+        broken = self._apply("not_equal", self._apply("floor", v), v)
+        self.stop_if(block.emit(f"or i1 {low}, {block.emit(f'or i1 {outside}, {broken}')}"), -(row.index + 1))
+        return block.emit(f"fptosi double {v} to i64")
+
+    def _wrap_index(self, row: Any) -> list[str]:
+        results = []
+        (n,) = row.statics
+        for v in self.all(row.operands[0]):
+            wrapped = self._apply("add", v, self.entry.constant(float(n)))
+            v = self._apply("where", self._apply("less", v, ZERO), wrapped, v)
+            self._index(row, v, n)
+            results.append(v)
+        return results
+
+    def _gather(self, row: Any) -> list[str]:
+        x, y = row.operands
+        start = self.pointer(x)
+        results = []
+        for v in self.all(y):
+            k = self._index(row, v, self.p.size[x])
+            at = self.entry.emit(f"getelementptr double, ptr {start}, i64 {k}")
+            results.append(self.entry.emit(f"load double, ptr {at}"))
+        return results
+
+
+_TRUTH = {ONE: "true", ZERO: "false"}

@@ -1,0 +1,51 @@
+"""The steps of a native program: what a plan is made of."""
+
+from dataclasses import dataclass, field
+
+from fastad.execution.native.maps import Splits
+
+SCALAR, MEMORY, VIRTUAL = 0, 1, 2  # realms of rows: unrolled in registers; stored by a step; computed inside loops
+
+
+@dataclass
+class Scalars:
+    """Straight-line code on single numbers: rows of few elements, unrolled."""
+
+    index: int
+    rows: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Loop:
+    """One nest of loops over `size` elements: rows stored and reductions made from values computed on the way."""
+
+    index: int
+    size: int
+    splits: Splits = frozenset()
+    members: int = 0
+    stores: list[int] = field(default_factory=list)
+    reductions: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Call:
+    """A row that is a step of its own."""
+
+    index: int
+    row: int
+
+
+Step = Scalars | Loop | Call
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run of doubles in memory. `kind` is in, out (inline), in_ref, out_ref (through the address in a slot), work
+    or constants; `start` is the place in the vector, `offset` in what a reference points to."""
+
+    kind: str
+    start: int
+    offset: int = 0
+
+    def plus(self, offset: int) -> "Place":
+        return Place(self.kind, self.start, self.offset + offset)

@@ -1,0 +1,51 @@
+"""The reference interpreter: what a table means, one NumPy call a row. Slow; executors are tested against it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import Elementwise
+from fastad.tables.table import Table
+
+
+class Stopped(Exception):
+    """A guard failed; `row` is its number."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"the guard in row {row} failed")
+        self.row = row
+
+
+def evaluate(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
+    """Results of a table for given inputs, as float64 arrays; raises `Stopped` where a guard fails."""
+    values = evaluate_rows(table, inputs)
+    return [values[r].copy() for r in table.outputs]
+
+
+def evaluate_rows(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
+    """Values of all rows."""
+    values: list[np.ndarray] = []
+    for row in table.rows():
+        operands = [values[x] for x in row.operands]
+        if row.name == "input":
+            value = inputs[int(table.columns["a"][row.index])]
+        elif row.name == "const":
+            value = table.constant(row.index)
+        elif row.name == "guard":
+            value = _guard(row.index, *operands)
+        elif isinstance(row.primitive, Elementwise):
+            flat = [np.reshape(x, -1) if x.size > 1 else x.reshape(()) for x in operands]
+            with np.errstate(all="ignore"):
+                value = np.broadcast_to(row.primitive.numpy(*flat), (row.size,))
+        else:
+            with np.errstate(all="ignore"):
+                value = row.primitive.numpy(row.statics, row.shape, *operands)
+        values.append(np.asarray(value, np.float64).reshape(row.shape))
+    return values
+
+
+def _guard(index: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if not np.array_equal(x.reshape(-1), y.reshape(-1), equal_nan=True):
+        raise Stopped(index)
+    return x
