@@ -17,9 +17,11 @@ from fastad.transforms.public import (
     vjp,
     vmap,
 )
+from fastad.transforms.saved import load
+from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
 __all__ = [
-    "__version__", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "trace",
+    "Tape", "__version__", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "load", "trace",
     "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

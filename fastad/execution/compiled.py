@@ -57,7 +57,7 @@ class Binding:
         self, kernel: Kernel, inputs: Sequence[ValueType], results: Sequence[ValueType], chosen: Sequence[int] | None = None
     ) -> None:  # fmt: skip
         layout = kernel.layout
-        self._chosen = chosen
+        self.chosen, self.result_types = chosen, tuple(results)
         self.kernel = kernel
         self.vector_in, self.vector_out = aligned(layout.in_size), aligned(layout.out_size)
         self.work = aligned(kernel.work_size)
@@ -72,11 +72,11 @@ class Binding:
             )
             for slot, kind in zip(layout.outputs, results, strict=True)
         ]  # fmt: skip
-        self._addresses_in = self.vector_in.view(np.int64)
-        self._addresses_out = self.vector_out.view(np.int64)
-        self._function = ctypes.cast(kernel.address, SIGNATURE)
-        self._function.argtypes = None
-        self._arguments = tuple(
+        self.addresses_in = self.vector_in.view(np.int64)
+        self.addresses_out = self.vector_out.view(np.int64)
+        self.function = ctypes.cast(kernel.address, SIGNATURE)
+        self.function.argtypes = None
+        self.arguments = tuple(
             ctypes.c_void_p(a)
             for a in (kernel.context, self.vector_in.ctypes.data, self.vector_out.ctypes.data, self.work.ctypes.data)
         )
@@ -90,22 +90,22 @@ class Binding:
             else:
                 array = np.ascontiguousarray(value, np.float64)
                 held.append(array)
-                self._addresses_in[offset] = array.ctypes.data
+                self.addresses_in[offset] = array.ctypes.data
         out: list[Any] = []
         for view, offset, shape, _ in self.outputs:
             if view is None:
                 array = np.empty(shape)
-                self._addresses_out[offset] = array.ctypes.data
+                self.addresses_out[offset] = array.ctypes.data
                 out.append(array)
             else:
                 out.append(view)
         self.run()
         results = [_finished(a, o[0] is None, o[3]) for a, o in zip(out, self.outputs, strict=True)]
-        return results if self._chosen is None else [results[i] for i in self._chosen]
+        return results if self.chosen is None else [results[i] for i in self.chosen]
 
     def run(self) -> None:
         """Run the kernel on the buffers as they are."""
-        code = self._function(*self._arguments)
+        code = self.function(*self.arguments)
         if code:
             if code > 0:
                 raise GuardFailed(code - 1)

@@ -52,7 +52,7 @@ class Recorded:
     @property
     def ref(self) -> Ref:
         """The row of this value now, all writes applied."""
-        recorder = self.recorder
+        recorder = self._recorder
         if self._base is not None:
             base_ref = self._base.ref
             if self._seen != self._base._version:

@@ -88,20 +88,23 @@ class Recorder:
 
     def evaluate_new(self) -> None:
         """Compute concrete values of the rows added since the last call."""
+        for i in range(len(self.values), len(self.builder)):
+            self.evaluate_row(i)
+
+    def evaluate_row(self, i: int) -> None:
+        """Append the concrete value of row i, the next one."""
         b, values = self.builder, self.values
         col = b.columns
-        while len(values) < len(b):
-            i = len(values)
-            row = PRIMITIVES[col["op"][i]]
-            kind = b.type(i)
-            if isinstance(row, Elementwise):
-                values.append(_evaluate_elementwise(row, [values[col[c][i]] for c in "abc"[: row.arity]], kind))
-            elif col["op"][i] == CONST:
-                start = col["a"][i]
-                x = np.array(b.constants[start : start + kind.size]).reshape(kind.shape)
-                values.append(x.astype(DTYPES[kind.dtype])[()])
-            else:
-                values.append(self._evaluate_array(row, i, kind))
+        row = PRIMITIVES[col["op"][i]]
+        kind = b.type(i)
+        if isinstance(row, Elementwise):
+            values.append(_evaluate_elementwise(row, [values[col[c][i]] for c in "abc"[: row.arity]], kind))
+        elif col["op"][i] == CONST:
+            start = col["a"][i]
+            x = np.array(b.constants[start : start + kind.size]).reshape(kind.shape)
+            values.append(x.astype(DTYPES[kind.dtype])[()])
+        else:
+            values.append(self._evaluate_array(row, i, kind))
 
     def _evaluate_array(self, row: Any, i: int, kind: ValueType) -> Any:
         col = self.builder.columns
@@ -158,7 +161,7 @@ class Recorder:
         kept = [c for c in self.captures if c.ref not in fixed]
         order = [*explicit, *(c.ref for c in kept)]
         recorded = self.builder.table(outputs)
-        return _with_inputs(recorded, order, fixed, [c.array for c in kept])
+        return with_inputs(recorded, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
         # References: the capture's own, getrefcount's argument. A view belongs to whoever owns its base.
@@ -174,7 +177,7 @@ def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType
     return x if getattr(x, "dtype", None) == dtype else np.asarray(x, dtype)[()]
 
 
-def _with_inputs(recorded: Table, order: Sequence[Ref], fixed: dict[Ref, np.ndarray], captured: list[Any]) -> Table:
+def with_inputs(recorded: Table, order: Sequence[Ref], fixed: dict[Ref, np.ndarray], captured: list[Any]) -> Table:
     """The recorded table with its inputs in this order, some of them turned into constants."""
     b = Builder()
     places = {recorded.columns["a"][ref]: b.input(*recorded.type_of(ref)) for ref in order}

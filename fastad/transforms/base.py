@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import FastadError
+from fastad.errors import FastadError, RecordingError
 from fastad.execution.compiled import Compiled, GuardFailed
 from fastad.recording.capture import Watch
 from fastad.recording.operands import recorder_of
@@ -73,13 +73,13 @@ class Transformed:
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self._inside(call)
-        path = self._path(call)
+        path = self.path_for(call)
         inputs = call.inputs
         while True:
             try:
                 return self._run(path, inputs)
             except GuardFailed as failed:
-                path = self._other_path(call, path, failed.row)
+                path = self.other_path(call, path, failed.row)
 
     def _run(self, path: Path, inputs: list[Any]) -> Any:
         path.calls += 1
@@ -94,8 +94,34 @@ class Transformed:
             return replay(program, recorder_of(operands), call.inputs)
         return self._run(Path(program, Compiled(program.plan, "sweep"), []), call.inputs)
 
+    # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
+    def prepare(self, *args: Any, **kwargs: Any) -> Any:
+        """A call with buffers bound once: see `fastad.transforms.prepared.Prepared`."""
+        from fastad.transforms.prepared import Prepared
+
+        return Prepared(self, args, kwargs)
+
+    @property
+    def numba_function(self) -> Any:
+        """The function for use inside @njit code: see `fastad.transforms.numba_call.numba_function`."""
+        from fastad.transforms.numba_call import numba_function
+
+        return numba_function(self)
+
+    def save(self, path: Any) -> None:
+        """Write all recorded paths to a file that `fad.load` reads; no pickles, captured arrays by value."""
+        from fastad.transforms.saved import save
+
+        save(self, path)
+
+    def __reduce__(self) -> Any:
+        from fastad.transforms.saved import restore, to_bytes
+
+        return restore, (to_bytes(self),)
+
     # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
-    def _path(self, call: Call) -> Path:
+    def path_for(self, call: Call) -> Path:
+        """The first path recorded for calls of this structure; records it if there is none."""
         key = (call.key, self._watch.key())
         path = self._paths.get(key)
         if path is not None and (not path.contents or path.is_current()):
@@ -106,13 +132,21 @@ class Transformed:
                 path = self._paths[key] = self._recorded(call)
             return path
 
-    def _other_path(self, call: Call, path: Path, row: int) -> Path:
+    def other_path(self, call: Call, path: Path, row: int) -> Path:
         """The path that was found when this guard failed before, or a new recording."""
         known = path.after.get(row)
         if known is not None:
             return known
         with self._lock:
-            return path.after.get(row) or path.after.setdefault(row, self._recorded(call))
+            known = path.after.get(row)
+            if known is None:
+                known = path.after[row] = self._recorded(call)
+                if known.program.table == path.program.table:
+                    line = path.program.table.line_of(row)
+                    raise RecordingError(
+                        f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there"
+                    )
+            return known
 
     def _recorded(self, call: Call) -> Path:
         self._recordings += 1

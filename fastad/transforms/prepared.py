@@ -1,0 +1,106 @@
+"""Prepared calls: buffers bound once, so that a call only runs the kernel."""
+
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.compiled import Binding, GuardFailed
+from fastad.transforms.base import Path, Transformed
+from fastad.transforms.call import Call, make_call, unflatten
+
+
+class Prepared:
+    """A call with fixed buffers; made by `.prepare(*args)` of any transformation.
+
+    `run()` (or calling the object) runs the kernel and returns the same output arrays every time. `inputs` are the
+    arguments as writable arrays, in the structure of the call: fill them before running. If the inputs lead to a
+    path that was not recorded yet, it is recorded, and the buffers are bound to it. Not for several threads at once.
+
+    >>> import numpy as np, fastad as fad
+    >>> run = fad.grad(lambda x: np.sum(x**2)).prepare(np.array([1.0, 2.0]))
+    >>> run.inputs[0][:] = [3.0, 4.0]
+    >>> run()
+    array([6., 8.])
+    """
+
+    def __init__(self, function: Transformed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        args, kwargs = function.normalise(args, kwargs)
+        self._function = function
+        self._call = make_call(args, kwargs)
+        self._buffers = [np.array(x) for x in self._call.inputs]
+        path = function.path_for(self._call)
+        binding = path.compiled.binding()
+        self._adopt(path, binding)
+        self._bind(path, binding)
+        leaves = iter(self._buffers)
+        full = [next(leaves) if d else x for x, d in zip(self._call.leaves, self._call.dynamic, strict=True)]
+        self.inputs, self.keyword_inputs = unflatten(self._call.tree, full)
+
+    def __call__(self) -> Any:
+        """Run the kernel; returns the output buffers."""
+        for view, value in self._ins:
+            view[...] = value
+        if self._run(*self._arguments):
+            self._slow()
+        for typed, raw in self._outs:
+            typed[...] = raw
+        return self._result
+
+    run = __call__
+
+    def _adopt(self, path: Path, binding: Binding) -> None:
+        """Let the kernel's own input vector be the buffers where it holds float64 values inline."""
+        for source, (view, _) in zip(path.program.sources, binding.inputs, strict=False):
+            if source >= 0 and view is not None and self._buffers[source].dtype == np.float64:
+                view[...] = self._buffers[source]
+                self._buffers[source] = view
+
+    def _current(self) -> Call:
+        """The call with the inputs as they are in the buffers now."""
+        return self._call.replaced([b[()] for b in self._buffers])
+
+    def _slow(self) -> None:
+        """The kernel stopped: raise its error, or go over to the path that these inputs take."""
+        path, call = self._path, self._current()
+        while True:
+            try:
+                self._binding.run()
+                return
+            except GuardFailed as failed:
+                path = self._function.other_path(call, path, failed.row)
+                self._bind(path, path.compiled.binding())
+                for view, value in self._ins:
+                    view[...] = value
+
+    def _bind(self, path: Path, binding: Binding) -> None:
+        self._path, self._binding = path, binding
+        self._run, self._arguments = binding.function, binding.arguments
+        self._held: list[np.ndarray] = []
+        self._ins: list[tuple[np.ndarray, np.ndarray]] = []
+        program = path.program
+        values = [*program.gather(self._buffers), *program.table.captured]
+        for value, (view, offset) in zip(values, binding.inputs, strict=True):
+            if view is not value:
+                self._bind_input(np.asarray(value), view, offset)
+        outputs = [self._bind_output(*o) for o in binding.outputs]
+        self._outs = [(typed, raw) for typed, raw in outputs if typed is not raw]
+        typed = [t for t, _ in outputs]
+        self._result = program.result(typed if binding.chosen is None else [typed[i] for i in binding.chosen])
+
+    def _bind_input(self, value: np.ndarray, view: np.ndarray | None, offset: int) -> None:
+        """By reference where the kernel takes an address and the data is as it wants it; else copied every run."""
+        if view is None:
+            direct = value.dtype == np.float64 and value.flags.c_contiguous
+            view = value if direct else np.empty(value.shape)
+            self._binding.addresses_in[offset] = view.ctypes.data
+            self._held.append(view)
+            if direct:
+                return
+        self._ins.append((view, value))
+
+    def _bind_output(self, view: Any, offset: int, shape: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        if view is None:
+            view = np.empty(shape)
+            self._binding.addresses_out[offset] = view.ctypes.data
+            self._held.append(view)
+        return (view, view) if dtype is None else (np.empty(shape, dtype), view)

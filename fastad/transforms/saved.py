@@ -1,0 +1,191 @@
+"""Saved functions: the tables of all recorded paths, with the structure of arguments and results as JSON."""
+
+import os
+import tempfile
+from typing import Any
+
+from fastad.errors import ShapeError, TableError
+from fastad.execution.compiled import Compiled, GuardFailed, Plan
+from fastad.tables.store import load_many, save_many
+from fastad.tables.table import Table
+from fastad.transforms.base import Path, Transformed
+from fastad.transforms.call import Call, flatten, unflatten
+from fastad.transforms.program import Program
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+class Loaded(Transformed):
+    """A saved function. It is callable and differentiable without its source, for the structures it was saved with."""
+
+    def __init__(self, name: str, entries: list[tuple[dict[str, Any], Program]]) -> None:
+        super().__init__(_no_source)
+        self.__name__ = name
+        self._entries = entries
+
+    def program(self, call: Call) -> Program:
+        signature = _signature(call)
+        fitting = [p for s, p in self._entries if s == signature]
+        if not fitting:
+            known = "; ".join(sorted({_readable(s) for s, _ in self._entries}))
+            raise ShapeError(f"{self.__name__} was saved for arguments {known}, not for {_readable(signature)}")
+        for program in fitting:
+            if _takes(program, call):
+                return program
+        raise TableError(f"{self.__name__}: these arguments lead to a path that was not recorded before saving")
+
+
+def _no_source() -> None:
+    """Stands for the source of a loaded function, which there is not."""
+
+
+def _takes(program: Program, call: Call) -> bool:
+    """Whether a call passes the guards of a path."""
+    if not program.table.guards:
+        return True
+    try:
+        Compiled(Plan.of(program.table), "sweep")([*program.gather(call.inputs), *program.table.captured])
+    except GuardFailed:
+        return False
+    return True
+
+
+def save(function: Transformed, target: Any) -> None:
+    """Write the recorded paths of a function to a file."""
+    tables: dict[str, Table] = {}
+    entries = []
+    for (call_key, _), first in function._paths.items():
+        for path in _with_successors(first):
+            number = f"path{len(tables)}"
+            tables[number] = path.program.table
+            entries.append(_described(call_key, path.program, number))
+    if not tables:
+        raise TableError(f"{function.__name__} has not been recorded yet: call it once before saving")
+    save_many(tables, {"name": function.__name__, "entries": entries}, target)
+
+
+def _with_successors(path: Path) -> list[Path]:
+    return [path, *(p for after in path.after.values() for p in _with_successors(after))]
+
+
+def _described(call_key: Any, program: Program, number: str) -> dict[str, Any]:
+    tree, *kinds = call_key
+    return {
+        "table": number,
+        "arguments": _encode(unflatten(tree, [_encode_kind(k) for k in kinds])),
+        "sources": list(program.sources),
+        "result": _encode(unflatten(program.out_tree, [_encode_leaf(x) for x in program.out_leaves])),
+    }
+
+
+def load(path: Any) -> Loaded:
+    """A function saved by `.save(path)`: callable and differentiable without its source.
+
+    Raises `TableError` if the file is not a saved function. Nothing is unpickled.
+
+    >>> import os, tempfile, numpy as np, fastad as fad
+    >>> f = fad.jit(lambda x: np.sum(x**2))
+    >>> _ = f(np.ones(3))
+    >>> path = os.path.join(tempfile.mkdtemp(), "f.npz")
+    >>> f.save(path)
+    >>> fad.grad(fad.load(path))(np.ones(3))
+    array([2., 2., 2.])
+    """
+    tables, meta = load_many(path)
+    try:
+        entries = [_restored(entry, tables) for entry in meta["entries"]]
+        return Loaded(str(meta["name"]), entries)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise TableError(f"{os.fspath(path)} is not a saved function: {error}") from None
+
+
+def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str, Any], Program]:
+    table = tables[entry["table"]]
+    leaves, tree = flatten(_decode(entry["result"]))
+    out_leaves = tuple(None if x.output else (x.value,) for x in leaves)
+    sources = tuple(int(n) for n in entry["sources"])
+    if len(sources) != table.explicit_inputs or sorted(sources) != list(range(len(sources))):
+        raise ValueError("the inputs do not fit the table")
+    if sum(x is None for x in out_leaves) != len(table.outputs):
+        raise ValueError("the results do not fit the table")
+    return entry["arguments"], Program(table, sources, (), tree, out_leaves, Plan.of(table))
+
+
+# ── structures as JSON ────────────────────────────────────────────────────────────────────────────────────────
+class _Leaf:
+    """A leaf of a result: an output of the table, or a fixed value."""
+
+    def __init__(self, value: Any = None, output: bool = False) -> None:
+        self.value, self.output = value, output
+
+
+def _encode_kind(kind: tuple[Any, ...]) -> dict[str, Any]:
+    if kind[0] == "input":
+        return {"input": [list(kind[1]), kind[2]]}
+    if not isinstance(kind[2], _SCALARS):
+        raise TableError(f"a static argument of type {kind[1].__name__} cannot be saved")
+    return {"static": kind[2]}
+
+
+def _encode_leaf(leaf: Any) -> dict[str, Any]:
+    if leaf is None:
+        return {"output": True}
+    if not isinstance(leaf[0], _SCALARS):
+        raise TableError(f"a result of type {type(leaf[0]).__name__} cannot be saved")
+    return {"static": leaf[0]}
+
+
+def _encode(tree: Any) -> Any:
+    """A pytree of encoded leaves (dicts with one known key) as JSON."""
+    if isinstance(tree, dict) and set(tree) & {"input", "static", "output"}:
+        return tree
+    if type(tree) in (list, tuple):
+        return {type(tree).__name__: [_encode(x) for x in tree]}
+    if type(tree) is dict and all(isinstance(k, str) for k in tree):
+        return {"dict": [[k, _encode(v)] for k, v in sorted(tree.items())]}
+    raise TableError(f"arguments and results of type {type(tree).__name__} cannot be saved; use lists, tuples and dicts")
+
+
+def _decode(node: Any) -> Any:
+    ((key, value),) = node.items()
+    if key == "output":
+        return _Leaf(output=True)
+    if key == "static":
+        return _Leaf(value)
+    if key == "dict":
+        return {str(k): _decode(v) for k, v in value}
+    return {"list": list, "tuple": tuple}[key](_decode(x) for x in value)
+
+
+def _signature(call: Call) -> Any:
+    tree, *kinds = call.key
+    return _encode(unflatten(tree, [_encode_kind(k) for k in kinds]))
+
+
+def _readable(signature: Any) -> str:
+    if "input" in signature:
+        shape, dtype = signature["input"]
+        return f"{dtype}{shape}"
+    ((key, value),) = signature.items()
+    if key in ("list", "tuple"):
+        return f"({', '.join(_readable(x) for x in value)})"
+    return f"{{{', '.join(f'{k}: {_readable(v)}' for k, v in value)}}}" if key == "dict" else repr(value)
+
+
+# ── pickling ──────────────────────────────────────────────────────────────────────────────────────────────────
+def to_bytes(function: Transformed) -> bytes:
+    """The saved form as bytes; this is what a compiled function pickles as."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "function.npz")
+        save(function, name)
+        with open(name, "rb") as file:
+            return file.read()
+
+
+def restore(data: bytes) -> Loaded:
+    """The function that `to_bytes` saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = os.path.join(folder, "function.npz")
+        with open(name, "wb") as file:
+            file.write(data)
+        return load(name)
