@@ -1,0 +1,184 @@
+"""What a drawing of a table shows: nodes with labels, values and adjoints, and edges; whatever draws it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import ShapeError
+from fastad.primitives import Elementwise
+from fastad.tables.builder import Builder
+from fastad.tables.derive import adjoint_table
+from fastad.tables.inline import copy_row
+from fastad.tables.listing import constant_text, count_text, input_name, region_text
+from fastad.tables.reference import Stopped, evaluate_rows
+from fastad.tables.table import Row, Table
+
+_SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
+_SYMBOLS = _SIGNS | {"negative": "−", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥"}
+_SYMBOLS |= {"equal": "=", "not_equal": "≠", "matmul": "@", "absolute": "|·|"}
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One row as it is drawn; `kind` is "input", "result", "const" or "op"."""
+
+    row: int
+    label: str
+    type: str
+    kind: str
+    value: str
+    adjoint: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes, edges between them (by place in `nodes`), and how many rows were left out."""
+
+    nodes: list[Node]
+    edges: list[tuple[int, int]]
+    omitted: int
+
+    @property
+    def has_adjoints(self) -> bool:
+        return any(node.adjoint for node in self.nodes)
+
+
+def graph(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> Graph:
+    """The first `limit` rows as a graph; constants of one value are written into the labels of their users."""
+    inline = [_number(table, i) for i in range(len(table))]
+    drawn = [i for i in range(len(table)) if inline[i] is None or i in table.outputs]
+    texts, adjoints = _texts(table, values)
+    shown = {row: k for k, row in enumerate(drawn[:limit])}
+    nodes = [_node(table, table.row(i), inline, texts, adjoints) for i in shown]
+    edges = sorted({(shown[x], shown[i]) for i in shown for x in table.row(i).operands if x in shown})
+    return Graph(nodes, edges, len(drawn) - len(shown))
+
+
+def adjoints_of(table: Table, values: Sequence[Any]) -> list[np.ndarray | None]:
+    """Adjoint of every row at these inputs (None for integers and truth values); the table has one scalar result.
+
+    The adjoint of a value is the derivative by a perturbation added to it, so every row gets one, as an input.
+
+    >>> table, values = s1_example()
+    >>> [float(a) for a in adjoints_of(table, values)[:2]]
+    [39.0, 84.0]
+    """
+    b = Builder()
+    inputs = [b.input(*kind) for kind in table.inputs[: table.explicit_inputs]]
+    rows = [row for row in table.rows() if row.dtype in "df" and row.name != "guard"]
+    extra = {row.index: b.input(row.shape, row.dtype) for row in rows}
+    inputs += [b.input(*kind) for kind in table.inputs[table.explicit_inputs :]]
+    refs: list[int] = []
+    for row in table.rows():
+        ref = copy_row(b, table, row, refs, inputs)
+        refs.append(b.emit("add", (ref, extra[row.index]), shape=row.shape) if row.index in extra else ref)
+    perturbed = b.table([refs[i] for i in table.outputs], table.captured)
+    first = table.explicit_inputs
+    derived = adjoint_table(perturbed, range(first, first + len(rows)), seeds=[1.0])
+    found = _evaluated(derived, [*values, *(np.zeros(row.shape) for row in rows)])
+    by_row = {row.index: found[i] for row, i in zip(rows, derived.outputs[len(table.outputs) :], strict=True)}
+    return [by_row.get(i) for i in range(len(table))]
+
+
+def s1_example() -> tuple[Table, list[float]]:
+    """The worked example of the course notes, f = (2 x₀ + 5 x₁)(3 x₀ x₁), and the point (2, 1): 54 and (39, 84)."""
+    b = Builder()
+    x0, x1 = b.input(()), b.input(())
+    total = b.add(b.emit("multiply", (b.const(2.0), x0)), b.emit("multiply", (b.const(5.0), x1)))
+    product = b.emit("multiply", (b.emit("multiply", (b.const(3.0), x0)), x1))
+    return b.table([b.emit("multiply", (total, product))]), [2.0, 1.0]
+
+
+def _evaluated(table: Table, values: Sequence[Any]) -> list[np.ndarray]:
+    """Values of all rows; captured arrays are read where they are."""
+    if len(values) != table.explicit_inputs:
+        raise ShapeError(f"the table has {count_text(table.explicit_inputs, 'input')}, {len(values)} were given")
+    try:
+        return evaluate_rows(table, [*values, *table.captured])
+    except Stopped as stop:
+        raise ShapeError(f"these inputs take another path than the recorded one: {stop}") from stop
+
+
+# ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def _texts(table: Table, values: Sequence[Any] | None) -> tuple[list[str], list[str]]:
+    """Values and adjoints of all rows as texts; empty where there are none."""
+    empty = [""] * len(table)
+    if values is None:
+        return empty, empty
+    found = [value_text(x) for x in _evaluated(table, values)]
+    scalar = len(table.outputs) == 1 and table.output_types[0].size == 1 and table.output_types[0].dtype in "df"
+    if not scalar:
+        return found, empty
+    return found, ["" if a is None else value_text(a) for a in adjoints_of(table, values)]
+
+
+def value_text(x: np.ndarray) -> str:
+    """A number, or the first few of an array."""
+    flat = [f"{v:.4g}".replace("-", "−") for v in x.reshape(-1)[:3].tolist()]
+    if x.size == 1:
+        return flat[0]
+    return f"[{', '.join(flat)}{', …' if x.size > 3 else ''}]"
+
+
+def _node(table: Table, row: Row, inline: list[str | None], texts: list[str], adjoints: list[str]) -> Node:
+    kind = row.name if row.name in ("input", "const") else "op"
+    if row.index in table.outputs:
+        kind = "result"
+    line = table.line_of(row.index)
+    where = f"\n{PurePath(line.file).name}:{line.number} in {line.function}" if line.number else ""
+    tip = f"%{row.index} {row.name} {table.type_of(row.index)}{where}"
+    shape = str(table.type_of(row.index)) if row.shape or row.dtype != "d" else ""
+    plain = row.name in ("const", "guard")  # a constant's label is its value, a guard has none
+    value, adjoint = ("", "") if plain else (texts[row.index], adjoints[row.index])
+    return Node(row.index, _label(table, row, inline), shape, kind, value, adjoint, tip)
+
+
+def _label(table: Table, row: Row, inline: list[str | None]) -> str:
+    if row.name == "input":
+        return input_name(table, row.index).translate(_SUBSCRIPTS)
+    if row.name == "const":
+        return constant_text(table, row.index)
+    if row.name == "strided":
+        return _strided_label(table, row)
+    if isinstance(row.primitive, Elementwise):
+        return _elementwise_label(row, [inline[i] for i in row.operands])
+    return _SYMBOLS.get(row.name, row.name)
+
+
+def _elementwise_label(row: Row, numbers: list[str | None]) -> str:
+    """The operation with its constants: 2 ×, − 3, maximum(·, 0)."""
+    sign = _SYMBOLS.get(row.name, row.name)
+    if not any(numbers):
+        return sign
+    if len(numbers) == 2 and row.name in _SYMBOLS:
+        left, right = numbers
+        if row.name == "multiply":  # the order of a product is the builder's, not the user's
+            left, right = left or right, None if not left else right
+        return " ".join(text for text in (left, sign, right) if text)
+    return f"{row.name}({', '.join(text or '·' for text in numbers)})"
+
+
+def _strided_label(table: Table, row: Row) -> str:
+    source = table.type_of(row.operands[0]).size
+    text = region_text(row.statics)
+    if row.statics == (0, source, 1):
+        return "reshape"
+    if source == 1:
+        return "broadcast"
+    return text if text.startswith("[") else "strided"
+
+
+def _number(table: Table, index: int) -> str | None:
+    """Text of a constant of one value, or of one spread over an array; None for other rows."""
+    row = table.row(index)
+    if row.name == "const" and row.size == 1:
+        return constant_text(table, index).strip("[]").replace("-", "−")
+    if row.name == "strided" and table.type_of(row.operands[0]).size == 1:
+        return _number(table, row.operands[0])
+    return None
