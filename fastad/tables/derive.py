@@ -48,7 +48,7 @@ def push_forward(b: Builder, table: Table, refs: Sequence[Ref], seeds: dict[Ref,
     """Tangent of every row (None: zero), given those of some input references."""
     tangents: list[Ref | None] = []
     for row in table.rows():
-        b.source_line(table.line_of(row.index))
+        b.source_line(table.line_of(row.index).derived("tangent"))
         if row.name == "input":
             tangents.append(seeds.get(refs[row.index]))
             continue
@@ -85,7 +85,7 @@ def pull_back(
         if index not in sums:
             continue
         row = table.row(index)
-        b.source_line(table.line_of(index))
+        b.source_line(table.line_of(index).derived("adjoint"))
         u = sums.pop(index).total(b, row.shape)
         if row.name == "input":
             found[refs[index]] = u

@@ -1,12 +1,12 @@
 """The reference interpreter: what a table means, one NumPy call a row. Slow; executors are tested against it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastad.primitives import Elementwise
-from fastad.tables.table import Table
+from fastad.tables.table import Row, Table
 
 
 class Stopped(Exception):
@@ -25,6 +25,11 @@ def evaluate(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
 
 def evaluate_rows(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
     """Values of all rows."""
+    return [value for _, _, value in steps(table, inputs)]
+
+
+def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.ndarray], np.ndarray]]:
+    """Every row with the values of its operands and its own, as the rows are evaluated."""
     values: list[np.ndarray] = []
     for row in table.rows():
         operands = [values[x] for x in row.operands]
@@ -42,7 +47,7 @@ def evaluate_rows(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
             with np.errstate(all="ignore"):
                 value = row.primitive.numpy(row.statics, row.shape, *operands)
         values.append(np.asarray(value, np.float64).reshape(row.shape))
-    return values
+        yield row, operands, values[-1]
 
 
 def _guard(index: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:

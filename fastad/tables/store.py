@@ -231,6 +231,6 @@ def _types(values: list[Any]) -> tuple[ValueType, ...]:
 
 def _lines(values: list[Any]) -> tuple[Line, ...]:
     for v in values:
-        if not isinstance(v, list) or [type(x) for x in v] != [str, int, str]:
+        if not isinstance(v, list) or [type(x) for x in v] != [str, int, str, str]:
             raise TableError("its header has an invalid source line")
     return tuple(Line(*v) for v in values)

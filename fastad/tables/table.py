@@ -43,11 +43,16 @@ class ValueType(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of the user's source."""
+    """A line of the user's source; `role` says what a row computes of it: "" its value, or e.g. "adjoint"."""
 
     file: str
     number: int
     function: str
+    role: str = ""
+
+    def derived(self, role: str) -> "Line":
+        """The line as rows of a derivative have it: "tangent", "adjoint", "tangent of adjoint", …"""
+        return self._replace(role=f"{role} of {self.role}" if self.role else role)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.number} in {self.function}" if self.number else "(no source line)"
