@@ -23,9 +23,10 @@ del ENTRY["nogil"]
 # A kernel only borrows its arrays, so it need not count them, unless it allocates one.
 _BORROWING = {**_COMMON, "_nrt": False}
 
-# A function that Python may call as well as other kernels; the second kind may allocate arrays.
+# A function that Python may call as well as other kernels; the second kind may allocate arrays (and says so, since
+# numba would else take the setting of whoever calls it first).
 kernel = numba.njit(no_cfunc_wrapper=True, **_BORROWING)
-allocating_kernel = numba.njit(no_cfunc_wrapper=True, **_COMMON)
+allocating_kernel = numba.njit(no_cfunc_wrapper=True, **_COMMON, _nrt=True)
 
 
 def helper(function):

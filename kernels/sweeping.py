@@ -1,35 +1,19 @@
-"""What the generated sweeps stand on: the program they read, raw memory, and tangents of array kernels.
+"""What the generated sweeps stand on: raw memory, moves between vectors and arenas, tangents of array kernels.
 
-A program is an op table made ready to run. It is an int64 array of addresses and counts (the fields below),
-so that one compiled sweep serves every program. Its rows are grouped into steps: a run of scalar rows, an
-elementwise row of arrays, or a row of an array primitive. A row that contains another program (a loop, a
-call) would be a step that calls a sweep with that program's address and a further place in the arena.
+A sweep reads a program: addresses and counts, named in `fields`.
 """
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
+from .fields import (
+    A_SIZE, A_SLOT, COUNT, C_SLOT, HOW, INLINE, MOVE, OUT, PLACE, POOL, REFERENCE, SIZE, SLOT,
+    SPREAD, STATICS, STATIC_COUNT,
+)
 from .flags import at, helper
-
-# Fields of a program. Addresses, unless a number is meant.
-(STEPS, STEP_COUNT, CODES, A, B, C, CONSTANTS, STATICS, POOL, SPECIALS, RAMP, ZEROS, ARENA, LOADS, LOAD_COUNT,
- STORES, STORE_COUNT, VALUES, ACTIVE_CODES, SEEDS, SEED_COUNT, RESULTS, RESULT_COUNT, DIRECTIONS,
- FIELDS) = range(25)
-
-# Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives.
-KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE, STEP = range(14)
-SCALARS, ELEMENTS, ARRAY = range(3)
-
-# Fields of a move between the arena and a vector. PLACE is an offset in the vector (INLINE), the offset of
-# an address in it (REFERENCE), or an address (ABSOLUTE; SPREAD repeats the one number there). A slot of -1
-# holds zeros.
-SLOT, PLACE, COUNT, HOW, MOVE = range(5)
-INLINE, REFERENCE, ABSOLUTE, SPREAD = range(4)
-
-# Elements of an array row that one call of the scalar loop takes: the length of RAMP (0, 1, ..) and ZEROS.
-TILE = 1024
-
+from .moving import assemble_forward, assemble_reverse
 
 # -- raw memory ------------------------------------------------------------------------------------
 def _pointer_to(element):
@@ -106,16 +90,31 @@ def place(base, slot):
     return doubles(address(base) + 8 * slot)
 
 
+@intrinsic
+def view(typing, pointer, size):
+    """Array of the values from a pointer on: like numba's carray, but borrowed, so no reference is counted."""
+    array = types.Array(pointer.dtype, 1, "C")
+
+    def generate(context, builder, signature, arguments):
+        data, length = arguments
+        width = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
+        result = arrayobj.make_array(array)(context, builder)
+        arrayobj.populate_array(result, data, [length], [width], width, None)
+        return result._getvalue()
+
+    return array(pointer, types.int64), generate
+
+
 @helper
-def part(base, slot, size):
-    """Array of the values at a slot."""
-    return carray(place(base, slot), size)
+def place(base, slot):
+    """Pointer to a slot of an arena."""
+    return doubles(address(base) + 8 * slot)
 
 
 @helper
 def statics(p, s):
-    """The integers of an array row."""
-    return carray(integers(p[STATICS] + 8 * (s[C_SLOT] + 1)), s[STATIC_COUNT])
+    """Pointer to the integers of an array row."""
+    return integers(p[STATICS] + 8 * (s[C_SLOT] + 1))
 
 
 # -- between vectors and arenas --------------------------------------------------------------------
@@ -218,3 +217,56 @@ def linrec_tangent(out, dx, dy, x, o, s):
                     t += x[at(row + i)] * out[at(last + i)] + dx[at(row + i)] * o[at(last + i)]
                 out[at(row + i)] = t
             j += step
+
+
+# -- the row with any number of operands -----------------------------------------------------------
+@helper
+def _piece(p, s, k):
+    """Slot and size of operand k."""
+    pair = integers(p[POOL] + 16 * (s[A_SLOT] + k))
+    return pair[0], pair[1]
+
+
+@helper
+def assemble(p, arena, s):
+    """Write all pieces of an assembly over zeros."""
+    out, t, where = view(place(arena, s[OUT]), s[SIZE]), view(statics(p, s), s[STATIC_COUNT]), 0
+    out[:] = 0.0
+    for k in range(s[A_SIZE]):
+        slot, size = _piece(p, s, k)
+        width = 2 + 2 * t[at(where)]
+        if size == 1:
+            out[at(t[at(where + 1)])] = arena[slot]
+        else:
+            x = view(place(arena, slot), size)
+            assemble_forward(out, x, x, t[where:where + width])
+        where += width
+    return 0
+
+
+@helper
+def assemble_back(p, adjoints, s):
+    """Hand an assembly's adjoint to its pieces; it is zero afterwards.
+
+    The first piece comes last: others may have been written over it, while they do not overlap each other.
+    """
+    out, t, where = view(place(adjoints, s[OUT]), s[SIZE]), view(statics(p, s), s[STATIC_COUNT]), 0
+    for k in range(s[A_SIZE]):
+        width = 2 + 2 * t[at(where)]
+        if k > 0:
+            _piece_back(p, adjoints, s, k, out, t[where:where + width])
+        where += width
+    if s[A_SIZE] > 0:
+        _piece_back(p, adjoints, s, 0, out, t[0:2 + 2 * t[at(0)]])
+
+
+@helper
+def _piece_back(p, adjoints, s, k, out, t):
+    slot, size = _piece(p, s, k)
+    if size == 1:
+        source = at(t[at(1)])
+        adjoints[slot] += out[source]
+        out[source] = 0.0
+    else:
+        x = view(place(adjoints, slot), size)
+        assemble_reverse(x, x, out, x, x, x, t)
