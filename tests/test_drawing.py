@@ -130,10 +130,10 @@ def test_a_constant_that_is_a_result_is_a_node():
 
 def test_tips_name_the_source_line():
     b = Builder()
-    b.source_line(Line("/somewhere/model.py", 7, "f<locals>"))
+    b.source_line(Line("/somewhere/<model.py", 7, "f"))
     svg = to_svg(b.table([b.emit("sin", (b.input((2, 3)),))]))
     titles = [t.text for t in parsed(svg).iter(f"{SVG}title")]
-    assert titles[1] == "%1 sin float64[2,3]\nmodel.py:7 in f<locals>"
+    assert titles[1] == "%1 sin float64[2,3]\n<model.py:7"
 
 
 # ── SVG ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -57,6 +57,14 @@ def test_long_tables_are_elided_in_the_middle():
     assert listing(table, 0).splitlines()[1] == "… 201 more rows"
 
 
+def test_listings_of_derived_tables_say_what_a_row_is_for():
+    b = Builder()
+    b.source_line(Line("model.py", 12, "model"))
+    text = listing(adjoint_table(b.table([b.emit("sin", (b.input(()),))]), [0])).splitlines()
+    assert text[-1].startswith("return") and text[-2].endswith("model.py:12 (adjoint)")
+    assert any("sin " in line and line.endswith("model.py:12") for line in text)
+
+
 def test_an_empty_table_and_one_with_many_results_have_listings():
     assert listing(Builder().table([])).startswith("op table: 0 rows")
     b = Builder()

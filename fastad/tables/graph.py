@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from fastad.primitives import Elementwise
 from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table
 from fastad.tables.inline import copy_row
-from fastad.tables.listing import constant_text, count_text, input_name, region_text
+from fastad.tables.listing import constant_text, count_text, input_name, line_text, region_text
 from fastad.tables.reference import Stopped, evaluate_rows
 from fastad.tables.table import Row, Table
 
@@ -130,9 +129,7 @@ def _node(table: Table, row: Row, inline: list[str | None], texts: list[str], ad
     kind = row.name if row.name in ("input", "const") else "op"
     if row.index in table.outputs:
         kind = "result"
-    line = table.line_of(row.index)
-    where = f"\n{PurePath(line.file).name}:{line.number} in {line.function}" if line.number else ""
-    tip = f"%{row.index} {row.name} {table.type_of(row.index)}{where}"
+    tip = f"%{row.index} {row.name} {table.type_of(row.index)}\n{line_text(table.line_of(row.index))}".rstrip()
     shape = str(table.type_of(row.index)) if row.shape or row.dtype != "d" else ""
     plain = row.name in ("const", "guard")  # a constant's label is its value, a guard has none
     value, adjoint = ("", "") if plain else (texts[row.index], adjoints[row.index])

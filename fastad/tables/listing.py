@@ -3,7 +3,7 @@
 from pathlib import PurePath
 
 from fastad.primitives import ArrayPrimitive
-from fastad.tables.table import Row, Table
+from fastad.tables.table import Line, Row, Table
 
 _SHOWN_VALUES = 4  # of a constant array
 _WIDEST = 60  # characters of the operands: source lines stay in view
@@ -76,6 +76,13 @@ def input_name(table: Table, index: int) -> str:
     return f"x{number}" if number < count else f"c{number - count}"
 
 
+def line_text(line: Line) -> str:
+    """File, number and, in derived tables, role of a source line, in short; empty if it is not known."""
+    if not line.number:
+        return ""
+    return f"{PurePath(line.file).name}:{line.number}{f' ({line.role})' if line.role else ''}"
+
+
 # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def _header(table: Table) -> str:
     values = int(table.sizes.sum())
@@ -98,8 +105,7 @@ def size_text(n: float) -> str:
 
 
 def _cells(table: Table, row: Row) -> tuple[str, ...]:
-    line = table.line_of(row.index)
-    where = f"{PurePath(line.file).name}:{line.number}" if line.number else ""
+    where = line_text(table.line_of(row.index))
     return f"%{row.index}", str(table.type_of(row.index)), row.name, _arguments(table, row), where
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives import PRIMITIVES, Elementwise, opcode
 
 LARGEST = 2**40  # elements of a value (8 TiB), and of all values: products of two sizes stay far from overflow
 MOST_DIMENSIONS = 64  # NumPy's limit
@@ -31,6 +31,7 @@ def validate(table: Any) -> None:
     if table.sizes.sum(dtype=np.float64) > LARGEST:
         raise TableError("values of more than 8 TiB")
     _check_elementwise(table)
+    _check_constants(table)
     _check_pool(table)
     for index in np.flatnonzero(np.isin(table.columns["op"], _ARRAY_OPCODES)).tolist():
         complaint = _check_array_row(table, index)
@@ -82,6 +83,15 @@ def _check_elementwise(table: Any) -> None:
             raise TableError(f"row {rows[bad][0]}: an operand of another size than the row")
 
 
+def _check_constants(table: Any) -> None:
+    """Constants lie in their pool (all at once: programs on scalars have many)."""
+    rows = np.flatnonzero(table.columns["op"] == _CONST)
+    start = table.columns["a"][rows].astype(np.int64)
+    bad = (start < 0) | (start > len(table.pools["constants"]) - table.sizes[rows])
+    if np.any(bad):
+        raise TableError(f"row {rows[bad][0]}: a constant outside of its pool")
+
+
 def _check_pool(table: Any) -> None:
     """Operand lists do not share their pool, so that checking (and running) a row costs what it takes in the file."""
     counts = table.columns["b"][np.isin(table.columns["op"], _VARIADIC_OPCODES)]
@@ -105,8 +115,6 @@ def _check_array_row(table: Any, index: int) -> str | None:
     kind = table.type_of(index)
     if row.name == "input":
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
-    if row.name == "const":
-        return None if 0 <= a <= len(table.pools["constants"]) - kind.size else "a constant outside of its pool"
     if row.arity < 0:
         if a < 0 or b < 0 or a + b > len(table.pools["operands"]):
             return "operands outside of their pool"
@@ -124,5 +132,6 @@ def _check_array_row(table: Any, index: int) -> str | None:
 # Operands in columns a, b, c of a row (variadic rows keep theirs in a pool).
 OPERAND_COUNT = np.array([max(row.arity, 0) for row in PRIMITIVES])  # type: ignore[attr-defined]
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
-_ARRAY_OPCODES = np.flatnonzero(~_ELEMENTWISE)
+_CONST = opcode("const")
+_ARRAY_OPCODES = [code for code in np.flatnonzero(~_ELEMENTWISE).tolist() if code != _CONST]
 _VARIADIC_OPCODES = [code for code, row in enumerate(PRIMITIVES) if row.arity < 0]  # type: ignore[attr-defined]
