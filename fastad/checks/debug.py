@@ -90,7 +90,7 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
                 raise NanError(_message(table, row, operands, bad))
             found.append(value)
     except Stopped as stopped:
-        raise compiled.GuardFailed(stopped.row) from None
+        raise compiled.GuardFailed(table.guards.index(stopped.row)) from None
     except IndexError as error:
         line = table.line_of(len(found))
         raise IndexRangeError(f"{error}, in {table.row(len(found)).name}, recorded at {line}") from None

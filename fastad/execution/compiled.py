@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.kernel import SIGNATURE, Kernel, aligned, raise_for
+from fastad.execution.invoke import invoker, packet
+from fastad.execution.kernel import Kernel, aligned, raise_for
 from fastad.tables.table import DTYPES, Table, ValueType
 
 # Estimates of compile time, for the choice of tier: seconds for any table, and seconds a row.
@@ -17,11 +18,11 @@ COMPILE_SECONDS_A_ROW = 2e-4
 
 
 class GuardFailed(Exception):  # noqa: N818 - control flow, never seen by users
-    """A replay met another path than the recorded one."""
+    """A replay met another path than the recorded one; `guard` counts the guards of the table."""
 
-    def __init__(self, row: int) -> None:
-        super().__init__(row)
-        self.row = row
+    def __init__(self, guard: int) -> None:
+        super().__init__(guard)
+        self.guard = guard
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,8 @@ class Binding:
         ]  # fmt: skip
         self.addresses_in = self.vector_in.view(np.int64)
         self.addresses_out = self.vector_out.view(np.int64)
-        self.function = ctypes.cast(kernel.address, SIGNATURE)
-        self.function.argtypes = None
-        self.arguments = tuple(
-            ctypes.c_void_p(a)
-            for a in (kernel.context, self.vector_in.ctypes.data, self.vector_out.ctypes.data, self.work.ctypes.data)
-        )
+        self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
+        self.function, self.argument = invoker(), ctypes.c_void_p(self._packet.ctypes.data)
 
     def call(self, values: Sequence[Any]) -> list[Any]:
         """Results for these inputs, as new arrays."""
@@ -94,31 +91,35 @@ class Binding:
         out: list[Any] = []
         for view, offset, shape, _ in self.outputs:
             if view is None:
-                array = np.empty(shape)
-                self.addresses_out[offset] = array.ctypes.data
-                out.append(array)
-            else:
-                out.append(view)
-        self.run()
-        results = [_finished(a, o[0] is None, o[3]) for a, o in zip(out, self.outputs, strict=True)]
+                view = np.empty(shape)
+                self.addresses_out[offset] = view.ctypes.data
+            out.append(view)
+        code = self.function(self.argument)
+        if code:
+            self.fail(code)
+        results = [_finished(a, *o) for a, o in zip(out, self.outputs, strict=True)]
         return results if self.chosen is None else [results[i] for i in self.chosen]
 
     def run(self) -> None:
         """Run the kernel on the buffers as they are."""
-        code = self.function(*self.arguments)
+        code = self.function(self.argument)
         if code:
-            if code > 0:
-                raise GuardFailed(code - 1)
-            raise_for(code, self.kernel.rows)
+            self.fail(code)
+
+    def fail(self, code: int) -> None:
+        """Raise what a return code other than 0 means."""
+        if code > 0:
+            raise GuardFailed(self.kernel.rows.guards.index(code - 1))
+        raise_for(code, self.kernel.rows)
 
 
-def _finished(array: np.ndarray, fresh: bool, dtype: np.dtype | None) -> Any:
+def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:
     """A result of the caller's own: a copy of what lies in the kernel's buffer, in its dtype; scalars unboxed."""
+    if not shape:
+        return array[()] if dtype is None else dtype.type(array[()])
     if dtype is not None:
-        array = array.astype(dtype)
-    elif not fresh:
-        array = array.copy()
-    return array if array.shape else array[()]
+        return array.astype(dtype)
+    return array if view is None else array.copy()
 
 
 # What runs programs instead of the kernels while `fad.debug.nans()` is on; it returns None to leave a call to them.
@@ -147,11 +148,15 @@ class Compiled:
         if inspector is not None and (results := inspector(self.plan, values)) is not None:
             return results
         if self._native:
-            binding = self._take()
+            free = self._free
+            try:
+                binding = free.pop()
+            except IndexError:
+                binding = self._bind()
             try:
                 return binding.call(values)
             finally:
-                self._free.append(binding)
+                free.append(binding)
         return self._choose(values)
 
     def _choose(self, values: Sequence[Any]) -> list[Any]:
@@ -165,13 +170,21 @@ class Compiled:
         if self.tier == "auto" and self.interpreted_seconds >= estimate:
             self._compile()
             return self(values)
-        binding = self._take()
+        free = self._free  # not read again below: another thread may compile meanwhile
+        try:
+            binding = free.pop()
+        except IndexError:
+            binding = self._bind()
         start = time.perf_counter()
         try:
             return binding.call(values)
         finally:
             self.interpreted_seconds += time.perf_counter() - start
-            self._free.append(binding)
+            free.append(binding)
+
+    @property
+    def is_native(self) -> bool:
+        return self._native
 
     def binding(self) -> Binding:
         """A new binding of the kernel for the tier in use; `tier="auto"` compiles."""
@@ -181,16 +194,10 @@ class Compiled:
             self._kernel = _sweep_kernel(self.plan)
         return self._bind()
 
-    def _take(self) -> Binding:
-        try:
-            return self._free.pop()
-        except IndexError:
-            return self._bind()
-
     def _bind(self) -> Binding:
         kernel, plan = self._kernel, self.plan
         assert kernel is not None
-        if self._native:
+        if kernel.rows is plan.table:
             return Binding(kernel, plan.table.inputs, plan.table.output_types)
         return Binding(kernel, plan.table.inputs, plan.sweep_results(), plan.chosen)
 

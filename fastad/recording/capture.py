@@ -22,6 +22,23 @@ class Watch:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._slots = list(_slots(function, set(), 0))
+        self._seen: list[tuple[Any, Any, Any]] | None = []  # for `unchanged`; None: some values are mutable
+        self._key: tuple[Any, ...] = ()
+
+    def unchanged(self, key: tuple[Any, ...]) -> bool:
+        """Whether `key()` would still return this key; quick where all values are numbers, arrays and functions."""
+        if not self._slots:
+            return True
+        if self._seen is not None and key is self._key:
+            if all(_read(holder, name) is value for holder, name, value in self._seen):
+                return True
+        return bool(self.key() == key)
+
+    def remember(self, key: tuple[Any, ...]) -> None:
+        """Make `unchanged` quick for this key, the present one."""
+        values = [(holder, name, _read(holder, name)) for holder, name in self._slots]
+        simple = all(isinstance(v, (*_PLAIN, np.ndarray)) or callable(v) for _, _, v in values)
+        self._seen, self._key = (values, key) if simple else (None, ())
 
     def key(self) -> tuple[Any, ...]:
         """Fingerprint of all outside values now."""

@@ -1,14 +1,17 @@
 """What all transformations share: recording once per structure and path, replaying, and composing."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import FastadError, RecordingError
+from fastad.execution import compiled
 from fastad.execution.compiled import Compiled, GuardFailed
+from fastad.execution.quick import quick_call
 from fastad.recording.capture import Watch
 from fastad.recording.operands import recorder_of
 from fastad.recording.recorded import Recorded
@@ -31,10 +34,78 @@ class Path:
     contents: list[tuple[np.ndarray, np.ndarray]]
     after: dict[int, "Path"] = field(default_factory=dict)
     calls: int = 0
+    _quick: Callable[[Sequence[Any]], Any] | None = None
+
+    def quick(self, inputs: Sequence[Any]) -> Any:
+        """As `run`, by the shortest way that applies."""
+        run = self._quick
+        if run is None or compiled.inspector is not None:
+            return self._first_quick(inputs)
+        self.calls += 1
+        return run(inputs)
+
+    def _first_quick(self, inputs: Sequence[Any]) -> Any:
+        if self._quick is None and self.compiled.is_native:
+            short = quick_call(self.compiled, self.program.flat) if self._plain else None
+            self._quick = short or self._long
+        return self.run(inputs)
+
+    def _long(self, inputs: Sequence[Any]) -> Any:
+        self.calls -= 1
+        return self.run(inputs)
+
+    def run(self, inputs: Sequence[Any]) -> Any:
+        """The result for the inputs of a call; raises GuardFailed."""
+        self.calls += 1
+        program = self.program
+        given = inputs if self._plain else [*program.gather(inputs), *program.table.captured]
+        return program.result(self.compiled(given))
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether the inputs of the call are the inputs of the table as they come."""
+        return self.program.sources == tuple(range(len(self.program.table.inputs)))
 
     def is_current(self) -> bool:
         """Whether outside arrays that were read element by element while recording are what they were."""
         return all(np.array_equal(array, copy, equal_nan=copy.dtype.kind == "f") for array, copy in self.contents)
+
+
+class QuickKey:
+    """The last call's key, for calls with arrays and floats as positional arguments: comparing beats hashing."""
+
+    def __init__(self, kinds: list[Any], watch: Watch, watched: tuple[Any, ...], path: Path) -> None:
+        self._kinds, self._watch, self._watched, self._path = kinds, watch, watched, path
+
+    @staticmethod
+    def of(function: "Transformed", args: tuple[Any, ...], path: Path) -> "QuickKey | None":
+        """The quick key of a call, or None where its arguments are of other kinds."""
+        kinds: list[Any] = []
+        for x in args:
+            if type(x) is np.ndarray and x.dtype.char in "df":
+                kinds.append((x.shape, x.dtype))
+            elif type(x) is float:
+                kinds.append(None)
+            else:
+                return None
+        watched = function._watch.key()
+        function._watch.remember(watched)
+        return QuickKey(kinds, function._watch, watched, path)
+
+    def path_for(self, args: tuple[Any, ...]) -> Path | None:
+        """The path, if these arguments have the same key."""
+        if len(args) != len(self._kinds):
+            return None
+        for x, kind in zip(args, self._kinds):  # noqa: B905 - lengths are equal, and this is the hot path
+            if kind is None:
+                if type(x) is not float:
+                    return None
+            elif type(x) is not np.ndarray or x.shape != kind[0] or x.dtype is not kind[1]:
+                return None
+        path = self._path
+        if not self._watch.unchanged(self._watched) or (path.contents and not path.is_current()):
+            return None
+        return path
 
 
 class Transformed:
@@ -56,6 +127,7 @@ class Transformed:
         self._watch = Watch(base_function(function))
         self._paths: dict[Any, Path] = {}
         self._lock = threading.RLock()
+        self._quick: QuickKey | None = None
         self._recordings = 0
         self._warned = False
 
@@ -70,21 +142,29 @@ class Transformed:
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs and self._quick is not None and current_recorder() is None:
+            path = self._quick.path_for(args)
+            if path is not None:
+                try:
+                    return path.quick(args)
+                except GuardFailed as failed:
+                    call = make_call(*self.normalise(args, kwargs))
+                    return self._from(call, self.other_path(call, path, failed.guard))
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self._inside(call)
         path = self.path_for(call)
+        self._quick = QuickKey.of(self, args, path) if not kwargs else None
+        return self._from(call, path)
+
+    def _from(self, call: Call, path: Path) -> Any:
+        """Run from this path on, along guards that fail."""
         inputs = call.inputs
         while True:
             try:
-                return self._run(path, inputs)
+                return path.run(inputs)
             except GuardFailed as failed:
-                path = self.other_path(call, path, failed.row)
-
-    def _run(self, path: Path, inputs: list[Any]) -> Any:
-        path.calls += 1
-        program = path.program
-        return program.result(path.compiled([*program.gather(inputs), *program.table.captured]))
+                path = self.other_path(call, path, failed.guard)
 
     def _inside(self, call: Call) -> Any:
         """Called while another function is recorded: the rows go there if any operand is recorded."""
@@ -92,7 +172,7 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        return self._run(Path(program, Compiled(program.plan, "sweep"), []), call.inputs)
+        return Path(program, Compiled(program.plan, "sweep"), []).run(call.inputs)
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
@@ -132,17 +212,17 @@ class Transformed:
                 path = self._paths[key] = self._recorded(call)
             return path
 
-    def other_path(self, call: Call, path: Path, row: int) -> Path:
+    def other_path(self, call: Call, path: Path, guard: int) -> Path:
         """The path that was found when this guard failed before, or a new recording."""
-        known = path.after.get(row)
+        known = path.after.get(guard)
         if known is not None:
             return known
         with self._lock:
-            known = path.after.get(row)
+            known = path.after.get(guard)
             if known is None:
-                known = path.after[row] = self._recorded(call)
+                known = path.after[guard] = self._recorded(call)
                 if known.program.table == path.program.table:
-                    line = path.program.table.line_of(row)
+                    line = path.program.table.line_of(path.program.table.guards[guard])
                     raise RecordingError(
                         f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there"
                     )

@@ -40,7 +40,7 @@ class Prepared:
         """Run the kernel; returns the output buffers."""
         for view, value in self._ins:
             view[...] = value
-        if self._run(*self._arguments):
+        if self._run(self._argument):
             self._slow()
         for typed, raw in self._outs:
             typed[...] = raw
@@ -67,14 +67,14 @@ class Prepared:
                 self._binding.run()
                 return
             except GuardFailed as failed:
-                path = self._function.other_path(call, path, failed.row)
+                path = self._function.other_path(call, path, failed.guard)
                 self._bind(path, path.compiled.binding())
                 for view, value in self._ins:
                     view[...] = value
 
     def _bind(self, path: Path, binding: Binding) -> None:
         self._path, self._binding = path, binding
-        self._run, self._arguments = binding.function, binding.arguments
+        self._run, self._argument = binding.function, binding.argument
         self._held: list[np.ndarray] = []
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
         program = path.program

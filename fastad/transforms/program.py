@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,21 @@ class Program:
 
     def result(self, outputs: Sequence[Any]) -> Any:
         """The caller's result from the outputs of the table."""
+        shape = self.flat
+        if shape is not None:
+            return outputs[0] if shape == 0 else tuple(outputs)
         given = iter(outputs)
         return unflatten(self.out_tree, [next(given) if x is None else x[0] for x in self.out_leaves])
+
+    @cached_property
+    def flat(self) -> int | None:
+        """0 where the result is one output, 1 where it is a tuple of all outputs, None otherwise."""
+        if any(x is not None for x in self.out_leaves):
+            return None
+        skeleton = unflatten(self.out_tree, list(self.out_leaves))
+        if skeleton is None:
+            return 0
+        return 1 if type(skeleton) is tuple and all(x is None for x in skeleton) else None
 
     def wrt(self, numbers: Sequence[int]) -> list[int]:
         """Explicit inputs of the table that stand for these inputs of the call."""
