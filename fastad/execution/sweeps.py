@@ -28,11 +28,13 @@ def _sweep(mode: str) -> int:
     return cache.source_module(f"sweep_{mode}", sweep_source.source(mode)).sweep.address
 
 
-def warmup(progress: Callable[[str, float], object] | None = None) -> None:
-    """Compile all sweeps, or load them; `progress` is called with what comes next and the fraction that is done."""
-    for k, mode in enumerate(sweep_source.MODES):
+def warmup(
+    progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES
+) -> None:  # fmt: skip
+    """Compile the sweeps, or load them; `progress` is called with what comes next and the fraction that is done."""
+    for k, mode in enumerate(modes):
         if progress:
-            progress(f"sweep of {mode}", k / len(sweep_source.MODES))
+            progress(f"sweep of {mode}", k / len(modes))
         _sweep(mode)
     if progress:
         progress("sweeps", 1.0)

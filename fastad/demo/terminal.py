@@ -1,0 +1,121 @@
+"""What the demonstration shows on a terminal: a progress line, and aligned text."""
+
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+
+class Progress:
+    """A progress line over a number of stages: tqdm's where it is installed, else one of our own.
+
+    Without a terminal (in a file or a pipe) the line of our own says nothing.
+    """
+
+    def __init__(self, stages: int, stream: TextIO | None = None) -> None:
+        self.stages, self.stream = stages, stream or sys.stderr
+        self.done = -1
+        self.start = time.perf_counter()
+        self._bar = _tqdm_bar(stages, self.stream)
+
+    def stage(self, what: str) -> None:
+        """The next stage begins."""
+        self.done += 1
+        self.detail(what)
+
+    def detail(self, what: str) -> None:
+        """More words on the present stage."""
+        if self._bar is not None:
+            self._bar.set_description_str(what.ljust(_WIDTH), refresh=False)
+            self._bar.update(self.done - self._bar.n)
+            self._bar.refresh()
+        else:
+            self._line(what)
+
+    def print(self, text: str = "") -> None:
+        """Print a line above the progress line."""
+        if self._bar is not None:
+            self._bar.clear()
+        else:
+            self._erase()
+        print(text, flush=True)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._bar is not None:
+            self._bar.close()
+        else:
+            self._erase()
+
+    def _line(self, what: str) -> None:
+        if self.stream.isatty():
+            elapsed = time.perf_counter() - self.start
+            self.stream.write(f"\r\x1b[K[{self.done + 1}/{self.stages}] {elapsed:4.0f} s  {what} ")
+            self.stream.flush()
+
+    def _erase(self) -> None:
+        if self.stream.isatty():
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+
+_WIDTH = 34
+
+
+def _tqdm_bar(stages: int, stream: TextIO) -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    layout = "{desc} {bar:20} {n_fmt}/{total_fmt}  {elapsed}"
+    return tqdm(total=stages, file=stream, leave=False, bar_format=layout, disable=not stream.isatty())
+
+
+def bold(text: str) -> str:
+    """The text in bold, on terminals that have it and unless NO_COLOR is set."""
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
+    return text if plain else f"\x1b[1m{text}\x1b[0m"
+
+
+def duration(seconds: float) -> str:
+    """A duration with its unit, to three digits.
+
+    >>> [duration(t) for t in (12.34, 0.5, 0.00123, 4.5e-6)]
+    ['12.3 s', '500 ms', '1.23 ms', '4.50 µs']
+    """
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= 0.9995 * factor:
+            return f"{digits(seconds / factor)} {unit}"
+    return f"{digits(seconds * 1e9)} ns"
+
+
+def size(count: float) -> str:
+    """A number of bytes with its unit.
+
+    >>> size(512), size(1_500_000)
+    ('512 bytes', '1.43 MiB')
+    """
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if count >= 1024**power:
+            return f"{digits(count / 1024**power)} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def digits(x: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{x:.{max(0, 2 - max(0, len(str(int(abs(x)))) - 1))}f}"
+
+
+def table(rows: list[tuple[str, ...]], indent: str = "  ") -> list[str]:
+    """Rows of cells as aligned lines: the first column to the left, the others to the right.
+
+    >>> table([("", "a"), ("row", "1.5")], "")
+    ['       a', 'row  1.5']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        indent + (cells[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))).rstrip()
+        for cells in rows
+    ]  # fmt: skip
