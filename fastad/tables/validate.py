@@ -88,8 +88,9 @@ def _check_constants(table: Any) -> None:
     rows = np.flatnonzero(table.columns["op"] == _CONST)
     start = table.columns["a"][rows].astype(np.int64)
     bad = (start < 0) | (start > len(table.pools["constants"]) - table.sizes[rows])
+    bad |= table.columns["c"][rows] >= 0
     if np.any(bad):
-        raise TableError(f"row {rows[bad][0]}: a constant outside of its pool")
+        raise TableError(f"row {rows[bad][0]}: a constant outside of its pool, or with static integers")
 
 
 def _check_pool(table: Any) -> None:
