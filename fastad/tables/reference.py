@@ -39,8 +39,10 @@ def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.nd
             value = table.constant(row.index)
         elif row.name == "guard":
             value = _guard(row.index, *operands)
+        elif row.sub is not None:
+            value = _called(row, *operands)
         elif isinstance(row.primitive, Elementwise):
-            flat = [np.reshape(x, -1) if x.size > 1 else x.reshape(()) for x in operands]
+            flat = [np.reshape(x, -1) if x.size != 1 else x.reshape(()) for x in operands]
             with np.errstate(all="ignore"):
                 value = np.broadcast_to(row.primitive.numpy(*flat), (row.size,))
         else:
@@ -48,6 +50,13 @@ def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.nd
                 value = row.primitive.numpy(row.statics, row.shape, *operands)
         values.append(np.asarray(value, np.float64).reshape(row.shape))
         yield row, operands, values[-1]
+
+
+def _called(row: Row, x: np.ndarray) -> np.ndarray:
+    try:
+        return row.sub.evaluate(x)
+    except Stopped:
+        raise Stopped(row.index) from None
 
 
 def _guard(index: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
