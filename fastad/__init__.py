@@ -2,7 +2,10 @@
 
 from fastad import errors as _errors
 from fastad.checks import debug
+from fastad.checks.differences import finite_difference
+from fastad.checks.gradients import check_adjoint, check_grads
 from fastad.errors import *  # noqa: F403
+from fastad.transforms.composite import check_primitive, checkpoint, primitive
 from fastad.transforms.public import (
     grad,
     hessian,
@@ -23,7 +26,7 @@ from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
 __all__ = [
-    "Tape", "__version__", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "load", "trace",
+    "Tape", "__version__", "check_primitive", "checkpoint", "primitive", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "load", "trace",
     "value_and_grad", "vjp", "vmap",
-    "debug",
+    "check_adjoint", "check_grads", "debug", "finite_difference",
 ]  # fmt: skip

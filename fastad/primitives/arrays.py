@@ -199,7 +199,7 @@ def _check_search(s: Statics, size: int, sizes: list[int]) -> str | None:
 
 
 def _check_guard(s: Statics, size: int, sizes: list[int]) -> str | None:
-    return None if sizes[0] == sizes[1] else "a guard compares equal sizes"
+    return None if sizes == [size, size] else "a guard compares equal sizes"
 
 
 def _array(name: str, numpy: Any, arity: int, statics: str = "", **options: Any) -> None:
@@ -239,6 +239,10 @@ _array("wrap_index", _wrap_index, 1, "n", check=_check_wrap, batch=rules.batch_s
 _array("searchsorted", _searchsorted, 2, "right", check=_check_search, batch=rules.batch_searchsorted, result="int")
 _array("assemble", _assemble, -1, "(nd offset shape... strides...)...", check=_check_assemble,
        tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble, result="same")
+
+# A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`).
+_array("call", None, 1, "sub", check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
+       tangent=rules.tangent_call, adjoint=rules.adjoint_call, batch=rules.batch_call)
 
 # ── rows that are not functions of values alone ───────────────────────────────────────────────────────────────
 _array("input", None, 0, pure=False)  # column a: the number of the input

@@ -151,6 +151,25 @@ def adjoint_assemble(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> li
     return [b.emit("strided", (rest,), regions[0], b.shape(operands[0])), *found] if operands else []
 
 
+# ── composite rows ────────────────────────────────────────────────────────────────────────────────────────────
+def tangent_call(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
+    return b.call(row.sub.tangent, _side_by_side(b, operands[0], tangents[0]))
+
+
+def adjoint_call(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
+    return [b.reshape(b.call(row.sub.adjoint, _side_by_side(b, operands[0], u)), b.shape(operands[0]))]
+
+
+def batch_call(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
+    out = b.call(row.sub.batched(size), b.reshape(operands[0], (b.size(operands[0]),)))
+    return b.reshape(out, (size, *row.shape))
+
+
+def _side_by_side(b: Any, x: Ref, y: Ref) -> Ref:
+    n, m = b.size(x), b.size(y)
+    return b.assemble([x, y], [region(0, (n,), (1,)), region(n, (m,), (1,))], (n + m,))
+
+
 # ── batching: the row over a leading axis ─────────────────────────────────────────────────────────────────────
 def batch_strided(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     step = b.size(operands[0]) // size

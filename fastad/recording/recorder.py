@@ -115,6 +115,8 @@ class Recorder:
         if row.name == "input":
             raise TableError("an input without a value")
         statics = self.builder.statics_at(c) if c >= 0 else ()
+        if row.name == "call":
+            return self.builder.subs[statics[0]].evaluate(self.values[a])
         x = row.numpy(statics, kind.shape, *(self.values[o] for o in operands))
         return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
 
@@ -196,7 +198,7 @@ def with_inputs(recorded: Table, order: Sequence[Ref], fixed: dict[Ref, np.ndarr
 
 
 def _recaptured(t: Table, captured: list[Any]) -> Table:
-    return Table(t.columns, t.pools, t.types, t.lines, t.inputs, t.outputs, tuple(captured))
+    return Table(t.columns, t.pools, t.types, t.lines, t.inputs, t.outputs, tuple(captured), t.subs)
 
 
 def recording_error(what: str, fix: str) -> RecordingError:

@@ -35,6 +35,8 @@ class Builder:
         self._rows: dict[Any, Ref] = {}
         self._static_sets: dict[tuple[int, ...], int] = {}
         self._scalars: dict[Ref, float] = {}
+        self.subs: list[Any] = []
+        self._sub_numbers: dict[str, int] = {}
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     def __len__(self) -> int:
@@ -45,6 +47,9 @@ class Builder:
 
     def shape(self, ref: Ref) -> Shape:
         return self.type(ref).shape
+
+    def dtype(self, ref: Ref) -> str:
+        return self.type(ref).dtype
 
     def size(self, ref: Ref) -> int:
         return self.type(ref).size
@@ -153,6 +158,14 @@ class Builder:
         statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
         return self.emit("assemble", operands, statics, shape)
 
+    def call(self, sub: Any, x: Ref) -> Ref:
+        """A composite row: the sub-program applied to the vector x."""
+        number = self._sub_numbers.get(sub.key)
+        if number is None:
+            number = self._sub_numbers[sub.key] = len(self.subs)
+            self.subs.append(sub)
+        return self.emit("call", (x,), (number,), (sub.n_out,), "d")
+
     # ── the finished table ───────────────────────────────────────────────────────────────────────────────────
     def table(self, outputs: Sequence[Ref], captured: Sequence[Any] = ()) -> Table:
         """The table built so far, with these results."""
@@ -161,7 +174,7 @@ class Builder:
             "operands": _frozen(self.operands), "statics": _frozen(self.statics), "constants": _frozen(self.constants)
         }  # fmt: skip
         lines = tuple(self.lines)
-        return Table(columns, pools, tuple(self.type_list), lines, tuple(self.inputs), tuple(outputs), tuple(captured))
+        return Table(columns, pools, tuple(self.type_list), lines, tuple(self.inputs), tuple(outputs), tuple(captured), tuple(self.subs))
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:

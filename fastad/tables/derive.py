@@ -50,7 +50,7 @@ def push_forward(b: Builder, table: Table, refs: Sequence[Ref], seeds: dict[Ref,
     for row in table.rows():
         b.source_line(table.line_of(row.index).derived("tangent"))
         if row.name == "input":
-            tangents.append(seeds.get(refs[row.index]))
+            tangents.append(seeds.get(refs[row.index]) if row.dtype in "df" else None)
             continue
         own = [tangents[i] for i in row.operands]
         moving = any(t is not None and row.primitive.is_differentiable(k) for k, t in enumerate(own))  # type: ignore[attr-defined]

@@ -26,6 +26,8 @@ def copy_row(b: Builder, table: Table, row: Row, refs: Sequence[Ref], inputs: Se
         return inputs[int(table.columns["a"][row.index])]
     if row.name == "const":
         return b.const(table.constant(row.index), row.dtype)
+    if row.sub is not None:
+        return b.call(row.sub, refs[row.operands[0]])
     return b.emit(row.name, [refs[i] for i in row.operands], row.statics, row.shape, row.dtype)
 
 
@@ -52,7 +54,7 @@ def compact(table: Table) -> Table:
     pools = dict(table.pools)
     pools["operands"] = _renumber_pool(table, keep, renumber)
     outputs = tuple(int(renumber[i]) for i in table.outputs)
-    return Table(columns, pools, table.types, table.lines, table.inputs, outputs, table.captured)
+    return Table(columns, pools, table.types, table.lines, table.inputs, outputs, table.captured, table.subs)
 
 
 def live_rows(table: Table) -> np.ndarray:

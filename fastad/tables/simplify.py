@@ -160,7 +160,7 @@ def _same(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
 # ── array rewrites ────────────────────────────────────────────────────────────────────────────────────────────
 def _strided(b: Any, operands: Any, kind: Any, r: Any) -> Ref | None:
     (x,) = operands
-    if r == whole(b.size(x)) and b.shape(x) == kind.shape:
+    if r == whole(b.size(x)) and b.type(x) == kind:
         return x
     if b.size(x) == 1 and kind.size == 1:
         if x in b._scalars:

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 # input: a is the number of the input.
 COLUMNS = {"op": np.uint16, "type": np.uint16, "line": np.uint16, "a": np.int32, "b": np.int32, "c": np.int32}
 POOLS = {"operands": np.int32, "statics": np.int64, "constants": np.float64}
-INPUT, CONST, GUARD = opcode("input"), opcode("const"), opcode("guard")
+INPUT, CONST, GUARD, CALL = opcode("input"), opcode("const"), opcode("guard"), opcode("call")
 DTYPES = {"d": np.dtype(np.float64), "f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
 _ALIGN = 8  # doubles: slots of arrays start on cache lines
 
@@ -68,6 +68,7 @@ class Row:
     statics: tuple[int, ...]
     shape: Shape
     dtype: str
+    sub: Any = None  # of a composite row
 
     @property
     def name(self) -> str:
@@ -87,7 +88,8 @@ class Table:
     """A program: columns, pools, and which rows are its results.
 
     `inputs` are the types of its inputs, `outputs` the rows of its results. `captured` are the arrays that the
-    recorded function refers to; they follow the explicit inputs and are read anew at every run.
+    recorded function refers to; they follow the explicit inputs and are read anew at every run. `subs` are the
+    sub-programs that its composite rows run (`fastad.tables.sub.Sub`).
     """
 
     columns: dict[str, np.ndarray]
@@ -97,6 +99,7 @@ class Table:
     inputs: tuple[ValueType, ...]
     outputs: tuple[int, ...]
     captured: tuple[Any, ...] = ()
+    subs: tuple[Any, ...] = ()
     _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -134,7 +137,8 @@ class Table:
             if c >= 0:
                 pool = self._pool_lists["statics"]
                 statics = tuple(pool[c + 1 : c + 1 + pool[c]])
-        return Row(index, primitive, operands, statics, shape, dtype)
+        sub = self.subs[statics[0]] if self.subs and primitive.name == "call" else None
+        return Row(index, primitive, operands, statics, shape, dtype, sub)
 
     def rows(self) -> Iterator[Row]:
         """All rows in order."""
@@ -195,7 +199,8 @@ class Table:
     @cached_property
     def guards(self) -> tuple[int, ...]:
         """Rows that stop a replay whose path differs from the recorded one."""
-        return tuple(np.flatnonzero(self.columns["op"] == GUARD).tolist())
+        rows = np.flatnonzero(np.isin(self.columns["op"], (GUARD, CALL))).tolist()
+        return tuple(i for i in rows if self.columns["op"][i] == GUARD or self.row(i).sub.has_guards)
 
     @property
     def nbytes(self) -> int:
@@ -213,7 +218,8 @@ class Table:
             h.update(pool.tobytes() + b"|")
         names = [row.name for row in PRIMITIVES]
         used = np.unique(self.columns["op"]).tolist()
-        h.update(repr((self.types, self.inputs, self.outputs, [(i, names[i]) for i in used])).encode())
+        subs = [sub.key for sub in self.subs]
+        h.update(repr((self.types, self.inputs, self.outputs, subs, [(i, names[i]) for i in used])).encode())
         return h.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:

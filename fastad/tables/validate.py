@@ -114,6 +114,12 @@ def _check_array_row(table: Any, index: int) -> str | None:
         if max(map(abs, statics), default=0) > LARGEST:
             return "a static integer beyond all sizes"
     kind = table.type_of(index)
+    if row.name == "call" and statics[:1] not in [(k,) for k in range(len(table.subs))]:
+        return "a sub-program that does not exist"
+    if row.name == "call" and (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (
+        table.type_of(a).size if 0 <= a < index else -1, kind.size
+    ):  # fmt: skip
+        return "a sub-program for vectors of other sizes"
     if row.name == "input":
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
     if row.arity < 0:

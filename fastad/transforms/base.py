@@ -152,7 +152,7 @@ class Transformed:
                     return self._from(call, self.other_path(call, path, failed.guard))
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
-            return self._inside(call)
+            return self.inside(call)
         path = self.path_for(call)
         self._quick = QuickKey.of(self, args, path) if not kwargs else None
         return self._from(call, path)
@@ -166,7 +166,7 @@ class Transformed:
             except GuardFailed as failed:
                 path = self.other_path(call, path, failed.guard)
 
-    def _inside(self, call: Call) -> Any:
+    def inside(self, call: Call) -> Any:
         """Called while another function is recorded: the rows go there if any operand is recorded."""
         program = self.program(call.concrete())
         operands = [*call.inputs, *program.lifted]

@@ -1,0 +1,188 @@
+"""Sub-programs: what a composite row runs. A sub-program maps one vector to one vector, whatever it computes.
+
+`call` rows run a sub-program once. The derivative of a call is a call of the derived sub-program, so composite rows
+derive to composite rows; inside the derived program the values are computed anew, which is what recomputation
+instead of storage means (Algorithm 17.69 of the notes, for one piece of a program).
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import DerivativeError
+from fastad.primitives.regions import region
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.inline import compact, inline
+from fastad.tables.table import Table, ValueType
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, eq=False)
+class Sub:
+    """A vector function: a table with one input and one output, both vectors, or a Python `callback`.
+
+    `make_tangent()` and `make_adjoint()` give the sub-programs of (x, dx) to dy and of (x, u) to Jᵀu, both operands
+    concatenated; without them the table is derived. `name` is for people.
+    """
+
+    n_in: int
+    n_out: int
+    name: str
+    table: Table | None = None
+    callback: Callable[[np.ndarray], np.ndarray] | None = None
+    make_tangent: "Callable[[], Sub] | None" = None
+    make_adjoint: "Callable[[], Sub] | None" = None
+    _number: int = field(default_factory=lambda: next(_numbers))
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for sub-programs that compute the same; only plain tables can be told to be equal."""
+        plain = self.table is not None and self.make_tangent is None and self.make_adjoint is None
+        return f"table {self.table.hash}" if plain and self.table is not None else f"sub {self._number}"
+
+    @property
+    def has_guards(self) -> bool:
+        return self.table is not None and bool(self.table.guards)
+
+    @cached_property
+    def tangent(self) -> "Sub":
+        """(x, dx) to dy."""
+        if self.make_tangent is not None:
+            return self.make_tangent()
+        return derived_tangent(self._differentiable())
+
+    @cached_property
+    def adjoint(self) -> "Sub":
+        """(x, u) to Jᵀu."""
+        if self.make_adjoint is not None:
+            return self.make_adjoint()
+        return derived_adjoint(self._differentiable())
+
+    def _differentiable(self) -> "Sub":
+        if self.table is None:
+            raise DerivativeError(f"{self.name} has no derivative rule, and its source cannot be recorded; give jvp= or vjp=")
+        return self
+
+    def batched(self, size: int) -> "Sub":
+        """The sub-program over `size` lanes, one lane after another in memory."""
+        name = f"{self.name} over {size} lanes"
+        if self.table is None:
+            return Sub(size * self.n_in, size * self.n_out, name, callback=_in_lanes(self, size), **self._lane_rules(size))
+        from fastad.tables.batch import batch_table
+
+        table, (flag,) = batch_table(self.table, [True], size)
+        b = Builder()
+        x = b.input((size * self.n_in,))
+        out = inline(b, table, [b.reshape(x, (size, self.n_in))])[table.outputs[0]]
+        full = out if flag else b.broadcast(out, (size, self.n_out))
+        flat = compact(b.table([b.reshape(full, (size * self.n_out,))]))
+        rules = self._lane_rules(size) if self.make_tangent or self.make_adjoint else {}
+        return Sub(size * self.n_in, size * self.n_out, name, flat, **rules)
+
+    def _lane_rules(self, size: int) -> dict[str, Any]:
+        return {
+            "make_tangent": lambda: _over_lanes(self.tangent, size, (self.n_in, self.n_in)),
+            "make_adjoint": lambda: _over_lanes(self.adjoint, size, (self.n_in, self.n_out)),
+        }
+
+    def evaluate(self, x: Any) -> np.ndarray:
+        """The result for a vector, by NumPy."""
+        flat = np.ascontiguousarray(x, np.float64).reshape(-1)
+        if self.table is None:
+            assert self.callback is not None
+            return np.asarray(self.callback(flat), np.float64).reshape(self.n_out)
+        from fastad.tables.reference import evaluate
+
+        return evaluate(self.table, [flat])[0]
+
+
+def flat_sub(table: Table, name: str, **rules: Any) -> Sub:
+    """A table with any inputs and results as a sub-program of one vector (captured arrays become inputs too)."""
+    b = Builder()
+    x = b.input((sum(kind.size for kind in table.inputs),))
+    refs = inline(b, table, unpacked(b, x, table.inputs))
+    out = packed(b, [refs[i] for i in table.outputs])
+    return Sub(b.size(x), b.size(out), name, compact(b.table([out])), **rules)
+
+
+def packed(b: Any, refs: Sequence[Ref]) -> Ref:
+    """Values one after another, as one vector."""
+    if len(refs) == 1:
+        return b.reshape(refs[0], (b.size(refs[0]),))
+    ends = np.cumsum([b.size(x) for x in refs]).tolist()
+    regions = [region(end - b.size(x), (b.size(x),), (1,)) for x, end in zip(refs, ends, strict=True)]
+    return b.assemble(refs, regions, (ends[-1] if ends else 0,))
+
+
+def unpacked(b: Any, x: Ref, kinds: Sequence[ValueType]) -> list[Ref]:
+    """The values that `packed` put into a vector."""
+    refs, start = [], 0
+    for kind in kinds:
+        refs.append(b.emit("strided", (x,), (start, kind.size, 1), kind.shape, kind.dtype) if kind.size else b.zeros(kind.shape))
+        start += kind.size
+    return refs
+
+
+def derived_tangent(sub: Sub) -> Sub:
+    """The tangent sub-program of a table."""
+    from fastad.tables.derive import tangent_table
+
+    assert sub.table is not None
+    return _select(tangent_table(sub.table, [0]), (sub.n_in, sub.n_in), sub.n_out, f"tangent of {sub.name}")
+
+
+def derived_adjoint(sub: Sub) -> Sub:
+    """The adjoint sub-program of a table: values are computed anew, then adjoints."""
+    from fastad.tables.derive import adjoint_table
+
+    assert sub.table is not None
+    return _select(adjoint_table(sub.table, [0]), (sub.n_in, sub.n_out), sub.n_in, f"adjoint of {sub.name}")
+
+
+def transposed(sub: Sub, n: int, name: str) -> Sub:
+    """From (x, v) to L(x) v, linear in v, the sub-program of (x, u) to L(x)ᵀ u; x has n elements."""
+    from fastad.tables.derive import adjoint_table
+
+    if sub.table is None:
+        raise DerivativeError(f"{name}: a rule that cannot be recorded cannot be transposed; give both jvp= and vjp=")
+    b = Builder()
+    v = b.input((n + sub.n_out,))
+    x, u = unpacked(b, v, [ValueType((n,), "d"), ValueType((sub.n_out,), "d")])
+    derived = adjoint_table(sub.table, [0])
+    whole = packed(b, [x, b.zeros((sub.n_in - n,))])
+    bar = inline(b, derived, [whole, u])[derived.outputs[1]]
+    out = b.emit("strided", (bar,), (n, sub.n_in - n, 1), (sub.n_in - n,))
+    return Sub(n + sub.n_out, sub.n_in - n, name, compact(b.table([out])))
+
+
+def _select(table: Table, sizes: tuple[int, int], n_out: int, name: str) -> Sub:
+    """A derived table of two vectors as a sub-program of one, with its last result only."""
+    b = Builder()
+    v = b.input((sum(sizes),))
+    inputs = unpacked(b, v, [ValueType((n,), "d") for n in sizes])
+    out = inline(b, table, inputs)[table.outputs[-1]]
+    return Sub(sum(sizes), n_out, name, compact(b.table([out])))
+
+
+def _over_lanes(derived: Sub, size: int, parts: tuple[int, int]) -> Sub:
+    """A derived sub-program over lanes, for operands that are each lane after lane."""
+    n, m = parts
+    b = Builder()
+    v = b.input((size * (n + m),))
+    first, second = unpacked(b, v, [ValueType((size, n), "d"), ValueType((size, m), "d")])
+    regions = [region(0, (size, n), (n + m, 1)), region(n, (size, m), (n + m, 1))]
+    lanes = b.assemble([first, second], regions, (size * (n + m),))
+    out = b.call(derived.batched(size), lanes)
+    return Sub(size * (n + m), size * derived.n_out, f"{derived.name} over {size} lanes", compact(b.table([out])))
+
+
+def _in_lanes(sub: Sub, size: int) -> Callable[[np.ndarray], np.ndarray]:
+    def run(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([sub.evaluate(lane) for lane in x.reshape(size, sub.n_in)])
+
+    return run
