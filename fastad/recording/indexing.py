@@ -59,7 +59,7 @@ def _fits_mask(value: Any) -> bool:
 # ── basic ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def _is_basic(keys: tuple[Any, ...]) -> bool:
     return all(
-        k is None or k is Ellipsis or isinstance(k, slice | int | np.integer) and not isinstance(k, bool) for k in keys
+        k is None or k is Ellipsis or (isinstance(k, slice | int | np.integer) and not isinstance(k, bool)) for k in keys
     )
 
 
@@ -142,7 +142,7 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
     """Block numbers of the indexed axes (the first of x); bounds are checked at every replay."""
     count = len(indices)
     strides = contiguous_strides(x.shape[:count])
-    if not any(is_recorded(k) or isinstance(k, np.ndarray) and k.size > 1 for k in indices):
+    if not any(is_recorded(k) or (isinstance(k, np.ndarray) and k.size > 1) for k in indices):
         wrapped = [_wrapped(np.asarray(k), n) for k, n in zip(indices, x.shape, strict=False)]
         return sum(k * s for k, s in zip(wrapped, strides, strict=True))
     total: Any = 0
@@ -189,6 +189,14 @@ def _moved(x: Recorded, place: int, count: int) -> Recorded:
 
 def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
     """Write to places given by integer arrays; among equal places the last one wins, as in NumPy."""
+    view, flat, ordered, inner = _aligned(x, keys, value)
+    new = _scattered(copied(view), flat, copied(ordered), inner)
+    view.write(view.frame(), new.ref)
+
+
+def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, Any, Recorded, int]:
+    """x with its indexed axes first, the block numbers to write to, the values in the order of these blocks, and
+    the size of a block."""
     view, indices, place = _split(x, keys)
     flat = _flat_index(view, indices)
     count = _index_ndim(indices)
@@ -198,8 +206,23 @@ def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
     ref = _value_ref(x, value, target)
     recorder = x.recorder
     ordered = reframe(Recorded(recorder, ref), lambda o: np.moveaxis(o, range(place, place + count), range(count)))
-    new = _scattered(copied(view), flat, copied(ordered), math.prod(rest))
-    view.write(view.frame(), new.ref)
+    return view, flat, ordered, math.prod(rest)
+
+
+def accumulate(x: Recorded, key: Any, value: Any) -> None:
+    """np.add.at(x, key, value): equal places add up."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if any(_is_mask(k) for k in keys):
+        keys = _masks_to_indices(x, keys)
+    if _is_basic(keys):
+        setitem(x, keys, elementwise("add", getitem(x, keys), value))
+        return
+    view, flat, ordered, inner = _aligned(x, keys, value)
+    recorder = x.recorder
+    index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
+    if view.size and ordered.size:
+        added = recorder.emit("scatter_add", (ordered.ref, index), (inner,), view.shape)
+        view.write(view.frame(), elementwise("add", view, Recorded(recorder, added)).ref)
 
 
 def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
@@ -107,16 +108,36 @@ def elementwise(name: str, *operands: Any) -> Recorded:
     """Record an elementwise primitive with NumPy's broadcasting."""
     recorder = recorder_of(operands)
     refs = [to_ref(recorder, x) for x in operands]
-    return Recorded(recorder, emit_broadcast(recorder, name, refs))
+    return Recorded(recorder, emit_broadcast(recorder, name, refs, _promoted(recorder, name, operands, refs)))
 
 
-def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref]) -> Ref:
+def _promoted(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> str | None:
+    """The dtype of the result by NumPy's promotion, which tells a Python number from an array of one number.
+
+    None where there is nothing to tell: programs of float64.
+    """
+    b = recorder.builder
+    chars = [b.dtype(x) for x in refs]
+    if chars[0] == "d" == chars[-1]:
+        return None
+    rule = primitive(name).result
+    if rule in ("bool", "int"):
+        return None
+    weak = (float, int)  # bool is one, and NumPy takes Python's bool for its own
+    pairs = list(zip(operands, chars, strict=True))[name == "where" :]
+    found = np.result_type(*(x if type(x) in weak else DTYPES[c] for x, c in pairs))
+    if rule == "float" and found.kind in "biu":
+        return "d"
+    return dtype_char(np.dtype(np.int64) if rule == "total" and found == bool else found)
+
+
+def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: str | None = None) -> Ref:
     """A row over operands of different shapes; numbers stay numbers, other operands are spread."""
     b = recorder.builder
     shapes = [b.shape(x) for x in refs]
     first = shapes[0]
     if all(s == first for s in shapes):
-        return recorder.emit(name, refs)
+        return recorder.emit(name, refs, dtype=dtype)
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
@@ -124,7 +145,7 @@ def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref]) -> Ref:
         raise ValueError(f"operands could not be broadcast together with shapes {text}") from None
     size = math.prod(shape)
     spread = [x if b.size(x) == 1 and size != 1 else broadcast_ref(recorder, x, shape) for x in refs]
-    return recorder.emit(name, spread, shape=shape)
+    return recorder.emit(name, spread, shape=shape, dtype=dtype)
 
 
 def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:

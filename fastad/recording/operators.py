@@ -15,8 +15,11 @@ from fastad.recording.recorder import recording_error
 # CREATORS are the constructors with `like=`; they get the recorder first.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 CREATORS: dict[Any, Callable[..., Any]] = {}
+# What to do instead of an unsupported function.
+FIXES: dict[Any, str] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
+_FIX = "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 
 
 def _record(name: str) -> Callable[..., Recorded]:
@@ -34,7 +37,7 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:
-        raise recording_error(f"np.{name} is not supported on recorded values", _unsupported_fix(name))
+        raise recording_error(f"np.{name} is not supported on recorded values", _FIX)
     where = options.pop("where", True)
     if method == "__call__":
         options.pop("casting", None)
@@ -80,15 +83,13 @@ def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     name = getattr(function, "__name__", str(function))
     if implementation is None:
         name = f"{getattr(function, '__module__', 'numpy')}.{name}"
-        raise recording_error(f"{name} is not supported on recorded values", _unsupported_fix(name))
+        raise recording_error(f"{name} is not supported on recorded values", FIXES.get(function, _FIX))
     if "out" not in kwargs:
         return implementation(*args, **kwargs)
     options = {k: v for k, v in kwargs.items() if k != "out"}
     return _delivered(implementation(*args, **options), kwargs["out"], True, name)
 
 
-def _unsupported_fix(name: str) -> str:
-    return "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 
 
 def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
@@ -173,12 +174,20 @@ def _pythonic(self: Recorded, other: Any) -> bool:
 
 
 # ── methods of arrays ─────────────────────────────────────────────────────────────────────────────────────────
-_METHODS = (
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_METHODS = _words(
     "sum prod mean var std max min argmax argmin argsort cumsum cumprod dot reshape transpose ravel swapaxes squeeze "
     "repeat take clip trace diagonal round any all nonzero searchsorted compress"
-).split()  # fmt: skip
+)
 # Object arrays of recorded scalars call methods named after the ufunc.
-_UFUNC_METHODS_OF_SCALARS = "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt cbrt square reciprocal sign floor ceil trunc rint fabs absolute hypot arctan2 logical_not isnan isinf isfinite deg2rad rad2deg degrees radians conjugate".split()
+_UFUNC_METHODS_OF_SCALARS = _words(
+    "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt "
+    "cbrt square reciprocal sign floor ceil trunc rint fabs absolute hypot arctan2 logical_not isnan isinf isfinite "
+    "deg2rad rad2deg degrees radians conjugate"
+)
 
 
 def _method(name: str) -> Any:

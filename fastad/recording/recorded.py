@@ -226,7 +226,12 @@ class Recorded:
         return [x.tolist() if x.ndim else x for x in self] if self.ndim else self
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        """An object array of recorded scalars, so that np.array([a, b]) of recorded values keeps what they are."""
+        """An object array of recorded scalars, so that np.array([a, b]) of recorded values keeps what they are.
+
+        Integers and truth values have no derivatives: they become plain, and part of the path (`table[i]`).
+        """
+        if self.dtype.kind in "ib" and dtype != object:
+            return np.array(self.recorder.guard(self.ref), dtype)
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
                 f"np.asarray or np.array of a recorded array of {self.size} elements would record each of them by itself",

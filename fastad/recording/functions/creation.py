@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions.registry import Function, constant, implements, lift
+from fastad.recording.functions.registry import Array, Function, constant, implements, lift
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.operators import CREATORS
 from fastad.recording.recorded import Recorded
@@ -26,30 +26,44 @@ def creates(*functions: Any) -> Callable[[Function], Function]:
 def _plain(function: Any) -> Any:
     """A constructor without recorded arguments: NumPy's own result, as a constant."""
 
-    def create(recorder: Recorder, *args: Any, **kwargs: Any) -> Recorded:
+    def create(recorder: Recorder, *args: Any, **kwargs: Any) -> Array:
         kwargs.pop("order", None)
         return Recorded(recorder, recorder.const(function(*args, **kwargs)))
 
     return create
 
 
-for _function in (np.zeros, np.ones, np.eye, np.identity, np.tri, np.fromiter, np.fromstring, np.frombuffer, np.fromfile, np.loadtxt, np.genfromtxt):
+for _function in (
+    np.zeros,
+    np.ones,
+    np.eye,
+    np.identity,
+    np.tri,
+    np.fromiter,
+    np.fromstring,
+    np.frombuffer,
+    np.fromfile,
+    np.loadtxt,
+    np.genfromtxt,
+):
     creates(_function)(_plain(_function))
 
 
 @creates(np.empty)
-def _empty(recorder: Recorder, shape: Any, dtype: Any = float, **options: Any) -> Recorded:
+def _empty(recorder: Recorder, shape: Any, dtype: Any = float, **options: Any) -> Array:
     return Recorded(recorder, recorder.const(np.zeros(shape, dtype)))
 
 
 @creates(np.full)
-def _full(recorder: Recorder, shape: Any, fill_value: Any, dtype: Any = None, **options: Any) -> Recorded:
+def _full(recorder: Recorder, shape: Any, fill_value: Any, dtype: Any = None, **options: Any) -> Array:
     value = _array(recorder, fill_value, dtype)
-    return np.broadcast_to(value, shape).copy()  # type: ignore
+    return np.broadcast_to(value, shape).copy()
 
 
 @creates(np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require)
-def _array(recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any = None, ndmin: int = 0, **options: Any) -> Recorded:
+def _array(
+    recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any = None, ndmin: int = 0, **options: Any
+) -> Array:
     if is_recorded(a):
         recorder = recorder_of((a,))
         out = a if isinstance(a, Recorded) else as_recorded(a, recorder)
@@ -57,12 +71,12 @@ def _array(recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any 
     else:
         out = Recorded(recorder, recorder.const(np.asarray(a)))
     if dtype is not None and out.dtype != dtype:
-        out = out.astype(dtype)  # type: ignore[attr-defined]
-    return out.reshape((1,) * (ndmin - out.ndim) + out.shape) if ndmin > out.ndim else out  # type: ignore[attr-defined]
+        out = out.astype(dtype)
+    return out.reshape((1,) * (ndmin - out.ndim) + out.shape) if ndmin > out.ndim else out
 
 
 @creates(np.arange)
-def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -> Recorded:
+def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -> Array:
     """np.arange; recorded limits are part of the path (they decide how many elements there are), and recorded
     starts and steps keep their derivatives."""
     concrete = np.arange(*(x.value if isinstance(x, Recorded) else x for x in args), dtype=dtype)
@@ -76,28 +90,48 @@ def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -
 
 
 # ── as another array ──────────────────────────────────────────────────────────────────────────────────────────
-def _like(a: Any, dtype: Any, shape: Any) -> tuple[Recorded, tuple[int, ...], np.dtype]:
+def _like(a: Any, dtype: Any, shape: Any) -> tuple[Array, tuple[int, ...], np.dtype]:
     (x,) = lift(a)
     dims = x.shape if shape is None else (shape if isinstance(shape, list | tuple) else (shape,))
     return x, tuple(int(n) for n in dims), x.dtype if dtype is None else np.dtype(dtype)
 
 
 @implements(np.zeros_like, np.empty_like)
-def zeros_like(prototype: Any = None, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None, a: Any = None) -> Recorded:
+def zeros_like(
+    prototype: Any = None,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+    a: Any = None,
+) -> Array:
     """np.zeros_like, np.empty_like"""
     x, dims, kind = _like(prototype if a is None else a, dtype, shape)
     return constant(x, np.zeros(dims, kind))
 
 
 @implements(np.ones_like)
-def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Recorded:
+def ones_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Array:
     """np.ones_like"""
     x, dims, kind = _like(a, dtype, shape)
     return constant(x, np.ones(dims, kind))
 
 
 @implements(np.full_like)
-def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Recorded:
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Array:
     """np.full_like"""
     if not isinstance(a, Recorded):
         a = np.asarray(a)
@@ -107,23 +141,33 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subo
     kind = np.dtype(a.dtype if dtype is None else dtype)
     (value,) = lift(fill_value)
     dims = a.shape if shape is None else shape
-    return np.broadcast_to(value.astype(kind) if value.dtype != kind else value, dims).copy()  # type: ignore
+    return np.broadcast_to(value.astype(kind) if value.dtype != kind else value, dims).copy()
 
 
 @implements(np.copy)
-def copy(a: Any, order: str = "K", subok: bool = False) -> Recorded:
+def copy(a: Any, order: str = "K", subok: bool = False) -> Array:
     """np.copy"""
     return lift(a)[0].frozen()
 
 
 # ── ranges ────────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.linspace)
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, *, device: Any = None) -> Any:
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
     """np.linspace with recorded ends"""
     num = int(num.__index__())
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
-    first, last = (x if x.dtype.kind == "f" else x.astype(float) for x in lift(start, stop))  # type: ignore[attr-defined]
+    first, last = (x if x.dtype.kind == "f" else x.astype(float) for x in lift(start, stop))
     first, last = np.broadcast_arrays(first, last)
     parts = num - 1 if endpoint else num
     delta = last - first
@@ -140,7 +184,9 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retste
 
 
 @implements(np.logspace)
-def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0) -> Any:
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Any:
     """np.logspace"""
     if np.ndim(base) > 0:
         raise recording_error("np.logspace with an array of bases", "Use one base.")
@@ -166,18 +212,18 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
 
 
 @implements(np.meshgrid)
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Recorded, ...]:
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
     """np.meshgrid"""
     if indexing not in ("xy", "ij"):
         raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
     values = lift(*xi)
     nd = len(values)
-    grids = [x.reshape((1,) * i + (-1,) + (1,) * (nd - i - 1)) for i, x in enumerate(values)]  # type: ignore[attr-defined]
+    grids = [x.reshape((1,) * i + (-1,) + (1,) * (nd - i - 1)) for i, x in enumerate(values)]
     if indexing == "xy" and nd > 1:
         for i, place in ((0, 1), (1, 0)):
             shape = [1] * nd
             shape[place] = -1
-            grids[i] = values[i].reshape(shape)  # type: ignore[attr-defined]
+            grids[i] = values[i].reshape(shape)
     if not sparse:
         grids = list(np.broadcast_arrays(*grids))
     return tuple(g.copy() for g in grids) if copy else tuple(grids)

@@ -6,20 +6,21 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.products import matmul_stack
-from fastad.recording.functions.registry import implements, lift
+from fastad.recording.functions.registry import Array, implements, lift
 from fastad.recording.operands import reframe, reshape
-from fastad.recording.recorded import Recorded
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @implements(np.einsum)
-def einsum(*operands: Any, optimize: Any = "greedy", dtype: Any = None, order: str = "K", casting: str = "safe") -> Recorded:
+def einsum(
+    *operands: Any, optimize: Any = "greedy", dtype: Any = None, order: str = "K", casting: str = "safe"
+) -> Array:
     """np.einsum"""
     inputs, output, arrays = _parse(operands)
     values = lift(*arrays)
     if dtype is not None:
-        values = [x.astype(dtype) for x in values]  # type: ignore[attr-defined]
+        values = [x.astype(dtype) for x in values]
     inputs, output = _spelled_out(inputs, output, [x.ndim for x in values])
     sizes = _sizes(inputs, output, values)
     terms = [_diagonals(x, labels) for x, labels in zip(values, inputs)]
@@ -37,7 +38,7 @@ def einsum(*operands: Any, optimize: Any = "greedy", dtype: Any = None, order: s
     return reframe(x, lambda o: o.transpose([labels.index(c) for c in output])) if labels != output else x
 
 
-def _order(inputs: list[str], output: str, values: list[Recorded], optimize: Any) -> list[tuple[int, ...]]:
+def _order(inputs: list[str], output: str, values: list[Array], optimize: Any) -> list[tuple[int, ...]]:
     if len(values) <= 2:
         return [tuple(range(len(values)))]
     dummies = [np.broadcast_to(np.float64(0), x.shape) for x in values]
@@ -60,7 +61,9 @@ def _parse(operands: tuple[Any, ...]) -> tuple[list[str], str | None, list[Any]]
         raise ValueError(f"{more} operands provided to einstein sum function than specified in the subscripts string")
     bad = set(subscripts) - set(_LETTERS) - set(",.->")
     if bad:
-        raise ValueError(f"invalid subscript '{bad.pop()}' in einstein sum subscripts string, subscripts must be letters")
+        raise ValueError(
+            f"invalid subscript '{bad.pop()}' in einstein sum subscripts string, subscripts must be letters"
+        )
     return inputs, right if arrow else None, arrays
 
 
@@ -99,39 +102,41 @@ def _spelled_out(inputs: list[str], output: str | None, ndims: list[int]) -> tup
     return full, output
 
 
-def _sizes(inputs: list[str], output: str, values: list[Recorded]) -> dict[str, int]:
+def _sizes(inputs: list[str], output: str, values: list[Array]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for labels, x in zip(inputs, values):
         if len(labels) != x.ndim:
             raise ValueError(f"operand has {x.ndim} dimensions, but its subscripts {labels!r} name {len(labels)}")
         for c, n in zip(labels, x.shape):
             if sizes.setdefault(c, n) != n and 1 not in (sizes[c], n):
-                raise ValueError(f"operands could not be broadcast together: subscript {c!r} has sizes {sizes[c]} and {n}")
+                raise ValueError(
+                    f"operands could not be broadcast together: subscript {c!r} has sizes {sizes[c]} and {n}"
+                )
             sizes[c] = n if sizes[c] == 1 else sizes[c]
     return sizes
 
 
 # ── one operand, two operands ─────────────────────────────────────────────────────────────────────────────────
-def _diagonals(x: Recorded, labels: str) -> tuple[Recorded, str]:
+def _diagonals(x: Array, labels: str) -> tuple[Array, str]:
     """Labels that are repeated within one operand name its diagonal."""
     for c in dict.fromkeys(labels):
         while labels.count(c) > 1:
             i = labels.index(c)
             j = labels.index(c, i + 1)
-            x = reframe(x, lambda o, i=i, j=j: np.diagonal(o, 0, i, j))  # type: ignore[misc]
+            x = reframe(x, lambda o, i=i, j=j: np.diagonal(o, 0, i, j))
             labels = labels[:i] + labels[i + 1 : j] + labels[j + 1 :] + c
     return x, labels
 
 
-def _sum_out(x: Recorded, labels: str, keep: set[str]) -> tuple[Recorded, str]:
+def _sum_out(x: Array, labels: str, keep: set[str]) -> tuple[Array, str]:
     """Sum over the labels that nothing else needs."""
     gone = tuple(i for i, c in enumerate(labels) if c not in keep)
     if gone:
-        x = np.sum(x, axis=gone)  # type: ignore
+        x = np.sum(x, axis=gone)
     return x, "".join(c for c in labels if c in keep)
 
 
-def _contract(x: Recorded, xl: str, y: Recorded, yl: str, keep: set[str], sizes: dict[str, int]) -> tuple[Recorded, str]:
+def _contract(x: Array, xl: str, y: Array, yl: str, keep: set[str], sizes: dict[str, int]) -> tuple[Array, str]:
     """Product of two operands, summed over the labels that nothing else needs."""
     x, xl = _sum_out(*_squeezed(x, xl, yl, sizes), keep=keep | set(yl))
     y, yl = _sum_out(*_squeezed(y, yl, xl, sizes), keep=keep | set(xl))
@@ -142,20 +147,26 @@ def _contract(x: Recorded, xl: str, y: Recorded, yl: str, keep: set[str], sizes:
         return _multiply(x, xl, y, yl, batch + rows + columns, summed)
     lead = [sizes[c] for c in batch]
     m, k, n = (math.prod(sizes[c] for c in group) for group in (rows, summed, columns))
-    out = matmul_stack(_grouped(x, xl, batch, rows, summed, (*lead, m, k)), _grouped(y, yl, batch, summed, columns, (*lead, k, n)))
+    out = matmul_stack(
+        _grouped(x, xl, batch, rows, summed, (*lead, m, k)), _grouped(y, yl, batch, summed, columns, (*lead, k, n))
+    )
     labels = batch + rows + columns
     return reshape(out, tuple(sizes[c] for c in labels)), "".join(labels)
 
 
-def _squeezed(x: Recorded, labels: str, others: str, sizes: dict[str, int]) -> tuple[Recorded, str]:
+def _squeezed(x: Array, labels: str, others: str, sizes: dict[str, int]) -> tuple[Array, str]:
     """Without axes of size 1 that another operand broadcasts."""
     gone = tuple(i for i, (c, n) in enumerate(zip(labels, x.shape)) if n == 1 and sizes[c] != 1)
     if not gone:
         return x, labels
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in gone)), "".join(c for i, c in enumerate(labels) if i not in gone)
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in gone)), "".join(
+        c for i, c in enumerate(labels) if i not in gone
+    )
 
 
-def _grouped(x: Recorded, labels: str, batch: list[str], first: list[str], second: list[str], shape: tuple[int, ...]) -> Recorded:
+def _grouped(
+    x: Array, labels: str, batch: list[str], first: list[str], second: list[str], shape: tuple[int, ...]
+) -> Array:
     """Axes grouped as (batch, first, second); the transposition of two groups stays one that `matmul` undoes."""
     wanted = [labels.index(c) for c in (*batch, *first, *second)]
     swapped = [labels.index(c) for c in (*batch, *second, *first)]
@@ -164,15 +175,15 @@ def _grouped(x: Recorded, labels: str, batch: list[str], first: list[str], secon
     return reshape(reframe(x, lambda o: o.transpose(wanted)), shape)
 
 
-def _multiply(x: Recorded, xl: str, y: Recorded, yl: str, kept: list[str], summed: list[str]) -> tuple[Recorded, str]:
+def _multiply(x: Array, xl: str, y: Array, yl: str, kept: list[str], summed: list[str]) -> tuple[Array, str]:
     """Elementwise product over all labels, then a sum: outer products and products of vectors in a batch."""
     full = kept + summed
-    product = _aligned(x, xl, full) * _aligned(y, yl, full)  # type: ignore[operator]
+    product = _aligned(x, xl, full) * _aligned(y, yl, full)
     axes = tuple(range(len(kept), len(full)))
     return np.sum(product, axis=axes) if axes else product, "".join(kept)
 
 
-def _aligned(x: Recorded, labels: str, full: list[str]) -> Recorded:
+def _aligned(x: Array, labels: str, full: list[str]) -> Array:
     order = [labels.index(c) for c in full if c in labels]
     x = reframe(x, lambda o: o.transpose(order))
     sizes = iter(x.shape)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
-from fastad.recording.functions.registry import axis_index, axis_slice, constant, implements, lift, to_list
+from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, to_list
 from fastad.recording.operands import recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 # ── joining ───────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.concatenate, "concat")
-def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "same_kind") -> Array:
     """np.concatenate: one row that writes the pieces next to each other."""
     values = to_list(arrays)
     if axis is None:
@@ -59,7 +59,7 @@ def _joined_shape(shapes: list[Shape], axis: int) -> Shape:
 
 
 @implements(np.stack)
-def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Array:
     """np.stack"""
     values = to_list(arrays)
     if any(x.shape != values[0].shape for x in values):
@@ -70,32 +70,32 @@ def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same
 
 
 @implements(np.vstack)
-def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Array:
     """np.vstack"""
     return concatenate([np.atleast_2d(x) for x in to_list(tup)], 0, dtype)
 
 
 @implements(np.hstack)
-def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Recorded:
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Array:
     """np.hstack"""
     values = [np.atleast_1d(x) for x in to_list(tup)]
     return concatenate(values, 0 if values[0].ndim == 1 else 1, dtype)
 
 
 @implements(np.dstack)
-def dstack(tup: Any) -> Recorded:
+def dstack(tup: Any) -> Array:
     """np.dstack"""
     return concatenate([np.atleast_3d(x) for x in to_list(tup)], 2)
 
 
 @implements(np.column_stack)
-def column_stack(tup: Any) -> Recorded:
+def column_stack(tup: Any) -> Array:
     """np.column_stack"""
     return concatenate([x if x.ndim > 1 else reshape(x, (x.size, 1)) for x in to_list(tup)], 1)
 
 
 @implements(np.block)
-def block(arrays: Any) -> Recorded:
+def block(arrays: Any) -> Array:
     """np.block"""
     recorder_of((arrays,))
     depth = _depth(arrays)
@@ -126,14 +126,14 @@ def _block(arrays: Any, depth: int, ndim: int) -> Any:
 
 
 @implements(np.append)
-def append(arr: Any, values: Any, axis: Any = None) -> Recorded:
+def append(arr: Any, values: Any, axis: Any = None) -> Array:
     """np.append"""
     return concatenate(lift(arr, values), axis)
 
 
 # ── repeating ─────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.tile)
-def tile(A: Any, reps: Any) -> Recorded:
+def tile(A: Any, reps: Any) -> Array:
     """np.tile: every axis becomes (repetitions, own length) and is joined again."""
     (x,) = lift(A)
     counts = tuple(int(n) for n in np.atleast_1d(reps))
@@ -141,12 +141,12 @@ def tile(A: Any, reps: Any) -> Recorded:
     own = (1,) * (nd - x.ndim) + x.shape
     counts = (1,) * (nd - len(counts)) + counts
     spread = reshape(x, tuple(m for n in own for m in (1, n)))
-    full = np.broadcast_to(spread, tuple(m for c, n in zip(counts, own) for m in (c, n)))  # type: ignore
-    return reshape(full, tuple(c * n for c, n in zip(counts, own))).copy()  # type: ignore
+    full = np.broadcast_to(spread, tuple(m for c, n in zip(counts, own) for m in (c, n)))
+    return reshape(full, tuple(c * n for c, n in zip(counts, own))).copy()
 
 
 @implements(np.repeat)
-def repeat(a: Any, repeats: Any, axis: Any = None) -> Recorded:
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Array:
     """np.repeat; numbers of repetitions that are recorded become part of the path."""
     x, *_ = lift(a, repeats) if isinstance(repeats, Recorded) else lift(a)
     if isinstance(repeats, Recorded):
@@ -158,20 +158,20 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Recorded:
             raise ValueError("repeats may not contain negative values.")
         shape = x.shape
         spread = reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
-        full = np.broadcast_to(spread, (*shape[: axis + 1], count, *shape[axis + 1 :]))  # type: ignore
-        return reshape(full, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])).copy()  # type: ignore
-    return np.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)  # type: ignore
+        full = np.broadcast_to(spread, (*shape[: axis + 1], count, *shape[axis + 1 :]))
+        return reshape(full, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])).copy()
+    return np.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
 
 
 @implements(np.roll)
-def roll(a: Any, shift: Any, axis: Any = None) -> Recorded:
+def roll(a: Any, shift: Any, axis: Any = None) -> Array:
     """np.roll by static shifts"""
     (x,) = lift(a)
     if isinstance(shift, Recorded):
         shift = shift.recorder.guard(shift.ref)
     if axis is None:
         return reshape(roll(reshape(x, -1), shift, 0), x.shape)
-    out = x.copy()  # type: ignore[attr-defined]
+    out = x.copy()
     for s, d in np.broadcast(shift, axis):
         d = axis_index(int(d), x.ndim)
         n = out.shape[d]
@@ -182,19 +182,19 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Recorded:
 
 
 @implements(np.resize)
-def resize(a: Any, new_shape: Any) -> Recorded:
+def resize(a: Any, new_shape: Any) -> Array:
     """np.resize"""
     (x,) = lift(a)
     shape = tuple(np.atleast_1d(new_shape).tolist())
     total = math.prod(shape)
     if not x.size:
         return constant(x, np.zeros(shape, x.dtype))
-    return reshape(np.take(reshape(x, -1), np.arange(total) % x.size), shape)  # type: ignore
+    return reshape(np.take(reshape(x, -1), np.arange(total) % x.size), shape)
 
 
 # ── padding ───────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.pad)
-def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Recorded:
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Array:
     """np.pad with constants or by repeated, reflected or wrapped elements"""
     (x,) = lift(array)
     if isinstance(pad_width, dict):
@@ -206,19 +206,21 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> R
     if mode == "constant":
         return _pad_constant(x, widths, options.get("constant_values", 0))
     if mode not in ("edge", "reflect", "symmetric", "wrap", "empty") or options.get("reflect_type", "even") != "even":
-        raise recording_error(f"np.pad with mode={mode!r} and {options}", 'Use "constant", "edge", "reflect", "symmetric" or "wrap".')
+        raise recording_error(
+            f"np.pad with mode={mode!r} and {options}", 'Use "constant", "edge", "reflect", "symmetric" or "wrap".'
+        )
     for d, (before, after) in enumerate(widths):
         if before or after:
             index = np.pad(np.arange(x.shape[d]), (before, after), mode="edge" if mode == "empty" else mode)
-            x = np.take(x, index, axis=d)  # type: ignore
+            x = np.take(x, index, axis=d)
     return x
 
 
-def _pad_constant(x: Recorded, widths: list[list[int]], values: Any) -> Recorded:
+def _pad_constant(x: Array, widths: list[list[int]], values: Any) -> Array:
     if not isinstance(values, Recorded) and np.ndim(values) == 0:
         shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths))
         out = constant(x, np.full(shape, values, x.dtype))
-        out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths))] = x  # type: ignore[index]
+        out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths))] = x
         return out
     if not isinstance(values, Recorded):
         values = np.broadcast_to(np.asarray(values, object if _is_nested(values) else None), (x.ndim, 2))
@@ -237,7 +239,7 @@ def _is_nested(values: Any) -> bool:
     return is_recorded(values)
 
 
-def _filled(x: Recorded, axis: int, n: int, value: Any) -> Any:
+def _filled(x: Array, axis: int, n: int, value: Any) -> Any:
     shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
     (value,) = lift(value) if isinstance(value, Recorded) else (constant(x, np.asarray(value, x.dtype)),)
     return np.broadcast_to(value, shape)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import opcode
-from fastad.primitives.regions import contiguous_strides, region
-from fastad.recording.functions.registry import axis_index, implements, implements_ufunc, lift
+from fastad.primitives.regions import region
+from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
 from fastad.recording.operands import reframe, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -16,7 +16,7 @@ _STRIDED = opcode("strided")
 
 
 # ── the matmul row ────────────────────────────────────────────────────────────────────────────────────────────
-def _matrices(x: Recorded, shared: bool) -> tuple[int, int]:
+def _matrices(x: Array, shared: bool) -> tuple[int, int]:
     """The row that holds a stack of matrices, and whether it holds them transposed.
 
     A transposed view is read in place: its row is a `strided` read that undoes itself with a flag of `matmul`.
@@ -32,7 +32,7 @@ def _matrices(x: Recorded, shared: bool) -> tuple[int, int]:
     return ref, 0
 
 
-def matmul_stack(x: Recorded, y: Recorded) -> Recorded:
+def matmul_stack(x: Array, y: Array) -> Array:
     """Matrix product of stacks of shapes (*batch, m, k) and (*batch, k, n); a stack of one is shared."""
     m, k = x.shape[-2:]
     n = y.shape[-1]
@@ -47,7 +47,7 @@ def matmul_stack(x: Recorded, y: Recorded) -> Recorded:
     return Recorded(x.recorder, x.recorder.emit("matmul", (xr, yr), statics, (*lead, m, n), _dtype(x, y)))
 
 
-def _dtype(x: Recorded, y: Recorded) -> str:
+def _dtype(x: Array, y: Array) -> str:
     from fastad.tables.builder import dtype_char
 
     return dtype_char(np.result_type(x.dtype, y.dtype))
@@ -55,7 +55,7 @@ def _dtype(x: Recorded, y: Recorded) -> str:
 
 @implements(np.matmul, "linalg.matmul")
 @implements_ufunc("matmul")
-def matmul(a: Any, b: Any) -> Recorded:
+def matmul(a: Any, b: Any) -> Array:
     """np.matmul"""
     x, y = lift(a, b)
     if x.ndim == 0 or y.ndim == 0:
@@ -76,21 +76,21 @@ def matmul(a: Any, b: Any) -> Recorded:
     return reshape(out, out.shape[:-1]) if column else out
 
 
-def _same_batch(x: Recorded, y: Recorded) -> tuple[Recorded, Recorded]:
+def _same_batch(x: Array, y: Array) -> tuple[Recorded, Array]:
     """Broadcast the leading axes, unless one of the two is a single matrix."""
     bx, by = x.shape[:-2], y.shape[:-2]
     batch = np.broadcast_shapes(bx, by)
     if bx != batch and math.prod(bx) != 1:
-        x = np.broadcast_to(x, (*batch, *x.shape[-2:]))  # type: ignore[assignment, call-overload]
+        x = np.broadcast_to(x, (*batch, *x.shape[-2:]))
     if by != batch and math.prod(by) != 1:
-        y = np.broadcast_to(y, (*batch, *y.shape[-2:]))  # type: ignore[assignment, call-overload]
+        y = np.broadcast_to(y, (*batch, *y.shape[-2:]))
     if math.prod(bx) == 1 and math.prod(batch) == 1:
         x = reshape(x, (*batch, *x.shape[-2:]))
         y = reshape(y, (*batch, *y.shape[-2:]))
     return x, y
 
 
-def _vector_dot(x: Recorded, y: Recorded, name: str) -> Recorded:
+def _vector_dot(x: Array, y: Array, name: str) -> Array:
     if x.size != y.size:
         raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.size} (dim 0) != {y.size} (dim 0)")
     n = x.size
@@ -99,58 +99,64 @@ def _vector_dot(x: Recorded, y: Recorded, name: str) -> Recorded:
 
 # ── products with other conventions ───────────────────────────────────────────────────────────────────────────
 @implements(np.dot)
-def dot(a: Any, b: Any) -> Recorded:
+def dot(a: Any, b: Any) -> Array:
     """np.dot"""
     x, y = lift(a, b)
     if x.ndim == 0 or y.ndim == 0:
-        return x * y  # type: ignore[operator]
+        return x * y
     if x.ndim == 1 and y.ndim == 1:
         return _vector_dot(x, y, "dot")
     axis = y.ndim - 2 if y.ndim > 1 else 0
     if x.shape[-1] != y.shape[axis]:
-        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[axis]} (dim {axis})")
+        raise ValueError(
+            f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[axis]} (dim {axis})"
+        )
     if y.ndim <= 2:
         return matmul(x, y)
     return tensordot(x, y, ((x.ndim - 1,), (axis,)))
 
 
 @implements(np.vdot)
-def vdot(a: Any, b: Any) -> Recorded:
+def vdot(a: Any, b: Any) -> Array:
     """np.vdot"""
     x, y = lift(a, b)
     return _vector_dot(reshape(x, -1), reshape(y, -1), "vdot")
 
 
 @implements(np.inner)
-def inner(a: Any, b: Any) -> Recorded:
+def inner(a: Any, b: Any) -> Array:
     """np.inner"""
     x, y = lift(a, b)
     if x.ndim == 0 or y.ndim == 0:
-        return x * y  # type: ignore[operator]
+        return x * y
     if x.shape[-1] != y.shape[-1]:
-        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[-1]} (dim {y.ndim - 1})")
+        raise ValueError(
+            f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[-1]} (dim {y.ndim - 1})"
+        )
     return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
 @implements(np.outer)
-def outer(a: Any, b: Any) -> Recorded:
+def outer(a: Any, b: Any) -> Array:
     """np.outer"""
     x, y = lift(a, b)
-    return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))  # type: ignore[operator]
+    return reshape(x, (x.size, 1)) * reshape(y, (1, y.size))
 
 
 if hasattr(np.linalg, "outer"):
 
     @implements(np.linalg.outer)
-    def _linalg_outer(x1: Any, x2: Any, /) -> Recorded:
+    def _linalg_outer(x1: Any, x2: Any, /) -> Array:
         x, y = lift(x1, x2)
         if x.ndim != 1 or y.ndim != 1:
-            raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={x.ndim} and x2.ndim={y.ndim}.")
+            raise ValueError(
+                f"Input arrays must be one-dimensional, but they are x1.ndim={x.ndim} and x2.ndim={y.ndim}."
+            )
         return outer(x, y)
 
 
 @implements(np.tensordot, "linalg.tensordot")
-def tensordot(a: Any, b: Any, axes: Any = 2) -> Recorded:
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
     """np.tensordot: one matrix product of rearranged operands."""
     x, y = lift(a, b)
     if np.ndim(axes) == 0 and not isinstance(axes, list | tuple):
@@ -170,7 +176,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Recorded:
     return reshape(matmul_stack(left, right), tuple(shape))
 
 
-def flat_matrix(x: Recorded, rows: list[int], columns: list[int], shape: tuple[int, ...]) -> Recorded:
+def flat_matrix(x: Array, rows: list[int], columns: list[int], shape: tuple[int, ...]) -> Array:
     """x with its axes grouped into the rows and columns of a matrix; a transposition stays one (see `_matrices`)."""
     order = rows + columns
     if order != list(range(x.ndim)) and columns + rows == list(range(x.ndim)):
@@ -179,17 +185,17 @@ def flat_matrix(x: Recorded, rows: list[int], columns: list[int], shape: tuple[i
 
 
 @implements(np.kron)
-def kron(a: Any, b: Any) -> Recorded:
+def kron(a: Any, b: Any) -> Array:
     """np.kron"""
     x, y = lift(a, b)
     nd = max(x.ndim, y.ndim)
     xs, ys = (1,) * (nd - x.ndim) + x.shape, (1,) * (nd - y.ndim) + y.shape
-    spread = reshape(x, tuple(m for n in xs for m in (n, 1))) * reshape(y, tuple(m for n in ys for m in (1, n)))  # type: ignore
+    spread = reshape(x, tuple(m for n in xs for m in (n, 1))) * reshape(y, tuple(m for n in ys for m in (1, n)))
     return reshape(spread, tuple(p * q for p, q in zip(xs, ys)))
 
 
 @implements(np.trace)
-def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Recorded:
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Array:
     """np.trace"""
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
@@ -197,12 +203,12 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
 if hasattr(np.linalg, "trace"):
 
     @implements(np.linalg.trace)
-    def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Recorded:
+    def _linalg_trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Array:
         return trace(x, offset, -2, -1, dtype)
 
 
 @implements(np.cross)
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Recorded:
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Array:
     """np.cross of vectors with two or three components"""
     x, y = lift(a, b)
     if axis is not None:
@@ -210,12 +216,12 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     x, y = (np.moveaxis(v, axis_index(d, v.ndim), -1) for v, d in ((x, axisa), (y, axisb)))
     if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
         raise ValueError("incompatible dimensions for cross product\n(dimension must be 2 or 3)")
-    third = x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]  # type: ignore[index]
+    third = x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]
     if x.shape[-1] == 2 and y.shape[-1] == 2:
         return third
-    x2 = x[..., 2] if x.shape[-1] == 3 else 0  # type: ignore[index]
-    y2 = y[..., 2] if y.shape[-1] == 3 else 0  # type: ignore[index]
-    first, second = x[..., 1] * y2 - x2 * y[..., 1], x2 * y[..., 0] - x[..., 0] * y2  # type: ignore[index]
+    x2 = x[..., 2] if x.shape[-1] == 3 else 0
+    y2 = y[..., 2] if y.shape[-1] == 3 else 0
+    first, second = x[..., 1] * y2 - x2 * y[..., 1], x2 * y[..., 0] - x[..., 0] * y2
     return np.stack([first, second, third], axis=axis_index(axisc, third.ndim + 1))
 
 
@@ -226,18 +232,18 @@ if hasattr(np.linalg, "cross"):
 # ── gufuncs of newer NumPy ────────────────────────────────────────────────────────────────────────────────────
 @implements("vecdot", "linalg.vecdot")
 @implements_ufunc("vecdot")
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Recorded:
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     """np.vecdot"""
     x, y = lift(x1, x2)
-    x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)  # type: ignore[assignment, call-overload]
+    x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)
     if x.shape[-1] != y.shape[-1]:
         raise ValueError(f"vecdot: mismatch in core dimension 0 (size {y.shape[-1]} is different from {x.shape[-1]})")
-    return np.sum(x * y, axis=-1)  # type: ignore
+    return np.sum(x * y, axis=-1)
 
 
 @implements("matvec")
 @implements_ufunc("matvec")
-def matvec(x1: Any, x2: Any, /) -> Recorded:
+def matvec(x1: Any, x2: Any, /) -> Array:
     """np.matvec"""
     x, y = lift(x1, x2)
     out = matmul(x, reshape(y, (*y.shape, 1)))
@@ -246,7 +252,7 @@ def matvec(x1: Any, x2: Any, /) -> Recorded:
 
 @implements("vecmat")
 @implements_ufunc("vecmat")
-def vecmat(x1: Any, x2: Any, /) -> Recorded:
+def vecmat(x1: Any, x2: Any, /) -> Array:
     """np.vecmat"""
     x, y = lift(x1, x2)
     out = matmul(reshape(x, (*x.shape[:-1], 1, x.shape[-1])), y)
@@ -255,7 +261,7 @@ def vecmat(x1: Any, x2: Any, /) -> Recorded:
 
 # ── np.linalg without factorisations ──────────────────────────────────────────────────────────────────────────
 @implements(np.linalg.multi_dot)
-def multi_dot(arrays: Any) -> Recorded:
+def multi_dot(arrays: Any) -> Array:
     """np.linalg.multi_dot in the order that costs least"""
     values = lift(*arrays)
     if len(values) < 2:
@@ -273,7 +279,7 @@ def multi_dot(arrays: Any) -> Recorded:
 
 
 @implements(np.linalg.matrix_power)
-def matrix_power(a: Any, n: int) -> Recorded:
+def matrix_power(a: Any, n: int) -> Array:
     """np.linalg.matrix_power with a non-negative exponent"""
     (x,) = lift(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
@@ -290,5 +296,3 @@ def matrix_power(a: Any, n: int) -> Recorded:
         n >>= 1
         x = matmul(x, x) if n else x
     return out.copy()
-
-

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
 from fastad.recording.functions.registry import (
+    Array,
     along,
     axis_index,
     axis_set,
@@ -24,27 +25,27 @@ from fastad.recording.recorded import Recorded
 NO_VALUE = np._NoValue  # type: ignore[attr-defined]  # what NumPy's wrappers pass for an option left out
 
 
-def adjacent(x: Recorded, axes: tuple[int, ...]) -> tuple[Recorded, int]:
+def adjacent(x: Array, axes: tuple[int, ...]) -> tuple[Array, int]:
     """x with the reduced axes joined into one, and the place of that one."""
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         kept = [d for d in range(x.ndim) if d not in axes]
-        x = np.transpose(x, [*kept, *axes])  # type: ignore[call-overload]
+        x = np.transpose(x, [*kept, *axes])
         axes = tuple(range(len(kept), x.ndim))
     shape = x.shape
     n = math.prod(shape[d] for d in axes)
     return reshape(x, (*shape[: axes[0]], n, *shape[axes[-1] + 1 :])), axes[0]
 
 
-def _kept(x: Recorded, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: Any) -> Recorded:
+def _kept(x: Array, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: Any) -> Array:
     if not keepdims or keepdims is NO_VALUE:
         return x
     return reshape(x, tuple(1 if d in axes else n for d, n in enumerate(shape)))
 
 
-def _masked(x: Recorded, where: Any, neutral: Any) -> Recorded:
+def _masked(x: Array, where: Any, neutral: Any) -> Array:
     if where is True or where is NO_VALUE:
         return x
-    return np.where(where, x, neutral)  # type: ignore[return-value]
+    return np.where(where, x, neutral)
 
 
 def _given(value: Any) -> bool:
@@ -53,21 +54,22 @@ def _given(value: Any) -> bool:
 
 # ── sums and products ─────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.sum)
-@implements_ufunc("add.reduce")
-def sum_(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Recorded:
+def sum_(
+    a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Array:
     """np.sum"""
     (x,) = lift(a)
     axes = axis_set(axis, x.ndim)
-    x = _masked(x, where, 0) if dtype is None else _masked(x.astype(dtype), where, 0)  # type: ignore[attr-defined]
+    x = _masked(x, where, 0) if dtype is None else _masked(x.astype(dtype), where, 0)
     total = _add_up(x, axes)
     out = _kept(total, x.shape, axes, keepdims)
-    return out + initial if _given(initial) else out  # type: ignore[operator]
+    return out + initial if _given(initial) else out
 
 
-def _add_up(x: Recorded, axes: tuple[int, ...]) -> Recorded:
+def _add_up(x: Array, axes: tuple[int, ...]) -> Array:
     """Sums over groups of neighbouring axes, from the last group to the first: nothing is transposed."""
     if not axes:
-        return x * 1  # type: ignore[operator]
+        return x * 1
     while axes:
         first = len(axes) - 1
         while first and axes[first - 1] == axes[first] - 1:
@@ -78,21 +80,22 @@ def _add_up(x: Recorded, axes: tuple[int, ...]) -> Recorded:
 
 
 @implements(np.prod)
-@implements_ufunc("multiply.reduce")
-def prod(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Recorded:
+def prod(
+    a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Array:
     """np.prod, by a tree of products: its derivative is right where factors are zero, too."""
     (x,) = lift(a)
     axes = axis_set(axis, x.ndim)
-    x = _masked(x, where, 1) if dtype is None else _masked(x.astype(dtype), where, 1)  # type: ignore[attr-defined]
-    x = x.astype(int) if x.dtype == bool else x  # type: ignore[attr-defined]
+    x = _masked(x, where, 1) if dtype is None else _masked(x.astype(dtype), where, 1)
+    x = x.astype(int) if x.dtype == bool else x
     out = _kept(_tree(x, axes, np.multiply, 1), x.shape, axes, keepdims)
-    return out * initial if _given(initial) else out  # type: ignore[operator]
+    return out * initial if _given(initial) else out
 
 
-def _tree(x: Recorded, axes: tuple[int, ...], combine: Callable[[Any, Any], Any], neutral: Any) -> Recorded:
+def _tree(x: Array, axes: tuple[int, ...], combine: Callable[[Any, Any], Any], neutral: Any) -> Array:
     """Combine the elements along axes pairwise."""
     if not axes:
-        return x.copy()  # type: ignore[attr-defined]
+        return x.copy()
     x, place = adjacent(x, axes)
     if not x.shape[place]:
         shape = x.shape[:place] + x.shape[place + 1 :]
@@ -100,20 +103,24 @@ def _tree(x: Recorded, axes: tuple[int, ...], combine: Callable[[Any, Any], Any]
     while (n := x.shape[place]) > 1:
         half = n // 2
         pairs = combine(axis_slice(x, place, 0, half), axis_slice(x, place, half, 2 * half))
-        x = np.concatenate([pairs, axis_slice(x, place, 2 * half, n)], axis=place) if n % 2 else pairs  # type: ignore
+        x = np.concatenate([pairs, axis_slice(x, place, 2 * half, n)], axis=place) if n % 2 else pairs
     return reshape(x, x.shape[:place] + x.shape[place + 1 :])
 
 
 # ── extrema ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Recorded]:
+def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Array]:
     title = {"amax": "maximum", "amin": "minimum"}[name]
 
-    def reduce(a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True, dtype: Any = None) -> Recorded:
+    def reduce(
+        a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True, dtype: Any = None
+    ) -> Array:
         (x,) = lift(a)
         axes = axis_set(axis, x.ndim)
         if where is not True and where is not NO_VALUE:
             if not _given(initial):
-                raise ValueError(f"reduction operation '{title}' does not have an identity, so to use a where mask one has to specify 'initial'")
+                raise ValueError(
+                    f"reduction operation '{title}' does not have an identity, so to use a where mask one has to specify 'initial'"
+                )
             x = _masked(x, where, initial)
         if 0 in (x.shape[d] for d in axes):
             if not _given(initial):
@@ -121,7 +128,7 @@ def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Recorded
             shape = tuple(n for d, n in enumerate(x.shape) if d not in axes)
             found = constant(x, np.full(shape, neutral, x.dtype if x.dtype.kind == "f" else float))
         elif not axes:
-            found = x.copy()  # type: ignore[attr-defined]
+            found = x.copy()
         else:
             joined, place = adjacent(x, axes)
             found = along(name, joined, place, reduce=True)
@@ -135,18 +142,16 @@ amax = _extremum("amax", "maximum", -math.inf)
 amin = _extremum("amin", "minimum", math.inf)
 implements(np.max, np.amax)(amax)
 implements(np.min, np.amin)(amin)
-implements_ufunc("maximum.reduce")(amax)
-implements_ufunc("minimum.reduce")(amin)
 
 
 @implements(np.ptp)
-def ptp(a: Any, axis: Any = None, keepdims: Any = False) -> Recorded:
+def ptp(a: Any, axis: Any = None, keepdims: Any = False) -> Array:
     """np.ptp"""
-    return amax(a, axis, keepdims) - amin(a, axis, keepdims)  # type: ignore[operator]
+    return amax(a, axis, keepdims) - amin(a, axis, keepdims)
 
 
-def _position(name: str, worst: float) -> Callable[..., Recorded]:
-    def find(a: Any, axis: Any = None, keepdims: Any = False) -> Recorded:
+def _position(name: str, worst: float) -> Callable[..., Array]:
+    def find(a: Any, axis: Any = None, keepdims: Any = False) -> Array:
         (x,) = lift(a)
         own = x.shape
         axes = tuple(range(x.ndim)) if axis is None else (axis_index(axis, x.ndim),)
@@ -165,13 +170,12 @@ implements(np.argmin)(argmin)
 
 
 # ── truth values ──────────────────────────────────────────────────────────────────────────────────────────────
-def _truth(x: Recorded) -> Recorded:
+def _truth(x: Array) -> Array:
     return x if x.dtype == bool else elementwise("not_equal", x, 0)
 
 
 @implements(np.all)
-@implements_ufunc("logical_and.reduce")
-def all_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dtype: Any = None) -> Recorded:
+def all_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dtype: Any = None) -> Array:
     """np.all"""
     (x,) = lift(a)
     failed = sum_(elementwise("logical_not", _truth(_masked(_truth(x), where, True))), axis, keepdims=keepdims)
@@ -179,37 +183,51 @@ def all_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dty
 
 
 @implements(np.any)
-@implements_ufunc("logical_or.reduce")
-def any_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dtype: Any = None) -> Recorded:
+def any_(a: Any, axis: Any = None, keepdims: Any = False, where: Any = True, dtype: Any = None) -> Array:
     """np.any"""
-    return elementwise("not_equal", count_nonzero(_masked(_truth(lift(a)[0]), where, False), axis, keepdims=keepdims), 0)
+    return elementwise(
+        "not_equal", count_nonzero(_masked(_truth(lift(a)[0]), where, False), axis, keepdims=keepdims), 0
+    )
 
 
 @implements(np.count_nonzero)
-def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Recorded:
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Array:
     """np.count_nonzero"""
     return sum_(_truth(lift(a)[0]), axis, keepdims=keepdims)
 
 
+def _along_first(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Methods of ufuncs reduce the first axis where none is given."""
+    return lambda a, axis=0, dtype=None, **options: (
+        function(a, axis, **options) if dtype is None else function(lift(a)[0].astype(dtype), axis, **options)
+    )
+
+
+for _name, _function in (
+    ("add", sum_), ("multiply", prod), ("maximum", amax), ("minimum", amin), ("logical_and", all_), ("logical_or", any_)
+):  # fmt: skip
+    implements_ufunc(f"{_name}.reduce")(_along_first(_function))
+
+
 # ── scans ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def _flat_if(x: Recorded, axis: Any) -> tuple[Recorded, int]:
+def _flat_if(x: Array, axis: Any) -> tuple[Array, int]:
     if axis is None:
         return reshape(x, -1), 0
     return x, axis_index(axis, x.ndim)
 
 
 @implements(np.cumsum)
-def cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Recorded:
+def cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Array:
     """np.cumsum"""
-    x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)  # type: ignore[attr-defined]
+    x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)
     return along("cumsum", x, place, 0)
 
 
 @implements(np.cumprod)
-def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Recorded:
+def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Array:
     """np.cumprod, as the recurrence z_k = x_k z_{k-1}."""
-    x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)  # type: ignore[attr-defined]
-    x = x.astype(int) if x.dtype == bool else x  # type: ignore[attr-defined]
+    x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)
+    x = x.astype(int) if x.dtype == bool else x
     if not x.size:
         return x
     # The first factor enters as the inhomogeneity: inf * 0 in the recurrence would be NaN.
@@ -217,7 +235,7 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Recorded:
     return along("linrec", _placed(rest, x.shape, place, 1), place, 0, operands=[_placed(start, x.shape, place, 0)])
 
 
-def _placed(x: Recorded, shape: tuple[int, ...], axis: int, start: int) -> Recorded:
+def _placed(x: Array, shape: tuple[int, ...], axis: int, start: int) -> Array:
     """Zeros of this shape with x in it from `start` on along the axis."""
     strides = contiguous_strides(shape)
     own = region(start * strides[axis], x.shape, strides)
@@ -228,27 +246,27 @@ def _placed(x: Recorded, shape: tuple[int, ...], axis: int, start: int) -> Recor
 
 
 @implements_ufunc("add.accumulate")
-def _add_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Recorded:
+def _add_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Array:
     return cumsum(a, axis, dtype)
 
 
 @implements_ufunc("multiply.accumulate")
-def _multiply_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Recorded:
+def _multiply_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Array:
     return cumprod(a, axis, dtype)
 
 
-def _doubling(combine: str) -> Callable[..., Recorded]:
+def _doubling(combine: str) -> Callable[..., Array]:
     """An accumulation of an associative function in log2(n) steps (Hillis and Steele)."""
 
-    def accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Recorded:
+    def accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Array:
         (x,) = lift(a)
         axis = axis_index(axis, x.ndim)
         n, step = x.shape[axis], 1
         while step < n:
             later = UFUNCS[combine](axis_slice(x, axis, step), axis_slice(x, axis, 0, n - step))
-            x = np.concatenate([axis_slice(x, axis, 0, step), later], axis=axis)  # type: ignore
+            x = np.concatenate([axis_slice(x, axis, 0, step), later], axis=axis)
             step *= 2
-        return x.copy()  # type: ignore[attr-defined]
+        return x.copy()
 
     return accumulate
 
@@ -257,8 +275,10 @@ for _name in ("maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "
     implements_ufunc(f"{_name}.accumulate")(_doubling(_name))
 
 
-def _folding(combine: str, neutral: Any) -> Callable[..., Recorded]:
-    def reduce(a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True) -> Recorded:
+def _folding(combine: str, neutral: Any) -> Callable[..., Array]:
+    def reduce(
+        a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+    ) -> Array:
         (x,) = lift(a)
         axes = axis_set(axis, x.ndim)
         if neutral is None and 0 in (x.shape[d] for d in axes):
@@ -270,23 +290,29 @@ def _folding(combine: str, neutral: Any) -> Callable[..., Recorded]:
     return reduce
 
 
-for _name, _neutral in (("fmax", None), ("fmin", None), ("logaddexp", -math.inf), ("logaddexp2", -math.inf), ("hypot", 0.0)):
+for _name, _neutral in (
+    ("fmax", None),
+    ("fmin", None),
+    ("logaddexp", -math.inf),
+    ("logaddexp2", -math.inf),
+    ("hypot", 0.0),
+):
     implements_ufunc(f"{_name}.reduce")(_folding(_name, _neutral))
 
 
 @implements("cumulative_sum")
-def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Recorded:
+def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Array:
     """np.cumulative_sum"""
     return _cumulative(cumsum, 0, x, axis, dtype, include_initial)
 
 
 @implements("cumulative_prod")
-def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Recorded:
+def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, include_initial: bool = False) -> Array:
     """np.cumulative_prod"""
     return _cumulative(cumprod, 1, x, axis, dtype, include_initial)
 
 
-def _cumulative(scan: Any, first: int, x: Any, axis: Any, dtype: Any, include_initial: bool) -> Recorded:
+def _cumulative(scan: Any, first: int, x: Any, axis: Any, dtype: Any, include_initial: bool) -> Array:
     (x,) = lift(x)
     if x.ndim == 0:
         raise ValueError("Input arrays must be at least one dimensional, but input is 0 dimensional.")
@@ -298,4 +324,4 @@ def _cumulative(scan: Any, first: int, x: Any, axis: Any, dtype: Any, include_in
     if not include_initial:
         return out
     shape = tuple(1 if d == axis_index(axis, x.ndim) else n for d, n in enumerate(x.shape))
-    return np.concatenate([constant(x, np.full(shape, first, out.dtype)), out], axis=axis)  # type: ignore
+    return np.concatenate([constant(x, np.full(shape, first, out.dtype)), out], axis=axis)

@@ -13,6 +13,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
 Shape = tuple[int, ...]
+Array = Any  # a recorded value: to a type checker, what NumPy's functions return for it is an array
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -50,21 +51,21 @@ def implements_ufunc(*names: str) -> Callable[[Function], Function]:
     return register
 
 
-def lift(*arguments: Any) -> list[Recorded]:
+def lift(*arguments: Any) -> list[Array]:
     """The arguments as recorded values of the innermost of their recorders."""
     recorder = recorder_of(arguments)
     return [as_recorded(x, recorder) for x in arguments]
 
 
-def to_list(arrays: Any) -> list[Recorded]:
+def to_list(arrays: Any) -> list[Array]:
     """A sequence of arrays (or one array: its rows) as recorded values."""
     return lift(*arrays)
 
 
-def viewer(function: Any) -> Callable[..., Recorded]:
+def viewer(function: Any) -> Callable[..., Array]:
     """An implementation of a function whose result is a view: NumPy's own, on the geometry alone."""
 
-    def view(a: Any, *args: Any, **kwargs: Any) -> Recorded:
+    def view(a: Any, *args: Any, **kwargs: Any) -> Array:
         (x,) = lift(a)
         return reframe(x, lambda origin: function(origin, *args, **kwargs))
 
@@ -80,7 +81,7 @@ def axis_set(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(range(ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, ndim)))
 
 
-def along(name: str, x: Recorded, axis: int, *more: int, reduce: bool = False, operands: Sequence[Recorded] = ()) -> Recorded:
+def along(name: str, x: Array, axis: int, *more: int, reduce: bool = False, operands: Sequence[Array] = ()) -> Array:
     """A row of a primitive that works along one axis."""
     shape = x.shape
     statics = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *more)
@@ -89,12 +90,12 @@ def along(name: str, x: Recorded, axis: int, *more: int, reduce: bool = False, o
     return Recorded(x.recorder, x.recorder.emit(name, refs, statics, result))
 
 
-def axis_slice(x: Recorded, axis: int, start: Any, stop: Any = None, step: Any = None) -> Recorded:
+def axis_slice(x: Array, axis: int, start: Any, stop: Any = None, step: Any = None) -> Array:
     """x[..., start:stop:step, ...] along an axis."""
-    return x[(slice(None),) * axis + (slice(start, stop, step),)]  # type: ignore[index]
+    return x[(slice(None),) * axis + (slice(start, stop, step),)]
 
 
-def constant(like: Recorded, value: Any) -> Recorded:
+def constant(like: Array, value: Any) -> Array:
     """A constant (of its own memory: it may be written to) in the recording of `like`."""
     return Recorded(like.recorder, like.recorder.const(value))
 

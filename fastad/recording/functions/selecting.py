@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions.registry import axis_index, constant, implements, lift
+from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift
 from fastad.recording.operands import as_recorded, elementwise, is_recorded, recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -53,3 +53,241 @@ def argwhere(a: Any) -> np.ndarray:
     """np.argwhere"""
     (x,) = lift(a)
     return np.transpose(nonzero(x)) if x.ndim else np.argwhere(concrete(x != 0))
+
+
+# ── taking ────────────────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.take)
+def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Array:
+    """np.take"""
+    (x, *_) = lift(a, indices) if is_recorded(indices) else lift(a)
+    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis_index(axis, x.ndim))
+    index = as_recorded(indices) if is_recorded(indices) else np.asarray(indices)
+    n = x.shape[axis]
+    if mode == "wrap":
+        index = index % n
+    elif mode == "clip":
+        index = np.clip(index, 0, n - 1)
+    elif mode != "raise":
+        raise ValueError(f"clipmode must be one of 'clip', 'raise', or 'wrap' (got {mode!r})")
+    if isinstance(index, np.ndarray) and index.ndim == 0:
+        index = int(index) if index.dtype.kind in "iu" else index
+    return x[(slice(None),) * axis + (index,)]
+
+
+@implements(np.compress)
+def compress(condition: Any, a: Any, axis: Any = None) -> Array:
+    """np.compress"""
+    mask = concrete(condition)
+    if mask.ndim != 1:
+        raise ValueError("condition must be a 1-d array")
+    return take(lift(a)[0] if is_recorded(a) else as_recorded(a, recorder_of((condition,))), np.flatnonzero(mask), axis)
+
+
+@implements(np.extract)
+def extract(condition: Any, arr: Any) -> Array:
+    """np.extract"""
+    x = as_recorded(arr, recorder_of((condition, arr)))
+    return take(reshape(x, -1), np.flatnonzero(concrete(condition)))
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, mode: str = "raise") -> Array:
+    """np.choose"""
+    index, *options = lift(a, *choices)
+    count = len(options)
+    if mode == "raise":
+        index = Recorded(index.recorder, index.recorder.emit("wrap_index", (index.ref,), (count,), index.shape))
+    else:
+        index = index % count if mode == "wrap" else np.clip(index, 0, count - 1)
+    out = options[-1]
+    for k in range(count - 2, -1, -1):
+        out = np.where(index == k, options[k], out)
+    return np.broadcast_to(out, np.broadcast_shapes(index.shape, *(x.shape for x in options))).copy()
+
+
+@implements(np.select)
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Array:
+    """np.select"""
+    if len(condlist) != len(choicelist) or not condlist:
+        raise ValueError("list of cases must be same length as list of conditions")
+    out = as_recorded(default, recorder_of((condlist, choicelist, default)))
+    for condition, choice in zip(reversed(condlist), reversed(choicelist)):
+        out = where(condition, choice, out)
+    return out
+
+
+@implements(np.piecewise)
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -> Array:
+    """np.piecewise: functions see only their own elements, so the conditions are part of the path"""
+    (x,) = lift(x)
+    listed = isinstance(condlist, list | tuple) and (np.ndim(condlist[0]) > 0 or x.ndim == 0)
+    conditions = [concrete(c).astype(bool) for c in (condlist if listed else [condlist])]
+    if len(funclist) == len(conditions) + 1:
+        conditions.append(~np.any(conditions, axis=0))
+    elif len(funclist) != len(conditions):
+        raise ValueError(
+            f"with {len(conditions)} condition(s), either {len(conditions)} or {len(conditions) + 1} functions are expected"
+        )
+    out = constant(x, np.zeros(x.shape, x.dtype))
+    for condition, function in zip(conditions, funclist):
+        if x.ndim == 0:
+            if condition:
+                out = (
+                    function(x, *args, **kwargs) if callable(function) else constant(x, np.asarray(function, x.dtype))
+                ) + x * 0
+        elif condition.any():
+            index = np.nonzero(condition)
+            out[index] = function(x[index], *args, **kwargs) if callable(function) else function
+    return out
+
+
+# ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _target(x: Any, name: str) -> Array:
+    if not isinstance(x, Recorded):
+        raise recording_error(
+            f"np.{name} of a recorded value into a plain NumPy array would lose the derivative",
+            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
+        )
+    return x
+
+
+@implements(np.copyto)
+def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    """np.copyto; object arrays (np.full of a recorded value) take recorded scalars"""
+    if isinstance(dst, np.ndarray) and dst.dtype == object and where is True:
+        (x,) = lift(src)
+        spread = np.broadcast_to(x, dst.shape)
+        for place in np.ndindex(dst.shape):
+            dst[place] = spread[place]
+        return
+    target = _target(dst, "copyto")
+    target[...] = src if where is True else np.where(where, src, target)
+
+
+@implements(np.put)
+def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
+    """np.put"""
+    target = _target(a, "put")
+    index = ind if isinstance(ind, Recorded) else np.asarray(ind)
+    if mode != "raise":
+        index = index % target.size if mode == "wrap" else np.clip(index, 0, target.size - 1)
+    flat = reshape(index, -1) if isinstance(index, Recorded) else index.reshape(-1)
+    values = np.resize(v, flat.shape)
+    _write_flat(target, flat, values)
+
+
+def _write_flat(target: Array, index: Any, values: Any) -> None:
+    """target.flat[index] = values"""
+    places = np.unravel_index(index, target.shape) if not isinstance(index, Recorded) else None
+    if places is not None:
+        target[places] = values
+        return
+    flat = reshape(target, -1).frozen()
+    flat[index] = values
+    target[...] = reshape(flat, target.shape)
+
+
+@implements(np.place)
+def place(arr: Any, mask: Any, vals: Any) -> None:
+    """np.place"""
+    target = _target(arr, "place")
+    index = np.flatnonzero(concrete(mask))
+    if index.size:
+        _write_flat(target, index, np.resize(vals, index.shape))
+
+
+@implements(np.putmask)
+def putmask(a: Any, mask: Any, values: Any) -> None:
+    """np.putmask"""
+    target = _target(a, "putmask")
+    target[...] = np.where(mask, np.resize(values, target.shape), target)
+
+
+@implements(np.fill_diagonal)
+def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    """np.fill_diagonal"""
+    x = _target(a, "fill_diagonal")
+    if x.ndim < 2:
+        raise ValueError("array must be at least 2-d")
+    if x.ndim > 2 and len(set(x.shape)) > 1:
+        raise ValueError("All dimensions of input must be of equal length")
+    if wrap:
+        raise recording_error("np.fill_diagonal with wrap=True", "Leave it out.")
+    index = np.arange(min(x.shape))
+    values = val if np.ndim(val) == 0 else np.resize(val, index.shape)
+    x[(index,) * x.ndim] = values
+
+
+# ── diagonals and triangles ───────────────────────────────────────────────────────────────────────────────────
+@implements(np.diag)
+def diag(v: Any, k: int = 0) -> Array:
+    """np.diag"""
+    (x,) = lift(v)
+    if x.ndim == 1:
+        n = x.size + abs(k)
+        out = constant(x, np.zeros((n, n), x.dtype))
+        index = np.arange(x.size)
+        out[(index + max(-k, 0), index + max(k, 0))] = x
+        return out
+    if x.ndim != 2:
+        raise ValueError("Input must be 1- or 2-d.")
+    return np.diagonal(x, k)
+
+
+@implements(np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Array:
+    """np.diagflat"""
+    return diag(reshape(lift(v)[0], -1), k)
+
+
+def _triangle(x: Array, keep: Any) -> Array:
+    return where(constant(x, keep), x, constant(x, np.zeros((), x.dtype)))
+
+
+@implements(np.tril)
+def tril(m: Any, k: int = 0) -> Array:
+    """np.tril"""
+    (x,) = lift(m)
+    return _triangle(x, np.tri(*x.shape[-2:], k=k, dtype=bool))
+
+
+@implements(np.triu)
+def triu(m: Any, k: int = 0) -> Array:
+    """np.triu"""
+    (x,) = lift(m)
+    return _triangle(x, ~np.tri(*x.shape[-2:], k=k - 1, dtype=bool))
+
+
+# ── by place ──────────────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.delete)
+def delete(arr: Any, obj: Any, axis: Any = None) -> Array:
+    """np.delete"""
+    x, axis = _flat_or_axis(arr, axis)
+    if not isinstance(obj, slice):
+        obj = concrete(obj) if is_recorded(obj) else obj
+    return take(x, np.delete(np.arange(x.shape[axis]), obj), axis)
+
+
+@implements(np.insert)
+def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Array:
+    """np.insert at static places"""
+    recorder = recorder_of((arr, obj, values))
+    x, axis = _flat_or_axis(as_recorded(arr, recorder), axis)
+    obj = concrete(obj) if is_recorded(obj) else obj
+    n = x.shape[axis]
+    v = as_recorded(values, recorder)
+    v = v if v.dtype == x.dtype else v.astype(x.dtype)
+    single = not isinstance(obj, slice) and np.ndim(obj) == 0
+    v = reshape(v, (1,) * (x.ndim - v.ndim) + v.shape) if v.ndim < x.ndim else v
+    if single and x.ndim > 1:  # as NumPy: one place takes one slice, whose first axis is the inserted one
+        v = np.moveaxis(v, 0, axis)
+    places = np.insert(np.arange(n), obj, np.full(v.shape[axis] if single else 1, -1))
+    count = len(places) - n
+    v = np.broadcast_to(v, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+    order = np.insert(np.arange(n), obj, n + np.arange(count))
+    return take(np.concatenate([x, v], axis=axis), order, axis)
+
+
+def _flat_or_axis(a: Any, axis: Any) -> tuple[Array, int]:
+    (x,) = lift(a)
+    return (reshape(x, -1), 0) if axis is None else (x, axis_index(axis, x.ndim))

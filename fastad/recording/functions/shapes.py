@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions.registry import axis_index, implements, lift, viewer
+from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
 from fastad.recording.operands import copied, dummy, frame_of, reframe, reshape
 from fastad.recording.recorded import Recorded
 
@@ -20,37 +20,37 @@ for _function in (
 
 
 @implements(np.reshape)
-def reshape_(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Recorded:
+def reshape_(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Array:
     """np.reshape"""
     (x,) = lift(a)
     dims = newshape if shape is None else shape
     dims = tuple(dims) if isinstance(dims, list | tuple | np.ndarray) else (dims,)
     x = copied(x) if copy else x
     if order == "F":
-        return reshape(x.T, dims[::-1]).T  # type: ignore[attr-defined]
+        return reshape(x.T, dims[::-1]).T
     return reshape(x, dims)
 
 
 @implements(np.ravel)
-def ravel(a: Any, order: str = "C") -> Recorded:
+def ravel(a: Any, order: str = "C") -> Array:
     """np.ravel"""
     (x,) = lift(a)
     if order == "K":
         strides = x.frame()[2]
         axes = sorted(range(x.ndim), key=lambda d: -abs(strides[d]))
         return reshape(reframe(x, lambda o: o.transpose(axes)), -1)
-    return reshape(x.T if order == "F" else x, -1)  # type: ignore[attr-defined]
+    return reshape(x.T if order == "F" else x, -1)
 
 
 @implements(np.broadcast_to)
-def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Recorded:
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Array:
     """np.broadcast_to"""
     (x,) = lift(array)
     return reframe(x, lambda o: np.broadcast_to(o, shape)).read_only()
 
 
 @implements(np.broadcast_arrays)
-def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Recorded, ...]:
+def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Array, ...]:
     """np.broadcast_arrays"""
     values = lift(*args)
     shape = np.broadcast_shapes(*(x.shape for x in values))
@@ -58,7 +58,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Recorded, ...]:
 
 
 @implements(np.diagonal, "linalg.diagonal")
-def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Recorded:
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """np.diagonal"""
     (x,) = lift(a)
     return reframe(x, lambda o: np.diagonal(o, offset, axis1, axis2)).read_only()
@@ -67,7 +67,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Recorde
 if hasattr(np.linalg, "diagonal"):
 
     @implements(np.linalg.diagonal)
-    def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Recorded:
+    def _linalg_diagonal(x: Any, /, *, offset: int = 0) -> Array:
         return diagonal(x, offset, -2, -1)
 
 
@@ -86,7 +86,7 @@ for _numpy in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
 def _splitter(function: Any) -> Any:
     """split, hsplit, ...: NumPy's own splitting of the geometry, piece by piece."""
 
-    def split(ary: Any, indices_or_sections: Any, *args: Any, **kwargs: Any) -> list[Recorded]:
+    def split(ary: Any, indices_or_sections: Any, *args: Any, **kwargs: Any) -> list[Array]:
         (x,) = lift(ary)
         if isinstance(indices_or_sections, Recorded):
             indices_or_sections = x.recorder.guard(indices_or_sections.ref)
@@ -103,14 +103,16 @@ for _numpy in (np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit):
 
 
 @implements("unstack")
-def unstack(x: Any, /, *, axis: int = 0) -> tuple[Recorded, ...]:
+def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     """np.unstack"""
     (x,) = lift(x)
-    return tuple(np.moveaxis(x, axis_index(axis, x.ndim), 0))  # type: ignore[arg-type]
+    return tuple(np.moveaxis(x, axis_index(axis, x.ndim), 0))
 
 
 @implements(np.lib.stride_tricks.sliding_window_view)
-def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False) -> Recorded:
+def sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> Array:
     """np.lib.stride_tricks.sliding_window_view"""
     windows = np.lib.stride_tricks.sliding_window_view
     return reframe(lift(x)[0], lambda o: windows(o, window_shape, axis)).read_only()

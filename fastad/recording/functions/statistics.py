@@ -6,48 +6,193 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.reductions import NO_VALUE, axis_set, count_nonzero, sum_
-from fastad.recording.functions.registry import constant, implements, lift
+from fastad.recording.functions.registry import Array, constant, implements, lift
 from fastad.recording.operands import is_recorded, reshape
-from fastad.recording.recorded import Recorded
 
 
-def _float(x: Recorded) -> Recorded:
-    return x if x.dtype.kind == "f" else x.astype(float)  # type: ignore[attr-defined]
+def _float(x: Array) -> Array:
+    return x if x.dtype.kind == "f" else x.astype(float)
 
 
-def _count(x: Recorded, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
+def _count(x: Array, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
     if where is True or where is NO_VALUE:
         return math.prod(x.shape[d] for d in axes)
     mask = np.broadcast_to(where, x.shape)
     axis = axes if axes else None
     keep = bool(keepdims) and keepdims is not NO_VALUE
-    return count_nonzero(mask, axis, keepdims=keep) if is_recorded(mask) else np.count_nonzero(mask, axis, keepdims=keep)
+    return (
+        count_nonzero(mask, axis, keepdims=keep) if is_recorded(mask) else np.count_nonzero(mask, axis, keepdims=keep)
+    )
 
 
 @implements(np.mean)
-def mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, where: Any = True) -> Recorded:
+def mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, where: Any = True) -> Array:
     """np.mean"""
-    x = _float(lift(a)[0]) if dtype is None else lift(a)[0].astype(dtype)  # type: ignore[attr-defined]
+    x = _float(lift(a)[0]) if dtype is None else lift(a)[0].astype(dtype)
     axes = axis_set(axis, x.ndim)
-    return sum_(x, axes, None, keepdims, where=where) / _count(x, axes, keepdims, where)  # type: ignore[operator]
+    return sum_(x, axes, None, keepdims, where=where) / _count(x, axes, keepdims, where)
 
 
 @implements(np.var)
 def var(
     a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, *, where: Any = True,
     mean: Any = NO_VALUE, correction: Any = NO_VALUE,
-) -> Recorded:  # fmt: skip
+) -> Array:  # fmt: skip
     """np.var"""
-    x = _float(lift(a)[0]) if dtype is None else lift(a)[0].astype(dtype)  # type: ignore[attr-defined]
+    x = _float(lift(a)[0]) if dtype is None else lift(a)[0].astype(dtype)
     ddof = ddof if correction is NO_VALUE else correction
     axes = axis_set(axis, x.ndim)
-    center = np.mean(x, axis=axes, keepdims=True, where=where) if mean is NO_VALUE else mean  # type: ignore
+    center = np.mean(x, axis=axes, keepdims=True, where=where) if mean is NO_VALUE else mean
     deviation = x - center
     count = _count(x, axes, keepdims, where) - ddof
-    return sum_(deviation * deviation, axes, None, keepdims, where=where) / np.maximum(count, 0)  # type: ignore
+    return sum_(deviation * deviation, axes, None, keepdims, where=where) / np.maximum(count, 0)
 
 
 @implements(np.std)
-def std(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Recorded:
+def std(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Array:
     """np.std"""
-    return np.sqrt(var(a, axis, dtype, ddof, keepdims, **options))  # type: ignore
+    return np.sqrt(var(a, axis, dtype, ddof, keepdims, **options))
+
+
+@implements(np.average)
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
+    """np.average"""
+    x = _float(lift(a, *([] if weights is None else [weights]))[0])
+    if weights is None:
+        axes = axis_set(axis, x.ndim)
+        out = mean(x, axis, keepdims=keepdims)
+        total: Any = float(math.prod(x.shape[d] for d in axes))
+    else:
+        w = _weights(x, weights, axis)
+        total = np.sum(w, axis=axis, keepdims=keepdims is True)
+        out = np.sum(x * w, axis=axis, keepdims=keepdims is True) / total
+    if not returned:
+        return out
+    return out, np.broadcast_to(total, out.shape).copy() if np.ndim(total) or is_recorded(total) else constant(
+        x, np.full(out.shape, total)
+    )
+
+
+def _weights(x: Array, weights: Any, axis: Any) -> Any:
+    if np.shape(weights) == x.shape:
+        return weights
+    if axis is None:
+        raise TypeError("Axis must be specified when shapes of a and weights differ.")
+    axes = axis_set(axis, x.ndim)
+    if np.shape(weights) != tuple(x.shape[d] for d in axes):
+        raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
+    full = np.reshape(weights, tuple(x.shape[d] if d in axes else 1 for d in range(x.ndim)))
+    return np.broadcast_to(full, x.shape)
+
+
+@implements(np.cov)
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: Any = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
+    """np.cov"""
+    if ddof is not None and ddof != int(ddof):
+        raise ValueError("ddof must be integer")
+    x = _observations(lift(m)[0] if y is None else lift(m, y)[0], rowvar)
+    if y is not None:
+        x = np.concatenate([x, _observations(lift(m, y)[1], rowvar)], axis=0)
+    weights = fweights
+    if aweights is not None:
+        weights = aweights if weights is None else fweights * aweights
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    if weights is None:
+        center, total, factor = np.mean(x, axis=1, keepdims=True), None, x.shape[1] - ddof
+    else:
+        total = np.sum(weights)
+        center = np.sum(x * weights, axis=1, keepdims=True) / total
+        share = np.sum(weights * aweights) if aweights is not None else total
+        factor = total - ddof * share / total if aweights is not None else total - ddof
+    deviation = x - center
+    other = deviation if weights is None else deviation * weights
+    out = np.matmul(deviation, np.transpose(other)) / (np.maximum(factor, 0) if not is_recorded(factor) else factor)
+    return np.squeeze(out)
+
+
+def _observations(x: Array, rowvar: bool) -> Array:
+    if x.ndim > 2:
+        raise ValueError("m has more than 2 dimensions")
+    x = _float(x)
+    if x.ndim < 2:
+        return reshape(x, (1, x.size))
+    return x if rowvar or x.shape[0] == 1 else x.T
+
+
+@implements(np.corrcoef)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    """np.corrcoef"""
+    c = cov(x, y, rowvar)
+    if c.ndim == 0:
+        return c / c
+    deviation = np.sqrt(np.diagonal(c))
+    return np.clip(c / deviation[:, None] / deviation[None, :], -1, 1)
+
+
+# ── the same, leaving out NaN ─────────────────────────────────────────────────────────────────────────────────
+def _filled(a: Any, value: Any) -> tuple[Array, Any]:
+    (x,) = lift(a)
+    missing = np.isnan(x)
+    return np.where(missing, value, x), missing
+
+
+def _nan_form(function: Any, neutral: Any) -> Any:
+    def implementation(a: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(_filled(a, neutral)[0], *args, **kwargs)
+
+    return implementation
+
+
+for _numpy, _plain, _neutral in (
+    (np.nansum, np.sum, 0.0), (np.nanprod, np.prod, 1.0), (np.nancumsum, np.cumsum, 0.0), (np.nancumprod, np.cumprod, 1.0),
+    (np.nanargmax, np.argmax, -math.inf), (np.nanargmin, np.argmin, math.inf),
+):  # fmt: skip
+    implements(_numpy)(_nan_form(_plain, _neutral))
+
+
+def _nan_extremum(function: Any, neutral: float) -> Any:
+    def implementation(a: Any, axis: Any = None, keepdims: Any = False, **options: Any) -> Any:
+        x, missing = _filled(a, neutral)
+        keep = keepdims is True
+        found = function(x, axis=axis, keepdims=keep, **options)
+        return np.where(np.all(missing, axis=axis, keepdims=keep), np.nan, found)
+
+    return implementation
+
+
+implements(np.nanmax)(_nan_extremum(np.max, -math.inf))
+implements(np.nanmin)(_nan_extremum(np.min, math.inf))
+
+
+@implements(np.nanmean)
+def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, **options: Any) -> Any:
+    """np.nanmean"""
+    x, missing = _filled(a, 0.0)
+    keep = keepdims is True
+    return np.sum(x, axis=axis, dtype=dtype, keepdims=keep) / np.sum(~missing, axis=axis, keepdims=keep)
+
+
+@implements(np.nanvar)
+def nanvar(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Any:
+    """np.nanvar"""
+    keep = keepdims is True
+    x, missing = _filled(a, 0.0)
+    deviation = np.where(missing, 0.0, x - nanmean(a, axis, dtype, True))
+    count = np.sum(~missing, axis=axis, keepdims=keep) - ddof
+    return np.sum(deviation * deviation, axis=axis, keepdims=keep) / np.where(count > 0, count, np.nan)
+
+
+@implements(np.nanstd)
+def nanstd(a: Any, *args: Any, **kwargs: Any) -> Any:
+    """np.nanstd"""
+    return np.sqrt(nanvar(a, *args, **kwargs))

@@ -1,0 +1,78 @@
+"""Norms of vectors, and of matrices where they need no factorisation."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.functions.registry import Array, axis_set, implements, lift
+from fastad.recording.recorder import recording_error
+
+
+@implements(np.linalg.norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """np.linalg.norm"""
+    (a,) = lift(x)
+    a = a if a.dtype.kind == "f" else a.astype(float)
+    if axis is None and (ord is None or (ord == 2 and a.ndim == 1) or (ord in ("f", "fro") and a.ndim == 2)):
+        return np.sqrt(np.sum(a * a, keepdims=keepdims))
+    axes = axis_set(axis, a.ndim) if axis is None or np.ndim(axis) == 0 else tuple(d % a.ndim for d in axis)
+    if len(axes) == 1:
+        return _vector(a, ord, axes[0], keepdims)
+    if len(axes) == 2:
+        return _matrix(a, ord, axes, keepdims)
+    raise ValueError("Improper number of dimensions to norm.")
+
+
+def _vector(a: Array, ord: Any, axis: int, keepdims: bool) -> Any:
+    options: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+    size = np.abs(a)
+    if isinstance(ord, str):
+        raise ValueError(f"Invalid norm order '{ord}' for vectors")
+    if ord is None or ord == 2:
+        return np.sqrt(np.sum(a * a, **options))
+    if ord == math.inf:
+        return np.max(size, **options)
+    if ord == -math.inf:
+        return np.min(size, **options)
+    if ord == 0:
+        return np.sum((a != 0).astype(a.dtype), **options)
+    return np.sum(size, **options) if ord == 1 else np.sum(size**ord, **options) ** (1.0 / ord)
+
+
+def _matrix(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    if ord in (None, "fro", "f"):
+        return np.sqrt(np.sum(a * a, axis=axes, keepdims=keepdims))
+    if ord in (2, -2, "nuc"):
+        raise recording_error(
+            f"np.linalg.norm of a matrix with ord={ord!r} needs singular values", 'Use the norm "fro".'
+        )
+    if ord not in (1, -1, math.inf, -math.inf):
+        raise ValueError("Invalid norm order for matrices.")
+    row, column = axes
+    summed, other = (row, column) if abs(ord) == 1 else (column, row)
+    extreme = np.max if ord > 0 else np.min
+    return extreme(np.sum(np.abs(a), axis=summed, keepdims=True), axis=other, keepdims=True)[
+        tuple(slice(None) if keepdims or d not in axes else 0 for d in range(a.ndim))
+    ]
+
+
+@implements("linalg.vector_norm")
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
+    """np.linalg.vector_norm"""
+    (a,) = lift(x)
+    axes = axis_set(axis, a.ndim)
+    size = np.abs(a)
+    if len(axes) == 1:
+        return norm(a, ord, axes[0], keepdims)
+    if ord == 2:
+        return np.sqrt(np.sum(size * size, axis=axes, keepdims=keepdims))
+    if ord in (math.inf, -math.inf):
+        return (np.max if ord > 0 else np.min)(size, axis=axes, keepdims=keepdims)
+    return np.sum(size**ord, axis=axes, keepdims=keepdims) ** (1.0 / ord)
+
+
+@implements("linalg.matrix_norm")
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
+    """np.linalg.matrix_norm"""
+    return norm(x, ord, (-2, -1), keepdims)

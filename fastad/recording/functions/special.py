@@ -1,0 +1,99 @@
+"""SciPy's special functions that are composed of others. They work on plain arrays and on recorded values."""
+
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.functions.registry import implements_ufunc
+from fastad.recording.operands import elementwise
+from fastad.recording.operators import UFUNCS
+from fastad.recording.recorded import Recorded
+
+
+# ── functions that SciPy writes in Python: it gives recorded values no way in, so they are offered here ───────
+def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
+    """log(sum(b * exp(a))) without overflow, as scipy.special.logsumexp."""
+    a = _array(a)
+    if b is not None:
+        b = _array(b) * np.ones_like(a)
+        a = np.where(b == 0, -np.inf, a * np.ones_like(b))
+    top = np.max(a, axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    terms = np.exp(a - top) if b is None else b * np.exp(a - top)
+    total = np.sum(terms, axis=axis, keepdims=keepdims)
+    shift = top if keepdims else np.reshape(top, np.shape(total))
+    if return_sign:
+        return np.log(np.abs(total)) + shift, np.sign(total)
+    return np.log(total) + shift
+
+
+def softmax(x: Any, axis: Any = None) -> Any:
+    """exp(x) / sum(exp(x)), as scipy.special.softmax."""
+    x = _array(x)
+    grown = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return grown / np.sum(grown, axis=axis, keepdims=True)
+
+
+def log_softmax(x: Any, axis: Any = None) -> Any:
+    """log(softmax(x)), as scipy.special.log_softmax."""
+    x = _array(x)
+    shifted = x - np.max(x, axis=axis, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+def polygamma(n: Any, x: Any) -> Any:
+    """The n-th derivative of digamma, as scipy.special.polygamma, for a static order n."""
+    n = int(n)
+    if n < 0:
+        raise ValueError("polygamma: n must be a non-negative integer")
+    digamma, gamma, zeta = (_scipy(name) for name in ("psi", "gamma", "zeta"))
+    return digamma(x) if n == 0 else (-1.0) ** (n + 1) * gamma(n + 1.0) * zeta(n + 1.0, x)
+
+
+def multigammaln(a: Any, d: int) -> Any:
+    """log of the multivariate gamma function, as scipy.special.multigammaln."""
+    if d != int(d) or d < 1:
+        raise ValueError("d should be a positive integer (dimension)")
+    gammaln = _scipy("gammaln")
+    return 0.25 * d * (d - 1) * np.log(np.pi) + sum(gammaln(a - 0.5 * j) for j in range(int(d)))
+
+
+def _array(x: Any) -> Any:
+    return x if isinstance(x, Recorded) else np.asarray(x)
+
+
+def _scipy(name: str) -> Any:
+    import scipy.special
+
+    return getattr(scipy.special, name)
+
+
+# ── ufuncs of SciPy ───────────────────────────────────────────────────────────────────────────────────────────
+@implements_ufunc("betaln")
+def _betaln(a: Any, b: Any) -> Any:
+    gammaln = UFUNCS["gammaln"]
+    return _row("gammaln", a) + _row("gammaln", b) - gammaln(a + b)
+
+
+def _row(name: str, x: Any) -> Any:
+    """A ufunc of one operand, which may be plain where another operand is recorded."""
+    return UFUNCS[name](x) if isinstance(x, Recorded) else _scipy(name)(x)
+
+
+implements_ufunc("beta")(lambda a, b: np.exp(_betaln(a, b)))
+implements_ufunc("loggamma")(lambda x: elementwise("where", x > 0, UFUNCS["gammaln"](x), np.nan))
+implements_ufunc("rgamma")(lambda x: 1.0 / UFUNCS["gamma"](x))
+implements_ufunc("exp10")(lambda x: np.power(10.0, x))
+implements_ufunc("erfcinv")(lambda x: UFUNCS["erfinv"](1.0 - x))
+implements_ufunc("cosm1")(lambda x: -2.0 * np.sin(0.5 * x) ** 2)
+implements_ufunc("rel_entr")(lambda x, y: UFUNCS["xlogy"](x, x) - UFUNCS["xlogy"](x, y))
+implements_ufunc("kl_div")(lambda x, y: UFUNCS["xlogy"](x, x) - UFUNCS["xlogy"](x, y) - x + y)
+implements_ufunc("pseudo_huber")(lambda d, r: d * d * (np.hypot(1.0, r / d) - 1.0))
+implements_ufunc("huber")(lambda d, r: np.where(np.abs(r) <= d, 0.5 * r * r, d * (np.abs(r) - 0.5 * d)))
+implements_ufunc("boxcox")(
+    lambda x, p: elementwise("where", p == 0, np.log(x), np.expm1(p * np.log(x)) / np.where(p == 0, 1.0, p))
+)
+implements_ufunc("boxcox1p")(
+    lambda x, p: elementwise("where", p == 0, np.log1p(x), np.expm1(p * np.log1p(x)) / np.where(p == 0, 1.0, p))
+)
+implements_ufunc("softplus")(lambda x: -UFUNCS["log_expit"](-x))

@@ -1,0 +1,169 @@
+"""Ufuncs that are not elementwise rows of their own, truth values in arithmetic, and the methods of ufuncs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording import indexing
+from fastad.recording.functions.registry import Array, implements_ufunc, lift
+from fastad.recording.operands import elementwise, reshape
+from fastad.recording.operators import UFUNCS
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+
+
+def _is_bool(*operands: Any) -> bool:
+    return all(
+        isinstance(x, bool | np.bool_) or (isinstance(x, Recorded | np.ndarray) and x.dtype == bool) for x in operands
+    )
+
+
+def _is_integer(*operands: Any) -> bool:
+    return all(
+        isinstance(x, int | np.integer | np.bool_) or (isinstance(x, Recorded | np.ndarray) and x.dtype.kind in "iub")
+        for x in operands
+    )
+
+
+# ── truth values ──────────────────────────────────────────────────────────────────────────────────────────────
+def _logical_on_bools(name: str, logical: str) -> None:
+    def implementation(x: Any, y: Any) -> Array:
+        return elementwise(logical if _is_bool(x, y) else name, x, y)
+
+    implements_ufunc(name)(implementation)
+
+
+def _bitwise(name: str, logical: str) -> None:
+    def implementation(*operands: Any) -> Array:
+        if not _is_bool(*operands):
+            raise recording_error(
+                f"np.{name} on values that are not truth values", f"Use np.{logical}, or comparisons, on them."
+            )
+        return elementwise(logical, *operands)
+
+    implements_ufunc(name)(implementation)
+
+
+_logical_on_bools("add", "logical_or")
+_logical_on_bools("multiply", "logical_and")
+for _name, _logical in (("and", "logical_and"), ("or", "logical_or"), ("xor", "logical_xor")):
+    _bitwise(f"bitwise_{_name}", _logical)
+
+
+@implements_ufunc("invert")
+def _invert(x: Any) -> Array:
+    (x,) = lift(x)
+    if x.dtype.kind == "f":
+        raise TypeError("ufunc 'invert' not supported for the input types")
+    return elementwise("logical_not", x) if x.dtype == bool else -1 - x
+
+
+@implements_ufunc("subtract")
+def _subtract(x: Any, y: Any) -> Array:
+    if _is_bool(x, y):
+        raise TypeError("numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.")
+    return elementwise("subtract", x, y)
+
+
+@implements_ufunc("negative")
+def _negative(x: Any) -> Array:
+    if _is_bool(x):
+        raise TypeError("The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.")
+    return elementwise("negative", x)
+
+
+@implements_ufunc("positive")
+def _positive(x: Any) -> Array:
+    if _is_bool(x):
+        raise TypeError("ufunc 'positive' did not contain a loop with signature matching types bool -> None")
+    return lift(x)[0].frozen()
+
+
+# ── other conventions ─────────────────────────────────────────────────────────────────────────────────────────
+@implements_ufunc("conjugate")
+def _conjugate(x: Any) -> Array:
+    return lift(x)[0].frozen()
+
+
+@implements_ufunc("power")
+def _power(x: Any, y: Any) -> Array:
+    if _is_integer(x, y) and np.any((y.value if isinstance(y, Recorded) else np.asarray(y)) < 0):
+        raise ValueError("Integers to negative integer powers are not allowed.")
+    return elementwise("power", x, y)
+
+
+def _as_float(x: Any) -> Any:
+    (x,) = lift(x) if not isinstance(x, float | int | np.ndarray | np.generic) else (np.asarray(x, float)[()],)
+    return x if x.dtype == float else x.astype(float)
+
+
+@implements_ufunc("float_power")
+def _float_power(x: Any, y: Any) -> Array:
+    return elementwise("power", _as_float(x), _as_float(y))
+
+
+for _name, _row in (("fabs", "absolute"), ("heaviside", "heaviside"), ("rint", "rint")):
+    implements_ufunc(_name)(
+        lambda *operands, _row=_row: elementwise(_row, *(_as_float(x) if _is_integer(x) else x for x in operands))
+    )
+
+
+def _rounding(name: str) -> None:
+    """Integers are their own floor."""
+    implements_ufunc(name)(lambda x: lift(x)[0].frozen() if _is_integer(x) else elementwise(name, x))
+
+
+for _name in ("floor", "ceil", "trunc"):
+    _rounding(_name)
+
+
+@implements_ufunc("divmod")
+def _divmod(x: Any, y: Any) -> tuple[Recorded, Array]:
+    return UFUNCS["floor_divide"](x, y), UFUNCS["remainder"](x, y)
+
+
+@implements_ufunc("modf")
+def _modf(x: Any) -> tuple[Recorded, Array]:
+    (x,) = lift(_as_float(x) if _is_integer(x) else x)
+    whole = elementwise("trunc", x)
+    fraction = elementwise("where", np.isinf(x), 0.0, x - whole)
+    return np.copysign(fraction, x), whole
+
+
+@implements_ufunc("ldexp")
+def _ldexp(x: Any, n: Any) -> Array:
+    return x * np.exp2(n * 1.0)
+
+
+# ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _outer(name: str) -> Callable[..., Any]:
+    def outer(a: Any, b: Any, **options: Any) -> Any:
+        x, y = lift(a, b)
+        return UFUNCS[name](reshape(x, (*x.shape, *(1,) * y.ndim)), y)
+
+    return outer
+
+
+for _name in list(UFUNCS):
+    if getattr(getattr(np, _name, None), "nin", 0) == 2 and getattr(np, _name).signature is None:
+        implements_ufunc(f"{_name}.outer")(_outer(_name))
+
+
+@implements_ufunc("add.at")
+def _add_at(a: Any, indices: Any, b: Any) -> None:
+    indexing.accumulate(_target(a, "add"), indices, b)
+
+
+@implements_ufunc("subtract.at")
+def _subtract_at(a: Any, indices: Any, b: Any) -> None:
+    indexing.accumulate(_target(a, "subtract"), indices, -b)
+
+
+def _target(a: Any, name: str) -> Array:
+    if not isinstance(a, Recorded):
+        raise recording_error(
+            f"np.{name}.at into a plain NumPy array would lose the derivative",
+            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
+        )
+    return a
