@@ -94,7 +94,8 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
     except IndexError as error:
         line = table.line_of(len(found))
         raise IndexRangeError(f"{error}, in {table.row(len(found)).name}, recorded at {line}") from None
-    return [found[i].astype(DTYPES[table.type_of(i).dtype])[()] for i in table.outputs]
+    kinds: list[Any] = [DTYPES[kind.dtype] for kind in table.output_types]
+    return [found[i].astype(kind)[()] for i, kind in zip(table.outputs, kinds, strict=True)]
 
 
 @dataclass(frozen=True)

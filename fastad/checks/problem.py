@@ -1,0 +1,119 @@
+"""What a check works on: a function of its floating-point arguments alone, in real arithmetic."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import DerivativeError
+from fastad.recording.recorded import Recorded
+from fastad.transforms.call import flatten, unflatten
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A function of the float leaves of some arguments; everything else is fixed.
+
+    `function(*leaves)` gives the tuple of float leaves of f's result; `point` are the float leaves of the arguments.
+    `places` are their places among all leaves; `name` is f's, for messages.
+    """
+
+    function: Callable[..., tuple[Any, ...]]
+    point: tuple[np.ndarray, ...]
+    name: str
+    places: tuple[int, ...]
+    raw: Callable[..., Any]
+
+    @cached_property
+    def result(self) -> Any:
+        """f's result at the point, as plain NumPy computes it."""
+        return self.quietly(self.raw, [x[()] for x in self.point])
+
+    @cached_property
+    def values(self) -> list[np.ndarray]:
+        """The float leaves of the result at the point."""
+        return [np.asarray(x) for x in self.quietly(self.function, [x[()] for x in self.point])]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [x.shape for x in self.values]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [x.size for x in self.values]
+
+    def along(self, direction: Sequence[np.ndarray]) -> "Line":
+        """f along a direction."""
+        return Line(self, direction)
+
+    def chosen(self, tree: Any) -> list[Any]:
+        """The leaves of a pytree like the arguments that belong to `point`."""
+        leaves, _ = flatten(tree)
+        return [leaves[i] for i in self.places]
+
+    def packed(self, leaves: Sequence[np.ndarray]) -> Any:
+        """Float leaves in the structure of f's result; other leaves stay as they are."""
+        given, (own, tree) = iter(leaves), flatten(self.result)
+        return unflatten(tree, [next(given)[()] if is_float(x) else x for x in own])
+
+    def quietly(self, function: Callable[..., Any], leaves: Sequence[Any]) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*leaves)
+
+
+class Line:
+    """The function h ↦ f(x + h v), in float64 (or complex128), results as one vector.
+
+    `eps` is the rounding unit of the results: f may compute in float32 whatever it is given.
+    """
+
+    def __init__(self, problem: Problem, direction: Sequence[np.ndarray]) -> None:
+        self._problem, self._direction = problem, direction
+        self.eps = 0.0
+
+    def __call__(self, h: Any) -> np.ndarray:
+        p = self._problem
+        moved = [(np.asarray(x, np.float64) + h * v)[()] for x, v in zip(p.point, self._direction, strict=True)]
+        results = [np.asarray(y).reshape(-1) for y in p.quietly(p.function, moved)]
+        self.eps = max([float(np.finfo(y.dtype).eps) for y in results if y.dtype.kind in "fc"], default=self.eps)
+        kind = np.complex128 if any(np.iscomplexobj(y) for y in results) else np.float64
+        return np.concatenate([np.zeros(0), *results]).astype(kind)
+
+
+def make_problem(f: Callable[..., Any], args: Sequence[Any]) -> Problem:
+    """f at these arguments; raises `DerivativeError` if nothing floats there."""
+    name = getattr(f, "__name__", type(f).__name__)
+    leaves, tree = flatten(tuple(args))
+    places = tuple(i for i, x in enumerate(leaves) if is_float(x))
+    if not places:
+        raise DerivativeError(f"{name} has no floating-point argument to differentiate by; write 3.0, not 3")
+
+    def raw(*given: Any) -> Any:
+        filled = list(leaves)
+        for i, x in zip(places, given, strict=True):
+            filled[i] = x
+        return f(*unflatten(tree, filled))
+
+    def function(*given: Any) -> tuple[Any, ...]:
+        return tuple(x for x in flatten(raw(*given))[0] if is_float(x))
+
+    function.__name__ = name
+    problem = Problem(function, tuple(np.array(leaves[i]) for i in places), name, places, raw)
+    if not problem.values:
+        raise DerivativeError(f"{name} returns nothing of floating-point type")
+    return problem
+
+
+def is_float(x: Any) -> bool:
+    """Whether a leaf is a real (or, for the complex step, complex) number or array."""
+    if isinstance(x, float | complex):
+        return True
+    return isinstance(x, np.ndarray | np.generic | Recorded) and x.dtype.kind in "fcO"
+
+
+def split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """A vector of all result elements as arrays."""
+    ends = np.cumsum([int(np.prod(s, dtype=np.int64)) for s in shapes])
+    return [x.reshape(s) for x, s in zip(np.split(vector, ends[:-1]), shapes, strict=True)]
