@@ -96,7 +96,7 @@ row("fmax",    "fmax",    "where((a >= b) | (b != b), a, b)", "where(b != b, 1, 
 row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a < b) + (a <= b))); where(a != a, 1, 0.5 * ((b < a) + (b <= a)))", "RR", result="same")
 leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="same")
 row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="same")
-row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - mod(a, b)) / b))", "0; 0", "XG", result="same")
+row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))))", "0; 0", "XG", result="same")
 leaf("power", "pow", "power float_power", "where(b == 0, 0, b * power(a, b - 1)); r * log(where(a == 0, 1, a))", "PR", result="same")
 
 # ── exponentials and logarithms ───────────────────────────────────────────────────────────────────────────────

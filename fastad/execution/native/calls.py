@@ -3,10 +3,12 @@
 import struct
 from typing import Any
 
+from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
 from fastad.execution.native.steps import Call
 
 ENTRY = "fastad_entry_"
+PACKET = "fastad_packet_"
 _SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
 
 
@@ -36,6 +38,18 @@ class CallCode(Function):
         if row.name in _STOPS:
             failed = self.entry.emit(f"icmp ne i64 {code}, 0")
             self.stop_if(failed, row.index + 1 if row.name == "guard" else -(row.index + 1))
+
+    def _call(self, row: Any) -> None:
+        """A composite row: `fastad_call` on the packet of its sub-program."""
+        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr)")
+        packet = f"{PACKET}{row.statics[0]}"
+        self.module.declarations.setdefault(packet, f"@{packet} = external constant i64")
+        (x,) = row.operands
+        source = self.pointer(x) if self.p.size[x] else "%work"
+        out = self.pointer(row.index) if row.size else "%work"
+        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {source}, ptr @{packet})")
+        self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
+        self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
 
     def _integers(self, values: Any) -> str:
         """Address of static integers, in the module."""

@@ -5,7 +5,8 @@ import time
 
 from fastad.execution import cache, objects, symbols
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
-from fastad.execution.native.calls import ENTRY
+from fastad.execution.calling import CALL, Packet, call_address
+from fastad.execution.native.calls import ENTRY, PACKET
 from fastad.execution.native.function import CONSTANTS
 from fastad.execution.native.program import Program
 from fastad.tables.table import Table
@@ -28,6 +29,7 @@ class NativeKernel:
         self.rows, self.context = table, 0
         self.layout = layout_of(table, threshold)
         self.from_cache = True
+        self._packets = [Packet(sub, "native") for sub in table.subs]
         self._constants = table.pools["constants"]  # native code reads it in place
         key = ("native", _SOURCES, table.hash, str(threads), str(threshold))
         self.work_size = self._link(cache.cached(key, self._compile))
@@ -47,6 +49,10 @@ class NativeKernel:
     def _resolve(self, name: str) -> int | None:
         if name == CONSTANTS:
             return self._constants.ctypes.data
+        if name == CALL:
+            return call_address()
+        if name.startswith(PACKET):
+            return self._packets[int(name.removeprefix(PACKET))].address
         if name.startswith(ENTRY):
             cache.use_private_numba_cache()
             from fastad.kernels.entries import entry_address

@@ -102,20 +102,23 @@ class Memory:
             operands: tuple[int, ...] = (p.a[r], p.b[r], p.c[r])[: len(row.domain)]
         else:
             operands = p.table.row(r).operands
+            if row.name == "gather":
+                self._use(p.base(operands[0])[0], at)  # its elements are chosen at run time
         for x in operands:
+            x = p.base(x)[0]
             if x in p.picks:
                 for element in p.picks[x]:
                     if element is not None:
                         self._use_element(element[0], at)
             else:
-                self._use_element(p.base(x)[0], at)
+                self._use_element(x, at)
 
     def _use_element(self, x: int, at: int) -> None:
         if self.p.realm[x] != SCALAR or self.made_in[x] != at:
             self._use(x, at)
 
     def _use(self, x: int, at: int) -> None:
-        if self.p.op[x] not in _OUTSIDE:
+        if self.p.op[x] not in _OUTSIDE and self.p.size[x]:
             self.last[x] = max(self.last.get(x, 0), at)
 
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────────

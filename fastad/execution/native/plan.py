@@ -173,9 +173,9 @@ class Planner:
 
     def element(self, x: int, i: int) -> tuple[int, int] | None:
         """The row and place in it of an element of an unrolled row; None for zero."""
-        if x in self.picks:
-            return self.picks[x][i]
         source, shift = self.base(x)
+        if source in self.picks:
+            return self.picks[source][shift + i]
         return source, shift + i
 
     def _view(self, r: int, x: int, own: Region) -> None:
@@ -250,7 +250,7 @@ class Planner:
         elif small and name == "matmul" and row.size * row.statics[2] <= _UNROLLED:
             self._scalar(r, row.operands)
         elif name in _CHECKS:
-            self._check(r, row, small or (name == "gather" and row.size <= self.unroll and row.statics[0] == 1))
+            self._check(r, row, row.size <= self.unroll and (name != "gather" or row.statics[0] == 1))
         else:
             self._call(r, row)
 
