@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from fastad.demo import model
 
 HARES, LYNXES, INK = "#0b6fa4", "#c8501e", "#333333"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10, "axes.edgecolor": "#888888", "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
     "font.family": "sans-serif", "svg.fonttype": "none",
@@ -56,7 +56,9 @@ def phase_picture(states: np.ndarray) -> Figure:
     hares, lynxes = model.PELTS.T
     axes.plot(*states.T, color="#444444", linewidth=1.6, zorder=2, label="fitted orbit")
     axes.plot(hares, lynxes, color="#c9c9c9", linewidth=0.8, zorder=1)
-    points = axes.scatter(hares, lynxes, c=model.YEARS, cmap="viridis", s=36, edgecolors="white", linewidths=0.8, zorder=3)
+    points = axes.scatter(
+        hares, lynxes, c=model.YEARS, cmap="viridis", s=36, edgecolors="white", linewidths=0.8, zorder=3
+    )  # fmt: skip
     bar = figure.colorbar(points, ax=axes, shrink=0.7, pad=0.02, ticks=range(1900, 1921, 5), label="year")
     bar.outline.set_visible(False)
     axes.set(xscale="log", yscale="log", xlabel="hare (thousand pelts)", ylabel="lynx (thousand pelts)")

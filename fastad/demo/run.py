@@ -1,6 +1,7 @@
 """The demonstration itself: record, measure, check, fit, draw."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from fastad.demo.terminal import Progress, bold, duration, table
 from fastad.execution.sweeps import warmup
 from fastad.transforms.public import value_and_grad
 
-STAGES = ("loading the sweeps", "recording", "timing the sweeps", "compiling native code", "checking", "fitting", "drawing")
+STAGES = (
+    "loading the sweeps", "recording", "timing the sweeps", "compiling native code", "checking", "fitting", "drawing"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _record(function: measure.Stopwatch, gradient: Any, x: np.ndarray, progress:
 def _time_tiers(gradient: Any, x: np.ndarray, steps: int, progress: Progress) -> None:
     program = measure.recorded(gradient)
     rows = [("", "first call", "value", "gradient", "gradient/value")]
-    for stage, tier, name in ((2, "sweep", "sweep (interpreted)"), (3, "native", "native (compiled here)")):
+    for stage, tier, name in ((2, "sweep", "sweep (interpreted)"), (3, "native", "native (compiled)")):
         progress.stage(STAGES[stage])
         t = measure.tier_timing(program, tier, x)
         rows.append((name, duration(t.first), duration(t.value), duration(t.gradient), f"{t.gradient / t.value:.1f}"))
@@ -144,7 +147,7 @@ def _draw(folder: Path, fit: Fit, progress: Progress) -> None:
         progress.print(f"Picture: {path}")
 
 
-def _section(progress: Progress, title: str, rows: list[tuple[str, ...]]) -> None:
+def _section(progress: Progress, title: str, rows: Sequence[tuple[str, ...]]) -> None:
     progress.print(bold(title))
     for line in table(rows):
         progress.print(line)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 
@@ -91,31 +92,21 @@ def duration(seconds: float) -> str:
     return f"{digits(seconds * 1e9)} ns"
 
 
-def size(count: float) -> str:
-    """A number of bytes with its unit.
-
-    >>> size(512), size(1_500_000)
-    ('512 bytes', '1.43 MiB')
-    """
-    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if count >= 1024**power:
-            return f"{digits(count / 1024**power)} {unit}"
-    return f"{count:.0f} bytes"
-
-
 def digits(x: float) -> str:
     """Three significant digits, without an exponent."""
     return f"{x:.{max(0, 2 - max(0, len(str(int(abs(x)))) - 1))}f}"
 
 
-def table(rows: list[tuple[str, ...]], indent: str = "  ") -> list[str]:
+def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     """Rows of cells as aligned lines: the first column to the left, the others to the right.
 
     >>> table([("", "a"), ("row", "1.5")], "")
     ['       a', 'row  1.5']
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        indent + (cells[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))).rstrip()
-        for cells in rows
-    ]  # fmt: skip
+    return [indent + _line(cells, widths).rstrip() for cells in rows]
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    right = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  ".join([cells[0].ljust(widths[0]), *right])

@@ -1,0 +1,95 @@
+"""The command line: `python -m fastad demo | warmup | info`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastad.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    return int(options.command(options))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="python -m fastad",
+        description="Automatic differentiation of plain NumPy code.",
+        epilog="Each command has a --help of its own.",
+    )
+    top.add_argument("--version", action="version", version=f"fastad {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    demo = _command(commands, "demo", _demo, "fit a predator-prey model to real data, with exact gradients", (
+        "Fits the Lotka-Volterra model to the pelts of hare and lynx of 1900-1920: RK4 in a plain NumPy loop, least "
+        "squares, BFGS with exact gradients. Prints sizes and times, checks the gradient against finite differences, "
+        "and draws the fit (with matplotlib installed). Takes less than a minute."
+    ))  # fmt: skip
+    demo.add_argument(
+        "--folder", type=Path, default=Path("fastad-demo"), help="where the pictures go (default: %(default)s)"
+    )
+    demo.add_argument(
+        "--steps", type=_positive, default=50, metavar="N", help="steps of the ODE solver a year (default: %(default)s)"
+    )
+    _command(commands, "warmup", _warmup, "compile the sweeps now, so that no later call waits", (
+        "Compiles the interpreters of op tables for this machine and keeps them in the cache folder. Without it the "
+        "first gradient in the first process compiles what it needs."
+    ))  # fmt: skip
+    _command(commands, "info", _info, "show versions, processor, libraries, cache and threads", (
+        "Shows what fastad found on this machine; please add it to reports of problems."
+    ))  # fmt: skip
+    return top
+
+
+def _command(commands: Any, name: str, function: Any, summary: str, description: str) -> argparse.ArgumentParser:
+    found: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=description)
+    found.set_defaults(command=function)
+    return found
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from fastad.demo import run
+
+    run.main(options.folder, options.steps)
+    return 0
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    from fastad.demo.measure import seconds
+    from fastad.demo.terminal import Progress, duration
+    from fastad.execution import cache, sweep_source, sweeps
+
+    progress = Progress(len(sweep_source.MODES))
+
+    def report(what: str, fraction: float) -> None:
+        if fraction < 1.0:
+            progress.stage(what)
+
+    try:
+        taken = seconds(lambda: sweeps.warmup(report))
+    finally:
+        progress.close()
+    print(f"Ready after {duration(taken)}; kept in {cache.folder()}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from fastad.checks.machine import report
+
+    print("\n".join(report()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

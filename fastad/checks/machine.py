@@ -1,0 +1,94 @@
+"""What fastad finds on this machine: versions, processor, libraries, cache, threads."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fastad.execution import cache, objects, symbols
+from fastad.execution.compiled import default_threads
+from fastad.version import __version__
+
+_PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "optree", "matplotlib", "tqdm")
+
+
+def report() -> list[str]:
+    """Lines "name  value" for people to read."""
+    facts = list(_facts())
+    width = max(len(name) for name, _ in facts)
+    return [f"{name:{width}}  {value}" for name, value in facts]
+
+
+def _facts() -> Iterator[tuple[str, str]]:
+    yield "fastad", __version__
+    yield "python", f"{platform.python_version()} ({sys.executable})"
+    for name in _PACKAGES:
+        yield name, _version(name)
+    yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}"
+    yield "processor", f"{_processor()} (LLVM: {objects.host()[0]})"
+    yield "lanes", f"{lanes()} doubles in a SIMD vector"
+    yield "vector math", symbols.vector_library()
+    yield "BLAS", _blas()
+    yield "threads", f"{default_threads()} for large loops (FASTAD_THREADS), {os.cpu_count()} processors"
+    yield "GPU", _gpu()
+    yield from _cache()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def lanes() -> int:
+    """Doubles in the widest vectors of this processor."""
+    return 8 if objects.has_feature("avx512f") else 4 if objects.has_feature("avx2") else 2
+
+
+def _blas() -> str:
+    """What SciPy was built with: its functions are the ones that compiled code calls."""
+    import scipy
+
+    for module in (scipy, np):
+        with contextlib.suppress(Exception):
+            found = module.show_config(mode="dicts")["Build Dependencies"]["blas"]
+            return f"{found['name']} {found['version']} ({module.__name__}'s)"
+    return "unknown"
+
+
+def _gpu() -> str:
+    if importlib.util.find_spec("numba.cuda") is None:
+        return "none: numba has no CUDA target here"
+    try:
+        from numba import cuda
+
+        if not cuda.is_available():
+            return "none"
+        name = cuda.get_current_device().name
+        return name.decode() if isinstance(name, bytes) else str(name)
+    except Exception as error:  # a driver that is broken must not break the report
+        return f"none ({type(error).__name__})"
+
+
+def _cache() -> Iterator[tuple[str, str]]:
+    folder = cache.folder()
+    if folder is None:
+        yield "cache", "no folder can be written to"
+        return
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    yield "cache", f"{folder} ({len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB)"
