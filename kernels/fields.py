@@ -22,3 +22,6 @@ INLINE, REFERENCE, ABSOLUTE, SPREAD = range(4)
 
 # Elements of an array row that one call of the scalar loop takes: the length of RAMP (0, 1, ..) and ZEROS.
 TILE = 1024
+
+# A primitive that passes derivatives through operands listed in the pool, and an input that may be chosen.
+POOLED, CHOSEN = 8, 16

@@ -213,6 +213,8 @@ class Compiled:
 def _sweep_kernel(plan: Plan) -> Kernel:
     from fastad.execution.sweeps import SweepKernel
 
+    if plan.base.subs:  # composite rows have no derivative sweeps: their derivatives are composite rows
+        return SweepKernel(plan.table)
     return SweepKernel(plan.base, plan.mode, plan.wrt, plan.seeds)
 
 

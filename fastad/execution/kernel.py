@@ -26,6 +26,11 @@ class Kernel(Protocol):
 
 def raise_for(code: int, rows: Table) -> None:
     """Raise the error that a negative return code stands for."""
+    from fastad.execution.calling import pending_error
+
+    error = pending_error()
+    if error is not None:
+        raise error
     row = -code - 1
     raise IndexRangeError(f"index out of bounds in {rows.row(row).name}, recorded at {rows.line_of(row)}")
 

@@ -5,9 +5,11 @@ record of integers. The fields are named in `fastad.kernels.fields`.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from fastad.execution.cache import use_private_numba_cache
 from fastad.execution.sweep_source import case_numbers
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, opcode
@@ -105,45 +107,41 @@ def _row_records(table: Table, rows: np.ndarray, columns: list[np.ndarray]) -> n
 
 
 # ── what derivatives pass through ─────────────────────────────────────────────────────────────────────────────
-_PASSES = [
-    tuple(
-        k < max(int(OPERAND_COUNT[op]), 1) and OPERAND_COUNT[op] != 0 and row.is_differentiable(k)  # type: ignore[attr-defined]
-        for k in range(3)
-    )
-    for op, row in enumerate(PRIMITIVES)
-]
+def _passes(op: int, row: Any) -> int:
+    if op == INPUT:
+        return f.CHOSEN
+    if _VARIADIC[op]:
+        return f.POOLED if row.is_differentiable(0) else 0
+    return sum(1 << k for k in range(OPERAND_COUNT[op]) if row.is_differentiable(k))
+
+
+_PASSES = np.array([_passes(op, row) for op, row in enumerate(PRIMITIVES)], np.uint8)
+_COMPILED_FROM = 5000  # rows: loading compiled code takes as long as interpreting so many
 
 
 def activity(table: Table, wrt: Iterable[int]) -> np.ndarray:
-    """For every row, a bit mask of the operands through which it depends differentiably on inputs of `wrt`.
+    """For every row, a bit mask of the operands through which a derivative reaches a result from inputs of `wrt`.
 
-    Inputs of `wrt`, and variadic rows that depend on one, have 1.
+    Inputs of `wrt`, and variadic rows that depend on one, have 1; rows that no result depends on have 0.
     """
-    chosen, floating = set(wrt), [kind.dtype in "df" for kind in table.types]
-    listed = table.pools["operands"].tolist()
-    masks: list[int] = []
-    names = ("op", "type", "a", "b", "c")
-    for op, kind, a, b, c in zip(*(table.columns[name].tolist() for name in names), strict=True):
-        mask = 0
-        if floating[kind]:
-            first, second, third = _PASSES[op]
-            if first and masks[a]:
-                mask = 1
-            if second and masks[b]:
-                mask |= 2
-            if third and masks[c]:
-                mask |= 4
-            if op == INPUT:
-                mask = int(a in chosen)
-            elif _VARIADIC_OPS.get(op) and any(masks[i] for i in listed[a : a + b]):
-                mask = 1
-        masks.append(mask)
-    return np.array(masks, np.uint8)
+    use_private_numba_cache()
+    from fastad.kernels import activity as kernels
 
-
-_VARIADIC_OPS = {
-    op: row.is_differentiable(0) for op, row in enumerate(PRIMITIVES) if _VARIADIC[op]  # type: ignore[attr-defined]
-}
+    floating = np.array([kind.dtype in "df" for kind in table.types], np.uint8)
+    chosen = np.zeros(max(len(table.inputs), 1), np.uint8)
+    chosen[list(wrt)] = 1
+    masks, reached = np.zeros(len(table), np.uint8), np.zeros(len(table), np.uint8)
+    reached[list(table.outputs)] = 1
+    columns = tuple(table.columns[name] for name in ("op", "type", "a", "b", "c"))
+    pool = table.pools["operands"]
+    if len(table) >= _COMPILED_FROM:
+        kernels.depend(masks, _PASSES, floating, chosen, columns, pool)
+        kernels.reach(masks, reached, _PASSES, columns, pool)
+        return masks
+    found, passes, listed = masks.tolist(), _PASSES.tolist(), tuple(column.tolist() for column in columns)
+    kernels.depend.py_func(found, passes, floating.tolist(), chosen.tolist(), listed, pool.tolist())
+    kernels.reach.py_func(found, reached.tolist(), passes, listed, pool.tolist())
+    return np.array(found, np.uint8)
 
 
 def active_codes(table: Table, masks: np.ndarray) -> np.ndarray:

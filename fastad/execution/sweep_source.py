@@ -241,13 +241,14 @@ def _forward_call(row: ArrayPrimitive) -> str:
 
 
 def _reverse_call(row: ArrayPrimitive) -> str | None:
-    if row.adjoint is None:
-        return None
+    if row.adjoint is None or (row.arity >= 0 and f"{row.name}_reverse" not in kernel_homes()):
+        return None  # composite rows are differentiated by derivation only
     return "assemble_back(p, W, s)" if row.arity < 0 else f"{row.name}_reverse(dx, dy, dout, x, y, out, t)"
 
 
 def _tangent_call(row: ArrayPrimitive) -> str | None:
-    return _TANGENT[row.tangent].format(name=row.name) if row.tangent is not None else None
+    text = _TANGENT.get(row.tangent)
+    return text.format(name=row.name) if text is not None else None
 
 
 @functools.cache
@@ -358,8 +359,10 @@ def forward(p, V):
                 return row + failed
         elif s[KIND] == ELEMENTS:
             elements(p, V, s)
-        elif array(p, V, s) != 0:
-            return row + 1 if s[OP] == <GUARD> else -(row + 1)
+        else:
+            failed = array(p, V, s)
+            if failed != 0:
+                return row + 1 if s[OP] == <GUARD> or failed == 2 else -(row + 1)
     return 0
 
 

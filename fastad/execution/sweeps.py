@@ -12,11 +12,12 @@ import numpy as np
 
 from fastad.errors import CompileError
 from fastad.execution import cache, sweep_source, symbols
+from fastad.execution.calling import Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.program import active_codes, activity, program_of
 from fastad.kernels import fields as f
 from fastad.primitives import opcode
-from fastad.tables.table import CONST, INPUT, Table, ValueType
+from fastad.tables.table import CALL, CONST, INPUT, Table, ValueType
 
 _RAMP, _ZEROS = np.arange(f.TILE, dtype=np.uint32), np.zeros(f.TILE, np.uint32)
 _SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}
@@ -98,9 +99,10 @@ class SweepKernel:
             p[f.ACTIVE_CODES] = self._keep(active_codes(table, masks))
             p[f.VALUES] = _sweep("values")
             self._derivative_moves(p, masks)
+        steps, statics = self._with_packets(steps)
         p[f.STEPS], p[f.STEP_COUNT], p[f.CODES] = self._keep(steps), len(steps), self._keep(table.columns["op"])
         p[[f.A, f.B, f.C]] = [self._keep(column) for column in shared.columns]
-        p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(table.pools["statics"])
+        p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(statics)
         p[f.POOL], p[f.SPECIALS] = self._keep(shared.pool), self._keep(_specials(table, self.mode != "value"))
         p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), table.arena_size
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
@@ -108,6 +110,21 @@ class SweepKernel:
         stores = zip(table.outputs, self.layout.outputs, strict=False)
         self._moves(p, f.STORES, (_move(int(table.offsets[row]), slot) for row, slot in stores))
         return p
+
+    def _with_packets(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and static integers, in which composite rows have the addresses of their packets."""
+        statics = self.rows.pools["statics"]
+        if not self.rows.subs:
+            return steps, statics
+        if self.mode != "value":
+            raise CompileError("the derivative of a table with composite rows is run as a derived table")
+        self._packets = [Packet(sub, "sweep") for sub in self.rows.subs]
+        steps = steps.copy()
+        calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
+        numbers = statics[steps[calls, f.C_SLOT] + 1]
+        steps[calls, f.C_SLOT], steps[calls, f.STATIC_COUNT] = len(statics) + 3 * numbers, 2
+        added = [(2, packet.address, call_address()) for packet in self._packets]
+        return steps, np.concatenate([statics, np.array(added, np.int64).reshape(-1)])
 
     def _keep(self, array: np.ndarray) -> int:
         """The address of an array's data, which stays valid as long as the kernel."""

@@ -4,10 +4,11 @@ import struct
 from typing import Any
 
 from fastad.execution.calling import CALL
+from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
 from fastad.execution.native.steps import Call
 
-ENTRY = "fastad_entry_"
+ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
 PACKET = "fastad_packet_"
 _SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
 
@@ -48,6 +49,16 @@ class CallCode(Function):
         source = self.pointer(x) if self.p.size[x] else "%work"
         out = self.pointer(row.index) if row.size else "%work"
         code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {source}, ptr @{packet})")
+        self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
+        self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
+
+    def _call(self, row: Any) -> None:
+        """A composite row: its sub-program's kernel, found in a packet."""
+        packet = f"{PACKET}{row.statics[0]}"
+        self.module.declarations.setdefault(packet, f"@{packet} = external global i64")
+        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr)")
+        out, x = (self.pointer(r) if self.p.size[r] else "%work" for r in (row.index, row.operands[0]))
+        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{packet})")
         self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
         self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
 

@@ -1,9 +1,12 @@
 """The native kernel of a table."""
 
-import os
+import functools
+import hashlib
 import time
+from pathlib import Path
 
 from fastad.execution import cache, objects, symbols
+from fastad.execution.calling import CALL, Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.calling import CALL, Packet, call_address
 from fastad.execution.native.calls import ENTRY, PACKET
@@ -26,18 +29,17 @@ class NativeKernel:
 
     def __init__(self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> None:
         start = time.perf_counter()
-        self.rows, self.context = table, 0
+        self.rows, self.context, self.threads = table, 0, threads
         self.layout = layout_of(table, threshold)
         self.from_cache = True
-        self._packets = [Packet(sub, "native") for sub in table.subs]
         self._constants = table.pools["constants"]  # native code reads it in place
-        key = ("native", _SOURCES, table.hash, str(threads), str(threshold))
-        self.work_size = self._link(cache.cached(key, self._compile))
+        self._packets = [Packet(sub, "native") for sub in table.subs]
+        self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
 
     def _compile(self) -> bytes:
         self.from_cache = False
-        program = Program(self.rows, self.layout)
+        program = Program(self.rows, self.layout, self.threads)
         code = objects.compile_ir(program.text, level=program.level)
         return program.work_size.to_bytes(_HEADER, "little") + code
 
@@ -61,17 +63,19 @@ class NativeKernel:
         return symbols.address(name)
 
 
-def _sources_digest() -> str:
-    """Digest of the code generator: objects that another version made are not used."""
-    import hashlib
+def is_cached(table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> bool:
+    """Whether the kernel's object code is in the disk cache."""
+    return cache.is_stored(_key(table, threads, threshold))
 
+
+def _key(table: Table, threads: int, threshold: int | None) -> tuple[str, ...]:
+    return "native", _generator(), table.hash, str(threads), str(threshold)
+
+
+@functools.cache
+def _generator() -> str:
+    """Digest of the code generator's source: what another version of it made is not used."""
     digest = hashlib.sha256()
-    folder = os.path.dirname(os.path.abspath(__file__))
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name), "rb") as file:
-                digest.update(file.read())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-_SOURCES = _sources_digest()

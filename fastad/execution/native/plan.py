@@ -256,7 +256,7 @@ class Planner:
 
     def _check(self, r: int, row: Any, small: bool) -> None:
         """Rows that may stop the program do so in their order."""
-        if small and row.name != "scatter_add":
+        if small and row.name not in ("scatter_add", "call"):
             self._scalar(r, row.operands, self._checked)
             self._checked = self.made[r]
         else:
@@ -304,4 +304,4 @@ class Planner:
         self.steps.append(Call(len(self.steps), r))
 
 
-_CHECKS = ("guard", "wrap_index", "gather", "scatter_add")
+_CHECKS = ("guard", "wrap_index", "gather", "scatter_add", "call")

@@ -22,7 +22,8 @@ _WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
 class Program:
     """IR text of a table's kernel: `text` with the function `kernel`, compiled at `level`."""
 
-    def __init__(self, table: Table, layout: Layout) -> None:
+    def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
+        self.threads = threads
         unroll = _unrolling(table)
         planner = Planner(table, unroll).run()
         demand = Demand(planner).run()

@@ -1,0 +1,115 @@
+"""Running sub-programs from inside a kernel: by the address of their own kernel, with scratch memory of their own.
+
+A composite row finds a packet (kernel, context, doubles of work). `fastad_call` takes it apart, allocates the work
+vector and calls the kernel; both executors use it. A sub-program that is a Python function gets a kernel too: a C
+function that calls it, keeps its exception for the caller and returns an error code.
+"""
+
+import ctypes
+import threading
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastad.execution import cache
+from fastad.execution.kernel import SIGNATURE
+from fastad.execution.objects import LoadedCode, compile_ir, load_object
+from fastad.tables.sub import Sub
+
+CALL = "fastad_call"
+_TEXT = """
+declare noalias ptr @malloc(i64)
+declare void @free(ptr)
+
+define i64 @fastad_call(ptr %out, ptr %x, ptr %packet) {
+  %kernel = load ptr, ptr %packet
+  %p1 = getelementptr i64, ptr %packet, i64 1
+  %context = load ptr, ptr %p1
+  %p2 = getelementptr i64, ptr %packet, i64 2
+  %doubles = load i64, ptr %p2
+  %bytes = mul i64 %doubles, 8
+  %room = add i64 %bytes, 128
+  %raw = call ptr @malloc(i64 %room)
+  %failed = icmp eq ptr %raw, null
+  br i1 %failed, label %none, label %run
+run:
+  %at = ptrtoint ptr %raw to i64
+  %up = add i64 %at, 63
+  %aligned = and i64 %up, -64
+  %work = inttoptr i64 %aligned to ptr
+  %code = call i64 %kernel(ptr %context, ptr %x, ptr %out, ptr %work)
+  call void @free(ptr %raw)
+  ret i64 %code
+none:
+  ret i64 -1
+}
+"""
+
+
+@lru_cache(maxsize=1)
+def _code() -> LoadedCode:
+    return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL])
+
+
+@lru_cache(maxsize=1)
+def call_address() -> int:
+    """Address of `int64 fastad_call(double *out, const double *x, const int64 *packet)`."""
+    return _code()[CALL]
+
+
+class Packet:
+    """What a composite row needs to run its sub-program; `address` is that of the packet."""
+
+    def __init__(self, sub: Sub, tier: str) -> None:
+        if sub.table is None:
+            self._kernel: Any = _Callback(sub)
+        elif tier == "native":
+            from fastad.execution.native import NativeKernel
+
+            self._kernel = NativeKernel(sub.table, threshold=None)
+        else:
+            from fastad.execution.sweeps import SweepKernel
+
+            self._kernel = SweepKernel(sub.table, threshold=None)
+        kernel = self._kernel
+        self._data = np.array([kernel.address, kernel.context or 0, kernel.work_size, call_address()], np.int64)
+        self.address = int(self._data.ctypes.data)
+
+
+class _Pending(threading.local):
+    error: BaseException | None = None
+
+
+_pending = _Pending()
+
+
+def pending_error() -> BaseException | None:
+    """The exception that a Python sub-program raised in this thread, once."""
+    error, _pending.error = _pending.error, None
+    return error
+
+
+class _Callback:
+    """The kernel of a Python function."""
+
+    context, work_size = 0, 0
+
+    def __init__(self, sub: Sub) -> None:
+        def run(context: Any, vector_in: int, vector_out: int, work: Any) -> int:
+            try:
+                x = _vector(vector_in, sub.n_in).copy()
+                _vector(vector_out, sub.n_out)[...] = sub.evaluate(x)
+            except BaseException as error:
+                _pending.error = error
+                return -1
+            return 0
+
+        self._function = SIGNATURE(run)
+        self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
+
+
+def _vector(address: int, size: int) -> np.ndarray:
+    if size == 0:
+        return np.empty(0)
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), (size,))
