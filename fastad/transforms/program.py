@@ -76,7 +76,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
             inputs.append(x)
         input_refs = [x.ref for x in inputs]
         args, kwargs = call.rebuild(list(inputs))
-        result = function(*args, **kwargs)
+        result = _run(function, args, kwargs)
         leaves, tree = flatten(result)
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
@@ -84,6 +84,15 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     return Program(table, sources, lifted, tree, tuple(out_leaves), Plan.of(table))
+
+
+def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
+        if isinstance(error.__cause__, RecordingError):
+            raise error.__cause__ from None
+        raise
 
 
 def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list[Any]]:
