@@ -41,18 +41,6 @@ class CallCode(Function):
             self.stop_if(failed, row.index + 1 if row.name == "guard" else -(row.index + 1))
 
     def _call(self, row: Any) -> None:
-        """A composite row: `fastad_call` on the packet of its sub-program."""
-        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr)")
-        packet = f"{PACKET}{row.statics[0]}"
-        self.module.declarations.setdefault(packet, f"@{packet} = external constant i64")
-        (x,) = row.operands
-        source = self.pointer(x) if self.p.size[x] else "%work"
-        out = self.pointer(row.index) if row.size else "%work"
-        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {source}, ptr @{packet})")
-        self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
-        self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
-
-    def _call(self, row: Any) -> None:
         """A composite row: its sub-program's kernel, found in a packet."""
         packet = f"{PACKET}{row.statics[0]}"
         self.module.declarations.setdefault(packet, f"@{packet} = external global i64")
