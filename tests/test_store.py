@@ -1,5 +1,6 @@
 """Tables in files: what was saved comes back, and whatever else a file holds raises TableError."""
 
+import dataclasses
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from fastad.primitives.regions import region
 from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table
 from fastad.tables.store import load, load_many, save, save_many
+from fastad.tables.sub import Sub
 from fastad.tables.table import Line
 from fastad.tables.validate import validate
 
@@ -113,6 +115,13 @@ def test_opcodes_are_positions_in_the_files_own_list_of_names(saved, tmp_path):
     header["tables"][0]["ops"] = [header["tables"][0]["ops"][i] for i in order]
     arrays["0.op"] = np.argsort(order)[arrays["0.op"]].astype(np.uint16)
     assert load(write(tmp_path / "t.npz", arrays, header)) == TABLE
+
+
+def test_sub_programs_are_refused_when_saving_not_when_loading(tmp_path):
+    table = dataclasses.replace(TABLE, subs=(Sub(1, 1, "my_solver", callback=np.sin),))
+    with pytest.raises(TableError, match="my_solver"):
+        save(table, tmp_path / "t.npz")
+    assert not os.listdir(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_file(saved, tmp_path):

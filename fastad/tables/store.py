@@ -63,6 +63,8 @@ def save_many(tables: Mapping[str, Table], meta: Mapping[str, Any], path: str | 
     arrays: dict[str, np.ndarray] = {}
     described = []
     for number, (name, table) in enumerate(tables.items()):
+        if table.subs:
+            raise TableError(f"sub-programs cannot be saved: {', '.join(sorted({sub.name for sub in table.subs}))}")
         names, positions = np.unique(table.columns["op"], return_inverse=True)
         arrays |= {f"{number}.{key}": x for key, x in (table.columns | table.pools).items()}
         arrays[f"{number}.op"] = positions.astype(np.uint16)
