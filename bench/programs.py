@@ -29,38 +29,31 @@ SHARE = np.array([3, 3, 4, 2, 1, 1, 1, 1, 0.5, 0.5])  # seven tenths arithmetic
 
 
 def make_source(rows: int, x: np.ndarray, seed: int = 0) -> str:
-    """Source text of `program(x)` with exactly `rows` operations, well conditioned at `x`."""
+    """Source text of `program(x)` with exactly `rows` operations, well conditioned at `x`; a function a block."""
     rng = np.random.default_rng(seed)
-    lines = ["def program(x):"]
-    lines += [f"    x{i} = x[{i}]" for i in range(INPUTS)]
-    done, total = 0, None
-    while done < rows:
-        room = min(BLOCK, rows - done)
-        ends = INPUTS - (total is None)  # the first block's sum needs one addition less
-        count = max(room - ends, 0)
-        names = _block(lines, count, x, rng)
-        done += count
-        for name in names:
-            if total is None:
-                total = name
-                continue
-            if done == rows:
-                break
-            lines.append(f"    total = {total} + {name}")
-            total = "total"
-            done += 1
-    lines.append(f"    return {total}")
-    return "\n".join(lines) + "\n"
+    arguments = ", ".join(f"x{i}" for i in range(INPUTS))
+    functions, calls, total = [], [], "None"
+    for number, start in enumerate(range(0, rows, BLOCK)):
+        body = _block(min(BLOCK, rows - start), x, rng, first=number == 0)
+        functions += [f"def block_{number}(total, {arguments}):", *body, ""]
+        calls.append(f"    total = block_{number}({total}, {arguments})")
+        total = "total"
+    inputs = [f"    x{i} = x[{i}]" for i in range(INPUTS)]
+    return "\n".join([*functions, "def program(x):", *inputs, *calls, "    return total", ""])
 
 
-def _block(lines, count, x, rng):
+def _block(rows, x, rng, first):
+    """Lines of a block's body; the first block has no total to add to."""
     names = [f"x{i}" for i in range(INPUTS)]
     values, tangents = list(map(float, x)), list(np.eye(INPUTS))
-    for _ in range(count):
+    lines = []
+    for _ in range(max(rows - INPUTS + first, 0)):
         i, j, text, value, tangent = _draw(values, tangents, rng)
         lines.append(f"    r{i} = " + text.format(a=names[i], b=names[j]))
         names[i], values[i], tangents[i] = f"r{i}", value, tangent
-    return names
+    terms = names if not first else names[1:]
+    start = [] if not first else [f"    total = {names[0]}"]
+    return lines + start + [f"    total = total + {name}" for name in terms[:rows]] + ["    return total"]
 
 
 def _draw(values, tangents, rng):
