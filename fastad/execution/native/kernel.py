@@ -8,7 +8,6 @@ from pathlib import Path
 from fastad.execution import cache, objects, symbols
 from fastad.execution.calling import CALL, Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
-from fastad.execution.calling import CALL, Packet, call_address
 from fastad.execution.native.calls import ENTRY, PACKET
 from fastad.execution.native.function import CONSTANTS
 from fastad.execution.native.program import Program
