@@ -228,6 +228,8 @@ def accumulate(x: Recorded, key: Any, value: Any) -> None:
 def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
     recorder = x.recorder
     blocks = x.size // max(inner, 1)
+    if not value.size or not x.size:
+        return x
     if isinstance(flat, Recorded):
         index = to_ref(recorder, flat)
         ones = recorder.const(np.ones(flat.size))
@@ -242,8 +244,6 @@ def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
         return elementwise("where", reshape(Recorded(recorder, hit), x.shape), Recorded(recorder, moved), x)
     source = np.full(blocks, -1, np.int64)
     source[np.reshape(flat, -1)] = np.arange(np.size(flat))
-    if not value.size or not x.size:
-        return x
     taken = recorder.emit("gather", (value.ref, recorder.const(np.maximum(source, 0))), (inner,), x.shape)
     mask = np.repeat(source >= 0, inner).reshape(x.shape)
     return elementwise("where", Recorded(recorder, recorder.const(mask)), Recorded(recorder, taken), x)

@@ -172,7 +172,10 @@ def reframe(x: Recorded, change: Any) -> Recorded:
     """A view of x whose geometry is what `change` makes of x's."""
     frame = x.frame()
     origin = dummy(frame)
-    return x.view(frame_of(change(origin), origin, frame[0]))
+    changed = change(origin)
+    if isinstance(changed, np.generic):  # np.flip of an array without axes reads its element
+        return copied(x)
+    return x.view(frame_of(changed, origin, frame[0]))
 
 
 def copied(x: Recorded) -> Recorded:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.source import from_scipy
 from fastad.tables.builder import Ref
 from fastad.tables.table import DTYPES
 
@@ -232,6 +233,12 @@ class Recorded:
         """
         if self.dtype.kind in "ib" and dtype != object:
             return np.array(self.recorder.guard(self.ref), dtype)
+        wanted = from_scipy()
+        if wanted is not None:
+            raise recording_error(
+                f"{wanted} converts its arguments to plain arrays: it cannot be recorded",
+                f"Use fad.special.{wanted.rpartition('.')[2]} if there is one, or write it with NumPy's functions.",
+            )
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
                 f"np.asarray or np.array of a recorded array of {self.size} elements would record each of them by itself",

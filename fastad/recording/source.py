@@ -18,6 +18,7 @@ _SKIPPED = tuple(
     )
 )  # fmt: skip
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
+_SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
 _inside: dict[CodeType, bool] = {}
 _lines: dict[tuple[CodeType, int], Line] = {}
 
@@ -38,6 +39,17 @@ def user_line() -> Line:
             return line
         frame = frame.f_back
     return Line("", 0, "")
+
+
+def from_scipy() -> str | None:
+    """The name of the function of SciPy that the user's code is in, if it is in one."""
+    frame: FrameType | None = sys._getframe(1)
+    inner = None
+    while frame is not None and _inside.setdefault(frame.f_code, frame.f_code.co_filename.startswith(_SKIP)):
+        if frame.f_code.co_filename.startswith(_SCIPY):
+            inner = f"{frame.f_globals['__name__'].rpartition('._')[0] or 'scipy'}.{frame.f_code.co_name}"
+        frame = frame.f_back
+    return inner
 
 
 def at_line() -> str:

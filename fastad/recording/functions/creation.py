@@ -167,11 +167,11 @@ def linspace(
     num = int(num.__index__())
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
-    first, last = (x if x.dtype.kind == "f" else x.astype(float) for x in lift(start, stop))
-    first, last = np.broadcast_arrays(first, last)
+    kind = np.result_type(*(x.dtype if isinstance(x, Recorded) else x for x in (start, stop)), float(num))
+    first, last = np.broadcast_arrays(*(x.astype(kind) if x.dtype != kind else x for x in lift(start, stop)))
     parts = num - 1 if endpoint else num
     delta = last - first
-    k = np.arange(num, dtype=float).reshape((num,) + (1,) * first.ndim)
+    k = np.arange(num, dtype=kind).reshape((num,) + (1,) * first.ndim)
     step = delta / parts if parts > 0 else delta * np.nan
     out = first + k * step if parts > 0 else first + k * delta
     if endpoint and num > 1:

@@ -178,9 +178,10 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
 def _write_flat(target: Array, index: Any, values: Any) -> None:
     """target.flat[index] = values"""
-    places = np.unravel_index(index, target.shape) if not isinstance(index, Recorded) else None
-    if places is not None:
-        target[places] = values
+    if not isinstance(index, Recorded):
+        if index.size and (index.min() < -target.size or index.max() >= target.size):
+            raise IndexError(f"an index is out of bounds for an array of size {target.size}")
+        target[np.unravel_index(index % target.size, target.shape)] = values
         return
     flat = reshape(target, -1).frozen()
     flat[index] = values

@@ -80,6 +80,9 @@ def _row(name: str, x: Any) -> Any:
     return UFUNCS[name](x) if isinstance(x, Recorded) else _scipy(name)(x)
 
 
+# scipy.special.zeta is a Python function that calls one of these.
+implements_ufunc("_zeta")(UFUNCS["zeta"])
+implements_ufunc("_riemann_zeta")(lambda x: UFUNCS["zeta"](x, 1.0))
 implements_ufunc("beta")(lambda a, b: np.exp(_betaln(a, b)))
 implements_ufunc("loggamma")(lambda x: elementwise("where", x > 0, UFUNCS["gammaln"](x), np.nan))
 implements_ufunc("rgamma")(lambda x: 1.0 / UFUNCS["gamma"](x))

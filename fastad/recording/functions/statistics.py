@@ -45,7 +45,7 @@ def var(
     center = np.mean(x, axis=axes, keepdims=True, where=where) if mean is NO_VALUE else mean
     deviation = x - center
     count = _count(x, axes, keepdims, where) - ddof
-    return sum_(deviation * deviation, axes, None, keepdims, where=where) / np.maximum(count, 0)
+    return sum_(deviation * deviation, axes, None, keepdims, where=where) / (np.maximum(count, 0) if np.ndim(count) or is_recorded(count) else max(count, 0))
 
 
 @implements(np.std)

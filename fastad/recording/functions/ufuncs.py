@@ -133,7 +133,8 @@ def _modf(x: Any) -> tuple[Recorded, Array]:
 
 @implements_ufunc("ldexp")
 def _ldexp(x: Any, n: Any) -> Array:
-    return x * np.exp2(n * 1.0)
+    out = x * np.exp2(n * 1.0)
+    return out.astype(x.dtype) if isinstance(x, Recorded) and x.dtype.kind == "f" else out
 
 
 # ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────
