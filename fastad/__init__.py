@@ -1,9 +1,9 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import errors as _errors
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
 from fastad.checks.gradients import check_adjoint, check_grads
+from fastad.checks.profiling import profile
 from fastad.errors import *  # noqa: F403
 from fastad.transforms.composite import check_primitive, checkpoint, primitive
 from fastad.transforms.public import (
@@ -26,7 +26,7 @@ from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
 __all__ = [
-    "Tape", "__version__", "check_primitive", "checkpoint", "primitive", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "load", "trace",
-    "value_and_grad", "vjp", "vmap",
-    "check_adjoint", "check_grads", "debug", "finite_difference",
+    "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "debug",
+    "finite_difference", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "load", "primitive",
+    "profile", "trace", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

@@ -84,11 +84,7 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
     """Results of a table for given inputs; raises `NanError` at the first row with a NaN (or, with `inf`, infinity)."""
     found: list[np.ndarray] = []
     try:
-        for row, operands, value in steps(table, inputs):
-            bad = _bad(row, operands, value, inf)
-            if bad is not None:
-                raise NanError(_message(table, row, operands, bad))
-            found.append(value)
+        _walk(table, inputs, inf, found)
     except Stopped as stopped:
         raise compiled.GuardFailed(table.guards.index(stopped.row)) from None
     except IndexError as error:
@@ -96,6 +92,17 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
         raise IndexRangeError(f"{error}, in {table.row(len(found)).name}, recorded at {line}") from None
     kinds: list[Any] = [DTYPES[kind.dtype] for kind in table.output_types]
     return [found[i].astype(kind)[()] for i, kind in zip(table.outputs, kinds, strict=True)]
+
+
+def _walk(table: Table, inputs: Sequence[Any], inf: bool, found: list[np.ndarray]) -> None:
+    """Evaluate the rows one by one into `found`; of a composite row, the row inside it is what counts."""
+    for row, operands, value in steps(table, inputs):
+        bad = _bad(row, operands, value, inf)
+        if bad is not None:
+            if row.sub is not None and row.sub.table is not None:
+                _walk(row.sub.table, [operands[0].reshape(-1)], inf, [])
+            raise NanError(_message(table, row, operands, bad))
+        found.append(value)
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,8 @@ def _headline(table: Table, row: Row, operands: Sequence[np.ndarray], bad: _Bad)
         what = "argument" if name[0] == "x" else "array that the function refers to"
         return f"an {what} ({name}) is NaN{where}; it came in so, nothing computed it"
     role = table.line_of(row.index).role or "value"
-    return f"the {role} is {bad.what}{where}: {row.name} of {' and '.join(_shown(x, row, bad) for x in operands)}"
+    name = row.name if row.sub is None else row.sub.name
+    return f"the {role} is {bad.what}{where}: {name} of {' and '.join(_shown(x, row, bad) for x in operands)}"
 
 
 def _extent(row: Row, bad: _Bad) -> str:

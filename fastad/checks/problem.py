@@ -82,11 +82,13 @@ class Line:
         return np.concatenate([np.zeros(0), *results]).astype(kind)
 
 
-def make_problem(f: Callable[..., Any], args: Sequence[Any]) -> Problem:
-    """f at these arguments; raises `DerivativeError` if nothing floats there."""
+def make_problem(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int] | None = None) -> Problem:
+    """f at these arguments, by those of `argnums` (default: all); raises `DerivativeError` if nothing floats there."""
     name = getattr(f, "__name__", type(f).__name__)
     leaves, tree = flatten(tuple(args))
-    places = tuple(i for i, x in enumerate(leaves) if is_float(x))
+    owner = [k for k, arg in enumerate(args) for _ in flatten(arg)[0]]
+    wanted = range(len(args)) if argnums is None else [k % len(args) for k in argnums]
+    places = tuple(i for i, x in enumerate(leaves) if is_float(x) and owner[i] in wanted)
     if not places:
         raise DerivativeError(f"{name} has no floating-point argument to differentiate by; write 3.0, not 3")
 
