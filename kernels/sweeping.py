@@ -8,12 +8,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from .fields import (
-    A_SIZE, A_SLOT, COUNT, C_SLOT, HOW, INLINE, MOVE, OUT, PLACE, POOL, REFERENCE, SIZE, SLOT,
-    SPREAD, STATICS, STATIC_COUNT,
-)
+from . import fields as f
 from .flags import at, helper
 from .moving import assemble_forward, assemble_reverse
+
 
 # -- raw memory ------------------------------------------------------------------------------------
 def _pointer_to(element):
@@ -84,12 +82,6 @@ def call_kernel(typing, function, context, inputs, outputs, work):
     return _indirect(types.int64, (types.int64,) * 4)
 
 
-@helper
-def place(base, slot):
-    """Pointer to a slot of an arena."""
-    return doubles(address(base) + 8 * slot)
-
-
 @intrinsic
 def view(typing, pointer, size):
     """Array of the values from a pointer on: like numba's carray, but borrowed, so no reference is counted."""
@@ -114,26 +106,26 @@ def place(base, slot):
 @helper
 def statics(p, s):
     """Pointer to the integers of an array row."""
-    return integers(p[STATICS] + 8 * (s[C_SLOT] + 1))
+    return integers(p[f.STATICS] + 8 * (s[f.C_SLOT] + 1))
 
 
 # -- between vectors and arenas --------------------------------------------------------------------
 @helper
 def _source(vector, m):
-    if m[HOW] == INLINE:
-        return place(vector, m[PLACE])
-    if m[HOW] == REFERENCE:
-        return doubles(integers(address(vector))[m[PLACE]])
-    return doubles(m[PLACE])
+    if m[f.HOW] == f.INLINE:
+        return place(vector, m[f.PLACE])
+    if m[f.HOW] == f.REFERENCE:
+        return doubles(integers(address(vector))[m[f.PLACE]])
+    return doubles(m[f.PLACE])
 
 
 @helper
 def load(arena, vector, moves, count):
     """Copy values from a vector to their slots."""
     for k in range(count):
-        m = integers(moves + 8 * MOVE * k)
-        source, target, step = _source(vector, m), place(arena, m[SLOT]), 0 if m[HOW] == SPREAD else 1
-        for i in range(m[COUNT]):
+        m = integers(moves + 8 * f.MOVE * k)
+        source, target, step = _source(vector, m), place(arena, m[f.SLOT]), 0 if m[f.HOW] == f.SPREAD else 1
+        for i in range(m[f.COUNT]):
             target[i] = source[i * step]
 
 
@@ -141,9 +133,9 @@ def load(arena, vector, moves, count):
 def load_add(arena, vector, moves, count):
     """Add values from a vector to their slots."""
     for k in range(count):
-        m = integers(moves + 8 * MOVE * k)
-        source, target, step = _source(vector, m), place(arena, m[SLOT]), 0 if m[HOW] == SPREAD else 1
-        for i in range(m[COUNT]):
+        m = integers(moves + 8 * f.MOVE * k)
+        source, target, step = _source(vector, m), place(arena, m[f.SLOT]), 0 if m[f.HOW] == f.SPREAD else 1
+        for i in range(m[f.COUNT]):
             target[i] += source[i * step]
 
 
@@ -151,9 +143,9 @@ def load_add(arena, vector, moves, count):
 def store(arena, vector, moves, count):
     """Copy values from their slots to a vector."""
     for k in range(count):
-        m = integers(moves + 8 * MOVE * k)
-        target, source, zero = _source(vector, m), place(arena, m[SLOT]), m[SLOT] < 0
-        for i in range(m[COUNT]):
+        m = integers(moves + 8 * f.MOVE * k)
+        target, source, zero = _source(vector, m), place(arena, m[f.SLOT]), m[f.SLOT] < 0
+        for i in range(m[f.COUNT]):
             target[i] = 0.0 if zero else source[i]
 
 
@@ -161,21 +153,21 @@ def store(arena, vector, moves, count):
 @helper
 def load_directions(arenas, vector, moves, count, directions, size):
     for k in range(count):
-        m = integers(moves + 8 * MOVE * k)
+        m = integers(moves + 8 * f.MOVE * k)
         for d in range(directions):
-            source, target = place(_source(vector, m), d * m[COUNT]), place(arenas, d * size + m[SLOT])
-            for i in range(m[COUNT]):
+            source, target = place(_source(vector, m), d * m[f.COUNT]), place(arenas, d * size + m[f.SLOT])
+            for i in range(m[f.COUNT]):
                 target[i] = source[i]
 
 
 @helper
 def store_directions(arenas, vector, moves, count, directions, size):
     for k in range(count):
-        m = integers(moves + 8 * MOVE * k)
+        m = integers(moves + 8 * f.MOVE * k)
         for d in range(directions):
-            target, source = place(_source(vector, m), d * m[COUNT]), place(arenas, d * size + m[SLOT])
-            for i in range(m[COUNT]):
-                target[i] = 0.0 if m[SLOT] < 0 else source[i]
+            target, source = place(_source(vector, m), d * m[f.COUNT]), place(arenas, d * size + m[f.SLOT])
+            for i in range(m[f.COUNT]):
+                target[i] = 0.0 if m[f.SLOT] < 0 else source[i]
 
 
 @helper
@@ -223,16 +215,16 @@ def linrec_tangent(out, dx, dy, x, o, s):
 @helper
 def _piece(p, s, k):
     """Slot and size of operand k."""
-    pair = integers(p[POOL] + 16 * (s[A_SLOT] + k))
+    pair = integers(p[f.POOL] + 16 * (s[f.A_SLOT] + k))
     return pair[0], pair[1]
 
 
 @helper
 def assemble(p, arena, s):
     """Write all pieces of an assembly over zeros."""
-    out, t, where = view(place(arena, s[OUT]), s[SIZE]), view(statics(p, s), s[STATIC_COUNT]), 0
+    out, t, where = view(place(arena, s[f.OUT]), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
     out[:] = 0.0
-    for k in range(s[A_SIZE]):
+    for k in range(s[f.A_SIZE]):
         slot, size = _piece(p, s, k)
         width = 2 + 2 * t[at(where)]
         if size == 1:
@@ -250,13 +242,13 @@ def assemble_back(p, adjoints, s):
 
     The first piece comes last: others may have been written over it, while they do not overlap each other.
     """
-    out, t, where = view(place(adjoints, s[OUT]), s[SIZE]), view(statics(p, s), s[STATIC_COUNT]), 0
-    for k in range(s[A_SIZE]):
+    out, t, where = view(place(adjoints, s[f.OUT]), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
+    for k in range(s[f.A_SIZE]):
         width = 2 + 2 * t[at(where)]
         if k > 0:
             _piece_back(p, adjoints, s, k, out, t[where:where + width])
         where += width
-    if s[A_SIZE] > 0:
+    if s[f.A_SIZE] > 0:
         _piece_back(p, adjoints, s, 0, out, t[0:2 + 2 * t[at(0)]])
 
 
