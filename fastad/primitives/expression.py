@@ -94,6 +94,18 @@ def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     return (*expr[:2], *(substitute(e, values) for e in expr[2:])) if expr[0] == "call" else expr
 
 
+@lru_cache(maxsize=None)
+def emitter(expr: Expr) -> Callable[[Any, Mapping[str, Any]], Any]:
+    """A function of a builder and the names' references that emits the expression's rows."""
+    kind, head, *arguments = expr
+    if kind == "name":
+        return lambda b, values: values[head]
+    if kind == "num":
+        return lambda b, values: b.const(head)
+    parts = tuple(map(emitter, arguments))
+    return lambda b, values: b.emit(head, [part(b, values) for part in parts])
+
+
 def build(expr: Expr, values: Mapping[str, Any], number: Callable[[float], Any], call: Callable[..., Any]) -> Any:
     """Fold an expression bottom-up: `number(x)` for constants, `call(name, *arguments)` for calls."""
     if expr[0] == "name":

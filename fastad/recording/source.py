@@ -19,8 +19,9 @@ _SKIPPED = tuple(
 )  # fmt: skip
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
-_inside: dict[CodeType, bool] = {}
-_lines: dict[tuple[CodeType, int], Line] = {}
+# By identity of the code object (which is kept alive): hashing one takes as long as its function is.
+_inside: dict[int, tuple[CodeType, bool]] = {}
+_lines: dict[tuple[int, int], Line] = {}
 
 
 def user_line() -> Line:
@@ -28,11 +29,8 @@ def user_line() -> Line:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        skip = _inside.get(code)
-        if skip is None:
-            skip = _inside[code] = code.co_filename.startswith(_SKIP) or code.co_filename.startswith("<__array")
-        if not skip:
-            key = (code, frame.f_lineno)
+        if not is_ours(code):
+            key = (id(code), frame.f_lasti)
             line = _lines.get(key)
             if line is None:
                 line = _lines[key] = Line(code.co_filename, frame.f_lineno, code.co_qualname)
@@ -41,11 +39,20 @@ def user_line() -> Line:
     return Line("", 0, "")
 
 
+def is_ours(code: CodeType) -> bool:
+    """Whether the code belongs to fastad or a library that it serves, not to the user."""
+    known = _inside.get(id(code))
+    if known is None:
+        file = code.co_filename
+        known = _inside[id(code)] = (code, file.startswith(_SKIP) or file.startswith("<__array"))
+    return known[1]
+
+
 def from_scipy() -> str | None:
     """The name of the function of SciPy that the user's code is in, if it is in one."""
     frame: FrameType | None = sys._getframe(1)
     inner = None
-    while frame is not None and _inside.setdefault(frame.f_code, frame.f_code.co_filename.startswith(_SKIP)):
+    while frame is not None and is_ours(frame.f_code):
         if frame.f_code.co_filename.startswith(_SCIPY):
             inner = f"{frame.f_globals['__name__'].rpartition('._')[0] or 'scipy'}.{frame.f_code.co_name}"
         frame = frame.f_back

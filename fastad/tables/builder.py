@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import ArrayPrimitive, Elementwise, opcode, primitive
+from fastad.primitives import ArrayPrimitive, opcode, primitive
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
-from fastad.tables.simplify import simplify
+from fastad.primitives.row import elementwise_rows
+from fastad.tables.simplify import COMMUTATIVE, UNCONDITIONAL, simplify
 from fastad.tables.table import CONST, DTYPES, Line, Table, ValueType
 
 Ref = int
@@ -19,6 +20,15 @@ Shape = tuple[int, ...]
 _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
+# What an operand may be that rewrites look for: a constant number, a difference or negation, a spread number.
+CONSTANT, NEGATED, SPREAD = 1, 2, 4
+_STRIDED = opcode("strided")
+_FLAGGED = frozenset([CONST, _STRIDED, opcode("negative"), opcode("subtract")])
+# Elementwise primitives: opcode, dtype rule, whether operands may be swapped, whether a rewrite may always apply.
+_ELEMENTWISE = {
+    row.name: (opcode(row.name), row.result, row.name in COMMUTATIVE, 8 if row.name in UNCONDITIONAL else 0)
+    for row in elementwise_rows()
+}
 
 
 class Builder:
@@ -35,6 +45,9 @@ class Builder:
         self._rows: dict[Any, Ref] = {}
         self._static_sets: dict[tuple[int, ...], int] = {}
         self._scalars: dict[Ref, float] = {}
+        self._flags = bytearray()
+        self._appends = [column.append for column in self.columns.values()]
+        self._result_types: dict[Any, int] = {}
         self.subs: list[Any] = []
         self._sub_numbers: dict[str, int] = {}
 
@@ -96,16 +109,23 @@ class Builder:
         dtype: str | None = None,
     ) -> Ref:  # fmt: skip
         """A row, simplified; an equal row that exists already is returned instead of a new one."""
-        row = primitive(name)
-        if isinstance(row, Elementwise):
-            kind = self._elementwise_type(row, operands, shape, dtype)
-            simpler = simplify(self, name, tuple(operands), kind)
+        record = _ELEMENTWISE.get(name)
+        if record is None:
+            row = primitive(name)
+            own = self.shape(operands[0]) if shape is None else tuple(shape)
+            kind = ValueType(own, dtype or self._result(row, operands))
+            return self._emit_array(row, tuple(operands), tuple(statics), kind)
+        code, rule, commutes, always = record
+        number = self._elementwise_type(rule, operands, shape, dtype)
+        flags = always
+        for x in operands:
+            flags |= self._flags[x]
+        if flags:  # otherwise no rewrite can apply
+            simpler = simplify(self, name, tuple(operands), self.type_list[number])
             if simpler is not None:
                 return simpler
-            a, b, c = (*operands, -1, -1)[:3]
-            return self._shared((opcode(name), a, b, c), kind)
-        kind = ValueType(self.shape(operands[0]) if shape is None else tuple(shape), dtype or self._result(row, operands))
-        return self._emit_array(row, tuple(operands), tuple(statics), kind)
+        a, b, c = (*operands, -1, -1)[:3]
+        return self._shared(code, number, *((b, a) if commutes and a > b else (a, b)), c)
 
     def _emit_array(self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType) -> Ref:
         simpler = simplify(self, row.name, operands, kind, statics)
@@ -123,11 +143,11 @@ class Builder:
         a, b = (*operands, -1, -1)[:2]
         if not row.pure:
             return self._append(opcode(row.name), kind, a, b, c)
-        return self._shared((opcode(row.name), a, b, c), kind)
+        return self._shared(opcode(row.name), self._type_number(kind), a, b, c)
 
     def expression(self, expr: ex.Expr, values: dict[str, Ref], shape: Shape) -> Ref:
         """Rows for an expression of the primitive table."""
-        return ex.build(expr, values, self.const, lambda name, *args: self.emit(name, args))
+        return ex.emitter(expr)(self, values)
 
     # ── shorthands that the rules use ────────────────────────────────────────────────────────────────────────
     def add(self, first: Ref, *others: Ref) -> Ref:
@@ -178,26 +198,37 @@ class Builder:
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:
+        return self._add(op, self._type_number(kind), a, b, c)
+
+    def _add(self, op: int, number: int, a: int, b: int, c: int) -> Ref:
+        ref = len(self._flags)
+        for append, value in zip(self._appends, (op, number, self.line, a, b, c)):  # noqa: B905 - the hot path
+            append(value)
+        self._flags.append(self._flag(op, number, a) if op in _FLAGGED else 0)
+        return ref
+
+    def _flag(self, op: int, number: int, a: int) -> int:
+        """Bits that tell which rewrites of rows with this operand may apply."""
+        if op == CONST:
+            return CONSTANT if self.type_list[number].size == 1 else 0
+        if op == _STRIDED:
+            return SPREAD if self.size(a) == 1 and self.type_list[number].size != 1 else 0
+        return NEGATED
+
+    def _type_number(self, kind: ValueType) -> int:
         number = self.types.get(kind)
         if number is None:
             if len(self.type_list) > 65_535:
                 raise TableError("more than 65,536 different shapes in one program; use fixed shapes, or scan")
             number = self.types[kind] = len(self.type_list)
             self.type_list.append(kind)
-        col = self.columns
-        col["op"].append(op)
-        col["type"].append(number)
-        col["line"].append(self.line)
-        col["a"].append(a)
-        col["b"].append(b)
-        col["c"].append(c)
-        return len(col["op"]) - 1
+        return number
 
-    def _shared(self, key: tuple[int, int, int, int], kind: ValueType) -> Ref:
-        full = (key, kind)
-        ref = self._rows.get(full)
+    def _shared(self, op: int, number: int, a: int, b: int, c: int) -> Ref:
+        key = (op, number, a, b, c)
+        ref = self._rows.get(key)
         if ref is None:
-            ref = self._rows[full] = self._append(key[0], kind, *key[1:])
+            ref = self._rows[key] = self._add(op, number, a, b, c)
         return ref
 
     def _static_set(self, statics: tuple[int, ...]) -> int:
@@ -208,12 +239,20 @@ class Builder:
             self.statics.extend(statics)
         return at
 
-    def _elementwise_type(self, row: Elementwise, operands: Sequence[Ref], shape: Shape | None, dtype: str | None) -> ValueType:
-        types = [self.type(x) for x in operands]
-        strong = [t for t, x in zip(types, operands, strict=True) if x not in self._scalars] or types
-        if shape is None:
-            shape = max((t.shape for t in types), key=lambda s: (math.prod(s) != 1, len(s)))
-        return ValueType(tuple(shape), dtype or result_dtype(row.result, [t.dtype for t in strong]))
+    def _elementwise_type(self, rule: str, operands: Sequence[Ref], shape: Shape | None, dtype: str | None) -> int:
+        """Number of the result's type; it follows from the rule, the operands' types, and which are constants."""
+        flags, types = self._flags, self.columns["type"]
+        key = (rule, shape, dtype, *[types[x] * 2 + (flags[x] & CONSTANT) for x in operands])
+        number = self._result_types.get(key)
+        if number is None:
+            kinds = [self.type(x) for x in operands]
+            # Constants are weak: x * 2.0 has the dtype of x.
+            strong = [t for t, x in zip(kinds, operands, strict=True) if not flags[x] & CONSTANT] or kinds
+            if shape is None:
+                shape = max((t.shape for t in kinds), key=lambda s: (math.prod(s) != 1, len(s)))
+            kind = ValueType(tuple(shape), dtype or result_dtype(rule, [t.dtype for t in strong]))
+            number = self._result_types[key] = self._type_number(kind)
+        return number
 
     def _result(self, row: ArrayPrimitive, operands: Sequence[Ref]) -> str:
         return result_dtype(row.result, [self.type(x).dtype for x in operands])

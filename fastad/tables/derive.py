@@ -4,6 +4,7 @@ Forward mode is Algorithm 17.65 of the notes (Griewank & Walther, table 3.3), re
 3.6): adjoints of a value that several rows use are summed.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -158,7 +159,9 @@ class AdjointSum:
 
     def total(self, b: Builder, shape: tuple[int, ...]) -> Ref:
         """The sum as one value of this shape."""
-        layers = _disjoint_layers(self.pieces, int(np.prod(shape, dtype=np.int64)))
+        if not self.pieces and self.full is not None:
+            return b.reshape(self.full, shape)
+        layers = _disjoint_layers(self.pieces, math.prod(shape))
         terms = [] if self.full is None else [self.full]
         terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
         return b.reshape(b.add(*terms), shape)

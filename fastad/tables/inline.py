@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import opcode
+from fastad.primitives import PRIMITIVES, opcode
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.table import INPUT, Row, Table
 
@@ -61,11 +61,16 @@ def live_rows(table: Table) -> np.ndarray:
     """Mask of the rows that something depends on: results, guards, index checks, inputs."""
     live = np.isin(table.columns["op"], _KEPT)
     live[list(table.outputs)] = True
-    for index in range(len(table) - 1, -1, -1):
-        if live[index]:
-            for operand in table.row(index).operands:
-                live[operand] = True
-    return live
+    found = bytearray(live.tobytes())
+    columns = [table.columns[name].tolist() for name in ("op", "a", "b", "c")]
+    pool = table.pools["operands"].tolist()
+    for index, op, a, b, c in zip(range(len(table) - 1, -1, -1), *map(reversed, columns), strict=True):
+        if not found[index]:
+            continue
+        count = _ARITY[op]
+        for operand in pool[a : a + b] if count < 0 else (a, b, c)[:count]:
+            found[operand] = 1
+    return np.frombuffer(found, np.bool_)
 
 
 def _operand_columns(table: Table) -> dict[str, np.ndarray]:
@@ -81,4 +86,5 @@ def _renumber_pool(table: Table, keep: np.ndarray, renumber: np.ndarray) -> np.n
     return np.where(keep[table.pools["operands"]], renumber[table.pools["operands"]], 0).astype(np.int32)
 
 
+_ARITY = [row.arity for row in PRIMITIVES]  # type: ignore[attr-defined]
 _KEPT = [INPUT, opcode("guard"), opcode("wrap_index")]

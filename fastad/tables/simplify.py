@@ -30,8 +30,6 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
                 return b.broadcast(b.emit(name, unwrapped, dtype=kind.dtype), kind.shape)
             if unwrapped != operands:
                 return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
-        if name in _COMMUTATIVE and operands[0] > operands[1]:
-            return b.emit(name, operands[::-1], shape=kind.shape, dtype=kind.dtype)
     elif name in _ZERO_PRESERVING and _is_zero(b, operands[0]):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
     rewrite = _REWRITES.get(name)
@@ -253,7 +251,9 @@ def _reassembled(b: Any, operands: Any, regions: Any, kind: Any) -> Ref | None:
 
 
 _STRIDED, _ASSEMBLE, _CONST = opcode("strided"), opcode("assemble"), opcode("const")
-_COMMUTATIVE = ("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
+COMMUTATIVE = ("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
+# Rewrites of these may apply to any operands; those of others need a constant, negated or spread operand.
+UNCONDITIONAL = ("square", "reciprocal", "where", "maximum", "minimum")
 _REWRITES: dict[str, Callable[[Any, Any, Any, Any], Ref | None]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "negative": _negative,
     "square": _square, "reciprocal": _reciprocal, "power": _power, "where": _where,
