@@ -6,56 +6,70 @@ from recording_tools import check
 
 # Arguments of the cases: x (3, 4), y (4, 5), c (2, 3, 4), v (4,), w (4,), s and t scalars; all in general position.
 SHAPES = {
-    "x": (3, 4), "y": (4, 5), "z": (3, 4), "c": (2, 3, 4), "d": (2, 4, 3), "v": (4,), "w": (4,), "m": (3, 3), "s": (), "t": ()
+    "x": (3, 4), "y": (4, 5), "z": (3, 4), "c": (2, 3, 4), "d": (2, 4, 3), "v": (4,), "w": (4,), "m": (3, 3),
+    "s": (), "t": (),
 }  # fmt: skip
 
 REDUCTIONS = """
-np.sum(x) | np.sum(x, axis=0) | np.sum(c, axis=(0, 2)) | np.sum(c, axis=-1, keepdims=True) | x.sum(1) | np.sum(x, axis=())
-np.sum(x, where=x > 0) | np.sum(x, initial=2.0) | np.sum(x > 0) | np.sum(x > 0, axis=1) | np.add.reduce(x) | np.sum(s)
-np.sum(x, axis=0, dtype=np.float32) | np.sum(c, (0, 1, 2), keepdims=True) | np.sum([s, t]) | sum([s, t]) | sum(v)
-np.prod(x) | np.prod(x, axis=0) | np.prod(c, axis=(0, 2)) | np.prod(v * 0) | np.prod(v, initial=2.0) | np.multiply.reduce(x)
-np.prod(c, axis=1, keepdims=True) | np.prod(v[:0]) | np.prod(v, where=v > 0) | v.prod()
-np.mean(x) | np.mean(c, axis=(0, 2)) | x.mean(0) | np.mean(x, keepdims=True) | np.mean(x, where=x > -1) | np.mean(x > 0)
-np.var(x) | np.var(c, axis=1) | np.var(x, ddof=1) | x.var(axis=0, keepdims=True) | np.std(x) | x.std(1, ddof=1)
-np.max(x) | np.max(c, axis=(0, 2)) | x.max(axis=0, keepdims=True) | np.max(x, initial=0.5) | np.amax(v) | np.maximum.reduce(x)
-np.min(x) | np.min(c, axis=-2) | x.min() | np.min(x, where=x > 0, initial=9.0) | np.amin(c, axis=(-1, 0)) | np.minimum.reduce(c, axis=1)
-np.max(v, axis=()) | np.ptp(x) | np.ptp(x, axis=1) | np.median(v) | np.median(x) | np.median(c, axis=(0, 1)) | np.median(v[:3], keepdims=True)
-np.quantile(v, 0.3) | np.quantile(x, [0.1, 0.5, 0.9], axis=1) | np.percentile(x, 30, axis=0) | np.quantile(v, 0.3 + 0.01 * s)
+np.sum(x) | np.sum(x, axis=0) | np.sum(c, axis=(0, 2)) | np.sum(c, axis=-1, keepdims=True) | x.sum(1)
+np.sum(x, axis=()) | np.sum(x, where=x > 0) | np.sum(x, initial=2.0) | np.sum(x > 0) | np.sum(x > 0, axis=1)
+np.add.reduce(x) | np.sum(s) | np.sum(x, axis=0, dtype=np.float32) | np.sum(c, (0, 1, 2), keepdims=True)
+np.sum([s, t]) | sum([s, t]) | sum(v) | np.prod(x) | np.prod(x, axis=0) | np.prod(c, axis=(0, 2)) | np.prod(v * 0)
+np.prod(v, initial=2.0) | np.multiply.reduce(x) | np.prod(c, axis=1, keepdims=True) | np.prod(v[:0])
+np.prod(v, where=v > 0) | v.prod() | np.mean(x) | np.mean(c, axis=(0, 2)) | x.mean(0) | np.mean(x, keepdims=True)
+np.mean(x, where=x > -1) | np.mean(x > 0) | np.var(x) | np.var(c, axis=1) | np.var(x, ddof=1)
+x.var(axis=0, keepdims=True) | np.std(x) | x.std(1, ddof=1) | np.max(x) | np.max(c, axis=(0, 2))
+x.max(axis=0, keepdims=True) | np.max(x, initial=0.5) | np.amax(v) | np.maximum.reduce(x) | np.min(x)
+np.min(c, axis=-2) | x.min() | np.min(x, where=x > 0, initial=9.0) | np.amin(c, axis=(-1, 0))
+np.minimum.reduce(c, axis=1) | np.max(v, axis=()) | np.ptp(x) | np.ptp(x, axis=1) | np.median(v) | np.median(x)
+np.median(c, axis=(0, 1)) | np.median(v[:3], keepdims=True) | np.quantile(v, 0.3)
+np.quantile(x, [0.1, 0.5, 0.9], axis=1) | np.percentile(x, 30, axis=0) | np.quantile(v, 0.3 + 0.01 * s)
 np.quantile(x, 0.35, method="hazen") | np.quantile(v, 0.3, method="lower") | np.quantile(v, 0.3, method="higher")
-np.quantile(v, 0.3, method="midpoint") | np.quantile(v, 0.4, method="nearest") | np.quantile(x, 0.5, axis=1, keepdims=True)
-np.quantile(v, 1.0) | np.quantile(v, 0.0) | np.quantile(x, [[0.1, 0.5], [0.9, 1.0]], axis=0)
-np.cumsum(x) | np.cumsum(x, axis=0) | x.cumsum(-1) | np.cumsum(x > 0) | np.cumprod(x) | np.cumprod(c, axis=1) | v.cumprod() | np.cumprod(v * 0)
-np.add.accumulate(x) | np.multiply.accumulate(x, axis=1) | np.maximum.accumulate(x, axis=1) | np.minimum.accumulate(v) | np.logaddexp.reduce(v)
-np.logaddexp.accumulate(v) | np.hypot.reduce(v) | np.fmax.reduce(x) | np.logaddexp.reduce(x, axis=None)
-np.cumulative_sum(v, include_initial=True) | np.cumulative_prod(x, axis=0) | np.nansum(x) | np.nanmean(x, axis=0) | np.nanmax(x) | np.nanmin(x, axis=1)
-np.nanvar(x) | np.nanstd(x, axis=0) | np.nanprod(v) | np.nancumsum(x) | np.average(x) | np.average(x, axis=1, weights=v * v)
-np.average(x, weights=z * z) | np.average(v, weights=w * w, returned=True) | np.average(x, axis=0, returned=True) | np.average(x, axis=1, keepdims=True)
-np.cov(x) | np.cov(v) | np.cov(v, w) | np.cov(x, rowvar=False) | np.cov(x, bias=True) | np.cov(x, ddof=0) | np.cov(x, aweights=w * w) | np.cov(x, fweights=np.arange(1, 5))
+np.quantile(v, 0.3, method="midpoint") | np.quantile(v, 0.4, method="nearest")
+np.quantile(x, 0.5, axis=1, keepdims=True) | np.quantile(v, 1.0) | np.quantile(v, 0.0)
+np.quantile(x, [[0.1, 0.5], [0.9, 1.0]], axis=0) | np.cumsum(x) | np.cumsum(x, axis=0) | x.cumsum(-1)
+np.cumsum(x > 0) | np.cumprod(x) | np.cumprod(c, axis=1) | v.cumprod() | np.cumprod(v * 0) | np.add.accumulate(x)
+np.multiply.accumulate(x, axis=1) | np.maximum.accumulate(x, axis=1) | np.minimum.accumulate(v)
+np.logaddexp.reduce(v) | np.logaddexp.accumulate(v) | np.hypot.reduce(v) | np.fmax.reduce(x)
+np.logaddexp.reduce(x, axis=None) | np.cumulative_sum(v, include_initial=True) | np.cumulative_prod(x, axis=0)
+np.nansum(x) | np.nanmean(x, axis=0) | np.nanmax(x) | np.nanmin(x, axis=1) | np.nanvar(x) | np.nanstd(x, axis=0)
+np.nanprod(v) | np.nancumsum(x) | np.average(x) | np.average(x, axis=1, weights=v * v) | np.average(x, weights=z * z)
+np.average(v, weights=w * w, returned=True) | np.average(x, axis=0, returned=True)
+np.average(x, axis=1, keepdims=True) | np.cov(x) | np.cov(v) | np.cov(v, w) | np.cov(x, rowvar=False)
+np.cov(x, bias=True) | np.cov(x, ddof=0) | np.cov(x, aweights=w * w) | np.cov(x, fweights=np.arange(1, 5))
 np.corrcoef(x) | np.corrcoef(v, w) | np.trace(m) | np.trace(c) | np.trace(c, 1, 1, 2) | m.trace() | np.linalg.trace(c)
 """
 
 PRODUCTS = """
-x @ y | v @ y | x @ v | v @ w | c @ y | x @ d | c @ d | np.matmul(c, v) | np.matmul(v, d) | c @ d[:1] | c[:, None] @ d[None] | y.T @ x.T
-np.matmul(c.swapaxes(1, 2), c) | c @ c.swapaxes(1, 2) | x.T @ x | x @ x.T | d[0].T @ d[1] | x @ np.ones((4, 2)) | np.ones((2, 3)) @ x | x[:1] @ v | v[:, None] @ v[None]
-x @ x[::-1].T | x[:, :3] @ m.T | (x @ y).T @ m | x.T.copy().T @ y | c[0].T @ m @ c[1] | v.__matmul__(y) | x[:, :0] @ y[:0]
-np.dot(x, y) | np.dot(v, w) | np.dot(s, x) | np.dot(c, y) | np.dot(c, d) | np.dot(x, v) | x.dot(y) | np.vdot(x, z) | np.vdot(v, w)
-np.inner(x, z) | np.inner(v, w) | np.inner(c, x) | np.inner(s, v) | np.outer(v, w) | np.outer(x, v) | np.linalg.outer(v, w)
-np.tensordot(x, y, 1) | np.tensordot(c, d, axes=([1, 2], [2, 1])) | np.tensordot(x, z, 2) | np.tensordot(c, x, axes=(1, 0)) | np.tensordot(v, w, 0) | np.tensordot(c, d, axes=((0, 2), (0, 1)))
-np.kron(x, y) | np.kron(v, x) | np.kron(v, w) | np.cross(m, m[::-1]) | np.cross(m[0], m) | np.cross(c[:, :, :2], c[:, :, 2:]) | np.cross(m, m[::-1], axis=0) | np.cross(m[:, :2], m)
-np.vecdot(c, x) | np.matvec(c, v) | np.vecmat(v, d) | np.linalg.vecdot(x, z) | np.linalg.multi_dot([x, y, y.T, v]) | np.linalg.multi_dot([v, y]) | np.linalg.matrix_power(m, 3)
-np.linalg.matrix_power(m, 0) | np.linalg.matrix_power(m, 1) | np.linalg.matmul(x, y) | np.linalg.cross(m[0], m[1]) | np.linalg.tensordot(x, y, axes=1)
-np.linalg.norm(v) | np.linalg.norm(x) | np.linalg.norm(x, axis=1) | np.linalg.norm(x, "fro") | np.linalg.norm(v, 1) | np.linalg.norm(v, np.inf) | np.linalg.norm(x, 1) | np.linalg.norm(x, np.inf)
-np.linalg.norm(v, 3) | np.linalg.norm(c, axis=(1, 2)) | np.linalg.norm(x, axis=0, keepdims=True) | np.linalg.norm(v, -np.inf) | np.linalg.norm(v, 0) | np.linalg.vector_norm(x) | np.linalg.matrix_norm(c)
-np.linalg.norm(c, 1, axis=(2, 0)) | np.linalg.norm(x, keepdims=True) | np.linalg.vector_norm(x, axis=1, ord=1)
-np.multiply.outer(v, x) | np.subtract.outer(v, w) | np.maximum.outer(v, w)
+x @ y | v @ y | x @ v | v @ w | c @ y | x @ d | c @ d | np.matmul(c, v) | np.matmul(v, d) | c @ d[:1]
+c[:, None] @ d[None] | y.T @ x.T | np.matmul(c.swapaxes(1, 2), c) | c @ c.swapaxes(1, 2) | x.T @ x | x @ x.T
+d[0].T @ d[1] | x @ np.ones((4, 2)) | np.ones((2, 3)) @ x | x[:1] @ v | v[:, None] @ v[None] | x @ x[::-1].T
+x[:, :3] @ m.T | (x @ y).T @ m | x.T.copy().T @ y | c[0].T @ m @ c[1] | v.__matmul__(y) | x[:, :0] @ y[:0]
+np.dot(x, y) | np.dot(v, w) | np.dot(s, x) | np.dot(c, y) | np.dot(c, d) | np.dot(x, v) | x.dot(y) | np.vdot(x, z)
+np.vdot(v, w) | np.inner(x, z) | np.inner(v, w) | np.inner(c, x) | np.inner(s, v) | np.outer(v, w) | np.outer(x, v)
+np.linalg.outer(v, w) | np.tensordot(x, y, 1) | np.tensordot(c, d, axes=([1, 2], [2, 1])) | np.tensordot(x, z, 2)
+np.tensordot(c, x, axes=(1, 0)) | np.tensordot(v, w, 0) | np.tensordot(c, d, axes=((0, 2), (0, 1))) | np.kron(x, y)
+np.kron(v, x) | np.kron(v, w) | np.cross(m, m[::-1]) | np.cross(m[0], m) | np.cross(c[:, :, :2], c[:, :, 2:])
+np.cross(m, m[::-1], axis=0) | np.cross(m[:, :2], m) | np.vecdot(c, x) | np.matvec(c, v) | np.vecmat(v, d)
+np.linalg.vecdot(x, z) | np.linalg.multi_dot([x, y, y.T, v]) | np.linalg.multi_dot([v, y])
+np.linalg.matrix_power(m, 3) | np.linalg.matrix_power(m, 0) | np.linalg.matrix_power(m, 1) | np.linalg.matmul(x, y)
+np.linalg.cross(m[0], m[1]) | np.linalg.tensordot(x, y, axes=1) | np.linalg.norm(v) | np.linalg.norm(x)
+np.linalg.norm(x, axis=1) | np.linalg.norm(x, "fro") | np.linalg.norm(v, 1) | np.linalg.norm(v, np.inf)
+np.linalg.norm(x, 1) | np.linalg.norm(x, np.inf) | np.linalg.norm(v, 3) | np.linalg.norm(c, axis=(1, 2))
+np.linalg.norm(x, axis=0, keepdims=True) | np.linalg.norm(v, -np.inf) | np.linalg.norm(v, 0)
+np.linalg.vector_norm(x) | np.linalg.matrix_norm(c) | np.linalg.norm(c, 1, axis=(2, 0))
+np.linalg.norm(x, keepdims=True) | np.linalg.vector_norm(x, axis=1, ord=1) | np.multiply.outer(v, x)
+np.subtract.outer(v, w) | np.maximum.outer(v, w)
 """
 
 EINSUM = """
-ij,jk;x,y | ij,jk->ki;x,y | ij->ji;x | ij;x | ji;x | ii;m | ii->i;m | ij->;x | i,i;v,w | i,j;v,w | i,j->ji;v,w | bij,bjk->bik;c,d | bij,bjk;c,d
-...ij,...jk->...ik;c,d | ...ij->...ji;c | ...;x | i...;x | bij,jk,j->bk;c,y,v | ij,ij->ij;x,z | ij,ij->i;x,z | ij,ij;x,z | bij,ij->b;c,x
-bij,bij->b;c,c | bij,kj,k->bi;c,z,m[0] | ij,j->i;x,v | ij,j->ij;x,v | i,ij,j;m[0],m,m[1] | bij,bkj,bk->i;c,c,c[:, :, 0] | ij,jk,kl->il;x,y,y.T
-iij->j;m[:, :, None] * v | i->i;v | i->;v | ,i;s,v | ij,kl->;x,y | ij,...j->...i;x,c | b...,b...->...;c,c | ij,ik,il->jkl;x,z,m | a b, b c -> a c;x,y
-ij,ij,ij->j;x,z,x | i,i,i;v,w,v | bij->bji;c | bij->i;c | ijk,ilm,njm->nkl;c,c[:, :, :3],m[:, :, None] * m[0]
+ij,jk;x,y | ij,jk->ki;x,y | ij->ji;x | ij;x | ji;x | ii;m | ii->i;m | ij->;x | i,i;v,w | i,j;v,w | i,j->ji;v,w
+bij,bjk->bik;c,d | bij,bjk;c,d | ...ij,...jk->...ik;c,d | ...ij->...ji;c | ...;x | i...;x | bij,jk,j->bk;c,y,v
+ij,ij->ij;x,z | ij,ij->i;x,z | ij,ij;x,z | bij,ij->b;c,x | bij,bij->b;c,c | bij,kj,k->bi;c,z,m[0] | ij,j->i;x,v
+ij,j->ij;x,v | i,ij,j;m[0],m,m[1] | bij,bkj,bk->i;c,c,c[:, :, 0] | ij,jk,kl->il;x,y,y.T | iij->j;m[:, :, None] * v
+i->i;v | i->;v | ,i;s,v | ij,kl->;x,y | ij,...j->...i;x,c | b...,b...->...;c,c | ij,ik,il->jkl;x,z,m
+a b, b c -> a c;x,y | ij,ij,ij->j;x,z,x | i,i,i;v,w,v | bij->bji;c | bij->i;c
+ijk,ilm,njm->nkl;c,c[:, :, :3],m[:, :, None] * m[0]
 """
 
 

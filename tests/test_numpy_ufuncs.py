@@ -38,9 +38,13 @@ def test_every_ufunc(row, ufunc):
 
 
 SPECIAL = """
-scipy.special.psi(p) | scipy.special.digamma(p) | scipy.special.zeta(2.5, p) | scipy.special.betaln(p, q) | scipy.special.beta(p, q) | scipy.special.loggamma(p) | scipy.special.rgamma(p) | scipy.special.exp10(p) | scipy.special.erfcinv(p / 5)
-scipy.special.rel_entr(p, q) | scipy.special.kl_div(p, q) | scipy.special.pseudo_huber(p, q) | scipy.special.huber(p, q) | scipy.special.boxcox(p, 0.5) | scipy.special.boxcox1p(p, q) | scipy.special.cosm1(p) | scipy.special.boxcox(p, 0.0)
-scipy.special.betaln(2.0, p) | scipy.special.logit(p / 5) | scipy.special.ndtr(p) | scipy.special.log_ndtr(p) | scipy.special.entr(p) | scipy.special.xlogy(p, q) | scipy.special.xlog1py(2.0, q)
+scipy.special.psi(p) | scipy.special.digamma(p) | scipy.special.zeta(2.5, p) | scipy.special.betaln(p, q)
+scipy.special.beta(p, q) | scipy.special.loggamma(p) | scipy.special.rgamma(p) | scipy.special.exp10(p)
+scipy.special.erfcinv(p / 5) | scipy.special.rel_entr(p, q) | scipy.special.kl_div(p, q)
+scipy.special.pseudo_huber(p, q) | scipy.special.huber(p, q) | scipy.special.boxcox(p, 0.5)
+scipy.special.boxcox1p(p, q) | scipy.special.cosm1(p) | scipy.special.boxcox(p, 0.0) | scipy.special.betaln(2.0, p)
+scipy.special.logit(p / 5) | scipy.special.ndtr(p) | scipy.special.log_ndtr(p) | scipy.special.entr(p)
+scipy.special.xlogy(p, q) | scipy.special.xlog1py(2.0, q)
 """
 
 
@@ -101,11 +105,19 @@ D, F = np.array([1.5, -2.0, 0.5]), np.array([1.5, -2.0, 0.5], np.float32)
 I, B = np.array([1, -2, 3]), np.array([True, False, True])
 
 MIXED = """
-a + 1 | a + 1.5 | 1.5 * a | a * 2 | a / 2 | a // 2 | a % 2 | a ** 2 | a + np.float64(1.5) | a + np.float32(1.5) | a + np.int64(3) | a + True | a * np.arange(3) | a + np.float32([1, 2, 3]) | a < 1 | -a | +a | abs(a) | np.abs(a) | np.sin(a) | np.sqrt(abs(a))
-np.floor(a) | np.rint(a) | np.square(a) | np.sign(a) | np.maximum(a, 0) | np.minimum(a, 0.5) | np.fabs(a) | np.where(a > 0, a, 0) | np.where(a > 0, a, 0.0) | np.heaviside(a, 0.5) | np.copysign(a, -1) | np.arctan2(a, 1) | np.hypot(a, a) | np.exp(a) | np.deg2rad(a)
-np.logical_not(a) | np.isnan(a) | np.isfinite(a) | np.sum(a) | np.mean(a) | np.cumsum(a) | np.prod(a) | np.max(a) | np.var(a) | np.dot(a, a) | a @ a | np.float_power(abs(a), 2) | np.true_divide(a, 3) | np.positive(a) | np.conj(a) | np.trunc(a) | np.ceil(a) | a == 1 | a != a
-np.concatenate([a, [1.0]]) | np.stack([a, a]) | np.divmod(a, 2) | divmod(a, 2) | np.fmod(a, 2) | np.floor_divide(a, 2.0) | np.remainder(a, 2) | np.mod(7, abs(a) + 1) | np.ldexp(a * 1.0, 2) | np.modf(a) | np.reciprocal(a * 1.0) | np.median(a) | a.astype(float) | a.astype(np.float32) | a.astype(int) | a.astype(bool)
-np.linspace(a, 1, 3) | np.clip(a, 0, 1) | np.clip(a, -0.5, 0.5) | np.round(a, 1) | np.diff(a) | np.trapezoid(a) | np.interp(a, [0.0, 1.0], [2.0, 3.0]) | np.sort(a) | np.argmax(a) | np.where(a, 1, 2) | a + [1, 2, 3] | [1.0, 2.0, 3.0] - a | np.subtract(a, 1, dtype=float) | np.outer(a, a) | np.power(abs(a), 2)
+a + 1 | a + 1.5 | 1.5 * a | a * 2 | a / 2 | a // 2 | a % 2 | a ** 2 | a + np.float64(1.5) | a + np.float32(1.5)
+a + np.int64(3) | a + True | a * np.arange(3) | a + np.float32([1, 2, 3]) | a < 1 | -a | +a | abs(a) | np.abs(a)
+np.sin(a) | np.sqrt(abs(a)) | np.floor(a) | np.rint(a) | np.square(a) | np.sign(a) | np.maximum(a, 0)
+np.minimum(a, 0.5) | np.fabs(a) | np.where(a > 0, a, 0) | np.where(a > 0, a, 0.0) | np.heaviside(a, 0.5)
+np.copysign(a, -1) | np.arctan2(a, 1) | np.hypot(a, a) | np.exp(a) | np.deg2rad(a) | np.logical_not(a) | np.isnan(a)
+np.isfinite(a) | np.sum(a) | np.mean(a) | np.cumsum(a) | np.prod(a) | np.max(a) | np.var(a) | np.dot(a, a) | a @ a
+np.float_power(abs(a), 2) | np.true_divide(a, 3) | np.positive(a) | np.conj(a) | np.trunc(a) | np.ceil(a) | a == 1
+a != a | np.concatenate([a, [1.0]]) | np.stack([a, a]) | np.divmod(a, 2) | divmod(a, 2) | np.fmod(a, 2)
+np.floor_divide(a, 2.0) | np.remainder(a, 2) | np.mod(7, abs(a) + 1) | np.ldexp(a * 1.0, 2) | np.modf(a)
+np.reciprocal(a * 1.0) | np.median(a) | a.astype(float) | a.astype(np.float32) | a.astype(int) | a.astype(bool)
+np.linspace(a, 1, 3) | np.clip(a, 0, 1) | np.clip(a, -0.5, 0.5) | np.round(a, 1) | np.diff(a) | np.trapezoid(a)
+np.interp(a, [0.0, 1.0], [2.0, 3.0]) | np.sort(a) | np.argmax(a) | np.where(a, 1, 2) | a + [1, 2, 3]
+[1.0, 2.0, 3.0] - a | np.subtract(a, 1, dtype=float) | np.outer(a, a) | np.power(abs(a), 2)
 """
 
 
@@ -116,8 +128,11 @@ def test_dtypes_are_numpys(kind, expression):
 
 
 BOOLS = """
-a + a | a * ~a | a + 1 | a * 1.5 | a & ~a | a | ~a | a ^ True | ~a | a == False | a < 1 | np.sum(a) | np.mean(a) | a.any() | a.all() | np.cumsum(a) | np.where(a, 1.0, 2.0) | np.logical_xor(a, [True, True, False]) | np.invert(a) | np.bitwise_and(a, True) | np.maximum(a, False)
-np.logical_and(a, 2.0) | np.argmax(a) | np.max(a) | np.dot(a * 1, a * 1) | a.astype(int) - 1 | a[0] & a[1] | np.prod(a) | a / 2 | np.count_nonzero(a) | np.concatenate([a, [1.5]]) | -a.astype(int) | a == a | np.multiply(a, a)
+a + a | a * ~a | a + 1 | a * 1.5 | a & ~a | a | ~a | a ^ True | ~a | a == False | a < 1 | np.sum(a) | np.mean(a)
+a.any() | a.all() | np.cumsum(a) | np.where(a, 1.0, 2.0) | np.logical_xor(a, [True, True, False]) | np.invert(a)
+np.bitwise_and(a, True) | np.maximum(a, False) | np.logical_and(a, 2.0) | np.argmax(a) | np.max(a)
+np.dot(a * 1, a * 1) | a.astype(int) - 1 | a[0] & a[1] | np.prod(a) | a / 2 | np.count_nonzero(a)
+np.concatenate([a, [1.5]]) | -a.astype(int) | a == a | np.multiply(a, a)
 """
 
 
@@ -138,7 +153,9 @@ def test_logical_or_of_recorded_values():
     check_values(lambda a: ~(a > 0) ^ (a < -1), D)
 
 
-@pytest.mark.parametrize("f", [lambda a: a & 1, lambda a: np.left_shift(a, 1), lambda a: np.gcd(a, 2), lambda a: a << 1])
+@pytest.mark.parametrize(
+    "f", [lambda a: a & 1, lambda a: np.left_shift(a, 1), lambda a: np.gcd(a, 2), lambda a: a << 1]
+)
 def test_bit_operations_on_integers_are_refused(f):
     with pytest.raises((RecordingError, TypeError)):
         check_values(f, I)
@@ -178,7 +195,14 @@ def test_out_of_functions():
     check(f, lambda rng: [rng.normal(size=(3, 3))])
 
 
-@pytest.mark.parametrize("f", [lambda a: np.exp(a, out=np.zeros(3)), lambda a: np.sum(a, out=np.zeros(())), lambda a: np.add.at(np.zeros(3), [0], a[0])])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: np.exp(a, out=np.zeros(3)),
+        lambda a: np.sum(a, out=np.zeros(())),
+        lambda a: np.add.at(np.zeros(3), [0], a[0]),
+    ],
+)
 def test_plain_arrays_take_no_recorded_results(f):
     with pytest.raises(RecordingError, match="zeros"):
         check_values(f, D)

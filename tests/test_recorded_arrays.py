@@ -173,7 +173,9 @@ def test_arguments_are_not_written_to():
             x += 1.0
 
 
-@pytest.mark.parametrize("make", [lambda b: np.broadcast_to(b, (2, 3, 3)), lambda b: np.diagonal(b), lambda b: np.diag(b)[:2]])
+@pytest.mark.parametrize(
+    "make", [lambda b: np.broadcast_to(b, (2, 3, 3)), lambda b: np.diagonal(b), lambda b: np.diag(b)[:2]]
+)
 def test_read_only_views(make):
     for x in (np.eye(3), None):
         with Recorder() as recorder:
@@ -190,11 +192,15 @@ def test_small_and_empty_shapes(shape):
     x = filled(shape)
     for f in (
         lambda a: a.sum(), lambda a: a.T, lambda a: a.reshape(-1), lambda a: np.concatenate([a.reshape(-1), a.ravel()]),
-        lambda a: np.exp(a) * 2, lambda a: a.mean(keepdims=True), lambda a: np.cumsum(a), lambda a: np.sort(a, axis=None),
+        lambda a: np.exp(a) * 2, lambda a: a.mean(keepdims=True), lambda a: np.cumsum(a),
+        lambda a: np.sort(a, axis=None),
         lambda a: np.stack([a, a]), lambda a: np.where(a > 0, a, -a), lambda a: np.prod(a), lambda a: a * a[None],
-        lambda a: np.einsum("...->...", a), lambda a: np.tile(a, 2), lambda a: np.repeat(a, 2), lambda a: np.atleast_2d(a),
-        lambda a: np.outer(a, a), lambda a: np.tensordot(a, a, a.ndim), lambda a: a[...], lambda a: np.flip(a), lambda a: a[()],
-        lambda a: np.linalg.norm(a), lambda a: np.vdot(a, a), lambda a: np.cumprod(a), lambda a: np.any(a), lambda a: np.all(a > 0),
+        lambda a: np.einsum("...->...", a), lambda a: np.tile(a, 2), lambda a: np.repeat(a, 2),
+        lambda a: np.atleast_2d(a),
+        lambda a: np.outer(a, a), lambda a: np.tensordot(a, a, a.ndim), lambda a: a[...], lambda a: np.flip(a),
+        lambda a: a[()],
+        lambda a: np.linalg.norm(a), lambda a: np.vdot(a, a), lambda a: np.cumprod(a), lambda a: np.any(a),
+        lambda a: np.all(a > 0),
         lambda a: np.zeros_like(a) + a, lambda a: np.pad(a, 1) if a.ndim else a,
     ):  # fmt: skip
         table, recorded = check_values(f, x)
@@ -205,19 +211,26 @@ def test_small_and_empty_shapes(shape):
 def test_non_contiguous_operands():
     big = filled((6, 8))
     for part in (big[::2, ::-1], big.T[1:4], big[:, 3], np.asfortranarray(big)):
-        check_values(lambda a: (a * 2).sum(axis=0) + a[..., 0].sum() + (part * a).sum(), part)
+        check_values(lambda a, b=part: (a * 2).sum(axis=0) + a[..., 0].sum() + (b * a).sum(), part)
 
 
 NUMPYS_ERRORS = [
     lambda a: a.sum(axis=2), lambda a: np.concatenate([a, a[:, :1]]), lambda a: a.reshape(7), lambda a: a + np.ones(5),
-    lambda a: a @ a, lambda a: np.stack([a, a[0]]), lambda a: a[5], lambda a: a[0, 0, 0], lambda a: a[[7]], lambda a: np.max(a[:0]),
-    lambda a: a.transpose(0, 0), lambda a: np.swapaxes(a, 0, 5), lambda a: np.squeeze(a, 0), lambda a: np.broadcast_to(a, (3, 5)),
-    lambda a: np.expand_dims(a, 9), lambda a: np.einsum("ij,jk", a, a), lambda a: np.split(a, 5), lambda a: np.argmax(a[:0]),
+    lambda a: a @ a, lambda a: np.stack([a, a[0]]), lambda a: a[5], lambda a: a[0, 0, 0], lambda a: a[[7]],
+    lambda a: np.max(a[:0]),
+    lambda a: a.transpose(0, 0), lambda a: np.swapaxes(a, 0, 5), lambda a: np.squeeze(a, 0),
+    lambda a: np.broadcast_to(a, (3, 5)),
+    lambda a: np.expand_dims(a, 9), lambda a: np.einsum("ij,jk", a, a), lambda a: np.split(a, 5),
+    lambda a: np.argmax(a[:0]),
     lambda a: np.dot(a, a), lambda a: np.diag(a[None]), lambda a: np.gradient(a[:1]), lambda a: np.searchsorted(a, 1.0),
-    lambda a: a[np.ones(3)], lambda a: a[np.ones(5, bool)], lambda a: bool(a), lambda a: len(a[0, 0]), lambda a: np.sort(a, axis=4),
-    lambda a: np.take(a, 40), lambda a: np.cumsum(a, axis=3), lambda a: np.trapezoid(a, axis=3), lambda a: np.tensordot(a, a, 1),
-    lambda a: np.linalg.matrix_power(a, 2), lambda a: np.quantile(a, 1.5), lambda a: np.roll(a, 1, axis=4), lambda a: a.ravel()[a],
-    lambda a: np.linalg.norm(a, 5), lambda a: np.moveaxis(a, 0, 7), lambda a: np.einsum("ij->k", a), lambda a: np.einsum("ijk", a),
+    lambda a: a[np.ones(3)], lambda a: a[np.ones(5, bool)], lambda a: bool(a), lambda a: len(a[0, 0]),
+    lambda a: np.sort(a, axis=4),
+    lambda a: np.take(a, 40), lambda a: np.cumsum(a, axis=3), lambda a: np.trapezoid(a, axis=3),
+    lambda a: np.tensordot(a, a, 1),
+    lambda a: np.linalg.matrix_power(a, 2), lambda a: np.quantile(a, 1.5), lambda a: np.roll(a, 1, axis=4),
+    lambda a: a.ravel()[a],
+    lambda a: np.linalg.norm(a, 5), lambda a: np.moveaxis(a, 0, 7), lambda a: np.einsum("ij->k", a),
+    lambda a: np.einsum("ijk", a),
 ]  # fmt: skip
 
 
@@ -233,7 +246,8 @@ def test_bad_input_raises_numpys_errors(number):
 
 def test_writing_what_does_not_fit():
     for write in (
-        lambda a: a.__setitem__(slice(0, 2), np.ones(3)), lambda a: a.__setitem__((0, 0), a[0]), lambda a: a.__iadd__(np.ones((2, 3, 4))),
+        lambda a: a.__setitem__(slice(0, 2), np.ones(3)), lambda a: a.__setitem__((0, 0), a[0]),
+        lambda a: a.__iadd__(np.ones((2, 3, 4))),
         lambda a: a.__setitem__(9, 1.0), lambda a: a.__setitem__(([9],), 1.0),
     ):  # fmt: skip
         for x in (filled((3, 4)), None):
@@ -282,7 +296,7 @@ def test_integers_become_part_of_the_path():
         i = np.argmax(a)
         return plain[i] * a[0], np.repeat(a, np.argsort(a)), plain[np.argsort(a)] * a
 
-    table, recorded = check_values(f, filled((4,)))
+    table, _ = check_values(f, filled((4,)))
     assert table.guards
 
 

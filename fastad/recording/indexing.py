@@ -59,7 +59,8 @@ def _fits_mask(value: Any) -> bool:
 # ── basic ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def _is_basic(keys: tuple[Any, ...]) -> bool:
     return all(
-        k is None or k is Ellipsis or (isinstance(k, slice | int | np.integer) and not isinstance(k, bool)) for k in keys
+        k is None or k is Ellipsis or (isinstance(k, slice | int | np.integer) and not isinstance(k, bool))
+        for k in keys
     )
 
 
@@ -74,7 +75,8 @@ def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
     other = value.recorder if isinstance(value, Recorded) else None
     if other is not None and other.level > recorder.level:
         raise recording_error(
-            "a value of an inner recording is written into an array of an outer one", "Return it from the inner function."
+            "a value of an inner recording is written into an array of an outer one",
+            "Return it from the inner function.",
         )
     ref = to_ref(recorder, value)
     own = recorder.builder.shape(ref)

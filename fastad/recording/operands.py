@@ -49,7 +49,9 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
         if x._recorder is recorder:
             return x.ref
         if x.recorder.level > recorder.level:
-            raise recording_error("a value of an inner recording reached an outer one", "Return it from the inner function.")
+            raise recording_error(
+                "a value of an inner recording reached an outer one", "Return it from the inner function."
+            )
         return recorder.lift(x)
     if isinstance(x, _NUMBERS):
         return recorder.const(x)
@@ -128,7 +130,7 @@ def _promoted(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequ
     found = np.result_type(*(x if type(x) in weak else DTYPES[c] for x, c in pairs))
     if rule == "float" and found.kind in "biu":
         return "d"
-    return dtype_char(np.dtype(np.int64) if rule == "total" and found == bool else found)
+    return "i" if rule == "total" and found.kind == "b" else dtype_char(found)
 
 
 def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: str | None = None) -> Ref:

@@ -19,7 +19,10 @@ CREATORS: dict[Any, Callable[..., Any]] = {}
 FIXES: dict[Any, str] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
-_FIX = "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
+_FIX = (
+    "Write it with supported functions, or wrap it as a user-defined primitive with "
+    "fad.primitive(f, jvp=..., vjp=...)."
+)
 
 
 def _record(name: str) -> Callable[..., Recorded]:
@@ -88,8 +91,6 @@ def call_function(function: Any, args: Any, kwargs: Any) -> Any:
         return implementation(*args, **kwargs)
     options = {k: v for k, v in kwargs.items() if k != "out"}
     return _delivered(implementation(*args, **options), kwargs["out"], True, name)
-
-
 
 
 def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
@@ -207,7 +208,7 @@ def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
     from fastad.tables.builder import dtype_char
 
     target = np.dtype(dtype)
-    if target == object or target.kind not in "biuf":
+    if target.kind not in "biuf":
         raise recording_error(f"astype({target}) of a recorded value", "Use float64, float32, integers or bool.")
     recorder, ref = self.recorder, self.ref
     char = dtype_char(target if target.kind != "f" or target.itemsize > 4 else np.dtype(np.float32))
@@ -240,7 +241,8 @@ def _install_methods() -> None:
         "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
         "__contains__": _pythonic, "astype": astype, "copy": _copy, "__copy__": _copy, "__deepcopy__": _copy,
         "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self)), "fill": _fill,
-        "T": property(_transposed), "real": property(lambda self: self), "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
+        "T": property(_transposed), "real": property(lambda self: self),
+        "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
         "imag": property(lambda self: self * 0.0), "conj": lambda self: self,
     }  # fmt: skip
     for name, value in installed.items():

@@ -5,7 +5,7 @@ elements and slices are kept as pending pieces and joined into one row when the 
 array in a loop costs as much as the elements written. Basic slices are views: they see writes to their base.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,23 @@ _CONVERT_LIMIT = 20_000
 class Recorded:
     """A value that is being recorded; `value` is its concrete value in this recording."""
 
-    __slots__ = ("__weakref__", "_base", "_frame", "_locked", "_mask", "_pending", "_read_only", "_recorder", "_ref", "_seen", "_version")
+    __slots__ = (
+        "__weakref__", "_base", "_frame", "_locked", "_mask", "_pending", "_read_only", "_recorder", "_ref", "_seen",
+        "_version",
+    )  # fmt: skip
     __array_priority__ = 1000.0
     __hash__ = None  # type: ignore[assignment]
+
+    if TYPE_CHECKING:  # installed by `operators` and `indexing`
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Any: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __iter__(self) -> Any: ...
+        def __add__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
 
     def __init__(self, recorder: Recorder, ref: Ref, base: "Recorded | None" = None, frame: Any = None) -> None:
         self._recorder = recorder
@@ -159,7 +173,8 @@ class Recorded:
             raise ValueError("assignment destination is read-only")
         if root._locked:
             raise recording_error(
-                "an argument of the recorded function is changed in place, which a replay would not do to the caller's array",
+                "an argument of the recorded function is changed in place, "
+                "which a replay would not do to the caller's array",
                 "Copy it first: x = x.copy().",
             )
         root._write(region(*frame), ref)
@@ -213,8 +228,10 @@ class Recorded:
 
     def __float__(self) -> float:
         raise recording_error(
-            "float() of a recorded value (also math.sin(x), '%f' % x, or writing it into a plain NumPy array) would lose its derivative",
-            "Use NumPy functions on it (np.sin, not math.sin), and arrays made with np.zeros_like(x) or np.zeros(n, like=x).",
+            "float() of a recorded value (also math.sin(x), '%f' % x, or writing it into a plain NumPy array) "
+            "would lose its derivative",
+            "Use NumPy functions on it (np.sin, not math.sin), and arrays made with np.zeros_like(x) or "
+            "np.zeros(n, like=x).",
         )
 
     def __complex__(self) -> complex:
@@ -231,7 +248,7 @@ class Recorded:
 
         Integers and truth values have no derivatives: they become plain, and part of the path (`table[i]`).
         """
-        if self.dtype.kind in "ib" and dtype != object:
+        if self.dtype.kind in "ib" and (dtype is None or np.dtype(dtype).kind != "O"):
             return np.array(self.recorder.guard(self.ref), dtype)
         wanted = from_scipy()
         if wanted is not None:
@@ -241,14 +258,16 @@ class Recorded:
             )
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
-                f"np.asarray or np.array of a recorded array of {self.size} elements would record each of them by itself",
+                f"np.asarray or np.array of a recorded array of {self.size} elements "
+                "would record each of them by itself",
                 "Leave the conversion out (a recorded value is an array already), or use np.stack or np.concatenate.",
             )
         if dtype is not None and np.dtype(dtype) != object and np.dtype(dtype).kind != "f":
             raise recording_error(f"conversion of a recorded array to {dtype} by NumPy", "Use x.astype(dtype).")
         if dtype is not None and np.dtype(dtype) != object:
             raise recording_error(
-                "np.array(..., dtype=float) of recorded values, or writing them into a plain NumPy array, would lose their derivatives",
+                "np.array(..., dtype=float) of recorded values, or writing them into a plain NumPy array, "
+                "would lose their derivatives",
                 "Leave dtype= out, or use np.stack; make arrays with np.zeros_like(x) or np.zeros(n, like=x).",
             )
         out = np.empty(self.size, dtype=object)

@@ -20,6 +20,6 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, joining, norms, numerical, products, queries, reductions, rounding, selecting, shapes, sorting, special,
-    statistics, ufuncs, unsupported,
+    creation, einsum, joining, norms, numerical, products, queries, reductions, rounding, selecting, shapes, sorting,
+    special, statistics, ufuncs, unsupported,
 )  # fmt: skip

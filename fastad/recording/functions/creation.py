@@ -190,7 +190,8 @@ def logspace(
     """np.logspace"""
     if np.ndim(base) > 0:
         raise recording_error("np.logspace with an array of bases", "Use one base.")
-    out = np.power(base, linspace(*lift(start, stop, base)[:2], num, endpoint, axis=axis))
+    first, last, _ = lift(start, stop, base)
+    out = np.power(base, linspace(first, last, num, endpoint, axis=axis))
     return out if dtype is None else out.astype(dtype)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
-from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, to_list
+from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, pick, to_list
 from fastad.recording.operands import recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -42,18 +42,18 @@ def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "s
 
 
 def _joined_shape(shapes: list[Shape], axis: int) -> Shape:
+    rule = "all the input array dimensions except for the concatenation axis must match exactly"
     first = shapes[0]
     for i, own in enumerate(shapes):
         if len(own) != len(first):
             raise ValueError(
-                "all the input array dimensions except for the concatenation axis must match exactly, but along dimension "
-                f"0, the array at index 0 has {len(first)} dimension(s) and the array at index {i} has {len(own)} dimension(s)"
+                f"{rule}: the array at index 0 has {len(first)} dimension(s), the array at index {i} has {len(own)}"
             )
         for d, (m, n) in enumerate(zip(first, own, strict=True)):
             if d != axis and m != n:
                 raise ValueError(
-                    "all the input array dimensions except for the concatenation axis must match exactly, but along "
-                    f"dimension {d}, the array at index 0 has size {m} and the array at index {i} has size {n}"
+                    f"{rule}, but along dimension {d}, the array at index 0 has size {m} and the array at index {i} "
+                    f"has size {n}"
                 )
     return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
 
@@ -141,7 +141,7 @@ def tile(A: Any, reps: Any) -> Array:
     own = (1,) * (nd - x.ndim) + x.shape
     counts = (1,) * (nd - len(counts)) + counts
     spread = reshape(x, tuple(m for n in own for m in (1, n)))
-    full = np.broadcast_to(spread, tuple(m for c, n in zip(counts, own) for m in (c, n)))
+    full: Any = np.broadcast_to(spread, tuple(m for c, n in zip(counts, own) for m in (c, n)))
     return reshape(full, tuple(c * n for c, n in zip(counts, own))).copy()
 
 
@@ -158,9 +158,9 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Array:
             raise ValueError("repeats may not contain negative values.")
         shape = x.shape
         spread = reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
-        full = np.broadcast_to(spread, (*shape[: axis + 1], count, *shape[axis + 1 :]))
+        full: Any = np.broadcast_to(spread, (*shape[: axis + 1], count, *shape[axis + 1 :]))
         return reshape(full, (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])).copy()
-    return np.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
+    return pick(x, np.repeat(np.arange(x.shape[axis]), repeats), axis)
 
 
 @implements(np.roll)
@@ -189,7 +189,7 @@ def resize(a: Any, new_shape: Any) -> Array:
     total = math.prod(shape)
     if not x.size:
         return constant(x, np.zeros(shape, x.dtype))
-    return reshape(np.take(reshape(x, -1), np.arange(total) % x.size), shape)
+    return reshape(pick(reshape(x, -1), np.arange(total) % x.size, 0), shape)
 
 
 # ── padding ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -212,7 +212,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
     for d, (before, after) in enumerate(widths):
         if before or after:
             index = np.pad(np.arange(x.shape[d]), (before, after), mode="edge" if mode == "empty" else mode)
-            x = np.take(x, index, axis=d)
+            x = pick(x, index, d)
     return x
 
 

@@ -60,7 +60,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
             raise ValueError("when 1d, distances must match the length of the corresponding dimension")
     if any(y.shape[d] < edge_order + 1 for d in axes):
         raise ValueError(
-            "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required."
+            "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are "
+            "required."
         )
     y = y if y.dtype.kind == "f" else y.astype(float)
     found = tuple(_gradient_along(y, h, d, edge_order) for h, d in zip(spacings, axes))

@@ -41,7 +41,7 @@ def matmul_stack(x: Array, y: Array) -> Array:
     (xr, ta), (yr, tb) = _matrices(x, batch == 1), _matrices(y, batch == 1)
     sx, sy = int(math.prod(x.shape[:-2]) == batch), int(math.prod(y.shape[:-2]) == batch)
     if sx and not sy and not ta:  # one product of a taller matrix
-        statics = (1, batch * m, k, n, ta, tb, 1, 1)
+        statics: tuple[int, ...] = (1, batch * m, k, n, ta, tb, 1, 1)
     else:
         statics = (batch, m, k, n, ta, tb, sx, sy)
     return Recorded(x.recorder, x.recorder.emit("matmul", (xr, yr), statics, (*lead, m, n), _dtype(x, y)))
@@ -108,12 +108,17 @@ def dot(a: Any, b: Any) -> Array:
         return _vector_dot(x, y, "dot")
     axis = y.ndim - 2 if y.ndim > 1 else 0
     if x.shape[-1] != y.shape[axis]:
-        raise ValueError(
-            f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[axis]} (dim {axis})"
-        )
+        raise _not_aligned(x, y, axis)
     if y.ndim <= 2:
         return matmul(x, y)
     return tensordot(x, y, ((x.ndim - 1,), (axis,)))
+
+
+def _not_aligned(x: Array, y: Array, axis: int) -> ValueError:
+    last = x.ndim - 1
+    return ValueError(
+        f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {last}) != {y.shape[axis]} (dim {axis})"
+    )
 
 
 @implements(np.vdot)
@@ -130,9 +135,7 @@ def inner(a: Any, b: Any) -> Array:
     if x.ndim == 0 or y.ndim == 0:
         return x * y
     if x.shape[-1] != y.shape[-1]:
-        raise ValueError(
-            f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {x.ndim - 1}) != {y.shape[-1]} (dim {y.ndim - 1})"
-        )
+        raise _not_aligned(x, y, y.ndim - 1)
     return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 

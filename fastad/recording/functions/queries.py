@@ -52,7 +52,7 @@ def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
     for x in (a, b):
         offset, shape, strides = x.frame()
         views.append(np.lib.stride_tricks.as_strided(base[offset:], shape, strides))
-    return bool(np.shares_memory(*views))
+    return bool(np.shares_memory(views[0], views[1]))
 
 
 # ── comparisons that end in one truth value ───────────────────────────────────────────────────────────────────

@@ -22,7 +22,7 @@ from fastad.recording.operands import elementwise, reshape
 from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
-NO_VALUE = np._NoValue  # type: ignore[attr-defined]  # what NumPy's wrappers pass for an option left out
+NO_VALUE = np._NoValue  # what NumPy's wrappers pass for an option left out
 
 
 def adjacent(x: Array, axes: tuple[int, ...]) -> tuple[Array, int]:
@@ -119,7 +119,8 @@ def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Array]:
         if where is not True and where is not NO_VALUE:
             if not _given(initial):
                 raise ValueError(
-                    f"reduction operation '{title}' does not have an identity, so to use a where mask one has to specify 'initial'"
+                    f"reduction operation '{title}' does not have an identity, "
+                    "so to use a where mask one has to specify 'initial'"
                 )
             x = _masked(x, where, initial)
         if 0 in (x.shape[d] for d in axes):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift
+from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
 from fastad.recording.operands import as_recorded, elementwise, is_recorded, recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -61,7 +61,7 @@ def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Array:
     """np.take"""
     (x, *_) = lift(a, indices) if is_recorded(indices) else lift(a)
     x, axis = (reshape(x, -1), 0) if axis is None else (x, axis_index(axis, x.ndim))
-    index = as_recorded(indices) if is_recorded(indices) else np.asarray(indices)
+    index: Any = as_recorded(indices) if is_recorded(indices) else np.asarray(indices)
     n = x.shape[axis]
     if mode == "wrap":
         index = index % n
@@ -125,9 +125,8 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
     if len(funclist) == len(conditions) + 1:
         conditions.append(~np.any(conditions, axis=0))
     elif len(funclist) != len(conditions):
-        raise ValueError(
-            f"with {len(conditions)} condition(s), either {len(conditions)} or {len(conditions) + 1} functions are expected"
-        )
+        n = len(conditions)
+        raise ValueError(f"with {n} condition(s), either {n} or {n + 1} functions are expected")
     out = constant(x, np.zeros(x.shape, x.dtype))
     for condition, function in zip(conditions, funclist):
         if x.ndim == 0:
@@ -249,14 +248,14 @@ def _triangle(x: Array, keep: Any) -> Array:
 def tril(m: Any, k: int = 0) -> Array:
     """np.tril"""
     (x,) = lift(m)
-    return _triangle(x, np.tri(*x.shape[-2:], k=k, dtype=bool))
+    return _triangle(x, np.tri(x.shape[-2], x.shape[-1], k, bool))
 
 
 @implements(np.triu)
 def triu(m: Any, k: int = 0) -> Array:
     """np.triu"""
     (x,) = lift(m)
-    return _triangle(x, ~np.tri(*x.shape[-2:], k=k - 1, dtype=bool))
+    return _triangle(x, ~np.tri(x.shape[-2], x.shape[-1], k - 1, bool))
 
 
 # ── by place ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,7 +265,7 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Array:
     x, axis = _flat_or_axis(arr, axis)
     if not isinstance(obj, slice):
         obj = concrete(obj) if is_recorded(obj) else obj
-    return take(x, np.delete(np.arange(x.shape[axis]), obj), axis)
+    return pick(x, np.delete(np.arange(x.shape[axis]), obj), axis)
 
 
 @implements(np.insert)
@@ -276,7 +275,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Array:
     x, axis = _flat_or_axis(as_recorded(arr, recorder), axis)
     obj = concrete(obj) if is_recorded(obj) else obj
     n = x.shape[axis]
-    v = as_recorded(values, recorder)
+    v: Any = as_recorded(values, recorder)
     v = v if v.dtype == x.dtype else v.astype(x.dtype)
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
     v = reshape(v, (1,) * (x.ndim - v.ndim) + v.shape) if v.ndim < x.ndim else v
@@ -286,7 +285,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Array:
     count = len(places) - n
     v = np.broadcast_to(v, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
     order = np.insert(np.arange(n), obj, n + np.arange(count))
-    return take(np.concatenate([x, v], axis=axis), order, axis)
+    return pick(np.concatenate([x, v], axis=axis), order, axis)
 
 
 def _flat_or_axis(a: Any, axis: Any) -> tuple[Array, int]:

@@ -15,6 +15,7 @@ from fastad.recording.functions.registry import (
     constant,
     implements,
     lift,
+    viewer,
 )
 from fastad.recording.operands import is_recorded, reshape
 from fastad.recording.recorded import Recorded
@@ -87,7 +88,7 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
 def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Array:
     """np.take_along_axis; indices are checked at every run"""
     x, axis = _axis_or_flat(arr, axis)
-    _, index = lift(x, indices)
+    index: Array = lift(x, indices)[1]
     if index.dtype.kind != "i":
         raise IndexError("`indices` must be an integer array")
     if index.ndim != x.ndim:
@@ -182,14 +183,13 @@ def quantile(
         raise recording_error("np.quantile with weights", "Leave them out, or sort and interpolate by hand.")
     x = lift(a, q)[0]
     levels = q if isinstance(q, Recorded) else np.asarray(q, float)
-    if np.any((levels.value if isinstance(levels, Recorded) else levels) < 0) or np.any(
-        (levels.value if isinstance(levels, Recorded) else levels) > 1
-    ):
+    known = levels.value if isinstance(levels, Recorded) else levels
+    if np.any(known < 0) or np.any(known > 1):
         raise ValueError("Quantiles must be in the range [0, 1]")
     ordered, place, last = _ordered(x, axis)
     n = ordered.shape[place]
     low, share = _position(levels, n, method)
-    front = np.moveaxis(ordered, place, 0)
+    front: Array = viewer(np.moveaxis)(ordered, place, 0)
     below, above = front[low], front[np.minimum(low + 1, n - 1)]
     share = np.reshape(share, np.shape(levels) + (1,) * last.ndim) if np.ndim(levels) else share
     found = np.where(np.isnan(last), last, below + (above - below) * share)

@@ -45,7 +45,8 @@ def var(
     center = np.mean(x, axis=axes, keepdims=True, where=where) if mean is NO_VALUE else mean
     deviation = x - center
     count = _count(x, axes, keepdims, where) - ddof
-    return sum_(deviation * deviation, axes, None, keepdims, where=where) / (np.maximum(count, 0) if np.ndim(count) or is_recorded(count) else max(count, 0))
+    count = np.maximum(count, 0) if np.ndim(count) or is_recorded(count) else max(count, 0)
+    return sum_(deviation * deviation, axes, None, keepdims, where=where) / count
 
 
 @implements(np.std)
@@ -154,8 +155,8 @@ def _nan_form(function: Any, neutral: Any) -> Any:
 
 
 for _numpy, _plain, _neutral in (
-    (np.nansum, np.sum, 0.0), (np.nanprod, np.prod, 1.0), (np.nancumsum, np.cumsum, 0.0), (np.nancumprod, np.cumprod, 1.0),
-    (np.nanargmax, np.argmax, -math.inf), (np.nanargmin, np.argmin, math.inf),
+    (np.nansum, np.sum, 0.0), (np.nanprod, np.prod, 1.0), (np.nancumsum, np.cumsum, 0.0),
+    (np.nancumprod, np.cumprod, 1.0), (np.nanargmax, np.argmax, -math.inf), (np.nanargmin, np.argmin, math.inf),
 ):  # fmt: skip
     implements(_numpy)(_nan_form(_plain, _neutral))
 

@@ -21,7 +21,8 @@ def _fix(module: Any, names: str, fix: str) -> None:
 
 _fix(
     np.linalg,
-    "solve inv pinv det slogdet cholesky qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank tensorsolve tensorinv",
+    "solve inv pinv det slogdet cholesky qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank "
+    "tensorsolve tensorinv",
     _SOLVERS,
 )
 _fix(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
