@@ -27,6 +27,6 @@ from fastad.version import __version__
 
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "debug",
-    "finite_difference", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "load", "primitive",
-    "profile", "trace", "value_and_grad", "vjp", "vmap",
+    "finite_difference", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize",
+    "load", "primitive", "profile", "trace", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
