@@ -95,7 +95,7 @@ def test_constants_count_when_they_are_chosen():
 def test_whole_arrays_are_summarised():
     f = fad.jit(lambda A, x: A @ x)
     message = failure(f, np.array([[np.inf, 2.0], [3.0, -4.0]]), np.array([0.0, 1.0]))
-    assert "matmul" in message and "array[2, 2] of -4 … 3 and 1 infinite" in message and "is NaN at [0]" in message
+    assert "matmul" in message and "array[2, 2] of -4 … 3 and 1 infinite" in message and "is NaN at [0" in message
 
 
 def test_inside_of_composite_rows():
