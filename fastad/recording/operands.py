@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from fastad.primitives.regions import contiguous_strides
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.tables.builder import Ref, dtype_char
-from fastad.tables.table import DTYPES
+from fastad.tables.table import DTYPES, ValueType
 
 Shape = tuple[int, ...]
 _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
@@ -28,7 +29,7 @@ def recorder_of(objects: Iterable[Any]) -> Recorder:
 def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
     for x in objects:
         if isinstance(x, Recorded):
-            own = x.recorder
+            own = x._recorder
             if best is None or own.level > best.level:
                 best = own
         elif isinstance(x, list | tuple):
@@ -54,6 +55,7 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
             )
         return recorder.lift(x)
     if isinstance(x, _NUMBERS):
+        recorder.derived = recorder.derived or isinstance(x, np.generic)
         return recorder.const(x)
     if isinstance(x, np.ndarray):
         return _array_ref(recorder, x)
@@ -66,6 +68,7 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     if x.dtype == object:
         return stack_refs(recorder, x)
     _checked(x)
+    recorder.derived = recorder.derived or not x.ndim
     return recorder.capture(x) if x.ndim else recorder.const(x)
 
 
@@ -106,45 +109,89 @@ def as_recorded(x: Any, recorder: Recorder | None = None) -> Recorded:
 
 
 # ── elementwise ───────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an elementwise operation comes to on operands of given types: which row, of which type."""
+
+    name: str
+    number: int  # of the result's type
+    shape: Shape
+    dtype: np.dtype
+    char: str
+    direct: bool  # no operand must be spread first
+    numpy: Any
+    scalar: Any  # the Python type of a concrete result, where it is a number
+
+
+# What becomes of arithmetic on truth values, and what NumPy refuses.
+_ON_TRUTH = {"add": "logical_or", "multiply": "logical_and"}
+_NOT_ON_TRUTH = {
+    "subtract": "numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.",
+    "negative": "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.",
+}
+_WEAK = frozenset([float, int])  # numbers that follow the other operand's dtype; NumPy's bool is Python's
+
+
 def elementwise(name: str, *operands: Any) -> Recorded:
     """Record an elementwise primitive with NumPy's broadcasting."""
     recorder = recorder_of(operands)
-    refs = [to_ref(recorder, x) for x in operands]
-    return Recorded(recorder, emit_broadcast(recorder, name, refs, _promoted(recorder, name, operands, refs)))
+    if not recorder.open:
+        operands[0].recorder  # noqa: B018 - raises the error that says so
+    refs = [
+        x._ref if type(x) is Recorded and x._recorder is recorder and x._base is None and not x._pending
+        else recorder.number(x) if type(x) is float
+        else to_ref(recorder, x)
+        for x in operands
+    ]  # fmt: skip
+    types = recorder.builder.columns["type"]
+    key = (name, *[(types[ref], type(x) in _WEAK) for ref, x in zip(refs, operands)])  # noqa: B905 - the hot path
+    plan = recorder.plans.get(key)
+    if plan is None:
+        plan = recorder.plans[key] = _plan(recorder, name, operands, refs)
+    if plan.direct:
+        return Recorded(recorder, recorder.emit_elementwise(plan.name, refs, plan.number, plan))
+    return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
 
 
-def _promoted(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> str | None:
-    """The dtype of the result by NumPy's promotion, which tells a Python number from an array of one number.
-
-    None where there is nothing to tell: programs of float64.
-    """
+def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> Plan:
     b = recorder.builder
-    chars = [b.dtype(x) for x in refs]
-    if chars[0] == "d" == chars[-1]:
-        return None
-    rule = primitive(name).result
+    kinds = [b.type(x) for x in refs]
+    if all(k.dtype == "b" for k in kinds):
+        if name in _NOT_ON_TRUTH:
+            raise TypeError(_NOT_ON_TRUTH[name])
+        name = _ON_TRUTH.get(name, name)
+    shape = _broadcast_shape([k.shape for k in kinds])
+    row = primitive(name)
+    char = _promoted(name, row.result, operands, [k.dtype for k in kinds])
+    direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
+    dtype = DTYPES[char]
+    scalar = None if shape else dtype.type
+    return Plan(name, b.type_number(ValueType(shape, char)), shape, dtype, char, direct, row.numpy, scalar)
+
+
+def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str]) -> str:
+    """The dtype of a result by NumPy's promotion, which tells a Python number from an array of one number."""
     if rule in ("bool", "int"):
-        return None
-    weak = (float, int)  # bool is one, and NumPy takes Python's bool for its own
+        return rule[0]
     pairs = list(zip(operands, chars, strict=True))[name == "where" :]
-    found = np.result_type(*(x if type(x) in weak else DTYPES[c] for x, c in pairs))
+    found = np.result_type(*(x if type(x) in _WEAK else DTYPES[c] for x, c in pairs))
     if rule == "float" and found.kind in "biu":
         return "d"
     return "i" if rule == "total" and found.kind == "b" else dtype_char(found)
 
 
-def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: str | None = None) -> Ref:
-    """A row over operands of different shapes; numbers stay numbers, other operands are spread."""
-    b = recorder.builder
-    shapes = [b.shape(x) for x in refs]
-    first = shapes[0]
-    if all(s == first for s in shapes):
-        return recorder.emit(name, refs, dtype=dtype)
+def _broadcast_shape(shapes: Sequence[Shape]) -> Shape:
     try:
-        shape = np.broadcast_shapes(*shapes)
+        return np.broadcast_shapes(*shapes)
     except ValueError:
         text = " and ".join(map(str, shapes))
         raise ValueError(f"operands could not be broadcast together with shapes {text}") from None
+
+
+def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: str | None = None) -> Ref:
+    """A row over operands of different shapes; numbers stay numbers, other operands are spread."""
+    b = recorder.builder
+    shape = _broadcast_shape([b.shape(x) for x in refs])
     size = math.prod(shape)
     spread = [x if b.size(x) == 1 and size != 1 else broadcast_ref(recorder, x, shape) for x in refs]
     return recorder.emit(name, spread, shape=shape, dtype=dtype)

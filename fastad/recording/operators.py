@@ -37,6 +37,8 @@ for _row in elementwise_rows():
 
 def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
     """NumPy's protocol for ufuncs."""
+    if method == "__call__" and out is None and not options and ufunc.__name__ in UFUNCS:
+        return UFUNCS[ufunc.__name__](*inputs)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:
@@ -109,8 +111,11 @@ def _binary(name: str) -> tuple[Any, Any]:
     return forward, reflected
 
 
+_OPERANDS = (Recorded, float, int, np.ndarray, np.generic, list, tuple)
+
+
 def _is_operand(other: Any) -> bool:
-    return isinstance(other, Recorded | float | int | np.ndarray | np.generic | list | tuple)
+    return isinstance(other, _OPERANDS)
 
 
 def _in_place(name: str) -> Any:

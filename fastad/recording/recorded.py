@@ -18,6 +18,7 @@ from fastad.tables.table import DTYPES
 Shape = tuple[int, ...]
 # Arrays converted to lists of recorded scalars by np.array or np.asarray, at the most.
 _CONVERT_LIMIT = 20_000
+_NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
 
 
 class Recorded:
@@ -48,7 +49,7 @@ class Recorded:
         self._frame = frame  # a view's (offset, shape, strides) in its base
         self._version = 0
         self._seen = base._version if base is not None else 0
-        self._pending: dict[Region, Ref] = {}
+        self._pending: dict[Region, Ref] = _NOTHING
         self._mask: np.ndarray | None = None
         self._locked = False  # an argument: writing to it would be lost on replay
         self._read_only = False  # a view that NumPy would not let one write to
@@ -182,23 +183,23 @@ class Recorded:
     def _write(self, own: Region, ref: Ref) -> None:
         self._version += 1
         if own == whole(self.size):
-            self._pending.clear()
+            self._pending = _NOTHING
             self._mask = None
             self._ref = self._shaped(ref, self.shape)
             return
         if self._mask is None:
-            self._mask = np.zeros(self.size, np.bool_)
+            self._mask, self._pending = np.zeros(self.size, np.bool_), {}
         place = _masked(self._mask, own)
         if own not in self._pending and place.any():
             self._flush()
-            self._mask = np.zeros(self.size, np.bool_)
+            self._mask, self._pending = np.zeros(self.size, np.bool_), {}
             place = _masked(self._mask, own)
         place[...] = True
         self._pending[own] = ref
 
     def _flush(self) -> None:
         """Join the pending pieces into one row."""
-        pieces, self._pending, self._mask = self._pending, {}, None
+        pieces, self._pending, self._mask = self._pending, _NOTHING, None
         recorder, b = self.recorder, self._recorder.builder
         kind = b.type(self._ref)
         operands, regions = list(pieces.values()), list(pieces)

@@ -49,7 +49,10 @@ class Recorder:
         self.lifted: list[tuple[Any, Ref]] = []
         self.captures: list[_Capture] = []
         self._by_id: dict[int, _Capture] = {}
+        self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
+        self._numbers: dict[float, Ref] = {}
         self._guarded: set[Ref] = set()
+        self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
 
     def __enter__(self) -> "Recorder":
         _stack.recorders.append(self)
@@ -71,6 +74,27 @@ class Recorder:
         b.source_line(user_line())
         ref = b.emit(name, operands, statics, shape, dtype)
         self.evaluate_new()
+        return ref
+
+    def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int, plan: Any) -> Ref:
+        """An elementwise row of known type and its concrete value: the path that most rows take."""
+        b, values = self.builder, self.values
+        b.source_line(user_line(2))
+        ref = b.emit_elementwise(name, operands, number)
+        if ref == len(values) == len(b) - 1:  # one new row, which is as it was asked for
+            x = plan.numpy(*[values[o] for o in operands])
+            if type(x) is plan.scalar or (x.shape == plan.shape and x.dtype == plan.dtype):
+                values.append(x)
+                return ref
+        if ref >= len(values):
+            self.evaluate_new()
+        return ref
+
+    def number(self, x: float) -> Ref:
+        """A Python number as a constant."""
+        ref = self._numbers.get(x)
+        if ref is None or not x:  # -0.0 == 0.0
+            ref = self._numbers[x] = self.const(x)
         return ref
 
     def const(self, value: Any) -> Ref:
@@ -160,14 +184,18 @@ class Recorder:
             self.evaluate_new()
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
         fixed = {c.ref: c.snapshot for c in self.captures if self._is_temporary(c) or not c.unchanged()}
+        self.derived = self.derived or bool(fixed)
         kept = [c for c in self.captures if c.ref not in fixed]
         order = [*explicit, *(c.ref for c in kept)]
         recorded = self.builder.table(outputs)
         return with_inputs(recorded, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
-        # References: the capture's own, getrefcount's argument. A view belongs to whoever owns its base.
-        return capture.array.base is None and sys.getrefcount(capture.array) <= 2
+        base = capture.array.base
+        if not isinstance(base, np.ndarray):  # references: the capture's own, getrefcount's argument
+            return base is None and sys.getrefcount(capture.array) <= 2
+        views = sum((c.array.base is base) + (c.array is base) for c in self.captures)
+        return sys.getrefcount(base) <= 2 + views
 
 
 def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:

@@ -24,12 +24,13 @@ _inside: dict[int, tuple[CodeType, bool]] = {}
 _lines: dict[tuple[int, int], Line] = {}
 
 
-def user_line() -> Line:
-    """The line of user code that is running now."""
-    frame: FrameType | None = sys._getframe(1)
+def user_line(depth: int = 1) -> Line:
+    """The line of user code that is running now; the innermost `depth` frames are known to be ours."""
+    frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
-        if not is_ours(code):
+        known = _inside.get(id(code))
+        if not (is_ours(code) if known is None else known[1]):
             key = (id(code), frame.f_lasti)
             line = _lines.get(key)
             if line is None:

@@ -12,7 +12,7 @@ from fastad.primitives import ArrayPrimitive, opcode, primitive
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.row import elementwise_rows
-from fastad.tables.simplify import COMMUTATIVE, UNCONDITIONAL, simplify
+from fastad.tables.simplify import COMMUTATIVE, SPECIAL_NUMBERS, UNCONDITIONAL, simplify
 from fastad.tables.table import CONST, DTYPES, Line, Table, ValueType
 
 Ref = int
@@ -20,13 +20,14 @@ Shape = tuple[int, ...]
 _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
-# What an operand may be that rewrites look for: a constant number, a difference or negation, a spread number.
-CONSTANT, NEGATED, SPREAD = 1, 2, 4
+# What an operand may be that rewrites look for: a constant number, a difference or negation, a spread number, one
+# of the constants that some rewrite treats apart.
+CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL = 1, 2, 4, 8, 16
 _STRIDED = opcode("strided")
 _FLAGGED = frozenset([CONST, _STRIDED, opcode("negative"), opcode("subtract")])
 # Elementwise primitives: opcode, dtype rule, whether operands may be swapped, whether a rewrite may always apply.
 _ELEMENTWISE = {
-    row.name: (opcode(row.name), row.result, row.name in COMMUTATIVE, 8 if row.name in UNCONDITIONAL else 0)
+    row.name: (opcode(row.name), row.result, row.name in COMMUTATIVE, _ALWAYS if row.name in UNCONDITIONAL else 0)
     for row in elementwise_rows()
 }
 
@@ -41,6 +42,7 @@ class Builder:
         self.type_list: list[ValueType] = []
         self.lines: dict[Line, int] = {_NO_LINE: 0}
         self.line = 0
+        self._line = _NO_LINE
         self.inputs: list[ValueType] = []
         self._rows: dict[Any, Ref] = {}
         self._static_sets: dict[tuple[int, ...], int] = {}
@@ -101,7 +103,8 @@ class Builder:
             self.constants.frombytes(raw)
             ref = self._rows[key] = self._append(CONST, kind, start, -1, -1)
             if data.size == 1:
-                self._scalars[ref] = float(data.reshape(-1)[0])
+                number = self._scalars[ref] = float(data.reshape(-1)[0])
+                self._flags[ref] |= SPECIAL if number in SPECIAL_NUMBERS else 0
         return ref
 
     def emit(
@@ -115,12 +118,17 @@ class Builder:
             own = self.shape(operands[0]) if shape is None else tuple(shape)
             kind = ValueType(own, dtype or self._result(row, operands))
             return self._emit_array(row, tuple(operands), tuple(statics), kind)
-        code, rule, commutes, always = record
-        number = self._elementwise_type(rule, operands, shape, dtype)
-        flags = always
+        return self.emit_elementwise(name, operands, self._elementwise_type(record[1], operands, shape, dtype))
+
+    def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int) -> Ref:
+        """An elementwise row whose result is of type `number`; operands have its size, or size 1."""
+        code, _, commutes, found = _ELEMENTWISE[name]
+        constant = CONSTANT
         for x in operands:
-            flags |= self._flags[x]
-        if flags:  # otherwise no rewrite can apply
+            flags = self._flags[x]
+            found |= flags
+            constant &= flags
+        if constant or found > CONSTANT:  # otherwise no rewrite can apply
             simpler = simplify(self, name, tuple(operands), self.type_list[number])
             if simpler is not None:
                 return simpler
@@ -143,7 +151,7 @@ class Builder:
         a, b = (*operands, -1, -1)[:2]
         if not row.pure:
             return self._append(opcode(row.name), kind, a, b, c)
-        return self._shared(opcode(row.name), self._type_number(kind), a, b, c)
+        return self._shared(opcode(row.name), self.type_number(kind), a, b, c)
 
     def expression(self, expr: ex.Expr, values: dict[str, Ref], shape: Shape) -> Ref:
         """Rows for an expression of the primitive table."""
@@ -198,12 +206,17 @@ class Builder:
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:
-        return self._add(op, self._type_number(kind), a, b, c)
+        return self._add(op, self.type_number(kind), a, b, c)
 
     def _add(self, op: int, number: int, a: int, b: int, c: int) -> Ref:
         ref = len(self._flags)
-        for append, value in zip(self._appends, (op, number, self.line, a, b, c)):  # noqa: B905 - the hot path
-            append(value)
+        add_op, add_type, add_line, add_a, add_b, add_c = self._appends
+        add_op(op)
+        add_type(number)
+        add_line(self.line)
+        add_a(a)
+        add_b(b)
+        add_c(c)
         self._flags.append(self._flag(op, number, a) if op in _FLAGGED else 0)
         return ref
 
@@ -215,7 +228,7 @@ class Builder:
             return SPREAD if self.size(a) == 1 and self.type_list[number].size != 1 else 0
         return NEGATED
 
-    def _type_number(self, kind: ValueType) -> int:
+    def type_number(self, kind: ValueType) -> int:
         number = self.types.get(kind)
         if number is None:
             if len(self.type_list) > 65_535:
@@ -251,7 +264,7 @@ class Builder:
             if shape is None:
                 shape = max((t.shape for t in kinds), key=lambda s: (math.prod(s) != 1, len(s)))
             kind = ValueType(tuple(shape), dtype or result_dtype(rule, [t.dtype for t in strong]))
-            number = self._result_types[key] = self._type_number(kind)
+            number = self._result_types[key] = self.type_number(kind)
         return number
 
     def _result(self, row: ArrayPrimitive, operands: Sequence[Ref]) -> str:
@@ -259,6 +272,9 @@ class Builder:
 
     def source_line(self, line: Line) -> None:
         """Rows emitted from here on come from this line of the user's source."""
+        if line is self._line:
+            return
+        self._line = line
         number = self.lines.get(line)
         if number is None:
             number = len(self.lines)

@@ -253,7 +253,8 @@ def _reassembled(b: Any, operands: Any, regions: Any, kind: Any) -> Ref | None:
 _STRIDED, _ASSEMBLE, _CONST = opcode("strided"), opcode("assemble"), opcode("const")
 COMMUTATIVE = ("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
 # Rewrites of these may apply to any operands; those of others need a constant, negated or spread operand.
-UNCONDITIONAL = ("square", "reciprocal", "where", "maximum", "minimum")
+UNCONDITIONAL = ("square", "reciprocal", "where", "maximum", "minimum", "power")
+SPECIAL_NUMBERS = frozenset([0.0, 1.0, -1.0])  # constants that rewrites of the other rows look for
 _REWRITES: dict[str, Callable[[Any, Any, Any, Any], Ref | None]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "negative": _negative,
     "square": _square, "reciprocal": _reciprocal, "power": _power, "where": _where,

@@ -27,13 +27,6 @@ def _is_integer(*operands: Any) -> bool:
 
 
 # ── truth values ──────────────────────────────────────────────────────────────────────────────────────────────
-def _logical_on_bools(name: str, logical: str) -> None:
-    def implementation(x: Any, y: Any) -> Array:
-        return elementwise(logical if _is_bool(x, y) else name, x, y)
-
-    implements_ufunc(name)(implementation)
-
-
 def _bitwise(name: str, logical: str) -> None:
     def implementation(*operands: Any) -> Array:
         if not _is_bool(*operands):
@@ -45,8 +38,6 @@ def _bitwise(name: str, logical: str) -> None:
     implements_ufunc(name)(implementation)
 
 
-_logical_on_bools("add", "logical_or")
-_logical_on_bools("multiply", "logical_and")
 for _name, _logical in (("and", "logical_and"), ("or", "logical_or"), ("xor", "logical_xor")):
     _bitwise(f"bitwise_{_name}", _logical)
 
@@ -57,20 +48,6 @@ def _invert(x: Any) -> Array:
     if x.dtype.kind == "f":
         raise TypeError("ufunc 'invert' not supported for the input types")
     return elementwise("logical_not", x) if x.dtype == bool else -1 - x
-
-
-@implements_ufunc("subtract")
-def _subtract(x: Any, y: Any) -> Array:
-    if _is_bool(x, y):
-        raise TypeError("numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.")
-    return elementwise("subtract", x, y)
-
-
-@implements_ufunc("negative")
-def _negative(x: Any) -> Array:
-    if _is_bool(x):
-        raise TypeError("The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.")
-    return elementwise("negative", x)
 
 
 @implements_ufunc("positive")
@@ -88,7 +65,7 @@ def _conjugate(x: Any) -> Array:
 
 @implements_ufunc("power")
 def _power(x: Any, y: Any) -> Array:
-    if _is_integer(x, y) and np.any((y.value if isinstance(y, Recorded) else np.asarray(y)) < 0):
+    if not isinstance(y, float) and _is_integer(x, y) and np.any((y.value if isinstance(y, Recorded) else np.asarray(y)) < 0):
         raise ValueError("Integers to negative integer powers are not allowed.")
     return elementwise("power", x, y)
 
