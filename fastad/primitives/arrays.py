@@ -27,7 +27,8 @@ def strided_view(flat: np.ndarray, statics: Statics) -> np.ndarray:
     offset, shape, strides = _region(statics)
     if 0 in shape:
         return np.empty(shape)
-    return np.lib.stride_tricks.as_strided(flat[offset:], shape, [s * flat.itemsize for s in strides])
+    step = flat.itemsize
+    return np.ndarray(shape, flat.dtype, flat, offset * step, [s * step for s in strides])
 
 
 def _flat(x: Any) -> np.ndarray:

@@ -10,9 +10,7 @@ from fastad.recording.operands import (
     as_recorded,
     broadcast_ref,
     copied,
-    dummy,
     elementwise,
-    frame_of,
     is_recorded,
     reframe,
     reshape,
@@ -22,6 +20,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
 Shape = tuple[int, ...]
+Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
 
 
 def getitem(x: Recorded, key: Any) -> Recorded:
@@ -42,9 +41,7 @@ def setitem(x: Recorded, key: Any, value: Any) -> None:
         new = elementwise("where", keys[0], value, x)
         x.write(x.frame(), _cast_ref(x, new))
     elif _is_basic(keys):
-        frame = x.frame()
-        origin = dummy(frame)
-        target = frame_of(origin[(*keys, ...)] if Ellipsis not in keys else origin[keys], origin, frame[0])
+        target = _subframe(x.frame(), keys)
         x.write(target, _value_ref(x, value, target[1]))
     else:
         if any(_is_mask(k) for k in keys):
@@ -65,8 +62,42 @@ def _is_basic(keys: tuple[Any, ...]) -> bool:
 
 
 def _basic(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
-    full = keys if any(k is Ellipsis for k in keys) else (*keys, ...)
-    return reframe(x, lambda origin: origin[full])
+    return x.view(_subframe(x.frame(), keys))
+
+
+def _subframe(frame: Frame, keys: tuple[Any, ...]) -> Frame:
+    """The frame of x[keys], given that of x."""
+    offset, shape, strides = frame
+    free = len(shape) - sum(k is not None and k is not Ellipsis for k in keys)
+    if free < 0:
+        raise IndexError(
+            f"too many indices for array: array is {len(shape)}-dimensional, but {len(shape) - free} were indexed"
+        )
+    if sum(k is Ellipsis for k in keys) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    dims: list[tuple[int, int]] = []
+    d = 0
+    for k in keys:
+        if k is None:
+            dims.append((1, 0))
+            continue
+        if k is Ellipsis:
+            dims.extend(zip(shape[d : d + free], strides[d : d + free], strict=True))
+            d += free
+            continue
+        n, s = shape[d], strides[d]
+        d += 1
+        if isinstance(k, slice):
+            start, stop, step = k.indices(n)
+            count = len(range(start, stop, step))
+            offset += start * s if count else 0
+            dims.append((count, s * step))
+        elif -n <= k < n:
+            offset += int(k if k >= 0 else k + n) * s
+        else:
+            raise IndexError(f"index {k} is out of bounds for axis {d - 1} with size {n}")
+    dims.extend(zip(shape[d:], strides[d:], strict=True))
+    return offset, tuple(n for n, _ in dims), tuple(s for _, s in dims)
 
 
 def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:

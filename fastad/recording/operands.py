@@ -144,7 +144,7 @@ def elementwise(name: str, *operands: Any) -> Recorded:
         for x in operands
     ]  # fmt: skip
     types = recorder.builder.columns["type"]
-    key = (name, *[(types[ref], type(x) in _WEAK) for ref, x in zip(refs, operands)])  # noqa: B905 - the hot path
+    key = (name, *[(types[ref], type(x) in _WEAK) for ref, x in zip(refs, operands)])
     plan = recorder.plans.get(key)
     if plan is None:
         plan = recorder.plans[key] = _plan(recorder, name, operands, refs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastad.primitives.arrays import strided_view
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import from_scipy
@@ -285,5 +286,4 @@ def _element(x: Recorded, i: int) -> tuple[int, Shape, Shape]:
 
 def _masked(mask: np.ndarray | None, own: Region) -> np.ndarray:
     assert mask is not None
-    nd = (len(own) - 1) // 2
-    return np.lib.stride_tricks.as_strided(mask[own[0] :], own[1 : 1 + nd], own[1 + nd :])
+    return strided_view(mask, own)

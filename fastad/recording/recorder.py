@@ -191,11 +191,11 @@ class Recorder:
         return with_inputs(recorded, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
-        base = capture.array.base
-        if not isinstance(base, np.ndarray):  # references: the capture's own, getrefcount's argument
-            return base is None and sys.getrefcount(capture.array) <= 2
-        views = sum((c.array.base is base) + (c.array is base) for c in self.captures)
-        return sys.getrefcount(base) <= 2 + views
+        root = capture.array if capture.array.base is None else capture.array.base
+        if not isinstance(root, np.ndarray):
+            return False
+        own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
+        return sys.getrefcount(root) <= 2 + own  # this frame's reference, and that of the argument
 
 
 def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:
