@@ -1,58 +1,222 @@
 """What a function takes from outside its arguments: numbers in closures, globals, attributes and containers are part
 of the key of a recording, so that a replay never uses a stale one; arrays are referred to, and checked by identity.
+
+A walk starts at the function and follows everything that its code can reach: cells, globals, defaults, attributes,
+elements of containers, functions that it calls. It yields a fingerprint, the arrays on the way, and the list of the
+places that were read, which tells quickly whether anything has changed since.
 """
 
+import dis
 import functools
-import sys
+import marshal
+import os
 import sysconfig
 import types
-from collections.abc import Callable, Iterator
+from array import array
+from builtins import __dict__ as _BUILTINS
+from collections import deque
+from collections.abc import Hashable, Iterable
+from operator import is_
 from typing import Any
 
 import numpy as np
 
-_LIBRARIES = tuple({sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")})
-_PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic, slice, range)
-_LIMIT = 1000  # elements of a container that are looked at
-_DEPTH = 6
+_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
+_EXACT = frozenset({int, str, bytes, bool, type(None)})
+_MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
+_LONG = 64  # elements from which a container of plain values is fingerprinted at once
+_BUDGET = 100_000  # objects that one walk visits; what is further away is known by identity only
+_MISSING = object()
+
+
+class View:
+    """What a function saw outside at one moment.
+
+    `key` is the fingerprint, `arrays` are the arrays met, `held` everything that the key knows by identity: it must
+    live as long as the key is used, since an address may be used again.
+    """
+
+    def __init__(self, roots: Iterable[Any]) -> None:
+        self.arrays: list[np.ndarray] = []
+        self.held: list[Any] = []
+        self._places: list[tuple[Any, Any, Any]] = []
+        self._lists: list[tuple[Any, tuple[Any, ...]]] = []
+        self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
+        self._shapes: list[tuple[np.ndarray, Any]] = []
+        self._numbers: dict[int, int] = {}
+        self._mutable = False  # something was met that only another walk can compare
+        self.key: Hashable = tuple([self._of(root) for root in roots])
+        del self._numbers
+
+    def unchanged(self) -> bool:
+        """Whether a new walk would find the same."""
+        if self._mutable:
+            return False
+        for holder, name, value in self._places:
+            if _read(holder, name) is not value:
+                return False
+        for a, shape in self._shapes:
+            if a.shape != shape:
+                return False
+        return not (self._lists or self._dicts) or self._same_containers()
+
+    def _same_containers(self) -> bool:
+        return all(len(x) == len(old) and all(map(is_, x, old)) for x, old in self._lists) and all(
+            len(x) == len(keys) and all(map(is_, x, keys)) and all(map(is_, x.values(), values))
+            for x, keys, values in self._dicts
+        )
+
+    # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
+    def _of(self, value: Any) -> Hashable:
+        kind = type(value)
+        if kind in _EXACT:
+            return (kind, value)
+        if kind is float or kind is complex:
+            return (kind, repr(value))
+        if isinstance(value, np.generic):
+            return (kind, value.tobytes())
+        number = self._numbers.get(id(value))
+        if number is not None:
+            return ("again", number)
+        self._numbers[id(value)] = len(self._numbers)
+        if len(self._numbers) > _BUDGET:
+            return self._identity(value)
+        return self._of_new(value, kind)
+
+    def _of_new(self, value: Any, kind: type) -> Hashable:
+        if isinstance(value, np.ndarray):
+            return self._of_array(value)
+        if isinstance(value, list | tuple | deque):
+            return self._of_sequence(value, kind)
+        if isinstance(value, dict):
+            return (kind, *self._of_dict(value))
+        if isinstance(value, set | frozenset | array | bytearray | memoryview):
+            self._mutable = self._mutable or kind is not frozenset
+            return (kind, frozenset(value) if isinstance(value, set | frozenset) else bytes(value))
+        if isinstance(value, slice | range | int | float | str | bytes):
+            return (kind, repr(value))
+        if kind.__module__.startswith("fastad."):
+            return (self._identity(value), *[self._of(x) for x in getattr(value, "_fastad_watched", ())])
+        if isinstance(value, functools.partial):
+            return ("partial", self._of(value.func), self._of(value.args), self._of(value.keywords))
+        if isinstance(value, types.MethodType):
+            return ("method", self._of(value.__func__), self._of(value.__self__))
+        if isinstance(value, types.FunctionType):
+            return self._of_function(value)
+        if isinstance(value, type):
+            return self._of_class(value)
+        if isinstance(value, types.ModuleType | types.BuiltinFunctionType | np.ufunc):
+            return self._identity(value)
+        if hasattr(value, "__wrapped__"):
+            return (self._identity(value), self._of(value.__wrapped__))
+        return self._of_object(value, kind)
+
+    def _identity(self, value: Any) -> Hashable:
+        self.held.append(value)
+        return ("id", id(value))
+
+    def _of_array(self, value: np.ndarray) -> Hashable:
+        self.held.append(value)
+        if value.dtype == object:
+            self._mutable = True
+            return ("array", id(value), value.shape, tuple([self._of(x) for x in value.reshape(-1).tolist()]))
+        self.arrays.append(value)
+        self._shapes.append((value, value.shape))
+        return ("array", id(value), value.shape, value.dtype.str)
+
+    def _of_sequence(self, value: Any, kind: type) -> Hashable:
+        if kind is not tuple:
+            self._lists.append((value, tuple(value)))
+        if len(value) >= _LONG and _MARSHALLED.issuperset(map(type, value)):
+            return (kind, marshal.dumps(list(value), 2))
+        return (kind, tuple([self._of(x) for x in value]))
+
+    def _of_dict(self, value: dict[Any, Any]) -> tuple[Hashable, ...]:
+        keys, values = tuple(value), tuple(value.values())
+        self._dicts.append((value, keys, values))
+        if len(keys) >= _LONG and _MARSHALLED.issuperset(map(type, (*keys, *values))):
+            return (marshal.dumps((keys, values), 2),)
+        return tuple([(self._of(k), self._of(v)) for k, v in zip(keys, values, strict=True)])
+
+    def _of_object(self, value: Any, kind: type) -> Hashable:
+        found: list[Hashable] = [self._identity(value), self._of(kind)]
+        if isinstance(getattr(value, "__dict__", None), dict):
+            found.append(self._of_dict(vars(value)))
+        for base in kind.__mro__:
+            for name in _slot_names(base):
+                self._mutable = True
+                found.append((name, self._of(getattr(value, name, _MISSING))))
+        return tuple(found)
+
+    def _of_class(self, value: type) -> Hashable:
+        found: list[Hashable] = [self._identity(value)]
+        for base in value.__mro__:
+            if not _is_library(_file_of(base)):
+                for name, member in list(vars(base).items()):
+                    if not name.startswith("__") or callable(member):
+                        found.append((name, self._member(base, name, member)))
+        return tuple(found)
+
+    def _member(self, owner: type, name: str, member: Any) -> Hashable:
+        self._places.append((vars(owner), name, member))
+        if isinstance(member, property):
+            return self._of(member.fget)
+        if isinstance(member, staticmethod | classmethod):
+            return self._of(member.__func__)
+        return self._identity(member) if isinstance(member, types.MemberDescriptorType) else self._of(member)
+
+    # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
+    def _of_function(self, function: types.FunctionType) -> Hashable:
+        found: list[Hashable] = [self._identity(function)]
+        for cell in function.__closure__ or ():
+            found.append(self._place(cell, None))
+        # The walk knows objects by address, so it must not be given any that is gone before its end.
+        found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
+        if function.__dict__:
+            found.append(self._of_dict(function.__dict__))
+        if not _is_library(function.__code__.co_filename):
+            names, attributes = _names(function.__code__)
+            found.extend(self._global(function.__globals__, name, attributes) for name in names)
+        return tuple(found)
+
+    def _place(self, holder: Any, name: Any) -> Hashable:
+        value = _read(holder, name)
+        self._places.append((holder, name, value))
+        return ("none",) if value is _MISSING else self._of(value)
+
+    def _global(self, holder: dict[str, Any], name: str, attributes: frozenset[str]) -> Hashable:
+        value = holder.get(name, _MISSING)
+        if value is _MISSING and name in _BUILTINS:
+            return None
+        if not isinstance(value, types.ModuleType):
+            return self._place(holder, name)
+        self._places.append((holder, name, value))
+        return self._of_module(value, attributes)
+
+    def _of_module(self, module: types.ModuleType, attributes: frozenset[str]) -> Hashable:
+        """The attributes of a user's module that code may refer to."""
+        if _is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
+            return self._identity(module)
+        self._numbers[id(module), attributes] = 0  # type: ignore[index]
+        names = sorted(attributes.intersection(vars(module)))
+        return (self._identity(module), *[self._global(vars(module), name, attributes) for name in names])
 
 
 class Watch:
-    """The outside values that a function can see; `key()` changes whenever one of them does."""
+    """The outside values that functions can see, compared from call to call."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._slots = list(_slots(function, set(), 0))
-        self._seen: list[tuple[Any, Any, Any]] | None = []  # for `unchanged`; None: some values are mutable
-        self._key: tuple[Any, ...] = ()
+    def __init__(self, *roots: Any) -> None:
+        self._roots = roots
+        self._last: View | None = None
 
-    def unchanged(self, key: tuple[Any, ...]) -> bool:
-        """Whether `key()` would still return this key; quick where all values are numbers, arrays and functions."""
-        if not self._slots:
-            return True
-        if self._seen is not None and key is self._key:
-            if all(_read(holder, name) is value for holder, name, value in self._seen):
-                return True
-        return bool(self.key() == key)
-
-    def remember(self, key: tuple[Any, ...]) -> None:
-        """Make `unchanged` quick for this key, the present one."""
-        values = [(holder, name, _read(holder, name)) for holder, name in self._slots]
-        simple = all(isinstance(v, (*_PLAIN, np.ndarray)) or callable(v) for _, _, v in values)
-        self._seen, self._key = (values, key) if simple else (None, ())
-
-    def key(self) -> tuple[Any, ...]:
-        """Fingerprint of all outside values now."""
-        return tuple([_fingerprint(_read(holder, name), 0) for holder, name in self._slots]) if self._slots else ()
-
-    def arrays(self) -> list[np.ndarray]:
-        """The arrays among the outside values."""
-        found: list[np.ndarray] = []
-        for holder, name in self._slots:
-            _collect_arrays(_read(holder, name), found, 0)
-        return found
-
-
-_MISSING = object()
+    def view(self) -> View:
+        """What there is to see now."""
+        last = self._last
+        if last is None or not last.unchanged():
+            last = self._last = View(self._roots)
+        return last
 
 
 def _read(holder: Any, name: Any) -> Any:
@@ -62,91 +226,55 @@ def _read(holder: Any, name: Any) -> Any:
         return _MISSING
 
 
-def _slots(function: Any, seen: set[int], depth: int) -> Iterator[tuple[Any, Any]]:
-    """Places (cell, None) or (namespace, name) that the function reads values from."""
-    if id(function) in seen or depth > _DEPTH:
-        return
-    seen.add(id(function))
-    if isinstance(function, functools.partial):
-        yield ({"partial": (function.args, function.keywords)}, "partial")
-        yield from _slots(function.func, seen, depth + 1)
-    elif isinstance(function, types.MethodType):
-        yield ({"self": function.__self__}, "self")
-        yield from _slots(function.__func__, seen, depth + 1)
-    elif isinstance(function, types.FunctionType) and not _is_library(function.__code__.co_filename):
-        yield from _function_slots(function, seen, depth)
-    elif hasattr(function, "__wrapped__"):
-        yield from _slots(function.__wrapped__, seen, depth + 1)
-    elif hasattr(type(function), "__call__") and hasattr(function, "__dict__") and not isinstance(function, type):
-        yield ({"self": function}, "self")
-        yield from _slots(getattr(type(function), "__call__", None), seen, depth + 1)
-
-
-def _function_slots(function: types.FunctionType, seen: set[int], depth: int) -> Iterator[tuple[Any, Any]]:
-    if function.__defaults__ or function.__kwdefaults__:
-        yield ({"defaults": (function.__defaults__, function.__kwdefaults__)}, "defaults")
-    places: list[tuple[Any, Any]] = [(cell, None) for cell in function.__closure__ or ()]
-    names = set(_names(function.__code__))
-    places += [(function.__globals__, name) for name in names if name in function.__globals__]
-    for holder, name in places:
-        value = _read(holder, name)
-        if isinstance(value, types.ModuleType):
-            if not _is_library(getattr(value, "__file__", None) or "<builtin>"):
-                yield from ((vars(value), n) for n in names if isinstance(vars(value).get(n), (*_PLAIN, np.ndarray)))
-        elif isinstance(value, type | types.BuiltinFunctionType | np.ufunc):
-            continue
-        elif callable(value):
-            if not _is_library(_file_of(value)):
-                yield (holder, name)
-            yield from _slots(value, seen, depth + 1)
-        else:
-            yield (holder, name)
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Global and attribute names in the code and in the functions defined inside it."""
-    yield from code.co_names
+@functools.lru_cache(maxsize=4096)
+def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Names of globals, and of attributes, in the code and in the functions defined inside it."""
+    names: set[str] = set()
+    attributes: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            names.add(instruction.argval)
+    attributes.update(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+            inner, more = _names(constant)
+            names.update(inner)
+            attributes.update(more)
+    return tuple(sorted(names)), frozenset(attributes)
 
 
-def _file_of(value: Any) -> str:
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    return getattr(module, "__file__", None) or ""
+def _slot_names(kind: type) -> tuple[str, ...]:
+    slots = vars(kind).get("__slots__", ())
+    found = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_of(kind: type) -> str:
+    import sys
+
+    module = sys.modules.get(kind.__module__)
+    return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
 
 
 def _is_library(file: str) -> bool:
     return file.startswith(_LIBRARIES) or file.startswith("<builtin")
 
 
-def _fingerprint(value: Any, depth: int) -> Any:
-    if isinstance(value, _PLAIN):
-        return (type(value), repr(value)) if isinstance(value, slice | float | np.generic) else (type(value), value)
-    if isinstance(value, np.ndarray):
-        return ("array", id(value), value.shape, value.dtype.char)
-    if depth > _DEPTH:
-        return id(value)
-    if isinstance(value, list | tuple):
-        return (type(value), len(value), tuple(_fingerprint(v, depth + 1) for v in value[:_LIMIT]))
-    if isinstance(value, dict):
-        items = list(value.items())[:_LIMIT]
-        return (dict, len(value), tuple((_fingerprint(k, depth + 1), _fingerprint(v, depth + 1)) for k, v in items))
-    if callable(value) or isinstance(value, type | types.ModuleType) or not hasattr(value, "__dict__"):
-        return id(value)
-    return (id(value), _fingerprint(vars(value), depth + 1))
+# ── contents of arrays ────────────────────────────────────────────────────────────────────────────────────────
+class Content:
+    """The elements of an array at one moment."""
 
+    __slots__ = ("_saved", "array")
 
-def _collect_arrays(value: Any, found: list[np.ndarray], depth: int) -> None:
-    if isinstance(value, np.ndarray):
-        found.append(value)
-    elif depth > _DEPTH or isinstance(value, _PLAIN):
-        return
-    elif isinstance(value, list | tuple):
-        for v in value[:_LIMIT]:
-            _collect_arrays(v, found, depth + 1)
-    elif isinstance(value, dict):
-        for v in list(value.values())[:_LIMIT]:
-            _collect_arrays(v, found, depth + 1)
-    elif hasattr(value, "__dict__") and not callable(value) and not isinstance(value, type | types.ModuleType):
-        _collect_arrays(vars(value), found, depth + 1)
+    def __init__(self, found: np.ndarray) -> None:
+        self.array = found
+        self._saved = found.tobytes()
+
+    def unchanged(self) -> bool:
+        """Whether the array has the same elements now."""
+        a, saved = self.array, self._saved
+        if len(saved) < 10_000 or a.nbytes != len(saved) or not a.flags.c_contiguous:
+            return a.tobytes() == saved
+        return bool(np.array_equal(a.reshape(-1).view(np.uint8), np.frombuffer(saved, np.uint8)))
+

@@ -108,6 +108,18 @@ def as_recorded(x: Any, recorder: Recorder | None = None) -> Recorded:
     return Recorded(recorder, to_ref(recorder, x))
 
 
+def path_value(x: Any, recorder: Recorder) -> np.ndarray:
+    """The value of what decides on shapes; every replay is held to it, so arrays from outside may change later."""
+    if isinstance(x, Recorded):
+        return np.asarray(x.recorder.guard(x.ref))
+    if is_recorded(x):
+        return path_value(as_recorded(x), recorder)
+    found = np.asarray(x)
+    if isinstance(x, np.ndarray) and x.ndim and x.dtype.kind in "biuf":
+        recorder.guard(to_ref(recorder, x))
+    return found
+
+
 # ── elementwise ───────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Plan:

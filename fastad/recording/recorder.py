@@ -26,9 +26,9 @@ _stack = _Stack()
 class _Capture:
     """An array that the function refers to: the array, a snapshot from when it was used, its input row."""
 
-    def __init__(self, array: np.ndarray, ref: Ref) -> None:
-        self.array, self.ref = array, ref
-        self.snapshot = array.copy()
+    def __init__(self, array: np.ndarray, recorder: "Recorder") -> None:
+        self.array, self.snapshot = array, array.copy()
+        self.ref = recorder.input(self.snapshot)
 
     def unchanged(self) -> bool:
         return np.array_equal(self.array, self.snapshot, equal_nan=self.array.dtype.kind == "f")
@@ -159,7 +159,7 @@ class Recorder:
         """An array the function refers to, as an input that is read anew at every run."""
         known = self._by_id.get(id(array))
         if known is None or not known.unchanged():
-            known = _Capture(array, self.input(array))
+            known = _Capture(array, self)
             self._by_id[id(array)] = known
             self.captures.append(known)
         return known.ref

@@ -1,5 +1,6 @@
 """What all transformations share: recording once per structure and path, replaying, and composing."""
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +13,19 @@ from fastad.errors import FastadError, RecordingError
 from fastad.execution import compiled
 from fastad.execution.compiled import Compiled, GuardFailed
 from fastad.execution.quick import quick_call
-from fastad.recording.capture import Watch
+from fastad.recording.capture import Content, View, Watch
 from fastad.recording.operands import recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, make_call
-from fastad.transforms.program import Program, record, replay
+from fastad.transforms.program import Program, record, replay, run_by_numpy
 
 # Paths of one structure after which the user is told once that a function keeps finding new ones.
 _MANY_PATHS = 64
-_CONTENT_LIMIT = 100_000  # elements: larger outside arrays are not compared element by element
+_CONTENT_LIMIT = 100_000  # elements: larger outside arrays that are used as a whole are not compared at first
+_CONFIRMATIONS = 3  # changes of outside arrays that led to the same table, after which they are not compared
 
 
 @dataclass
@@ -31,7 +34,8 @@ class Path:
 
     program: Program
     compiled: Compiled
-    contents: list[tuple[np.ndarray, np.ndarray]]
+    contents: "Contents"
+    held: tuple[Any, ...] = ()  # what the key of the path knows by address only
     after: dict[int, "Path"] = field(default_factory=dict)
     calls: int = 0
     _quick: Callable[[Sequence[Any]], Any] | None = None
@@ -67,18 +71,45 @@ class Path:
         return self.program.sources == tuple(range(len(self.program.table.inputs)))
 
     def is_current(self) -> bool:
-        """Whether outside arrays that were read element by element while recording are what they were."""
-        return all(np.array_equal(array, copy, equal_nan=copy.dtype.kind == "f") for array, copy in self.contents)
+        """Whether outside arrays have the elements that the recording may have used."""
+        return not self.contents.needed or self.contents.unchanged()
+
+
+class Contents:
+    """Elements of outside arrays that a recording may depend on.
+
+    An array that the program reads anew at every run need not be compared, unless other values were computed from it
+    while recording: a branch, say, or its mean. That is seen where such a value enters the program; and a branch is
+    trusted not to depend on the array once several changes of it have led to the same table.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray], program: Program) -> None:
+        captured = {id(a) for a in program.table.captured} | {id(a.base) for a in program.table.captured}
+        always = [a for a in arrays if program.derived or id(a) not in captured]
+        self._always = [Content(a) for a in always]
+        self._tried = [Content(a) for a in arrays if id(a) in captured and a.size <= _CONTENT_LIMIT] if not program.derived else []
+        self.confirmations = 0
+        self.needed = bool(self._always or self._tried)
+
+    def unchanged(self) -> bool:
+        return all(c.unchanged() for c in self._always) and all(c.unchanged() for c in self._tried)
+
+    def confirmed(self, new: "Contents") -> None:
+        """A new recording gave the same table; take over what it saw."""
+        self.confirmations += 1
+        self._always = new._always
+        self._tried = new._tried if self.confirmations < _CONFIRMATIONS else []
+        self.needed = bool(self._always or self._tried)
 
 
 class QuickKey:
     """The last call's key, for calls with arrays and floats as positional arguments: comparing beats hashing."""
 
-    def __init__(self, kinds: list[Any], watch: Watch, watched: tuple[Any, ...], path: Path) -> None:
-        self._kinds, self._watch, self._watched, self._path = kinds, watch, watched, path
+    def __init__(self, kinds: list[Any], view: View, path: Path) -> None:
+        self._kinds, self._view, self._path = kinds, view, path
 
     @staticmethod
-    def of(function: "Transformed", args: tuple[Any, ...], path: Path) -> "QuickKey | None":
+    def of(args: tuple[Any, ...], view: View, path: Path) -> "QuickKey | None":
         """The quick key of a call, or None where its arguments are of other kinds."""
         kinds: list[Any] = []
         for x in args:
@@ -88,9 +119,7 @@ class QuickKey:
                 kinds.append(None)
             else:
                 return None
-        watched = function._watch.key()
-        function._watch.remember(watched)
-        return QuickKey(kinds, function._watch, watched, path)
+        return QuickKey(kinds, view, path)
 
     def path_for(self, args: tuple[Any, ...]) -> Path | None:
         """The path, if these arguments have the same key."""
@@ -103,9 +132,7 @@ class QuickKey:
             elif type(x) is not np.ndarray or x.shape != kind[0] or x.dtype is not kind[1]:
                 return None
         path = self._path
-        if not self._watch.unchanged(self._watched) or (path.contents and not path.is_current()):
-            return None
-        return path
+        return path if self._view.unchanged() and path.is_current() else None
 
 
 class Transformed:
@@ -115,9 +142,12 @@ class Transformed:
     rows there, so all transformations compose. One object may be called by several threads at once.
     """
 
-    def __init__(self, function: Callable[..., Any], *, tier: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None) -> None:
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}")
+        if isinstance(function, Transformed):
+            tier, threads = tier or function.tier, threads or function.threads
+        tier = tier or "auto"
         if tier not in ("auto", "sweep", "native"):
             raise ValueError(f"tier must be 'auto', 'sweep' or 'native', not {tier!r}")
         self.__wrapped__ = function
@@ -125,6 +155,7 @@ class Transformed:
         self.__doc__ = getattr(function, "__doc__", None)
         self.tier, self.threads = tier, threads
         self._watch = Watch(base_function(function))
+        self._fastad_watched = (function,)
         self._paths: dict[Any, Path] = {}
         self._lock = threading.RLock()
         self._quick: QuickKey | None = None
@@ -153,8 +184,9 @@ class Transformed:
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self.inside(call)
-        path = self.path_for(call)
-        self._quick = QuickKey.of(self, args, path) if not kwargs else None
+        view = self._watch.view()
+        path = self.path_for(call, view)
+        self._quick = QuickKey.of(args, view, path) if not kwargs else None
         return self._from(call, path)
 
     def _from(self, call: Call, path: Path) -> Any:
@@ -164,7 +196,21 @@ class Transformed:
             try:
                 return path.run(inputs)
             except GuardFailed as failed:
-                path = self.other_path(call, path, failed.guard)
+                other = self.other_path(call, path, failed.guard)
+                if other.program.table == path.program.table:
+                    return self._by_numpy(call, other, failed.guard)
+                path = other
+
+    def _by_numpy(self, call: Call, path: Path, guard: int) -> Any:
+        """The result where a guard fails though the path was recorded for these inputs: a comparison that hangs on
+        the last bits, which kernels round as they like. Or the lanes of a vmap differ."""
+        try:
+            return run_by_numpy(path.program, call.inputs)
+        except Stopped:
+            line = path.program.table.line_of(path.program.table.guards[guard])
+            raise RecordingError(
+                f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there"
+            ) from None
 
     def inside(self, call: Call) -> Any:
         """Called while another function is recorded: the rows go there if any operand is recorded."""
@@ -172,7 +218,7 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        return Path(program, Compiled(program.plan, "sweep"), []).run(call.inputs)
+        return self._from(call, Path(program, Compiled(program.plan, "sweep"), Contents((), program)))
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
@@ -200,45 +246,51 @@ class Transformed:
         return restore, (to_bytes(self),)
 
     # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
-    def path_for(self, call: Call) -> Path:
+    def path_for(self, call: Call, view: View | None = None) -> Path:
         """The first path recorded for calls of this structure; records it if there is none."""
-        key = (call.key, self._watch.key())
+        view = view or self._watch.view()
+        key = (call.key, view.key)
         path = self._paths.get(key)
-        if path is not None and (not path.contents or path.is_current()):
+        if path is not None and path.is_current():
             return path
         with self._lock:
             path = self._paths.get(key)
             if path is None or not path.is_current():
-                path = self._paths[key] = self._recorded(call)
+                path = self._paths[key] = self._renewed(path, self._recorded(call, view))
             return path
 
     def other_path(self, call: Call, path: Path, guard: int) -> Path:
         """The path that was found when this guard failed before, or a new recording."""
         known = path.after.get(guard)
-        if known is not None:
+        if known is not None and known.is_current():
             return known
         with self._lock:
             known = path.after.get(guard)
-            if known is None:
-                known = path.after[guard] = self._recorded(call)
-                if known.program.table == path.program.table:
-                    line = path.program.table.line_of(path.program.table.guards[guard])
-                    raise RecordingError(
-                        f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there"
-                    )
+            if known is None or not known.is_current():
+                new = self._recorded(call, self._watch.view())
+                if new.program.table == path.program.table:
+                    return new
+                known = path.after[guard] = self._renewed(known, new)
             return known
 
-    def _recorded(self, call: Call) -> Path:
+    @staticmethod
+    def _renewed(old: Path | None, new: Path) -> Path:
+        """The old path if recording it again has changed nothing."""
+        if old is None or old.program.table != new.program.table or old.program.out_leaves != new.program.out_leaves:
+            return new
+        old.contents.confirmed(new.contents)
+        return old
+
+    def _recorded(self, call: Call, view: View) -> Path:
         self._recordings += 1
         program = self.program(call)
-        captured = {id(a) for a in program.table.captured} | {id(a.base) for a in program.table.captured}
-        contents = [
-            (a, a.copy()) for a in self._watch.arrays() if id(a) not in captured and a.size <= _CONTENT_LIMIT
-        ]
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         self._warn_of_many_paths()
-        return Path(program, Compiled(program.plan, self.tier, self.threads), contents)
+        views = (view, *call.views)
+        arrays = [a for v in views for a in v.arrays]
+        held = tuple(x for v in views for x in v.held)
+        return Path(program, Compiled(program.plan, self.tier, self.threads), Contents(arrays, program), held)
 
     def _warn_of_many_paths(self) -> None:
         if self._recordings >= _MANY_PATHS and not self._warned:
@@ -285,6 +337,10 @@ class Transformed:
                 for p in paths
             ],
         }  # fmt: skip
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method: the instance becomes the first argument."""
+        return self if instance is None else functools.partial(self, instance)
 
     def __repr__(self) -> str:
         return f"<fastad {type(self).__name__} of {self.__name__}: {len(self.all_paths())} recorded path(s)>"

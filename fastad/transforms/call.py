@@ -7,9 +7,11 @@ import numpy as np
 import optree
 
 from fastad.errors import ShapeError
+from fastad.recording.capture import View
 from fastad.recording.recorded import Recorded
 
 _NAMESPACE = "fastad"
+_STATELESS = frozenset({int, bool, str, bytes, complex, type(None)})
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Call:
     dynamic: tuple[bool, ...]
     tree: Any
     key: tuple[Any, ...]
+    views: tuple[View, ...] = ()  # of static arguments that have a state: objects and functions
 
     @property
     def inputs(self) -> list[Any]:
@@ -29,7 +32,7 @@ class Call:
     def concrete(self) -> "Call":
         """The call with recorded values replaced by their concrete values."""
         leaves = [x.value if isinstance(x, Recorded) else x for x in self.leaves]
-        return Call(leaves, self.dynamic, self.tree, self.key)
+        return Call(leaves, self.dynamic, self.tree, self.key, self.views)
 
     def rebuild(self, inputs: list[Any]) -> tuple[Any, Any]:
         """(args, kwargs) with these values in place of the inputs."""
@@ -46,16 +49,20 @@ class Call:
 def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """Take arguments apart."""
     leaves, tree = optree.tree_flatten((args, kwargs), none_is_leaf=True, namespace=_NAMESPACE)
-    kinds, dynamic = [], []
+    kinds, dynamic, views = [], [], []
     for i, leaf in enumerate(leaves):
         kind = _kind(leaf)
         if kind is None:
             leaf = leaves[i] = _object_array(leaf)
             kind = _kind(leaf)
         assert kind is not None
+        if kind[0] == "static" and kind[1] not in _STATELESS:
+            view = View((leaf,))
+            kind = (*kind, view.key)
+            views.append(view)
         kinds.append(kind)
         dynamic.append(kind[0] == "input")
-    return Call(leaves, tuple(dynamic), tree, (tree, *kinds))
+    return Call(leaves, tuple(dynamic), tree, (tree, *kinds), tuple(views))
 
 
 def _kind(leaf: Any) -> tuple[Any, ...] | None:

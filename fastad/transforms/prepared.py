@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import RecordingError
 from fastad.execution.compiled import Binding, GuardFailed
 from fastad.transforms.base import Path, Transformed
 from fastad.transforms.call import Call, make_call, unflatten
@@ -67,7 +68,14 @@ class Prepared:
                 self._binding.run()
                 return
             except GuardFailed as failed:
-                path = self._function.other_path(call, path, failed.guard)
+                other = self._function.other_path(call, path, failed.guard)
+                if other.program.table == path.program.table:
+                    line = path.program.table.line_of(path.program.table.guards[failed.guard])
+                    raise RecordingError(
+                        f"a comparison at {line} hangs on the last bits of its operands, or differs between the lanes of a "
+                        "vmap; use np.where there"
+                    ) from None
+                path = other
                 self._bind(path, path.compiled.binding())
                 for view, value in self._ins:
                     view[...] = value

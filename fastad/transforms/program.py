@@ -13,7 +13,8 @@ from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
 from fastad.recording.source import at_line
-from fastad.tables.table import Table
+from fastad.tables.reference import Stopped
+from fastad.tables.table import GUARD, Table
 from fastad.transforms.call import Call, flatten, unflatten
 
 _FIXED = object()
@@ -25,7 +26,8 @@ class Program:
 
     `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
     n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
-    table, or a fixed object; `out_tree` is their structure. `plan` tells the executors how to run it.
+    table, or a fixed object; `out_tree` is their structure. `plan` tells the executors how to run it. `derived` says
+    that constants of the table may have been computed from arrays that it also captures.
     """
 
     table: Table
@@ -34,6 +36,7 @@ class Program:
     out_tree: Any
     out_leaves: tuple[Any, ...]
     plan: Plan = field(repr=False)
+    derived: bool = False
 
     def with_table(self, table: Table, **changes: Any) -> "Program":
         """The program with another table (run as it stands)."""
@@ -83,7 +86,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         table = recorder.finish(input_refs, refs)
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
-    return Program(table, sources, lifted, tree, tuple(out_leaves), Plan.of(table))
+    return Program(table, sources, lifted, tree, tuple(out_leaves), Plan.of(table), recorder.derived)
 
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -117,6 +120,7 @@ def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
     from fastad.tables.inline import copy_row
 
     table, b = program.table, recorder.builder
+    recorder.derived = recorder.derived or program.derived
     given = [to_ref(recorder, x) for x in program.gather(inputs)]
     given += [recorder.capture(a) for a in table.captured]
     refs: list[int] = []
@@ -125,3 +129,16 @@ def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
         refs.append(copy_row(b, table, row, refs, given))
     recorder.evaluate_new()
     return program.result([Recorded(recorder, refs[i]) for i in table.outputs])
+
+
+def run_by_numpy(program: Program, inputs: Sequence[Any]) -> Any:
+    """The result, computed row by row as while recording; raises `Stopped` where a guard fails."""
+    with Recorder() as recorder, np.errstate(all="ignore"):
+        result = replay(program, recorder, [Recorded(recorder, recorder.input(x)) for x in inputs])
+        for i, op in enumerate(recorder.builder.columns["op"]):
+            if op == GUARD:
+                found, expected = (recorder.values[recorder.builder.columns[c][i]] for c in "ab")
+                if not np.array_equal(found, expected, equal_nan=True):
+                    raise Stopped(i)
+        leaves, tree = flatten(result)
+        return unflatten(tree, [x.value if isinstance(x, Recorded) else x for x in leaves])
