@@ -10,6 +10,7 @@ from recording_tools import assert_same, check, check_derivatives, check_replay,
 from fastad.errors import RecordingError
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
+from fastad.tables.reference import Stopped, evaluate
 
 shapes = hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4)
 
@@ -324,3 +325,49 @@ def test_same_values_after_many_writes_to_overlapping_parts():
 
     check(f, lambda rng: [rng.normal(size=5)])
     assert_same(f(filled((5,))), record(f, filled((5,)))[1][0])
+
+
+def test_arrays_from_outside_that_decide_on_shapes_are_watched():
+    """Masks and counts that the function refers to are part of its path: they may change after the recording."""
+    mask, counts = np.array([True, False, True]), np.array([1, 0, 2])
+    for f, outside in (
+        (lambda a: a[mask], mask), (lambda a: np.compress(mask, a), mask), (lambda a: np.extract(mask, a), mask),
+        (lambda a: np.repeat(a, counts), counts), (lambda a: np.bincount(counts, a), counts),
+        (lambda a: np.delete(a, counts), counts),
+    ):  # fmt: skip
+        table, _, _ = record(f, filled((3,)))
+        (captured,) = table.captured
+        assert captured is outside
+        assert table.guards
+        evaluate(table, [filled((3,)), outside])
+        with pytest.raises(Stopped):
+            evaluate(table, [filled((3,)), np.roll(outside, 1)])
+
+
+def test_temporary_masks_and_indices_cost_nothing_at_run_time():
+    for f in (
+        lambda a: a[np.array([True, False, True])],
+        lambda a: a[np.array([0, -1])],
+        lambda a: np.repeat(a, np.array([1, 0, 2])),
+    ):
+        table, _, _ = record(f, filled((3,)))
+        assert [row.name for row in table.rows() if row.name not in ("const", "input")] == ["gather"]
+        assert not table.captured
+
+
+def test_methods_that_write():
+    def f(a):
+        b, c, d = a.copy(), a.copy(), a.copy()
+        b.sort()
+        c.fill(2.0)
+        d.put([0, 1], a[:2] * 2)
+        return b, c, d, a.reshape(2, 2).mT, np.sort(a.argpartition(1) * 0 + a)
+
+    check(f, lambda rng: [rng.normal(size=4)])
+
+
+def test_formatting_shows_the_value():
+    with Recorder() as recorder:
+        x = Recorded(recorder, recorder.input(np.float64(1.23456)))
+        assert f"{x:.2f}" == "1.23"
+        assert "1.23" in f"{x}"

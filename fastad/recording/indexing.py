@@ -12,6 +12,7 @@ from fastad.recording.operands import (
     copied,
     elementwise,
     is_recorded,
+    path_value,
     reframe,
     reshape,
     to_ref,
@@ -135,7 +136,7 @@ def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
     out: list[Any] = []
     for k in keys:
         if _is_mask(k):
-            mask = k.recorder.guard(k.ref) if isinstance(k, Recorded) else np.asarray(k)
+            mask = path_value(k, x.recorder)
             axis = sum(1 for j in out if j is not None and j is not Ellipsis)
             if Ellipsis not in out and mask.shape != x.shape[axis : axis + mask.ndim]:
                 raise IndexError(f"a boolean index of shape {mask.shape} does not fit an array of shape {x.shape}")

@@ -186,7 +186,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 _METHODS = _words(
     "sum prod mean var std max min argmax argmin argsort cumsum cumprod dot reshape transpose ravel swapaxes squeeze "
-    "repeat take clip trace diagonal round any all nonzero searchsorted compress"
+    "repeat take clip trace diagonal round any all nonzero searchsorted compress "
+    "argpartition choose"
 )
 # Object arrays of recorded scalars call methods named after the ufunc.
 _UFUNC_METHODS_OF_SCALARS = _words(
@@ -236,6 +237,10 @@ def _fill(self: Recorded, value: Any) -> None:
     self[...] = value
 
 
+def _sort(self: Recorded, axis: int = -1, **options: Any) -> None:
+    self[...] = FUNCTIONS[np.sort](self, axis)
+
+
 def _install_methods() -> None:
     for name in _METHODS:
         setattr(Recorded, name, _method(name))
@@ -245,10 +250,13 @@ def _install_methods() -> None:
         "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array_namespace__": array_namespace,
         "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
         "__contains__": _pythonic, "astype": astype, "copy": _copy, "__copy__": _copy, "__deepcopy__": _copy,
-        "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self)), "fill": _fill,
+        "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self, order)), "fill": _fill,
+        "sort": _sort, "partition": lambda self, kth, axis=-1, **options: _sort(self, axis),
+        "put": lambda self, *args, **kwargs: FUNCTIONS[np.put](self, *args, **kwargs),
+        "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
         "T": property(_transposed), "real": property(lambda self: self),
         "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
-        "imag": property(lambda self: self * 0.0), "conj": lambda self: self,
+        "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
     }  # fmt: skip
     for name, value in installed.items():
         setattr(Recorded, name, value)

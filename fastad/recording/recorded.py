@@ -236,6 +236,10 @@ class Recorded:
             "np.zeros(n, like=x).",
         )
 
+    def __format__(self, spec: str) -> str:
+        """Its concrete value: what a function prints, it prints while it is recorded."""
+        return format(self.value, spec) if spec and not self.shape else str(self)
+
     def __complex__(self) -> complex:
         raise recording_error("complex() of a recorded value cannot be recorded", "Use real arithmetic.")
 

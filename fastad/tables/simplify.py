@@ -250,6 +250,22 @@ def _reassembled(b: Any, operands: Any, regions: Any, kind: Any) -> Ref | None:
     return _as(b, sources.pop(), kind) if len(sources) == 1 else None
 
 
+def _wrap_index(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
+    """Constant indices are checked here, once; those that are wrong keep their row, which raises the error."""
+    op, start, _, _ = b.definition(operands[0])
+    if op != _CONST:
+        return None
+    index = np.array(b.constants[start : start + kind.size])
+    if np.any((index < -s[0]) | (index >= s[0]) | (index != np.floor(index))):
+        return None
+    return b.const(np.where(index < 0, index + s[0], index).reshape(kind.shape), kind.dtype)
+
+
+def _guard(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    """A value is what it is: guards of captured arrays that became constants."""
+    return operands[0] if operands[0] == operands[1] else None
+
+
 _STRIDED, _ASSEMBLE, _CONST = opcode("strided"), opcode("assemble"), opcode("const")
 COMMUTATIVE = ("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
 # Rewrites of these may apply to any operands; those of others need a constant, negated or spread operand.
@@ -259,4 +275,5 @@ _REWRITES: dict[str, Callable[[Any, Any, Any, Any], Ref | None]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "negative": _negative,
     "square": _square, "reciprocal": _reciprocal, "power": _power, "where": _where,
     "maximum": _same, "minimum": _same, "strided": _strided, "sum": _sum, "assemble": _assemble,
+    "wrap_index": _wrap_index, "guard": _guard,
 }  # fmt: skip

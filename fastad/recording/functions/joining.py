@@ -7,7 +7,7 @@ import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, pick, to_list
-from fastad.recording.operands import recorder_of, reshape
+from fastad.recording.operands import path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 from fastad.tables.builder import dtype_char
@@ -149,8 +149,7 @@ def tile(A: Any, reps: Any) -> Array:
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Array:
     """np.repeat; numbers of repetitions that are recorded become part of the path."""
     x, *_ = lift(a, repeats) if isinstance(repeats, Recorded) else lift(a)
-    if isinstance(repeats, Recorded):
-        repeats = repeats.recorder.guard(repeats.ref)
+    repeats = path_value(repeats, x.recorder)
     x, axis = (reshape(x, -1), 0) if axis is None else (x, axis_index(axis, x.ndim))
     if np.ndim(repeats) == 0 or np.size(repeats) == 1:
         count = int(np.reshape(repeats, ()))

@@ -6,18 +6,9 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
-from fastad.recording.operands import as_recorded, elementwise, is_recorded, recorder_of, reshape
+from fastad.recording.operands import as_recorded, elementwise, is_recorded, path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
-
-
-def concrete(x: Any) -> np.ndarray:
-    """The value of a condition or of indices, to which every replay is held."""
-    if isinstance(x, Recorded):
-        return np.asarray(x.recorder.guard(x.ref))
-    if is_recorded(x):
-        return concrete(as_recorded(x))
-    return np.asarray(x)
 
 
 @implements(np.where)
@@ -39,7 +30,7 @@ def nonzero(a: Any) -> tuple[np.ndarray, ...]:
     """np.nonzero: plain index arrays; which elements are zero is part of the path."""
     (x,) = lift(a)
     mask = x if x.dtype == bool else elementwise("not_equal", x, 0)
-    return np.nonzero(concrete(mask))
+    return np.nonzero(path_value(mask, mask.recorder))
 
 
 @implements(np.flatnonzero)
@@ -52,7 +43,7 @@ def flatnonzero(a: Any) -> np.ndarray:
 def argwhere(a: Any) -> np.ndarray:
     """np.argwhere"""
     (x,) = lift(a)
-    return np.transpose(nonzero(x)) if x.ndim else np.argwhere(concrete(x != 0))
+    return np.transpose(nonzero(x)) if x.ndim else np.argwhere(path_value(x != 0, x.recorder))
 
 
 # ── taking ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +68,8 @@ def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Array:
 @implements(np.compress)
 def compress(condition: Any, a: Any, axis: Any = None) -> Array:
     """np.compress"""
-    mask = concrete(condition)
+    recorder = recorder_of((condition, a))
+    mask = path_value(condition, recorder)
     if mask.ndim != 1:
         raise ValueError("condition must be a 1-d array")
     return take(lift(a)[0] if is_recorded(a) else as_recorded(a, recorder_of((condition,))), np.flatnonzero(mask), axis)
@@ -87,7 +79,7 @@ def compress(condition: Any, a: Any, axis: Any = None) -> Array:
 def extract(condition: Any, arr: Any) -> Array:
     """np.extract"""
     x = as_recorded(arr, recorder_of((condition, arr)))
-    return take(reshape(x, -1), np.flatnonzero(concrete(condition)))
+    return take(reshape(x, -1), np.flatnonzero(path_value(condition, x.recorder)))
 
 
 @implements(np.choose)
@@ -121,7 +113,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
     """np.piecewise: functions see only their own elements, so the conditions are part of the path"""
     (x,) = lift(x)
     listed = isinstance(condlist, list | tuple) and (np.ndim(condlist[0]) > 0 or x.ndim == 0)
-    conditions = [concrete(c).astype(bool) for c in (condlist if listed else [condlist])]
+    conditions = [path_value(c, x.recorder).astype(bool) for c in (condlist if listed else [condlist])]
     if len(funclist) == len(conditions) + 1:
         conditions.append(~np.any(conditions, axis=0))
     elif len(funclist) != len(conditions):
@@ -191,7 +183,7 @@ def _write_flat(target: Array, index: Any, values: Any) -> None:
 def place(arr: Any, mask: Any, vals: Any) -> None:
     """np.place"""
     target = _target(arr, "place")
-    index = np.flatnonzero(concrete(mask))
+    index = np.flatnonzero(path_value(mask, target.recorder))
     if index.size:
         _write_flat(target, index, np.resize(vals, index.shape))
 
@@ -264,7 +256,7 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Array:
     """np.delete"""
     x, axis = _flat_or_axis(arr, axis)
     if not isinstance(obj, slice):
-        obj = concrete(obj) if is_recorded(obj) else obj
+        obj = path_value(obj, x.recorder)
     return pick(x, np.delete(np.arange(x.shape[axis]), obj), axis)
 
 
@@ -273,7 +265,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Array:
     """np.insert at static places"""
     recorder = recorder_of((arr, obj, values))
     x, axis = _flat_or_axis(as_recorded(arr, recorder), axis)
-    obj = concrete(obj) if is_recorded(obj) else obj
+    obj = obj if isinstance(obj, slice) else path_value(obj, recorder)
     n = x.shape[axis]
     v: Any = as_recorded(values, recorder)
     v = v if v.dtype == x.dtype else v.astype(x.dtype)

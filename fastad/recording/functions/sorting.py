@@ -17,7 +17,7 @@ from fastad.recording.functions.registry import (
     lift,
     viewer,
 )
-from fastad.recording.operands import is_recorded, reshape
+from fastad.recording.operands import path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
@@ -249,9 +249,7 @@ def unique(*args: Any, **kwargs: Any) -> Any:
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     """np.bincount; the length of the result is part of the path"""
-    from fastad.recording.functions.selecting import concrete
-
-    values = np.asarray(concrete(x) if is_recorded(x) else x)
+    values = path_value(x, recorder_of((x, weights)))
     if values.ndim != 1 or values.dtype.kind not in "iub" or (values.size and values.min() < 0):
         raise ValueError("'x' must be a one-dimensional array of non-negative integers")
     n = max(minlength, int(values.max()) + 1 if values.size else 0)
