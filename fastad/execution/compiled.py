@@ -15,6 +15,11 @@ from fastad.tables.table import DTYPES, Table, ValueType
 # Estimates of compile time, for the choice of tier: seconds for any table, and seconds a row.
 COMPILE_SECONDS = 0.02
 COMPILE_SECONDS_A_ROW = 2e-4
+# Time to load the sweeps of a mode, where they were not used yet in this process.
+SWEEP_START_SECONDS = 0.3
+# Values up to which a kernel is so short that it keeps the interpreter's lock.
+_HOLD_UP_TO = 2000
+_sweeps_loaded: set[str] = set()
 
 
 class GuardFailed(Exception):  # noqa: N818 - control flow, never seen by users
@@ -76,7 +81,8 @@ class Binding:
         self.addresses_in = self.vector_in.view(np.int64)
         self.addresses_out = self.vector_out.view(np.int64)
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
-        self.function, self.argument = invoker(), ctypes.c_void_p(self._packet.ctypes.data)
+        large = bool(kernel.rows.subs) or int(kernel.rows.sizes.sum()) > _HOLD_UP_TO
+        self.function, self.argument = invoker(release=large), ctypes.c_void_p(self._packet.ctypes.data)
 
     def call(self, values: Sequence[Any]) -> list[Any]:
         """Results for these inputs, as new arrays."""
@@ -161,12 +167,13 @@ class Compiled:
 
     def _choose(self, values: Sequence[Any]) -> list[Any]:
         """Interpret until that has cost what compiling costs; then compile."""
+        estimate = COMPILE_SECONDS + COMPILE_SECONDS_A_ROW * len(self.plan.table)
         if self._kernel is None:
-            if self.tier == "native" or (self.tier == "auto" and _is_cached(self.plan.table, self.threads)):
+            if self.tier == "native" or (self.tier == "auto" and self._native_at_once(estimate)):
                 self._compile()
                 return self(values)
             self._kernel = _sweep_kernel(self.plan)
-        estimate = COMPILE_SECONDS + COMPILE_SECONDS_A_ROW * len(self.plan.table)
+            _sweeps_loaded.add(self.plan.mode)
         if self.tier == "auto" and self.interpreted_seconds >= estimate:
             self._compile()
             return self(values)
@@ -181,6 +188,11 @@ class Compiled:
         finally:
             self.interpreted_seconds += time.perf_counter() - start
             free.append(binding)
+
+    def _native_at_once(self, estimate: float) -> bool:
+        """Whether native code is there already, or takes less time to make than to get the sweeps ready."""
+        start = 0.0 if self.plan.mode in _sweeps_loaded else SWEEP_START_SECONDS
+        return estimate < start or _is_cached(self.plan.table, self.threads)
 
     @property
     def is_native(self) -> bool:

@@ -28,18 +28,23 @@ define i64 @fastad_invoke(ptr %packet) {
   ret i64 %code
 }
 """
-_SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_RELEASING = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_HOLDING = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 
 @lru_cache(maxsize=1)
-def _loaded() -> tuple[LoadedCode, Any]:
-    code = load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), ["fastad_invoke"])
-    return code, _SIGNATURE(code["fastad_invoke"])
+def _loaded() -> LoadedCode:
+    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), ["fastad_invoke"])
 
 
-def invoker() -> Any:
-    """The ctypes function: `invoker()(packet_pointer)` runs the kernel of a packet and returns its code."""
-    return _loaded()[1]
+@lru_cache(maxsize=2)
+def invoker(release: bool) -> Any:
+    """The ctypes function: `invoker(…)(packet_pointer)` runs the kernel of a packet and returns its code.
+
+    With `release` other Python threads run meanwhile; for a kernel of a microsecond, handing the interpreter's lock
+    over and waiting to get it back would take longer than the kernel.
+    """
+    return (_RELEASING if release else _HOLDING)(_loaded()["fastad_invoke"])
 
 
 def packet(address: int, context: int, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray) -> np.ndarray:

@@ -50,6 +50,12 @@ class View:
         self.key: Hashable = tuple([self._of(root) for root in roots])
         del self._numbers
 
+    @property
+    def places(self) -> list[tuple[Any, Any, Any]] | None:
+        """(cell, None, value) or (namespace, name, value) of all that was read, if comparing these by identity tells
+        whether anything has changed; else None."""
+        return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
+
     def unchanged(self) -> bool:
         """Whether a new walk would find the same."""
         if self._mutable:

@@ -20,7 +20,7 @@ class _Stack(threading.local):
         self.recorders: list[Recorder] = []
 
 
-_stack = _Stack()
+_stack = open_recorders = _Stack()
 
 
 class _Capture:

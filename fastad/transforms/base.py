@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, RecordingError
-from fastad.execution import compiled
 from fastad.execution.compiled import Compiled, GuardFailed
-from fastad.execution.quick import quick_call
 from fastad.recording.capture import Content, View, Watch
 from fastad.recording.operands import recorder_of
 from fastad.recording.recorded import Recorded
@@ -20,6 +18,7 @@ from fastad.recording.recorder import current_recorder
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, make_call
+from fastad.transforms.fast import MISS, fast_call
 from fastad.transforms.program import Program, record, replay, run_by_numpy
 
 # Paths of one structure after which the user is told once that a function keeps finding new ones.
@@ -35,38 +34,21 @@ class Path:
     program: Program
     compiled: Compiled
     contents: "Contents"
+    view: View  # of the outside, when the path was last looked up
     held: tuple[Any, ...] = ()  # what the key of the path knows by address only
     after: dict[int, "Path"] = field(default_factory=dict)
     calls: int = 0
-    _quick: Callable[[Sequence[Any]], Any] | None = None
-
-    def quick(self, inputs: Sequence[Any]) -> Any:
-        """As `run`, by the shortest way that applies."""
-        run = self._quick
-        if run is None or compiled.inspector is not None:
-            return self._first_quick(inputs)
-        self.calls += 1
-        return run(inputs)
-
-    def _first_quick(self, inputs: Sequence[Any]) -> Any:
-        if self._quick is None and self.compiled.is_native:
-            short = quick_call(self.compiled, self.program.flat) if self._plain else None
-            self._quick = short or self._long
-        return self.run(inputs)
-
-    def _long(self, inputs: Sequence[Any]) -> Any:
-        self.calls -= 1
-        return self.run(inputs)
+    fast: dict[Any, Callable[[tuple[Any, ...]], Any]] = field(default_factory=dict)  # see `fastad.transforms.fast`
 
     def run(self, inputs: Sequence[Any]) -> Any:
         """The result for the inputs of a call; raises GuardFailed."""
         self.calls += 1
         program = self.program
-        given = inputs if self._plain else [*program.gather(inputs), *program.table.captured]
+        given = inputs if self.is_plain else [*program.gather(inputs), *program.table.captured]
         return program.result(self.compiled(given))
 
     @cached_property
-    def _plain(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
         return self.program.sources == tuple(range(len(self.program.table.inputs)))
 
@@ -102,39 +84,6 @@ class Contents:
         self.needed = bool(self._always or self._tried)
 
 
-class QuickKey:
-    """The last call's key, for calls with arrays and floats as positional arguments: comparing beats hashing."""
-
-    def __init__(self, kinds: list[Any], view: View, path: Path) -> None:
-        self._kinds, self._view, self._path = kinds, view, path
-
-    @staticmethod
-    def of(args: tuple[Any, ...], view: View, path: Path) -> "QuickKey | None":
-        """The quick key of a call, or None where its arguments are of other kinds."""
-        kinds: list[Any] = []
-        for x in args:
-            if type(x) is np.ndarray and x.dtype.char in "df":
-                kinds.append((x.shape, x.dtype))
-            elif type(x) is float:
-                kinds.append(None)
-            else:
-                return None
-        return QuickKey(kinds, view, path)
-
-    def path_for(self, args: tuple[Any, ...]) -> Path | None:
-        """The path, if these arguments have the same key."""
-        if len(args) != len(self._kinds):
-            return None
-        for x, kind in zip(args, self._kinds):  # noqa: B905 - lengths are equal, and this is the hot path
-            if kind is None:
-                if type(x) is not float:
-                    return None
-            elif type(x) is not np.ndarray or x.shape != kind[0] or x.dtype is not kind[1]:
-                return None
-        path = self._path
-        return path if self._view.unchanged() and path.is_current() else None
-
-
 class Transformed:
     """A function that is recorded once per structure of its arguments and per path, and replayed afterwards.
 
@@ -158,7 +107,7 @@ class Transformed:
         self._fastad_watched = (function,)
         self._paths: dict[Any, Path] = {}
         self._lock = threading.RLock()
-        self._quick: QuickKey | None = None
+        self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
         self._recordings = 0
         self._warned = False
 
@@ -173,20 +122,22 @@ class Transformed:
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and self._quick is not None and current_recorder() is None:
-            path = self._quick.path_for(args)
-            if path is not None:
-                try:
-                    return path.quick(args)
-                except GuardFailed as failed:
-                    call = make_call(*self.normalise(args, kwargs))
-                    return self._from(call, self.other_path(call, path, failed.guard))
+        fast, path = self._fast
+        if fast is not None and not kwargs:
+            try:
+                result = fast(args)
+                if result is not MISS:
+                    return result
+            except GuardFailed as failed:
+                call = make_call(*self.normalise(args, kwargs))
+                return self._from(call, self.other_path(call, path, failed.guard))
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self.inside(call)
         view = self._watch.view()
         path = self.path_for(call, view)
-        self._quick = QuickKey.of(args, view, path) if not kwargs else None
+        path.view = view
+        self._fast = (fast_call(args, path), path) if not kwargs else (None, None)
         return self._from(call, path)
 
     def _from(self, call: Call, path: Path) -> Any:
@@ -218,7 +169,7 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        return self._from(call, Path(program, Compiled(program.plan, "sweep"), Contents((), program)))
+        return self._from(call, Path(program, Compiled(program.plan, "sweep"), Contents((), program), View(())))
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
@@ -290,7 +241,7 @@ class Transformed:
         views = (view, *call.views)
         arrays = [a for v in views for a in v.arrays]
         held = tuple(x for v in views for x in v.held)
-        return Path(program, Compiled(program.plan, self.tier, self.threads), Contents(arrays, program), held)
+        return Path(program, Compiled(program.plan, self.tier, self.threads), Contents(arrays, program), view, held)
 
     def _warn_of_many_paths(self) -> None:
         if self._recordings >= _MANY_PATHS and not self._warned:

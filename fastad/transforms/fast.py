@@ -1,0 +1,128 @@
+"""The shortest way from NumPy arrays through a kernel and back, for a call like the last one.
+
+A call of a small function takes longer in Python than in its kernel. So once a path is known, the check of the
+arguments, the copies in and out and the call are generated as straight-line Python for the arguments at hand.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastad.execution import compiled as execution
+from fastad.execution.compiled import Binding
+from fastad.recording.recorder import open_recorders
+
+if TYPE_CHECKING:
+    from fastad.transforms.base import Path
+
+MISS = object()  # returned for a call that has to go the long way
+_MOST = 16  # inputs or results: more are better served by loops
+
+
+def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any] | None:
+    """A function of the arguments that returns the result, or `MISS` if it is not made for them.
+
+    None where arguments are of other kinds than float arrays and floats. May raise GuardFailed.
+    """
+    kinds = tuple([_kind(x) for x in args])
+    if None in kinds:
+        return None
+    key = (kinds, path.compiled.is_native, path.view if _is_inline(path) else None)
+    known = path.fast.get(key)
+    if known is None:
+        known = path.fast[key] = _make(kinds, path)
+    return known
+
+
+def _is_inline(path: "Path") -> bool:
+    """Whether to write the comparison of outside values into the code: not if they keep changing."""
+    return path.view.places is not None and len(path.view.places) <= _MOST and len(path.fast) < _MOST
+
+
+def _kind(x: Any) -> Any:
+    if type(x) is np.ndarray and x.dtype.char in "df":
+        return x.shape, x.dtype
+    return float if type(x) is float else None
+
+
+def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any]:
+    names = [f"x{k}" for k in range(len(kinds))]
+    space: dict[str, Any] = {
+        "MISS": MISS, "array": np.ndarray, "stack": open_recorders, "execution": execution, "path": path,
+        "compiled": path.compiled,
+    }  # fmt: skip
+    lines = ["def fast(args):", "    if stack.recorders or execution.inspector is not None:", "        return MISS"]
+    lines += [f"    if len(args) != {len(names)}:", "        return MISS"]
+    lines += [f"    {', '.join(names)}, = args"] if names else []
+    for name, kind in zip(names, kinds, strict=True):
+        lines += _check(name, kind, space)
+    lines += _outside(path, space)
+    if path.contents.needed:
+        lines += ["    if not path.is_current():", "        return MISS"]
+    lines += _short(names, path, space) or _long(path)
+    exec("\n".join(lines), space)
+    return space["fast"]  # type: ignore[no-any-return]
+
+
+def _outside(path: "Path", space: dict[str, Any]) -> list[str]:
+    """Whether the values that the function takes from outside are what they were."""
+    if not _is_inline(path):
+        return ["    if not path.view.unchanged():", "        return MISS"]
+    lines = []
+    for k, (holder, name, value) in enumerate(path.view.places or ()):
+        space[f"holder{k}"], space[f"value{k}"] = holder, value
+        read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get({name!r})"
+        lines += [f"    if {read} is not value{k}:", "        return MISS"]
+    return lines
+
+
+def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:
+    if kind is float:
+        return [f"    if type({name}) is not float:", "        return MISS"]
+    space[f"shape_{name}"], space[f"dtype_{name}"] = kind
+    test = f"type({name}) is not array or {name}.shape != shape_{name} or {name}.dtype is not dtype_{name}"
+    return [f"    if {test}:", "        return MISS"]
+
+
+def _long(path: "Path") -> list[str]:
+    """By way of `Path.run`; as long as the table is interpreted, look whether it has been compiled."""
+    lines = [] if path.compiled.is_native else ["    if compiled.is_native:", "        return MISS"]
+    return [*lines, "    return path.run(args)"]
+
+
+def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] | None:
+    """Straight-line copies, for native code with few values, all inline and float64."""
+    compiled, result = path.compiled, path.program.flat
+    if result is None or not compiled.is_native or not path.is_plain or len(names) > _MOST:
+        return None
+    binding = compiled.binding()
+    plain = all(view is not None for view, *_ in (*binding.inputs, *binding.outputs))
+    if not plain or any(o[3] is not None for o in binding.outputs) or len(binding.outputs) > _MOST:
+        return None
+    space |= {"free": [_fields(binding)], "bind": lambda: _fields(compiled.binding())}
+    ins = [f"i{k}" for k in range(len(binding.inputs))]
+    outs = [f"o{k}" for k in range(len(binding.outputs))]
+    # A scalar's buffer is read as a NumPy scalar, an array's buffer is copied.
+    reads = [f"{o}.copy()" if spec[2] else f"{o}[()]" for o, spec in zip(outs, binding.outputs, strict=True)]
+    return [
+        "    path.calls += 1",
+        "    try:",  # another thread may take the last one between a test and the pop
+        "        fields = free.pop()",
+        "    except IndexError:",
+        "        fields = bind()",
+        f"    {', '.join([*ins, *outs])}, call, argument, fail, _ = fields",
+        *(f"    {i}[...] = {x}" for i, x in zip(ins, names, strict=True)),
+        "    code = call(argument)",
+        "    if code:",
+        "        free.append(fields)",
+        "        fail(code)",
+        f"    results = {reads[0] if result == 0 else '(' + ', '.join(reads) + ',)'}",
+        "    free.append(fields)",
+        "    return results",
+    ]  # fmt: skip
+
+
+def _fields(binding: Binding) -> tuple[Any, ...]:
+    views = [view for view, *_ in (*binding.inputs, *binding.outputs)]
+    return (*views, binding.function, binding.argument, binding.fail, binding)
