@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import Elementwise
-from fastad.primitives.regions import Region, parts
+from fastad.primitives.regions import Region, parts, whole
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact, inline, new_inputs
@@ -138,7 +138,11 @@ def _active_rows(table: Table, refs: Sequence[Ref], wrt: set[Ref]) -> list[bool]
 
 def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
     dtype = kind.dtype if kind.dtype in "df" else "d"
-    return b.broadcast(b.const(0.0, dtype), kind.shape) if ref is None else b.reshape(ref, kind.shape)
+    if ref is None:
+        return b.broadcast(b.const(0.0, dtype), kind.shape)
+    if b.dtype(ref) != dtype:  # a seed of another precision
+        return b.emit("strided", (ref,), whole(b.size(ref)), kind.shape, dtype)
+    return b.reshape(ref, kind.shape)
 
 
 class AdjointSum:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import compact
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten, make_call, unflatten
-from fastad.transforms.program import Program
+from fastad.transforms.program import Fixed, Program
 
 
 class Jit(Transformed):
@@ -28,11 +29,13 @@ class Differentiated(Transformed):
 
     def __init__(self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> None:
         super().__init__(function, **options)
-        self.argnums = argnums
+        self.argnums: int | tuple[int, ...] = (
+            tuple(map(index, argnums)) if isinstance(argnums, Sequence) else index(argnums)
+        )
 
     @property
     def _positions(self) -> tuple[int, ...]:
-        return (self.argnums,) if isinstance(self.argnums, int) else tuple(self.argnums)
+        return self.argnums if isinstance(self.argnums, tuple) else (self.argnums,)
 
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         fixed = list(args)
@@ -43,10 +46,12 @@ class Differentiated(Transformed):
         return tuple(fixed), kwargs
 
     def targets(self, call: Call) -> tuple[list[int], Any]:
-        """Numbers of the inputs to differentiate by, and their structure (as of argnums)."""
+        """Numbers of the inputs to differentiate by, and a result that has an output (None) for each of them."""
         args, _ = input_numbers(call)
         chosen = [args[p] for p in self._positions]
-        return flatten(chosen[0] if isinstance(self.argnums, int) else tuple(chosen))
+        numbers, tree = flatten(tuple(chosen) if isinstance(self.argnums, tuple) else chosen[0])
+        kept = [None if n >= 0 else Fixed(None) for n in numbers]
+        return [n for n in numbers if n >= 0], unflatten(tree, kept)
 
 
 def as_floats(tree: Any, name: str) -> Any:
@@ -56,7 +61,7 @@ def as_floats(tree: Any, name: str) -> Any:
 
 
 def _as_float(x: Any, name: str) -> Any:
-    if isinstance(x, float) or (isinstance(x, np.ndarray | np.generic | Recorded) and x.dtype.kind == "f"):
+    if x is None or isinstance(x, float) or (isinstance(x, np.ndarray | np.generic | Recorded) and x.dtype.kind == "f"):
         return x
     if isinstance(x, Recorded):
         return x.astype(np.float64)  # type: ignore[attr-defined]
@@ -65,6 +70,21 @@ def _as_float(x: Any, name: str) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object:
         return x
     raise DerivativeError(f"{name}: cannot differentiate by an argument of type {type(x).__name__}; pass floats or float arrays")
+
+
+def fixed_point(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Primals as they are now, whatever the caller does to them later; numbers are made floats."""
+    leaves, tree = flatten(primals)
+    name = getattr(f, "__name__", type(f).__name__)
+    return unflatten(tree, [_copied(x, name) for x in leaves])
+
+
+def _copied(x: Any, name: str) -> Any:
+    if isinstance(x, Recorded):
+        return x.frozen()
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    return _as_float(x, name) if isinstance(x, int) and not isinstance(x, bool) else x
 
 
 class Gradient(Differentiated):
@@ -79,13 +99,13 @@ class Gradient(Differentiated):
 
     def program(self, call: Call) -> Program:
         primal = program_of(self.__wrapped__, call)
-        numbers, tree = self.targets(call)
+        numbers, gradient = self.targets(call)
         self._check(primal)
         wrt = tuple(primal.wrt(numbers))
         seeds = (1.0, *(0.0 for _ in primal.table.outputs[1:]))
         table = adjoint_table(primal.table, wrt, seeds=seeds)
         plan = Plan(table, primal.table, "adjoint", wrt, seeds)
-        return self._packed(primal.with_table(table, plan=plan), tree, len(numbers))
+        return self._packed(primal.with_table(table, plan=plan), gradient, len(numbers))
 
     def _check(self, primal: Program) -> None:
         if self.has_aux and not (isinstance(_skeleton(primal), tuple) and len(_skeleton(primal)) == 2):
@@ -100,10 +120,9 @@ class Gradient(Differentiated):
         if primal.table.output_types[0].dtype not in "df":
             raise DerivativeError(f"{self.__name__} returned an integer or truth value, which has no gradient")
 
-    def _packed(self, p: Program, tree: Any, count: int) -> Program:
+    def _packed(self, p: Program, gradient: Any, count: int) -> Program:
         """Arrange (results, gradient leaves) as the caller wants them."""
         skeleton = unflatten(p.out_tree, list(p.out_leaves))
-        gradient = unflatten(tree, [None] * count)
         if self.has_aux:
             head, aux = skeleton
             packed: Any = ((head, aux), gradient) if self.with_value else (gradient, aux)
@@ -185,7 +204,7 @@ class VjpFunction(Transformed):
         table = adjoint_table(primal.table, wrt)
         plan = Plan(table, primal.table, "adjoint", wrt)
         seeds = [n for n in flatten(input_numbers(call)[0][1])[0] if n >= 0]
-        bars = unflatten(inner.tree, [None if d else (None,) for d in inner.dynamic])[0]
+        bars = unflatten(inner.tree, [None if d else Fixed(None) for d in inner.dynamic])[0]
         leaves, tree = flatten((_skeleton(primal), bars))
         sources = (*primal.sources, *seeds)
         return primal.with_table(table, plan=plan, sources=sources, out_tree=tree, out_leaves=tuple(leaves))

@@ -30,12 +30,11 @@ class Jacobian(Differentiated):
 
     def program(self, call: Call) -> Program:
         primal = program_of(self.__wrapped__, call)
-        numbers, tree = self.targets(call)
+        numbers, inner = self.targets(call)
         self._check(primal)
         wrt = primal.wrt(numbers)
         mode = self.mode if self.mode != "auto" else cheaper_mode(primal.table, wrt)
         table = (forward_jacobian if mode == "fwd" else reverse_jacobian)(primal.table, wrt)
-        inner = unflatten(tree, [None] * len(wrt))
         outer = _skeleton(primal)
         leaves, structure = flatten(outer)
         packed = unflatten(structure, [inner if x is None else x for x in leaves])
@@ -69,7 +68,7 @@ def _columns(b: Builder, table: Table, inputs: Sequence[Ref], i: int) -> list[Re
     """Jacobians of all results by one input."""
     kind = table.inputs[i]
     derived = tangent_table(table, [i])
-    seeds = identity(b, kind.shape)
+    seeds = identity(b, kind.shape, kind.dtype)
     count = table.explicit_inputs
     given = [*inputs[:count], seeds, *inputs[count:]]
     flags = [k == count for k in range(len(given))]
@@ -102,7 +101,7 @@ def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:
     for j, kind in enumerate(table.output_types):
         derived = adjoint_table(replace(table, outputs=(table.outputs[j],)), wrt)
         count = table.explicit_inputs
-        given = [*inputs[:count], identity(b, kind.shape), *inputs[count:]]
+        given = [*inputs[:count], identity(b, kind.shape, kind.dtype), *inputs[count:]]
         flags = [k == count for k in range(len(given))]
         refs, batched = batch_rows(b, derived, given, flags, kind.size)
         for i, o in zip(wrt, derived.outputs[1:], strict=True):
@@ -111,12 +110,12 @@ def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:
     return compact(b.table(outputs, table.captured))
 
 
-def identity(b: Builder, shape: tuple[int, ...]) -> Ref:
+def identity(b: Builder, shape: tuple[int, ...], dtype: str = "d") -> Ref:
     """Unit vectors of a space of arrays of this shape, one a row."""
     n = 1
     for m in shape:
         n *= m
     if n == 1:
-        return b.const([[1.0]]) if not shape else b.broadcast(b.const(1.0), (1, *shape))
-    ones = b.broadcast(b.const(1.0), (n,))
+        return b.broadcast(b.const(1.0, dtype), (1, *shape))
+    ones = b.broadcast(b.const(1.0, dtype), (n,))
     return b.assemble([ones], [region(0, (n,), (n + 1,))], (n, *shape)) if n else b.zeros((0, *shape))

@@ -17,7 +17,12 @@ from fastad.tables.reference import Stopped
 from fastad.tables.table import GUARD, Table
 from fastad.transforms.call import Call, flatten, unflatten
 
-_FIXED = object()
+
+@dataclass(frozen=True)
+class Fixed:
+    """A leaf of a result that is no output of the table."""
+
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Program:
 
     `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
     n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
-    table, or a fixed object; `out_tree` is their structure. `plan` tells the executors how to run it. `derived` says
+    table, or `Fixed`; `out_tree` is their structure. `plan` tells the executors how to run it. `derived` says
     that constants of the table may have been computed from arrays that it also captures.
     """
 
@@ -52,7 +57,7 @@ class Program:
         if shape is not None:
             return outputs[0] if shape == 0 else tuple(outputs)
         given = iter(outputs)
-        return unflatten(self.out_tree, [next(given) if x is None else x[0] for x in self.out_leaves])
+        return unflatten(self.out_tree, [next(given) if x is None else x.value for x in self.out_leaves])
 
     @cached_property
     def flat(self) -> int | None:
@@ -99,7 +104,8 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list[Any]]:
-    refs, places = [], []
+    refs: list[int] = []
+    places: list[Fixed | None] = []
     for leaf in leaves:
         if isinstance(leaf, Recorded | float | int | np.number | np.bool_) or _is_numeric(leaf):
             refs.append(to_ref(recorder, leaf))
@@ -107,7 +113,7 @@ def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list
         elif is_recorded(leaf):
             raise RecordingError(f"a result of type {type(leaf).__name__} holds recorded values{at_line()}")
         else:
-            places.append((leaf,))
+            places.append(Fixed(leaf))
     return refs, places
 
 

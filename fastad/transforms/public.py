@@ -6,7 +6,7 @@ from typing import Any
 
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import make_call
-from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction
+from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, fixed_point
 from fastad.transforms.jacobians import Jacobian
 from fastad.transforms.mapping import Vmap
 
@@ -74,9 +74,10 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     >>> [x.tolist() for x in pullback(np.ones((2, 1)))]
     [[3.0, 3.0], [3.0]]
     """
-    out = remembered(Jit, f)(*primals)
+    fixed = fixed_point(f, primals)
+    out = remembered(Jit, f)(*fixed)
     pull = remembered(VjpFunction, f)
-    return out, lambda u: pull(primals, u)[1]
+    return out, lambda u: pull(fixed, u)[1]
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -87,9 +88,10 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     >>> float(derivative(2.0))
     2.0
     """
-    out = remembered(Jit, f)(*primals)
+    fixed = fixed_point(f, primals)
+    out = remembered(Jit, f)(*fixed)
     push = remembered(JvpFunction, f)
-    return out, lambda *tangents: push(primals, tangents)[1]
+    return out, lambda *tangents: push(fixed, tangents)[1]
 
 
 def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any) -> Jacobian:

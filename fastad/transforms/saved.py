@@ -10,7 +10,7 @@ from fastad.tables.store import load_many, save_many
 from fastad.tables.table import Table
 from fastad.transforms.base import Path, Transformed
 from fastad.transforms.call import Call, flatten, unflatten
-from fastad.transforms.program import Program
+from fastad.transforms.program import Fixed, Program
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -102,7 +102,7 @@ def load(path: Any) -> Loaded:
 def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str, Any], Program]:
     table = tables[entry["table"]]
     leaves, tree = flatten(_decode(entry["result"]))
-    out_leaves = tuple(None if x.output else (x.value,) for x in leaves)
+    out_leaves = tuple(None if x.output else Fixed(x.value) for x in leaves)
     sources = tuple(int(n) for n in entry["sources"])
     if len(sources) != table.explicit_inputs or sorted(sources) != list(range(len(sources))):
         raise ValueError("the inputs do not fit the table")
@@ -130,9 +130,9 @@ def _encode_kind(kind: tuple[Any, ...]) -> dict[str, Any]:
 def _encode_leaf(leaf: Any) -> dict[str, Any]:
     if leaf is None:
         return {"output": True}
-    if not isinstance(leaf[0], _SCALARS):
-        raise TableError(f"a result of type {type(leaf[0]).__name__} cannot be saved")
-    return {"static": leaf[0]}
+    if not isinstance(leaf.value, _SCALARS):
+        raise TableError(f"a result of type {type(leaf.value).__name__} cannot be saved")
+    return {"static": leaf.value}
 
 
 def _encode(tree: Any) -> Any:
