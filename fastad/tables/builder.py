@@ -177,6 +177,8 @@ class Builder:
         own = self.shape(ref)
         if own == tuple(shape):
             return ref
+        if len(own) > len(shape):  # a number in more dimensions
+            return self.reshape(ref, shape)
         pad = (1,) * (len(shape) - len(own)) + own
         strides = tuple(0 if n == 1 else s for n, s in zip(pad, contiguous_strides(pad), strict=True))
         return self.emit("strided", (ref,), region(0, tuple(shape), strides), tuple(shape))
