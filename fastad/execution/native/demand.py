@@ -42,7 +42,7 @@ class Demand:
 
     def _settle(self, r: int) -> None:
         p, contexts = self.p, self.contexts.pop(r, set())
-        if r not in p.stored and r not in p.regions and not self._inline(r, contexts):
+        if r not in p.stored and r not in p.regions and r not in p.joined and not self._inline(r, contexts):
             p.stored.add(r)
         computed = set(contexts)
         if r in p.stored:
@@ -68,6 +68,11 @@ class Demand:
         if r in p.regions:
             for index, way in contexts:
                 self._want(p.regions[r][0], (index, (*way, r)))
+            return
+        if r in p.joined:
+            for k, (_, _, source) in enumerate(p.joined[r]):
+                for index, way in contexts if source >= 0 else ():
+                    self._want(source, (index, (*way, r, k)))
             return
         arity = len(PRIMITIVES[p.op[r]].domain)  # type: ignore[attr-defined]
         for x in (p.a[r], p.b[r], p.c[r])[:arity]:

@@ -11,11 +11,12 @@ CONSTANTS = "fastad_constants"
 
 
 class Function:
-    """The code of a step: `entry` runs first; `stops` are blocks that return a code."""
+    """The code of a step: `entry` runs first, then `body`; `stops` are blocks that return a code."""
 
     def __init__(self, module: Module, memory: Memory) -> None:
         self.module, self.memory, self.p = module, memory, memory.p
         self.entry = Block(module)
+        self.body: list[str] = []
         self.stops: list[str] = []
         self._bases: dict[tuple[str, int], str] = {}
 
@@ -51,6 +52,6 @@ class Function:
 
     def text(self, name: str, linkage: str = "internal ") -> str:
         return "\n".join(
-            [f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{", "entry:", *self.entry.lines, "  ret i64 0",
+            [f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{", "entry:", *self.entry.lines, *self.body, "  ret i64 0",
              *self.stops, "}"]
         )  # fmt: skip

@@ -2,7 +2,8 @@
 
 A nest runs over dimensions n_0, …, n_{k-1}; a map (offset, strides) takes its indices i to the element
 offset + Σ strides_d i_d. A domain of N elements is split into dimensions at a chain of suffix products, each a multiple
-of the next: N = 24 split at {6, 2} has dimensions (4, 3, 2).
+of the next: N = 24 split at {6, 2} has dimensions (4, 3, 2). A domain of one dimension may instead be cut into
+segments, each with code of its own; a cut before element c is written -c, so that one set holds either.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,9 @@ from fastad.primitives.regions import Region, contiguous_strides, parts
 
 Splits = frozenset[int]
 Map = tuple[int, tuple[int, ...]]
+
+
+_MOST_CUTS = 8  # at least what the runs of one row need
 
 
 class Incompatible(Exception):
@@ -25,18 +29,32 @@ def dimensions(size: int, splits: Iterable[int]) -> tuple[int, ...]:
     """Dimensions of a domain of `size` elements split at a chain of suffix products."""
     dims, rest = [], size
     for split in sorted(splits, reverse=True):
-        dims.append(rest // split)
-        rest = split
+        if split > 0:
+            dims.append(rest // split)
+            rest = split
     return (*dims, rest)
 
 
+def segments(size: int, splits: Iterable[int]) -> list[tuple[int, int]]:
+    """The pieces (start, end) of a domain that is cut."""
+    ends = [*sorted(-s for s in splits if s < 0), size]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def contiguous(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array that has one element for each point of the domain, in order."""
+    return contiguous_strides(dims)
+
+
 def identity(dims: tuple[int, ...]) -> Map:
-    """The map to an array that has one element for each point of the domain, in order."""
+    """The map to such an array."""
     return 0, contiguous_strides(dims)
 
 
-def is_chain(size: int, splits: Iterable[int]) -> bool:
-    """Whether each suffix product divides the next larger one."""
+def is_chain(size: int, splits: Splits) -> bool:
+    """Whether each suffix product divides the next larger one; or else, whether there are cuts only, and few."""
+    if splits and min(splits) < 0:
+        return max(splits) < 0 and len(splits) <= _MOST_CUTS
     last = size
     for split in sorted(splits, reverse=True):
         if split <= 0 or last % split:

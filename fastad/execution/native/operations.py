@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from fastad.execution.parallel import PARALLEL_FOR
 from fastad.execution.symbols import vector_symbol
 from fastad.primitives import PRIMITIVES, Elementwise, primitive
 from fastad.primitives import expression as ex
@@ -29,13 +30,15 @@ class Module:
         self.declarations: dict[str, str] = {}
         self.functions: list[str] = []
         self.names = itertools.count()
+        self.needs_parallel_for = False
 
     def declare(self, name: str, text: str) -> str:
         self.declarations.setdefault(name, f"declare {text}")
         return name
 
     def text(self) -> str:
-        return "\n".join([*self.declarations.values(), *self.functions]) + "\n"
+        own = [PARALLEL_FOR] if self.needs_parallel_for else []
+        return "\n".join([*self.declarations.values(), *own, *self.functions]) + "\n"
 
 
 def literal(x: float) -> str:

@@ -6,8 +6,11 @@ For a virtual row, `fuse` is the first step that may compute it for equal places
 """
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
+
+import numpy as np
 
 from fastad.execution.native.maps import (
     Incompatible,
@@ -24,19 +27,21 @@ from fastad.execution.native.steps import MEMORY, SCALAR, VIRTUAL, Call, Loop, S
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
+from fastad.tables.validate import OPERAND_COUNT
 
 # ns an element: what a value costs to load, and to store and load again from cache or from memory.
 _LOAD, _CACHED, _UNCACHED = 0.05, 0.25, 1.2
 _CACHE = 32_768  # elements
 _MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
+_RUNS = 3  # pieces of an assembly that is computed where it is used
 _UNROLLED = 128  # multiplications of a matrix product that is unrolled
 
 
 class Planner:
     """The forward pass over a table."""
 
-    def __init__(self, table: Table, unroll: int) -> None:
-        self.table, self.unroll = table, unroll
+    def __init__(self, table: Table, unroll: int, safe: bool = False) -> None:
+        self.table, self.unroll, self.safe = table, unroll, safe
         col = table._lists
         self.op, self.a, self.b, self.c = (col[name] for name in ("op", "a", "b", "c"))
         self.size = table.sizes.tolist()
@@ -46,10 +51,14 @@ class Planner:
         self.alias: dict[int, tuple[int, int]] = {}
         self.picks: dict[int, list[tuple[int, int] | None]] = {}
         self.regions: dict[int, tuple[int, Region]] = {}  # views: (source, region)
+        # Runs side by side: (start, place in the source, source; -1: zeros).
+        self.joined: dict[int, list[tuple[int, int, int]]] = {}
+        self.uses = _count_uses(table)
         self.fuse: dict[int, int] = {}
         self.leaf: dict[int, int] = {}
         self.home: dict[int, int] = {}
         self.cost: dict[int, float] = {}
+        self.extra: dict[int, float] = {}  # what computing a row for one more use adds
         self.splits: dict[int, Splits] = {}
         self.solid: set[int] = set()
         self.stored: set[int] = set()
@@ -113,11 +122,11 @@ class Planner:
     def cheap(self, x: int) -> bool:
         """Whether a virtual row is better computed again than stored and loaded."""
         traffic = _CACHED if self.size[x] <= _CACHE else _UNCACHED
-        return x not in self.solid and self.cost[x] <= traffic
+        return x not in self.solid and self.extra[x] <= traffic and not self.safe
 
     def _virtual(self, r: int, operands: tuple[int, ...]) -> None:
         fuse = leaf = 0
-        cost, splits = cost_of(self.op[r]), frozenset[int]()
+        cost, splits, extra = cost_of(self.op[r]), frozenset[int](), 0.0
         for x in operands:
             x = self.base(x)[0]
             if self.realm[x] != VIRTUAL:
@@ -130,15 +139,19 @@ class Planner:
                 first, last = self._inside(x)
                 splits |= self.splits[x]
                 cost += min(self.cost[x], _UNCACHED)
+                extra += self.extra[x]
             fuse, leaf = max(fuse, first), max(leaf, last)
         self.realm[r] = VIRTUAL
         self.fuse[r], self.leaf[r], self.cost[r], self.splits[r] = fuse, leaf, cost, splits
+        self.extra[r] = cost if self.uses[r] > 1 else min(extra, cost)
         self.home[r] = self._join(self.size[r], fuse, splits).index
 
     def _inside(self, x: int) -> tuple[int, int]:
         """The first steps that may use a virtual row, for equal places and for others."""
         if x in self.regions or self.cheap(x):
             return self.fuse[x], self.leaf[x]
+        if x in self.joined:
+            return self.in_memory(x), self.in_memory(x)
         return self.home[x], self.home[x] + 1
 
     def _join(self, size: int, bound: int, splits: Splits) -> Loop:
@@ -191,44 +204,65 @@ class Planner:
         self.splits[r] = splits or frozenset()
 
     def _place_view(self, r: int, source: int) -> None:
-        self.cost[r] = _LOAD
+        repeats = self.size[r] > self.size[source]
+        self.fuse[r] = self.leaf[r] = self._reach(source, repeats)
+        inside = self.realm[source] == VIRTUAL and source not in self.stored
+        self.cost[r] = self.cost[source] if inside else _LOAD
+        self.extra[r] = self.extra[source] if inside else 0.0
+
+    def _reach(self, source: int, repeats: bool) -> int:
+        """The first step that can have a row's elements at other places; expensive ones are stored for it."""
         if self.realm[source] != VIRTUAL:
-            first = self.made[source] + 1
-        elif source in self.regions or self.cheap(source):
-            first, self.cost[r] = self.leaf[source], self.cost[source]
-            if source in self.solid:
-                first = self.in_memory(source)
-        else:
-            first = self.home[source] + 1
-        self.fuse[r] = self.leaf[r] = first
+            return self.made[source] + 1
+        wanted = not repeats or self.cost[source] <= _CACHED
+        if wanted and self.cheap(source) and source not in self.solid and source not in self.stored:
+            return self.leaf[source]
+        return self.in_memory(source)
 
     def _splits_of(self, r: int) -> Splits | None:
-        """Where a domain must be split so that a view can be read in it; None if no splits help."""
+        """Where a domain must be split or cut so that a row can be computed in it; None if that does not help."""
         size, splits = self.size[r], frozenset[int]()
         while True:
+            cuts: set[int] = set()
             dims = dimensions(size, splits)
             try:
-                self._trace(r, dims, identity(dims))
-                return splits
+                self._trace(r, dims, identity(dims), 0, cuts)
+                return splits | cuts if is_chain(size, splits | cuts) else None
             except Incompatible as problem:
                 more = splits | useful(size, (problem.split,))
                 if more == splits or not is_chain(size, more):
                     return None
                 splits = more
 
-    def _trace(self, x: int, dims: tuple[int, ...], where: Map) -> None:
-        """Raise Incompatible unless x can be computed at these places."""
+    def _trace(self, x: int, dims: tuple[int, ...], where: Map, origin: int, cuts: set[int]) -> None:
+        """Raise Incompatible unless x can be computed at these places; collects the cuts it needs."""
         x = self.base(x)[0]
-        if self.realm[x] != VIRTUAL or self.size[x] == 1:
+        if self.realm[x] != VIRTUAL or self.size[x] == 1 or x in self.stored:
             return
         if x in self.regions:
             source, own = self.regions[x]
-            inner = compose(dims, where, own)
-            if self.realm[source] == VIRTUAL and source not in self.solid:
-                self._trace(source, dims, inner)
+            self._trace(source, dims, compose(dims, where, own), origin, cuts)
+        elif x in self.joined:
+            for source, offset, low, high in self.runs(x, dims, where):
+                cuts |= {-c for c in (origin + low, origin + high) if 0 < c < origin + dims[0]}
+                if source >= 0:
+                    self._trace(source, (high - low,), (offset, (1,)), origin + low, cuts)
         elif self.cheap(x):
             for y in (self.a[x], self.b[x], self.c[x])[: len(PRIMITIVES[self.op[x]].domain)]:  # type: ignore[attr-defined]
-                self._trace(y, dims, where)
+                if self.size[y] > 1:
+                    self._trace(y, dims, where, origin, cuts)
+
+    def runs(self, x: int, dims: tuple[int, ...], where: Map) -> Iterator[tuple[int, int, int, int]]:
+        """The runs of a row of runs that a domain of one dimension meets: (source, first element, and the part of
+        the domain, low to high); raises Incompatible for other domains."""
+        if len(dims) != 1 or (where[1] != (1,) and dims != (1,)):
+            raise Incompatible
+        starts = self.joined[x]
+        ends = [start for start, _, _ in starts[1:]] + [self.size[x]]
+        for (start, place, source), end in zip(starts, ends, strict=True):
+            low, high = max(start - where[0], 0), min(end - where[0], dims[0])
+            if low < high:
+                yield source, where[0] + low - start + place, low, high
 
     # ── array rows ───────────────────────────────────────────────────────────────────────────────────────────
     def _array_row(self, r: int) -> None:
@@ -271,8 +305,30 @@ class Planner:
             else:
                 self._scalar(r, row.operands)
                 self.realm[r] = MEMORY
+        elif row.size > self.unroll and (runs := _runs(row)) is not None:
+            self._join_runs(r, runs)
         else:
             self._call(r, row)
+
+    def _join_runs(self, r: int, runs: list[tuple[int, int]]) -> None:
+        """Contiguous pieces side by side, computed where they are used."""
+        sources = [self.base(x)[0] for _, x in runs if x >= 0]
+        if len(runs) == 1:
+            return self._alias(r, runs[0][1], 0)
+        self.joined[r] = [(start, *((self.base(x)[1], self.base(x)[0]) if x >= 0 else (0, -1))) for start, x in runs]
+        self.realm[r] = VIRTUAL
+        for _ in range(2):
+            self.fuse[r] = self.leaf[r] = max(self._reach(x, False) for x in sources)
+            virtual = [x for x in sources if self.realm[x] == VIRTUAL and x not in self.stored]
+            self.cost[r] = max((self.cost[x] for x in virtual), default=_LOAD)
+            self.extra[r] = self.cost[r] if self.uses[r] > 1 else max((self.extra[x] for x in virtual), default=0.0)
+            splits = self._splits_of(r)
+            if splits is not None:
+                break
+            for x in virtual:
+                self.in_memory(x)
+        self.splits[r] = splits or frozenset()
+        return None
 
     def _assembled(self, row: Any) -> list[tuple[int, int] | None]:
         found: list[tuple[int, int] | None] = [None] * row.size
@@ -302,6 +358,37 @@ class Planner:
             self.in_memory(x)
         self.made[r] = len(self.steps)
         self.steps.append(Call(len(self.steps), r))
+
+
+def _count_uses(table: Table) -> list[int]:
+    """How many operands and results each row is; operands of variadic rows count twice."""
+    uses = np.zeros(len(table) + 1, np.int64)
+    for place, name in enumerate("abc"):
+        column = table.columns[name]
+        np.add.at(uses, column[OPERAND_COUNT[table.columns["op"]] > place], 1)
+    np.add.at(uses, table.pools["operands"], 1)
+    np.add.at(uses, list(table.outputs), 1)
+    return uses.tolist()
+
+
+def _runs(row: Any) -> list[tuple[int, int]] | None:
+    """The pieces of an assembly as runs (start, operand), operand -1 for zeros; None if it is not a few runs."""
+    if not 0 < len(row.operands) <= _RUNS or not all(is_contiguous(own) for own in row.regions):
+        return None
+    pieces = sorted(
+        (own[0], own[0] + own[1], x) for own, x in zip(row.regions, row.operands, strict=True) if own[1]
+    )
+    at, runs = 0, []
+    for low, high, x in pieces:
+        if low < at:
+            return None  # one piece over another
+        if low > at:
+            runs.append((at, -1))
+        runs.append((low, x))
+        at = high
+    if at < row.size:
+        runs.append((at, -1))
+    return runs
 
 
 _CHECKS = ("guard", "wrap_index", "gather", "scatter_add", "call")

@@ -5,6 +5,7 @@ from fastad.execution.native.calls import CallCode
 from fastad.execution.native.demand import Demand
 from fastad.execution.native.function import ARGUMENTS, Function
 from fastad.execution.native.loops import LoopCode
+from fastad.execution.native.maps import Incompatible
 from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Module
 from fastad.execution.native.plan import Planner
@@ -23,13 +24,18 @@ class Program:
     """IR text of a table's kernel: `text` with the function `kernel`, compiled at `level`."""
 
     def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
-        self.threads = threads
-        unroll = _unrolling(table)
-        planner = Planner(table, unroll).run()
+        self.layout, self.threads = layout, threads
+        try:
+            self._build(table, safe=False)
+        except Incompatible:  # a value is wanted in an order that its operands cannot be walked through: store more
+            self._build(table, safe=True)
+
+    def _build(self, table: Table, safe: bool) -> None:
+        planner = Planner(table, _unrolling(table), safe).run()
         demand = Demand(planner).run()
         count = sum(len(s.rows) for s in planner.steps if isinstance(s, Scalars))
         self.level = 2 if count <= SMALL else 0
-        self.memory = Memory(planner, demand, layout, CHUNK if self.level == 0 else SMALL * UNROLL)
+        self.memory = Memory(planner, demand, self.layout, CHUNK if self.level == 0 else SMALL * UNROLL)
         self.work_size = self.memory.work_size
         self.module = Module()
         self._emit(demand)
@@ -51,7 +57,7 @@ class Program:
         if isinstance(step, Scalars):
             return ScalarCode(self.module, self.memory).build(step)
         if isinstance(step, Loop):
-            return LoopCode(self.module, self.memory, demand, step).build()
+            return LoopCode(self.module, self.memory, demand, step, self.threads).build()
         return CallCode(self.module, self.memory).build(step)
 
     def _copies(self) -> Function:
