@@ -1,5 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
+from fastad import special
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
 from fastad.checks.gradients import check_adjoint, check_grads
@@ -28,5 +29,5 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "debug",
     "finite_difference", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize",
-    "load", "primitive", "profile", "trace", "value_and_grad", "vjp", "vmap",
+    "load", "primitive", "profile", "special", "trace", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

@@ -80,6 +80,8 @@ leaf("trunc",         "trunc",    "trunc",    "0",                   "X")
 leaf("rint",          "rint",     "rint",     "0",                   "X")
 leaf("copysign",      "copysign", "copysign", "where(a == 0, 0, r / a); 0", "ZZ")
 
+# The value as a constant: for shifts that cancel, such as the maximum in logsumexp.
+row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive)
 row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
 row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
 row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")

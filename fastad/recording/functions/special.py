@@ -17,7 +17,7 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     if b is not None:
         b = _array(b) * np.ones_like(a)
         a = np.where(b == 0, -np.inf, a * np.ones_like(b))
-    top = np.max(a, axis=axis, keepdims=True)
+    top = _shift(a, axis)
     top = np.where(np.isfinite(top), top, 0.0)
     terms = np.exp(a - top) if b is None else b * np.exp(a - top)
     total = np.sum(terms, axis=axis, keepdims=keepdims)
@@ -30,14 +30,14 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
 def softmax(x: Any, axis: Any = None) -> Any:
     """exp(x) / sum(exp(x)), as scipy.special.softmax."""
     x = _array(x)
-    grown = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    grown = np.exp(x - _shift(x, axis))
     return grown / np.sum(grown, axis=axis, keepdims=True)
 
 
 def log_softmax(x: Any, axis: Any = None) -> Any:
     """log(softmax(x)), as scipy.special.log_softmax."""
     x = _array(x)
-    shifted = x - np.max(x, axis=axis, keepdims=True)
+    shifted = x - _shift(x, axis)
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -56,6 +56,12 @@ def multigammaln(a: Any, d: int) -> Any:
         raise ValueError("d should be a positive integer (dimension)")
     gammaln = _scipy("gammaln")
     return 0.25 * d * (d - 1) * np.log(np.pi) + sum(gammaln(a - 0.5 * j) for j in range(int(d)))
+
+
+def _shift(x: Any, axis: Any) -> Any:
+    """The maximum that keeps exponentials in range. The result does not depend on it, so its derivative is left out."""
+    top = np.max(x, axis=axis, keepdims=True)
+    return elementwise("stop_gradient", top) if isinstance(top, Recorded) else top
 
 
 def _array(x: Any) -> Any:
