@@ -201,7 +201,7 @@ def test_integers_as_primals():
 
 
 def test_wrong_tangents_and_seeds():
-    f = lambda x: {"y": x * 2}  # noqa: E731
+    f = lambda x: {"y": x * 2}
     x = np.ones(2)
     for tangents in ((), (np.ones(3),), ([np.ones(2)],), (np.ones(2), 1.0), (1.0,)):
         with pytest.raises(fad.ShapeError, match="tangent"):
@@ -266,7 +266,7 @@ def test_forward_and_reverse_in_every_order(tier, rng):
 
 @each_tier
 def test_perturbation_confusion(tier):
-    d = lambda f: fad.grad(f, tier=tier)  # noqa: E731
+    d = lambda f: fad.grad(f, tier=tier)
     assert d(lambda x: x * d(lambda y: x + y)(1.0))(1.0) == 1.0
     assert d(lambda x: x * d(lambda y: x * y)(2.0))(3.0) == 6.0
     assert d(lambda x: x * d(lambda x: x * x)(x))(3.0) == 12.0

@@ -67,6 +67,8 @@ def forward_jacobian(table: Table, wrt: Sequence[int]) -> Table:
 def _columns(b: Builder, table: Table, inputs: Sequence[Ref], i: int) -> list[Ref]:
     """Jacobians of all results by one input."""
     kind = table.inputs[i]
+    if not kind.size:
+        return [b.zeros((*out.shape, *kind.shape)) for out in table.output_types]
     derived = tangent_table(table, [i])
     seeds = identity(b, kind.shape, kind.dtype)
     count = table.explicit_inputs
@@ -99,6 +101,9 @@ def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:
     inputs = [b.input(*kind) for kind in table.inputs]
     outputs: list[Ref] = []
     for j, kind in enumerate(table.output_types):
+        if not kind.size:
+            outputs += [b.zeros((*kind.shape, *table.inputs[i].shape)) for i in wrt]
+            continue
         derived = adjoint_table(replace(table, outputs=(table.outputs[j],)), wrt)
         count = table.explicit_inputs
         given = [*inputs[:count], identity(b, kind.shape, kind.dtype), *inputs[count:]]

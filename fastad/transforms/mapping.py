@@ -113,4 +113,6 @@ def _placed(b: Builder, ref: Ref, flag: bool, size: int, axis: int | None) -> Re
             raise ShapeError("vmap: out_axes is None for a result that differs between lanes")
         return ref
     full = ref if flag else b.broadcast(ref, (size, *b.shape(ref)))
+    if not -len(b.shape(full)) <= axis < len(b.shape(full)):
+        raise ShapeError(f"vmap: out_axes has the axis {axis} for a result with {len(b.shape(full))} dimensions")
     return full if axis == 0 else _move_axis(b, full, 0, axis % len(b.shape(full)))
