@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-import numpy as np
-
+from fastad.execution.native.costs import Costs
 from fastad.execution.native.maps import (
     Incompatible,
     Map,
@@ -22,16 +21,11 @@ from fastad.execution.native.maps import (
     is_chain,
     useful,
 )
-from fastad.execution.native.operations import cost_of
 from fastad.execution.native.steps import MEMORY, SCALAR, VIRTUAL, Call, Loop, Scalars, Step
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
-from fastad.tables.validate import OPERAND_COUNT
 
-# ns an element: what a value costs to load, and to store and load again from cache or from memory.
-_LOAD, _CACHED, _UNCACHED = 0.05, 0.25, 1.2
-_CACHE = 32_768  # elements
 _MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
 _RUNS = 3  # pieces of an assembly that is computed where it is used
 _UNROLLED = 128  # multiplications of a matrix product that is unrolled
@@ -53,12 +47,10 @@ class Planner:
         self.regions: dict[int, tuple[int, Region]] = {}  # views: (source, region)
         # Runs side by side: (start, place in the source, source; -1: zeros).
         self.joined: dict[int, list[tuple[int, int, int]]] = {}
-        self.uses = _count_uses(table)
+        self.costs = Costs(table)
         self.fuse: dict[int, int] = {}
         self.leaf: dict[int, int] = {}
         self.home: dict[int, int] = {}
-        self.cost: dict[int, float] = {}
-        self.extra: dict[int, float] = {}  # what computing a row for one more use adds
         self.splits: dict[int, Splits] = {}
         self.solid: set[int] = set()
         self.stored: set[int] = set()
@@ -121,29 +113,27 @@ class Planner:
     # ── rows inside loops ────────────────────────────────────────────────────────────────────────────────────
     def cheap(self, x: int) -> bool:
         """Whether a virtual row is better computed again than stored and loaded."""
-        traffic = _CACHED if self.size[x] <= _CACHE else _UNCACHED
-        return x not in self.solid and self.extra[x] <= traffic and not self.safe
+        return x not in self.solid and not self.safe and self.costs.cheap(x)
 
     def _virtual(self, r: int, operands: tuple[int, ...]) -> None:
-        fuse = leaf = 0
-        cost, splits, extra = cost_of(self.op[r]), frozenset[int](), 0.0
+        fuse = leaf = loads = 0
+        splits, inside = frozenset[int](), []
         for x in operands:
             x = self.base(x)[0]
             if self.realm[x] != VIRTUAL:
                 first = last = self.made[x] + 1
-                cost += _LOAD if self.size[x] > 1 else 0.0
+                loads += self.size[x] > 1
             elif not is_chain(self.size[r], splits | self.splits[x]):
                 first = last = self.in_memory(x)
-                cost += _LOAD
+                loads += 1
             else:
                 first, last = self._inside(x)
                 splits |= self.splits[x]
-                cost += min(self.cost[x], _UNCACHED)
-                extra += self.extra[x]
+                inside.append(x)
             fuse, leaf = max(fuse, first), max(leaf, last)
+        self.costs.elementwise(r, inside, loads)
         self.realm[r] = VIRTUAL
-        self.fuse[r], self.leaf[r], self.cost[r], self.splits[r] = fuse, leaf, cost, splits
-        self.extra[r] = cost if self.uses[r] > 1 else min(extra, cost)
+        self.fuse[r], self.leaf[r], self.splits[r] = fuse, leaf, splits
         self.home[r] = self._join(self.size[r], fuse, splits).index
 
     def _inside(self, x: int) -> tuple[int, int]:
@@ -206,15 +196,13 @@ class Planner:
     def _place_view(self, r: int, source: int) -> None:
         repeats = self.size[r] > self.size[source]
         self.fuse[r] = self.leaf[r] = self._reach(source, repeats)
-        inside = self.realm[source] == VIRTUAL and source not in self.stored
-        self.cost[r] = self.cost[source] if inside else _LOAD
-        self.extra[r] = self.extra[source] if inside else 0.0
+        self.costs.view(r, source if self.realm[source] == VIRTUAL and source not in self.stored else None)
 
     def _reach(self, source: int, repeats: bool) -> int:
         """The first step that can have a row's elements at other places; expensive ones are stored for it."""
         if self.realm[source] != VIRTUAL:
             return self.made[source] + 1
-        wanted = not repeats or self.cost[source] <= _CACHED
+        wanted = not repeats or self.costs.repeatable(source)
         if wanted and self.cheap(source) and source not in self.solid and source not in self.stored:
             return self.leaf[source]
         return self.in_memory(source)
@@ -320,8 +308,7 @@ class Planner:
         for _ in range(2):
             self.fuse[r] = self.leaf[r] = max(self._reach(x, False) for x in sources)
             virtual = [x for x in sources if self.realm[x] == VIRTUAL and x not in self.stored]
-            self.cost[r] = max((self.cost[x] for x in virtual), default=_LOAD)
-            self.extra[r] = self.cost[r] if self.uses[r] > 1 else max((self.extra[x] for x in virtual), default=0.0)
+            self.costs.runs(r, virtual)
             splits = self._splits_of(r)
             if splits is not None:
                 break
@@ -358,17 +345,6 @@ class Planner:
             self.in_memory(x)
         self.made[r] = len(self.steps)
         self.steps.append(Call(len(self.steps), r))
-
-
-def _count_uses(table: Table) -> list[int]:
-    """How many operands and results each row is; operands of variadic rows count twice."""
-    uses = np.zeros(len(table) + 1, np.int64)
-    for place, name in enumerate("abc"):
-        column = table.columns[name]
-        np.add.at(uses, column[OPERAND_COUNT[table.columns["op"]] > place], 1)
-    np.add.at(uses, table.pools["operands"], 1)
-    np.add.at(uses, list(table.outputs), 1)
-    return uses.tolist()
 
 
 def _runs(row: Any) -> list[tuple[int, int]] | None:
