@@ -63,7 +63,7 @@ def _is_basic(keys: tuple[Any, ...]) -> bool:
 
 
 def _basic(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
-    return x.view(_subframe(x.frame(), keys))
+    return x.view(_subframe(x.frame(), keys), keep=any(k is Ellipsis for k in keys))
 
 
 def _subframe(frame: Frame, keys: tuple[Any, ...]) -> Frame:

@@ -236,7 +236,7 @@ def reframe(x: Recorded, change: Any) -> Recorded:
     changed = change(origin)
     if isinstance(changed, np.generic):  # np.flip of an array without axes reads its element
         return copied(x)
-    return x.view(frame_of(changed, origin, frame[0]))
+    return x.view(frame_of(changed, origin, frame[0]), keep=bool(x.shape))
 
 
 def copied(x: Recorded) -> Recorded:
@@ -249,7 +249,7 @@ def reshape(x: Recorded, shape: Any) -> Recorded:
     full = resolved_shape(x, shape)
     offset, own, strides = x.frame()
     if strides == contiguous_strides(own):
-        return x.view((offset, full, contiguous_strides(full)))
+        return x.view((offset, full, contiguous_strides(full)), keep=bool(x.shape))
     try:
         return reframe(x, lambda origin: np.reshape(origin, full, copy=False))
     except ValueError:  # NumPy cannot without copying

@@ -121,7 +121,7 @@ def _is_operand(other: Any) -> bool:
 def _in_place(name: str) -> Any:
     def update(self: Recorded, other: Any) -> Any:
         result = UFUNCS[name](self, other)
-        if not self.shape:
+        if not self.shape and self._base is None:
             return result
         if result.shape != self.shape:
             raise ValueError(f"in-place {name}: a result of shape {result.shape} does not fit shape {self.shape}")

@@ -132,14 +132,14 @@ class Recorded:
     def root(self) -> "Recorded":
         return self if self._base is None else self._base
 
-    def view(self, frame: tuple[int, Shape, Shape]) -> "Recorded":
-        """A view of the root with this frame; a scalar is read at once and is no view."""
+    def view(self, frame: tuple[int, Shape, Shape], keep: bool = False) -> "Recorded":
+        """A view of the root with this frame; a scalar is read at once and is no view, unless `keep` (x[..., 0])."""
         root = self.root
         recorder = self.recorder
         offset, shape, strides = frame
         own = region(offset, shape, strides)
         ref = root._read(own, shape)
-        if not shape:
+        if not shape and not keep:
             return Recorded(recorder, ref)
         found = Recorded(recorder, ref, root, frame)
         found._read_only = self._read_only
