@@ -150,7 +150,9 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Array:
     """np.repeat; numbers of repetitions that are recorded become part of the path."""
     x, *_ = lift(a, repeats) if isinstance(repeats, Recorded) else lift(a)
     repeats = path_value(repeats, x.recorder)
-    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis_index(axis, x.ndim))
+    if axis is None or not x.ndim:
+        x, axis = reshape(x, -1), axis_index(axis or 0, 1)
+    axis = axis_index(axis, x.ndim)
     if np.ndim(repeats) == 0 or np.size(repeats) == 1:
         count = int(np.reshape(repeats, ()))
         if count < 0:
