@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -177,9 +177,8 @@ class Builder:
         own = self.shape(ref)
         if own == tuple(shape):
             return ref
-        if len(own) > len(shape):  # a number in more dimensions
-            return self.reshape(ref, shape)
-        pad = (1,) * (len(shape) - len(own)) + own
+        # A number may come in more dimensions than it goes to.
+        pad = (1,) * (len(shape) - len(own)) + own if self.size(ref) != 1 else (1,) * len(shape)
         strides = tuple(0 if n == 1 else s for n, s in zip(pad, contiguous_strides(pad), strict=True))
         return self.emit("strided", (ref,), region(0, tuple(shape), strides), tuple(shape))
 
@@ -261,11 +260,13 @@ class Builder:
         number = self._result_types.get(key)
         if number is None:
             kinds = [self.type(x) for x in operands]
-            # Constants are weak: x * 2.0 has the dtype of x.
-            strong = [t for t, x in zip(kinds, operands, strict=True) if not flags[x] & CONSTANT] or kinds
+            # Constants are weak: x * 2.0 has the dtype of x, but of no integer or truth value is it one.
+            strong = [t.dtype for t, x in zip(kinds, operands, strict=True) if not flags[x] & CONSTANT]
+            if not strong or (not _has_float(strong) and _has_float(t.dtype for t in kinds)):
+                strong = [t.dtype for t in kinds]
             if shape is None:
                 shape = max((t.shape for t in kinds), key=lambda s: (math.prod(s) != 1, len(s)))
-            kind = ValueType(tuple(shape), dtype or result_dtype(rule, [t.dtype for t in strong]))
+            kind = ValueType(tuple(shape), dtype or result_dtype(rule, strong))
             number = self._result_types[key] = self.type_number(kind)
         return number
 
@@ -297,6 +298,10 @@ def result_dtype(rule: str, dtypes: Sequence[str]) -> str:
     if rule == "float" and top in "bi":
         return "d"
     return "i" if rule == "total" and top == "b" else top
+
+
+def _has_float(dtypes: Iterable[str]) -> bool:
+    return any(char in "df" for char in dtypes)
 
 
 def dtype_char(dtype: np.dtype) -> str:
