@@ -40,6 +40,18 @@ def user_line(depth: int = 1) -> Line:
     return Line("", 0, "")
 
 
+def innermost_user_line(error: BaseException) -> Line:
+    """The line of user code in which an exception arose."""
+    found = Line("", 0, "")
+    step = error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        if not is_ours(code):
+            found = Line(code.co_filename, step.tb_lineno, code.co_qualname)
+        step = step.tb_next
+    return found
+
+
 def is_ours(code: CodeType) -> bool:
     """Whether the code belongs to fastad or a library that it serves, not to the user."""
     known = _inside.get(id(code))

@@ -12,10 +12,13 @@ from fastad.execution.compiled import Plan
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
-from fastad.recording.source import at_line
+from fastad.recording.source import at_line, innermost_user_line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import GUARD, Table
 from fastad.transforms.call import Call, flatten, unflatten
+
+
+_OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
+        raise
+    except TypeError as error:  # of NumPy, on the array of objects that np.array makes of recorded values
+        if str(error).startswith(_OBJECT_ERRORS):
+            raise RecordingError(
+                f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, which "
+                "is an array of Python objects, use np.stack([...]) instead."
+            ) from error
         raise
 
 
