@@ -19,7 +19,7 @@ from fastad.primitives import expression as ex
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import live_rows
 from fastad.tables.listing import count_text, size_text
-from fastad.tables.table import CONST, INPUT, Row, Table
+from fastad.tables.table import CALL, CONST, INPUT, Row, Table
 
 _COMPARED = ("less", "where", "logical", "equal", "greater", "not_equal")
 _MOVED = ("strided", "gather", "assemble")
@@ -237,6 +237,8 @@ def _leaf(row: Elementwise) -> Operations:
 def _array_operations(table: Table, row: Row) -> Operations:
     s = row.statics
     size = table.type_of(row.operands[0]).size if row.operands else 0
+    if row.sub is not None:  # of a Python function, nothing is known
+        return Operations(functions=row.size) if row.sub.table is None else count_operations(row.sub.table)
     if row.name == "matmul":
         products = math.prod(s[:4])
         return Operations(additions=products, multiplications=products, products=products)
@@ -275,10 +277,12 @@ def peak_bytes(table: Table, copies: Any = 1) -> int:
     last |= dict.fromkeys(table.outputs, len(table))
     for index, user in last.items():
         dying.setdefault(user, []).append(index)
+    called = np.flatnonzero(table.columns["op"] == CALL).tolist()
+    inside = {i: peak_bytes(table.row(i).sub.table) // 8 for i in called if table.row(i).sub.table is not None}
     alive = peak = 0
     for index, size in enumerate(sizes):
         alive += size if index in last else 0
-        peak = max(peak, alive)
+        peak = max(peak, alive + inside.get(index, 0))
         alive -= sum(sizes[i] for i in dying.get(index, ()))
     return 8 * peak
 

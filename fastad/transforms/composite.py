@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import CheckError, DerivativeError, RecordingError, ShapeError
+from fastad.errors import CheckError, DerivativeError, RecordingError
+from fastad.recording.capture import Content, View, Watch
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.tables.builder import dtype_char
+from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, flat_sub, packed, transposed, unpacked
-from fastad.tables.table import ValueType
+from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten, make_call, unflatten
 from fastad.transforms.program import Program, record
@@ -26,6 +29,9 @@ class Checkpoint(Transformed):
 
     def inside(self, call: Call) -> Any:
         program = self.program(call.concrete())
+        recorder = current_recorder()
+        if recorder is not None:
+            recorder.derived = recorder.derived or program.derived
         operands = [*program.gather(call.inputs), *program.table.captured]
         if not any(isinstance(x, Recorded) for x in operands):
             return super().inside(call)
@@ -59,16 +65,61 @@ def checkpoint(f: Callable[..., Any]) -> Checkpoint:
 
 @dataclass(frozen=True)
 class _Structure:
-    """Types and structure of the arguments and results of a user primitive at one call."""
+    """Arguments and results of a user primitive at one call: `inputs` and `outputs` are the types of the leaves that
+    are arrays and numbers; the other arguments are fixed."""
 
+    call: Call
     inputs: tuple[ValueType, ...]
-    tree: Any
     outputs: tuple[ValueType, ...]
     out_tree: Any
 
     @property
     def sizes(self) -> tuple[int, int]:
         return sum(k.size for k in self.inputs), sum(k.size for k in self.outputs)
+
+    def primals(self) -> Any:
+        """Arguments as the rules get them: a tuple."""
+        return self.call.rebuild([np.array(x)[()] for x in self.call.inputs])[0]
+
+    def tangents(self) -> Any:
+        """Zeros in the structure of the arguments; None for what is fixed."""
+        zeros = iter([np.zeros(k.shape, DTYPES[k.dtype] if k.dtype in "df" else float)[()] for k in self.inputs])
+        return unflatten(self.call.tree, [next(zeros) if d else None for d in self.call.dynamic])[0]
+
+    def cotangents(self) -> Any:
+        """Zeros in the structure of the result."""
+        return unflatten(self.out_tree, [np.zeros(k.shape)[()] for k in self.outputs])
+
+    def of_inputs(self, leaves: Sequence[Any]) -> list[Any]:
+        """Those of the leaves, one for each leaf of the arguments, that belong to inputs."""
+        return [x for x, d in zip(leaves, self.call.dynamic, strict=True) if d]
+
+
+class _Made:
+    """The composite row of a user primitive for one kind of call, and what it depends on."""
+
+    def __init__(self, sub: Sub, structure: _Structure, views: Sequence[View]) -> None:
+        self.sub, self.structure = sub, structure
+        self.contents = [Content(a) for view in views for a in view.arrays]  # held by value in the tables
+        self._views = views
+
+    def fits(self, inputs: Sequence[Any]) -> bool:
+        """Whether a call with these inputs takes the branches that f and its rules took."""
+        if not all(c.unchanged() for c in self.contents):
+            return False
+        x = np.concatenate([np.ravel(np.asarray(v, np.float64)) for v in inputs]) if inputs else np.zeros(0)
+        rules = [vars(self.sub).get(name) for name in ("tangent", "adjoint")]
+        return all(_passes(sub, x) for sub in (self.sub, *rules) if sub is not None)
+
+
+def _passes(sub: Sub, x: np.ndarray) -> bool:
+    if not sub.has_guards:
+        return True
+    try:
+        sub.evaluate(np.concatenate([x, np.zeros(sub.n_in - x.size)]))
+    except Stopped:
+        return False
+    return True
 
 
 class UserPrimitive:
@@ -79,7 +130,9 @@ class UserPrimitive:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self.__doc__ = f.__doc__
         self._jvp, self._vjp = jvp, vjp
-        self._subs: dict[Any, tuple[Sub, _Structure]] = {}
+        self._fastad_watched = (f, jvp, vjp)
+        self._watch = Watch(f, jvp, vjp)
+        self._made: dict[Any, list[_Made]] = {}
 
     def __call__(self, *args: Any) -> Any:
         if current_recorder() is None:
@@ -87,48 +140,49 @@ class UserPrimitive:
         call = make_call(args, {})
         if not any(isinstance(x, Recorded) for x in call.inputs):
             return self.__wrapped__(*args)
-        if not all(call.dynamic):
-            raise ShapeError(f"{self.__name__}: arguments of a user-defined primitive are float arrays and numbers")
-        sub, structure = self._sub(call.concrete())
-        return unflatten(structure.out_tree, call_sub(sub, call.inputs, structure.outputs))
+        made = self._for(call.concrete())
+        recorder = recorder_of(call.inputs)
+        recorder.derived = recorder.derived or bool(made.contents)
+        return unflatten(made.structure.out_tree, call_sub(made.sub, call.inputs, made.structure.outputs))
 
-    def _sub(self, call: Call) -> tuple[Sub, _Structure]:
-        found = self._subs.get(call.key)
-        if found is None:
-            found = self._subs[call.key] = self._make(call)
-        return found
+    def _for(self, call: Call) -> _Made:
+        """The composite row for a call: one that was made before where it fits, so that equal programs are equal."""
+        view = self._watch.view()
+        known = self._made.setdefault((call.key, view.key), [])
+        for made in known:
+            if made.fits(call.inputs):
+                return made
+        known[:] = [made for made in known if all(c.unchanged() for c in made.contents)]
+        known.append(self._make(call, (view, *call.views)))
+        return known[-1]
 
-    def _make(self, call: Call) -> tuple[Sub, _Structure]:
-        args, _ = call.rebuild(call.inputs)
+    def _make(self, call: Call, views: Sequence[View]) -> _Made:
+        args, _ = call.rebuild([np.array(x)[()] for x in call.inputs])
         leaves, out_tree = flatten(self.__wrapped__(*args))
-        inputs, outputs = tuple(map(_type_of, call.inputs)), tuple(map(_type_of, leaves))
-        structure = _Structure(inputs, call.tree, outputs, out_tree)
-        examples = [np.array(x) for x in call.inputs]
+        s = _Structure(call, tuple(map(_type_of, call.inputs)), tuple(map(_type_of, leaves)), out_tree)
         rules: dict[str, Any] = {}
         if self._jvp is not None or self._vjp is not None:
-            rules["make_tangent"] = lambda: self._tangent(structure, examples)
-            rules["make_adjoint"] = lambda: self._adjoint(structure, examples)
-        return _recorded_or_called(lambda *xs: self.__wrapped__(*xs), call, structure.sizes, self.__name__, rules), structure
+            rules["make_tangent"] = lambda: self._tangent(s)
+            rules["make_adjoint"] = lambda: self._adjoint(s)
+        sub = _recorded_or_called(lambda *xs: self.__wrapped__(*xs), call, s.sizes, self.__name__, rules)
+        return _Made(sub, s, views)
 
     # ── derivatives ──────────────────────────────────────────────────────────────────────────────────────────
-    def _tangent(self, s: _Structure, examples: list[Any]) -> Sub:
+    def _tangent(self, s: _Structure) -> Sub:
         n, m = s.sizes
         if self._jvp is None:
-            pull = self._pull(s, examples)
-            return transposed(pull, n, f"tangent of {self.__name__}")
-        call = make_call((_args(s, examples), _args(s, [np.zeros(k.shape) for k in s.inputs])), {})
-        rule = self._checked_jvp(s)
-        return _recorded_or_called(rule, call, (2 * n, m), f"jvp rule of {self.__name__}", {})
+            return transposed(self._pull(s), n, f"tangent of {self.__name__}")
+        call = make_call((s.primals(), s.tangents()), {})
+        return _recorded_or_called(self._checked_jvp(s), call, (2 * n, m), f"jvp rule of {self.__name__}", {})
 
-    def _adjoint(self, s: _Structure, examples: list[Any]) -> Sub:
+    def _adjoint(self, s: _Structure) -> Sub:
         if self._vjp is not None:
-            return self._pull(s, examples)
-        return transposed(self._tangent(s, examples), s.sizes[0], f"adjoint of {self.__name__}")
+            return self._pull(s)
+        return transposed(self._tangent(s), s.sizes[0], f"adjoint of {self.__name__}")
 
-    def _pull(self, s: _Structure, examples: list[Any]) -> Sub:
+    def _pull(self, s: _Structure) -> Sub:
         n, m = s.sizes
-        u = unflatten(s.out_tree, [np.zeros(k.shape) for k in s.outputs])
-        call = make_call((_args(s, examples), u), {})
+        call = make_call((s.primals(), s.cotangents()), {})
         return _recorded_or_called(self._checked_vjp(s), call, (n + m, n), f"vjp rule of {self.__name__}", {})
 
     def _checked_jvp(self, s: _Structure) -> Callable[..., Any]:
@@ -137,7 +191,7 @@ class UserPrimitive:
             result = self._jvp(primals, tangents)
             if isinstance(result, tuple) and len(result) == 2 and flatten(result)[1] != s.out_tree:
                 result = result[1]  # (value, tangent), as fad.jvp returns them
-            return self._shaped(result, s.outputs, "jvp", "the tangent of the result")
+            return self._shaped(flatten(result)[0], s.outputs, "jvp", "the tangent of the result")
 
         return rule
 
@@ -145,22 +199,23 @@ class UserPrimitive:
         def rule(primals: Any, u: Any) -> Any:
             assert self._vjp is not None
             wants_result = _positional(self._vjp) == 3
-            result = self._vjp(primals, self.__wrapped__(*primals), u) if wants_result else self._vjp(primals, u)
-            result = result if isinstance(result, tuple | list) else (result,)
-            return self._shaped(result, s.inputs, "vjp", "one adjoint an argument, as a tuple")
+            result = self._vjp(primals, self(*primals), u) if wants_result else self._vjp(primals, u)
+            leaves = flatten(tuple(result) if isinstance(result, tuple | list) else (result,))[0]
+            leaves = s.of_inputs(leaves) if len(leaves) == len(s.call.dynamic) else leaves
+            return self._shaped(leaves, s.inputs, "vjp", "one adjoint an argument, as a tuple")
 
         return rule
 
-    def _shaped(self, result: Any, kinds: Sequence[ValueType], rule: str, what: str) -> Any:
+    def _shaped(self, leaves: Sequence[Any], kinds: Sequence[ValueType], rule: str, what: str) -> Any:
         """The leaves of what a rule returned, which must have these shapes; None is zero."""
-        leaves = [np.zeros(k.shape) if x is None else x for x, k in zip(flatten(result)[0], kinds, strict=False)]
-        shapes = [np.shape(x) if not isinstance(x, Recorded) else x.shape for x in leaves]
-        if shapes != [k.shape for k in kinds] or len(flatten(result)[0]) != len(kinds):
+        found = [np.zeros(k.shape) if x is None else x for x, k in zip(leaves, kinds, strict=False)]
+        shapes = [np.shape(x) for x in found]
+        if shapes != [k.shape for k in kinds] or len(leaves) != len(kinds):
             raise DerivativeError(
                 f"the {rule} rule of {self.__name__} must return {what}, of shapes {[k.shape for k in kinds]}; "
-                f"it returned shapes {shapes}"
+                f"it returned shapes {shapes if len(leaves) == len(kinds) else [np.shape(x) for x in leaves]}"
             )
-        return tuple(leaves)
+        return tuple(found)
 
 
 def primitive(
@@ -215,12 +270,16 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
         raise CheckError(f"{p.__name__}: <u, Jv> = {left:.12g} but <J'u, v> = {right:.12g}; jvp and vjp disagree by {gap:.2e}")
 
 
-def _recorded_or_called(f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: dict[str, Any]) -> Sub:
+def _recorded_or_called(
+    f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: dict[str, Any]
+) -> Sub:
     """f as a table where it can be recorded, else as a callback."""
     try:
         program = record(f, call)
         if len(program.table.outputs) and not program.lifted and all(x is None for x in program.out_leaves):
             return _without_captured(program, sizes, name, rules)
+    except DerivativeError:
+        raise
     except (RecordingError, TypeError, ValueError, AttributeError):
         pass  # not NumPy code: called as it is
     kinds = [_type_of(x) for x in call.inputs]
@@ -228,8 +287,8 @@ def _recorded_or_called(f: Callable[..., Any], call: Call, sizes: tuple[int, int
     def callback(x: np.ndarray) -> np.ndarray:
         parts, start = [], 0
         for kind in kinds:
-            part = x[start : start + kind.size].reshape(kind.shape)
-            parts.append(part.copy() if kind.shape else part[()])
+            part = x[start : start + kind.size].reshape(kind.shape).astype(DTYPES[kind.dtype])
+            parts.append(part[()])
             start += kind.size
         args, kwargs = call.rebuild(parts)
         leaves = flatten(f(*args, **kwargs))[0]
@@ -252,11 +311,8 @@ def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules
 
 
 def _type_of(x: Any) -> ValueType:
-    return ValueType(np.shape(x), "d")
-
-
-def _args(s: _Structure, leaves: Sequence[Any]) -> Any:
-    return unflatten(s.tree, list(leaves))[0]
+    array = np.asarray(x)
+    return ValueType(array.shape, dtype_char(array.dtype))
 
 
 def _positional(f: Callable[..., Any]) -> int:
