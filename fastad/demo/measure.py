@@ -42,7 +42,7 @@ def recorded(gradient: Gradient) -> Program:
 
 def tier_timing(program: Program, tier: str, x: np.ndarray) -> Timing:
     """Time of value and gradient of a recording in one tier."""
-    runs = [_runner(plan, tier, program, x) for plan in (Plan.of(program.plan.base), program.plan)]
+    runs = [_runner(plan, tier, program, x) for plan in (Plan(program.plan.base), program.plan)]
     first = sum(seconds(run) for run in runs)
     value, gradient = (median_seconds(run) for run in runs)
     return Timing(first, value, gradient)
@@ -50,7 +50,7 @@ def tier_timing(program: Program, tier: str, x: np.ndarray) -> Timing:
 
 def _runner(plan: Plan, tier: str, program: Program, x: np.ndarray) -> Callable[[], Any]:
     compiled = Compiled(plan, tier)
-    values = [x, *program.table.captured]
+    values = [x, *program.captured]
     return lambda: compiled(values)
 
 

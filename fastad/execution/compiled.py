@@ -3,18 +3,22 @@
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.execution.invoke import invoker, packet
 from fastad.execution.kernel import Kernel, aligned, raise_for
+from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.inline import compact
 from fastad.tables.table import DTYPES, Table, ValueType
 
-# Estimates of compile time, for the choice of tier: seconds for any table, and seconds a row.
-COMPILE_SECONDS = 0.02
-COMPILE_SECONDS_A_ROW = 2e-4
+# Estimates of compile time, for the choice of tier, in seconds: for any table, a scalar row, an array row.
+COMPILE_SECONDS, COMPILE_SECONDS_A_ROW, COMPILE_SECONDS_AN_ARRAY_ROW = 0.02, 6e-5, 2e-3
+# Estimates up to which it is worth deriving a table just to look for its code in the disk cache.
+_LOOK_UP_TO = 2.0
 # Time to load the sweeps of a mode, where they were not used yet in this process.
 SWEEP_START_SECONDS = 0.3
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
@@ -32,28 +36,65 @@ class GuardFailed(Exception):  # noqa: N818 - control flow, never seen by users
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: `table` computes it; the sweeps compute the same from `base` in one of their modes.
+    """What to run: a table (mode "value"), or its tangents or adjoints with respect to the inputs `wrt`.
 
-    `chosen` are the results of the sweep that are results of the table, in order (None: all of them).
+    `table` is the table of just that, derived when it is first needed: the sweeps compute it from `base`. `chosen`
+    are the results of the derivative that are wanted, in order (None: all of them).
     """
 
-    table: Table
     base: Table
     mode: str = "value"
     wrt: tuple[int, ...] = ()
     seeds: tuple[float, ...] | None = None
     chosen: tuple[int, ...] | None = None
 
-    def sweep_results(self) -> list[ValueType]:
-        """Types of the results of the sweep."""
-        own = list(self.base.output_types)
+    @cached_property
+    def table(self) -> Table:
+        """The derived table."""
+        if self.mode == "value":
+            return self.base
         if self.mode == "tangent":
-            return own + own
-        return own + [self.base.inputs[i] for i in self.wrt] if self.mode == "adjoint" else own
+            table = tangent_table(self.base, self.wrt)
+        else:
+            table = adjoint_table(self.base, self.wrt, seeds=self.seeds)
+        if self.chosen is None:
+            return table
+        return compact(replace(table, outputs=tuple(table.outputs[i] for i in self.chosen)))
 
-    @staticmethod
-    def of(table: Table) -> "Plan":
-        return Plan(table, table)
+    @property
+    def inputs(self) -> tuple[ValueType, ...]:
+        """Types of the inputs, captured arrays included."""
+        base, count = self.base, self.base.explicit_inputs
+        given: tuple[ValueType, ...] = ()
+        if self.mode == "tangent":
+            given = tuple(base.inputs[i] for i in self.wrt)
+        elif self.mode == "adjoint" and self.seeds is None:
+            given = base.output_types
+        return (*base.inputs[:count], *given, *base.inputs[count:])
+
+    @property
+    def sweep_results(self) -> tuple[ValueType, ...]:
+        """Types of the results of the sweep, before choosing."""
+        own = self.base.output_types
+        if self.mode == "value":
+            return own
+        return (*own, *map(_real, own if self.mode == "tangent" else [self.base.inputs[i] for i in self.wrt]))
+
+    @property
+    def results(self) -> tuple[ValueType, ...]:
+        """Types of the results."""
+        every = self.sweep_results
+        return every if self.chosen is None else tuple(every[i] for i in self.chosen)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of the table; an estimate as long as it has not been derived."""
+        return len(self.table) if "table" in self.__dict__ or self.mode == "value" else 3 * len(self.base)
+
+
+def _real(kind: ValueType) -> ValueType:
+    """Type of a derivative."""
+    return kind if kind.dtype in "df" else ValueType(kind.shape, "d")
 
 
 class Binding:
@@ -167,7 +208,7 @@ class Compiled:
 
     def _choose(self, values: Sequence[Any]) -> list[Any]:
         """Interpret until that has cost what compiling costs; then compile."""
-        estimate = COMPILE_SECONDS + COMPILE_SECONDS_A_ROW * len(self.plan.table)
+        estimate = compile_seconds(self.plan)
         if self._kernel is None:
             if self.tier == "native" or (self.tier == "auto" and self._native_at_once(estimate)):
                 self._compile()
@@ -192,7 +233,7 @@ class Compiled:
     def _native_at_once(self, estimate: float) -> bool:
         """Whether native code is there already, or takes less time to make than to get the sweeps ready."""
         start = 0.0 if self.plan.mode in _sweeps_loaded else SWEEP_START_SECONDS
-        return estimate < start or _is_cached(self.plan.table, self.threads)
+        return estimate < start or (estimate < _LOOK_UP_TO and _is_cached(self.plan.table, self.threads))
 
     @property
     def is_native(self) -> bool:
@@ -209,9 +250,9 @@ class Compiled:
     def _bind(self) -> Binding:
         kernel, plan = self._kernel, self.plan
         assert kernel is not None
-        if kernel.rows is plan.table:
-            return Binding(kernel, plan.table.inputs, plan.table.output_types)
-        return Binding(kernel, plan.table.inputs, plan.sweep_results(), plan.chosen)
+        if kernel.rows is plan.base and plan.mode != "value":
+            return Binding(kernel, plan.inputs, plan.sweep_results, plan.chosen)
+        return Binding(kernel, plan.inputs, plan.results)
 
     def _compile(self) -> None:
         from fastad.execution.native import NativeKernel
@@ -220,6 +261,13 @@ class Compiled:
         kernel = NativeKernel(self.plan.table, threads=self.threads or default_threads())
         self.compile_seconds = time.perf_counter() - start
         self._kernel, self._free, self._native = kernel, [], True
+
+
+def compile_seconds(plan: Plan) -> float:
+    """Estimated time to make native code."""
+    arrays = int(np.count_nonzero(plan.base.sizes > 1)) / max(len(plan.base), 1)
+    a_row = arrays * COMPILE_SECONDS_AN_ARRAY_ROW + (1 - arrays) * COMPILE_SECONDS_A_ROW
+    return COMPILE_SECONDS + a_row * plan.rows
 
 
 def _sweep_kernel(plan: Plan) -> Kernel:
@@ -240,5 +288,12 @@ def default_threads() -> int:
     """Threads for large loops: FASTAD_THREADS, or the processors this process may use."""
     import os
 
-    return int(os.environ.get("FASTAD_THREADS", 0)) or len(os.sched_getaffinity(0))
+    return int(os.environ.get("FASTAD_THREADS", 0)) or len(getattr(os, "sched_getaffinity", _all)(0))
+
+
+def _all(process: int) -> range:
+    """All processors, on systems that do not tell which of them a process may use."""
+    import os
+
+    return range(os.cpu_count() or 1)
 

@@ -44,13 +44,13 @@ class Path:
         """The result for the inputs of a call; raises GuardFailed."""
         self.calls += 1
         program = self.program
-        given = inputs if self.is_plain else [*program.gather(inputs), *program.table.captured]
+        given = inputs if self.is_plain else [*program.gather(inputs), *program.captured]
         return program.result(self.compiled(given))
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
-        return self.program.sources == tuple(range(len(self.program.table.inputs)))
+        return self.program.sources == tuple(range(len(self.program.plan.inputs)))
 
     def is_current(self) -> bool:
         """Whether outside arrays have the elements that the recording may have used."""
@@ -66,7 +66,7 @@ class Contents:
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], program: Program) -> None:
-        captured = {id(a) for a in program.table.captured} | {id(a.base) for a in program.table.captured}
+        captured = {id(a) for a in program.captured} | {id(a.base) for a in program.captured}
         always = [a for a in arrays if program.derived or id(a) not in captured]
         self._always = [Content(a) for a in always]
         self._tried = [Content(a) for a in arrays if id(a) in captured and a.size <= _CONTENT_LIMIT] if not program.derived else []
@@ -148,7 +148,7 @@ class Transformed:
                 return path.run(inputs)
             except GuardFailed as failed:
                 other = self.other_path(call, path, failed.guard)
-                if other.program.table == path.program.table:
+                if other.program.plan == path.program.plan:
                     return self._by_numpy(call, other, failed.guard)
                 path = other
 
@@ -158,7 +158,7 @@ class Transformed:
         try:
             return run_by_numpy(path.program, call.inputs)
         except Stopped:
-            line = path.program.table.line_of(path.program.table.guards[guard])
+            line = path.program.plan.base.line_of(path.program.plan.base.guards[guard])
             raise RecordingError(
                 f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there"
             ) from None
@@ -219,7 +219,7 @@ class Transformed:
             known = path.after.get(guard)
             if known is None or not known.is_current():
                 new = self._recorded(call, self._watch.view())
-                if new.program.table == path.program.table:
+                if new.program.plan == path.program.plan:
                     return new
                 known = path.after[guard] = self._renewed(known, new)
             return known
@@ -227,7 +227,7 @@ class Transformed:
     @staticmethod
     def _renewed(old: Path | None, new: Path) -> Path:
         """The old path if recording it again has changed nothing."""
-        if old is None or old.program.table != new.program.table or old.program.out_leaves != new.program.out_leaves:
+        if old is None or old.program.plan != new.program.plan or old.program.out_leaves != new.program.out_leaves:
             return new
         old.contents.confirmed(new.contents)
         return old
@@ -281,7 +281,7 @@ class Transformed:
             "calls": sum(p.calls for p in paths),
             "tables": [
                 {
-                    "rows": len(p.program.table), "calls": p.calls, "tier": p.compiled.tier_in_use,
+                    "rows": p.program.plan.rows, "calls": p.calls, "tier": p.compiled.tier_in_use,
                     "compile_seconds": p.compiled.compile_seconds,
                     "interpreted_seconds": p.compiled.interpreted_seconds,
                 }

@@ -69,8 +69,8 @@ class Prepared:
                 return
             except GuardFailed as failed:
                 other = self._function.other_path(call, path, failed.guard)
-                if other.program.table == path.program.table:
-                    line = path.program.table.line_of(path.program.table.guards[failed.guard])
+                if other.program.plan == path.program.plan:
+                    line = path.program.plan.base.line_of(path.program.plan.base.guards[failed.guard])
                     raise RecordingError(
                         f"a comparison at {line} hangs on the last bits of its operands, or differs between the lanes of a "
                         "vmap; use np.where there"
@@ -86,7 +86,7 @@ class Prepared:
         self._held: list[np.ndarray] = []
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
         program = path.program
-        values = [*program.gather(self._buffers), *program.table.captured]
+        values = [*program.gather(self._buffers), *program.captured]
         for value, (view, offset) in zip(values, binding.inputs, strict=True):
             if view is not value:
                 self._bind_input(np.asarray(value), view, offset)

@@ -34,21 +34,30 @@ class Program:
 
     `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
     n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
-    table, or `Fixed`; `out_tree` is their structure. `plan` tells the executors how to run it. `derived` says
+    table, or `Fixed`; `out_tree` is their structure. `plan` is what the executors run. `derived` says
     that constants of the table may have been computed from arrays that it also captures.
     """
 
-    table: Table
+    plan: Plan
     sources: tuple[int, ...]
     lifted: tuple[Any, ...]
     out_tree: Any
     out_leaves: tuple[Any, ...]
-    plan: Plan = field(repr=False)
     derived: bool = False
+
+    @property
+    def table(self) -> Table:
+        """The op table; a derived one is made when it is first needed."""
+        return self.plan.table
+
+    @property
+    def captured(self) -> tuple[Any, ...]:
+        """The arrays that the function refers to; they follow the explicit inputs."""
+        return self.plan.base.captured
 
     def with_table(self, table: Table, **changes: Any) -> "Program":
         """The program with another table (run as it stands)."""
-        return replace(self, table=table, plan=changes.pop("plan", Plan.of(table)), **changes)
+        return replace(self, plan=Plan(table), **changes)
 
     def gather(self, inputs: Sequence[Any]) -> list[Any]:
         """Values of all explicit inputs, from the inputs of a call."""
@@ -94,7 +103,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         table = recorder.finish(input_refs, refs)
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
-    return Program(table, sources, lifted, tree, tuple(out_leaves), Plan.of(table), recorder.derived)
+    return Program(Plan(table), sources, lifted, tree, tuple(out_leaves), recorder.derived)
 
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

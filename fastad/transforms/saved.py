@@ -44,7 +44,7 @@ def _takes(program: Program, call: Call) -> bool:
     if not program.table.guards:
         return True
     try:
-        Compiled(Plan.of(program.table), "sweep")([*program.gather(call.inputs), *program.table.captured])
+        Compiled(Plan(program.table), "sweep")([*program.gather(call.inputs), *program.table.captured])
     except GuardFailed:
         return False
     return True
@@ -108,7 +108,7 @@ def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str
         raise ValueError("the inputs do not fit the table")
     if sum(x is None for x in out_leaves) != len(table.outputs):
         raise ValueError("the results do not fit the table")
-    return entry["arguments"], Program(table, sources, (), tree, out_leaves, Plan.of(table))
+    return entry["arguments"], Program(Plan(table), sources, (), tree, out_leaves)
 
 
 # ── structures as JSON ────────────────────────────────────────────────────────────────────────────────────────

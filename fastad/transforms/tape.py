@@ -10,7 +10,6 @@ from fastad.execution.compiled import Compiled, Plan
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, with_inputs
 from fastad.tables.builder import Ref
-from fastad.tables.derive import adjoint_table
 from fastad.tables.table import Table
 
 
@@ -132,8 +131,7 @@ class Tape:
         order = [*(x.ref for x in self._variables), *(c.ref for c in self._recorder.captures)]
         table = with_inputs(self._table((ref,)), order, {}, [c.array for c in self._recorder.captures])
         wrt = tuple(range(len(self._variables)))
-        derived = adjoint_table(table, wrt)
-        return Compiled(Plan(derived, table, "adjoint", wrt), self._tier)
+        return Compiled(Plan(table, "adjoint", wrt), self._tier)
 
     def _checked(self, x: Variable, value: Any) -> Any:
         if not isinstance(x, Variable) or x._recorder is not self._recorder:
