@@ -8,10 +8,11 @@ Importing this package compiles nothing and loads no SciPy; import the file that
 - `sorting`    argsort, searchsorted
 - `indexing`   gather, scatter_add, wrap_index, guard
 - `products`   matmul
-- `entries`    the same kernels as C functions, by address
+- `export`     compiled functions as LLVM IR, for objects that need no numba
 
 Every array primitive NAME has `NAME_forward(out, x, y, s)`, which returns 0, or 1 for an error, and, if it
 can be differentiated, `NAME_reverse(xb, yb, ob, x, y, o, s)`, which adds the transposed Jacobian applied to
-`ob` to `xb` and `yb`. All values are contiguous one-dimensional float64 arrays, an absent operand is an
-empty one, and `s` holds the primitive's integers (sizes, strides, switches) as int64.
+`ob` to `xb` and `yb`; what is then left in `ob` means nothing. All values are contiguous one-dimensional
+float64 arrays, an absent operand is an empty one, and `s` holds the primitive's integers (sizes, strides,
+switches) as int64.
 """

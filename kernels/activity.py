@@ -1,13 +1,11 @@
 """Which rows of an op table carry derivatives: those that depend on chosen inputs and that results depend on.
 
-Written over anything that can be indexed: for short tables the plain functions (`py_func`) over lists are faster
-than loading the compiled ones.
+Plain Python, written over anything that can be indexed: for short tables these functions over lists are faster than
+loading compiled ones. `activity_entry` is for long tables.
 """
 from .fields import CHOSEN, POOLED
-from .flags import kernel
 
 
-@kernel
 def depend(masks, passes, floating, chosen, columns, pool):
     """masks[row] = the operands through which the row depends on chosen inputs, as bits; 1 for such inputs.
 
@@ -34,7 +32,6 @@ def depend(masks, passes, floating, chosen, columns, pool):
         masks[i] = mask
 
 
-@kernel
 def reach(masks, reached, passes, columns, pool):
     """Clear the masks of rows that no result depends on; `reached` marks the results."""
     op, _, a, b, c = columns

@@ -1,70 +1,22 @@
-"""BLAS for the kernels, through the functions that SciPy publishes for Cython.
+"""Calls of BLAS for the kernels, by the addresses in the table of `scipy_blas`.
 
-Compiled code calls them by the symbols `fastad_dgemm` and `fastad_dgemv`, which get their addresses here.
-So the code that numba keeps on disk holds names, not addresses, and stays valid in the next process; but a
-file with a kernel that calls BLAS must import this one before such code is loaded.
+Compiled code refers to the table by its name, so what is kept on disk stays valid in the next process.
 """
-import ctypes
-import importlib.machinery
-import importlib.util
-import os
-import sys
-
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_MODULE = "scipy.linalg.cython_blas"
+from . import scipy_blas
+
+# For code that numba links.
+llvmlite.binding.add_symbol(scipy_blas.TABLE, scipy_blas.table_address())
+scipy_blas.load()
 
 
-def _load_extension():
-    """Load the extension module alone: 5 ms, where importing all of scipy.linalg takes 230."""
-    folder = importlib.util.find_spec("scipy").submodule_search_locations[0]
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = os.path.join(folder, "linalg", "cython_blas" + suffix)
-        if os.path.exists(path):
-            spec = importlib.util.spec_from_file_location(_MODULE, path)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    raise ImportError(_MODULE)
-
-
-def _blas_functions():
-    """SciPy's table of BLAS functions, name -> capsule."""
-    if "scipy.linalg" not in sys.modules:
-        try:
-            import scipy  # noqa: F401  On Windows it makes the library with BLAS findable.
-
-            return _load_extension().__pyx_capi__
-        except (ImportError, AttributeError, OSError):
-            pass  # A SciPy that is laid out in another way; the plain import is slower but always works.
-    return importlib.import_module(_MODULE).__pyx_capi__
-
-
-def _address(capsule):
-    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    signature = name(capsule)
-    if b"int *" not in signature:
-        raise ImportError(f"SciPy's BLAS has an unexpected signature: {signature.decode()}")
-    return pointer(capsule, signature)
-
-
-def _register():
-    functions = _blas_functions()
-    for name in ("dgemm", "dgemv"):
-        llvmlite.binding.add_symbol("fastad_" + name, _address(functions[name]))
-
-
-_register()
-
-
-def _fortran(symbol, kinds):
-    """A code generator for a call of the Fortran function `symbol`, which takes every argument by address.
+def _fortran(name, kinds):
+    """A code generator for a call of a Fortran function, which takes every argument by address.
 
     One letter per argument: c a switch, 'T' if it is not 0, else 'N'; i an integer; d a number; p an address.
     """
@@ -81,11 +33,18 @@ def _fortran(symbol, kinds):
 
     def generate(context, builder, signature, arguments):
         kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer()] * len(kinds))
-        function = cgutils.get_or_insert_function(builder.module, kind, symbol)
+        function = builder.inttoptr(_entry_of_table(builder, scipy_blas.NAMES.index(name)), kind.as_pointer())
         builder.call(function, [pointer(builder, k, a) for k, a in zip(kinds, arguments, strict=True)])
         return context.get_dummy_value()
 
     return generate
+
+
+def _entry_of_table(builder, which):
+    kind = ir.ArrayType(ir.IntType(64), len(scipy_blas.NAMES))
+    table = builder.module.globals.get(scipy_blas.TABLE) or ir.GlobalVariable(builder.module, kind, scipy_blas.TABLE)
+    place = [ir.IntType(32)(0), ir.IntType(32)(which)]
+    return builder.load(builder.gep(table, place, inbounds=True))
 
 
 def _signature(kinds):
@@ -97,11 +56,11 @@ def _signature(kinds):
 def dgemm(typing, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
     """c = alpha op(a) op(b) + beta c, column by column; a, b and c are addresses."""
     kinds = "cciiidpipidpi"
-    return _signature(kinds), _fortran("fastad_dgemm", kinds)
+    return _signature(kinds), _fortran("dgemm", kinds)
 
 
 @intrinsic
 def dgemv(typing, ta, m, n, alpha, a, lda, x, incx, beta, y, incy):
     """y = alpha op(a) x + beta y, column by column; a, x and y are addresses."""
     kinds = "ciidpipidpi"
-    return _signature(kinds), _fortran("fastad_dgemv", kinds)
+    return _signature(kinds), _fortran("dgemv", kinds)

@@ -4,7 +4,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastad.kernels.flags import kernel
+from .flags import kernel
 
 
 @intrinsic

@@ -25,3 +25,8 @@ TILE = 1024
 
 # A primitive that passes derivatives through operands listed in the pool, and an input that may be chosen.
 POOLED, CHOSEN = 8, 16
+
+# Fields of the program that finds active rows: how many rows there are, and addresses of uint8, uint16 (columns op and
+# type) and int32 (columns a, b, c; the pool).
+(ROWS, MASKS, REACHED, PASSES, FLOATING, PICKED, OP_COLUMN, TYPE_COLUMN, A_COLUMN, B_COLUMN, C_COLUMN,
+ LISTED) = range(12)

@@ -20,13 +20,11 @@ ENTRY = {**_COMMON, "nopython": True}
 del ENTRY["nogil"]
 
 # Counting references to arrays, with atomic instructions, at every call costs more than moving a short row does.
-# A kernel only borrows its arrays, so it need not count them, unless it allocates one.
-_BORROWING = {**_COMMON, "_nrt": False}
+# A kernel only borrows its arrays, so it need not count them.
+BORROWING = {**_COMMON, "_nrt": False}
 
-# A function that Python may call as well as other kernels; the second kind may allocate arrays (and says so, since
-# numba would else take the setting of whoever calls it first).
-kernel = numba.njit(no_cfunc_wrapper=True, **_BORROWING)
-allocating_kernel = numba.njit(no_cfunc_wrapper=True, **_COMMON, _nrt=True)
+# A function that Python may call as well as other kernels.
+kernel = numba.njit(no_cfunc_wrapper=True, **BORROWING)
 
 
 def helper(function):
@@ -36,7 +34,7 @@ def helper(function):
     that it is called with, as its own type; here constants count as plain numbers, which halves the time to
     compile everything and costs nothing, since LLVM sees the constants when it inlines.
     """
-    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_BORROWING)(function)
+    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **BORROWING)(function)
     lookup = dispatcher.get_call_template
 
     def lookup_plain(args, kws):

@@ -3,8 +3,6 @@
 Small ones are loops, arranged so that the innermost one is contiguous; larger ones go to BLAS. BLAS counts by
 columns, and a matrix by rows is its transpose by columns, so C = A B is asked for as C' = B' A'.
 """
-from numba import carray
-
 from .blas import dgemm, dgemv
 from .flags import at, helper, kernel
 
@@ -122,8 +120,3 @@ def matmul_reverse(xb, yb, ob, x, y, o, s):
             _multiply(yb, y0, ob, g0, x, x0, (n, m, k), 1, ta)
         else:
             _multiply(yb, y0, x, x0, ob, g0, (k, m, n), 1 - ta, 0)
-
-
-def matmul_entry(out, no, x, nx, y, ny, s, ns):
-    """The C entry point of matmul, compiled in `entries`."""
-    return matmul_forward(carray(out, no), carray(x, nx), carray(y, ny), carray(s, ns))

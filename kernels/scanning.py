@@ -4,9 +4,8 @@ Statics: s = (outer, n, inner, reverse). Both read their rows in one order forwa
 for the adjoint. With inner = 1 the running value stays in a register; otherwise it is the row written
 before.
 """
-import numpy as np
 
-from .flags import allocating_kernel, at, helper, kernel
+from .flags import at, helper, kernel
 
 
 @helper
@@ -37,19 +36,19 @@ def cumsum_forward(out, x, y, s):
     return 0
 
 
-@allocating_kernel
+@kernel
 def cumsum_reverse(xb, yb, ob, x, y, o, s):
-    """The adjoint of a running sum is the running sum of the adjoints from the other end."""
+    """The adjoint of a running sum is the running sum of the adjoints from the other end, made in their place."""
     outer, n, inner = s[0], s[1], s[2]
     first, step = _ends(n, s[3] == 0)
-    total = np.zeros(inner)
     for p in range(outer):
-        total[:] = 0.0
         j = p * n + first
-        for _ in range(n):
+        for k in range(n):
+            row, last = j * inner, (j - step) * inner
             for i in range(inner):
-                total[at(i)] += ob[at(j * inner + i)]
-                xb[at(j * inner + i)] += total[at(i)]
+                if k > 0:
+                    ob[at(row + i)] += ob[at(last + i)]
+                xb[at(row + i)] += ob[at(row + i)]
             j += step
 
 
@@ -77,21 +76,22 @@ def linrec_forward(out, x, y, s):
     return 0
 
 
-@allocating_kernel
+@kernel
 def linrec_reverse(xb, yb, ob, x, y, o, s):
-    """With r_k = ob_k + x_{k+1} r_{k+1}, from the last row to the first: yb_k += r_k, xb_k += r_k z_{k-1}."""
+    """With r_k = ob_k + x_{k+1} r_{k+1}, from the last row to the first: yb_k += r_k, xb_k += r_k z_{k-1}.
+
+    r takes the place of ob.
+    """
     outer, n, inner = s[0], s[1], s[2]
     first, step = _ends(n, s[3] == 0)
-    r = np.zeros(inner)
     for p in range(outer):
-        r[:] = 0.0
         j = p * n + first
         for k in range(n):
-            row, earlier = j * inner, (j + step) * inner
+            row, last, earlier = j * inner, (j - step) * inner, (j + step) * inner
             for i in range(inner):
-                g = ob[at(row + i)] + r[at(i)]
-                yb[at(row + i)] += g
+                if k > 0:
+                    ob[at(row + i)] += x[at(last + i)] * ob[at(last + i)]
+                yb[at(row + i)] += ob[at(row + i)]
                 if k < n - 1:
-                    xb[at(row + i)] += g * o[at(earlier + i)]
-                    r[at(i)] = g * x[at(row + i)]
+                    xb[at(row + i)] += ob[at(row + i)] * o[at(earlier + i)]
             j += step

@@ -1,7 +1,6 @@
 """Sorting and searching, with NaN after every number, as in NumPy."""
-import numpy as np
-
-from .flags import allocating_kernel, at, helper, kernel
+from .flags import at, helper, kernel
+from .memory import allocate, doubles, release, view
 
 _RUN = 16
 
@@ -55,20 +54,26 @@ def _merge_sort(keys, places, keys2, places2, n):
     return second
 
 
-@allocating_kernel
+@kernel
 def argsort_forward(out, x, y, s):
-    """out[o, :, i] = the stable order of x[o, :, i], NaN last; s = (outer, n, inner)."""
+    """out[o, :, i] = the stable order of x[o, :, i], NaN last; s = (outer, n, inner). 1 if memory is short."""
     outer, n, inner = s[0], s[1], s[2]
-    keys, places, keys2, places2 = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    if outer * n * inner == 0:
+        return 0
+    scratch = allocate(32 * n)
+    if scratch == 0:
+        return 1
+    keys, places = view(doubles(scratch), n), view(doubles(scratch + 8 * n), n)
+    keys2, places2 = view(doubles(scratch + 16 * n), n), view(doubles(scratch + 24 * n), n)
     for o in range(outer):
         for i in range(inner):
             x0 = o * n * inner + i
             for j in range(n):
                 keys[at(j)], places[at(j)] = x[at(x0 + j * inner)], float(j)
             second = _merge_sort(keys, places, keys2, places2, n)
-            order = places2 if second else places
             for j in range(n):
-                out[at(x0 + j * inner)] = order[at(j)]
+                out[at(x0 + j * inner)] = places2[at(j)] if second else places[at(j)]
+    release(scratch)
     return 0
 
 

@@ -2,99 +2,10 @@
 
 A sweep reads a program: addresses and counts, named in `fields`.
 """
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np import arrayobj
-
 from . import fields as f
 from .flags import at, helper
+from .memory import address, doubles, integers, view
 from .moving import assemble_forward, assemble_reverse
-
-
-# -- raw memory ------------------------------------------------------------------------------------
-def _pointer_to(element):
-    """An intrinsic that makes an address (an integer) a pointer to elements of a type."""
-
-    @intrinsic
-    def pointer(typing, address):
-        def generate(context, builder, signature, arguments):
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(element)(types.int64), generate
-
-    return pointer
-
-
-doubles = _pointer_to(types.float64)
-integers = _pointer_to(types.int64)
-words = _pointer_to(types.uint32)
-halves = _pointer_to(types.uint16)
-
-
-@intrinsic
-def address(typing, pointer):
-    """The address that a pointer holds."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ptrtoint(arguments[0], ir.IntType(64))
-
-    return types.int64(pointer), generate
-
-
-@intrinsic
-def select(typing, condition, yes, no):
-    """yes or no, both evaluated: unlike a conditional expression it adds no branch."""
-
-    def generate(context, builder, signature, arguments):
-        chosen, yes, no = arguments
-        return builder.select(cgutils.as_bool_bit(builder, chosen), yes, no)
-
-    return types.float64(types.boolean, types.float64, types.float64), generate
-
-
-def _indirect(function, arguments):
-    """Code generator for a call of the C function at an address, the first argument."""
-
-    def generate(context, builder, signature, values):
-        kind = ir.FunctionType(context.get_value_type(function), [v.type for v in values[1:]])
-        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
-
-    return function(types.int64, *arguments), generate
-
-
-@intrinsic
-def call1(typing, function, x):
-    """f(x) for the C function f at an address."""
-    return _indirect(types.float64, (types.float64,))
-
-
-@intrinsic
-def call2(typing, function, x, y):
-    """f(x, y) for the C function f at an address."""
-    return _indirect(types.float64, (types.float64, types.float64))
-
-
-@intrinsic
-def call_kernel(typing, function, context, inputs, outputs, work):
-    """Run a kernel by its address; all arguments are addresses."""
-    return _indirect(types.int64, (types.int64,) * 4)
-
-
-@intrinsic
-def view(typing, pointer, size):
-    """Array of the values from a pointer on: like numba's carray, but borrowed, so no reference is counted."""
-    array = types.Array(pointer.dtype, 1, "C")
-
-    def generate(context, builder, signature, arguments):
-        data, length = arguments
-        width = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
-        result = arrayobj.make_array(array)(context, builder)
-        arrayobj.populate_array(result, data, [length], [width], width, None)
-        return result._getvalue()
-
-    return array(pointer, types.int64), generate
 
 
 @helper

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from fastad.kernels import entries
+from fastad.execution import exported
 
 EMPTY = np.empty(0)
 HOMES = {
@@ -43,7 +43,7 @@ def forward(name, size, x, y, s):
 def by_entry(name, size, x, y, s):
     """The same through the C function."""
     kinds = [ctypes.c_void_p, ctypes.c_int64] * 4
-    f = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(entries.entry_address(name))
+    f = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(exported.entry_address(name))
     out = np.full(size, 7.0)
     arrays = [out, flat(x), flat(y), s]
     status = f(*[v for a in arrays for v in (a.ctypes.data, a.size)])
@@ -293,7 +293,7 @@ def test_matmul(sizes, ta, tb, batch):
 
 
 def test_every_entry_has_its_kernel():
-    assert set(entries.entry_names()) == set(HOMES)
+    assert set(exported.entry_names()) == {*HOMES, "call"}
 
 
 def test_a_second_process_loads_everything_from_disk(tmp_path):
@@ -308,7 +308,7 @@ def test_a_second_process_loads_everything_from_disk(tmp_path):
 
 
 def test_import_is_light():
-    code = ("import sys, fastad.kernels\nbefore = set(sys.modules)\nfrom fastad.kernels import entries, products\n"
+    code = ("import sys, fastad.kernels\nbefore = set(sys.modules)\nfrom fastad.kernels import products\n"
             "assert 'scipy.linalg' not in sys.modules\n"
             "import scipy.linalg\nfrom scipy.linalg import cython_blas\ncython_blas.__pyx_capi__['dgemm']\n"
             "assert not products.matmul_forward.signatures")

@@ -4,13 +4,15 @@ Runs of scalar rows stay columns (those of the table itself, if it has no arrays
 record of integers. The fields are named in `fastad.kernels.fields`.
 """
 
+import ctypes
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastad.execution.cache import use_private_numba_cache
+from fastad.execution.exported import activity_address
 from fastad.execution.sweep_source import case_numbers
+from fastad.kernels import activity as plain
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, opcode
 from fastad.tables.table import CONST, GUARD, INPUT, Table
@@ -116,7 +118,8 @@ def _passes(op: int, row: Any) -> int:
 
 
 _PASSES = np.array([_passes(op, row) for op, row in enumerate(PRIMITIVES)], np.uint8)
-_COMPILED_FROM = 5000  # rows: loading compiled code takes as long as interpreting so many
+_ACTIVITY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_COMPILED_FROM = 1000  # rows: loading compiled code takes as long as interpreting so many
 
 
 def activity(table: Table, wrt: Iterable[int]) -> np.ndarray:
@@ -124,23 +127,21 @@ def activity(table: Table, wrt: Iterable[int]) -> np.ndarray:
 
     Inputs of `wrt`, and variadic rows that depend on one, have 1; rows that no result depends on have 0.
     """
-    use_private_numba_cache()
-    from fastad.kernels import activity as kernels
-
     floating = np.array([kind.dtype in "df" for kind in table.types], np.uint8)
     chosen = np.zeros(max(len(table.inputs), 1), np.uint8)
     chosen[list(wrt)] = 1
     masks, reached = np.zeros(len(table), np.uint8), np.zeros(len(table), np.uint8)
     reached[list(table.outputs)] = 1
-    columns = tuple(table.columns[name] for name in ("op", "type", "a", "b", "c"))
-    pool = table.pools["operands"]
+    columns = [table.columns[name] for name in ("op", "type", "a", "b", "c")]
+    arrays = (masks, reached, _PASSES, floating, chosen, *columns, table.pools["operands"])
     if len(table) >= _COMPILED_FROM:
-        kernels.depend(masks, _PASSES, floating, chosen, columns, pool)
-        kernels.reach(masks, reached, _PASSES, columns, pool)
+        program = np.array([len(table), *(array.ctypes.data for array in arrays)], np.int64)
+        _ACTIVITY(activity_address())(program.ctypes.data)
         return masks
-    found, passes, listed = masks.tolist(), _PASSES.tolist(), tuple(column.tolist() for column in columns)
-    kernels.depend.py_func(found, passes, floating.tolist(), chosen.tolist(), listed, pool.tolist())
-    kernels.reach.py_func(found, reached.tolist(), passes, listed, pool.tolist())
+    found, reached_list, passes, *lists = (array.tolist() for array in arrays)
+    floating_list, chosen_list, *listed, pool = lists
+    plain.depend(found, passes, floating_list, chosen_list, listed, pool)
+    plain.reach(found, reached_list, passes, listed, pool)
     return np.array(found, np.uint8)
 
 

@@ -6,17 +6,16 @@ of arrays go through the same loop, tile by tile; rows of array primitives call 
 """
 
 import functools
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastad.execution import sweep_text as text
+from fastad.execution.exported import kernel_homes
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, opcode, primitive, rules
 from fastad.primitives import expression as ex
 from fastad.primitives.row import elementwise_rows
@@ -252,26 +251,9 @@ def _tangent_call(row: ArrayPrimitive) -> str | None:
     return None if call is None else call.format(name=row.name)
 
 
-@functools.cache
-def kernel_homes() -> dict[str, str]:
-    """Module of every function NAME_forward and NAME_reverse in `fastad.kernels`, found in the source text."""
-    return {name: module for module, found in _kernel_sources().items() for name in _KERNEL.findall(found)}
-
-
-_KERNEL = re.compile(r"^def (\w+_(?:forward|reverse))\(", re.MULTILINE)
-
-
-@functools.cache
-def _kernel_sources() -> dict[str, str]:
-    import fastad.kernels
-
-    folder = Path(fastad.kernels.__path__[0])
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
-
-
 # ── modules ───────────────────────────────────────────────────────────────────────────────────────────────────
 def source(mode: str) -> str:
-    """Text of the module of one mode; its function `sweep` is the C entry point."""
+    """Text of the module of one mode; its function `entry` is the C function."""
     template, found, call = {
         "values": (text.VALUES, _value_cases, _forward_call),
         "tangents": (text.TANGENTS, _tangent_cases, _tangent_call),
@@ -282,7 +264,7 @@ def source(mode: str) -> str:
     imports = "\n".join(f"from fastad.kernels.{home} import {name}" for name, home in sorted(used.items()))
     symbols = sorted(set(re.findall(r"\bc_(\w+)\(", chain)))
     calls = "\n".join(f"c_{s} = ExternalFunction({s!r}, float64({_arguments(s)}))" for s in symbols)
-    head = text.HEAD.format(mode=mode, version=__version__, digest=_digest(), imports=imports, calls=calls)
+    head = text.HEAD.format(mode=mode, version=__version__, imports=imports, calls=calls)
     body = template.replace("<CASES>", chain).replace("<ARRAYS>", arrays)
     return head + body.replace("<GUARD>", str(opcode("guard")))
 
@@ -290,9 +272,3 @@ def source(mode: str) -> str:
 def _arguments(symbol: str) -> str:
     row = next(row for row in elementwise_rows() if row.is_leaf and row.symbol == symbol)
     return ", ".join(["float64"] * row.arity)
-
-
-def _digest() -> str:
-    """What numba's cache does not see: the text of the functions that a sweep calls."""
-    texts = (found for name, found in _kernel_sources().items() if name != "entries")
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from fastad.errors import CompileError
-from fastad.execution import cache, sweep_source, symbols
+from fastad.execution import exported, sweep_source, symbols
 from fastad.execution.calling import Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.program import active_codes, activity, program_of
 from fastad.kernels import fields as f
+from fastad.kernels import scipy_blas
 from fastad.primitives import opcode
 from fastad.tables.table import CALL, CONST, INPUT, Table, ValueType
 
@@ -26,7 +27,7 @@ _SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}
 @functools.cache
 def _sweep(mode: str) -> int:
     """Address of the sweep of a mode, compiled at first use or loaded from the disk cache."""
-    return cache.source_module(f"sweep_{mode}", sweep_source.source(mode)).sweep.address
+    return exported.address(f"sweep_{mode}", sweep_source.source(mode))
 
 
 def warmup(
@@ -65,6 +66,8 @@ class SweepKernel:
         self._program = self._make_program()
         self.context = self._program.ctypes.data
         self.address = _sweep(_SWEEPS[mode])
+        if (table.columns["op"] == opcode("matmul")).any():
+            scipy_blas.load()
 
     # ── inputs and results ───────────────────────────────────────────────────────────────────────────────────
     def _layout(self, threshold: int | None) -> Layout:

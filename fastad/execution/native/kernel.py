@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastad.execution import cache, objects, symbols
 from fastad.execution.calling import CALL, Packet, call_address
+from fastad.execution.exported import entry_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.native.calls import ENTRY, PACKET
 from fastad.execution.native.function import CONSTANTS
@@ -55,9 +56,6 @@ class NativeKernel:
         if name.startswith(PACKET):
             return self._packets[int(name.removeprefix(PACKET))].address
         if name.startswith(ENTRY):
-            cache.use_private_numba_cache()
-            from fastad.kernels.entries import entry_address
-
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
 
