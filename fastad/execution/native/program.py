@@ -9,6 +9,7 @@ from fastad.execution.native.maps import Incompatible
 from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Module
 from fastad.execution.native.plan import Planner
+from fastad.execution.native.products import ProductCode, is_small
 from fastad.execution.native.scalars import ScalarCode
 from fastad.execution.native.steps import Loop, Place, Scalars, Step
 from fastad.tables.table import Table
@@ -58,6 +59,9 @@ class Program:
             return ScalarCode(self.module, self.memory).build(step)
         if isinstance(step, Loop):
             return LoopCode(self.module, self.memory, demand, step, self.threads).build()
+        row = self.memory.p.table.row(step.row)
+        if row.name == "matmul" and is_small(row.statics):
+            return ProductCode(self.module, self.memory).build(row)
         return CallCode(self.module, self.memory).build(step)
 
     def _copies(self) -> Function:
