@@ -112,7 +112,7 @@ def planned_bytes(plan: Plan, tier: str) -> int:
     if tier == "native":
         return peak_bytes(plan.table)
     arenas = 1 if plan.mode == "value" else 2
-    return 8 * (arenas * _arena(plan.base) + sum(kind.size for kind in plan.sweep_results()))
+    return 8 * (arenas * _arena(plan.base) + sum(kind.size for kind in plan.sweep_results))
 
 
 def _arena(table: Table) -> int:
