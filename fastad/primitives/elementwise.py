@@ -40,14 +40,14 @@ def _evaluator(name: str) -> Callable[..., Any]:
 
 def row(
     name: str, ufuncs: str, value: str, partials: str, domain: str, *, result: str = "float", symbol: str | None = None,
-    numpy: Any = None, doc: str = "",
+    numpy: Any = None, detached: bool = False,
 ) -> None:  # fmt: skip
     """Register one elementwise primitive; partials are separated by ";", one domain key an operand."""
     found = ufuncs.split()
     evaluate = numpy or _evaluator(found[0])
     parts = tuple(p.strip() for p in partials.split(";"))
     dispatch = tuple(u.removeprefix("special.") for u in found)
-    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, symbol, dispatch, doc))
+    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, symbol, dispatch, detached))
 
 
 def leaf(name: str, symbol: str | None, ufuncs: str, partials: str, domain: str, **options: Any) -> None:
@@ -81,7 +81,7 @@ leaf("rint",          "rint",     "rint",     "0",                   "X")
 leaf("copysign",      "copysign", "copysign", "where(a == 0, 0, r / a); 0", "ZZ")
 
 # The value as a constant: for shifts that cancel, such as the maximum in logsumexp.
-row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive)
+row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive, detached=True)
 row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
 row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
 row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")

@@ -7,7 +7,7 @@ calls of the primitives they stand for, so whoever reads an expression needs to 
 import ast
 import math
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 Expr = tuple[Any, ...]
@@ -23,7 +23,7 @@ _COMPARE = {
 _NUMBERS = {"inf": math.inf, "nan": math.nan, "pi": math.pi}
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(text: str) -> Expr:
     """Expression of a text such as "b * power(a, b - 1)"."""
     return _from_ast(ast.parse(text, mode="eval").body)
@@ -94,7 +94,7 @@ def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     return (*expr[:2], *(substitute(e, values) for e in expr[2:])) if expr[0] == "call" else expr
 
 
-@lru_cache(maxsize=None)
+@cache
 def emitter(expr: Expr) -> Callable[[Any, Mapping[str, Any]], Any]:
     """A function of a builder and the names' references that emits the expression's rows."""
     kind, head, *arguments = expr

@@ -33,6 +33,7 @@ class Elementwise(Primitive):
     `result` is the dtype rule: "float", "bool", "same" (the promoted dtype of the operands), or "total" (the
     same, but integers for truth values).
     `domain` gives one interval key per operand, on which the laws are tested (see `DOMAINS`).
+    A `detached` row is a constant to derivatives by intention, so finite differences do not test it.
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
     """
 
@@ -42,7 +43,7 @@ class Elementwise(Primitive):
     result: str = "same"
     symbol: str | None = None
     ufuncs: tuple[str, ...] = ()
-    doc: str = ""
+    detached: bool = False
 
     @property
     def arity(self) -> int:
