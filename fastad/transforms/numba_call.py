@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.tables.table import ValueType
+from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.base import Path, Transformed
 
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -16,8 +16,9 @@ def numba_function(function: Transformed) -> Any:
     """An `@njit` function of the array and number arguments (pytrees flattened, static ones left out).
 
     It runs the path that was recorded first, so call or `.prepare` the function once with arguments of the wanted
-    shapes. It returns the results as a flat tuple (or the only result), and raises ValueError when a shape differs
-    and RuntimeError when the arguments lead to another path. No Python runs in between.
+    shapes. It returns the results as a flat tuple (or the only result), and raises ValueError when a shape differs,
+    RuntimeError when the arguments lead to another path, IndexError when an index is out of bounds. Arrays that the
+    function refers to are read anew at every call; numbers are those of the recording. No Python runs in between.
 
     >>> import numba, numpy as np, fastad as fad
     >>> f = fad.value_and_grad(lambda x: np.sum(x**2))
@@ -34,67 +35,125 @@ def numba_function(function: Transformed) -> Any:
     """
     paths = function.all_paths()
     if not paths:
-        raise RecordingError(f"call {function.__name__} once (or .prepare it) before using .numba_function: it is recorded then")
-    return _make(paths[0], function.__name__)
+        raise RecordingError(
+            f"call {function.__name__} once (or .prepare it) before using .numba_function: it is recorded then"
+        )
+    known = function.__dict__.get("_numba_function")
+    if known is None or known[0] is not paths[0]:
+        known = function._numba_function = (paths[0], _make(paths[0], function.__name__))  # type: ignore[attr-defined]
+    return known[1]
 
 
 def _make(path: Path, name: str) -> Any:
     import numba
 
     binding = path.compiled.binding()
-    table = path.program.table
-    captured = [np.ascontiguousarray(a, np.float64) for a in table.captured]
+    table, kernel = path.program.table, binding.kernel
     arguments = [f"x{k}" for k in range(table.explicit_inputs)]
-    body = [f"def call({', '.join(arguments)}):"]
-    body += [f"    vin = np.empty({binding.kernel.layout.in_size})", f"    vout = np.empty({binding.kernel.layout.out_size})"]
-    body += [f"    work = np.empty({binding.kernel.work_size + 8})"]
-    namespace: dict[str, Any] = {"np": np, "kernel": _kernel(binding), "njit": numba.njit}
-    for k, (kind, slot) in enumerate(zip(table.inputs, binding.kernel.layout.inputs, strict=True)):
-        value = f"x{k}"
-        if k >= table.explicit_inputs:
-            value = f"captured{k}"
-            namespace[value] = captured[k - table.explicit_inputs].ctypes.data
-            body += _captured_lines(value, slot, kind)
+    lines = [
+        f"vin = aligned({kernel.layout.in_size})",
+        f"vout = aligned({kernel.layout.out_size})",
+        f"work = aligned({kernel.work_size})",
+    ]
+    namespace: dict[str, Any] = {"np": np, "kernel": _SIGNATURE(kernel.address), **_helpers()}
+    for k, (kind, slot) in enumerate(zip(table.inputs, kernel.layout.inputs, strict=True)):
+        if k < table.explicit_inputs:
+            lines += _input_lines(f"x{k}", slot, kind)
         else:
-            body += _input_lines(value, slot, kind)
-    places = [_output_lines(body, k, slot, kind) for k, (slot, kind) in enumerate(_results(binding))]
-    body += [f"    code = kernel({binding.kernel.context or 0}, vin.ctypes.data, vout.ctypes.data, work.ctypes.data)"]
-    body += ["    if code > 0:", f"        raise RuntimeError('{name}: the arguments lead to a path that was not recorded')"]
-    body += ["    if code < 0:", f"        raise IndexError('{name}: index out of bounds')"]
+            lines += _captured_lines(f"a{k}", slot, table.captured[k - table.explicit_inputs])
+    results = zip(kernel.layout.outputs, binding.result_types, strict=True)
+    places = [_output_lines(lines, k, slot, kind) for k, (slot, kind) in enumerate(results)]
+    lines += [
+        f"code = kernel({kernel.context or 0}, vin.ctypes.data, vout.ctypes.data, work.ctypes.data)",
+        "if code > 0:",
+        f"    raise RuntimeError({name + ': the arguments lead to a path that was not recorded'!r})",
+        "if code < 0:",
+        f"    raise IndexError({name + ': index out of bounds'!r})",
+    ]
     chosen = places if binding.chosen is None else [places[i] for i in binding.chosen]
-    body += [f"    return {chosen[0]}" if len(chosen) == 1 else f"    return ({', '.join(chosen)},)"]
-    exec("\n".join(body), namespace)
+    lines += [f"return {chosen[0]}" if len(chosen) == 1 else f"return ({', '.join(chosen)},)"]
+    exec(f"def call({', '.join(arguments)}):\n    " + "\n    ".join(lines), namespace)
     compiled = numba.njit(namespace["call"])
-    compiled._fastad_keeps = (binding, captured)  # the kernel's code and the captured data live as long as this
+    compiled._fastad_keeps = (binding, table.captured)  # the kernel's code and the captured data live as long as this
     return compiled
 
 
-def _kernel(binding: Any) -> Any:
-    return _SIGNATURE(binding.kernel.address)
+def _helpers() -> dict[str, Any]:
+    """What the generated code calls: vectors that start on a cache line, memory at an address as an array."""
+    import numba
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
 
+    @numba.njit
+    def aligned(size):  # type: ignore[no-untyped-def]
+        raw = np.empty(size + 8)
+        shift = (-(raw.ctypes.data // 8)) % 8
+        return raw[shift : shift + size]
 
-def _results(binding: Any) -> list[tuple[Any, ValueType]]:
-    return list(zip(binding.kernel.layout.outputs, binding.result_types, strict=True))
+    @intrinsic
+    def pointer(context, address):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+        return types.voidptr(types.int64), generate
+
+    return {"aligned": aligned, "pointer": pointer, "carray": numba.carray}
 
 
 def _input_lines(value: str, slot: Any, kind: ValueType) -> list[str]:
+    """Lines that check an argument and place it, or its address."""
     if not kind.shape:
-        return [f"    vin[{slot.offset}] = {value}"]
-    lines = [f"    if {value}.shape != {kind.shape}:", f"        raise ValueError('argument {value}: expected shape {kind.shape}')"]
+        return [f"vin[{slot.offset}] = {value}"]
+    lines = [
+        f"if {value}.shape != {kind.shape}:",
+        f"    raise ValueError('argument {value}: expected shape {kind.shape}')",
+    ]
     if slot.by_reference:
-        return [*lines, f"    c{value} = np.ascontiguousarray({value}).astype(np.float64)", f"    vin.view(np.int64)[{slot.offset}] = c{value}.ctypes.data"]
-    return [*lines, f"    vin[{slot.offset}:{slot.offset + slot.size}] = np.ascontiguousarray({value}).reshape({slot.size})"]
+        return [
+            *lines,
+            f"c{value} = np.asarray(np.ascontiguousarray({value}), np.float64)",
+            f"vin.view(np.int64)[{slot.offset}] = c{value}.ctypes.data",
+        ]
+    return [*lines, f"vin[{slot.offset}:{slot.offset + slot.size}] = np.ascontiguousarray({value}).reshape({slot.size})"]
 
 
-def _captured_lines(value: str, slot: Any, kind: ValueType) -> list[str]:
+def _captured_lines(value: str, slot: Any, array: np.ndarray) -> list[str]:
+    """Lines that place the address of a captured array, or its elements as they are at the call."""
+    if slot.by_reference and array.dtype == np.float64 and array.flags.c_contiguous:
+        return [f"vin.view(np.int64)[{slot.offset}] = {array.ctypes.data}"]
+    if array.size == 0:
+        return []
+    step = array.itemsize
+    if any(s % step for s in array.strides):
+        raise RecordingError(".numba_function cannot read a field of a structured array; copy it to an array of its own")
+    low = sum(min(0, s * (n - 1)) for n, s in zip(array.shape, array.strides, strict=True))
+    span = 1 + sum(abs(s) * (n - 1) for n, s in zip(array.shape, array.strides, strict=True)) // step
+    start = array.ctypes.data + low
+    lines = [f"{value} = carray(pointer({start}), ({span},), np.{array.dtype.name.replace('bool', 'bool_')})"]
+    target, first = "vin", slot.offset
     if slot.by_reference:
-        return [f"    vin.view(np.int64)[{slot.offset}] = {value}"]
-    return []
+        target, first = f"c{value}", 0
+        lines += [f"{target} = aligned({slot.size})", f"vin.view(np.int64)[{slot.offset}] = {target}.ctypes.data"]
+    lines += [f"k{value} = {first}"]
+    indent = ""
+    for d, n in enumerate(array.shape):
+        lines += [f"{indent}for i{d} in range({n}):"]
+        indent += "    "
+    index = " + ".join([str(-low // step), *(f"i{d} * {s // step}" for d, s in enumerate(array.strides))])
+    return [*lines, f"{indent}{target}[k{value}] = {value}[{index}]", f"{indent}k{value} += 1"]
 
 
-def _output_lines(body: list[str], k: int, slot: Any, kind: ValueType) -> str:
-    place = f"vout[{slot.offset}]" if not kind.shape else f"vout[{slot.offset}:{slot.offset + slot.size}].copy().reshape({kind.shape})"
+def _output_lines(lines: list[str], k: int, slot: Any, kind: ValueType) -> str:
+    """The expression for a result; lines that give it a place are added."""
+    place = f"vout[{slot.offset}]"
     if slot.by_reference:
-        body += [f"    out{k} = np.empty({kind.shape})", f"    vout.view(np.int64)[{slot.offset}] = out{k}.ctypes.data"]
+        lines += [f"out{k} = np.empty({kind.shape})", f"vout.view(np.int64)[{slot.offset}] = out{k}.ctypes.data"]
         place = f"out{k}"
-    return {"b": f"({place} != 0)", "i": f"np.int64({place})" if not kind.shape else f"{place}.astype(np.int64)"}.get(kind.dtype, place)
+    elif kind.shape:
+        place = f"vout[{slot.offset}:{slot.offset + slot.size}].copy().reshape({kind.shape})"
+    if kind.dtype == "d":
+        return place
+    if kind.dtype == "b":
+        return f"({place} != 0)"
+    dtype = f"np.{DTYPES[kind.dtype].name}"
+    return f"{place}.astype({dtype})" if kind.shape else f"{dtype}({place})"

@@ -30,7 +30,8 @@ class Prepared:
         self._call = make_call(args, kwargs)
         self._buffers = [np.array(x) for x in self._call.inputs]
         path = function.path_for(self._call)
-        binding = path.compiled.binding()
+        self._bindings: dict[int, tuple[Path, Binding]] = {}
+        binding = self._binding_of(path)
         self._adopt(path, binding)
         self._bind(path, binding)
         leaves = iter(self._buffers)
@@ -62,8 +63,12 @@ class Prepared:
 
     def _slow(self) -> None:
         """The kernel stopped: raise its error, or go over to the path that these inputs take."""
-        path, call = self._path, self._current()
+        call = self._current()
+        path = self._function.path_for(call)  # not the present one: paths are found from the first one on
+        self._bind(path, self._binding_of(path))
         while True:
+            for view, value in self._ins:
+                view[...] = value
             try:
                 self._binding.run()
                 return
@@ -72,13 +77,18 @@ class Prepared:
                 if other.program.plan == path.program.plan:
                     line = path.program.plan.base.line_of(path.program.plan.base.guards[failed.guard])
                     raise RecordingError(
-                        f"a comparison at {line} hangs on the last bits of its operands, or differs between the lanes of a "
-                        "vmap; use np.where there"
+                        f"a comparison at {line} hangs on the last bits of its operands, or differs between the lanes "
+                        "of a vmap; use np.where there"
                     ) from None
                 path = other
-                self._bind(path, path.compiled.binding())
-                for view, value in self._ins:
-                    view[...] = value
+                self._bind(path, self._binding_of(path))
+
+    def _binding_of(self, path: Path) -> Binding:
+        """The buffers for a path, bound once."""
+        known = self._bindings.get(id(path))
+        if known is None:
+            known = self._bindings[id(path)] = (path, path.compiled.binding())
+        return known[1]
 
     def _bind(self, path: Path, binding: Binding) -> None:
         self._path, self._binding = path, binding
