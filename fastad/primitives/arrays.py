@@ -63,9 +63,10 @@ def _cumsum(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 def _linrec(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     a, b = _middle(s, x), _middle(s, y)
     out = np.zeros(s[:3], dtype=np.result_type(a, b))
-    state = np.zeros_like(out[:, 0]) if s[1] else None
+    state: Any = None
     for k in range(s[1])[:: -1 if s[3] else 1]:
-        state = a[:, k] * state + b[:, k]
+        # The first element is y's, whatever x is: no inf * 0.
+        state = b[:, k] if state is None else a[:, k] * state + b[:, k]
         out[:, k] = state
     return out.reshape(shape)
 

@@ -116,7 +116,7 @@ class ScalarCode(Function):
         x, y = map(self.all, row.operands)
 
         def step(state: str | None, k: int) -> str:
-            return self._apply("add", self._apply("multiply", x[k], ZERO if state is None else state), y[k])
+            return y[k] if state is None else self._apply("add", self._apply("multiply", x[k], state), y[k])
 
         return self._scan(row, step)
 
