@@ -1,5 +1,5 @@
 """Tier 1: native code, emitted as LLVM IR from an op table."""
 
-from fastad.execution.native.kernel import NativeKernel, is_cached, is_cached
+from fastad.execution.native.kernel import NativeKernel, is_cached
 
 __all__ = ["NativeKernel", "is_cached"]

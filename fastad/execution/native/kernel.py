@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fastad.execution.native.function import CONSTANTS
 from fastad.execution.native.program import Program
 from fastad.tables.table import Table
 
-_HEADER = 16  # bytes before the object code: the doubles of work that it needs
+_LENGTH = 8  # bytes of the length of what precedes the objects
 
 
 class NativeKernel:
@@ -38,15 +39,26 @@ class NativeKernel:
         self.compile_seconds = time.perf_counter() - start
 
     def _compile(self) -> bytes:
+        """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
         program = Program(self.rows, self.layout, self.threads)
-        code = objects.compile_ir(program.text, level=program.level)
-        return program.work_size.to_bytes(_HEADER, "little") + code
+        found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in program.parts]
+        head = json.dumps({"work": program.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
+        return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *(code for code, _ in found)])
 
     def _link(self, stored: bytes) -> int:
-        self._code = objects.load_object(stored[_HEADER:], ["kernel"], self._resolve)
-        self.address = self._code["kernel"]
-        return int.from_bytes(stored[:_HEADER], "little")
+        """Load all parts, each with the functions of those before it; returns the doubles of work needed."""
+        at = _LENGTH + int.from_bytes(stored[:_LENGTH], "little")
+        head = json.loads(stored[_LENGTH:at])
+        self._code: list[objects.LoadedCode] = []
+        known: dict[str, int] = {}
+        for size, names in head["parts"]:
+            code = objects.load_object(stored[at : at + size], names, lambda name: known.get(name) or self._resolve(name))
+            self._code.append(code)
+            known |= code.addresses
+            at += size
+        self.address = known["kernel"]
+        return int(head["work"])
 
     def _resolve(self, name: str) -> int | None:
         if name == CONSTANTS:

@@ -1,5 +1,7 @@
 """From a table to the text of its native program."""
 
+from typing import NamedTuple
+
 from fastad.execution.layout import Layout
 from fastad.execution.native.calls import CallCode
 from fastad.execution.native.demand import Demand
@@ -16,13 +18,22 @@ from fastad.tables.table import Table
 
 UNROLL = 16  # elements: rows of at most so many are unrolled into registers
 SMALL = 2000  # operations on single numbers that are optimised as a whole
+_MANY_CHUNKS = 60  # chunks that the nearer caches hold
 CHUNK = 150  # operations of one function of larger programs
 
 _WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
 
 
+class Part(NamedTuple):
+    """A module of IR: its text, the level to compile it at, and the functions that others want of it."""
+
+    text: str
+    level: int
+    names: list[str]
+
+
 class Program:
-    """IR text of a table's kernel: `text` with the function `kernel`, compiled at `level`."""
+    """IR of a table's kernel. The last part has the function `kernel`; later parts call functions of earlier ones."""
 
     def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
         self.layout, self.threads = layout, threads
@@ -34,35 +45,50 @@ class Program:
     def _build(self, table: Table, safe: bool) -> None:
         planner = Planner(table, _unrolling(table), safe).run()
         demand = Demand(planner).run()
-        count = sum(len(s.rows) for s in planner.steps if isinstance(s, Scalars))
-        self.level = 2 if count <= SMALL else 0
-        self.memory = Memory(planner, demand, self.layout, CHUNK if self.level == 0 else SMALL * UNROLL)
+        operations = sum(planner.size[r] for step in planner.steps if isinstance(step, Scalars) for r in step.rows)
+        self.small = operations <= SMALL
+        self.memory = Memory(planner, demand, self.layout, SMALL if self.small else CHUNK)
         self.work_size = self.memory.work_size
-        self.module = Module()
+        self.module = self.chunks = Module()
+        if not self.small:
+            self.chunks = Module()
         self._emit(demand)
-        self.text = self.module.text() + _WEIGHTS + "\n"
 
     def _emit(self, demand: Demand) -> None:
-        names = []
+        names, chunks = [], []
         for at, step in enumerate(self.memory.steps):
             if isinstance(step, Loop) and not (step.stores or step.reductions):
                 continue
             names.append(f"step{at}")
-            self.module.functions.append(self._function(step, demand).text(names[-1]))
+            code = self._function(step, demand)
+            if code.module is self.module:
+                self.module.functions.append(code.text(names[-1]))
+            else:
+                chunks.append(names[-1])
+                self.chunks.functions.append(code.text(names[-1], ""))
+                self.module.declare(names[-1], f"i64 @{names[-1]}(ptr, ptr, ptr)")
         if self.memory.copies:
             names.append("copies")
             self.module.functions.append(self._copies().text("copies"))
         self.module.functions.append(_kernel(names))
+        self.parts = [Part(self.chunks.text() + _WEIGHTS, 0, chunks)] if chunks else []
+        self.parts.append(Part(self.module.text() + _WEIGHTS, 2, ["kernel"]))
 
     def _function(self, step: Step, demand: Demand) -> Function:
         if isinstance(step, Scalars):
-            return ScalarCode(self.module, self.memory).build(step)
+            return ScalarCode(self.chunks, self.memory).build(step, self._following(step))
         if isinstance(step, Loop):
             return LoopCode(self.module, self.memory, demand, step, self.threads).build()
         row = self.memory.p.table.row(step.row)
         if row.name == "matmul" and is_small(row.statics):
             return ProductCode(self.module, self.memory).build(row)
         return CallCode(self.module, self.memory).build(step)
+
+    def _following(self, step: Scalars) -> str:
+        """The function after a chunk of a program that the instruction caches do not hold."""
+        steps = self.memory.steps
+        at = self.memory.made_in[step.rows[0]] + 1
+        return f"step{at}" if len(steps) > _MANY_CHUNKS and at < len(steps) and isinstance(steps[at], Scalars) else ""
 
     def _copies(self) -> Function:
         """Results that are inputs, constants, parts of other values, or given twice."""

@@ -1,0 +1,5 @@
+"""External symbols of native code that are resolved for the table at hand."""
+
+CONSTANTS = "fastad_constants"  # the pool of constants
+ENTRY = "fastad_entry_"  # and a primitive's name: its kernel
+PACKET = "fastad_packet_"  # and a number: the packet of a composite row
