@@ -35,9 +35,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--steps", type=_positive, default=50, metavar="N", help="steps of the ODE solver a year (default: %(default)s)"
     )
-    _command(commands, "warmup", _warmup, "compile the sweeps now, so that no later call waits", (
-        "Compiles the interpreters of op tables for this machine and keeps them in the cache folder. Without it the "
-        "first gradient in the first process compiles what it needs."
+    _command(commands, "warmup", _warmup, "compile sweeps and kernels now, so that no later call waits", (
+        "Compiles the interpreters of op tables, and the kernels that native code calls, for this machine and keeps "
+        "them in the cache folder. Without it the first gradient in the first process compiles what it needs."
     ))  # fmt: skip
     _command(commands, "info", _info, "show versions, processor, libraries, cache and threads", (
         "Shows what fastad found on this machine; please add it to reports of problems."
@@ -68,16 +68,16 @@ def _demo(options: argparse.Namespace) -> int:
 def _warmup(options: argparse.Namespace) -> int:
     from fastad.demo.measure import seconds
     from fastad.demo.terminal import Progress, duration
-    from fastad.execution import cache, sweep_source, sweeps
+    from fastad.execution import cache, exported, sweep_source, sweeps
 
-    progress = Progress(len(sweep_source.MODES))
+    progress = Progress(len(sweep_source.MODES) + len(exported.entry_names()) + 1)
 
     def report(what: str, fraction: float) -> None:
         if fraction < 1.0:
             progress.stage(what)
 
     try:
-        taken = seconds(lambda: sweeps.warmup(report))
+        taken = seconds(lambda: sweeps.warmup(report, kernels=True))
     finally:
         progress.close()
     print(f"Ready after {duration(taken)}; kept in {cache.folder()}")

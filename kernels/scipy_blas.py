@@ -5,7 +5,6 @@ first wanted: `load()` is to be called before code runs that reads it.
 """
 import ctypes
 import functools
-import importlib
 import importlib.machinery
 import importlib.util
 import os

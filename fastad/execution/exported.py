@@ -68,12 +68,16 @@ def address(name: str, text: str) -> int:
     """
     with _lock:
         try:
-            stored = cache.cached(_key(text), lambda: _compile(text))
+            code = objects.load_object(stored(text), [_NAME], _resolve)
         except _NotExportableError:
             return _by_numba(name, text)
-        code = objects.load_object(stored, [_NAME], _resolve)
         _kept.append(code)
         return code[_NAME]
+
+
+def stored(text: str) -> bytes:
+    """The object of a text."""
+    return cache.cached(_key(text), lambda: _compile(text))
 
 
 def _key(text: str) -> tuple[str, ...]:
@@ -136,17 +140,22 @@ def entry_address(name: str) -> int:
     """
     if name == "matmul":
         scipy_blas.load()
-    home = kernel_homes()[f"{name}_forward"]
-    return address(f"entry_{name}", _ENTRY.format(name=name, home=home))
+    return address(f"entry_{name}", entry_text(name))
+
+
+def entry_text(name: str) -> str:
+    """The text of `entry_address`."""
+    return _ENTRY.format(name=name, home=kernel_homes()[f"{name}_forward"])
 
 
 def entry_names() -> tuple[str, ...]:
-    """The kernels that have a C function."""
-    return tuple(sorted(name.removesuffix("_forward") for name in kernel_homes() if name.endswith("_forward")))
+    """The kernels that native code calls; composite rows it calls by themselves."""
+    names = (name.removesuffix("_forward") for name in kernel_homes() if name.endswith("_forward"))
+    return tuple(sorted(name for name in names if name != "call"))
 
 
 # ── rows that carry derivatives ───────────────────────────────────────────────────────────────────────────────
-_ACTIVITY = '''\
+ACTIVITY = '''\
 """The functions of `activity` as one C function."""
 from numba import types
 
@@ -164,4 +173,4 @@ def entry(program):
 @functools.cache
 def activity_address() -> int:
     """Address of `int64 f(const int64 *program)`: see `fastad.kernels.activity_entry`."""
-    return address("activity", _ACTIVITY)
+    return address("activity", ACTIVITY)

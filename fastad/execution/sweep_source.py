@@ -79,13 +79,11 @@ def _is_special(row: Elementwise) -> bool:
 
 
 @functools.cache
-def special_rows(derivatives: bool) -> dict[int, tuple[str, ...]]:
-    """By opcode, the special functions that a primitive's value needs, or also its derivatives."""
-    found = {opcode(row.name): _used_specials(row, derivatives) for row in elementwise_rows()}
-    return {op: symbols for op, symbols in found.items() if symbols}
-
-
-def _used_specials(row: Elementwise, derivatives: bool) -> tuple[str, ...]:
+def used_specials(op: int, derivatives: bool) -> tuple[str, ...]:
+    """The special functions that the value of a primitive needs, or also its derivatives."""
+    row = PRIMITIVES[op]
+    if not isinstance(row, Elementwise):
+        return ()
     exprs = [row.value_expr, *(row.partial_exprs if derivatives else ())]
     leaves = {name for e in exprs for name in ex.calls(_expand(e))}
     return tuple(primitive(name).symbol for name in sorted(leaves) if _is_special(primitive(name)))

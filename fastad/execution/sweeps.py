@@ -7,6 +7,7 @@ Derivatives": an arena holds all values, a second one their adjoints (or one for
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -31,13 +32,21 @@ def _sweep(mode: str) -> int:
 
 
 def warmup(
-    progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES
+    progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES,
+    *, kernels: bool = False,
 ) -> None:  # fmt: skip
-    """Compile the sweeps, or load them; `progress` is called with what comes next and the fraction that is done."""
-    for k, mode in enumerate(modes):
+    """Compile the sweeps, or load them; with `kernels`, also what native code calls.
+
+    `progress` is called with what comes next and the fraction that is done.
+    """
+    jobs: list[tuple[str, Callable[[], object]]] = [(f"sweep of {mode}", partial(_sweep, mode)) for mode in modes]
+    if kernels:
+        jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
+        jobs.append(("derivatives of long tables", exported.activity_address))
+    for k, (what, job) in enumerate(jobs):
         if progress:
-            progress(f"sweep of {mode}", k / len(modes))
-        _sweep(mode)
+            progress(what, k / len(jobs))
+        job()
     if progress:
         progress("sweeps", 1.0)
 
@@ -197,9 +206,8 @@ def _specials(table: Table, derivatives: bool) -> np.ndarray:
     """Addresses of the special functions, filled in for those that the table needs: finding them imports SciPy."""
     names = sweep_source.specials()
     found = np.zeros(len(names), np.int64)
-    users = sweep_source.special_rows(derivatives)
     for op in np.flatnonzero(np.bincount(table.columns["op"], minlength=1)).tolist():
-        for name in users.get(op, ()):
+        for name in sweep_source.used_specials(op, derivatives):
             address = symbols.address(name)
             if address is None:
                 raise CompileError(f"no library here provides {name}")

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from fastad.kernels import scipy_blas
+
 _SPECIAL, _BLAS, _LAPACK = "fastad_", "fastad_blas_", "fastad_lapack_"
 
 
@@ -167,6 +169,8 @@ def _from_capsules(module: str, name: str) -> int | None:
 @functools.cache
 def _capsules(module: str) -> dict[str, object]:
     try:
+        if module == "scipy.linalg.cython_blas":
+            return dict(scipy_blas.functions())
         return importlib.import_module(module).__pyx_capi__
     except ImportError:
         return {}

@@ -217,7 +217,7 @@ class Table:
         for pool in self.pools.values():
             h.update(pool.tobytes() + b"|")
         names = [row.name for row in PRIMITIVES]
-        used = np.unique(self.columns["op"]).tolist()
+        used = np.flatnonzero(np.bincount(self.columns["op"])).tolist()  # np.unique imports numpy.ma
         subs = [sub.key for sub in self.subs]
         h.update(repr((self.types, self.inputs, self.outputs, subs, [(i, names[i]) for i in used])).encode())
         return h.hexdigest()
