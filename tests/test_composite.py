@@ -324,3 +324,21 @@ def test_primitives_that_call_other_libraries(tier, rng):
     same(g(a, b), wanted)
     gradient = fad.grad(lambda b: np.sum(p(a, b) ** 2) * b[0], tier=tier)(b)
     np.testing.assert_allclose(gradient @ v, central(lambda b: np.sum(solve(a, b) ** 2) * b[0], b, v), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["jvp", "vjp"])
+def test_rules_that_call_each_other_are_derived_in_both_modes(rule):
+    """The sine and the cosine, each by the other, as Bessel functions are: a transpose does not derive by the point."""
+    rules = {
+        "sin": {"jvp": lambda p, t: cos(p[0]) * t[0], "vjp": lambda p, u: (cos(p[0]) * u,)},
+        "cos": {"jvp": lambda p, t: -sin(p[0]) * t[0], "vjp": lambda p, u: (-sin(p[0]) * u,)},
+    }
+    sin, cos = (fad.primitive(lambda x, f=f: f(x), **{rule: rules[f.__name__][rule]}) for f in (np.sin, np.cos))
+    x = np.array([0.3, -1.2])
+    fad.check_primitive(sin, (x,))
+    np.testing.assert_allclose(fad.jacrev(sin)(x), np.diag(np.cos(x)))
+    np.testing.assert_allclose(fad.jacfwd(sin)(x), np.diag(np.cos(x)))
+    np.testing.assert_allclose(fad.hessian(lambda x: np.sum(sin(x)))(x), np.diag(-np.sin(x)))
+    third = fad.grad(fad.grad(fad.grad(sin)))
+    np.testing.assert_allclose(third(0.3), -np.cos(0.3))
+    np.testing.assert_allclose(fad.vmap(third)(x), -np.cos(x))
