@@ -2,7 +2,8 @@
 
 Layout, version 1. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
 table its name, value types, source lines, inputs, results, the names of its primitives, and which of the shared
-`captured.<k>` arrays it refers to. `<t>.op`, `<t>.a`, … are the columns and pools of table t. Opcodes are positions in
+`captured.<k>` arrays it refers to. The tables of sub-programs come before the tables that call them; `subs` says which
+of the former tables are those of a table. `<t>.op`, `<t>.a`, … are the columns and pools of table t. Opcodes are positions in
 the table's own list of primitive names, since an opcode may mean another primitive in another version of fastad.
 
 A file can be wrong, by accident or on purpose. So nothing is unpickled, entries must be stored uncompressed (then no
@@ -23,11 +24,13 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES
 from fastad.tables.table import COLUMNS, DTYPES, POOLS, Line, Table, ValueType
+from fastad.tables.sub import Sub
 from fastad.tables.validate import check_types
 
 FORMAT, VERSION = "fastad op tables", 1
 _ARRAYS = COLUMNS | POOLS
 _ONE = "table"  # name of the table in a file that holds a single one
+_SUB = ""  # name of the tables of sub-programs
 
 
 def save(table: Table, path: str | os.PathLike[str]) -> None:
@@ -62,15 +65,16 @@ def save_many(tables: Mapping[str, Table], meta: Mapping[str, Any], path: str | 
     keep: list[Any] = []  # keeps captured objects alive, so that their ids stay unique
     arrays: dict[str, np.ndarray] = {}
     described = []
-    for number, (name, table) in enumerate(tables.items()):
-        if table.subs:
-            raise TableError(f"sub-programs cannot be saved: {', '.join(sorted({sub.name for sub in table.subs}))}")
+    numbers: dict[str, int] = {}
+    for number, (name, table) in enumerate(_with_subs(tables, numbers)):
         names, positions = np.unique(table.columns["op"], return_inverse=True)
         arrays |= {f"{number}.{key}": x for key, x in (table.columns | table.pools).items()}
         arrays[f"{number}.op"] = positions.astype(np.uint16)
         captured = [_share(shared, x, kind) for x, kind in zip(table.captured, table.inputs[table.explicit_inputs :])]
         keep.extend(table.captured)
-        described.append(_describe(table, name) | {"ops": [PRIMITIVES[i].name for i in names], "captured": captured})
+        subs = [[numbers[sub.key], sub.name] for sub in table.subs]
+        own = {"ops": [PRIMITIVES[i].name for i in names], "captured": captured, "subs": subs}
+        described.append(_describe(table, name) | own)
     arrays |= {f"captured.{k}": x for k, x in enumerate(shared.values())}
     header = json.dumps({"format": FORMAT, "version": VERSION, "meta": dict(meta), "tables": described})
     arrays["header"] = np.frombuffer(header.encode(), np.uint8)
@@ -92,6 +96,26 @@ def load_many(path: str | os.PathLike[str]) -> tuple[dict[str, Table], dict[str,
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _with_subs(tables: Mapping[str, Table], numbers: dict[str, int]) -> list[tuple[str, Table]]:
+    """The tables with those of all sub-programs before them; the numbers of the latter by key are put into `numbers`."""
+    found: list[tuple[str, Table]] = []
+    for table in tables.values():
+        _collect_subs(table, found, numbers)
+    return [*found, *tables.items()]
+
+
+def _collect_subs(table: Table, found: list[tuple[str, Table]], numbers: dict[str, int]) -> None:
+    for sub in table.subs:
+        if sub.table is None:
+            raise TableError(f"{sub.name} calls Python code, which cannot be saved")
+        if sub.make_tangent is not None or sub.make_adjoint is not None:
+            raise TableError(f"{sub.name} has derivative rules of its own, which cannot be saved")
+        if sub.key not in numbers:
+            _collect_subs(sub.table, found, numbers)
+            numbers[sub.key] = len(found)
+            found.append((_SUB, sub.table))
+
+
 def _describe(table: Table, name: str) -> dict[str, Any]:
     return {
         "name": name, "types": table.types, "lines": table.lines, "inputs": table.inputs, "outputs": table.outputs
@@ -142,8 +166,11 @@ def _read(file: BinaryIO) -> tuple[dict[str, Table], dict[str, Any]]:
             raise TableError(f"format version {header.get('version')!r}; this version of fastad reads {VERSION}")
         described, meta = _typed(header, "tables", list), _typed(header, "meta", dict)
         cache: dict[int, np.ndarray] = {}
-        tables = {_typed(d, "name", str): _table(archive, n, d, cache) for n, d in enumerate(described)}
-        if len(tables) != len(described):
+        everything: list[tuple[str, Table]] = []
+        for number, one in enumerate(described):
+            everything.append((_typed(one, "name", str), _table(archive, number, one, cache, everything)))
+        tables = {name: table for name, table in everything if name != _SUB}
+        if len(tables) != sum(name != _SUB for name, _ in everything):
             raise TableError("two tables of one name")
         return tables, meta
 
@@ -173,7 +200,9 @@ def _array(archive: zipfile.ZipFile, name: str, dtype: Any, shape: tuple[int, ..
     return np.frombuffer(data, dtype).reshape(found)
 
 
-def _table(archive: zipfile.ZipFile, number: int, described: Any, cache: dict[int, np.ndarray]) -> Table:
+def _table(
+    archive: zipfile.ZipFile, number: int, described: Any, cache: dict[int, np.ndarray], before: list[tuple[str, Table]]
+) -> Table:
     names = _typed(described, "ops", list)
     known = {row.name: code for code, row in enumerate(PRIMITIVES)}
     unknown = sorted(str(name) for name in names if not isinstance(name, str) or name not in known)
@@ -188,7 +217,24 @@ def _table(archive: zipfile.ZipFile, number: int, described: Any, cache: dict[in
     return Table(
         {key: arrays[key] for key in COLUMNS}, {key: arrays[key] for key in POOLS}, types,
         _lines(_typed(described, "lines", list)), inputs, _integers(_typed(described, "outputs", list)), captured,
+        _subs(_typed(described, "subs", list), before),
     )  # fmt: skip
+
+
+def _subs(values: list[Any], before: list[tuple[str, Table]]) -> tuple[Sub, ...]:
+    """The sub-programs of a table, which must be vector functions among the tables read before it."""
+    found = []
+    for value in values:
+        if not isinstance(value, list) or [type(x) for x in value] != [int, str] or not 0 <= value[0] < len(before):
+            raise TableError("its header has an invalid sub-program")
+        table = before[value[0]][1]
+        kinds = (*table.inputs, *table.output_types)
+        if len(table.inputs) != 1 or len(kinds) != 2 or any(len(k.shape) != 1 or k.dtype != "d" for k in kinds):
+            raise TableError("a sub-program that is not a function of one vector")
+        if table.captured:
+            raise TableError("a sub-program with captured arrays")
+        found.append(Sub(kinds[0].size, kinds[1].size, value[1], table))
+    return tuple(found)
 
 
 def _remapped(op: np.ndarray, codes: list[int]) -> np.ndarray:

@@ -194,7 +194,13 @@ class Transformed:
     def __reduce__(self) -> Any:
         from fastad.transforms.saved import restore, to_bytes
 
-        return restore, (to_bytes(self),)
+        return restore, (to_bytes(self), self.tier, self.threads)
+
+    def __copy__(self) -> "Transformed":
+        return self  # as functions do
+
+    def __deepcopy__(self, memo: Any) -> "Transformed":
+        return self
 
     # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
     def path_for(self, call: Call, view: View | None = None) -> Path:

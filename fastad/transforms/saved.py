@@ -1,16 +1,18 @@
 """Saved functions: the tables of all recorded paths, with the structure of arguments and results as JSON."""
 
+import json
 import os
 import tempfile
 from typing import Any
 
 from fastad.errors import ShapeError, TableError
 from fastad.execution.compiled import Compiled, GuardFailed, Plan
+from fastad.tables.reference import Stopped
 from fastad.tables.store import load_many, save_many
 from fastad.tables.table import Table
 from fastad.transforms.base import Path, Transformed
 from fastad.transforms.call import Call, flatten, unflatten
-from fastad.transforms.program import Fixed, Program
+from fastad.transforms.program import Fixed, Program, run_by_numpy
 
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -25,13 +27,15 @@ class Loaded(Transformed):
 
     def program(self, call: Call) -> Program:
         signature = _signature(call)
-        fitting = [p for s, p in self._entries if s == signature]
+        wanted = json.dumps(signature)  # as text, True and 1 differ
+        fitting = [p for s, p in self._entries if json.dumps(s) == wanted]
         if not fitting:
             known = "; ".join(sorted({_readable(s) for s, _ in self._entries}))
             raise ShapeError(f"{self.__name__} was saved for arguments {known}, not for {_readable(signature)}")
-        for program in fitting:
-            if _takes(program, call):
-                return program
+        for takes in (_takes, _takes_by_numpy):
+            for program in fitting:
+                if takes(program, call):
+                    return program
         raise TableError(f"{self.__name__}: these arguments lead to a path that was not recorded before saving")
 
 
@@ -50,31 +54,57 @@ def _takes(program: Program, call: Call) -> bool:
     return True
 
 
+def _takes_by_numpy(program: Program, call: Call) -> bool:
+    """As `_takes`, with the rounding of the recording: for comparisons that hang on the last bits."""
+    try:
+        run_by_numpy(program, call.inputs)
+    except Stopped:
+        return False
+    return True
+
+
 def save(function: Transformed, target: Any) -> None:
-    """Write the recorded paths of a function to a file."""
+    """Write the recorded paths of a function to a file: those for the present values of what it captures."""
+    if isinstance(function, Loaded) and not function._paths:
+        return _save_entries(function, target)
     tables: dict[str, Table] = {}
     entries = []
-    for (call_key, _), first in function._paths.items():
-        for path in _with_successors(first):
+    now = function._watch.view().key
+    for (call_key, seen), first in list(function._paths.items()):
+        for path in _with_successors(first) if seen == now else ():
             number = f"path{len(tables)}"
             tables[number] = path.program.table
             entries.append(_described(call_key, path.program, number))
     if not tables:
-        raise TableError(f"{function.__name__} has not been recorded yet: call it once before saving")
+        raise TableError(
+            f"{function.__name__} has not been recorded yet (with the values it refers to now): call it once before saving"
+        )
+    save_many(tables, {"name": function.__name__, "entries": entries}, target)
+
+
+def _save_entries(function: Loaded, target: Any) -> None:
+    """A loaded function that was not called yet, as it was loaded."""
+    tables = {f"path{k}": program.table for k, (_, program) in enumerate(function._entries)}
+    entries = [_entry(s, p, f"path{k}") for k, (s, p) in enumerate(function._entries)]
     save_many(tables, {"name": function.__name__, "entries": entries}, target)
 
 
 def _with_successors(path: Path) -> list[Path]:
-    return [path, *(p for after in path.after.values() for p in _with_successors(after))]
+    own = [path] if path.is_current() else []
+    return [*own, *(p for after in path.after.values() for p in _with_successors(after))]
 
 
 def _described(call_key: Any, program: Program, number: str) -> dict[str, Any]:
     tree, *kinds = call_key
+    return _entry(_encode(unflatten(tree, [_encode_kind(k) for k in kinds])), program, number)
+
+
+def _entry(arguments: Any, program: Program, number: str) -> dict[str, Any]:
     return {
         "table": number,
-        "arguments": _encode(unflatten(tree, [_encode_kind(k) for k in kinds])),
+        "arguments": arguments,
         "sources": list(program.sources),
-        "result": _encode(unflatten(program.out_tree, [_encode_leaf(x) for x in program.out_leaves])),
+        "result": _encode(unflatten(program.out_tree, [_encode_leaf(x) for x in program.out_leaves]), keep_order=True),
     }
 
 
@@ -95,12 +125,13 @@ def load(path: Any) -> Loaded:
     try:
         entries = [_restored(entry, tables) for entry in meta["entries"]]
         return Loaded(str(meta["name"]), entries)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise TableError(f"{os.fspath(path)} is not a saved function: {error}") from None
 
 
 def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str, Any], Program]:
     table = tables[entry["table"]]
+    _readable(entry["arguments"])  # raises where this is no description of arguments
     leaves, tree = flatten(_decode(entry["result"]))
     out_leaves = tuple(None if x.output else Fixed(x.value) for x in leaves)
     sources = tuple(int(n) for n in entry["sources"])
@@ -119,31 +150,38 @@ class _Leaf:
         self.value, self.output = value, output
 
 
+class _Coded(dict[str, Any]):
+    """An encoded leaf, a dict with one key; a dict of the user's may have the same key."""
+
+
 def _encode_kind(kind: tuple[Any, ...]) -> dict[str, Any]:
     if kind[0] == "input":
-        return {"input": [list(kind[1]), kind[2]]}
+        return _Coded(input=[list(kind[1]), kind[2]])
     if not isinstance(kind[2], _SCALARS):
         raise TableError(f"a static argument of type {kind[1].__name__} cannot be saved")
-    return {"static": kind[2]}
+    return _Coded(static=kind[2])
 
 
 def _encode_leaf(leaf: Any) -> dict[str, Any]:
     if leaf is None:
-        return {"output": True}
+        return _Coded(output=True)
     if not isinstance(leaf.value, _SCALARS):
         raise TableError(f"a result of type {type(leaf.value).__name__} cannot be saved")
-    return {"static": leaf.value}
+    return _Coded(static=leaf.value)
 
 
-def _encode(tree: Any) -> Any:
-    """A pytree of encoded leaves (dicts with one known key) as JSON."""
-    if isinstance(tree, dict) and set(tree) & {"input", "static", "output"}:
+def _encode(tree: Any, keep_order: bool = False) -> Any:
+    """A pytree of encoded leaves as JSON; equal arguments have the same text."""
+    if isinstance(tree, _Coded):
         return tree
     if type(tree) in (list, tuple):
-        return {type(tree).__name__: [_encode(x) for x in tree]}
+        return {type(tree).__name__: [_encode(x, keep_order) for x in tree]}
     if type(tree) is dict and all(isinstance(k, str) for k in tree):
-        return {"dict": [[k, _encode(v)] for k, v in sorted(tree.items())]}
-    raise TableError(f"arguments and results of type {type(tree).__name__} cannot be saved; use lists, tuples and dicts")
+        items = tree.items() if keep_order else sorted(tree.items())
+        return {"dict": [[k, _encode(v, keep_order)] for k, v in items]}
+    raise TableError(
+        f"arguments and results of type {type(tree).__name__} cannot be saved; use lists, tuples and dicts"
+    )
 
 
 def _decode(node: Any) -> Any:
@@ -182,10 +220,12 @@ def to_bytes(function: Transformed) -> bytes:
             return file.read()
 
 
-def restore(data: bytes) -> Loaded:
+def restore(data: bytes, tier: str, threads: int | None) -> Loaded:
     """The function that `to_bytes` saved."""
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "function.npz")
         with open(name, "wb") as file:
             file.write(data)
-        return load(name)
+        loaded = load(name)
+    loaded.tier, loaded.threads = tier, threads
+    return loaded

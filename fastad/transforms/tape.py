@@ -10,7 +10,7 @@ from fastad.execution.compiled import Compiled, Plan
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, with_inputs
 from fastad.tables.builder import Ref
-from fastad.tables.table import Table
+from fastad.tables.table import DTYPES, Table
 
 
 class Variable(Recorded):
@@ -136,14 +136,15 @@ class Tape:
     def _checked(self, x: Variable, value: Any) -> Any:
         if not isinstance(x, Variable) or x._recorder is not self._recorder:
             raise ShapeError("replay takes a dict {variable: new value} of variables of this tape")
-        new = np.asarray(value, x.dtype)
+        new = np.array(value, x.dtype)
         if new.shape != x.shape:
             raise ShapeError(f"replay: the variable has shape {x.shape}, the new value {new.shape}")
         return new[()]
 
 
 def _zeros(recorder: Recorder, ref: Ref) -> Any:
-    return np.zeros(recorder.builder.shape(ref))[()]
+    kind = recorder.builder.type(ref)
+    return np.zeros(kind.shape, DTYPES[kind.dtype])[()]
 
 
 def _agrees(values: list[Any], operands: tuple[int, ...]) -> bool:
