@@ -4,12 +4,10 @@ import struct
 from typing import Any
 
 from fastad.execution.calling import CALL
-from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
+from fastad.execution.native.names import ENTRY, PACKET
 from fastad.execution.native.steps import Call
 
-ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
-PACKET = "fastad_packet_"
 _SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
 
 

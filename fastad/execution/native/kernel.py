@@ -10,9 +10,7 @@ from fastad.execution import cache, objects, symbols
 from fastad.execution.calling import CALL, Packet, call_address
 from fastad.execution.exported import entry_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
-from fastad.execution.native.calls import ENTRY, PACKET
-from fastad.execution.native.function import CONSTANTS
-from fastad.execution.native.program import Program
+from fastad.execution.native.names import CONSTANTS, ENTRY, PACKET
 from fastad.tables.table import Table
 
 _LENGTH = 8  # bytes of the length of what precedes the objects
@@ -41,6 +39,8 @@ class NativeKernel:
     def _compile(self) -> bytes:
         """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
+        from fastad.execution.native.program import Program  # not needed where the code is in the cache
+
         program = Program(self.rows, self.layout, self.threads)
         found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in program.parts]
         head = json.dumps({"work": program.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
