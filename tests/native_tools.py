@@ -106,7 +106,9 @@ class Programs:
 
     def _where(self):
         (x, y), shape = self._aligned(*self._compatible())
-        return self.b.emit("where", (self.b.emit("less", (x, y), shape=shape), x, self.b.emit("sin", (y,))), shape=shape)
+        return self.b.emit(
+            "where", (self.b.emit("less", (x, y), shape=shape), x, self.b.emit("sin", (y,))), shape=shape
+        )
 
     def _reduce(self):
         x = self._pick()
@@ -152,7 +154,9 @@ class Programs:
         x, y = self._pick((self.m, 1)), self._pick((1, self.k))
         places = [(0, self.m, self.k), (0, self.k, 1)]
         if self.rng.random() < 0.5:
-            return self.b.assemble([self._pick((self.m, self.k)), y], [(0, self.m * self.k, 1), places[1]], (self.m, self.k))
+            return self.b.assemble(
+                [self._pick((self.m, self.k)), y], [(0, self.m * self.k, 1), places[1]], (self.m, self.k)
+            )
         return self.b.assemble([x], [region(0, (self.m,), (self.k,))], (self.m, self.k))
 
     def _gather(self):

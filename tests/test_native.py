@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from native_tools import Bound, Programs, run
 
+from fastad.errors import IndexRangeError
 from fastad.execution import cache
 from fastad.execution.kernel import raise_for
 from fastad.execution.native import NativeKernel
 from fastad.execution.symbols import vector_math
-from fastad.errors import IndexRangeError
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.reference import Stopped, evaluate
-from native_tools import Bound, Programs, run
 
-SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-300, 1e300, -1e300, 710.0, -745.0])
+SPECIAL = np.array(
+    [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-300, 1e300, -1e300, 710.0, -745.0]
+)
 NAMES = [row.name for row in elementwise_rows()]
 ROWS = {row.name: row for row in elementwise_rows()}
 
@@ -338,3 +340,34 @@ def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, rng):
     kernel = NativeKernel(table)
     assert not kernel.from_cache
     assert Bound(kernel, x).run() == 0
+
+
+def test_loops_in_a_long_scalar_program(rng):
+    """Chunks and loops are compiled apart and share the work arena."""
+    b = Builder()
+    x = b.input((300,))
+    registers = [b.emit("strided", (x,), (i, 1, 1), ()) for i in range(20)]
+    for k in range(2500):
+        i, j = rng.choice(20, 2, replace=False)
+        registers[i] = b.emit("sin", (b.emit("multiply", (registers[i], registers[j])),))
+        if k % 500 == 250:
+            y = b.emit("tanh", (b.emit("multiply", (x, registers[i])),))
+            registers[j] = b.emit("sum", (y,), (1, 300, 1), ())
+    table = b.table([b.add(*registers)])
+    inputs = [rng.uniform(-1, 1, 300)]
+    compare(table, inputs)
+    compare(adjoint_table(table, [0], seeds=[1.0]), inputs)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 3, 20), (1, 9, 1, 33), (3, 50, 40, 1), (2, 30, 64, 64), (7, 1, 8, 9)])
+@pytest.mark.parametrize("ta", [0, 1])
+@pytest.mark.parametrize("tb", [0, 1])
+@pytest.mark.parametrize("shared", [(1, 1), (0, 1), (1, 0)])
+def test_matrix_products(sizes, ta, tb, shared, rng):
+    """Shapes on both sides of what loops and BLAS do, and batches that share a matrix."""
+    batch, m, k, n = sizes
+    sx, sy = shared
+    b = Builder()
+    x, y = b.input((batch if sx else 1, m * k)), b.input((batch if sy else 1, k * n))
+    table = b.table([b.emit("matmul", (x, y), (batch, m, k, n, ta, tb, sx, sy), (batch, m, n))])
+    compare(table, [rng.standard_normal(b.shape(x)), rng.standard_normal(b.shape(y))])

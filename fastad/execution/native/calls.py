@@ -5,9 +5,10 @@ from typing import Any
 
 from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
-from fastad.execution.native.names import ENTRY, PACKET
+from fastad.execution.native.products import simplest
 from fastad.execution.native.steps import Call
 
+ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
 _SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
 
 
@@ -37,6 +38,13 @@ class CallCode(Function):
         if row.name in _STOPS:
             failed = self.entry.emit(f"icmp ne i64 {code}, 0")
             self.stop_if(failed, row.index + 1 if row.name == "guard" else -(row.index + 1))
+
+    def _matmul(self, row: Any) -> None:
+        form = simplest(row.statics)
+        if not row.size or not row.statics[2]:
+            return self._kernel(row)
+        operands = [(self.pointer(x), self.p.size[x]) for x in row.operands]
+        return self._entry(row, self.pointer(row.index), operands[::-1] if form.swapped else operands, form.statics)
 
     def _call(self, row: Any) -> None:
         """A composite row: its sub-program's kernel, found in a packet."""

@@ -78,4 +78,3 @@ class Demand:
         for x in (p.a[r], p.b[r], p.c[r])[:arity]:
             for context in contexts:
                 self._want(x, context)
-

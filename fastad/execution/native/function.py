@@ -1,13 +1,13 @@
 """One function of a native program: the code of a step, and how it reaches values in memory."""
 
 from fastad.execution.native.memory import Memory
-from fastad.execution.native.names import CONSTANTS
 from fastad.execution.native.operations import Block, Module, literal
 from fastad.execution.native.steps import Place
 from fastad.tables.table import CONST
 
 PARAMETERS = "ptr noalias %in, ptr noalias %out, ptr noalias %work"
 ARGUMENTS = "ptr %in, ptr %out, ptr %work"
+CONSTANTS = "fastad_constants"
 
 
 class Function:
@@ -52,6 +52,7 @@ class Function:
 
     def text(self, name: str, linkage: str = "internal ") -> str:
         return "\n".join(
-            [f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{", "entry:", *self.entry.lines, *self.body, "  ret i64 0",
+            [f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{", "entry:",
+             *self.entry.lines, *self.body, "  ret i64 0",
              *self.stops, "}"]
         )  # fmt: skip

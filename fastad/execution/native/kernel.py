@@ -4,13 +4,16 @@ import functools
 import hashlib
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 from fastad.execution import cache, objects, symbols
 from fastad.execution.calling import CALL, Packet, call_address
 from fastad.execution.exported import entry_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
-from fastad.execution.native.names import CONSTANTS, ENTRY, PACKET
+from fastad.execution.native.calls import ENTRY, PACKET
+from fastad.execution.native.function import CONSTANTS
+from fastad.execution.native.program import Program
 from fastad.tables.table import Table
 
 _LENGTH = 8  # bytes of the length of what precedes the objects
@@ -39,8 +42,6 @@ class NativeKernel:
     def _compile(self) -> bytes:
         """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
-        from fastad.execution.native.program import Program  # not needed where the code is in the cache
-
         program = Program(self.rows, self.layout, self.threads)
         found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in program.parts]
         head = json.dumps({"work": program.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
@@ -53,12 +54,15 @@ class NativeKernel:
         self._code: list[objects.LoadedCode] = []
         known: dict[str, int] = {}
         for size, names in head["parts"]:
-            code = objects.load_object(stored[at : at + size], names, lambda name: known.get(name) or self._resolve(name))
+            code = objects.load_object(stored[at : at + size], names, partial(self._find, known))
             self._code.append(code)
             known |= code.addresses
             at += size
         self.address = known["kernel"]
         return int(head["work"])
+
+    def _find(self, known: dict[str, int], name: str) -> int | None:
+        return known.get(name) or self._resolve(name)
 
     def _resolve(self, name: str) -> int | None:
         if name == CONSTANTS:

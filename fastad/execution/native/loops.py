@@ -1,8 +1,9 @@
 """Loops: the code of one loop step, a nest whose innermost dimension runs in SIMD vectors.
 
-The innermost dimension runs over `unroll` vectors at a time, then over the rest, the last vector of which is masked: all
-elements are computed by the same instructions. A long loop is cut into blocks of fixed size, which threads may share:
-every block adds up its part of a sum, and the parts are added in order, so results do not depend on the threads.
+The innermost dimension runs over `unroll` vectors at a time, then over the rest, the last vector of which is
+masked: all elements are computed by the same instructions. A long loop is cut into blocks of fixed size, which
+threads may share: every block adds up its part of a sum, and the parts are added in order, so results do not
+depend on the threads.
 """
 
 from fastad.execution.native.demand import Demand
@@ -109,7 +110,8 @@ class LoopCode(ReductionCode):
             f"  br label %before{name}", f"before{name}:", f"  br label %loop{name}", f"loop{name}:",
             f"  {i} = phi i64 [ {first}, %before{name} ], [ {i}.next, %loop{name} ]",
             *(line for v in variants for line in v.block.lines),
-            f"  {i}.next = add nuw nsw i64 {i}, {self.width * self.unroll}", f"  {i}.more = icmp ult i64 {i}.next, {end}",
+            f"  {i}.next = add nuw nsw i64 {i}, {self.width * self.unroll}",
+            f"  {i}.more = icmp ult i64 {i}.next, {end}",
             f"  br i1 {i}.more, label %loop{name}, label %after{name}", f"after{name}:",
         ]  # fmt: skip
 
@@ -155,7 +157,7 @@ class LoopCode(ReductionCode):
         return self._block_text(name) + "\n" + self._caller_text(name)
 
     def _block_text(self, name: str) -> str:
-        """`void name.block(ptr ctx, i64 block)`: one block; ctx holds in, out, work and the address of partial results."""
+        """`void name.block(ptr ctx, i64 block)`: one block; ctx holds in, out, work, partial results."""
         end = self.dims_main[0]
         if len(self.dims_main) == 1:
             end = self._main(end)
@@ -189,7 +191,9 @@ class LoopCode(ReductionCode):
         for k, r in enumerate(self.loop.reductions):
             if self._depth(r) == 0:
                 shares = [
-                    block.emit(f"load double, ptr {block.emit(f'getelementptr double, ptr {partials}, i64 {b * parts + k}')}")
+                    block.emit(
+                        f"load double, ptr {block.emit(f'getelementptr double, ptr {partials}, i64 {b * parts + k}')}"
+                    )
                     for b in range(self.count)
                 ]
                 while len(shares) > 1:

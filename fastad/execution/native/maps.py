@@ -111,5 +111,3 @@ def _split_for(dims: tuple[int, ...], d: int, extent: int, coordinate: int, q: i
     for n in dims[d + 1 :]:
         inner *= n
     return inner * (extent // q)
-
-

@@ -128,9 +128,7 @@ class Block:
             return f"splat (double {x})"
         kind, vector = ("i1", block.bits) if type(x) is Truth else ("double", block.type)
         first = self.emit(f"insertelement {vector} poison, {kind} {x}, i32 0")
-        spread = self.emit(
-            f"shufflevector {vector} {first}, {vector} poison, <{block.lanes} x i32> zeroinitializer"
-        )
+        spread = self.emit(f"shufflevector {vector} {first}, {vector} poison, <{block.lanes} x i32> zeroinitializer")
         return Truth(spread) if type(x) is Truth else spread
 
 

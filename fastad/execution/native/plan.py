@@ -267,14 +267,18 @@ class Planner:
             self._assemble(r, row)
         elif name in ("sum", "amax", "amin") and self.size[row.operands[0]]:
             self._scalar(r, row.operands) if small else self._reduction(r, row)
-        elif small and name in ("cumsum", "linrec") and row.statics[1]:
-            self._scalar(r, row.operands)
-        elif small and name == "matmul" and row.size * row.statics[2] <= _UNROLLED:
+        elif small and self._unrolls(row):
             self._scalar(r, row.operands)
         elif name in _CHECKS:
             self._check(r, row, row.size <= self.unroll and (name != "gather" or row.statics[0] == 1))
         else:
             self._call(r, row)
+
+    def _unrolls(self, row: Any) -> bool:
+        """Whether a row of few elements is better written out than called."""
+        if row.name == "matmul":
+            return bool(row.size * row.statics[2] <= _UNROLLED)
+        return row.name in ("cumsum", "linrec") and row.statics[1] > 0
 
     def _check(self, r: int, row: Any, small: bool) -> None:
         """Rows that may stop the program do so in their order."""
@@ -351,9 +355,7 @@ def _runs(row: Any) -> list[tuple[int, int]] | None:
     """The pieces of an assembly as runs (start, operand), operand -1 for zeros; None if it is not a few runs."""
     if not 0 < len(row.operands) <= _RUNS or not all(is_contiguous(own) for own in row.regions):
         return None
-    pieces = sorted(
-        (own[0], own[0] + own[1], x) for own, x in zip(row.regions, row.operands, strict=True) if own[1]
-    )
+    pieces = sorted((own[0], own[0] + own[1], x) for own, x in zip(row.regions, row.operands, strict=True) if own[1])
     at, runs = 0, []
     for low, high, x in pieces:
         if low < at:

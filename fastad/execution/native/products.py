@@ -4,6 +4,7 @@ A tile of the result, some rows by some SIMD vectors, stays in registers while t
 loads the vectors of one row of Y and multiplies them by single numbers of X. A transposed Y is copied first.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastad.execution.native.function import Function
@@ -11,21 +12,32 @@ from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Block, Module
 from fastad.execution.native.vectors import Variant, lanes, load_vector, store_vector
 
-_LARGEST = 2048  # elements of Y: beyond, BLAS is faster
+_LARGEST = 8192  # elements of Y: beyond, BLAS is faster
 _REGISTERS = {8: 24, 4: 12, 2: 12}  # vectors of a tile by lanes of a vector
 _VECTORS = 4  # of a tile's row
 
 
-def is_small(statics: Any) -> bool:
-    """Whether a product is better done by loops than by BLAS."""
-    _, m, k, n, _, tb, _, _ = joined(statics)
-    return n > 1 and 0 < k * n <= _LARGEST and m >= (8 if tb else 2)
+@dataclass(frozen=True)
+class Product:
+    """A product in its simplest form: which operand comes first, and its static integers."""
+
+    swapped: bool
+    statics: tuple[int, ...]
+
+    @property
+    def is_small(self) -> bool:
+        _, m, k, n, _, tb, _, _ = self.statics
+        return n > 1 and 0 < k * n <= _LARGEST and m >= (8 if tb else 2)
 
 
-def joined(statics: Any) -> tuple[int, ...]:
-    """(batch, m, k, n, ta, tb, sx, sy), with a batch of rows times one matrix joined to a single product."""
+def simplest(statics: Any) -> Product:
+    """A batch of products that share a matrix, as one product where possible."""
     batch, m, k, n, ta, tb, sx, sy = statics
-    return (1, batch * m, k, n, ta, tb, 1, 1) if sx and not sy and not ta else (batch, m, k, n, ta, tb, sx, sy)
+    if batch > 1 and sx and not sy and (m == 1 or not ta):  # rows times one matrix
+        return Product(False, (1, batch * m, k, n, 0, tb, 1, 1))
+    if batch > 1 and sy and not sx and n == 1:  # one matrix times vectors: the vectors are rows of a matrix
+        return Product(True, (1, batch, k, m, 0, 1 - ta, 1, 1))
+    return Product(False, tuple(statics))
 
 
 class ProductCode(Function):
@@ -35,10 +47,11 @@ class ProductCode(Function):
         super().__init__(module, memory)
         self.width = lanes()
 
-    def build(self, row: Any) -> "ProductCode":
-        batch, m, k, n, ta, tb, sx, sy = joined(row.statics)
+    def build(self, row: Any, form: Product) -> "ProductCode":
+        batch, m, k, n, ta, tb, sx, sy = form.statics
         self.sizes, self.steps = (m, k, n), ((1, m) if ta else (k, 1))
-        x, y, out = self.pointer(row.operands[0]), self.pointer(row.operands[1]), self.pointer(row.index)
+        x, y = map(self.pointer, row.operands[::-1] if form.swapped else row.operands)
+        out = self.pointer(row.index)
         copy = self.entry.emit(f"alloca [{k * n} x double], align 64") if tb else ""
 
         def product(index: str) -> list[str]:
@@ -106,7 +119,7 @@ class ProductCode(Function):
     def _tile(self, arrays: tuple[str, str, str], i: str, rows: int, first: int, count: int) -> list[str]:
         """Rows i, …, i + rows - 1 and `count` columns from `first` of the result."""
         x, y, out = arrays
-        m, k, n = self.sizes
+        _, k, n = self.sizes
         down, across = self.steps
         starts = list(range(0, count, self.width))
         sums = {(r, s): f"%t{next(self.module.names)}" for r in range(rows) for s in starts}
@@ -122,7 +135,9 @@ class ProductCode(Function):
             vector = self._variant(scalar, count, 0)
             xp = self._at(scalar, x, p, across)
             yp = self._at(scalar, y, p, n)
-            rows_of_y = {s: load_vector(self._variant(scalar, count, s), _plus(scalar, yp, first + s), 1) for s in starts}
+            rows_of_y = {
+                s: load_vector(self._variant(scalar, count, s), _plus(scalar, yp, first + s), 1) for s in starts
+            }
             for r in range(rows):
                 number = scalar.emit(f"load double, ptr {_plus(scalar, xp, r * down)}")
                 spread = scalar.widen(number, vector.block)

@@ -11,7 +11,7 @@ from fastad.execution.native.maps import Incompatible
 from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Module
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.products import ProductCode, is_small
+from fastad.execution.native.products import ProductCode, simplest
 from fastad.execution.native.scalars import ScalarCode
 from fastad.execution.native.steps import Loop, Place, Scalars, Step
 from fastad.tables.table import Table
@@ -80,8 +80,8 @@ class Program:
         if isinstance(step, Loop):
             return LoopCode(self.module, self.memory, demand, step, self.threads).build()
         row = self.memory.p.table.row(step.row)
-        if row.name == "matmul" and is_small(row.statics):
-            return ProductCode(self.module, self.memory).build(row)
+        if row.name == "matmul" and (form := simplest(row.statics)).is_small:
+            return ProductCode(self.module, self.memory).build(row, form)
         return CallCode(self.module, self.memory).build(step)
 
     def _following(self, step: Scalars) -> str:
@@ -113,7 +113,10 @@ def _unrolling(table: Table) -> int:
 
 def _kernel(names: list[str]) -> str:
     """The kernel: all steps in order; a step that returns a code ends it."""
-    lines = ["define i64 @kernel(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %work) nounwind {", "start:"]
+    lines = [
+        "define i64 @kernel(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %work) nounwind {",
+        "start:",
+    ]
     for name in names:
         lines += [
             f"  %{name} = call i64 @{name}({ARGUMENTS})", f"  %{name}.ok = icmp eq i64 %{name}, 0",

@@ -105,7 +105,9 @@ class ReductionCode(ValueCode):
             half.lines = block.lines
             kind = f"<{width} x double>"
             low, high = (
-                block.emit(f"shufflevector {kind} {x}, {kind} poison, <{width // 2} x i32> <{_range(start, width // 2)}>")
+                block.emit(
+                    f"shufflevector {kind} {x}, {kind} poison, <{width // 2} x i32> <{_range(start, width // 2)}>"
+                )
                 for start in (0, width // 2)
             )
             width //= 2

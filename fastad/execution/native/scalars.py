@@ -78,10 +78,10 @@ class ScalarCode(Function):
         p = self.p
         emitter = _EMITTERS[PRIMITIVES[p.op[r]].name]
         operands = (p.a[r], p.b[r], p.c[r])[:arity]
-        results = []
-        for i in range(p.size[r]):
-            results.append(emitter(self.entry, *[self.get(x, i if p.size[x] > 1 else 0) for x in operands]))
-        self._save(r, results)
+        get, block = self.get, self.entry
+        self._save(
+            r, [emitter(block, *[get(x, i if p.size[x] > 1 else 0) for x in operands]) for i in range(p.size[r])]
+        )
 
     def _apply(self, name: str, *operands: str) -> str:
         return self.entry.apply(name, *operands)

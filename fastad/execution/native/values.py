@@ -134,4 +134,3 @@ class ValueCode(Function):
 
     def _number(self, value: Value, v: Variant) -> str:
         return v.block.number(self.widened(value, self.depth, v))
-

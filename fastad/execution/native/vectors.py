@@ -46,9 +46,8 @@ def load_vector(v: Variant, at: str, step: int) -> str:
             f"llvm.masked.load.{suffix}",
             f"{block.type} @llvm.masked.load.{suffix}(ptr, i32 immarg, {block.bits}, {block.type})",
         )
-        return block.emit(
-            f"call {block.type} @llvm.masked.load.{suffix}(ptr {at}, i32 8, {block.bits} {v.mask}, {block.type} {block.one})"
-        )
+        arguments = f"ptr {at}, i32 8, {block.bits} {v.mask}, {block.type} {block.one}"
+        return block.emit(f"call {block.type} @llvm.masked.load.{suffix}({arguments})")
     result = block.one if v.active else "poison"
     for lane in range(count):
         place = block.emit(f"getelementptr double, ptr {at}, i64 {lane * step}")
@@ -68,4 +67,3 @@ def store_vector(v: Variant, value: str, at: str) -> None:
         f"llvm.masked.store.{suffix}", f"void @llvm.masked.store.{suffix}({block.type}, ptr, i32 immarg, {block.bits})"
     )
     block.do(f"call void @llvm.masked.store.{suffix}({block.type} {value}, ptr {at}, i32 8, {block.bits} {v.mask})")
-
