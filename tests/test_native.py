@@ -371,3 +371,20 @@ def test_matrix_products(sizes, ta, tb, shared, rng):
     x, y = b.input((batch if sx else 1, m * k)), b.input((batch if sy else 1, k * n))
     table = b.table([b.emit("matmul", (x, y), (batch, m, k, n, ta, tb, sx, sy), (batch, m, n))])
     compare(table, [rng.standard_normal(b.shape(x)), rng.standard_normal(b.shape(y))])
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_narrower_vectors(width, rng, monkeypatch):
+    """What CPUs without AVX512 run."""
+    from fastad.execution.native import products, values
+
+    monkeypatch.setattr(values, "lanes", lambda: width)
+    monkeypatch.setattr(products, "lanes", lambda: width)
+    monkeypatch.setattr(cache, "cached", lambda key, make: make())  # the key does not tell what only a test changes
+    for seed in range(8):
+        programs = Programs(np.random.default_rng(seed))
+        table = programs.table()
+        compare(table, programs.inputs())
+        compare(adjoint_table(table, [0], seeds=[1.0] * len(table.outputs)), programs.inputs())
+    table = large_program(2000)
+    compare(table, [rng.standard_normal(2000), rng.standard_normal(2000)])
