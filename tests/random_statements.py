@@ -273,7 +273,7 @@ def product(d, t):
         "np.einsum('bij,bjk->bik', {x}, {x})", "np.einsum('...i,...i->...', {x}, {y})", "np.convolve({x}, {y})",
         "np.polyval({x}, np.tanh({y}))", "np.tensordot({x}, {y}, axes=([0], [0]))", "np.convolve({x}, np.array([0.5, 1.0]), 'same')",
     )  # fmt: skip
-    return [f"{t} = {form.format(x=x, y=y)}"], (), True
+    return [f"{t} = {form.format(x=x, y=y)}"], (), "->ji" not in form  # NumPy's einsum transposes by a view
 
 
 # ── Python's control flow on recorded values ──────────────────────────────────────────────────────────────────
