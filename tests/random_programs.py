@@ -141,7 +141,7 @@ class Draft:
             values = self._run((*self.program.statements, Statement(tuple(lines), target, frozenset(traits))))
             if values is None:
                 return False
-        elif rest:
+        elif rest and rest[0]:
             self.owned.add(target)
         statement = Statement(tuple(lines), target, frozenset(traits))
         self.program = replace(self.program, statements=(*self.program.statements, statement))
