@@ -8,9 +8,9 @@ from collections import deque, namedtuple
 
 import numpy as np
 import pytest
+from transform_tools import each_tier
 
 import fastad as fad
-from transform_tools import each_tier
 
 K = 2.0
 ARRAY = np.array([1.0, 2.0])
@@ -134,10 +134,14 @@ def test_attributes():
             [
                 lambda m=model: setattr(m, "k", 3.0), lambda m=model: m.inner.weights.__setitem__(1, 5.0),
                 lambda m=model: m.inner.array.__setitem__(0, 4.0), replace, lambda: setattr(Model, "shared", 2.0),
-                lambda: setattr(Model, "value", lambda self, x: x * self.k * 100), lambda m=model: setattr(m, "value", lambda x: x),
+                lambda: setattr(Model, "value", lambda self, x: x * self.k * 100),
+                lambda m=model: setattr(m, "value", lambda x: x),
             ][: 6 if make(model) is not model else 5],
         )  # fmt: skip
-        Model.shared, Model.value = 1.0, lambda self, x: x * self.k * self.inner.weights[1] * self.shared * self.inner.array[0]
+        Model.shared, Model.value = (
+            1.0,
+            lambda self, x: x * self.k * self.inner.weights[1] * self.shared * self.inner.array[0],
+        )
 
 
 def test_slots_and_dataclasses():
@@ -161,12 +165,20 @@ def test_class_attributes():
 
 
 def test_containers():
-    things = {"list": [1.0, [2.0]], "deque": deque([3.0]), "set": {4.0}, "bytes": bytearray(b"ab"), "long": [1.0] * 5000}
+    things = {
+        "list": [1.0, [2.0]],
+        "deque": deque([3.0]),
+        "set": {4.0},
+        "bytes": bytearray(b"ab"),
+        "long": [1.0] * 5000,
+    }
     pair = namedtuple("pair", "a b")(1.0, [2.0])
 
     def f(x):
         t = things
-        return x * (t["list"][1][0] + t["deque"][0] + sum(t["set"]) + t["bytes"][0] + t["long"][4000] + pair.b[0] + len(t))
+        return x * (
+            t["list"][1][0] + t["deque"][0] + sum(t["set"]) + t["bytes"][0] + t["long"][4000] + pair.b[0] + len(t)
+        )
 
     def change_values():
         for key in list(things):
@@ -175,8 +187,9 @@ def test_containers():
     follow(
         lambda: f,
         [
-            lambda: things["list"][1].__setitem__(0, 9.0), lambda: things["deque"].appendleft(7.0), lambda: things["set"].add(11.0),
-            lambda: things["bytes"].__setitem__(0, 3), lambda: things["long"].__setitem__(4000, 5.0), lambda: pair.b.__setitem__(0, 1.0),
+            lambda: things["list"][1].__setitem__(0, 9.0), lambda: things["deque"].appendleft(7.0),
+            lambda: things["set"].add(11.0), lambda: things["bytes"].__setitem__(0, 3),
+            lambda: things["long"].__setitem__(4000, 5.0), lambda: pair.b.__setitem__(0, 1.0),
             lambda: things.update(more=1.0), change_values, lambda: things.pop("more"),
         ],
     )  # fmt: skip
@@ -200,7 +213,8 @@ def test_defaults_partials_and_nested_helpers():
         return helpers["f"](x) * options["rate"]
 
     changes = [
-        lambda: k.__setitem__(0, 5.0), lambda: f.__defaults__[0].update(rate=7.0), lambda: helpers.update(f=make_helper(11.0))
+        lambda: k.__setitem__(0, 5.0), lambda: f.__defaults__[0].update(rate=7.0),
+        lambda: helpers.update(f=make_helper(11.0)),
     ]  # fmt: skip
     follow(lambda: f, changes)
     options = {"rate": 2.0}
@@ -298,7 +312,12 @@ def test_arrays_changed_in_place(tier, n, f):
     a = np.linspace(1.0, 2.0, n)
     follow(
         lambda: lambda x: f(x, a),
-        [lambda: a.__setitem__(0, 3.0), lambda: a.__imul__(2.0), lambda: a.fill(1.0), lambda: a.__setitem__(slice(None, 2), [0.5, 9.0])],
+        [
+            lambda: a.__setitem__(0, 3.0),
+            lambda: a.__imul__(2.0),
+            lambda: a.fill(1.0),
+            lambda: a.__setitem__(slice(None, 2), [0.5, 9.0]),
+        ],
         tier,
     )
 
@@ -313,7 +332,11 @@ def test_arrays_rebound(tier):
 
     follow(
         lambda: lambda x: x * a[:2],
-        [lambda: rebind(np.array([3.0, 4.0])), lambda: rebind(np.array([3, 4])), lambda: rebind(np.array([3.0, 4.0, 5.0]))],
+        [
+            lambda: rebind(np.array([3.0, 4.0])),
+            lambda: rebind(np.array([3, 4])),
+            lambda: rebind(np.array([3.0, 4.0, 5.0])),
+        ],
         tier,
     )
 
@@ -322,7 +345,11 @@ def test_arrays_rebound(tier):
 def test_views_of_outside_arrays(tier):
     base = np.arange(10.0)
     view = base[2:4]
-    follow(lambda: lambda x: x * view + base[::5] * x, [lambda: base.__setitem__(3, 7.0), lambda: view.fill(2.0), lambda: base.fill(1.0)], tier)
+    follow(
+        lambda: lambda x: x * view + base[::5] * x,
+        [lambda: base.__setitem__(3, 7.0), lambda: view.fill(2.0), lambda: base.fill(1.0)],
+        tier,
+    )
 
 
 def test_global_arrays_of_any_dtype():
@@ -360,7 +387,8 @@ def test_arrays_in_containers_and_objects():
         lambda: lambda x: x * weights[0]["w"] + x * weights[0]["b"][0],
         [
             lambda: weights[0]["w"].fill(3.0), lambda: weights[0]["b"].__setitem__(0, 2.0),
-            lambda: weights[0].update(w=np.array([7.0, 7.0])), lambda: weights.insert(0, {"w": np.ones(2), "b": np.ones(2)}),
+            lambda: weights[0].update(w=np.array([7.0, 7.0])),
+            lambda: weights.insert(0, {"w": np.ones(2), "b": np.ones(2)}),
         ],
     )  # fmt: skip
 

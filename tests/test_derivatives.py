@@ -80,7 +80,9 @@ def test_keyword_arguments_and_static_ones(tier, rng):
 @each_tier
 def test_unused_inputs_have_zero_gradients(tier):
     g = fad.grad(lambda x, y, z: x * 1.0, (0, 1, 2), tier=tier)
-    same(g(1.0, np.ones((2, 3)), [2.0, np.ones(0)]), (np.float64(1.0), np.zeros((2, 3)), [np.float64(0.0), np.zeros(0)]))
+    same(
+        g(1.0, np.ones((2, 3)), [2.0, np.ones(0)]), (np.float64(1.0), np.zeros((2, 3)), [np.float64(0.0), np.zeros(0)])
+    )
     same(fad.grad(lambda x: 3.0, tier=tier)(np.ones(2)), np.zeros(2))
     same(fad.grad(lambda x: np.float64(3.0), tier=tier)(1.0), np.float64(0.0))
     same(fad.grad(lambda x: np.floor(x), tier=tier)(1.5), np.float64(0.0))
@@ -112,7 +114,9 @@ def test_auxiliary_results(tier, with_value):
     same(fad.grad(lambda x: (x * x, x), has_aux=True, tier=tier)(3.0), (np.float64(6.0), np.float64(3.0)))
 
 
-@pytest.mark.parametrize("f", [lambda x: x * 2, lambda x: (np.sum(x), 1.0), lambda x: [np.sum(x)], lambda x: None, lambda x: "a"])
+@pytest.mark.parametrize(
+    "f", [lambda x: x * 2, lambda x: (np.sum(x), 1.0), lambda x: [np.sum(x)], lambda x: None, lambda x: "a"]
+)
 def test_gradients_of_what_is_no_scalar_name_the_fix(f):
     with pytest.raises(fad.DerivativeError, match=r"scalar.*fad\.jacobian"):
         fad.grad(f)(np.ones(2))
@@ -257,8 +261,8 @@ def test_forward_and_reverse_in_every_order(tier, rng):
     jvp_of_vjp = fad.jvp(lambda x: fad.vjp(f, x)[1](1.0)[0], (x,), (v,))[1] @ w
     line = fad.linearize(lambda x: fad.linearize(f, x)[1](v), x)[1](w)
     for found in (
-        forward_over_reverse, reverse_over_forward, reverse_over_reverse, forward_over_forward, by_vjp, by_hvp, by_hessian,
-        jvp_of_vjp, line,
+        forward_over_reverse, reverse_over_forward, reverse_over_reverse, forward_over_forward, by_vjp, by_hvp,
+        by_hessian, jvp_of_vjp, line,
     ):  # fmt: skip
         np.testing.assert_allclose(found, forward_over_reverse, rtol=1e-12)
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
@@ -324,7 +328,10 @@ def test_hvp_inside_jit_and_of_a_jitted_function(tier, rng):
     jitted = fad.jit(lambda x, v: fad.hvp(f, x, v), tier=tier)
     for _ in range(2):
         np.testing.assert_allclose(jitted(x, v), wanted, rtol=1e-6)
-    same(fad.hvp(lambda p: p["a"] ** 2 * p["b"], {"a": 2.0, "b": 3.0}, {"a": 1.0, "b": 0.0}), {"a": np.float64(6.0), "b": np.float64(4.0)})
+    same(
+        fad.hvp(lambda p: p["a"] ** 2 * p["b"], {"a": 2.0, "b": 3.0}, {"a": 1.0, "b": 0.0}),
+        {"a": np.float64(6.0), "b": np.float64(4.0)},
+    )
 
 
 @each_tier

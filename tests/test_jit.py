@@ -6,9 +6,9 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
+from transform_tools import each_tier, same
 
 import fastad as fad
-from transform_tools import each_tier, same
 
 Point = namedtuple("Point", "x y")
 
@@ -87,7 +87,14 @@ def test_memory_layouts(tier, rng):
     base = rng.normal(size=(40, 60))
     frozen = base[:20, :20].copy()
     frozen.flags.writeable = False
-    layouts = [base[:20, :20], base.T[10:30, 5:25], base[::2, ::3], base[20:0:-1, 20:0:-1], np.asfortranarray(base[:20, :20]), frozen]
+    layouts = [
+        base[:20, :20],
+        base.T[10:30, 5:25],
+        base[::2, ::3],
+        base[20:0:-1, 20:0:-1],
+        np.asfortranarray(base[:20, :20]),
+        frozen,
+    ]
     for x in layouts:
         same(f(x), f.__wrapped__(x))
     assert f.stats()["recordings"] == 1

@@ -27,7 +27,7 @@ def test_values_and_gradients(tier, n, rng):
     total, gradient = use(x)
     np.testing.assert_allclose(total, 3 * (np.sum(np.sin(x)) + np.cos(x[0])), rtol=1e-11)
     same(gradient, 2 * np.cos(x))
-    value, gradient = g(x[::-1], 1.0)  # strided, and called from Python
+    _, gradient = g(x[::-1], 1.0)  # strided, and called from Python
     same(gradient, np.cos(x[::-1]))
 
 

@@ -100,7 +100,7 @@ def test_errors(tier):
 @each_tier
 def test_every_transformation_prepares(tier, rng):
     x = rng.normal(size=3)
-    f = lambda x: np.sum(np.sin(x))  # noqa: E731
+    f = lambda x: np.sum(np.sin(x))
     same(fad.jacfwd(np.sin, tier=tier).prepare(x)(), np.diag(np.cos(x)))
     same(fad.hessian(f, tier=tier).prepare(x)(), np.diag(-np.sin(x)))
     same(fad.vmap(f, tier=tier).prepare(np.stack([x, x]))(), np.full(2, f(x)))

@@ -66,7 +66,7 @@ def test_threads_and_branches(tier):
 def test_threads_record_different_functions_at_once():
     def work(k):
         for i in range(10):
-            g = fad.grad(lambda x: np.sum(x ** (k + 2)) * (i + 1))
+            g = fad.grad(lambda x, i=i: np.sum(x ** (k + 2)) * (i + 1))
             same(g(X), (k + 2) * X ** (k + 1) * (i + 1))
 
     in_threads(8, work)

@@ -10,7 +10,9 @@ import fastad as fad
 def loop(f, in_axes, *args):
     """f over the lanes, one after another; the results stacked along a new first axis."""
     sizes = [x.shape[a] for x, a in zip(args, in_axes, strict=True) if a is not None]
-    lanes = [[x if a is None else np.take(x, k, a) for x, a in zip(args, in_axes, strict=True)] for k in range(sizes[0])]
+    lanes = [
+        [x if a is None else np.take(x, k, a) for x, a in zip(args, in_axes, strict=True)] for k in range(sizes[0])
+    ]
     results = [f(*lane) for lane in lanes]
     if isinstance(results[0], tuple):
         return tuple(np.stack(parts) for parts in zip(*results, strict=True))
@@ -22,7 +24,7 @@ def loop(f, in_axes, *args):
 @pytest.mark.parametrize("in_axes", [(0, 0), (1, 0), (-1, 1), (None, 0), (2, None), (0, -2)])
 def test_axes_of_arguments(tier, in_axes, rng):
     def f(x, y):
-        return np.sum(x) * np.sin(y) + x[0]
+        return np.sum(x) * np.sum(np.sin(y)) + x[0] * y[0]
 
     shapes = [[4, 5, 3], [4, 5]]
     for shape, axis in zip(shapes, in_axes, strict=True):
@@ -31,7 +33,6 @@ def test_axes_of_arguments(tier, in_axes, rng):
         else:
             shape[axis] = 6
     x, y = (rng.normal(size=s) for s in shapes)
-    f = lambda x, y: np.sum(x) * np.sum(np.sin(y)) + x[0] * y[0]
     same(fad.vmap(f, in_axes, tier=tier)(x, y), loop(f, in_axes, x, y))
 
 
@@ -50,7 +51,9 @@ def test_structures(tier, rng):
 
     p = {"w": rng.normal(size=(5, 2, 3)), "b": [rng.normal(size=4)]}
     x, scale = rng.normal(size=(3, 5)), rng.normal(size=5)
-    found = fad.vmap(f, in_axes=({"w": 0, "b": None}, 1), out_axes=({"y": 1, "c": (0, None)}, 0), tier=tier)(p, x, scale=scale)
+    found = fad.vmap(f, in_axes=({"w": 0, "b": None}, 1), out_axes=({"y": 1, "c": (0, None)}, 0), tier=tier)(
+        p, x, scale=scale
+    )
     wanted = np.stack([p["w"][k] @ x[:, k] * scale[k] for k in range(5)], 1)
     same(found, ({"y": wanted, "c": (np.ones((5, 2)), p["b"][0])}, None))
 
@@ -226,7 +229,8 @@ PRIMITIVES = [
     (lambda x, y: (np.concatenate([x, y]), np.stack([x[:2], y])), arrays((3,), (2,))),
     (lambda x, y: np.array([x[0], y[0], 1.0]), arrays((3,), (2,))),
     (lambda x, y: (x.T, x.reshape(3, 2), x[::-1, 1:], np.roll(x, 1), np.flip(x)), arrays((2, 3), ())),
-    (lambda x, y: (np.pad(x, 1), np.tile(x, 2), np.repeat(x, 2), np.diag(x), np.tril(np.outer(x, x))), arrays((3,), ())),
+    (lambda x, y: (np.pad(x, 1), np.tile(x, 2), np.repeat(x, 2)), arrays((3,), ())),
+    (lambda x, y: (np.diag(x), np.tril(np.outer(x, x))), arrays((3,), ())),
     (lambda x, y: (np.diff(x), np.gradient(x), np.trapezoid(x), np.convolve(x, y)), arrays((4,), (3,))),
     (lambda x, y: (np.linalg.norm(x), np.var(x), np.prod(x), np.ptp(x)), arrays((4,), ())),
     (lambda x, y: np.lib.stride_tricks.sliding_window_view(x, 2) @ y, arrays((4,), (2,))),

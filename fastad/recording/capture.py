@@ -6,6 +6,7 @@ elements of containers, functions that it calls. It yields a fingerprint, the ar
 places that were read, which tells quickly whether anything has changed since.
 """
 
+import builtins
 import dis
 import functools
 import marshal
@@ -13,7 +14,6 @@ import os
 import sysconfig
 import types
 from array import array
-from builtins import __dict__ as _BUILTINS
 from collections import deque
 from collections.abc import Hashable, Iterable
 from operator import is_
@@ -45,7 +45,7 @@ class View:
         self._lists: list[tuple[Any, tuple[Any, ...]]] = []
         self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._shapes: list[tuple[np.ndarray, Any]] = []
-        self._numbers: dict[int, int] = {}
+        self._numbers: dict[Any, int] = {}
         self._mutable = False  # something was met that only another walk can compare
         self.key: Hashable = tuple([self._of(root) for root in roots])
         del self._numbers
@@ -176,8 +176,7 @@ class View:
     # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
     def _of_function(self, function: types.FunctionType) -> Hashable:
         found: list[Hashable] = [self._identity(function)]
-        for cell in function.__closure__ or ():
-            found.append(self._place(cell, None))
+        found += [self._place(cell, None) for cell in function.__closure__ or ()]
         # The walk knows objects by address, so it must not be given any that is gone before its end.
         found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
         if function.__dict__:
@@ -194,7 +193,7 @@ class View:
 
     def _global(self, holder: dict[str, Any], name: str, attributes: frozenset[str]) -> Hashable:
         value = holder.get(name, _MISSING)
-        if value is _MISSING and name in _BUILTINS:
+        if value is _MISSING and name in vars(builtins):
             return None
         if not isinstance(value, types.ModuleType):
             return self._place(holder, name)
@@ -205,7 +204,7 @@ class View:
         """The attributes of a user's module that code may refer to."""
         if _is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
             return self._identity(module)
-        self._numbers[id(module), attributes] = 0  # type: ignore[index]
+        self._numbers[id(module), attributes] = 0
         names = sorted(attributes.intersection(vars(module)))
         return (self._identity(module), *[self._global(vars(module), name, attributes) for name in names])
 
@@ -283,4 +282,3 @@ class Content:
         if len(saved) < 10_000 or a.nbytes != len(saved) or not a.flags.c_contiguous:
             return a.tobytes() == saved
         return bool(np.array_equal(a.reshape(-1).view(np.uint8), np.frombuffer(saved, np.uint8)))
-

@@ -2,9 +2,9 @@
 
 Layout, version 1. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
 table its name, value types, source lines, inputs, results, the names of its primitives, and which of the shared
-`captured.<k>` arrays it refers to. The tables of sub-programs come before the tables that call them; `subs` says which
-of the former tables are those of a table. `<t>.op`, `<t>.a`, … are the columns and pools of table t. Opcodes are positions in
-the table's own list of primitive names, since an opcode may mean another primitive in another version of fastad.
+`captured.<k>` arrays it refers to. The tables of sub-programs come before the tables that call them; `subs` has their
+numbers. `<t>.op`, `<t>.a`, … are the columns and pools of table t. Opcodes are positions in the table's own list of
+primitive names, since an opcode may mean another primitive in another version of fastad.
 
 A file can be wrong, by accident or on purpose. So nothing is unpickled, entries must be stored uncompressed (then no
 entry is larger than the file), sizes are compared before memory is taken, and every table is validated.
@@ -23,8 +23,8 @@ import numpy as np
 
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES
-from fastad.tables.table import COLUMNS, DTYPES, POOLS, Line, Table, ValueType
 from fastad.tables.sub import Sub
+from fastad.tables.table import COLUMNS, DTYPES, POOLS, Line, Table, ValueType
 from fastad.tables.validate import check_types
 
 FORMAT, VERSION = "fastad op tables", 1
@@ -97,7 +97,7 @@ def load_many(path: str | os.PathLike[str]) -> tuple[dict[str, Table], dict[str,
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _with_subs(tables: Mapping[str, Table], numbers: dict[str, int]) -> list[tuple[str, Table]]:
-    """The tables with those of all sub-programs before them; the numbers of the latter by key are put into `numbers`."""
+    """The tables with those of all sub-programs before them; `numbers` gets the places of the latter by their keys."""
     found: list[tuple[str, Table]] = []
     for table in tables.values():
         _collect_subs(table, found, numbers)

@@ -69,7 +69,8 @@ class Contents:
         captured = {id(a) for a in program.captured} | {id(a.base) for a in program.captured}
         always = [a for a in arrays if program.derived or id(a) not in captured]
         self._always = [Content(a) for a in always]
-        self._tried = [Content(a) for a in arrays if id(a) in captured and a.size <= _CONTENT_LIMIT] if not program.derived else []
+        tried = [a for a in arrays if not program.derived and id(a) in captured and a.size <= _CONTENT_LIMIT]
+        self._tried = [Content(a) for a in tried]
         self.confirmations = 0
         self.needed = bool(self._always or self._tried)
 
@@ -99,10 +100,11 @@ class Transformed:
         tier = tier or "auto"
         if tier not in ("auto", "sweep", "native"):
             raise ValueError(f"tier must be 'auto', 'sweep' or 'native', not {tier!r}")
+        self.tier: str = tier
+        self.threads: int | None = threads
         self.__wrapped__ = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
-        self.tier, self.threads = tier, threads
         self._watch = Watch(base_function(function))
         self._fastad_watched = (function,)
         self._paths: dict[Any, Path] = {}
@@ -255,9 +257,9 @@ class Transformed:
 
             self._warned = True
             warnings.warn(
-                f"{self.__name__} was recorded {self._recordings} times: its structure, captured numbers or branches keep "
-                "changing. Pass changing numbers as arguments (floats or arrays), and replace branches that depend on "
-                "the data by np.where or fad.cond.",
+                f"{self.__name__} was recorded {self._recordings} times: its structure, captured numbers or branches "
+                "keep changing. Pass changing numbers as arguments (floats or arrays), and replace branches that "
+                "depend on the data by np.where or fad.cond.",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -230,7 +230,8 @@ def primitive(
     because it calls other libraries, say, it is called as it is at every replay.
 
     >>> import math, numpy as np, fastad as fad
-    >>> cube = fad.primitive(lambda x: math.pow(float(x), 3), jvp=lambda primals, tangents: 3 * primals[0] ** 2 * tangents[0])
+    >>> rule = lambda primals, tangents: 3 * primals[0] ** 2 * tangents[0]
+    >>> cube = fad.primitive(lambda x: math.pow(float(x), 3), jvp=rule)
     >>> float(fad.grad(cube)(2.0)), float(fad.grad(fad.grad(cube))(2.0))
     (12.0, 12.0)
     """
@@ -252,13 +253,17 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
     v = tuple(rng.normal(size=x.shape) for x in primals)
     step = 6e-6 * max(1.0, *(float(np.max(np.abs(x), initial=0.0)) for x in primals))
     plus, minus = (p.__wrapped__(*(x + s * t for x, t in zip(primals, v, strict=True))) for s in (step, -step))
-    difference = [(np.asarray(a) - np.asarray(b)) / (2 * step) for a, b in zip(flatten(plus)[0], flatten(minus)[0], strict=True)]
+    difference = [
+        (np.asarray(a) - np.asarray(b)) / (2 * step) for a, b in zip(flatten(plus)[0], flatten(minus)[0], strict=True)
+    ]
     _, tangent = jvp(p, primals, v)
     tangents = [np.asarray(t) for t in flatten(tangent)[0]]
     scale = max(float(np.max(np.abs(d), initial=0.0)) for d in difference) or 1.0
     error = max(float(np.max(np.abs(t - d), initial=0.0)) for t, d in zip(tangents, difference, strict=True)) / scale
     if not error <= rtol:
-        raise CheckError(f"{p.__name__}: the jvp differs from central differences by {error:.2e} (relative; step {step:.1e})")
+        raise CheckError(
+            f"{p.__name__}: the jvp differs from central differences by {error:.2e} (relative; step {step:.1e})"
+        )
     out, pull = vjp(p, *primals)
     leaves, tree = flatten(out)
     u = [rng.normal(size=np.shape(x)) for x in leaves]
@@ -267,7 +272,9 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
     right = sum(float(np.sum(a * b)) for a, b in zip(v, bars, strict=True))
     gap = abs(left - right) / max(abs(left), abs(right), 1e-300)
     if not gap <= rtol:
-        raise CheckError(f"{p.__name__}: <u, Jv> = {left:.12g} but <J'u, v> = {right:.12g}; jvp and vjp disagree by {gap:.2e}")
+        raise CheckError(
+            f"{p.__name__}: <u, Jv> = {left:.12g} but <J'u, v> = {right:.12g}; jvp and vjp disagree by {gap:.2e}"
+        )
 
 
 def _recorded_or_called(

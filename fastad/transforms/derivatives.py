@@ -62,12 +62,14 @@ def _as_float(x: Any, name: str) -> Any:
     if x is None or isinstance(x, float) or (isinstance(x, np.ndarray | np.generic | Recorded) and x.dtype.kind == "f"):
         return x
     if isinstance(x, Recorded):
-        return x.astype(np.float64)  # type: ignore[attr-defined]
+        return x.astype(np.float64)
     if isinstance(x, int | np.integer) or (isinstance(x, np.ndarray) and x.dtype.kind in "iub"):
         return np.asarray(x, np.float64)[()]
     if isinstance(x, np.ndarray) and x.dtype == object:
         return x
-    raise DerivativeError(f"{name}: cannot differentiate by an argument of type {type(x).__name__}; pass floats or float arrays")
+    raise DerivativeError(
+        f"{name}: cannot differentiate by an argument of type {type(x).__name__}; pass floats or float arrays"
+    )
 
 
 def fixed_point(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -76,7 +76,8 @@ def _columns(b: Builder, table: Table, inputs: Sequence[Ref], i: int) -> list[Re
     flags = [k == count for k in range(len(given))]
     refs, batched = batch_rows(b, derived, given, flags, kind.size)
     return [
-        _moved_last(b, _full(b, refs[o], batched[o], kind.size), kind.shape) for o in derived.outputs[len(table.outputs) :]
+        _moved_last(b, _full(b, refs[o], batched[o], kind.size), kind.shape)
+        for o in derived.outputs[len(table.outputs) :]
     ]
 
 

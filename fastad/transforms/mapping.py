@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optree
 
 from fastad.errors import ShapeError
 from fastad.primitives.regions import region
@@ -41,14 +40,12 @@ class Vmap(Transformed):
         moved = [x if a in (None, 0) else _move_axis(b, x, a, 0) for x, a in zip(inputs, places, strict=True)]
         refs, batched = batch_rows(b, table, moved, flags, size)
         out_axes = self._output_axes(inner)
-        outputs = [
-            _placed(b, refs[o], batched[o], size, axis) for o, axis in zip(table.outputs, out_axes, strict=True)
-        ]
+        outputs = [_placed(b, refs[o], batched[o], size, axis) for o, axis in zip(table.outputs, out_axes, strict=True)]
         return inner.with_table(compact(b.table(outputs, table.captured)))
 
     def _input_axes(self, call: Call) -> list[int | None]:
         """Axis of every input of the call (None: the same for all lanes)."""
-        args, kwargs = call.rebuild(call.inputs)
+        args, _ = call.rebuild(call.inputs)
         spec = self.in_axes if isinstance(self.in_axes, tuple | list) else (self.in_axes,) * len(args)
         if len(spec) != len(args):
             raise ShapeError(f"vmap: in_axes has {len(spec)} entries for {len(args)} arguments of {self.__name__}")
@@ -83,7 +80,8 @@ def _broadcast_axes(spec: Any, tree: Any) -> list[Any]:
     if isinstance(spec, tuple | list) and isinstance(tree, tuple | list) and len(spec) == len(tree):
         return [a for s, t in zip(spec, tree, strict=True) for a in _broadcast_axes(s, t)]
     if isinstance(spec, dict) and isinstance(tree, dict) and set(spec) == set(tree):
-        return [a for k in optree.tree_structure(tree).entries() for a in _broadcast_axes(spec[k], tree[k])]
+        keys = flatten(tree)[1].entries()
+        return [a for k in keys for a in _broadcast_axes(spec[k], tree[k])]
     raise ShapeError(f"vmap: axes {spec!r} do not match the structure of the argument or result")
 
 
@@ -92,12 +90,16 @@ def _normal_axis(x: Any, axis: int | None, name: str) -> int | None:
         return None
     ndim = x.ndim if isinstance(x, Recorded) else np.ndim(x)
     if not -ndim <= axis < ndim:
-        raise ShapeError(f"vmap of {name}: an argument with {ndim} dimensions has no axis {axis}; use None in in_axes for it")
+        raise ShapeError(
+            f"vmap of {name}: an argument with {ndim} dimensions has no axis {axis}; use None in in_axes for it"
+        )
     return axis % ndim
 
 
 def _move_axis(b: Builder, x: Ref, source: int, target: int) -> Ref:
-    view = np.moveaxis(np.lib.stride_tricks.as_strided(np.empty(1, np.int8), b.shape(x), _strides(b.shape(x))), source, target)
+    view = np.moveaxis(
+        np.lib.stride_tricks.as_strided(np.empty(1, np.int8), b.shape(x), _strides(b.shape(x))), source, target
+    )
     return b.emit("strided", (x,), region(0, view.shape, view.strides), view.shape)
 
 

@@ -85,14 +85,14 @@ def _helpers() -> dict[str, Any]:
     from numba.extending import intrinsic
 
     @numba.njit
-    def aligned(size):  # type: ignore[no-untyped-def]
+    def aligned(size):
         raw = np.empty(size + 8)
         shift = (-(raw.ctypes.data // 8)) % 8
         return raw[shift : shift + size]
 
     @intrinsic
-    def pointer(context, address):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def pointer(context, address):
+        def generate(context, builder, signature, arguments):
             return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
         return types.voidptr(types.int64), generate
@@ -114,7 +114,10 @@ def _input_lines(value: str, slot: Any, kind: ValueType) -> list[str]:
             f"c{value} = np.asarray(np.ascontiguousarray({value}), np.float64)",
             f"vin.view(np.int64)[{slot.offset}] = c{value}.ctypes.data",
         ]
-    return [*lines, f"vin[{slot.offset}:{slot.offset + slot.size}] = np.ascontiguousarray({value}).reshape({slot.size})"]
+    return [
+        *lines,
+        f"vin[{slot.offset}:{slot.offset + slot.size}] = np.ascontiguousarray({value}).reshape({slot.size})",
+    ]
 
 
 def _captured_lines(value: str, slot: Any, array: np.ndarray) -> list[str]:
@@ -125,7 +128,9 @@ def _captured_lines(value: str, slot: Any, array: np.ndarray) -> list[str]:
         return []
     step = array.itemsize
     if any(s % step for s in array.strides):
-        raise RecordingError(".numba_function cannot read a field of a structured array; copy it to an array of its own")
+        raise RecordingError(
+            ".numba_function cannot read a field of a structured array; copy it to an array of its own"
+        )
     low = sum(min(0, s * (n - 1)) for n, s in zip(array.shape, array.strides, strict=True))
     span = 1 + sum(abs(s) * (n - 1) for n, s in zip(array.shape, array.strides, strict=True)) // step
     start = array.ctypes.data + low

@@ -1,7 +1,7 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,6 @@ from fastad.recording.source import at_line, innermost_user_line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import GUARD, Table
 from fastad.transforms.call import Call, flatten, unflatten
-
 
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
 
@@ -116,8 +115,8 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except TypeError as error:  # of NumPy, on the array of objects that np.array makes of recorded values
         if str(error).startswith(_OBJECT_ERRORS):
             raise RecordingError(
-                f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, which "
-                "is an array of Python objects, use np.stack([...]) instead."
+                f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
+                "which is an array of Python objects, use np.stack([...]) instead."
             ) from error
         raise
 

@@ -77,7 +77,7 @@ def save(function: Transformed, target: Any) -> None:
             entries.append(_described(call_key, path.program, number))
     if not tables:
         raise TableError(
-            f"{function.__name__} has not been recorded yet (with the values it refers to now): call it once before saving"
+            f"{function.__name__} has not been recorded yet (with what it refers to now): call it once before saving"
         )
     save_many(tables, {"name": function.__name__, "entries": entries}, target)
 
