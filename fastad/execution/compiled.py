@@ -11,6 +11,7 @@ import numpy as np
 
 from fastad.execution.invoke import invoker, packet
 from fastad.execution.kernel import Kernel, aligned, raise_for
+from fastad.execution.layout import Slot
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import compact
 from fastad.tables.table import DTYPES, Table, ValueType
@@ -26,7 +27,7 @@ _HOLD_UP_TO = 2000
 _sweeps_loaded: set[str] = set()
 
 
-class GuardFailed(Exception):  # noqa: N818 - control flow, never seen by users
+class GuardFailed(Exception):  # control flow, never seen by users
     """A replay met another path than the recorded one; `guard` counts the guards of the table."""
 
     def __init__(self, guard: int) -> None:
@@ -101,24 +102,30 @@ class Binding:
     """A kernel with buffers of its own. One thread at a time may use it."""
 
     def __init__(
-        self, kernel: Kernel, inputs: Sequence[ValueType], results: Sequence[ValueType], chosen: Sequence[int] | None = None
-    ) -> None:  # fmt: skip
+        self,
+        kernel: Kernel,
+        inputs: Sequence[ValueType],
+        results: Sequence[ValueType],
+        chosen: Sequence[int] | None = None,
+    ) -> None:
         layout = kernel.layout
         self.chosen, self.result_types = chosen, tuple(results)
         self.kernel = kernel
         self.vector_in, self.vector_out = aligned(layout.in_size), aligned(layout.out_size)
         self.work = aligned(kernel.work_size)
+        # An input's buffer (None: by reference) and place; a result's, and its shape and dtype if not float64.
         self.inputs = [
-            (None if slot.by_reference else self.vector_in[slot.offset : slot.offset + slot.size].reshape(kind.shape), slot.offset)
-            for slot, kind in zip(layout.inputs, inputs, strict=True)
+            (_buffer(self.vector_in, slot, kind), slot.offset) for slot, kind in zip(layout.inputs, inputs, strict=True)
         ]
         self.outputs = [
             (
-                None if slot.by_reference else self.vector_out[slot.offset : slot.offset + slot.size].reshape(kind.shape),
-                slot.offset, kind.shape, None if kind.dtype == "d" else DTYPES[kind.dtype],
+                _buffer(self.vector_out, slot, kind),
+                slot.offset,
+                kind.shape,
+                DTYPES[kind.dtype] if kind.dtype != "d" else None,
             )
             for slot, kind in zip(layout.outputs, results, strict=True)
-        ]  # fmt: skip
+        ]
         self.addresses_in = self.vector_in.view(np.int64)
         self.addresses_out = self.vector_out.view(np.int64)
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
@@ -158,6 +165,11 @@ class Binding:
         if code > 0:
             raise GuardFailed(self.kernel.rows.guards.index(code - 1))
         raise_for(code, self.kernel.rows)
+
+
+def _buffer(vector: np.ndarray, slot: Slot, kind: ValueType) -> np.ndarray | None:
+    """The part of a vector that holds a value inline."""
+    return None if slot.by_reference else vector[slot.offset : slot.offset + slot.size].reshape(kind.shape)
 
 
 def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:
@@ -296,4 +308,3 @@ def _all(process: int) -> range:
     import os
 
     return range(os.cpu_count() or 1)
-

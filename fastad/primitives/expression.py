@@ -32,11 +32,11 @@ def parse(text: str) -> Expr:
 def _from_ast(node: ast.AST) -> Expr:
     match node:
         case ast.Constant(value=value):
-            return ("num", float(value))
+            return ("num", _number(value))
         case ast.Name(id=name):
             return ("num", _NUMBERS[name]) if name in _NUMBERS else ("name", name)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=value)):
-            return ("num", -float(value))
+            return ("num", -_number(value))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return ("call", "negative", _from_ast(operand))
         case ast.BinOp(left=left, op=op, right=right):
@@ -46,6 +46,12 @@ def _from_ast(node: ast.AST) -> Expr:
         case ast.Call(func=ast.Name(id=name), args=args):
             return ("call", name, *map(_from_ast, args))
     raise SyntaxError(f"not in the language of the primitive table: {ast.unparse(node)}")
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise SyntaxError(f"not a number: {value!r}")
+    return float(value)
 
 
 def times(partial: Expr, factor: str) -> Expr | None:

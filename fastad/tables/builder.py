@@ -135,7 +135,9 @@ class Builder:
         a, b, c = (*operands, -1, -1)[:3]
         return self._shared(code, number, *((b, a) if commutes and a > b else (a, b)), c)
 
-    def _emit_array(self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType) -> Ref:
+    def _emit_array(
+        self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType
+    ) -> Ref:
         simpler = simplify(self, row.name, operands, kind, statics)
         if simpler is not None:
             return simpler
@@ -203,7 +205,16 @@ class Builder:
             "operands": _frozen(self.operands), "statics": _frozen(self.statics), "constants": _frozen(self.constants)
         }  # fmt: skip
         lines = tuple(self.lines)
-        return Table(columns, pools, tuple(self.type_list), lines, tuple(self.inputs), tuple(outputs), tuple(captured), tuple(self.subs))
+        return Table(
+            columns,
+            pools,
+            tuple(self.type_list),
+            lines,
+            tuple(self.inputs),
+            tuple(outputs),
+            tuple(captured),
+            tuple(self.subs),
+        )
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:

@@ -132,7 +132,9 @@ def _active_rows(table: Table, refs: Sequence[Ref], wrt: set[Ref]) -> list[bool]
             active.append(refs[row.index] in wrt and row.dtype in "df")
         else:
             differentiable = row.primitive.is_differentiable  # type: ignore[attr-defined]
-            active.append(row.dtype in "df" and any(active[i] and differentiable(k) for k, i in enumerate(row.operands)))
+            active.append(
+                row.dtype in "df" and any(active[i] and differentiable(k) for k, i in enumerate(row.operands))
+            )
     return active
 
 
@@ -156,7 +158,11 @@ class AdjointSum:
     def add(self, b: Builder, contribution: Ref | Piece) -> None:
         if isinstance(contribution, Piece):
             known = self.pieces.get(contribution.region)
-            ref = contribution.ref if known is None else b.emit("add", (known, b.reshape(contribution.ref, b.shape(known))))
+            ref = (
+                contribution.ref
+                if known is None
+                else b.emit("add", (known, b.reshape(contribution.ref, b.shape(known))))
+            )
             self.pieces[contribution.region] = ref
         else:
             self.full = contribution if self.full is None else b.emit("add", (self.full, contribution))

@@ -65,14 +65,18 @@ class Sub:
 
     def _differentiable(self) -> "Sub":
         if self.table is None:
-            raise DerivativeError(f"{self.name} has no derivative rule, and its source cannot be recorded; give jvp= or vjp=")
+            raise DerivativeError(
+                f"{self.name} has no derivative rule, and its source cannot be recorded; give jvp= or vjp="
+            )
         return self
 
     def batched(self, size: int) -> "Sub":
         """The sub-program over `size` lanes, one lane after another in memory."""
         name = f"{self.name} over {size} lanes"
         if self.table is None:
-            return Sub(size * self.n_in, size * self.n_out, name, callback=_in_lanes(self, size), **self._lane_rules(size))
+            return Sub(
+                size * self.n_in, size * self.n_out, name, callback=_in_lanes(self, size), **self._lane_rules(size)
+            )
         from fastad.tables.batch import batch_table
 
         table, (flag,) = batch_table(self.table, [True], size)
@@ -123,7 +127,9 @@ def unpacked(b: Any, x: Ref, kinds: Sequence[ValueType]) -> list[Ref]:
     """The values that `packed` put into a vector."""
     refs, start = [], 0
     for kind in kinds:
-        refs.append(b.emit("strided", (x,), (start, kind.size, 1), kind.shape, kind.dtype) if kind.size else b.zeros(kind.shape))
+        refs.append(
+            b.emit("strided", (x,), (start, kind.size, 1), kind.shape, kind.dtype) if kind.size else b.zeros(kind.shape)
+        )
         start += kind.size
     return refs
 

@@ -23,7 +23,12 @@ Shape = tuple[int, ...]
 COLUMNS = {"op": np.uint16, "type": np.uint16, "line": np.uint16, "a": np.int32, "b": np.int32, "c": np.int32}
 POOLS = {"operands": np.int32, "statics": np.int64, "constants": np.float64}
 INPUT, CONST, GUARD, CALL = opcode("input"), opcode("const"), opcode("guard"), opcode("call")
-DTYPES: dict[str, np.dtype[Any]] = {"d": np.dtype(np.float64), "f": np.dtype(np.float32), "i": np.dtype(np.int64), "b": np.dtype(np.bool_)}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "d": np.dtype(np.float64),
+    "f": np.dtype(np.float32),
+    "i": np.dtype(np.int64),
+    "b": np.dtype(np.bool_),
+}
 _ALIGN = 8  # doubles: slots of arrays start on cache lines
 
 

@@ -62,7 +62,7 @@ def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], A
         lines += ["    if not path.is_current():", "        return MISS"]
     lines += _short(names, path, space) or _long(path)
     exec("\n".join(lines), space)
-    return space["fast"]  # type: ignore[no-any-return]
+    return space["fast"]
 
 
 def _outside(path: "Path", space: dict[str, Any]) -> list[str]:

@@ -240,14 +240,14 @@ def _triangle(x: Array, keep: Any) -> Array:
 def tril(m: Any, k: int = 0) -> Array:
     """np.tril"""
     (x,) = lift(m)
-    return _triangle(x, np.tri(*x.shape[-2:], k=k, dtype=bool))
+    return _triangle(x, np.tri(x.shape[-2], x.shape[-1], k=k, dtype=np.bool_))
 
 
 @implements(np.triu)
 def triu(m: Any, k: int = 0) -> Array:
     """np.triu"""
     (x,) = lift(m)
-    return _triangle(x, ~np.tri(*x.shape[-2:], k=k - 1, dtype=bool))
+    return _triangle(x, ~np.tri(x.shape[-2], x.shape[-1], k=k - 1, dtype=np.bool_))
 
 
 # ── by place ──────────────────────────────────────────────────────────────────────────────────────────────────
