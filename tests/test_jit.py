@@ -358,3 +358,38 @@ def test_decorators_and_names():
     assert Model(3.0).value(2.0) == 6.0
     assert Model(4.0).value(2.0) == 8.0
     assert Model(4.0).slope(2.0) == 16.0
+
+
+# ── arrays that are not NumPy's own ───────────────────────────────────────────────────────────────────────────
+def test_arrays_with_arithmetic_of_their_own_are_refused():
+    x = np.array([1.0, 2.0])
+    f = fad.jit(lambda x: np.sum(x * x))
+    assert f(x) == 5.0
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.asmatrix(x)
+    for other in (np.ma.masked_array(x, [False, True]), matrix):
+        with pytest.raises(fad.ShapeError, match="plain arrays"):
+            f(other)
+        with pytest.raises(fad.RecordingError, match="plain arrays"):
+            fad.jit(lambda x, other=other: x * other)(x)
+
+
+def test_other_byte_orders():
+    swapped = np.array([1.0, 2.0]).astype(">f8")
+    same(fad.grad(lambda x: np.sum(x**3))(swapped), np.array([3.0, 12.0]))
+    with pytest.raises(fad.RecordingError, match="byte order"):
+        fad.jit(lambda x: x * swapped)(np.ones(2))
+
+
+def test_generators_are_no_results():
+    def turns(x):
+        yield x
+
+    with pytest.raises(fad.RecordingError, match="returned a generator"):
+        fad.jit(turns)(1.0)
+
+
+@pytest.mark.parametrize("threads", [0, -1, "two"])
+def test_wrong_threads(threads):
+    with pytest.raises(ValueError, match="threads"):
+        fad.jit(np.sin, threads=threads)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import DerivativeError
+from fastad.errors import DerivativeError, ShapeError
 from fastad.recording.recorded import Recorded
 from fastad.transforms.call import flatten, unflatten
 
@@ -87,6 +87,8 @@ def make_problem(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
     name = getattr(f, "__name__", type(f).__name__)
     leaves, tree = flatten(tuple(args))
     owner = [k for k, arg in enumerate(args) for _ in flatten(arg)[0]]
+    if not all(-len(args) <= k < len(args) for k in argnums or ()):
+        raise ShapeError(f"{name} takes no positional argument {max(argnums or (), key=abs)}: {len(args)} were given")
     wanted = range(len(args)) if argnums is None else [k % len(args) for k in argnums]
     places = tuple(i for i, x in enumerate(leaves) if is_float(x) and owner[i] in wanted)
     if not places:

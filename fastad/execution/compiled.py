@@ -172,6 +172,11 @@ def _buffer(vector: np.ndarray, slot: Slot, kind: ValueType) -> np.ndarray | Non
     return None if slot.by_reference else vector[slot.offset : slot.offset + slot.size].reshape(kind.shape)
 
 
+def _cast(kind: ValueType) -> np.dtype | None:
+    """The dtype that a result is cast to: kernels compute in float64."""
+    return None if kind.dtype == "d" else DTYPES[kind.dtype]
+
+
 def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:
     """A result of the caller's own: a copy of what lies in the kernel's buffer, in its dtype; scalars unboxed."""
     if not shape:

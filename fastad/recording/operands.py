@@ -1,5 +1,6 @@
 """Turning what a function passes to NumPy (recorded values, arrays, numbers, lists of them) into rows."""
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,18 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     return recorder.capture(x) if x.ndim else recorder.const(x)
 
 
+@functools.lru_cache(maxsize=256)
+def has_own_arithmetic(kind: type) -> bool:
+    """Whether a kind of array computes otherwise than NumPy's own: masked arrays and matrices do."""
+    return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in ("__mul__", "__array_ufunc__"))
+
+
 def _checked(x: np.ndarray) -> np.ndarray:
+    if type(x) is not np.ndarray and has_own_arithmetic(type(x)):
+        raise recording_error(f"an operand of type {type(x).__name__}", "Use plain arrays: np.asarray, np.ma.filled.")
+    if not x.dtype.isnative:
+        fix = "Convert it outside: x.astype(x.dtype.newbyteorder('='))."
+        raise recording_error(f"an array of dtype {x.dtype}, another byte order than this machine's", fix)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or x.dtype == np.float16:
         raise recording_error(
             f"an array of dtype {x.dtype}", "Recorded programs work on float64, float32, integer and bool arrays."

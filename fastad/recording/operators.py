@@ -42,7 +42,7 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:
-        raise recording_error(f"np.{name} is not supported on recorded values", _FIX)
+        raise recording_error(f"{_package(ufunc)}.{name} is not supported on recorded values", _FIX)
     where = options.pop("where", True)
     if method == "__call__":
         options.pop("casting", None)
@@ -80,6 +80,10 @@ def array_function(self: Recorded, function: Any, types: Any, args: Any, kwargs:
     if function in CREATORS:
         return CREATORS[function](self.recorder, *args, **kwargs)
     return call_function(function, args, kwargs)
+
+
+def _package(ufunc: Any) -> str:
+    return "np" if getattr(np, ufunc.__name__, None) is ufunc else "scipy.special"
 
 
 def call_function(function: Any, args: Any, kwargs: Any) -> Any:
@@ -186,7 +190,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 _METHODS = _words(
     "sum prod mean var std max min argmax argmin argsort cumsum cumprod dot reshape transpose ravel swapaxes squeeze "
-    "repeat take clip trace diagonal round any all nonzero searchsorted compress "
+    "repeat take clip trace diagonal round any all nonzero searchsorted "
     "argpartition choose"
 )
 # Object arrays of recorded scalars call methods named after the ufunc.
@@ -253,6 +257,7 @@ def _install_methods() -> None:
         "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self, order)), "fill": _fill,
         "sort": _sort, "partition": lambda self, kth, axis=-1, **options: _sort(self, axis),
         "put": lambda self, *args, **kwargs: FUNCTIONS[np.put](self, *args, **kwargs),
+        "compress": lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis),
         "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
         "T": property(_transposed), "real": property(lambda self: self),
         "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),

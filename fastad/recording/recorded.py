@@ -132,8 +132,12 @@ class Recorded:
     def root(self) -> "Recorded":
         return self if self._base is None else self._base
 
-    def view(self, frame: tuple[int, Shape, Shape], keep: bool = False) -> "Recorded":
-        """A view of the root with this frame; a scalar is read at once and is no view, unless `keep` (x[..., 0])."""
+    def view(self, frame: tuple[int, Shape, Shape] | None = None, keep: bool = False) -> "Recorded":
+        """A view of the root with this frame (by default all of this value); a scalar is read at once and is no view,
+        unless `keep` (x[..., 0])."""
+        frame = self.frame() if frame is None else frame
+        if not isinstance(frame, tuple):
+            raise recording_error("x.view(dtype) of a recorded value", "Use x.astype(dtype).")
         root = self.root
         recorder = self.recorder
         offset, shape, strides = frame
@@ -256,11 +260,14 @@ class Recorded:
         """
         if self.dtype.kind in "ib" and (dtype is None or np.dtype(dtype).kind != "O"):
             return np.array(self.recorder.guard(self.ref), dtype)
+        if not self.size:
+            return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
         if wanted is not None:
             raise recording_error(
                 f"{wanted} converts its arguments to plain arrays: it cannot be recorded",
-                f"Use fad.special.{wanted.rpartition('.')[2]} if there is one, or write it with NumPy's functions.",
+                "Use the function of fad.special where there is one, write it with NumPy's functions, or wrap it "
+                "with fad.primitive(f, jvp=..., vjp=...).",
             )
         if self.size > _CONVERT_LIMIT:
             raise recording_error(

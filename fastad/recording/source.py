@@ -67,7 +67,8 @@ def from_scipy() -> str | None:
     inner = None
     while frame is not None and is_ours(frame.f_code):
         if frame.f_code.co_filename.startswith(_SCIPY):
-            inner = f"{frame.f_globals['__name__'].rpartition('._')[0] or 'scipy'}.{frame.f_code.co_name}"
+            module = frame.f_globals["__name__"].partition("._")[0]
+            inner = f"{module}.{frame.f_code.co_qualname}" if module != "scipy" else inner or "a function of SciPy"
         frame = frame.f_back
     return inner
 

@@ -100,6 +100,8 @@ class Transformed:
         tier = tier or "auto"
         if tier not in ("auto", "sweep", "native"):
             raise ValueError(f"tier must be 'auto', 'sweep' or 'native', not {tier!r}")
+        if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
+            raise ValueError(f"threads must be a positive integer, not {threads!r}")
         self.tier: str = tier
         self.threads: int | None = threads
         self.__wrapped__ = function
@@ -162,7 +164,8 @@ class Transformed:
         except Stopped:
             line = path.program.plan.base.line_of(path.program.plan.base.guards[guard])
             raise RecordingError(
-                f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there"
+                f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there, "
+                "and np.take(a, i, axis=0) for a[i] where a is a plain array and i is mapped"
             ) from None
 
     def inside(self, call: Call) -> Any:

@@ -8,6 +8,7 @@ import optree
 
 from fastad.errors import ShapeError
 from fastad.recording.capture import View
+from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Recorded
 
 _NAMESPACE = "fastad"
@@ -53,7 +54,7 @@ def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     for i, leaf in enumerate(leaves):
         kind = _kind(leaf)
         if kind is None:
-            leaf = leaves[i] = _object_array(leaf)
+            leaf = leaves[i] = _other_array(leaf)
             kind = _kind(leaf)
         assert kind is not None
         if kind[0] == "static" and kind[1] not in _STATELESS:
@@ -69,11 +70,13 @@ def _kind(leaf: Any) -> tuple[Any, ...] | None:
     """What the key holds of a leaf: shape and dtype of an input, the value of anything else."""
     kind = type(leaf)
     if kind is np.ndarray:
-        return ("input", leaf.shape, leaf.dtype.char) if leaf.dtype.kind in "fiub" else None
+        return ("input", leaf.shape, leaf.dtype.char) if leaf.dtype.kind in "fiub" and leaf.dtype.isnative else None
     if kind is float:
         return ("input", (), "d")
     if isinstance(leaf, Recorded):
         return ("input", leaf.shape, leaf.dtype.char)
+    if isinstance(leaf, np.ndarray) and has_own_arithmetic(kind):
+        raise ShapeError(f"an argument of type {kind.__name__}; pass plain arrays: np.asarray(x), x.filled() if masked")
     if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fiub":
         return ("input", np.shape(leaf), leaf.dtype.char)
     if isinstance(leaf, np.ndarray):
@@ -88,10 +91,13 @@ def _kind(leaf: Any) -> tuple[Any, ...] | None:
     return ("static", kind, leaf)
 
 
-def _object_array(leaf: np.ndarray) -> Any:
-    """An object array of recorded values as one recorded value; other dtypes are refused."""
+def _other_array(leaf: np.ndarray) -> Any:
+    """Another byte order made this machine's, an object array of recorded values one recorded value; other dtypes
+    are refused."""
     from fastad.recording.operands import as_recorded, is_recorded
 
+    if leaf.dtype.kind in "fiub":
+        return leaf.astype(leaf.dtype.newbyteorder("="))
     if leaf.dtype == object and is_recorded(leaf):
         return as_recorded(leaf)
     raise ShapeError(f"an argument of dtype {leaf.dtype}; pass float64, float32, integer or bool arrays")

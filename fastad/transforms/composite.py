@@ -235,6 +235,9 @@ def primitive(
     >>> float(fad.grad(cube)(2.0)), float(fad.grad(fad.grad(cube))(2.0))
     (12.0, 12.0)
     """
+    for function in (f, *(rule for rule in (jvp, vjp) if rule is not None)):
+        if not callable(function):
+            raise TypeError(f"expected a function, got {type(function).__name__}")
     if isinstance(f, Transformed | UserPrimitive):
         f = f.__wrapped__ if isinstance(f, UserPrimitive) else f
     return UserPrimitive(f, jvp, vjp)

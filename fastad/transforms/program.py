@@ -1,6 +1,6 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -96,6 +96,11 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         input_refs = [x.ref for x in inputs]
         args, kwargs = call.rebuild(list(inputs))
         result = _run(function, args, kwargs)
+        if isinstance(result, Iterator | Coroutine):
+            raise RecordingError(
+                f"{getattr(function, '__name__', function)} returned a {type(result).__name__}, which would run after "
+                "the recording has ended; return a list or np.stack(list(...)) instead"
+            )
         leaves, tree = flatten(result)
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves

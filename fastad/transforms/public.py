@@ -63,6 +63,8 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     >>> float(out), float(tangent)
     (6.0, 3.0)
     """
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise TypeError("jvp takes a tuple of primals and a tuple of tangents: fad.jvp(f, (x,), (v,))")
     return remembered(JvpFunction, f)(tuple(primals), tuple(tangents))
 
 
