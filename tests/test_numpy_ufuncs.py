@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 from recording_tools import assert_same, check, check_values, leaves
 from test_numpy_functions import split
@@ -92,6 +93,11 @@ def test_polygamma_and_multigammaln():
         check(lambda a, n=n: special.polygamma(n, a), _positive("p"))
     assert_same(special.multigammaln(p + 2, 3), scipy.special.multigammaln(p + 2, 3))
     check(lambda a: special.multigammaln(a + 2, 3), _positive("p"))
+
+
+def test_scipys_python_functions_that_we_lack_name_what_to_do():
+    with pytest.raises(RecordingError, match=r"scipy.linalg.expm converts .* fad.primitive"):
+        check_values(scipy.linalg.expm, np.eye(2))
 
 
 @pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax"])

@@ -19,6 +19,8 @@ from fastad.tables.table import DTYPES
 Shape = tuple[int, ...]
 # Arrays converted to lists of recorded scalars by np.array or np.asarray, at the most.
 _CONVERT_LIMIT = 20_000
+# What SciPy writes in Python, and fad.special has too.
+_OWN_VERSIONS = frozenset({"log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax"})
 _NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
 
 
@@ -264,10 +266,12 @@ class Recorded:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
         if wanted is not None:
+            name = wanted.rpartition(".")[2]
             raise recording_error(
                 f"{wanted} converts its arguments to plain arrays: it cannot be recorded",
-                "Use the function of fad.special where there is one, write it with NumPy's functions, or wrap it "
-                "with fad.primitive(f, jvp=..., vjp=...).",
+                f"Use fad.special.{name}."
+                if name in _OWN_VERSIONS
+                else "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...).",
             )
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
