@@ -417,3 +417,35 @@ def test_a_graph_of_objects_with_cycles():
     a.other, b.other, a.k, b.k = b, a, 1.0, 2.0
     a.all = [a, b, [a]]
     follow(lambda: lambda x: x * a.other.k, [lambda: setattr(b, "k", 3.0), lambda: setattr(a, "other", a)])
+
+
+def test_modules_imported_inside_the_function(tmp_path, monkeypatch):
+    package = tmp_path / "settings_inside"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "numbers.py").write_text("scale = 2.0\n")
+    text = "def near(x):\n    from .numbers import scale\n    return scale * x\n"
+    (package / "use.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def whole(x):
+        import settings_inside.numbers as n
+
+        return n.scale * x
+
+    def part(x):
+        from settings_inside.numbers import scale
+
+        return scale * x
+
+    import settings_inside.numbers
+    from settings_inside.use import near
+
+    for scale in (2.0, 3.0):
+        settings_inside.numbers.scale = scale
+        for f in (whole, part, near):
+            assert fad.grad(f)(1.0) == scale
+    jitted = [fad.jit(f) for f in (whole, part, near)]
+    for scale in (4.0, 5.0):
+        settings_inside.numbers.scale = scale
+        assert [f(1.0) for f in jitted] == [scale] * 3

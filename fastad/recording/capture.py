@@ -11,6 +11,7 @@ import dis
 import functools
 import marshal
 import os
+import sys
 import sysconfig
 import types
 from array import array
@@ -182,8 +183,10 @@ class View:
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
         if not _is_library(function.__code__.co_filename):
-            names, attributes = _names(function.__code__)
+            names, attributes, imports = _names(function.__code__)
             found.extend(self._global(function.__globals__, name, attributes) for name in names)
+            for level, name in imports:
+                found.append(self._imported(_absolute(level, name, function.__globals__), attributes))
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
@@ -199,6 +202,14 @@ class View:
             return self._place(holder, name)
         self._places.append((holder, name, value))
         return self._of_module(value, attributes)
+
+    def _imported(self, name: str, attributes: frozenset[str]) -> Hashable:
+        """A module that code imports while it runs."""
+        module = sys.modules.get(name, _MISSING)
+        if isinstance(module, types.ModuleType) and _is_library(getattr(module, "__file__", None) or "<builtin>"):
+            return None
+        self._places.append((sys.modules, name, module))
+        return self._of_module(module, attributes) if isinstance(module, types.ModuleType) else None
 
     def _of_module(self, module: types.ModuleType, attributes: frozenset[str]) -> Hashable:
         """The attributes of a user's module that code may refer to."""
@@ -232,20 +243,35 @@ def _read(holder: Any, name: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Names of globals, and of attributes, in the code and in the functions defined inside it."""
+def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[int, str], ...]]:
+    """Names of globals, of attributes, and of imported modules (with the level of relative imports), in the code and
+    in the functions defined inside it."""
     names: set[str] = set()
     attributes: set[str] = set()
+    imports: set[tuple[int, str]] = set()
+    before: list[Any] = [None, None]  # the level and the names that an import takes from the stack
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             names.add(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            imports.add((before[0] if isinstance(before[0], int) else 0, instruction.argval))
+        before = [before[1], instruction.argval]
     attributes.update(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            inner, more = _names(constant)
+            inner, more, modules = _names(constant)
             names.update(inner)
             attributes.update(more)
-    return tuple(sorted(names)), frozenset(attributes)
+            imports.update(modules)
+    return tuple(sorted(names)), frozenset(attributes), tuple(sorted(imports))
+
+
+def _absolute(level: int, name: str, namespace: dict[str, Any]) -> str:
+    """The full name of an imported module."""
+    if not level:
+        return name
+    package = (namespace.get("__package__") or "").rsplit(".", level - 1)[0]
+    return f"{package}.{name}" if name else package
 
 
 def _slot_names(kind: type) -> tuple[str, ...]:
@@ -256,8 +282,6 @@ def _slot_names(kind: type) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def _file_of(kind: type) -> str:
-    import sys
-
     module = sys.modules.get(kind.__module__)
     return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
 
