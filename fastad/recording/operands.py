@@ -1,6 +1,5 @@
 """Turning what a function passes to NumPy (recorded values, arrays, numbers, lists of them) into rows."""
 
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,7 +72,6 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     return recorder.capture(x) if x.ndim else recorder.const(x)
 
 
-@functools.lru_cache(maxsize=256)
 def has_own_arithmetic(kind: type) -> bool:
     """Whether a kind of array computes otherwise than NumPy's own: masked arrays and matrices do."""
     return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in ("__mul__", "__array_ufunc__"))
