@@ -126,7 +126,9 @@ class ScalarCode(Function):
         x, y = map(self.all, row.operands)
 
         def step(state: str | None, k: int) -> str:
-            return self._apply("add", self._apply("multiply", x[k], ZERO if state is None else state), y[k])
+            if state is None:
+                return y[k]  # the first x multiplies nothing, even if it is infinite
+            return self._apply("add", self._apply("multiply", x[k], state), y[k])
 
         return self._scan(row, step)
 

@@ -236,18 +236,24 @@ def _triangle(x: Array, keep: Any) -> Array:
     return where(constant(x, keep), x, constant(x, np.zeros((), x.dtype)))
 
 
+def _lower(x: Array, k: int) -> np.ndarray:
+    """Mask of a lower triangle; a vector stands for a matrix with this row everywhere."""
+    rows, columns = (x.shape * 2)[-2:] if x.ndim == 1 else x.shape[-2:]
+    return np.tri(rows, columns, k=k, dtype=np.bool_)
+
+
 @implements(np.tril)
 def tril(m: Any, k: int = 0) -> Array:
     """np.tril"""
     (x,) = lift(m)
-    return _triangle(x, np.tri(x.shape[-2], x.shape[-1], k=k, dtype=np.bool_))
+    return _triangle(x, _lower(x, k))
 
 
 @implements(np.triu)
 def triu(m: Any, k: int = 0) -> Array:
     """np.triu"""
     (x,) = lift(m)
-    return _triangle(x, ~np.tri(x.shape[-2], x.shape[-1], k=k - 1, dtype=np.bool_))
+    return _triangle(x, ~_lower(x, k - 1))
 
 
 # ── by place ──────────────────────────────────────────────────────────────────────────────────────────────────
