@@ -18,8 +18,8 @@ def numba_function(function: Transformed) -> Any:
     It runs the path that was recorded first, so call or `.prepare` the function once with arguments of the wanted
     shapes. It returns the results as a flat tuple (or the only result), and raises ValueError when a shape differs,
     RuntimeError when the arguments lead to another path, IndexError when an index is out of bounds. Arrays that the
-    function refers to are read anew at every call; numbers, and what plain NumPy computed from such arrays, are those of
-    the recording. No Python runs in between.
+    function refers to are read anew at every call; numbers, and what plain NumPy computed from such arrays, are
+    those of the recording. No Python runs in between.
 
     >>> import numba, numpy as np, fastad as fad
     >>> f = fad.value_and_grad(lambda x: np.sum(x**2))
