@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.invoke import invoker, packet
+from fastad.execution.invoke import caller, packet
 from fastad.execution.kernel import Kernel, aligned, raise_for
 from fastad.execution.layout import Slot
 from fastad.tables.derive import adjoint_table, tangent_table
@@ -130,7 +130,7 @@ class Binding:
         self.addresses_out = self.vector_out.view(np.int64)
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
         large = bool(kernel.rows.subs) or int(kernel.rows.sizes.sum()) > _HOLD_UP_TO
-        self.function, self.argument = invoker(release=large), ctypes.c_void_p(self._packet.ctypes.data)
+        self.invoke = caller(self._packet, release=large)
 
     def call(self, values: Sequence[Any]) -> list[Any]:
         """Results for these inputs, as new arrays."""
@@ -148,7 +148,7 @@ class Binding:
                 view = np.empty(shape)
                 self.addresses_out[offset] = view.ctypes.data
             out.append(view)
-        code = self.function(self.argument)
+        code = self.invoke()
         if code:
             self.fail(code)
         results = [_finished(a, *o) for a, o in zip(out, self.outputs, strict=True)]
@@ -156,7 +156,7 @@ class Binding:
 
     def run(self) -> None:
         """Run the kernel on the buffers as they are."""
-        code = self.function(self.argument)
+        code = self.invoke()
         if code:
             self.fail(code)
 

@@ -1,12 +1,15 @@
-"""Calling a kernel from Python with a single argument: ctypes spends its time on converting arguments.
+"""Calling a kernel from Python at the least cost.
 
-A packet holds the kernel's address and its four arguments; one small native function, shared by all kernels,
-takes the packet apart.
+A packet holds the kernel's address and its four arguments; one small native function, shared by all kernels, takes
+the packet apart. A short kernel is called through a built-in function object made for its packet (Python's C
+interface, `PyCFunction_NewEx`), which costs a fifth of a call through ctypes and keeps the interpreter's lock: to
+hand the lock over and wait to get it back would take longer than the kernel. A long one is called through ctypes,
+which lets other Python threads run meanwhile.
 """
 
 import ctypes
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -14,6 +17,9 @@ from fastad.execution import cache
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
 
 _TEXT = """
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare ptr @PyLong_FromLongLong(i64)
+
 define i64 @fastad_invoke(ptr %packet) {
   %f = load ptr, ptr %packet
   %p1 = getelementptr ptr, ptr %packet, i64 1
@@ -27,24 +33,46 @@ define i64 @fastad_invoke(ptr %packet) {
   %code = call i64 %f(ptr %context, ptr %in, ptr %out, ptr %work)
   ret i64 %code
 }
+
+define ptr @fastad_invoke_object(ptr %self, ptr %nothing) {
+  %packet = call ptr @PyLong_AsVoidPtr(ptr %self)
+  %code = call i64 @fastad_invoke(ptr %packet)
+  %result = call ptr @PyLong_FromLongLong(i64 %code)
+  ret ptr %result
+}
 """
 _RELEASING = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
-_HOLDING = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_METH_NOARGS = 4
+
+
+class _MethodDefinition(ctypes.Structure):
+    """PyMethodDef of Python's C interface."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
 
 
 @lru_cache(maxsize=1)
 def _loaded() -> LoadedCode:
-    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), ["fastad_invoke"])
+    names = ["fastad_invoke", "fastad_invoke_object"]
+    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), names)
 
 
-@lru_cache(maxsize=2)
-def invoker(release: bool) -> Any:
-    """The ctypes function: `invoker(…)(packet_pointer)` runs the kernel of a packet and returns its code.
+@lru_cache(maxsize=1)
+def _definition() -> _MethodDefinition:
+    return _MethodDefinition(b"kernel", _loaded()["fastad_invoke_object"], _METH_NOARGS, None)
 
-    With `release` other Python threads run meanwhile; for a kernel of a microsecond, handing the interpreter's lock
-    over and waiting to get it back would take longer than the kernel.
+
+def caller(packet: np.ndarray, release: bool) -> Callable[[], int]:
+    """A function without arguments that runs the kernel of a packet and returns its code.
+
+    With `release` other Python threads run meanwhile. The packet must outlive the function.
     """
-    return (_RELEASING if release else _HOLDING)(_loaded()["fastad_invoke"])
+    address = packet.ctypes.data
+    if release:
+        return partial(_RELEASING(_loaded()["fastad_invoke"]), ctypes.c_void_p(address))
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    return make(ctypes.addressof(_definition()), address, None)  # type: ignore[no-any-return]
 
 
 def packet(address: int, context: int, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray) -> np.ndarray:

@@ -111,9 +111,9 @@ def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] |
         "        fields = free.pop()",
         "    except IndexError:",
         "        fields = bind()",
-        f"    {', '.join([*ins, *outs])}, call, argument, fail, _ = fields",
+        f"    {', '.join([*ins, *outs])}, call, fail, _ = fields",
         *(f"    {i}[...] = {x}" for i, x in zip(ins, names, strict=True)),
-        "    code = call(argument)",
+        "    code = call()",
         "    if code:",
         "        free.append(fields)",
         "        fail(code)",
@@ -125,4 +125,4 @@ def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] |
 
 def _fields(binding: Binding) -> tuple[Any, ...]:
     views = [view for view, *_ in (*binding.inputs, *binding.outputs)]
-    return (*views, binding.function, binding.argument, binding.fail, binding)
+    return (*views, binding.invoke, binding.fail, binding)

@@ -45,7 +45,7 @@ class Prepared:
         """Run the kernel; returns the output buffers."""
         for view, value in self._ins:
             view[...] = value
-        if self._run(self._argument):
+        if self._run():
             self._slow()
         for typed, raw in self._outs:
             typed[...] = raw
@@ -95,7 +95,7 @@ class Prepared:
 
     def _bind(self, path: Path, binding: Binding) -> None:
         self._path, self._binding = path, binding
-        self._run, self._argument = binding.function, binding.argument
+        self._run = binding.invoke
         self._held: list[np.ndarray] = []
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
         program = path.program
