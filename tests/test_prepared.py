@@ -118,3 +118,17 @@ def test_prepared_calls_of_one_function_do_not_disturb_each_other():
     for k, out in enumerate(outs):
         assert out.tolist() == [2.0 * k] * 2
     assert f(np.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_prepared_calls_follow_what_the_function_takes_from_outside():
+    rates, scale = np.ones(2), 2.0
+
+    def f(x):
+        return scale * np.sum(x * np.exp(rates))  # exp(rates) is computed by NumPy while recording
+
+    run = fad.jit(f).prepare(np.array([1.0, 2.0]))
+    assert float(run()) == pytest.approx(6 * np.e)
+    rates[:] = 2.0
+    assert float(run()) == pytest.approx(6 * np.exp(2.0))
+    scale = 3.0
+    assert float(run()) == float(run()) == pytest.approx(9 * np.exp(2.0))

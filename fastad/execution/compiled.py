@@ -1,6 +1,5 @@
 """Running a table on NumPy arrays: binds buffers to kernels, and chooses the tier as in the ski-rental problem."""
 
-import ctypes
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ _LOOK_UP_TO = 2.0
 # Time to load the sweeps of a mode, where they were not used yet in this process.
 SWEEP_START_SECONDS = 0.3
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
-_HOLD_UP_TO = 2000
+_HOLD_UP_TO = 20_000
 _sweeps_loaded: set[str] = set()
 
 

@@ -48,7 +48,12 @@ _METH_NOARGS = 4
 class _MethodDefinition(ctypes.Structure):
     """PyMethodDef of Python's C interface."""
 
-    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +77,7 @@ def caller(packet: np.ndarray, release: bool) -> Callable[[], int]:
         return partial(_RELEASING(_loaded()["fastad_invoke"]), ctypes.c_void_p(address))
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return make(ctypes.addressof(_definition()), address, None)  # type: ignore[no-any-return]
+    return make(ctypes.addressof(_definition()), address, None)
 
 
 def packet(address: int, context: int, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray) -> np.ndarray:

@@ -57,6 +57,12 @@ class View:
         whether anything has changed; else None."""
         return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
 
+    @property
+    def has_values(self) -> bool:
+        """Whether anything but modules and functions was read from outside."""
+        code = types.ModuleType | types.FunctionType
+        return self.places is None or any(not isinstance(value, code) for *_, value in self.places)
+
     def unchanged(self) -> bool:
         """Whether a new walk would find the same."""
         if self._mutable:

@@ -37,6 +37,7 @@ class Sub:
     callback: Callable[[np.ndarray], np.ndarray] | None = None
     make_tangent: "Callable[[], Sub] | None" = None
     make_adjoint: "Callable[[], Sub] | None" = None
+    reason: str = ""  # why a callback could not be recorded
     _number: int = field(default_factory=lambda: next(_numbers))
 
     @cached_property
@@ -155,7 +156,9 @@ def transposed(sub: Sub, n: int, name: str) -> Sub:
     from fastad.tables.derive import adjoint_table
 
     if sub.table is None:
-        raise DerivativeError(f"{name}: a rule that cannot be recorded cannot be transposed; give both jvp= and vjp=")
+        raise DerivativeError(
+            f"{name}: a rule that cannot be recorded ({sub.reason}) cannot be transposed; give both jvp= and vjp="
+        )
     parts = Builder()  # with x and v apart, so that nothing is derived by x: a rule may call its own primitive on x
     x, v = parts.input((n,)), parts.input((sub.n_in - n,))
     split = parts.table([inline(parts, sub.table, [packed(parts, [x, v])])[sub.table.outputs[0]]])

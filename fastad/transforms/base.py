@@ -140,7 +140,6 @@ class Transformed:
             return self.inside(call)
         view = self._watch.view()
         path = self.path_for(call, view)
-        path.view = view
         self._fast = (fast_call(args, path), path) if not kwargs else (None, None)
         return self._from(call, path)
 
@@ -213,13 +212,13 @@ class Transformed:
         view = view or self._watch.view()
         key = (call.key, view.key)
         path = self._paths.get(key)
-        if path is not None and path.is_current():
-            return path
-        with self._lock:
-            path = self._paths.get(key)
-            if path is None or not path.is_current():
-                path = self._paths[key] = self._renewed(path, self._recorded(call, view))
-            return path
+        if path is None or not path.is_current():
+            with self._lock:
+                path = self._paths.get(key)
+                if path is None or not path.is_current():
+                    path = self._paths[key] = self._renewed(path, self._recorded(call, view))
+        path.view = view
+        return path
 
     def other_path(self, call: Call, path: Path, guard: int) -> Path:
         """The path that was found when this guard failed before, or a new recording."""

@@ -284,14 +284,15 @@ def _recorded_or_called(
     f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: dict[str, Any]
 ) -> Sub:
     """f as a table where it can be recorded, else as a callback."""
+    reason = ""
     try:
         program = record(f, call)
         if len(program.table.outputs) and not program.lifted and all(x is None for x in program.out_leaves):
             return _without_captured(program, sizes, name, rules)
     except DerivativeError:
         raise
-    except (RecordingError, TypeError, ValueError, AttributeError):
-        pass  # not NumPy code: called as it is
+    except (RecordingError, TypeError, ValueError, AttributeError) as error:  # not NumPy code: called as it is
+        reason = f"{type(error).__name__}: {error}"
     kinds = [_type_of(x) for x in call.inputs]
 
     def callback(x: np.ndarray) -> np.ndarray:
@@ -304,7 +305,7 @@ def _recorded_or_called(
         leaves = flatten(f(*args, **kwargs))[0]
         return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])
 
-    return Sub(*sizes, name, callback=callback, **rules)
+    return Sub(*sizes, name, callback=callback, reason=reason, **rules)
 
 
 def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules: dict[str, Any]) -> Sub:

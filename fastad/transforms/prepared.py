@@ -43,6 +43,8 @@ class Prepared:
 
     def __call__(self) -> Any:
         """Run the kernel; returns the output buffers."""
+        if self._watches and not (self._path.view.unchanged() and self._path.is_current()):
+            self._renew()
         for view, value in self._ins:
             view[...] = value
         if self._run():
@@ -63,6 +65,11 @@ class Prepared:
     def _current(self) -> Call:
         """The call with the inputs as they are in the buffers now."""
         return self._call.replaced([b[()] for b in self._buffers])
+
+    def _renew(self) -> None:
+        """What the function takes from outside has changed: go over to the path for it."""
+        path = self._function.path_for(self._current())
+        self._bind(path, self._binding_of(path))
 
     def _slow(self) -> None:
         """The kernel stopped: raise its error, or go over to the path that these inputs take."""
@@ -95,6 +102,7 @@ class Prepared:
 
     def _bind(self, path: Path, binding: Binding) -> None:
         self._path, self._binding = path, binding
+        self._watches = path.contents.needed or path.view.has_values
         self._run = binding.invoke
         self._held: list[np.ndarray] = []
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
