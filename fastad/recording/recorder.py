@@ -20,7 +20,9 @@ class _Stack(threading.local):
         self.recorders: list[Recorder] = []
 
 
-_stack = open_recorders = _Stack()
+_stack = _Stack()
+# The recorders that are open, of all threads: where there are none, nothing needs to look at the thread's own.
+open_recorders: "list[Recorder]" = []
 
 
 class _Capture:
@@ -56,12 +58,14 @@ class Recorder:
 
     def __enter__(self) -> "Recorder":
         _stack.recorders.append(self)
+        open_recorders.append(self)
         self.level = len(_stack.recorders)
         self.open = True
         return self
 
     def __exit__(self, *exc: object) -> None:
         _stack.recorders.remove(self)
+        open_recorders.remove(self)
         self.open = False
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from bisect import bisect_right
+from functools import lru_cache
 from types import CodeType, FrameType
 
 import numpy as np
@@ -34,10 +36,22 @@ def user_line(depth: int = 1) -> Line:
             key = (id(code), frame.f_lasti)
             line = _lines.get(key)
             if line is None:
-                line = _lines[key] = Line(code.co_filename, frame.f_lineno, code.co_qualname)
+                line = _lines[key] = Line(code.co_filename, _number(code, frame.f_lasti), code.co_qualname)
             return line
         frame = frame.f_back
     return Line("", 0, "")
+
+
+@lru_cache(maxsize=256)
+def _line_table(code_id: int) -> tuple[list[int], list[int | None]]:
+    """Offsets of instructions, and the line that begins at each: `frame.f_lineno` would walk through all of them."""
+    rows = list(_inside[code_id][0].co_lines())
+    return [start for start, _, _ in rows], [line for _, _, line in rows]
+
+
+def _number(code: CodeType, instruction: int) -> int:
+    starts, numbers = _line_table(id(code))
+    return numbers[bisect_right(starts, instruction) - 1] or code.co_firstlineno
 
 
 def innermost_user_line(error: BaseException) -> Line:

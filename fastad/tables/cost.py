@@ -55,7 +55,7 @@ class Operations:
 class Pass:
     """Cost of one program. `once` is done once (the values and what follows from them alone), `each` for every
     direction or result; `bytes` is the most that is alive at once, besides inputs and constants, with one direction or
-    result at a time; `sweep_bytes` the arenas of the interpreter, which keeps all values."""
+    result at a time; `sweep_bytes` what a call of the interpreter holds: arenas of all values, inputs, results."""
 
     once: Operations
     each: Operations
@@ -166,15 +166,18 @@ def cost(table: Table, wrt: Sequence[int] | None = None, native_bytes: Mapping[s
     results = [kind for kind in table.output_types if kind.dtype in "df"]
     tangent, adjoint = tangent_table(table, wrt), adjoint_table(table, wrt)
     arena = 8 * table.arena_size
+    moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
+    # Tangents of the inputs are given, or their adjoints are results.
+    derived = 2 * arena + moved + 8 * sum(table.inputs[i].size for i in wrt)
     found = Cost(
         rows=len(table),
         column_bytes=table.nbytes,
         value_bytes=8 * int(table.sizes.sum()),
         d=sum(table.inputs[i].size for i in wrt),
         m=sum(kind.size for kind in results),
-        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena),
-        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), 2 * arena),
-        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), 2 * arena),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved),
+        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived),
+        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived),
     )
     passes = {name: replace(getattr(found, name), bytes=n) for name, n in (native_bytes or {}).items()}
     return replace(found, **passes)

@@ -37,12 +37,12 @@ class Path:
     view: View  # of the outside, when the path was last looked up
     held: tuple[Any, ...] = ()  # what the key of the path knows by address only
     after: dict[int, "Path"] = field(default_factory=dict)
-    calls: int = 0
+    count: list[int] = field(default_factory=lambda: [0])  # calls; a list, since it is counted in generated code
     fast: dict[Any, Callable[[tuple[Any, ...]], Any]] = field(default_factory=dict)  # see `fastad.transforms.fast`
 
     def run(self, inputs: Sequence[Any]) -> Any:
         """The result for the inputs of a call; raises GuardFailed."""
-        self.calls += 1
+        self.count[0] += 1
         program = self.program
         given = inputs if self.is_plain else [*program.gather(inputs), *program.captured]
         return program.result(self.compiled(given))
@@ -288,10 +288,10 @@ class Transformed:
         return {
             "recordings": self._recordings,
             "paths": len(paths),
-            "calls": sum(p.calls for p in paths),
+            "calls": sum(p.count[0] for p in paths),
             "tables": [
                 {
-                    "rows": p.program.plan.rows, "calls": p.calls, "tier": p.compiled.tier_in_use,
+                    "rows": p.program.plan.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
                     "compile_seconds": p.compiled.compile_seconds,
                     "interpreted_seconds": p.compiled.interpreted_seconds,
                 }

@@ -49,10 +49,10 @@ def _kind(x: Any) -> Any:
 def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any]:
     names = [f"x{k}" for k in range(len(kinds))]
     space: dict[str, Any] = {
-        "MISS": MISS, "array": np.ndarray, "stack": open_recorders, "execution": execution, "path": path,
+        "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "execution": execution, "path": path,
         "compiled": path.compiled,
     }  # fmt: skip
-    lines = ["def fast(args):", "    if stack.recorders or execution.inspector is not None:", "        return MISS"]
+    lines = ["def fast(args):", "    if recorders or execution.inspector is not None:", "        return MISS"]
     lines += [f"    if len(args) != {len(names)}:", "        return MISS"]
     lines += [f"    {', '.join(names)}, = args"] if names else []
     for name, kind in zip(names, kinds, strict=True):
@@ -100,13 +100,13 @@ def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] |
     plain = all(view is not None for view, *_ in (*binding.inputs, *binding.outputs))
     if not plain or any(o[3] is not None for o in binding.outputs) or len(binding.outputs) > _MOST:
         return None
-    space |= {"free": [_fields(binding)], "bind": lambda: _fields(compiled.binding())}
+    space |= {"count": path.count, "free": [_fields(binding)], "bind": lambda: _fields(compiled.binding())}
     ins = [f"i{k}" for k in range(len(binding.inputs))]
     outs = [f"o{k}" for k in range(len(binding.outputs))]
     # A scalar's buffer is read as a NumPy scalar, an array's buffer is copied.
     reads = [f"{o}.copy()" if spec[2] else f"{o}[()]" for o, spec in zip(outs, binding.outputs, strict=True)]
     return [
-        "    path.calls += 1",
+        "    count[0] += 1",
         "    try:",  # another thread may take the last one between a test and the pop
         "        fields = free.pop()",
         "    except IndexError:",
