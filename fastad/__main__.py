@@ -68,9 +68,9 @@ def _demo(options: argparse.Namespace) -> int:
 def _warmup(options: argparse.Namespace) -> int:
     from fastad.demo.measure import seconds
     from fastad.demo.terminal import Progress, duration
-    from fastad.execution import cache, exported, sweep_source, sweeps
+    from fastad.execution import cache, exported, sweeps
 
-    progress = Progress(len(sweep_source.MODES) + len(exported.entry_names()) + 1)
+    progress = Progress(len(exported.entry_names()) + 2)
 
     def report(what: str, fraction: float) -> None:
         if fraction < 1.0:

@@ -136,12 +136,6 @@ def cached(key_parts: Sequence[str | bytes], make: Callable[[], bytes]) -> bytes
     return payload
 
 
-def is_cached(key_parts: Sequence[str | bytes]) -> bool:
-    """Whether something is stored for these parts (it may still turn out to be damaged)."""
-    where = _subfolder("objects")
-    return where is not None and (where / _digest([*_environment(), *key_parts]).hex()).exists()
-
-
 def is_stored(key_parts: Sequence[str | bytes]) -> bool:
     """Whether `cached` would look at a file for this key rather than make the bytes."""
     where = _subfolder("objects")

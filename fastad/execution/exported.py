@@ -80,6 +80,11 @@ def stored(text: str) -> bytes:
     return cache.cached(_key(text), lambda: _compile(text))
 
 
+def is_stored(text: str) -> bool:
+    """Whether the object of a text is in the disk cache."""
+    return cache.is_stored(_key(text))
+
+
 def _key(text: str) -> tuple[str, ...]:
     return "numba", text, kernel_digest(), numba_version(), str(_LEVEL)
 

@@ -5,7 +5,11 @@ nothing is compiled for it. The sweeps are tables 3.3 and 3.6 of Griewank & Walt
 Derivatives": an arena holds all values, a second one their adjoints (or one for each direction their tangents).
 """
 
+import contextlib
 import functools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -31,6 +35,29 @@ def _sweep(mode: str) -> int:
     return exported.address(f"sweep_{mode}", sweep_source.source(mode))
 
 
+def _compile_others(modes: Sequence[str]) -> dict[str, subprocess.Popen[bytes]]:
+    """Of the modes that are in no cache, compile all but the last in processes of their own, side by side.
+
+    A process that fails is no harm: the mode is then compiled here.
+    """
+    missing = [mode for mode in modes if not exported.is_stored(sweep_source.source(mode))]
+    started = {}
+    for mode in missing[:-1] if (os.cpu_count() or 1) > 1 else ():
+        command = [sys.executable, "-c", f"from fastad.execution import sweeps; sweeps._sweep({mode!r})"]
+        with contextlib.suppress(OSError):
+            started[mode] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return started
+
+
+def _load(modes: Sequence[str]) -> None:
+    """Have these sweeps ready."""
+    others = _compile_others(modes)
+    for mode in sorted(modes, key=others.__contains__):  # those that are compiled elsewhere last
+        if mode in others:
+            others[mode].wait()
+        _sweep(mode)
+
+
 def warmup(
     progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES,
     *, kernels: bool = False,
@@ -39,7 +66,7 @@ def warmup(
 
     `progress` is called with what comes next and the fraction that is done.
     """
-    jobs: list[tuple[str, Callable[[], object]]] = [(f"sweep of {mode}", partial(_sweep, mode)) for mode in modes]
+    jobs: list[tuple[str, Callable[[], object]]] = [(f"sweeps of {', '.join(modes)}", partial(_load, modes))]
     if kernels:
         jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
         jobs.append(("derivatives of long tables", exported.activity_address))
@@ -72,6 +99,8 @@ class SweepKernel:
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
         self.work_size = table.arena_size * (1 + copies) + (_scratch(table) if mode == "tangent" else 0)
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
+        if mode != "value":
+            _load(("values", _SWEEPS[mode]))
         self._program = self._make_program()
         self.context = self._program.ctypes.data
         self.address = _sweep(_SWEEPS[mode])
