@@ -100,7 +100,8 @@ def machine() -> dict:
     if cpuinfo.exists():
         pairs = [row.split(":", 1) for row in cpuinfo.read_text().splitlines() if ":" in row]
         model = next((value.strip() for key, value in pairs if key.strip() == "model name"), model)
-    return {"processor": model, "cores": os.cpu_count(), "system": " ".join((platform.system(), platform.machine(), *platform.libc_ver())),
+    system = " ".join((platform.system(), platform.machine(), *platform.libc_ver()))
+    return {"processor": model, "cores": os.cpu_count(), "system": system,
             "python": platform.python_version(), "date": time.strftime("%Y-%m-%d"),
             "versions": {package: found(package) for package in PACKAGES}}  # fmt: skip
 
