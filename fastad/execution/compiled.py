@@ -117,12 +117,7 @@ class Binding:
             (_buffer(self.vector_in, slot, kind), slot.offset) for slot, kind in zip(layout.inputs, inputs, strict=True)
         ]
         self.outputs = [
-            (
-                _buffer(self.vector_out, slot, kind),
-                slot.offset,
-                kind.shape,
-                DTYPES[kind.dtype] if kind.dtype != "d" else None,
-            )
+            (_buffer(self.vector_out, slot, kind), slot.offset, kind.shape, _cast(kind))
             for slot, kind in zip(layout.outputs, results, strict=True)
         ]
         self.addresses_in = self.vector_in.view(np.int64)

@@ -22,8 +22,6 @@ from fastad.primitives.row import elementwise_rows
 from fastad.version import __version__
 
 MODES = ("values", "tangents", "adjoints")
-# Rows of array primitives that the loop over scalar rows handles where their value is one number.
-IN_RUNS = ("const", "input", "guard", "strided")
 
 _INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _COMPARE = {

@@ -251,6 +251,8 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
     """
     from fastad.transforms.public import jvp, vjp
 
+    if not isinstance(p, UserPrimitive):
+        raise TypeError(f"check_primitive takes what fad.primitive returned, not {type(p).__name__}")
     rng = np.random.default_rng(seed)
     primals = tuple(np.asarray(x, np.float64) for x in args)
     v = tuple(rng.normal(size=x.shape) for x in primals)

@@ -68,7 +68,8 @@ def _as_float(x: Any, name: str) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object:
         return x
     raise DerivativeError(
-        f"{name}: cannot differentiate by an argument of type {type(x).__name__}; pass floats or float arrays"
+        f"{name}: cannot differentiate by an argument of type {type(x).__name__}"
+        f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}; pass floats or float arrays"
     )
 
 
