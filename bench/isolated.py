@@ -124,11 +124,12 @@ def memory(name: str, tier: str) -> dict:
     import tracemalloc
 
     import fastad as fad
-    from bench.workloads import BY_NAME
+    from bench.workloads import BY_NAME, leaves
 
     work = BY_NAME[name]
-    cost = fad.trace(work.numpy_function, *work.args).cost()
-    predicted = {"sweep": cost.adjoint.sweep_bytes, "native": cost.adjoint.bytes}[tier]
+    differentiated = range(len(leaves(work.args[0])))
+    cost = fad.trace(work.numpy_function, *work.args).cost(differentiated)
+    predicted = {"sweep": cost.adjoint.sweep_bytes, "native": cost.adjoint.native_bytes}[tier]
     transformed = fad.value_and_grad(work.numpy_function, tier=tier)
     transformed(*work.args)  # recorded, compiled
     tracemalloc.start()

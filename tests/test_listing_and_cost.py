@@ -162,11 +162,6 @@ def test_only_arguments_of_floating_point_type_count_as_inputs():
     assert cost(table, wrt=[]).d == 0
 
 
-def test_an_executors_plan_replaces_the_prediction():
-    c = cost(network(2), native_bytes={"adjoint": 12345})
-    assert c.adjoint.bytes == 12345 and c.tangent.bytes == cost(network(2)).tangent.bytes
-
-
 def test_the_report_prints_well():
     c = network(6).cost()
     text = str(c).splitlines()

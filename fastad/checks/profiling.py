@@ -12,8 +12,8 @@ import numpy as np
 from fastad.checks.problem import Problem, make_problem
 from fastad.checks.profile import LineShare, Measurement, Profile, ProgramProfile
 from fastad.errors import TableError
-from fastad.execution.compiled import Compiled, Plan
-from fastad.tables.cost import Cost, cost, count_operations, peak_bytes
+from fastad.execution.compiled import Compiled, Plan, native_work_bytes
+from fastad.tables.cost import Cost, cost, count_operations
 from fastad.tables.listing import count_text, size_text
 from fastad.tables.table import CONST, INPUT, Table
 from fastad.transforms.base import Transformed
@@ -108,9 +108,9 @@ def _first(f: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
 
 
 def planned_bytes(plan: Plan, tier: str) -> int:
-    """Predicted peak memory: of sweeps their arenas and the results, of native code the values alive at once."""
+    """Predicted peak memory besides inputs: of sweeps their arenas, of native code its work memory, and results."""
     if tier == "native":
-        return peak_bytes(plan.table)
+        return native_work_bytes(plan.table) + 8 * sum(kind.size for kind in plan.results)
     arenas = 1 if plan.mode == "value" else 2
     return 8 * (arenas * _arena(plan.base) + sum(kind.size for kind in plan.sweep_results))
 

@@ -11,6 +11,7 @@ import numpy as np
 from fastad.execution.invoke import caller, packet
 from fastad.execution.kernel import Kernel, aligned, raise_for
 from fastad.execution.layout import Slot
+from fastad.tables import cost
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import compact
 from fastad.tables.table import DTYPES, Table, ValueType
@@ -293,6 +294,16 @@ def _is_cached(table: Table, threads: int | None) -> bool:
     from fastad.execution.native import is_cached
 
     return is_cached(table, threads=threads or default_threads())
+
+
+def native_work_bytes(table: Table) -> int:
+    """Bytes of work memory that native code takes for a table."""
+    from fastad.execution.native import work_bytes
+
+    return work_bytes(table)
+
+
+cost.native_work_bytes = native_work_bytes
 
 
 def default_threads() -> int:

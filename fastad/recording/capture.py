@@ -311,4 +311,5 @@ class Content:
         a, saved = self.array, self._saved
         if len(saved) < 10_000 or a.nbytes != len(saved) or not a.flags.c_contiguous:
             return a.tobytes() == saved
-        return bool(np.array_equal(a.reshape(-1).view(np.uint8), np.frombuffer(saved, np.uint8)))
+        kind = np.uint8 if a.nbytes % 8 else np.int64  # a truth value a word, rather than a byte, while comparing
+        return bool(np.array_equal(a.reshape(-1).view(kind), np.frombuffer(saved, kind)))

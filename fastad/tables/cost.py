@@ -7,9 +7,9 @@ of results in reverse mode).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,20 @@ class Operations:
 class Pass:
     """Cost of one program. `once` is done once (the values and what follows from them alone), `each` for every
     direction or result; `bytes` is the most that is alive at once, besides inputs and constants, with one direction or
-    result at a time; `sweep_bytes` what a call of the interpreter holds: arenas of all values, inputs, results."""
+    result at a time; `sweep_bytes` what a call of the interpreter holds: arenas of all values, inputs, results;
+    `native_bytes` what a call of native code holds, by its own plan: work memory, inputs, results."""
 
     once: Operations
     each: Operations
     bytes: int
     sweep_bytes: int
+    program: Table = field(repr=False, compare=False)
+
+    @cached_property
+    def native_bytes(self) -> int:
+        """Bytes of work memory, inputs and results of native code (captured arrays are not copied)."""
+        kinds = (*self.program.inputs[: self.program.explicit_inputs], *self.program.output_types)
+        return native_work_bytes(self.program) + 8 * sum(kind.size for kind in kinds)
 
     def repeated(self, times: int) -> Operations:
         """Operations for this many directions or results."""
@@ -119,10 +127,14 @@ class Cost:
             "move",
             "memory",
             "sweep memory",
+            "native memory",
         )
         return [
             heading,
-            *((name, *_numbers(ops), size_text(p.bytes), size_text(p.sweep_bytes)) for name, ops, p in programs),
+            *(
+                (name, *_numbers(ops), *map(size_text, (p.bytes, p.sweep_bytes, p.native_bytes)))
+                for name, ops, p in programs
+            ),
         ]
 
     def summary(self) -> str:
@@ -148,10 +160,8 @@ class Cost:
         return f"<p>{self.summary()}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def cost(table: Table, wrt: Sequence[int] | None = None, native_bytes: Mapping[str, int] | None = None) -> Cost:
+def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
     """Predicted cost of a table and of its derivatives by the inputs `wrt` (default: all floating-point arguments).
-
-    `native_bytes` replaces the predicted memory of "value", "tangent" or "adjoint" by what an executor has planned.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()
@@ -169,18 +179,16 @@ def cost(table: Table, wrt: Sequence[int] | None = None, native_bytes: Mapping[s
     moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
     # Tangents of the inputs are given, or their adjoints are results.
     derived = 2 * arena + moved + 8 * sum(table.inputs[i].size for i in wrt)
-    found = Cost(
+    return Cost(
         rows=len(table),
         column_bytes=table.nbytes,
         value_bytes=8 * int(table.sizes.sum()),
         d=sum(table.inputs[i].size for i in wrt),
         m=sum(kind.size for kind in results),
-        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved, table),
         tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived),
         adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived),
     )
-    passes = {name: replace(getattr(found, name), bytes=n) for name, n in (native_bytes or {}).items()}
-    return replace(found, **passes)
 
 
 def choose_mode(cost: Cost | None, d: int, m: int) -> str:
@@ -290,6 +298,11 @@ def peak_bytes(table: Table, copies: Any = 1) -> int:
     return 8 * peak
 
 
+# Bytes of work memory that native code takes for a table. The executor, which stands on a higher floor, puts its own
+# plan here; without one it is what the values need.
+native_work_bytes: Callable[[Table], int] = peak_bytes
+
+
 def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) -> Pass:
     """Cost of a derived table; what depends on the inputs `seeds` is done for each direction or result."""
     wanted = set(seeds)
@@ -301,7 +314,7 @@ def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) ->
             moving[row.index] = any(moving[i] for i in row.operands)
     live = live_rows(table)
     once, each = count_operations(table, live & ~moving), count_operations(table, live & moving)
-    return Pass(once, each, peak, sweep_bytes)
+    return Pass(once, each, peak, sweep_bytes, table)
 
 
 def _numbers(ops: Operations) -> list[str]:

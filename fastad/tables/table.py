@@ -250,11 +250,12 @@ class Table:
 
         return to_dot(self, values)
 
-    def cost(self) -> Any:
-        """Predicted operations and bytes of running and differentiating the table (`fastad.tables.cost.Cost`)."""
+    def cost(self, wrt: Sequence[int] | None = None) -> Any:
+        """Predicted operations and bytes of running the table and of differentiating it by the inputs `wrt` (default:
+        all floating-point arguments); see `fastad.tables.cost.Cost`."""
         from fastad.tables.cost import cost
 
-        return cost(self)
+        return cost(self, wrt)
 
     def save(self, path: Any) -> None:
         """Write the table to an `.npz` file (plain arrays, no pickles); captured arrays are saved by value."""

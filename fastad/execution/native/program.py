@@ -1,8 +1,9 @@
 """From a table to the text of its native program."""
 
+from functools import cached_property
 from typing import NamedTuple
 
-from fastad.execution.layout import Layout
+from fastad.execution.layout import Layout, layout_of
 from fastad.execution.native.calls import CallCode
 from fastad.execution.native.demand import Demand
 from fastad.execution.native.function import ARGUMENTS, Function
@@ -33,16 +34,18 @@ class Part(NamedTuple):
 
 
 class Program:
-    """IR of a table's kernel. The last part has the function `kernel`; later parts call functions of earlier ones."""
+    """A table's kernel: planned at once, `work_size` doubles of work memory included; its IR is written when `parts`
+    are asked for. The last part has the function `kernel`; later parts call functions of earlier ones."""
 
     def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
         self.layout, self.threads = layout, threads
         try:
-            self._build(table, safe=False)
+            self._plan(table, safe=False)
         except Incompatible:  # a value is wanted in an order that its operands cannot be walked through: store more
-            self._build(table, safe=True)
+            self._plan(table, safe=True)
 
-    def _build(self, table: Table, safe: bool) -> None:
+    def _plan(self, table: Table, safe: bool) -> None:
+        """Steps and memory; loops are written already, which shows whether all their values can be walked through."""
         planner = Planner(table, _unrolling(table), safe).run()
         demand = Demand(planner).run()
         operations = sum(planner.size[r] for step in planner.steps if isinstance(step, Scalars) for r in step.rows)
@@ -52,15 +55,21 @@ class Program:
         self.module = self.chunks = Module()
         if not self.small:
             self.chunks = Module()
-        self._emit(demand)
+        self.loops = {
+            step.index: LoopCode(self.module, self.memory, demand, step, self.threads).build()
+            for step in self.memory.steps
+            if isinstance(step, Loop) and (step.stores or step.reductions)
+        }
 
-    def _emit(self, demand: Demand) -> None:
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The modules of IR."""
         names, chunks = [], []
         for at, step in enumerate(self.memory.steps):
-            if isinstance(step, Loop) and not (step.stores or step.reductions):
+            if isinstance(step, Loop) and step.index not in self.loops:
                 continue
             names.append(f"step{at}")
-            code = self._function(step, demand)
+            code = self._function(step)
             if code.module is self.module:
                 self.module.functions.append(code.text(names[-1]))
             else:
@@ -71,14 +80,14 @@ class Program:
             names.append("copies")
             self.module.functions.append(self._copies().text("copies"))
         self.module.functions.append(_kernel(names))
-        self.parts = [Part(self.chunks.text() + _WEIGHTS, 0, chunks)] if chunks else []
-        self.parts.append(Part(self.module.text() + _WEIGHTS, 2, ["kernel"]))
+        parts = [Part(self.chunks.text() + _WEIGHTS, 0, chunks)] if chunks else []
+        return [*parts, Part(self.module.text() + _WEIGHTS, 2, ["kernel"])]
 
-    def _function(self, step: Step, demand: Demand) -> Function:
+    def _function(self, step: Step) -> Function:
         if isinstance(step, Scalars):
             return ScalarCode(self.chunks, self.memory).build(step, self._following(step))
         if isinstance(step, Loop):
-            return LoopCode(self.module, self.memory, demand, step, self.threads).build()
+            return self.loops[step.index]
         row = self.memory.p.table.row(step.row)
         if row.name == "matmul" and (form := simplest(row.statics)).is_small:
             return ProductCode(self.module, self.memory).build(row, form)
@@ -100,6 +109,12 @@ class Program:
             target = code.address(Place("out_ref" if slot.by_reference else "out", slot.offset))
             code.entry.do(f"call void @{name}(ptr {target}, ptr {code.pointer(r)}, i64 {8 * slot.size}, i1 false)")
         return code
+
+
+def work_bytes(table: Table) -> int:
+    """Bytes of work memory of a table's kernel and of the largest kernel that it calls."""
+    inside = [work_bytes(sub.table) for sub in table.subs if sub.table is not None]
+    return 8 * Program(table, layout_of(table)).work_size + max(inside, default=0)
 
 
 def _unrolling(table: Table) -> int:
