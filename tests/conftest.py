@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("FASTAD_VERIFY_IR", "1")
 
 PROFILE = os.environ.get("FASTAD_TEST_PROFILE", "ci")
 

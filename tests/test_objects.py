@@ -51,6 +51,15 @@ def test_invalid_ir_raises(text):
         objects.compile_ir(text)
 
 
+BACKWARDS = "define i64 @f() {\n  %y = add i64 %x, 1\n  %x = add i64 0, 1\n  ret i64 %y\n}\n"
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_values_used_before_they_exist_raise(level):
+    with pytest.raises(CompileError, match="LLVM rejects"):
+        objects.compile_ir(BACKWARDS, level=level)
+
+
 def test_a_missing_function_is_named():
     code = objects.compile_ir(calling("no_such_function") + calling("sin").replace("@call", "@other"))
     with pytest.raises(FastadError, match="no_such_function"):

@@ -1,6 +1,7 @@
 """The steps of a native program: what a plan is made of."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastad.execution.native.maps import Splits
 
@@ -38,8 +39,7 @@ class Call:
 Step = Scalars | Loop | Call
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A run of doubles in memory. `kind` is in, out (inline), in_ref, out_ref (through the address in a slot), work
     or constants; `start` is the place in the vector, `offset` in what a reference points to."""
 
@@ -48,4 +48,4 @@ class Place:
     offset: int = 0
 
     def plus(self, offset: int) -> "Place":
-        return Place(self.kind, self.start, self.offset + offset)
+        return Place(self.kind, self.start, self.offset + offset) if offset else self
