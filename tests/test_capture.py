@@ -1,8 +1,10 @@
 """A replay never uses a stale captured value: numbers are part of the key, arrays are read anew or compared."""
 
 import dataclasses
+import dis
 import functools
 import gc
+import inspect
 import types
 from collections import deque, namedtuple
 
@@ -11,6 +13,7 @@ import pytest
 from transform_tools import each_tier
 
 import fastad as fad
+from fastad.recording import capture
 
 K = 2.0
 ARRAY = np.array([1.0, 2.0])
@@ -449,3 +452,21 @@ def test_modules_imported_inside_the_function(tmp_path, monkeypatch):
     for scale in (4.0, 5.0):
         settings_inside.numbers.scale = scale
         assert [f(1.0) for f in jitted] == [scale] * 3
+
+
+# ── names in code ─────────────────────────────────────────────────────────────────────────────────────────────
+def codes_in(code):
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes_in(constant)
+
+
+MANY_NAMES = "def f(x):\n" + "".join(f"    x = g{i}(x.a{i})\n" for i in range(40_000))  # arguments of three bytes
+
+
+@pytest.mark.parametrize("source", [MANY_NAMES, *map(inspect.getsource, (inspect, dataclasses, types, capture))])
+def test_global_names_are_those_that_dis_finds(source):
+    for code in codes_in(compile(source, "source", "exec")):
+        found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        assert capture._globals(code) == found

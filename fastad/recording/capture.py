@@ -30,6 +30,8 @@ _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONG = 64  # elements from which a container of plain values is fingerprinted at once
 _BUDGET = 100_000  # objects that one walk visits; what is further away is known by identity only
 _MISSING = object()
+# Instructions that read globals, and the bits of their argument that are not the name's number.
+_LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
 
 
 class View:
@@ -252,17 +254,7 @@ def _read(holder: Any, name: Any) -> Any:
 def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[int, str], ...]]:
     """Names of globals, of attributes, and of imported modules (with the level of relative imports), in the code and
     in the functions defined inside it."""
-    names: set[str] = set()
-    attributes: set[str] = set()
-    imports: set[tuple[int, str]] = set()
-    before: list[Any] = [None, None]  # the level and the names that an import takes from the stack
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            names.add(instruction.argval)
-        elif instruction.opname == "IMPORT_NAME":
-            imports.add((before[0] if isinstance(before[0], int) else 0, instruction.argval))
-        before = [before[1], instruction.argval]
-    attributes.update(code.co_names)
+    names, imports, attributes = _globals(code), _imports(code), set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             inner, more, modules = _names(constant)
@@ -270,6 +262,35 @@ def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple
             attributes.update(more)
             imports.update(modules)
     return tuple(sorted(names)), frozenset(attributes), tuple(sorted(imports))
+
+
+def _globals(code: types.CodeType) -> set[str]:
+    """Names that code reads as globals. `dis` would take as long as recording the code: a line of it is 40 objects."""
+    ops = np.frombuffer(code.co_code, np.uint8)
+    ops, low = ops[::2], ops[1::2].astype(np.int64)
+    found: set[str] = set()
+    for name, shift in _LOADS:
+        at = np.flatnonzero(ops == dis.opmap[name])
+        argument = low[at]
+        for digit in (1, 2, 3):  # higher bytes come before, each in an EXTENDED_ARG
+            at = at - 1
+            extended = (at >= 0) & (ops[at] == dis.EXTENDED_ARG)
+            argument = argument + np.where(extended, low[at] << 8 * digit, 0)
+            at = np.where(extended, at, 0)
+        found.update(code.co_names[i] for i in set((argument >> shift).tolist()))
+    return found
+
+
+def _imports(code: types.CodeType) -> set[tuple[int, str]]:
+    if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:
+        return set()
+    found: set[tuple[int, str]] = set()
+    before: list[Any] = [None, None]  # the level and the names that an import takes from the stack
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            found.add((before[0] if isinstance(before[0], int) else 0, instruction.argval))
+        before = [before[1], instruction.argval]
+    return found
 
 
 def _absolute(level: int, name: str, namespace: dict[str, Any]) -> str:
