@@ -1,12 +1,13 @@
 """Automatic differentiation of plain NumPy code."""
 
 from fastad import special
+from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
 from fastad.checks.gradients import check_adjoint, check_grads
 from fastad.checks.profiling import profile
 from fastad.errors import *  # noqa: F403
-from fastad.transforms.composite import check_primitive, checkpoint, primitive
+from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
     grad,
     hessian,

@@ -33,6 +33,10 @@ class CheckError(FastadError, AssertionError):
     """A derivative check that failed; the message carries the measured error and the step used."""
 
 
+class ScheduleError(FastadError, ValueError):
+    """A checkpoint schedule that cannot be: numbers out of range, or actions that break the rules."""
+
+
 class CompileError(FastadError, RuntimeError):
     """Native code could not be generated or linked."""
 

@@ -22,10 +22,10 @@ MAX_LINES = 450
 FLOORS = {
     "kernels": 0,
     "version": 1, "errors": 1, "primitives": 1,
-    "tables": 2, "recording": 2,
+    "tables": 2, "recording": 2, "schedules": 2,
     "execution": 3,
     "transforms": 4, "special": 4,
-    "checks": 5, "plots": 5, "demo": 5, "__main__": 5, "": 5,
+    "checkpointing": 5, "checks": 5, "plots": 5, "demo": 5, "__main__": 5, "": 5,
 }  # fmt: skip
 # scipy: its BLAS and LAPACK, by address.
 KERNELS_MAY_IMPORT = {"numba", "numpy", "llvmlite", "scipy"} | sys.stdlib_module_names

@@ -1,0 +1,53 @@
+"""`fastad.checkpoint`: a function that recomputes its argument's values, and the schedules that say when."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastad.schedules.actions import Action, Code
+from fastad.schedules.base import Schedule
+from fastad.schedules.nested import Periodic, Revolve, StoreAll, StoreNone, optimal_steps
+from fastad.schedules.verify import verify
+from fastad.transforms import composite
+
+
+class Checkpointing:
+    """`checkpoint(f)` is f, recomputed instead of stored in reverse mode: only its inputs are kept.
+
+    Inside a recorded function a call of checkpoint(f) is one row; its adjoint runs f again. Time: one more
+    evaluation of f; memory: that of f's inputs instead of all its values (Definition 17.68 of the notes).
+
+    >>> import numpy as np, fastad as fad
+    >>> block = fad.checkpoint(lambda x: np.sin(np.exp(x)))
+    >>> fad.grad(lambda x: np.sum(block(block(x))))(np.zeros(2)).shape
+    (2,)
+
+    Its attributes are the schedules for loops, which say what is stored and what is recomputed, and when:
+    `StoreAll`, `StoreNone`, `Revolve`, `Periodic`; their base `Schedule` with `Action` and `Code` to
+    write another one; `verify`, which proves that one is valid; `optimal_steps`, the least that any can do.
+
+    >>> fad.checkpoint.Revolve(snapshots=5).predicted_steps(56) == fad.checkpoint.optimal_steps(56, 5) == 140
+    True
+    """
+
+    StoreAll = StoreAll
+    StoreNone = StoreNone
+    Revolve = Revolve
+    Periodic = Periodic
+    Schedule = Schedule
+    Action = Action
+    Code = Code
+    verify = staticmethod(verify)
+    optimal_steps = staticmethod(optimal_steps)
+
+    def __call__(self, f: Callable[..., Any]) -> composite.Checkpoint:
+        """f, recomputed instead of stored in reverse mode."""
+        return composite.checkpoint(f)
+
+    def __repr__(self) -> str:
+        return "<fastad.checkpoint>"
+
+    def __reduce__(self) -> str:
+        return "checkpoint"  # pickled by name
+
+
+checkpoint = Checkpointing()
