@@ -269,7 +269,7 @@ def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
         ones = recorder.const(np.ones(flat.size))
         hits = recorder.emit("scatter_add", (ones, index), (1,), (blocks,))
         once = elementwise("less_equal", Recorded(recorder, hits), 1.0)
-        places = recorder.values[index]
+        places = recorder.value(index)
         if len(np.unique(places)) < np.size(places):
             return _scattered(x, recorder.guard(index), value, inner)
         recorder.guard(once.ref)

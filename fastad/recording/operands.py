@@ -11,6 +11,7 @@ from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.source import user_line
 from fastad.tables.builder import Ref, dtype_char
 from fastad.tables.table import DTYPES, ValueType
 
@@ -137,12 +138,8 @@ class Plan:
 
     name: str
     number: int  # of the result's type
-    shape: Shape
-    dtype: np.dtype
     char: str
     direct: bool  # no operand must be spread first
-    numpy: Any
-    scalar: Any  # the Python type of a concrete result, where it is a number
 
 
 # What becomes of arithmetic on truth values, and what NumPy refuses.
@@ -156,23 +153,44 @@ _WEAK = frozenset([float, int])  # numbers that follow the other operand's dtype
 
 def elementwise(name: str, *operands: Any) -> Recorded:
     """Record an elementwise primitive with NumPy's broadcasting."""
-    recorder = recorder_of(operands)
-    if not recorder.open:
-        operands[0].recorder  # noqa: B018 - raises the error that says so
-    refs = [
-        x._ref if type(x) is Recorded and x._recorder is recorder and x._base is None and not x._pending
-        else recorder.number(x) if type(x) is float
-        else to_ref(recorder, x)
-        for x in operands
-    ]  # fmt: skip
-    types = recorder.builder.columns["type"]
-    key = (name, *[(types[ref], type(x) in _WEAK) for ref, x in zip(refs, operands)])
-    plan = recorder.plans.get(key)
+    recorder = _recorder_of(operands)
+    types, refs, key = recorder.types, [], 0
+    for x in operands:
+        kind = type(x)
+        if kind is Recorded and x._recorder is recorder:
+            ref = x._ref if x._base is None and not x._pending else x.ref
+            key = key << 17 | types[ref] << 1  # there are at most 2**16 types
+        elif kind is float or kind is int:
+            ref = recorder.number(x)
+            key = key << 17 | types[ref] << 1 | 1
+        else:
+            ref = to_ref(recorder, x)
+            key = key << 17 | types[ref] << 1
+        refs.append(ref)
+    plan = recorder.plans.get((name, key))
     if plan is None:
-        plan = recorder.plans[key] = _plan(recorder, name, operands, refs)
-    if plan.direct:
-        return Recorded(recorder, recorder.emit_elementwise(plan.name, refs, plan.number, plan))
-    return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
+        plan = recorder.plans[name, key] = _plan(recorder, name, operands, refs)
+    if not plan.direct:
+        return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
+    recorder.builder.source_line(user_line(3))
+    return Recorded(recorder, recorder.builder.emit_elementwise(plan.name, refs, plan.number))
+
+
+def _recorder_of(operands: Sequence[Any]) -> Recorder:
+    """The innermost recorder of operands, which must be open."""
+    found: Recorder | None = None
+    for x in operands:
+        kind = type(x)
+        if kind is Recorded and (found is None or found is x._recorder):
+            found = x._recorder
+        elif kind is not float and kind is not int:
+            found = None
+            break
+    if found is None:
+        found = recorder_of(operands)
+    if not found.open:
+        operands[0].recorder  # noqa: B018 - raises the error that says so
+    return found
 
 
 def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> Plan:
@@ -186,9 +204,7 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     row = primitive(name)
     char = _promoted(name, row.result, operands, [k.dtype for k in kinds])
     direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
-    dtype = DTYPES[char]
-    scalar = None if shape else dtype.type
-    return Plan(name, b.type_number(ValueType(shape, char)), shape, dtype, char, direct, row.numpy, scalar)
+    return Plan(name, b.type_number(ValueType(shape, char)), char, direct)
 
 
 def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str]) -> str:
@@ -220,9 +236,7 @@ def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: st
 
 
 def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:
-    ref = recorder.builder.broadcast(x, shape)
-    recorder.evaluate_new()
-    return ref
+    return recorder.builder.broadcast(x, shape)
 
 
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Python's operators, NumPy's protocols and the methods of arrays, on recorded values."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,13 @@ FIXES: dict[Any, str] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
 _FIX = (
-    "Write it with supported functions, or wrap it as a user-defined primitive with "
-    "fad.primitive(f, jvp=..., vjp=...)."
+    "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 )
-
-
-def _record(name: str) -> Callable[..., Recorded]:
-    return lambda *operands: elementwise(name, *operands)
 
 
 for _row in elementwise_rows():
     for _ufunc in _row.ufuncs:
-        UFUNCS[_ufunc] = _record(_row.name)
+        UFUNCS[_ufunc] = partial(elementwise, _row.name)
         UFUNCS[getattr(getattr(np, _ufunc, None), "__name__", _ufunc)] = UFUNCS[_ufunc]
 
 
@@ -107,19 +103,20 @@ def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
 # ── operators ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _binary(name: str) -> tuple[Any, Any]:
     def forward(self: Recorded, other: Any) -> Any:
-        return UFUNCS[name](self, other) if _is_operand(other) else NotImplemented
+        if type(other) in _COMMON or isinstance(other, _OPERANDS):
+            return UFUNCS[name](self, other)
+        return NotImplemented
 
     def reflected(self: Recorded, other: Any) -> Any:
-        return UFUNCS[name](other, self) if _is_operand(other) else NotImplemented
+        if type(other) in _COMMON or isinstance(other, _OPERANDS):
+            return UFUNCS[name](other, self)
+        return NotImplemented
 
     return forward, reflected
 
 
+_COMMON = frozenset([Recorded, float, int])
 _OPERANDS = (Recorded, float, int, np.ndarray, np.generic, list, tuple)
-
-
-def _is_operand(other: Any) -> bool:
-    return isinstance(other, _OPERANDS)
 
 
 def _in_place(name: str) -> Any:

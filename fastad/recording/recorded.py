@@ -85,7 +85,7 @@ class Recorded:
     @property
     def value(self) -> Any:
         """Concrete value: an array, or a NumPy scalar."""
-        return self._recorder.values[self.ref]
+        return self._recorder.value(self.ref)
 
     def frozen(self) -> "Recorded":
         """The value as it is now; later writes do not change it."""
@@ -170,9 +170,7 @@ class Recorded:
         return recorder.emit("strided", (self._ref,), own, shape)
 
     def _shaped(self, ref: Ref, shape: Shape) -> Ref:
-        ref = self._recorder.builder.reshape(ref, shape)
-        self._recorder.evaluate_new()
-        return ref
+        return self._recorder.builder.reshape(ref, shape)
 
     def write(self, frame: tuple[int, Shape, Shape], ref: Ref) -> None:
         """Write a value of the frame's shape into the root."""

@@ -1,18 +1,53 @@
-"""The recorder: runs a function once on concrete values and writes every operation into a table under construction."""
+"""The recorder: runs a function once on concrete values and writes every operation into a table under construction.
 
+Concrete values are computed when something asks for one (a branch, a print, a shape that depends on data), for all
+rows up to it; most recordings never ask. Rows that can raise an error are evaluated at once, at the user's line.
+"""
+
+import operator
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastad.errors import RecordingError, TableError
+from fastad.errors import RecordingError
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.inline import compact, copy_row
-from fastad.tables.table import CONST, DTYPES, Table, ValueType
+from fastad.tables.table import CONST, DTYPES, GUARD, Table, ValueType
+
+
+# Rows whose evaluation cannot fail, whatever the values are.
+_TOTAL = frozenset(
+    {
+        "strided",
+        "strided_add",
+        "sum",
+        "amax",
+        "amin",
+        "assemble",
+        "matmul",
+        "cumsum",
+        "const",
+        "argmax",
+        "argmin",
+        "argsort",
+        "linrec",
+        "searchsorted",
+    }
+)
+_FAILING = frozenset(
+    code for code, row in enumerate(PRIMITIVES) if not isinstance(row, Elementwise) and row.name not in _TOTAL
+)
+# Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv
+}  # fmt: skip
+_SCALARS = {char: dtype.type for char, dtype in DTYPES.items()}
+_SCALAR_FUNCTIONS = [_ARITHMETIC.get(row.name, row.numpy) for row in PRIMITIVES]
 
 
 class _Stack(threading.local):
@@ -29,8 +64,9 @@ class _Capture:
     """An array that the function refers to: the array, a snapshot from when it was used, its input row."""
 
     def __init__(self, array: np.ndarray, recorder: "Recorder") -> None:
-        self.array, self.snapshot = array, array.copy()
-        self.ref = recorder.input(self.snapshot)
+        self.array = array
+        self.ref = recorder.input(array)
+        self.snapshot = recorder.given[self.ref]
 
     def unchanged(self) -> bool:
         return np.array_equal(self.array, self.snapshot, equal_nan=self.array.dtype.kind == "f")
@@ -45,14 +81,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self.builder = Builder()
-        self.values: list[Any] = []
+        self.types = self.builder.columns["type"]
+        self.given: dict[Ref, Any] = {}  # concrete values of the inputs
+        self._values: list[Any] = []  # concrete values of the first rows
         self.level = 0
         self.open = False
         self.lifted: list[tuple[Any, Ref]] = []
         self.captures: list[_Capture] = []
         self._by_id: dict[int, _Capture] = {}
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
-        self._numbers: dict[float, Ref] = {}
+        self._numbers: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
         self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
 
@@ -73,85 +111,98 @@ class Recorder:
         self, name: str, operands: Sequence[Ref], statics: Sequence[int] = (), shape: tuple[int, ...] | None = None,
         dtype: str | None = None,
     ) -> Ref:  # fmt: skip
-        """A row and its concrete value."""
+        """A row."""
         b = self.builder
         b.source_line(user_line())
         ref = b.emit(name, operands, statics, shape, dtype)
-        self.evaluate_new()
-        return ref
-
-    def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int, plan: Any) -> Ref:
-        """An elementwise row of known type and its concrete value: the path that most rows take."""
-        b, values = self.builder, self.values
-        b.source_line(user_line(2))
-        ref = b.emit_elementwise(name, operands, number)
-        if ref == len(values) == len(b) - 1:  # one new row, which is as it was asked for
-            x = plan.numpy(*[values[o] for o in operands])
-            if type(x) is plan.scalar or (x.shape == plan.shape and x.dtype == plan.dtype):
-                values.append(x)
-                return ref
-        if ref >= len(values):
-            self.evaluate_new()
+        if name not in _TOTAL:
+            self.settle()
         return ref
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""
-        ref = self._numbers.get(x)
+        key = (type(x), x)
+        ref = self._numbers.get(key)
         if ref is None or not x:  # -0.0 == 0.0
-            ref = self._numbers[x] = self.const(x)
+            ref = self._numbers[key] = self.const(x)
         return ref
 
     def const(self, value: Any) -> Ref:
         """A constant by value."""
-        ref = self.builder.const(value)
-        self.evaluate_new()
-        return ref
+        return self.builder.const(value)
 
     def input(self, value: Any) -> Ref:
-        """An input of the table with its concrete value."""
-        x = np.asarray(value)
+        """An input of the table with its concrete value, which is copied."""
+        x = np.array(value, order="C")
         ref = self.builder.input(x.shape, dtype_char(x.dtype))
-        self.values.append(x[()])
+        self.given[ref] = x[()]
         return ref
 
-    def evaluate_new(self) -> None:
-        """Compute concrete values of the rows added since the last call."""
-        for i in range(len(self.values), len(self.builder)):
-            self.evaluate_row(i)
+    # ── concrete values ──────────────────────────────────────────────────────────────────────────────────────
+    def value(self, ref: Ref) -> Any:
+        """The concrete value of a row: an array or a NumPy scalar."""
+        values = self._values
+        if ref >= len(values):
+            with np.errstate(all="ignore"):
+                for i in range(len(values), ref + 1):
+                    values.append(self._evaluate(i))
+        return values[ref]
 
-    def evaluate_row(self, i: int) -> None:
-        """Append the concrete value of row i, the next one."""
-        b, values = self.builder, self.values
+    def settle(self) -> None:
+        """Evaluate the new rows if an error may come of it."""
+        if not _FAILING.isdisjoint(self.builder.columns["op"][len(self._values) :]):
+            self.value(len(self.builder) - 1)
+
+    def _evaluate(self, i: int) -> Any:
+        """The concrete value of row i, those before it given."""
+        b, values = self.builder, self._values
         col = b.columns
-        row = PRIMITIVES[col["op"][i]]
-        kind = b.type(i)
+        code = col["op"][i]
+        row = PRIMITIVES[code]
+        kind = b.type_list[col["type"][i]]
         if isinstance(row, Elementwise):
-            values.append(_evaluate_elementwise(row, [values[col[c][i]] for c in "abc"[: row.arity]], kind))
-        elif col["op"][i] == CONST:
+            operands = [values[col[c][i]] for c in "abc"[: row.arity]]
+            if not kind.shape:
+                x = _SCALAR_FUNCTIONS[code](*operands)
+                if type(x) is _SCALARS[kind.dtype]:
+                    return x
+            return _evaluate_elementwise(row, operands, kind)
+        if code == CONST:
             start = col["a"][i]
             x = np.array(b.constants[start : start + kind.size]).reshape(kind.shape)
-            values.append(x.astype(DTYPES[kind.dtype])[()])
-        else:
-            values.append(self._evaluate_array(row, i, kind))
+            return x.astype(DTYPES[kind.dtype])[()]
+        return self._evaluate_array(row, i, kind)
 
     def _evaluate_array(self, row: Any, i: int, kind: ValueType) -> Any:
-        col = self.builder.columns
+        col, values = self.builder.columns, self._values
         a, b, c = col["a"][i], col["b"][i], col["c"][i]
         operands = self.builder.operands[a : a + b] if row.arity < 0 else (a, b)[: row.arity]
         if row.name == "guard":
-            return self.values[a]
+            return values[a]
         if row.name == "input":
-            raise TableError("an input without a value")
+            return self.given[i]
         statics = self.builder.statics_at(c) if c >= 0 else ()
         if row.name == "call":
-            return self.builder.subs[statics[0]].evaluate(self.values[a])
-        x = row.numpy(statics, kind.shape, *(self.values[o] for o in operands))
+            return self.builder.subs[statics[0]].evaluate(values[a])
+        x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
         return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
+
+    def replay(self, given: dict[Ref, Any]) -> int | None:
+        """Compute all values for other inputs; where a guard fails, its row, and the old values stay."""
+        old = self.given, self._values
+        self.given, self._values = self.given | given, []
+        col = self.builder.columns
+        for i, op in enumerate(col["op"]):
+            self.value(i)
+            if op == GUARD and not np.array_equal(*(self._values[col[c][i]] for c in "ab"), equal_nan=True):
+                self.given, self._values = old
+                return i
+        return None
 
     # ── guards ───────────────────────────────────────────────────────────────────────────────────────────────
     def guard(self, ref: Ref) -> Any:
         """The concrete value, which every replay is held to; constants need no guard."""
-        value = self.values[ref]
+        value = self.value(ref)
         if self.builder.columns["op"][ref] != CONST and ref not in self._guarded:
             self._guarded.add(ref)
             expected = self.const(np.asarray(value))
@@ -184,8 +235,6 @@ class Recorder:
         Arrays that only the recording refers to (temporaries of the function), or that changed while it ran,
         become constants; the others stay references.
         """
-        if sys.exc_info()[0] is None:
-            self.evaluate_new()
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
         fixed = {c.ref: c.snapshot for c in self.captures if self._is_temporary(c) or not c.unchanged()}
         self.derived = self.derived or bool(fixed)
@@ -218,7 +267,6 @@ def with_inputs(recorded: Table, order: Sequence[Ref], fixed: dict[Ref, np.ndarr
     for ref, value in fixed.items():
         places[recorded.columns["a"][ref]] = b.const(value)
     if not fixed and [int(recorded.columns["a"][r]) for r in order] == list(range(len(recorded.inputs))):
-
         return compact(_recaptured(recorded, captured))
     inputs = [places[i] for i in range(len(recorded.inputs))]
     refs: list[Ref] = []

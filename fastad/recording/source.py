@@ -3,7 +3,7 @@
 import os
 import sys
 from bisect import bisect_right
-from functools import lru_cache
+from itertools import repeat
 from types import CodeType, FrameType
 
 import numpy as np
@@ -21,9 +21,14 @@ _SKIPPED = tuple(
 )  # fmt: skip
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
-# By identity of the code object (which is kept alive): hashing one takes as long as its function is.
-_inside: dict[int, tuple[CodeType, bool]] = {}
-_lines: dict[tuple[int, int], Line] = {}
+
+# Known code: that of the user with its lines (the instructions at which one begins, and what it is; `frame.f_lineno`
+# would walk through all of them each time), and None for ours. By identity of the code object (which is kept alive):
+# hashing one takes as long as its function is.
+_Lines = tuple[list[int], list[Line]]
+_codes: dict[int, _Lines | None] = {}
+_kept: list[CodeType] = []
+_NOWHERE = Line("", 0, "")
 
 
 def user_line(depth: int = 1) -> Line:
@@ -31,32 +36,40 @@ def user_line(depth: int = 1) -> Line:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
-        known = _inside.get(id(code))
-        if not (is_ours(code) if known is None else known[1]):
-            key = (id(code), frame.f_lasti)
-            line = _lines.get(key)
-            if line is None:
-                line = _lines[key] = Line(code.co_filename, _number(code, frame.f_lasti), code.co_qualname)
-            return line
+        known = _codes.get(id(code), code)
+        if known is code:
+            known = _learn(code)
+        if known is not None:
+            starts, lines = known
+            return lines[bisect_right(starts, frame.f_lasti) - 1]
         frame = frame.f_back
-    return Line("", 0, "")
+    return _NOWHERE
 
 
-@lru_cache(maxsize=256)
-def _line_table(code_id: int) -> tuple[list[int], list[int | None]]:
-    """Offsets of instructions, and the line that begins at each: `frame.f_lineno` would walk through all of them."""
-    rows = list(_inside[code_id][0].co_lines())
-    return [start for start, _, _ in rows], [line for _, _, line in rows]
+def _learn(code: CodeType) -> _Lines | None:
+    file = code.co_filename
+    ours = file.startswith(_SKIP) or file.startswith("<__array")
+    found = _codes[id(code)] = None if ours else _lines_of(code)
+    _kept.append(code)
+    return found
 
 
-def _number(code: CodeType, instruction: int) -> int:
-    starts, numbers = _line_table(id(code))
-    return numbers[bisect_right(starts, instruction) - 1] or code.co_firstlineno
+def _lines_of(code: CodeType) -> _Lines:
+    starts: list[int] = []
+    numbers: list[int] = []
+    last: int | None = -1
+    for start, _, number in code.co_lines():
+        if number != last:
+            starts.append(start)
+            numbers.append(number or code.co_firstlineno)
+            last = number
+    parts = zip(repeat(code.co_filename), numbers, repeat(code.co_qualname), repeat(""))
+    return starts, list(map(Line._make, parts))
 
 
 def innermost_user_line(error: BaseException) -> Line:
     """The line of user code in which an exception arose."""
-    found = Line("", 0, "")
+    found = _NOWHERE
     step = error.__traceback__
     while step is not None:
         code = step.tb_frame.f_code
@@ -68,11 +81,8 @@ def innermost_user_line(error: BaseException) -> Line:
 
 def is_ours(code: CodeType) -> bool:
     """Whether the code belongs to fastad or a library that it serves, not to the user."""
-    known = _inside.get(id(code))
-    if known is None:
-        file = code.co_filename
-        known = _inside[id(code)] = (code, file.startswith(_SKIP) or file.startswith("<__array"))
-    return known[1]
+    known = _codes.get(id(code), code)
+    return (_learn(code) if known is code else known) is None
 
 
 def from_scipy() -> str | None:

@@ -123,17 +123,22 @@ class Builder:
     def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int) -> Ref:
         """An elementwise row whose result is of type `number`; operands have its size, or size 1."""
         code, _, commutes, found = _ELEMENTWISE[name]
-        constant = CONSTANT
-        for x in operands:
-            flags = self._flags[x]
-            found |= flags
-            constant &= flags
-        if constant or found > CONSTANT:  # otherwise no rewrite can apply
+        flags = self._flags
+        if len(operands) == 2:
+            a, b = operands
+            c, all_of, any_of = -1, flags[a] & flags[b], flags[a] | flags[b]
+            if commutes and a > b:
+                a, b = b, a
+        else:
+            a, b, c = (*operands, -1, -1)[:3]
+            all_of, any_of = flags[a], flags[a]
+            for x in operands[1:]:
+                all_of, any_of = all_of & flags[x], any_of | flags[x]
+        if all_of & CONSTANT or found | any_of > CONSTANT:  # otherwise no rewrite can apply
             simpler = simplify(self, name, tuple(operands), self.type_list[number])
             if simpler is not None:
                 return simpler
-        a, b, c = (*operands, -1, -1)[:3]
-        return self._shared(code, number, *((b, a) if commutes and a > b else (a, b)), c)
+        return self._shared(code, number, a, b, c)
 
     def _emit_array(
         self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType
@@ -289,13 +294,10 @@ class Builder:
         if line is self._line:
             return
         self._line = line
-        number = self.lines.get(line)
-        if number is None:
-            number = len(self.lines)
-            if number > 65_535:
-                number = 0  # too many to tell apart: no program has so many lines
-            else:
-                self.lines[line] = number
+        number = self.lines.setdefault(line, len(self.lines))
+        if number > 65_535:  # too many to tell apart: no program has so many lines
+            del self.lines[line]
+            number = 0
         self.line = number
 
 

@@ -45,7 +45,7 @@ def call_sub(sub: Sub, operands: Sequence[Any], kinds: Sequence[ValueType]) -> l
     refs = [to_ref(recorder, x) for x in operands]
     out = recorder.builder.call(sub, packed(recorder.builder, refs))
     results = unpacked(recorder.builder, out, kinds)
-    recorder.evaluate_new()
+    recorder.settle()
     return [Recorded(recorder, ref) for ref in results]
 
 

@@ -156,7 +156,7 @@ def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
     for row in table.rows():
         b.source_line(table.line_of(row.index))
         refs.append(copy_row(b, table, row, refs, given))
-    recorder.evaluate_new()
+    recorder.settle()
     return program.result([Recorded(recorder, refs[i]) for i in table.outputs])
 
 
@@ -166,7 +166,7 @@ def run_by_numpy(program: Program, inputs: Sequence[Any]) -> Any:
         result = replay(program, recorder, [Recorded(recorder, recorder.input(x)) for x in inputs])
         for i, op in enumerate(recorder.builder.columns["op"]):
             if op == GUARD:
-                found, expected = (recorder.values[recorder.builder.columns[c][i]] for c in "ab")
+                found, expected = (recorder.value(recorder.builder.columns[c][i]) for c in "ab")
                 if not np.array_equal(found, expected, equal_nan=True):
                     raise Stopped(i)
         leaves, tree = flatten(result)

@@ -97,18 +97,9 @@ class Tape:
         if recorder.open:
             raise RecordingError("replay after the `with` block of the tape has ended")
         fresh = {x.ref: self._checked(x, value) for x, value in values.items()}
-        old, recorder.values = recorder.values, []
-        table = self._table(())
-        guards = set(table.guards)
-        with np.errstate(all="ignore"):
-            for i in range(len(table)):
-                if table.row(i).name == "input":
-                    recorder.values.append(fresh.get(i, old[i]))
-                else:
-                    recorder.evaluate_row(i)
-                if i in guards and not _agrees(recorder.values, table.row(i).operands):
-                    recorder.values = old
-                    raise RecordingError(f"another branch is taken at {table.line_of(i)}; record a new tape")
+        failed = recorder.replay(fresh)
+        if failed is not None:
+            raise RecordingError(f"another branch is taken at {self._table(()).line_of(failed)}; record a new tape")
 
     @property
     def table(self) -> Table:
@@ -145,7 +136,3 @@ class Tape:
 def _zeros(recorder: Recorder, ref: Ref) -> Any:
     kind = recorder.builder.type(ref)
     return np.zeros(kind.shape, DTYPES[kind.dtype])[()]
-
-
-def _agrees(values: list[Any], operands: tuple[int, ...]) -> bool:
-    return np.array_equal(values[operands[0]], values[operands[1]], equal_nan=True)
