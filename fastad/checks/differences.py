@@ -186,5 +186,3 @@ def _jump(
         gap = np.abs(right - left)
         apart = (gap[0] > 0.5 * gap[-2]) & (gap[0] > 100 * noise[0]) & (gap[0] > 1e-4 * np.abs(right[0] + left[0]))
     return apart, left[0], right[0]
-
-

@@ -52,9 +52,7 @@ def _machine(level: int) -> llvm.TargetMachine:
     _initialize()
     cpu, features = host()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(
-        cpu=cpu, features=features, opt=level, reloc=_RELOCATION, codemodel=_CODE_MODEL
-    )
+    return target.create_target_machine(cpu=cpu, features=features, opt=level, reloc=_RELOCATION, codemodel=_CODE_MODEL)
 
 
 def compile_ir(text: str, *, level: int = 2) -> bytes:

@@ -214,8 +214,7 @@ def _thunk_ir(arity: int, loop: int, data: int) -> str:
     """`double thunk(double, …)` that runs loop(char **arguments, intp *sizes, intp *steps, void *data)."""
     parameters = ", ".join(f"double %x{i}" for i in range(arity))
     slots = "".join(
-        f"  %s{i} = alloca double\n  %a{i} = getelementptr ptr, ptr %arguments, i64 {i}\n"
-        f"  store ptr %s{i}, ptr %a{i}\n"
+        f"  %s{i} = alloca double\n  %a{i} = getelementptr ptr, ptr %arguments, i64 {i}\n  store ptr %s{i}, ptr %a{i}\n"
         for i in range(arity + 1)
     )
     stores = "".join(f"  store double %x{i}, ptr %s{i}\n" for i in range(arity))

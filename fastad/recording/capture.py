@@ -11,6 +11,7 @@ import dis
 import functools
 import marshal
 import os
+import re
 import sys
 import sysconfig
 import types
@@ -25,6 +26,8 @@ import numpy as np
 _FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
+# A virtual environment may stand on another one, or on the system's packages.
+_PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONG = 64  # elements from which a container of plain values is fingerprinted at once
@@ -112,7 +115,7 @@ class View:
             return (kind, frozenset(value) if isinstance(value, set | frozenset) else bytes(value))
         if isinstance(value, slice | range | int | float | str | bytes):
             return (kind, repr(value))
-        if kind.__module__.startswith("fastad."):
+        if str(kind.__module__).startswith("fastad."):  # a metaclass of Cython has a descriptor there
             return (self._identity(value), *[self._of(x) for x in getattr(value, "_fastad_watched", ())])
         if isinstance(value, functools.partial):
             return ("partial", self._of(value.func), self._of(value.args), self._of(value.keywords))
@@ -314,7 +317,7 @@ def _file_of(kind: type) -> str:
 
 
 def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or file.startswith("<builtin")
+    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None
 
 
 # ── contents of arrays ────────────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,6 @@ from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.inline import compact, copy_row
 from fastad.tables.table import CONST, DTYPES, GUARD, Table, ValueType
 
-
 # Rows whose evaluation cannot fail, whatever the values are.
 _TOTAL = frozenset(
     {
@@ -194,7 +193,7 @@ class Recorder:
         col = self.builder.columns
         for i, op in enumerate(col["op"]):
             self.value(i)
-            if op == GUARD and not np.array_equal(*(self._values[col[c][i]] for c in "ab"), equal_nan=True):
+            if op == GUARD and not _same(*[self._values[col[c][i]] for c in "ab"]):
                 self.given, self._values = old
                 return i
         return None
@@ -249,6 +248,10 @@ class Recorder:
             return False
         own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
         return sys.getrefcount(root) <= 2 + own  # this frame's reference, and that of the argument
+
+
+def _same(x: Any, y: Any) -> bool:
+    return np.array_equal(x, y, equal_nan=True)
 
 
 def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:

@@ -5,6 +5,7 @@ import sys
 from bisect import bisect_right
 from itertools import repeat
 from types import CodeType, FrameType
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
 _Lines = tuple[list[int], list[Line]]
 _codes: dict[int, _Lines | None] = {}
 _kept: list[CodeType] = []
+_UNKNOWN: Any = object()
 _NOWHERE = Line("", 0, "")
 
 
@@ -36,8 +38,8 @@ def user_line(depth: int = 1) -> Line:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
-        known = _codes.get(id(code), code)
-        if known is code:
+        known = _codes.get(id(code), _UNKNOWN)
+        if known is _UNKNOWN:
             known = _learn(code)
         if known is not None:
             starts, lines = known
@@ -81,8 +83,8 @@ def innermost_user_line(error: BaseException) -> Line:
 
 def is_ours(code: CodeType) -> bool:
     """Whether the code belongs to fastad or a library that it serves, not to the user."""
-    known = _codes.get(id(code), code)
-    return (_learn(code) if known is code else known) is None
+    known = _codes.get(id(code), _UNKNOWN)
+    return (_learn(code) if known is _UNKNOWN else known) is None
 
 
 def from_scipy() -> str | None:

@@ -1,0 +1,87 @@
+"""Concrete values while recording: what Python sees of a recorded value, at any moment, is what NumPy computes."""
+
+import numpy as np
+import pytest
+
+import fastad as fad
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import Recorder
+
+
+def steps(x):
+    """Values of several kinds, one computed from another."""
+    y = np.sin(x) * 2
+    z = y[1:] - y[:-1]
+    w = np.stack([z, z * z])
+    n = np.argmax(w[1])
+    return [y, z, w, n, w.sum(), w[0] @ z, z[0] > 0, np.where(z > 0, z, 1 / z), x.astype(np.float32), 3 - n]
+
+
+@pytest.mark.parametrize("order", [range(10), reversed(range(10)), [4, 4, 0, 9]])
+def test_values_may_be_asked_for_in_any_order(order):
+    x = np.linspace(-1.0, 2.0, 6)
+    wanted = steps(x)
+    with Recorder() as recorder:
+        found = steps(Recorded(recorder, recorder.input(x)))
+        for i in order:
+            value = found[i].value
+            assert np.array_equal(value, wanted[i])
+            assert value.dtype == wanted[i].dtype
+
+
+def test_values_are_those_of_the_moment_of_recording():
+    outside, x = np.ones(3), np.arange(3.0)
+    with Recorder() as recorder:
+        y = Recorded(recorder, recorder.input(x)) + outside
+        outside[:], x[:] = 5.0, 7.0
+        assert y.value.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_no_warnings_of_values_that_nobody_asked_for(recwarn):
+    with fad.Tape() as tape:
+        x = tape.variable(0.0)
+        y = np.log(x)
+    assert y.value == -np.inf and not recwarn.list
+
+
+def test_errors_arise_at_the_line_that_causes_them():
+    lines = []
+
+    def f(x):
+        i = np.argmax(x) + 5
+        try:
+            x[i]
+        except IndexError:
+            lines.append("caught")
+        return x.sum()
+
+    fad.trace(f, np.ones(3))
+    assert lines == ["caught"]
+
+
+def test_every_row_names_its_line():
+    def f(x):
+        y = (
+            np.sin(x)
+            + x * 2
+        )  # fmt: skip
+        for _ in range(3):
+            y = y * y
+            y = np.cos(y)
+        return max([v + 1 for v in (y, x)])
+
+    table = fad.trace(f, 1.0)
+    first = f.__code__.co_firstlineno
+    found = {table.row(i).name: table.line_of(i) for i in range(len(table))}
+    assert found["sin"].number == first + 2 and found["cos"].number == first + 7
+    assert {line.file for line in found.values() if line.number} == {__file__}
+
+
+def test_lines_of_long_straight_line_code():
+    count = 700  # instructions far from the function's beginning, extended arguments
+    source = "def f(x):\n" + "".join(f"    x = x * {i}.5\n" for i in range(count)) + "    return x\n"
+    scope = {}
+    exec(compile(source, "<long>", "exec"), scope)
+    table = fad.trace(scope["f"], 1.0)
+    numbers = [table.line_of(i).number for i in range(len(table)) if table.row(i).name == "multiply"]
+    assert numbers == list(range(2, count + 2))
