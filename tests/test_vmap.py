@@ -165,6 +165,13 @@ def test_closures_over_recorded_values(tier, rng):
 
 
 @each_tier
+def test_conversions_keep_their_dtype(tier, rng):
+    x = rng.normal(size=(3, 4))
+    for f in (lambda x: (x > 0).astype(float), lambda x: x.astype(np.float32), lambda x: (10 * x).astype(int)):
+        same(fad.vmap(f, tier=tier)(x), f(x))
+
+
+@each_tier
 def test_single_precision(tier, rng):
     x = rng.normal(size=(4, 3)).astype(np.float32)
     same(fad.vmap(lambda x: np.cumsum(x) * 2, tier=tier)(x), np.cumsum(x, 1) * 2)

@@ -173,7 +173,7 @@ def _side_by_side(b: Any, x: Ref, y: Ref) -> Ref:
 # ── batching: the row over a leading axis ─────────────────────────────────────────────────────────────────────
 def batch_strided(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     step = b.size(operands[0]) // size
-    return b.emit("strided", operands, batched(row.statics, size, step), (size, *row.shape))
+    return b.emit("strided", operands, batched(row.statics, size, step), (size, *row.shape), row.dtype)
 
 
 def batch_strided_add(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
