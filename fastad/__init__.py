@@ -1,6 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import special
+from fastad import soft, special
 from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
@@ -30,5 +30,5 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "debug",
     "finite_difference", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize",
-    "load", "primitive", "profile", "special", "trace", "value_and_grad", "vjp", "vmap",
+    "load", "primitive", "profile", "soft", "special", "trace", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """What a function takes from outside its arguments: numbers in closures, globals, attributes and containers are part
 of the key of a recording, so that a replay never uses a stale one; arrays are referred to, and checked by identity.
+So are the settings that operators were seen to read (`fastad.recording.settings`).
 
 A walk starts at the function and follows everything that its code can reach: cells, globals, defaults, attributes,
 elements of containers, functions that it calls. It yields a fingerprint, the arrays on the way, and the list of the
@@ -18,10 +19,14 @@ import types
 from array import array
 from collections import deque
 from collections.abc import Hashable, Iterable
+from contextvars import ContextVar
+from copy import copy
 from operator import is_
 from typing import Any
 
 import numpy as np
+
+from fastad.recording.settings import Setting
 
 _FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -44,7 +49,7 @@ class View:
     live as long as the key is used, since an address may be used again.
     """
 
-    def __init__(self, roots: Iterable[Any]) -> None:
+    def __init__(self, roots: Iterable[Any], settings: Iterable[Setting] = ()) -> None:
         self.arrays: list[np.ndarray] = []
         self.held: list[Any] = []
         self._places: list[tuple[Any, Any, Any]] = []
@@ -53,8 +58,9 @@ class View:
         self._shapes: list[tuple[np.ndarray, Any]] = []
         self._numbers: dict[Any, int] = {}
         self._mutable = False  # something was met that only another walk can compare
-        self.key: Hashable = tuple([self._of(root) for root in roots])
+        self._outside: Hashable = tuple([self._of(root) for root in roots])
         del self._numbers
+        self._set(settings)
 
     @property
     def places(self) -> list[tuple[Any, Any, Any]] | None:
@@ -85,6 +91,24 @@ class View:
             len(x) == len(keys) and all(map(is_, x, keys)) and all(map(is_, x.values(), values))
             for x, keys, values in self._dicts
         )
+
+    # ── settings ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _set(self, settings: Iterable[Setting]) -> None:
+        """Make the present choices of these settings part of the view: to compare them, they are places."""
+        self.settings = tuple([(s.variable, s.default, s.now) for s in settings])
+        self._places = [place for place in self._places if not isinstance(place[0], ContextVar)]
+        self._places += self.settings
+        self.key: Hashable = (self._outside, *[choice for *_, choice in self.settings])
+
+    def reading(self, settings: Iterable[Setting]) -> "View":
+        """This view with the present choices of these settings."""
+        found = copy(self)
+        found._set(settings)
+        return found
+
+    def same_settings(self) -> bool:
+        """Whether the settings are what they were, in the thread that asks."""
+        return all(_read(variable, default) is choice for variable, default, choice in self.settings)
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def _of(self, value: Any) -> Hashable:
@@ -237,17 +261,28 @@ class Watch:
     def __init__(self, *roots: Any) -> None:
         self._roots = roots
         self._last: View | None = None
+        self.settings: tuple[Setting, ...] = ()  # what the functions were seen to read
 
     def view(self) -> View:
         """What there is to see now."""
         last = self._last
         if last is None or not last.unchanged():
-            last = self._last = View(self._roots)
+            last = self._last = View(self._roots, self.settings)
         return last
+
+    def follow(self, settings: Iterable[Setting]) -> bool:
+        """From now on views hold these settings too; returns whether any is new."""
+        new = [s for s in settings if s not in self.settings]
+        if new:
+            self.settings = (*self.settings, *new)
+            self._last = None
+        return bool(new)
 
 
 def _read(holder: Any, name: Any) -> Any:
     try:
+        if isinstance(holder, ContextVar):
+            return holder.get(name)
         return holder.cell_contents if name is None else holder[name]
     except (ValueError, KeyError):
         return _MISSING

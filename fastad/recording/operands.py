@@ -193,6 +193,11 @@ def _recorder_of(operands: Sequence[Any]) -> Recorder:
     return found
 
 
+def detached(x: Any) -> Any:
+    """x as a constant to derivatives."""
+    return elementwise("stop_gradient", x) if isinstance(x, Recorded) else x
+
+
 def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> Plan:
     b = recorder.builder
     kinds = [b.type(x) for x in refs]

@@ -92,6 +92,7 @@ class Recorder:
         self._numbers: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
         self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
+        self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":
         _stack.recorders.append(self)
@@ -294,4 +295,9 @@ def current_recorder() -> Recorder | None:
     return _stack.recorders[-1] if _stack.recorders else None
 
 
-__all__ = ["Recorder", "current_recorder", "recording_error"]
+def open_recordings() -> list[Recorder]:
+    """All open recorders of this thread, the outermost first."""
+    return _stack.recorders
+
+
+__all__ = ["Recorder", "current_recorder", "open_recordings", "recording_error"]

@@ -53,8 +53,8 @@ class Path:
         return self.program.sources == tuple(range(len(self.program.plan.inputs)))
 
     def is_current(self) -> bool:
-        """Whether outside arrays have the elements that the recording may have used."""
-        return not self.contents.needed or self.contents.unchanged()
+        """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
+        return self.view.same_settings() and (not self.contents.needed or self.contents.unchanged())
 
 
 class Contents:
@@ -216,7 +216,9 @@ class Transformed:
             with self._lock:
                 path = self._paths.get(key)
                 if path is None or not path.is_current():
-                    path = self._paths[key] = self._renewed(path, self._recorded(call, view))
+                    new = self._recorded(call, view)
+                    view = new.view
+                    path = self._paths[call.key, view.key] = self._renewed(path, new)
         path.view = view
         return path
 
@@ -240,6 +242,7 @@ class Transformed:
         if old is None or old.program.plan != new.program.plan or old.program.out_leaves != new.program.out_leaves:
             return new
         old.contents.confirmed(new.contents)
+        old.view = new.view
         return old
 
     def _recorded(self, call: Call, view: View) -> Path:
@@ -248,10 +251,21 @@ class Transformed:
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         self._warn_of_many_paths()
+        if self._watch.follow(program.settings):
+            self._follow_settings()
+        view = view.reading(self._watch.settings) if self._watch.settings else view
         views = (view, *call.views)
         arrays = [a for v in views for a in v.arrays]
         held = tuple(x for v in views for x in v.held)
         return Path(program, Compiled(program.plan, self.tier, self.threads), Contents(arrays, program), view, held)
+
+    def _follow_settings(self) -> None:
+        """The function has read a setting for the first time. What was recorded before does not depend on it, but
+        what follows after a failed guard may: it is found under the present choice."""
+        for path in self._paths.values():
+            path.view = path.view.reading(self._watch.settings)
+        self._paths = {(call_key, path.view.key): path for (call_key, _), path in self._paths.items()}
+        self._fast = (None, None)
 
     def _warn_of_many_paths(self) -> None:
         if self._recordings >= _MANY_PATHS and not self._warned:

@@ -12,6 +12,7 @@ from fastad.recording.capture import Content, View, Watch
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.settings import read_all
 from fastad.tables.builder import dtype_char
 from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, flat_sub, packed, transposed, unpacked
@@ -140,15 +141,15 @@ class UserPrimitive:
         call = make_call(args, {})
         if not any(isinstance(x, Recorded) for x in call.inputs):
             return self.__wrapped__(*args)
-        made = self._for(call.concrete())
+        made = self._for(call.concrete(), read_all())  # the rules are recorded later
         recorder = recorder_of(call.inputs)
         recorder.derived = recorder.derived or bool(made.contents)
         return unflatten(made.structure.out_tree, call_sub(made.sub, call.inputs, made.structure.outputs))
 
-    def _for(self, call: Call) -> _Made:
+    def _for(self, call: Call, settings: tuple[str, ...]) -> _Made:
         """The composite row for a call: one that was made before where it fits, so that equal programs are equal."""
         view = self._watch.view()
-        known = self._made.setdefault((call.key, view.key), [])
+        known = self._made.setdefault((call.key, view.key, settings), [])
         for made in known:
             if made.fits(call.inputs):
                 return made

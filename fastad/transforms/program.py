@@ -12,6 +12,7 @@ from fastad.execution.compiled import Plan
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
+from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import GUARD, Table
@@ -34,7 +35,8 @@ class Program:
     `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
     n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
     table, or `Fixed`; `out_tree` is their structure. `plan` is what the executors run. `derived` says
-    that constants of the table may have been computed from arrays that it also captures.
+    that constants of the table may have been computed from arrays that it also captures. `settings` are those that
+    were read while it was recorded.
     """
 
     plan: Plan
@@ -43,6 +45,7 @@ class Program:
     out_tree: Any
     out_leaves: tuple[Any, ...]
     derived: bool = False
+    settings: frozenset[Setting] = frozenset()
 
     @property
     def table(self) -> Table:
@@ -107,7 +110,8 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         table = recorder.finish(input_refs, refs)
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
-    return Program(Plan(table), sources, lifted, tree, tuple(out_leaves), recorder.derived)
+    settings = frozenset(recorder.settings)
+    return Program(Plan(table), sources, lifted, tree, tuple(out_leaves), recorder.derived, settings)
 
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastad.recording.settings import pinned
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import make_call
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, fixed_point
@@ -78,7 +79,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     """
     fixed = fixed_point(f, primals)
     out = remembered(Jit, f)(*fixed)
-    pull = remembered(VjpFunction, f)
+    pull = pinned(remembered(VjpFunction, f))
     return out, lambda u: pull(fixed, u)[1]
 
 
@@ -92,7 +93,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     """
     fixed = fixed_point(f, primals)
     out = remembered(Jit, f)(*fixed)
-    push = remembered(JvpFunction, f)
+    push = pinned(remembered(JvpFunction, f))
     return out, lambda *tangents: push(fixed, tangents)[1]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.registry import implements_ufunc
-from fastad.recording.operands import elementwise
+from fastad.recording.operands import detached, elementwise
 from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
@@ -60,8 +60,7 @@ def multigammaln(a: Any, d: int) -> Any:
 
 def _shift(x: Any, axis: Any) -> Any:
     """The maximum that keeps exponentials in range. The result does not depend on it, so its derivative is left out."""
-    top = np.max(x, axis=axis, keepdims=True)
-    return elementwise("stop_gradient", top) if isinstance(top, Recorded) else top
+    return detached(np.max(x, axis=axis, keepdims=True))
 
 
 def _array(x: Any) -> Any:

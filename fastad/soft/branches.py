@@ -1,0 +1,113 @@
+"""Relaxed branches: both are computed and mixed, so that the condition has a derivative (section 17.4.3.2 of the
+notes)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import ShapeError
+from fastad.recording.operands import is_recorded
+from fastad.soft.hardness import switched
+from fastad.soft.logic import truth
+from fastad.soft.numbers import delivered, quiet, real, result_dtype
+from fastad.transforms.call import flatten, unflatten
+
+
+def where(p: Any, a: Any, b: Any) -> Any:
+    """a where p holds, else b: the mixture p a + (1 − p) b, for whole program states.
+
+    Parameters
+    ----------
+    p
+        Truth values in [0, 1] (or bools), which are broadcast to every array of a and b.
+    a, b
+        Pytrees of the same structure. Their arrays and numbers are mixed; other leaves (None, text) must be equal.
+
+    Returns
+    -------
+    A pytree of the same structure: float32 where both leaves are, else float64.
+
+    What has weight exactly 0 is left out where it is not finite, so that where(0, inf, 1) is 1, and p then has no
+    derivative there. As with np.where, derivatives still run backward through the branch that is left out, with
+    weight 0: where a has an infinite derivative (sqrt at 0), guard its operand too.
+
+    Raises
+    ------
+    ShapeError
+        If a and b differ in structure, or in leaves that cannot be mixed.
+
+    >>> import numpy as np, fastad as fad
+    >>> mixed = fad.soft.where(0.25, {"x": np.array([4.0, 8.0])}, {"x": 0.0})
+    >>> mixed["x"].tolist()
+    [1.0, 2.0]
+    >>> float(fad.grad(fad.soft.where)(0.25, 4.0, 1.0))
+    3.0
+    """
+    return blended(p, a, b, "where: a and b")
+
+
+def cond(p: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
+    """if/else relaxed: p true_fun(*operands) + (1 − p) false_fun(*operands), over whole program states.
+
+    Both functions run, whatever p is, in "hard" mode too; their results are mixed by `where`, which says what p and
+    the results may be. So with p from the operators of `fad.soft` the derivative by the condition is not 0.
+
+    Raises ShapeError if the results differ in structure.
+
+    >>> import numpy as np, fastad as fad
+    >>> def heat(temperature, threshold):
+    ...     on = fad.soft.less(temperature, threshold, sigma=0.5)
+    ...     return fad.soft.cond(on, lambda t: t + 2.0, lambda t: t - 1.0, temperature)
+    >>> float(fad.grad(heat, argnums=1)(20.0, 20.0))
+    1.5
+    """
+    for function in (true_fun, false_fun):
+        if not callable(function):
+            raise TypeError(f"cond: expected two functions, got {type(function).__name__}; for values use where")
+    return blended(p, true_fun(*operands), false_fun(*operands), "cond: the results of true_fun and false_fun")
+
+
+def blended(p: Any, a: Any, b: Any, what: str) -> Any:
+    """The mixture of two pytrees; `what` names them in errors."""
+    (left, tree), (right, other) = flatten(a), flatten(b)
+    if tree != other:
+        raise ShapeError(f"{what} must have the same structure; they have {tree} and {other}")
+    weight = real(p)
+    leaves = [_blended_leaf(weight, x, y, what) for x, y in zip(left, right, strict=True)]
+    return unflatten(tree, leaves)
+
+
+def _blended_leaf(p: Any, a: Any, b: Any, what: str) -> Any:
+    if not (is_number(a) and is_number(b)):
+        if type(a) is type(b) and not is_number(a) and a == b:
+            return a
+        raise ShapeError(f"{what} hold {a!r} and {b!r}, which cannot be mixed: they must be numbers, arrays, or equal")
+    x, y, dtype = real(a), real(b), result_dtype(a, b)
+    try:
+        np.broadcast_shapes(np.shape(p), np.shape(x), np.shape(y))
+    except ValueError:
+        shapes = f"{np.shape(x)} and {np.shape(y)}, p has {np.shape(p)}"
+        raise ShapeError(f"{what} have leaves of shapes {shapes}; they must broadcast together") from None
+    return switched(
+        lambda: delivered(_mixture(p, x, y), dtype),
+        lambda: delivered(np.where(truth(p), x, y), dtype),
+    )
+
+
+@quiet
+def _mixture(p: Any, a: Any, b: Any) -> Any:
+    a, b = _kept(a, p != 0, b), _kept(b, p != 1, a)
+    return p * a + (1.0 - p) * b
+
+
+def _kept(x: Any, counts: Any, other: Any) -> Any:
+    """x, but the other where x is not finite and has weight 0: then 0 * inf makes no NaN."""
+    if not is_recorded(x) and np.isfinite(x).all():
+        return x
+    return np.where(counts | np.isfinite(x), x, other)
+
+
+def is_number(x: Any) -> bool:
+    """Whether a leaf can be mixed."""
+    return isinstance(x, int | float | np.number | np.bool_ | np.ndarray) or is_recorded(x)

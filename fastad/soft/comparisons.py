@@ -1,0 +1,157 @@
+"""Relaxed comparisons: truth values in [0, 1] that are smooth in both operands and in sigma (Definitions 17.50–17.55
+of the notes, whose exp(−(−t²)/σ) is a slip)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.operands import elementwise
+from fastad.recording.recorded import Recorded
+from fastad.soft.hardness import switched
+from fastad.soft.numbers import delivered, quiet, ratio, real, result_dtype, width
+
+_GAUSSIAN_LIMIT = 28.0  # exp(-28²) is 0
+
+
+def greater_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
+    """x ≥ y relaxed to sigmoid((x − y) / sigma), where sigmoid(z) = 1 / (1 + exp(−z)).
+
+    Where x = y the value is 1/2 for every sigma; elsewhere it tends to the exact truth value as sigma → 0.
+    greater_equal(x, y) + greater_equal(y, x) = 1. `greater` is the same function; they differ in "hard" mode only.
+
+    Parameters
+    ----------
+    x, y
+        Numbers or arrays, recorded or plain, which are broadcast. Infinities of the same sign give NaN.
+    sigma
+        Width of the transition, in units of x: a positive number or an array. It may be recorded, and is
+        differentiated like x and y. Below 1e-150 it counts as 1e-150.
+    kernel
+        "gaussian" or "sech"; taken by all comparisons, used by `equal` and `not_equal`.
+
+    Returns
+    -------
+    Truth values between 0 and 1: float32 if x and y are, else float64.
+
+    Raises
+    ------
+    ValueError
+        If a static sigma is not positive, or the kernel is unknown.
+
+    >>> import numpy as np, fastad as fad
+    >>> [float(p) for p in fad.soft.greater_equal(np.array([0.0, 1.0, 2.0]), 1.0, sigma=1e-3)]
+    [0.0, 0.5, 1.0]
+    >>> float(fad.grad(fad.soft.greater_equal)(1.0, 1.0, 0.5))
+    0.5
+    """
+    return _ordered(np.greater_equal, x, y, sigma, kernel)
+
+
+def less_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
+    """x ≤ y relaxed: `greater_equal(y, x, sigma)`.
+
+    >>> import fastad as fad
+    >>> float(fad.soft.less_equal(0.0, 1.0, sigma=1e-9))
+    1.0
+    """
+    return _ordered(np.greater_equal, y, x, sigma, kernel)
+
+
+def greater(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
+    """x > y relaxed: as `greater_equal`.
+
+    >>> import fastad as fad
+    >>> float(fad.soft.greater(1.0, 1.0))
+    0.5
+    """
+    return _ordered(np.greater, x, y, sigma, kernel)
+
+
+def less(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
+    """x < y relaxed: `greater(y, x, sigma)`.
+
+    >>> import fastad as fad
+    >>> float(fad.soft.less(0.0, 1.0, sigma=1e-9))
+    1.0
+    """
+    return _ordered(np.greater, y, x, sigma, kernel)
+
+
+def equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
+    """x = y relaxed to the similarity S = k(x − y) / k(0), which is 1 where x = y and falls to 0 with the distance.
+
+    kernel "gaussian": k(t) = exp(−t² / sigma), so its width is the square root of sigma;
+    kernel "sech": k(t) = sech(t / sigma) = 2 / (exp(t/sigma) + exp(−t/sigma)).
+    Arguments, result and errors as for `greater_equal`. Source: Definition 17.52 and Example 17.53 of the notes.
+
+    >>> import numpy as np, fastad as fad
+    >>> bool(fad.soft.equal(1.0, 3.0, sigma=4.0) == np.exp(-1.0))
+    True
+    >>> float(fad.soft.equal(1.0, 1.0, kernel="sech"))
+    1.0
+    """
+    return _similar(np.equal, lambda s: s, x, y, sigma, kernel)
+
+
+def not_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
+    """x ≠ y relaxed: 1 − equal(x, y, sigma, kernel).
+
+    >>> import fastad as fad
+    >>> float(fad.soft.not_equal(1.0, 1.0))
+    0.0
+    """
+    return _similar(np.not_equal, lambda s: 1.0 - s, x, y, sigma, kernel)
+
+
+def sigmoid(z: Any) -> Any:
+    """1 / (1 + exp(-z)), without losing its tails."""
+    if isinstance(z, Recorded):
+        return elementwise("expit", z)
+    from scipy.special import expit
+
+    return expit(z)
+
+
+# ── similarities ──────────────────────────────────────────────────────────────────────────────────────────────
+def _gaussian(t: Any, width: Any) -> Any:
+    z = ratio(t, np.sqrt(width), _GAUSSIAN_LIMIT)
+    return np.exp(-(z * z))
+
+
+def _sech(t: Any, width: Any) -> Any:
+    z = ratio(t, width)
+    if isinstance(z, Recorded):
+        return elementwise("sech", z)
+    u = np.exp(-np.abs(z))
+    return 2.0 * u / (1.0 + u * u)
+
+
+_KERNELS: dict[str, Callable[[Any, Any], Any]] = {"gaussian": _gaussian, "sech": _sech}
+
+
+def _kernel(name: str) -> Callable[[Any, Any], Any]:
+    if name not in _KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(map(repr, _KERNELS))}, not {name!r}")
+    return _KERNELS[name]
+
+
+# ── both forms of a comparison ────────────────────────────────────────────────────────────────────────────────
+def _ordered(exact: Any, x: Any, y: Any, sigma: Any, kernel: str) -> Any:
+    _kernel(kernel)
+    return _compared(exact, lambda t, w: sigmoid(ratio(t, w)), x, y, sigma)
+
+
+def _similar(exact: Any, of_similarity: Callable[[Any], Any], x: Any, y: Any, sigma: Any, kernel: str) -> Any:
+    similarity = _kernel(kernel)
+    return _compared(exact, lambda t, w: of_similarity(similarity(t, w)), x, y, sigma)
+
+
+@quiet
+def _compared(exact: Any, relaxed: Callable[[Any, Any], Any], x: Any, y: Any, sigma: Any) -> Any:
+    a, b, w = real(x), real(y), width(sigma)
+    dtype = result_dtype(x, y)
+    return switched(
+        lambda: delivered(relaxed(a - b, w), dtype),
+        lambda: delivered(exact(a, b) if np.ndim(w) == 0 else exact(a, b) & (w > 0), dtype),
+    )

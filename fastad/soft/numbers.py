@@ -1,0 +1,73 @@
+"""What the relaxed operators share: real operands, the dtype of results, widths, and ratios that cannot overflow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.operands import as_recorded, is_recorded
+from fastad.recording.recorded import Recorded
+
+# 1/sigma², which second derivatives need, overflows for smaller ones.
+SMALLEST_SIGMA = 1e-150
+# exp(-|z|) is exactly 0 from here on, and so are all derivatives of what is made of it.
+LARGEST_RATIO = 750.0
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+def real(x: Any) -> Any:
+    """An operand as float64: a recorded value, or a plain array or number."""
+    if is_recorded(x):
+        x = as_recorded(x)
+        return x if x.dtype == np.float64 else x.astype(np.float64)
+    found = np.asarray(x)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"relaxed operators take real numbers and arrays, not {found.dtype}")
+    return found.astype(np.float64, copy=False)[()]
+
+
+def result_dtype(*operands: Any) -> np.dtype:
+    """float32 where NumPy's promotion gives float32, else float64; Python numbers follow the arrays."""
+    weak = (bool, int, float)
+    kinds = [type(x)(0) if type(x) in weak else as_array(x).dtype for x in operands]
+    found = np.result_type(*kinds)
+    return found if found == np.float32 else np.dtype(np.float64)
+
+
+def as_array(x: Any) -> Any:
+    """x as something with shape and dtype."""
+    return as_recorded(x) if is_recorded(x) else np.asarray(x)
+
+
+def delivered(x: Any, dtype: np.dtype) -> Any:
+    """A result in the dtype that it should have: floats, also for truth values."""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
+def width(sigma: Any) -> Any:
+    """sigma as float64, not below `SMALLEST_SIGMA`; a static one must be positive."""
+    found = real(sigma)
+    if not isinstance(found, Recorded) and not np.all(found > 0):
+        raise ValueError(f"sigma must be positive, not {sigma}; hardness('hard') gives the exact operators")
+    return np.maximum(found, SMALLEST_SIGMA)
+
+
+def bounded(t: Any, width: Any, limit: float = LARGEST_RATIO) -> Any:
+    """t within ±limit * width.
+
+    The bound is put on t, before dividing: so quotients by the width and their derivatives stay finite for any t. It
+    is chosen where what is made of the quotient is constant to the last bit, so that it changes neither values nor
+    derivatives.
+    """
+    bound = np.minimum(limit * width, _LARGEST)
+    return np.maximum(np.minimum(t, bound), -bound)
+
+
+def ratio(t: Any, width: Any, limit: float = LARGEST_RATIO) -> Any:
+    """t / width, kept within ±limit; see `bounded`."""
+    return bounded(t, width, limit) / width
+
+
+def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without NumPy's warnings about overflows, which lead to the right limits here."""
+    return np.errstate(over="ignore", under="ignore")(function)
