@@ -54,7 +54,8 @@ class Path:
 
     def is_current(self) -> bool:
         """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
-        return self.view.same_settings() and (not self.contents.needed or self.contents.unchanged())
+        same = not self.view.settings or self.view.same_settings()
+        return same and (not self.contents.needed or self.contents.unchanged())
 
 
 class Contents:
