@@ -66,10 +66,11 @@ class Memory:
 
     def _cut_scalars(self, step: Scalars, chunk: int) -> None:
         size, room = self.p.size, 0
+        inside = {r for pack in step.packs.values() for r in pack[1:]}
         for r in step.rows:
-            if room <= 0:
+            if room <= 0 and r not in inside:
                 room = chunk
-                self.steps.append(Scalars(len(self.steps)))
+                self.steps.append(Scalars(len(self.steps), packs=step.packs))
             self.steps[-1].rows.append(r)  # type: ignore[union-attr]
             self.made_in[r] = len(self.steps) - 1
             room -= size[r]

@@ -4,6 +4,7 @@ Values are register names or constants. A comparison gives a `Truth`, a register
 number 0 or 1 only where a number is needed.
 """
 
+import functools
 import itertools
 import struct
 from collections.abc import Callable
@@ -224,6 +225,20 @@ class _Emitters(dict[str, Emitter]):
 _EMITTERS = _Emitters()
 
 
+# ── what a primitive calls ────────────────────────────────────────────────────────────────────────────────────
+@functools.cache
+def c_functions(name: str) -> frozenset[str]:
+    """The C functions that the value of an elementwise primitive calls."""
+    row = primitive(name)
+    if not row.is_leaf:
+        return _called(row.value_expr)
+    return frozenset() if name in _MACHINE or row.symbol in _INTRINSICS else frozenset([row.symbol])
+
+
+def _called(expr: ex.Expr) -> frozenset[str]:
+    return frozenset().union(*map(c_functions, ex.calls(expr)))
+
+
 # ── what an operation costs ───────────────────────────────────────────────────────────────────────────────────
 # Rough times of one lane of a wide vector, in ns; only their ratios to memory traffic and to starting a thread matter.
 _CHEAP, _SLOW, _VECTOR_CALL, _SCALAR_CALL = 0.05, 0.4, 0.9, 8.0
@@ -240,7 +255,7 @@ def _expression_cost(expr: ex.Expr) -> float:
 def _leaf_cost(row: Elementwise) -> float:
     if row.name in ("divide", "sqrt"):
         return _SLOW
-    if row.name in _MACHINE or row.symbol in _INTRINSICS:
+    if not c_functions(row.name):
         return _CHEAP
     return _VECTOR_CALL if vector_symbol(str(row.symbol), 2) else _SCALAR_CALL
 

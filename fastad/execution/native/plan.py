@@ -269,7 +269,7 @@ class Planner:
             self._scalar(r, row.operands) if small else self._reduction(r, row)
         elif small and self._unrolls(row):
             self._scalar(r, row.operands)
-        elif name in _CHECKS:
+        elif name in CHECKS:
             self._check(r, row, row.size <= self.unroll and (name != "gather" or row.statics[0] == 1))
         else:
             self._call(r, row)
@@ -369,4 +369,4 @@ def _runs(row: Any) -> list[tuple[int, int]] | None:
     return runs
 
 
-_CHECKS = ("guard", "wrap_index", "gather", "scatter_add", "call")
+CHECKS = ("guard", "wrap_index", "gather", "scatter_add", "call")

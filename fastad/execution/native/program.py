@@ -11,6 +11,7 @@ from fastad.execution.native.loops import LoopCode
 from fastad.execution.native.maps import Incompatible
 from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Module
+from fastad.execution.native.packing import find_packs
 from fastad.execution.native.plan import Planner
 from fastad.execution.native.products import ProductCode, simplest
 from fastad.execution.native.scalars import ScalarCode
@@ -19,8 +20,8 @@ from fastad.tables.table import Table
 
 UNROLL = 16  # elements: rows of at most so many are unrolled into registers
 SMALL = 2000  # operations on single numbers that are optimised as a whole
-_MANY_CHUNKS = 60  # chunks that the nearer caches hold
-CHUNK = 150  # operations of one function of larger programs
+_MANY_CHUNKS = 30  # chunks that the nearer caches hold
+CHUNK = 300  # operations of one function of larger programs
 
 _WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
 
@@ -48,6 +49,7 @@ class Program:
         """Steps and memory; loops are written already, which shows whether all their values can be walked through."""
         planner = Planner(table, _unrolling(table), safe).run()
         demand = Demand(planner).run()
+        find_packs(planner)
         operations = sum(planner.size[r] for step in planner.steps if isinstance(step, Scalars) for r in step.rows)
         self.small = operations <= SMALL
         self.memory = Memory(planner, demand, self.layout, SMALL if self.small else CHUNK)

@@ -1,11 +1,13 @@
 """Straight-line code: unrolled rows, their elements in registers."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from fastad.execution.native.function import Function
 from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Block, Truth
+from fastad.execution.native.packing import packed_function, width
 from fastad.execution.native.steps import Scalars
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.regions import parts
@@ -29,12 +31,17 @@ class ScalarCode(Function):
         """`following` is the function that runs next, where it is worth fetching ahead."""
         self.values: dict[Key, str] = {}
         self.entry = Block(self.module, alone=True)
-        p = self.p
+        p, packed = self.p, set[int]()
         for number, r in enumerate(step.rows):
             if following and number % _FETCH_EVERY == 0:
                 self._fetch(following, number // _FETCH_EVERY)
             primitive = PRIMITIVES[p.op[r]]
-            if isinstance(primitive, Elementwise):
+            if r in packed:
+                continue
+            if r in step.packs:
+                packed.update(step.packs[r])
+                self._pack(step.packs[r])
+            elif isinstance(primitive, Elementwise):
                 self._elementwise(r, primitive)
             elif r in p.picks:
                 self._save_picks(r)
@@ -100,6 +107,36 @@ class ScalarCode(Function):
         self._save(
             r, [emitter(block, *[get(x, i if p.size[x] > 1 else 0) for x in operands]) for i in range(p.size[r])]
         )
+
+    def _pack(self, rows: list[int]) -> None:
+        """Rows of one primitive, by as few calls as can be."""
+        p, row = self.p, PRIMITIVES[self.p.op[rows[0]]]
+        assert isinstance(row, Elementwise)
+        elements = [(r, i) for r in rows for i in range(p.size[r])]
+        results: list[str] = []
+        lanes = width(row)
+        for part in (elements[at : at + lanes] for at in range(0, len(elements), lanes)):
+            columns = (p.a, p.b, p.c)[: row.arity]
+            results += self._call_packed(row, [[self._operand(column[r], i) for r, i in part] for column in columns])
+        values = iter(results)
+        for r in rows:
+            self._save(r, list(islice(values, p.size[r])))
+
+    def _operand(self, x: int, i: int) -> str:
+        """What element i of a row needs of an operand."""
+        return self.entry.number(self.get(x, i if self.p.size[x] > 1 else 0))
+
+    def _call_packed(self, row: Elementwise, operands: list[list[str]]) -> list[str]:
+        """The values of a primitive for lists of operands."""
+        block, count = self.entry, len(operands[0])
+        if count == 1:
+            return [block.apply(row.name, *(x for (x,) in operands))]
+        place = f"%pack{next(self.module.names)}"
+        block.lines.insert(0, f"  {place} = alloca [8 x double], align 64")  # first: others are made at run time
+        arguments = ", ".join(f"double {x}" for xs in operands for x in xs)
+        block.do(f"call void @{packed_function(self.module, row, count)}({arguments}, ptr {place})")
+        places = [block.emit(f"getelementptr double, ptr {place}, i64 {i}") for i in range(count)]
+        return [block.emit(f"load double, ptr {at}") for at in places]
 
     def _apply(self, name: str, *operands: str) -> str:
         return self.entry.apply(name, *operands)

@@ -14,6 +14,7 @@ class Scalars:
 
     index: int
     rows: list[int] = field(default_factory=list)
+    packs: dict[int, list[int]] = field(default_factory=dict)  # by the first: rows that are computed by one call
 
 
 @dataclass
