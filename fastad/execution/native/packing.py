@@ -67,15 +67,14 @@ def _vector(block: Block, numbers: list[str]) -> str:
 
 
 class _Order:
-    """The new order of one step's rows."""
+    """The new order of one step's rows. A row is late from when it is met until it stands in the order."""
 
     def __init__(self, p: Planner, widths: dict[int, int]) -> None:
         self.p, self.widths = p, widths
         self.rows: list[int] = []
         self.packs: dict[int, list[int]] = {}
-        self.late: set[int] = set()  # rows met but not yet in the order
+        self.late: dict[int, int] = {}  # row -> how many of its operands are late
         self.after: dict[int, list[int]] = {}  # late row -> rows that need it, once for each use
-        self.needs: dict[int, int] = {}  # how many of these are left, for each of those rows
         self.waiting: dict[int, list[int]] = {}  # by primitive: rows that are ready for a pack
 
     def run(self, rows: Sequence[int]) -> None:
@@ -83,16 +82,18 @@ class _Order:
         for r, operands in self._with_operands(rows):
             missing = [x for x in operands if x in late]
             if missing:
-                late.add(r)
-                self.needs[r] = len(missing)
+                late[r] = len(missing)
                 for x in missing:
-                    after.setdefault(x, []).append(r)
+                    if x in after:
+                        after[x].append(r)
+                    else:
+                        after[x] = [r]
+                if len(late) > _AHEAD:
+                    self._pack_all()
             elif op[r] in widths:
                 self._ready([r])
             else:
                 self.rows.append(r)
-            if len(late) > _AHEAD:
-                self._pack_all()
         while self.waiting:
             self._pack_all()
 
@@ -100,53 +101,60 @@ class _Order:
         """Rows and what has to come before them."""
         p, alias, check = self.p, self.p.alias, -1
         op, a, b, c = p.op, p.a, p.b, p.c
+        if alias:
+            a, b, c = ([alias[x][0] if x in alias else x for x in column] for column in (a, b, c))
         arity = [row.arity if isinstance(row, Elementwise) else -1 for row in PRIMITIVES]
         for r in rows:
             n = arity[op[r]]
-            operands: Sequence[int] = (a[r], b[r]) if n == 2 else (a[r],) if n == 1 else (a[r], b[r], c[r])
-            if n < 0:
-                operands = p.table.row(r).operands
+            if n == 2:
+                yield r, (a[r], b[r])
+            elif n >= 0:
+                yield r, (a[r], b[r], c[r])[:n]
+            else:
+                operands = [p.base(x)[0] for x in p.table.row(r).operands]
                 if PRIMITIVES[op[r]].name in CHECKS:  # what may stop the program does so in its order
-                    operands, check = (*operands, check), r
-            if alias:
-                operands = [alias[x][0] if x in alias else x for x in operands]
-            yield r, operands
+                    operands.append(check)
+                    check = r
+                yield r, operands
 
     def _ready(self, rows: list[int]) -> None:
         """Put rows into the order, or with those that wait for a pack."""
-        op, widths, late, after, needs = self.p.op, self.widths, self.late, self.after, self.needs
+        op, widths, late, after, append = self.p.op, self.widths, self.late, self.after, self.rows.append
         while rows:
             r = rows.pop()
-            k = op[r]
-            if k in widths:
-                late.add(r)
-                self.waiting.setdefault(k, []).append(r)
-                if self._elements(k) >= widths[k]:
-                    rows += self._take(k)
+            if op[r] in widths:
+                rows += self._wait(r)
                 continue
-            self.rows.append(r)
-            late.discard(r)
-            if r in after:
-                for x in reversed(after.pop(r)):
-                    needs[x] -= 1
-                    if not needs[x]:
-                        rows.append(x)
+            append(r)
+            late.pop(r, None)
+            for x in reversed(after.pop(r, ())):
+                if late[x] == 1:
+                    rows.append(x)
+                else:
+                    late[x] -= 1
 
-    def _elements(self, k: int) -> int:
-        return sum(self.p.size[r] for r in self.waiting[k])
+    def _wait(self, r: int) -> list[int]:
+        """Put a row with those that wait for a pack; returns the rows that are free if that is full now."""
+        k = self.p.op[r]
+        self.late[r] = 0
+        waiting = self.waiting.setdefault(k, [])
+        waiting.append(r)
+        full = len(waiting) * self.p.size[r] >= self.widths[k]  # sizes are mostly equal
+        return self._take(k) if full else []
 
     def _take(self, k: int) -> list[int]:
-        """Make a pack of what waits for one; returns the rows that it sets free."""
-        pack = self.waiting.pop(k)
+        """Make a pack of what waits for one; returns the rows that are free then."""
+        pack, free, late = self.waiting.pop(k), list[int](), self.late
         self.rows += pack
         self.packs[pack[0]] = pack
-        self.late.difference_update(pack)
-        free = []
+        for r in pack:
+            del late[r]
         for r in pack:
             for x in self.after.pop(r, ()):
-                self.needs[x] -= 1
-                if not self.needs[x]:
+                if late[x] == 1:
                     free.append(x)
+                else:
+                    late[x] -= 1
         return free
 
     def _pack_all(self) -> None:
