@@ -92,6 +92,21 @@ def view(typing, pointer, size):
     return array(pointer, types.int64), generate
 
 
+@intrinsic
+def matrix(typing, pointer, rows, columns):
+    """Matrix of the values from a pointer on, row after row; borrowed, as by `view`."""
+    array = types.Array(pointer.dtype, 2, "C")
+
+    def generate(context, builder, signature, arguments):
+        data, *shape = arguments
+        width = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
+        result = arrayobj.make_array(array)(context, builder)
+        arrayobj.populate_array(result, data, shape, [builder.mul(shape[1], width), width], width, None)
+        return result._getvalue()
+
+    return array(pointer, types.int64, types.int64), generate
+
+
 # Scratch memory by address. Numba's own allocator would tie the code to a process with numba in it.
 allocate = ExternalFunction("malloc", types.int64(types.int64))
 release = ExternalFunction("free", types.void(types.int64))

@@ -7,7 +7,7 @@ function that calls it, keeps its exception for the caller and returns an error 
 
 import ctypes
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from fastad.execution import cache
 from fastad.execution.kernel import SIGNATURE
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
+from fastad.tables.composite import Driver
 from fastad.tables.sub import Sub
 
 CALL = "fastad_call"
@@ -62,19 +63,26 @@ class Packet:
     """What a composite row needs to run its sub-program; `address` is that of the packet."""
 
     def __init__(self, sub: Sub, tier: str) -> None:
-        if sub.table is None:
-            self._kernel: Any = _Callback(sub)
-        elif tier == "native":
-            from fastad.execution.native import NativeKernel
-
-            self._kernel = NativeKernel(sub.table, threshold=None)
-        else:
-            from fastad.execution.sweeps import SweepKernel
-
-            self._kernel = SweepKernel(sub.table, threshold=None)
-        kernel = self._kernel
+        self._kernel = kernel = kernel_of(sub, tier)
         self._data = np.array([kernel.address, kernel.context or 0, kernel.work_size, call_address()], np.int64)
         self.address = int(self._data.ctypes.data)
+
+
+def kernel_of(sub: Sub, tier: str) -> Any:
+    """The kernel of a sub-program, its operands and results inline."""
+    if isinstance(sub, Driver):
+        from fastad.execution.drivers import DriverKernel
+
+        return DriverKernel(sub, partial(kernel_of, tier=tier))
+    if sub.table is None:
+        return _Callback(sub)
+    if tier == "native":
+        from fastad.execution.native import NativeKernel
+
+        return NativeKernel(sub.table, threshold=None)
+    from fastad.execution.sweeps import SweepKernel
+
+    return SweepKernel(sub.table, threshold=None)
 
 
 class _Pending(threading.local):

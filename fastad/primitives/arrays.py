@@ -244,7 +244,7 @@ _array("assemble", _assemble, -1, "(nd offset shape... strides...)...", check=_c
 
 # A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`).
 _array("call", None, 1, "sub", check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
-       tangent=rules.tangent_call, adjoint=rules.adjoint_call, batch=rules.batch_call)
+       adjoint=rules.adjoint_call, batch=rules.batch_call)
 
 # ── rows that are not functions of values alone ───────────────────────────────────────────────────────────────
 _array("input", None, 0, pure=False)  # column a: the number of the input

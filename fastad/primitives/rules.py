@@ -152,22 +152,15 @@ def adjoint_assemble(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> li
 
 
 # ── composite rows ────────────────────────────────────────────────────────────────────────────────────────────
-def tangent_call(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    return b.call(row.sub.tangent, _side_by_side(b, operands[0], tangents[0]))
-
-
 def adjoint_call(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    return [b.reshape(b.call(row.sub.adjoint, _side_by_side(b, operands[0], u)), b.shape(operands[0]))]
+    (x,) = operands
+    bar = row.sub.emit_adjoint(b, b.reshape(x, (b.size(x),)), u, b.kept.get(result))
+    return [b.reshape(bar, b.shape(x))]
 
 
 def batch_call(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
-    out = b.call(row.sub.batched(size), b.reshape(operands[0], (b.size(operands[0]),)))
+    out = row.sub.emit_batched(b, b.reshape(operands[0], (b.size(operands[0]),)), size)
     return b.reshape(out, (size, *row.shape))
-
-
-def _side_by_side(b: Any, x: Ref, y: Ref) -> Ref:
-    n, m = b.size(x), b.size(y)
-    return b.assemble([x, y], [region(0, (n,), (1,)), region(n, (m,), (1,))], (n + m,))
 
 
 # ── batching: the row over a leading axis ─────────────────────────────────────────────────────────────────────

@@ -51,6 +51,7 @@ class Builder:
         self._appends = [column.append for column in self.columns.values()]
         self._result_types: dict[Any, int] = {}
         self.subs: list[Any] = []
+        self.kept: dict[Ref, Ref] = {}  # of results of composite rows: what was kept for their adjoints
         self._sub_numbers: dict[str, int] = {}
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────

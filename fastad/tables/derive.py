@@ -14,7 +14,7 @@ from fastad.primitives import Elementwise
 from fastad.primitives.regions import Region, parts, whole
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.inline import compact, inline, new_inputs
+from fastad.tables.inline import compact, copy_row, inline, new_inputs
 from fastad.tables.table import Row, Table, ValueType
 
 
@@ -22,8 +22,7 @@ def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
     """Table of (inputs, tangents of the inputs `wrt`) to (results, tangents of the results)."""
     b = Builder()
     inputs, seeds = new_inputs(b, table, [table.inputs[i] for i in wrt])
-    refs = inline(b, table, inputs)
-    tangents = push_forward(b, table, refs, dict(zip((inputs[i] for i in wrt), seeds, strict=True)))
+    refs, tangents = push_forward(b, table, inputs, dict(zip(wrt, seeds, strict=True)))
     outs = [refs[i] for i in table.outputs]
     out_tangents = [_or_zeros(b, tangents[i], table.type_of(i)) for i in table.outputs]
     return compact(b.table(outs + out_tangents, table.captured))
@@ -37,26 +36,58 @@ def adjoint_table(table: Table, wrt: Sequence[int], *, seeds: Sequence[float] | 
     b = Builder()
     kinds = table.output_types
     inputs, given = new_inputs(b, table, kinds if seeds is None else ())
-    refs = inline(b, table, inputs)
+    refs = _values(b, table, inputs, wrt)
     if seeds is not None:
         given = [b.broadcast(b.const(s, k.dtype), k.shape) for s, k in zip(seeds, kinds, strict=True)]
-    adjoints = pull_back(b, table, refs, given, [inputs[i] for i in wrt])
+    adjoints = pull_back(b, table, refs, given, wrt)
     bars = [_or_zeros(b, x, table.inputs[i]) for x, i in zip(adjoints, wrt, strict=True)]
     return compact(b.table([refs[i] for i in table.outputs] + bars, table.captured))
 
 
-def push_forward(b: Builder, table: Table, refs: Sequence[Ref], seeds: dict[Ref, Ref]) -> list[Ref | None]:
-    """Tangent of every row (None: zero), given those of some input references."""
+def push_forward(
+    b: Builder, table: Table, inputs: Sequence[Ref], seeds: dict[int, Ref]
+) -> tuple[list[Ref], list[Ref | None]]:
+    """Value and tangent (None: zero) of every row, given the tangents of some inputs, by their numbers."""
+    refs: list[Ref] = []
     tangents: list[Ref | None] = []
     for row in table.rows():
-        b.source_line(table.line_of(row.index).derived("tangent"))
-        if row.name == "input":
-            tangents.append(seeds.get(refs[row.index]) if row.dtype in "df" else None)
-            continue
+        line = table.line_of(row.index)
         own = [tangents[i] for i in row.operands]
-        moving = any(t is not None and row.primitive.is_differentiable(k) for k, t in enumerate(own))  # type: ignore[attr-defined]
-        tangents.append(_row_tangent(b, row, refs, own) if moving and row.dtype in "df" else None)
-    return tangents
+        moves = row.dtype in "df" and any(
+            t is not None and row.primitive.is_differentiable(k)  # type: ignore[attr-defined]
+            for k, t in enumerate(own)
+        )
+        if moves and row.sub is not None:  # value and tangent at once
+            b.source_line(line.derived("tangent"))
+            x, dx = (b.reshape(v, (row.sub.n_in,)) for v in (refs[row.operands[0]], own[0]))
+            value, tangent = row.sub.emit_joint(b, x, dx)
+        else:
+            b.source_line(line)
+            value = copy_row(b, table, row, refs, inputs)
+            b.source_line(line.derived("tangent"))
+            tangent = _row_tangent(b, row, [*refs, value], own) if moves else None
+        if row.name == "input" and row.dtype in "df":
+            tangent = seeds.get(int(table.columns["a"][row.index]))
+        refs.append(value)
+        tangents.append(tangent)
+    return refs, tangents
+
+
+def _values(b: Builder, table: Table, inputs: Sequence[Ref], wrt: Sequence[int]) -> list[Ref]:
+    """All rows; composite rows that depend on the inputs `wrt` keep what their adjoints can use."""
+    if not any(sub.keeps for sub in table.subs):
+        return inline(b, table, inputs)
+    active = _active_rows(table, wrt)
+    refs: list[Ref] = []
+    for row in table.rows():
+        b.source_line(table.line_of(row.index))
+        if row.sub is not None and row.sub.keeps and active[row.index]:
+            value, kept = row.sub.emit_keeping(b, b.reshape(refs[row.operands[0]], (row.sub.n_in,)))
+            b.kept[value] = kept
+            refs.append(value)
+        else:
+            refs.append(copy_row(b, table, row, refs, inputs))
+    return refs
 
 
 def _row_tangent(b: Builder, row: Row, refs: Sequence[Ref], tangents: list[Ref | None]) -> Ref | None:
@@ -73,15 +104,15 @@ def _row_tangent(b: Builder, row: Row, refs: Sequence[Ref], tangents: list[Ref |
 
 
 def pull_back(
-    b: Builder, table: Table, refs: Sequence[Ref], seeds: Sequence[Ref], wrt: Sequence[Ref]
+    b: Builder, table: Table, refs: Sequence[Ref], seeds: Sequence[Ref], wrt: Sequence[int]
 ) -> list[Ref | None]:
-    """Adjoints of the input references `wrt` (None: zero), given adjoints of the results."""
-    active = _active_rows(table, refs, set(wrt))
+    """Adjoints of the inputs `wrt` (None: zero), given adjoints of the results."""
+    active = _active_rows(table, wrt)
     sums: dict[int, AdjointSum] = {}
     for row_index, seed in zip(table.outputs, seeds, strict=True):
         if active[row_index]:
             sums.setdefault(row_index, AdjointSum()).add(b, seed)
-    found: dict[Ref, Ref | None] = {}
+    found: dict[int, Ref | None] = {}
     for index in range(len(table) - 1, -1, -1):
         if index not in sums:
             continue
@@ -89,10 +120,10 @@ def pull_back(
         b.source_line(table.line_of(index).derived("adjoint"))
         u = sums.pop(index).total(b, row.shape)
         if row.name == "input":
-            found[refs[index]] = u
+            found[int(table.columns["a"][index])] = u
         else:
             _spread_adjoint(b, row, refs, u, active, sums)
-    return [found.get(x) for x in wrt]
+    return [found.get(i) for i in wrt]
 
 
 def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: dict[int, "AdjointSum"]) -> None:
@@ -124,12 +155,12 @@ def _names(operands: Sequence[Ref], result: Ref) -> dict[str, Ref]:
     return dict(zip("abc", operands, strict=False)) | {"r": result}
 
 
-def _active_rows(table: Table, refs: Sequence[Ref], wrt: set[Ref]) -> list[bool]:
+def _active_rows(table: Table, wrt: Sequence[int]) -> list[bool]:
     """Rows whose value depends differentiably on an input of `wrt`."""
     active: list[bool] = []
     for row in table.rows():
         if row.name == "input":
-            active.append(refs[row.index] in wrt and row.dtype in "df")
+            active.append(int(table.columns["a"][row.index]) in wrt and row.dtype in "df")
         else:
             differentiable = row.primitive.is_differentiable  # type: ignore[attr-defined]
             active.append(

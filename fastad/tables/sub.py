@@ -47,6 +47,11 @@ class Sub:
         return f"table {self.table.hash}" if plain and self.table is not None else f"sub {self._number}"
 
     @property
+    def parts(self) -> "tuple[Sub, ...]":
+        """The sub-programs that it calls, if a driver runs it (see `fastad.tables.composite`)."""
+        return ()
+
+    @property
     def has_guards(self) -> bool:
         return self.table is not None and bool(self.table.guards)
 
@@ -63,6 +68,28 @@ class Sub:
         if self.make_adjoint is not None:
             return self.make_adjoint()
         return derived_adjoint(self._differentiable())
+
+    # ── as a row: what derivation and batching emit for a call ───────────────────────────────────────────────────
+    @property
+    def keeps(self) -> bool:
+        """Whether the forward pass can keep something that the adjoint uses."""
+        return False
+
+    def emit_keeping(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
+        """The result, and what the forward pass keeps for the adjoint; for those that `keeps` says it of."""
+        raise NotImplementedError
+
+    def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+        """The result and its tangent."""
+        return b.call(self, x), b.call(self.tangent, packed(b, [x, dx]))
+
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, kept: Ref | None) -> Ref:
+        """Jᵀu; `kept` is what the forward pass kept, if it did."""
+        return b.call(self.adjoint, packed(b, [x, u]))
+
+    def emit_batched(self, b: Any, x: Ref, size: int) -> Ref:
+        """The results of `size` lanes, of operands lane after lane."""
+        return b.call(self.batched(size), x)
 
     def _differentiable(self) -> "Sub":
         if self.table is None:
@@ -135,6 +162,11 @@ def unpacked(b: Any, x: Ref, kinds: Sequence[ValueType]) -> list[Ref]:
     return refs
 
 
+def slices(b: Any, x: Ref, sizes: Sequence[int]) -> list[Ref]:
+    """A vector cut into vectors of these sizes."""
+    return unpacked(b, x, [ValueType((n,), "d") for n in sizes])
+
+
 def derived_tangent(sub: Sub) -> Sub:
     """The tangent sub-program of a table."""
     from fastad.tables.derive import tangent_table
@@ -195,3 +227,21 @@ def _in_lanes(sub: Sub, size: int) -> Callable[[np.ndarray], np.ndarray]:
         return np.concatenate([sub.evaluate(lane) for lane in x.reshape(size, sub.n_in)])
 
     return run
+
+
+def emit_inline(b: Any, sub: Sub, x: Ref) -> Ref:
+    """The rows of a sub-program of its own table, or a call of another one."""
+    if sub.table is None:
+        return b.call(sub, x)
+    return inline(b, sub.table, [x])[sub.table.outputs[0]]
+
+
+def emit_joint_inline(b: Any, sub: Sub, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+    """Result and tangent of a sub-program, by the rows of its table where it has no rules of its own."""
+    if sub.table is None or sub.make_tangent is not None or sub.make_adjoint is not None:
+        return sub.emit_joint(b, x, dx)
+    from fastad.tables.derive import tangent_table
+
+    derived = tangent_table(sub.table, [0])
+    refs = inline(b, derived, [x, dx])
+    return refs[derived.outputs[0]], refs[derived.outputs[1]]
