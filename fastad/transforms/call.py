@@ -11,7 +11,7 @@ from fastad.recording.capture import View
 from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Recorded
 
-_NAMESPACE = "fastad"
+NAMESPACE = "fastad"
 _STATELESS = frozenset({int, bool, str, bytes, complex, type(None)})
 
 
@@ -105,7 +105,7 @@ def _other_array(leaf: np.ndarray) -> Any:
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
     """Leaves and structure of a pytree of results or tangents."""
-    return optree.tree_flatten(tree, none_is_leaf=True, namespace=_NAMESPACE)
+    return optree.tree_flatten(tree, none_is_leaf=True, namespace=NAMESPACE)
 
 
 def unflatten(structure: Any, leaves: list[Any]) -> Any:

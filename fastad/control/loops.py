@@ -1,0 +1,394 @@
+"""`scan`, `while_loop` and `fori_loop`: loops whose tables do not grow with the number of steps."""
+
+import operator
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.control.parts import (
+    Part,
+    Shared,
+    any_recorded,
+    branch_error,
+    cast,
+    concrete,
+    emit,
+    flatten_state,
+    kind_of,
+    numeric,
+    operand_refs,
+    record_part,
+    structure_error,
+)
+from fastad.errors import ShapeError
+from fastad.execution import drivers  # noqa: F401 - runs loops while they are recorded
+from fastad.primitives.regions import region
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import current_recorder
+from fastad.recording.source import at_line
+from fastad.tables.loops import Loop, Sizes
+from fastad.tables.reference import Stopped
+from fastad.tables.sub import packed, slices, unpacked
+from fastad.tables.table import DTYPES, ValueType
+from fastad.transforms.base import Transformed
+from fastad.transforms.call import unflatten
+from fastad.transforms.derivatives import Jit
+
+_STORE_ALL_UP_TO = 1_000_000  # numbers: while loops with a limit keep all their states up to this size
+_REMEMBERED = 64
+_outside: OrderedDict[Any, Transformed] = OrderedDict()
+
+
+def scan(
+    f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, checkpoint: Any = None,
+    *, reverse: bool = False, inverse: Callable[..., Any] | None = None,
+) -> Any:  # fmt: skip
+    """Carry a state through steps: `carry, y = f(carry, x)` for each x along the leading axis of `xs`.
+
+    One row of a table, whatever the number of steps: f is recorded once. Returns (carry, ys), the results y of all
+    steps stacked. Reverse mode keeps the states as `checkpoint` says and runs the steps between anew.
+
+    Parameters
+    ----------
+    f : function (carry, x) to (new carry, y); the carry keeps its structure and shapes; x is None without `xs`. f may
+        refer to recorded values from outside: they are differentiated too. Branches on values: `np.where`, `fad.cond`.
+    init : the first carry, a pytree of arrays and numbers.
+    xs : pytree of arrays with the same leading axis, or None.
+    length : number of steps; needed without `xs`.
+    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`; None keeps all states (`StoreAll`).
+    reverse : go from the last x to the first; ys stay in the order of xs.
+    inverse : function (new carry, x) to the carry before the step. Reverse mode then keeps no state but the last and
+        goes back by it (Algorithm 17.67 of the notes); `fad.check_inverse` measures what rounding does to it.
+
+    Raises ShapeError where f changes the carry's structure or shapes, RecordingError where a Python branch in f goes
+    another way in a later step.
+
+    >>> import numpy as np, fastad as fad
+    >>> def compound(total, rate):
+    ...     return total * (1 + rate), total
+    >>> total, history = fad.scan(compound, 100.0, np.array([0.1, 0.2]))
+    >>> round(float(total), 6), history.tolist()
+    (132.0, [100.0, 110.0])
+    """
+    carry, carry_tree = numeric(init, "the carry of scan")
+    elements, element_tree = _elements(xs)
+    steps = _length(elements, length)
+
+    def run(state: Sequence[Any], each: Sequence[Any]) -> Any:
+        return _scan(f, state, carry_tree, each, element_tree, steps, checkpoint, reverse, inverse)
+
+    if current_recorder() is None:
+        own = (f, inverse, carry_tree, element_tree, steps, repr(checkpoint), reverse)
+        return _from_outside(own, run)(carry, elements)
+    return run(carry, elements)
+
+
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[..., Any], init: Any, *, checkpoint: Any = None
+) -> Any:  # fmt: skip
+    """`for i in range(lower, upper): state = body_fun(i, state)`; returns the last state.
+
+    Bounds that are recorded values are allowed: the loop is then a `while_loop`, whose number of steps is found at
+    every run. Arguments and errors as in `scan`.
+
+    >>> import numpy as np, fastad as fad
+    >>> float(fad.grad(lambda x: fad.fori_loop(0, 3, lambda i, y: y * x + i, 1.0))(2.0))  # x**3 + x + 2
+    13.0
+    """
+    if any_recorded([lower, upper]):
+        state = (np.asarray(lower) if not isinstance(lower, Recorded) else lower, init)
+        return while_loop(
+            lambda s: s[0] < upper, lambda s: (s[0] + 1, body_fun(s[0], s[1])), state, checkpoint=checkpoint
+        )[1]
+    first, last = _integer(lower, "lower"), _integer(upper, "upper")
+    carry, tree = numeric(init, "the state of fori_loop")
+
+    def run(state: Sequence[Any]) -> Any:
+        return _fori(body_fun, state, tree, first, max(last - first, 0), checkpoint)
+
+    if current_recorder() is None:
+        return _from_outside(("fori", body_fun, tree, first, last, repr(checkpoint)), run)(carry)
+    return run(carry)
+
+
+def while_loop(
+    cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init: Any, max_steps: int | None = None,
+    *, checkpoint: Any = None,
+) -> Any:  # fmt: skip
+    """`while cond_fun(state): state = body_fun(state)`; returns the last state.
+
+    The number of steps is found at every run and need not be known, not even for reverse mode: the states are then
+    kept by `checkpoint`, `Online(snapshots)` by default. With `max_steps` the loop ends after so many steps at the
+    latest, whatever the condition says. The derivative is that of the steps that were made.
+
+    Parameters
+    ----------
+    cond_fun : function of the state to one number or boolean; it may refer to recorded values from outside.
+    body_fun : function of the state to a state of the same structure and shapes.
+    init : pytree of arrays and numbers.
+    max_steps : an integer, or None.
+    checkpoint : a schedule for an unknown number of steps, `fad.checkpoint.Online(snapshots)`, or
+        `fad.checkpoint.StoreAll()` together with `max_steps`.
+
+    Errors as in `scan`.
+
+    >>> import numpy as np, fastad as fad
+    >>> newton = lambda a: fad.while_loop(lambda x: abs(x * x - a) > 1e-12, lambda x: (x + a / x) / 2, 1.0)
+    >>> round(float(newton(2.0)), 9), round(float(fad.grad(newton)(2.0)), 9)
+    (1.414213562, 0.353553391)
+    """
+    state, tree = numeric(init, "the state of while_loop")
+    limit = None if max_steps is None else _integer(max_steps, "max_steps")
+    if limit is not None and limit < 0:
+        raise ShapeError(f"max_steps is {limit}; a loop makes at least 0 steps")
+
+    def run(leaves: Sequence[Any]) -> Any:
+        return _while(cond_fun, body_fun, leaves, tree, limit, checkpoint)
+
+    if current_recorder() is None:
+        return _from_outside(("while", cond_fun, body_fun, tree, limit, repr(checkpoint)), run)(state)
+    return run(state)
+
+
+# ── outside of a recording ────────────────────────────────────────────────────────────────────────────────────
+def _from_outside(key: Any, run: Callable[..., Any]) -> Transformed:
+    """The loop as a recorded function, which is kept for the next call with the same functions."""
+    if key not in _outside:
+        _outside[key] = Jit(run)
+        while len(_outside) > _REMEMBERED:
+            _outside.popitem(last=False)
+    _outside.move_to_end(key)
+    return _outside[key]
+
+
+# ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
+def _elements(xs: Any) -> tuple[list[Any], Any]:
+    """Leaves of the elements, each with a leading axis, and their structure."""
+    if xs is None:
+        return [], None
+    leaves, tree = numeric(xs, "xs of scan")
+    for leaf in leaves:
+        if np.ndim(leaf) == 0:
+            raise ShapeError(f"xs of scan holds a number{at_line()}; each array needs a leading axis for the steps")
+    return leaves, tree
+
+
+def _length(elements: Sequence[Any], length: Any) -> int:
+    found = {np.shape(x)[0] for x in elements}
+    if length is not None:
+        found.add(_integer(length, "length"))
+    if len(found) != 1 or min(found) < 0:
+        raise ShapeError(
+            f"scan needs one number of steps{at_line()}; the leading axes of xs and `length` say {sorted(found)}"
+            if found
+            else f"scan needs xs or length{at_line()}"
+        )
+    return int(found.pop())
+
+
+def _integer(x: Any, name: str) -> int:
+    try:
+        return operator.index(x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x)
+    except TypeError:
+        raise ShapeError(f"{name} must be an integer, not {x!r}{at_line()}") from None
+
+
+# ── the state ─────────────────────────────────────────────────────────────────────────────────────────────────
+def _settled(record: Callable[[list[Any]], Part], state: Sequence[Any], what: str, tree: Any) -> tuple[Part, list[Any]]:
+    """The recorded step and the first state, in dtypes that the step keeps."""
+    leaves = list(state)
+    while True:
+        part = record(concrete(leaves))
+        kinds = [kind_of(x) for x in leaves]
+        after = part.results[: len(leaves)]
+        if [k.shape for k in kinds] != [k.shape for k in after]:
+            raise structure_error(what, unflatten(tree, leaves), unflatten(tree, [np.zeros(k.shape) for k in after]))
+        wider = [np.result_type(DTYPES[a.dtype], DTYPES[b.dtype]) for a, b in zip(kinds, after, strict=True)]
+        if all(DTYPES[k.dtype] == d for k, d in zip(kinds, wider, strict=True)):
+            return part, leaves
+        leaves = [x.astype(d) for x, d in zip(leaves, wider, strict=True)]
+
+
+def _checked(result: Any, tree: Any, got: Sequence[Any], what: str) -> list[Any]:
+    """Leaves of a new state."""
+    leaves, found = flatten_state(result)
+    if found != tree:
+        raise structure_error(what, unflatten(tree, list(got)), result)
+    return [np.asarray(x) if isinstance(x, bool | int | float) else x for x in leaves]
+
+
+# ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────
+def _scan(
+    f: Any, state: Any, carry_tree: Any, elements: Any, element_tree: Any, steps: int, checkpoint: Any, reverse: bool,
+    inverse: Any,
+) -> Any:  # fmt: skip
+    kinds = [ValueType(kind_of(x).shape[1:], kind_of(x).dtype) for x in elements]
+    first = [_first(x, kind, reverse) for x, kind in zip(elements, kinds, strict=True)]
+
+    def element(leaves: Sequence[Any]) -> Any:
+        return None if element_tree is None else unflatten(element_tree, list(leaves))
+
+    def step(leaves: Any, each: Any) -> Any:
+        result = f(unflatten(carry_tree, leaves), element(each))
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise ShapeError(f"f of scan must return (carry, y){at_line()}, not {type(result).__name__}")
+        return _checked(result[0], carry_tree, leaves, "f of scan"), result[1]
+
+    part, leaves = _settled(lambda s: record_part(step, (s, first), "scan"), state, "f of scan", carry_tree)
+    parts = [part]
+    if inverse is not None:
+
+        def back(after: Any, each: Any) -> Any:
+            result = inverse(unflatten(carry_tree, after), element(each))
+            return _checked(result, carry_tree, after, "the inverse of scan")
+
+        parts.append(_settled(lambda s: record_part(back, (s, first), "inverse of scan"), leaves, "inverse", carry_tree)[0])
+    shared = Shared(parts)
+    lead = [*(kind_of(x) for x in leaves), *kinds]
+    count = len(leaves)
+    outputs = [*lead[:count], *part.results[count:]]
+    sizes = Sizes(_total(lead[:count]), _total(kinds), _total(outputs[count:]), shared.size)
+    loop = Loop.of(
+        "scan", sizes, steps, shared.sub(part, lead, outputs), schedule=checkpoint, backward=reverse,
+        inverse=shared.sub(parts[1], lead, lead[:count]) if inverse is not None else None,
+    )  # fmt: skip
+    results = _emit_loop(loop, leaves, shared, elements, outputs, parts)
+    given = iter(results[count:])
+    places = part.program.out_leaves[count:]
+    _, y_tree = part.program.out_tree.children()
+    ys = [next(given) if x is None else x.value for x in places]
+    return unflatten(carry_tree, results[:count]), unflatten(y_tree, ys)
+
+
+def _first(x: Any, kind: ValueType, reverse: bool) -> Any:
+    """The element of the first step; of a loop without steps, zeros."""
+    values = x.value if isinstance(x, Recorded) else x
+    return values[-1 if reverse else 0] if len(values) else np.zeros(kind.shape, DTYPES[kind.dtype])
+
+
+def _fori(body_fun: Any, state: Any, tree: Any, first: int, steps: int, checkpoint: Any) -> Any:
+    def step(leaves: Any, k: Any) -> Any:
+        return _checked(body_fun(k + first, unflatten(tree, leaves)), tree, leaves, "body_fun of fori_loop")
+
+    name, number = "fori_loop", np.int64(0)
+    part, leaves = _settled(lambda s: record_part(step, (s, number), name), state, f"body_fun of {name}", tree)
+    shared = Shared([part])
+    kinds = [kind_of(x) for x in leaves]
+    body = shared.sub(part, [*kinds, ValueType((), "i")], kinds)
+    sizes = Sizes(_total(kinds), shared=shared.size, counted=True)
+    loop = Loop.of(name, sizes, steps, body, schedule=checkpoint)
+    return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, [part]))
+
+
+def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | None, checkpoint: Any) -> Any:
+    name = "while_loop"
+
+    def step(leaves: Any) -> Any:
+        return _checked(body_fun(unflatten(tree, leaves)), tree, leaves, f"body_fun of {name}")
+
+    body, leaves = _settled(lambda s: record_part(step, (s,), name), state, f"body_fun of {name}", tree)
+    test = record_part(
+        lambda s: _one(cond_fun(unflatten(tree, s))), (concrete(leaves),), f"cond_fun of {name}"
+    )
+    parts = [body, test]
+    shared = Shared(parts)
+    kinds = [kind_of(x) for x in leaves]
+    size = _total(kinds)
+    if checkpoint is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
+        checkpoint = _default_schedule()
+    loop = Loop.of(
+        name, Sizes(size, shared=shared.size), -1 if limit is None else limit, shared.sub(body, kinds, kinds),
+        condition=shared.sub(test, kinds, [ValueType((), "d")]), schedule=checkpoint,
+    )  # fmt: skip
+    return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, parts))
+
+
+def _one(found: Any) -> Any:
+    """What a condition returns, as one number that is 0 or not."""
+    if np.size(found) != 1 or np.ndim(found) and not isinstance(found, Recorded | np.ndarray):
+        raise ShapeError(f"cond_fun of while_loop must return one number or boolean{at_line()}, not {found!r}")
+    return np.not_equal(np.reshape(found, ()), 0)
+
+
+def _default_schedule() -> Any:
+    from fastad.schedules import Online
+
+    return Online(_ONLINE_SNAPSHOTS)
+
+
+_ONLINE_SNAPSHOTS = 100
+
+
+def _total(kinds: Sequence[ValueType]) -> int:
+    return sum(kind.size for kind in kinds)
+
+
+def _emit_loop(
+    loop: Loop, leaves: Sequence[Any], shared: Shared, elements: Sequence[Any], outputs: Sequence[ValueType], parts: Any
+) -> list[Any]:
+    """The loop's row; its last state and the stacked results, in the order of `outputs`."""
+    values = [*leaves, *shared.values, *elements]
+    count, steps = len(leaves), max(loop.length, 0) if loop.condition is None else 0
+    if not any_recorded(values):  # nothing to differentiate: at once, on the numbers
+        return _on_numbers(loop, values, count, len(shared.values), outputs, parts)
+    recorder, refs = operand_refs(values)
+
+    def rows(b: Any) -> list[int]:
+        s = loop.sizes
+        lead = refs[: count + len(shared.values)]
+        each = _interleaved(b, refs[count + len(shared.values) :], steps, s.element)
+        state, rest = slices(b, b.call(loop, packed(b, [*lead, each])), (s.state, steps * s.result))
+        return [*unpacked(b, state, outputs[:count]), *_stacked(b, rest, outputs[count:], steps, s.result)]
+
+    return list(emit(recorder, rows, parts))
+
+
+def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, parts: Any) -> list[Any]:
+    """The same by NumPy, where nothing is recorded."""
+    lead, elements = values[: count + shared], values[count + shared :]
+    rows = [np.reshape(x, (loop.length, -1)) for x in elements if np.size(x)]
+    flat = [np.ravel(x) for x in (*lead, np.concatenate(rows, axis=1) if rows else ())]
+    try:
+        out = loop.evaluate(np.concatenate(flat))
+    except Stopped:
+        raise branch_error(parts) from None
+    found, at = [], 0
+    for kind in outputs[:count]:
+        found.append(out[at : at + kind.size].reshape(kind.shape).astype(DTYPES[kind.dtype]))
+        at += kind.size
+    each = out[at:].reshape(max(loop.length, 0), -1) if outputs[count:] else None
+    at = 0
+    for kind in outputs[count:]:
+        assert each is not None
+        own = each[:, at : at + kind.size].reshape(-1, *kind.shape)
+        found.append(own.astype(DTYPES[kind.dtype]))
+        at += kind.size
+    return found
+
+
+def _interleaved(b: Any, refs: Sequence[int], steps: int, width: int) -> int:
+    """The elements of all steps: for each step, all leaves' parts one after another."""
+    pieces, places, at = [], [], 0
+    for ref in refs:
+        own = b.size(ref) // max(steps, 1)
+        if b.size(ref):
+            pieces.append(ref)
+            places.append(region(at, (steps, own), (width, 1)))
+        at += own
+    return b.assemble(pieces, places, (steps * width,)) if pieces else b.zeros((0,))
+
+
+def _stacked(b: Any, rest: int, kinds: Sequence[ValueType], steps: int, width: int) -> list[int]:
+    """The results of all steps, one array for each leaf."""
+    found, at = [], 0
+    for kind in kinds:
+        shape = (steps, *kind.shape)
+        if steps * kind.size:
+            place = region(at, (steps, kind.size), (width, 1))
+            found.append(b.emit("strided", (rest,), place, shape, kind.dtype))
+        else:
+            found.append(cast(b, b.zeros(shape), ValueType(shape, kind.dtype)))
+        at += kind.size
+    return found

@@ -1,0 +1,186 @@
+"""Recording the functions that a loop or a choice is made of, as sub-programs of one vector of operands."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optree
+
+from fastad.errors import RecordingError, ShapeError
+from fastad.recording.operands import recorder_of, to_ref
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import Recorder, current_recorder
+from fastad.recording.source import at_line, user_line
+from fastad.tables.builder import Builder, dtype_char
+from fastad.tables.composite import made
+from fastad.tables.inline import inline
+from fastad.tables.reference import Stopped
+from fastad.tables.sub import Sub, packed, unpacked
+from fastad.tables.table import DTYPES, ValueType
+from fastad.transforms.base import program_of
+from fastad.transforms.call import NAMESPACE, Call, flatten, make_call, unflatten
+from fastad.transforms.program import Program
+
+
+@dataclass(frozen=True)
+class Part:
+    """One function: its program for operands of given types (the leading inputs), and the structure of its result."""
+
+    name: str
+    program: Program
+    lead: tuple[ValueType, ...]
+
+    @property
+    def shared(self) -> list[Any]:
+        """Values from outside that the function refers to: recorded ones of outer functions, and arrays."""
+        return [*self.program.lifted, *self.program.captured]
+
+    @property
+    def results(self) -> tuple[ValueType, ...]:
+        """Types of the results that are numbers."""
+        return self.program.table.output_types
+
+
+def record_part(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> Part:
+    """Record a function on concrete values, or on the concrete values of recorded ones."""
+    call: Call = make_call(args, {}).concrete()
+    program = program_of(function, call)
+    recorder = current_recorder()
+    if recorder is not None:
+        recorder.derived = recorder.derived or program.derived
+    return Part(name, program, program.table.inputs[: len(call.inputs)])
+
+
+class Shared:
+    """The values from outside that several parts share, each once."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.values: list[Any] = []
+        self.kinds: list[ValueType] = []
+        for part in parts:
+            for value, kind in zip(part.shared, part.program.table.inputs[len(part.lead) :], strict=True):
+                if self.place(value, kind) is None:
+                    self.values.append(value)
+                    self.kinds.append(kind)
+
+    def place(self, value: Any, kind: ValueType) -> int | None:
+        """Position of a value."""
+        found = (i for i, own in enumerate(self.values) if _same(own, value) and self.kinds[i] == kind)
+        return next(found, None)
+
+    @property
+    def size(self) -> int:
+        return sum(kind.size for kind in self.kinds)
+
+    def sub(self, part: Part, lead: Sequence[ValueType], outputs: Sequence[ValueType]) -> Sub:
+        """The part as a sub-program of [lead | shared]; its own operands are the first of `lead`. Results are of the
+        given types."""
+
+        def rows(b: Builder, x: int) -> int:
+            refs = unpacked(b, x, [*lead, *self.kinds])
+            own = part.program.table.inputs[len(part.lead) :]
+            places = [self.place(value, kind) for value, kind in zip(part.shared, own, strict=True)]
+            inputs = [*refs[: len(part.lead)], *(refs[len(lead) + i] for i in places if i is not None)]
+            found = inline(b, part.program.table, inputs)
+            results = [found[i] for i in part.program.table.outputs]
+            return packed(b, [cast(b, ref, kind) for ref, kind in zip(results, outputs, strict=True)])
+
+        return made(part.name, sum(kind.size for kind in (*lead, *self.kinds)), rows)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Recorded) and isinstance(b, Recorded):
+        return a._recorder is b._recorder and a.ref == b.ref
+    return a is b
+
+
+def cast(b: Any, ref: int, kind: ValueType) -> int:
+    """A value in another dtype."""
+    if b.dtype(ref) == kind.dtype:
+        return ref
+    return b.emit("strided", (ref,), (0, kind.size, 1), kind.shape, kind.dtype)
+
+
+def flatten_state(tree: Any) -> tuple[list[Any], Any]:
+    """Leaves and structure of a state; None is structure."""
+    return optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
+
+
+def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
+    """Leaves, all of them arrays or numbers, and structure of a state; Python integers become arrays."""
+    leaves, structure = flatten_state(tree)
+    found = []
+    for leaf in leaves:
+        if isinstance(leaf, bool | int | np.generic):
+            leaf = np.asarray(leaf)
+        elif isinstance(leaf, float):
+            leaf = np.asarray(leaf, np.float64)
+        if not isinstance(leaf, Recorded | np.ndarray) or (isinstance(leaf, np.ndarray) and leaf.dtype == object):
+            raise ShapeError(
+                f"{what} holds {leaf!r} of type {type(leaf).__name__}{at_line()}; it is made of arrays and numbers. "
+                "Let the function refer to other objects from outside."
+            )
+        found.append(leaf)
+    return found, structure
+
+
+def kind_of(leaf: Any) -> ValueType:
+    """Shape and dtype of an array, a number or a recorded value."""
+    return ValueType(np.shape(leaf), dtype_char(leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype))
+
+
+def any_recorded(values: Sequence[Any]) -> bool:
+    """Whether a recording has to have the row."""
+    return any(isinstance(x, Recorded) for x in values)
+
+
+def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequence[Part]) -> list[Recorded]:
+    """Write rows and compute their values; a branch inside of a loop that changes from step to step is an error."""
+    recorder.builder.source_line(user_line())
+    refs = rows(recorder.builder)
+    try:
+        recorder.evaluate_new()
+    except Stopped:
+        raise branch_error(parts) from None
+    return [Recorded(recorder, ref) for ref in refs]
+
+
+def branch_error(parts: Sequence[Part]) -> RecordingError:
+    """A guard inside of a loop that fails."""
+    lines = {str(p.program.table.line_of(row)) for p in parts for row in p.program.table.guards}
+    return RecordingError(
+        f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values goes another way in a later step "
+        f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
+    )
+
+
+def operand_refs(values: Sequence[Any]) -> tuple[Recorder, list[int]]:
+    """The recorder of a row and the rows of its operands."""
+    recorder = recorder_of(values)
+    return recorder, [to_ref(recorder, x) for x in values]
+
+
+def concrete(tree: Any) -> Any:
+    """A pytree with recorded values replaced by their concrete values."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [x.value if isinstance(x, Recorded) else x for x in leaves])
+
+
+def structure_error(what: str, before: Any, after: Any) -> ShapeError:
+    """A state that does not come back as it went in."""
+    return ShapeError(
+        f"{what} must return a state like the one it got{at_line()}: it got {describe(before)}, and returned "
+        f"{describe(after)}"
+    )
+
+
+def describe(tree: Any) -> str:
+    """Structure, shapes and dtypes of a pytree, in short."""
+    leaves, structure = flatten(tree)
+    shown = [
+        f"{kind_of(x).dtype}{list(np.shape(x))}" if isinstance(x, Recorded | np.ndarray | np.generic | float | int)
+        else type(x).__name__
+        for x in leaves
+    ]  # fmt: skip
+    return str(unflatten(structure, shown)).replace("'", "")
