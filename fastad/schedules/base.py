@@ -39,6 +39,7 @@ class Schedule(ABC):
     """
 
     memory: int | None = None  # slots in memory; those beyond are on disk. None: all in memory
+    stores_all: bool = False  # whether every state has a slot of its own
     path: str | PathLike[str] | None = None  # of the file that holds the states on disk; None: a temporary one
 
     @abstractmethod

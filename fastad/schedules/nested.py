@@ -33,6 +33,8 @@ class StoreAll(Planned):
     [advance steps 0..1 into slots 0..1, reverse step 2, reverse steps 1..0 from slots 1..0]
     """
 
+    stores_all = True
+
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment, all of it stored."""
         n = steps_of(n_steps)
