@@ -3,6 +3,7 @@
 Plain Python, written over anything that can be indexed: for short tables these functions over lists are faster than
 loading compiled ones. `activity_entry` is for long tables.
 """
+
 from .fields import CHOSEN, POOLED
 
 

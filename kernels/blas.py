@@ -2,6 +2,7 @@
 
 Compiled code refers to the table by its name, so what is kept on disk stays valid in the next process.
 """
+
 import llvmlite.binding
 from llvmlite import ir
 from numba import types

@@ -7,6 +7,7 @@ Numba would generate machine code for every function on the way, once for each o
 is wanted. Here none is: libraries of functions are held as IR, and are optimised as a whole by whoever compiles them.
 For that a copy of the kernels is compiled, so the functions of `fastad.kernels` themselves are as ever.
 """
+
 import contextlib
 import functools
 import importlib

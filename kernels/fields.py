@@ -5,10 +5,35 @@ are grouped into steps: a run of scalar rows, an elementwise row of arrays, or a
 that contains another program (a loop, a call) is to be one more kind of step, which runs a sweep with that
 program's address and a further place in the arena.
 """
+
 # Fields of a program. Addresses, unless a number is meant.
-(STEPS, STEP_COUNT, CODES, A, B, C, CONSTANTS, STATICS, POOL, SPECIALS, RAMP, ZEROS, ARENA, LOADS, LOAD_COUNT,
- STORES, STORE_COUNT, VALUES, ACTIVE_CODES, SEEDS, SEED_COUNT, RESULTS, RESULT_COUNT, DIRECTIONS,
- FIELDS) = range(25)
+(
+    STEPS,
+    STEP_COUNT,
+    CODES,
+    A,
+    B,
+    C,
+    CONSTANTS,
+    STATICS,
+    POOL,
+    SPECIALS,
+    RAMP,
+    ZEROS,
+    ARENA,
+    LOADS,
+    LOAD_COUNT,
+    STORES,
+    STORE_COUNT,
+    VALUES,
+    ACTIVE_CODES,
+    SEEDS,
+    SEED_COUNT,
+    RESULTS,
+    RESULT_COUNT,
+    DIRECTIONS,
+    FIELDS,
+) = range(25)
 
 # Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE, STEP = range(14)
@@ -28,5 +53,6 @@ POOLED, CHOSEN = 8, 16
 
 # Fields of the program that finds active rows: how many rows there are, and addresses of uint8, uint16 (columns op and
 # type) and int32 (columns a, b, c; the pool).
-(ROWS, MASKS, REACHED, PASSES, FLOATING, PICKED, OP_COLUMN, TYPE_COLUMN, A_COLUMN, B_COLUMN, C_COLUMN,
- LISTED) = range(12)
+(ROWS, MASKS, REACHED, PASSES, FLOATING, PICKED, OP_COLUMN, TYPE_COLUMN, A_COLUMN, B_COLUMN, C_COLUMN, LISTED) = range(
+    12
+)

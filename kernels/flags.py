@@ -3,6 +3,7 @@
 Contraction (fused multiply-add) is the only liberty taken with floating point: sums keep their order, and
 NaN, infinity and signed zero keep their meaning.
 """
+
 import numba
 import numpy as np
 from numba.core.types import unliteral

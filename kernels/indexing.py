@@ -3,6 +3,7 @@ valid.
 
 An index is a float64 that must hold an integer in [0, size); NaN, fractions and anything outside are errors.
 """
+
 from .flags import at, helper, kernel
 
 

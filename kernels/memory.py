@@ -1,4 +1,5 @@
 """Raw memory: pointers from addresses, arrays that borrow, calls by address, scratch memory of the C library."""
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils

@@ -12,6 +12,7 @@ region:
 
 One walk serves all: the last two dimensions are loops, the others an odometer that needs no memory.
 """
+
 from .flags import at, helper, kernel
 
 _TAKE, _TAKE_ADD, _PUT, _PUT_ADD, _TAKE_OUT = range(5)

@@ -3,6 +3,7 @@
 Small ones are loops, arranged so that the innermost one is contiguous; larger ones go to BLAS. BLAS counts by
 columns, and a matrix by rows is its transpose by columns, so C = A B is asked for as C' = B' A'.
 """
+
 from .blas import dgemm, dgemv
 from .flags import at, helper, kernel
 

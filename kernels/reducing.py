@@ -4,6 +4,7 @@ Statics: s = (outer, n, inner). A contiguous sum runs in eight lanes (independen
 processor adds side by side), over blocks of 512 whose totals are added with compensation, so the error
 hardly grows with the length.
 """
+
 from .flags import at, helper, kernel
 
 _BLOCK = 512

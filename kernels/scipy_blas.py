@@ -3,6 +3,7 @@
 Compiled code finds the addresses in a table of its own symbol, `TABLE`, which is filled when a matrix product is
 first wanted: `load()` is to be called before code runs that reads it.
 """
+
 import ctypes
 import functools
 import importlib.machinery

@@ -1,4 +1,5 @@
 """Sorting and searching, with NaN after every number, as in NumPy."""
+
 from .flags import at, helper, kernel
 from .memory import allocate, doubles, release, view
 

@@ -2,6 +2,7 @@
 
 A sweep reads a program: addresses and counts, named in `fields`.
 """
+
 from . import fields as f
 from .flags import at, helper
 from .memory import address, doubles, integers, view
@@ -142,7 +143,7 @@ def assemble(p, arena, s):
             out[at(t[at(where + 1)])] = arena[slot]
         else:
             x = view(place(arena, slot), size)
-            assemble_forward(out, x, x, t[where:where + width])
+            assemble_forward(out, x, x, t[where : where + width])
         where += width
     return 0
 
@@ -157,10 +158,10 @@ def assemble_back(p, adjoints, s):
     for k in range(s[f.A_SIZE]):
         width = 2 + 2 * t[at(where)]
         if k > 0:
-            _piece_back(p, adjoints, s, k, out, t[where:where + width])
+            _piece_back(p, adjoints, s, k, out, t[where : where + width])
         where += width
     if s[f.A_SIZE] > 0:
-        _piece_back(p, adjoints, s, 0, out, t[0:2 + 2 * t[at(0)]])
+        _piece_back(p, adjoints, s, 0, out, t[0 : 2 + 2 * t[at(0)]])
 
 
 @helper

@@ -85,5 +85,3 @@ def _shown(part: Any) -> str:
     kinds = iter(part.results)
     texts = [str(list(next(kinds).shape)) if x is None else repr(x.value) for x in part.program.out_leaves]
     return str(unflatten(part.program.out_tree, texts)).replace("'", "")
-
-

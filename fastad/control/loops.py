@@ -244,7 +244,9 @@ def _scan(
             result = inverse(unflatten(carry_tree, after), element(each))
             return _checked(result, carry_tree, after, "the inverse of scan")
 
-        parts.append(_settled(lambda s: record_part(back, (s, first), "inverse of scan"), leaves, "inverse", carry_tree)[0])
+        parts.append(
+            _settled(lambda s: record_part(back, (s, first), "inverse of scan"), leaves, "inverse", carry_tree)[0]
+        )
     shared = Shared(parts)
     lead = [*(kind_of(x) for x in leaves), *kinds]
     count = len(leaves)
@@ -289,15 +291,13 @@ def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | Non
         return _checked(body_fun(unflatten(tree, leaves)), tree, leaves, f"body_fun of {name}")
 
     body, leaves = _settled(lambda s: record_part(step, (s,), name), state, f"body_fun of {name}", tree)
-    test = record_part(
-        lambda s: _one(cond_fun(unflatten(tree, s))), (concrete(leaves),), f"cond_fun of {name}"
-    )
+    test = record_part(lambda s: _one(cond_fun(unflatten(tree, s))), (concrete(leaves),), f"cond_fun of {name}")
     parts = [body, test]
     shared = Shared(parts)
     kinds = [kind_of(x) for x in leaves]
     size = _total(kinds)
     if checkpoint is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
-        checkpoint = _default_schedule()
+        raise ShapeError("while_loop needs max_steps")  # until there is a schedule for an unknown number of steps
     loop = Loop.of(
         name, Sizes(size, shared=shared.size), -1 if limit is None else limit, shared.sub(body, kinds, kinds),
         condition=shared.sub(test, kinds, [ValueType((), "d")]), schedule=checkpoint,
@@ -307,18 +307,9 @@ def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | Non
 
 def _one(found: Any) -> Any:
     """What a condition returns, as one number that is 0 or not."""
-    if np.size(found) != 1 or np.ndim(found) and not isinstance(found, Recorded | np.ndarray):
+    if np.size(found) != 1 or (np.ndim(found) and not isinstance(found, Recorded | np.ndarray)):
         raise ShapeError(f"cond_fun of while_loop must return one number or boolean{at_line()}, not {found!r}")
     return np.not_equal(np.reshape(found, ()), 0)
-
-
-def _default_schedule() -> Any:
-    from fastad.schedules import Online
-
-    return Online(_ONLINE_SNAPSHOTS)
-
-
-_ONLINE_SNAPSHOTS = 100
 
 
 def _total(kinds: Sequence[ValueType]) -> int:

@@ -17,7 +17,7 @@ from fastad.tables.composite import made
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, packed, unpacked
-from fastad.tables.table import DTYPES, ValueType
+from fastad.tables.table import ValueType
 from fastad.transforms.base import program_of
 from fastad.transforms.call import NAMESPACE, Call, flatten, make_call, unflatten
 from fastad.transforms.program import Program
@@ -140,7 +140,7 @@ def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequen
     recorder.builder.source_line(user_line())
     refs = rows(recorder.builder)
     try:
-        recorder.evaluate_new()
+        recorder.settle()
     except Stopped:
         raise branch_error(parts) from None
     return [Recorded(recorder, ref) for ref in refs]

@@ -56,10 +56,13 @@ class DriverKernel:
     """The kernel of a driver; `make` makes the kernels of the sub-programs that it calls."""
 
     def __init__(self, sub: Driver, make: Any) -> None:
-        self._make, self._held = make, []
+        self._make = make
+        self._held: list[Any] = []
         self._told = np.zeros(0, np.int64)
-        fill = {Branch: self._branch, Lanes: self._lanes, Loop: self._loop, LoopAdjoint: self._adjoint}[type(sub)]
-        name = fill(sub)
+        fill: dict[type, Any] = {
+            Branch: self._branch, Lanes: self._lanes, Loop: self._loop, LoopAdjoint: self._adjoint
+        }  # fmt: skip
+        name = fill[type(sub)](sub)
         self.context = int(self._told.ctypes.data)
         self.address = driver_address(name)
 

@@ -17,7 +17,7 @@ from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.inline import compact, copy_row
-from fastad.tables.table import CONST, DTYPES, GUARD, Table, ValueType
+from fastad.tables.table import CALL, CONST, DTYPES, GUARD, Table, ValueType
 
 # Rows whose evaluation cannot fail, whatever the values are.
 _TOTAL = frozenset(
@@ -39,7 +39,9 @@ _TOTAL = frozenset(
     }
 )
 _FAILING = frozenset(
-    code for code, row in enumerate(PRIMITIVES) if not isinstance(row, Elementwise) and row.name not in _TOTAL
+    code
+    for code, row in enumerate(PRIMITIVES)
+    if not isinstance(row, Elementwise) and row.name not in _TOTAL and code != CALL
 )
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
@@ -150,7 +152,8 @@ class Recorder:
 
     def settle(self) -> None:
         """Evaluate the new rows if an error may come of it."""
-        if not _FAILING.isdisjoint(self.builder.columns["op"][len(self._values) :]):
+        new = self.builder.columns["op"][len(self._values) :]
+        if not _FAILING.isdisjoint(new) or (CALL in new and any(sub.fails for sub in self.builder.subs)):
             self.value(len(self.builder) - 1)
 
     def _evaluate(self, i: int) -> Any:

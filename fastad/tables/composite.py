@@ -30,6 +30,10 @@ class Driver(Sub):
     def has_guards(self) -> bool:
         return any(part.has_guards for part in self.parts)
 
+    @property
+    def fails(self) -> bool:
+        return any(part.fails for part in self.parts)
+
     def evaluate(self, x: Any) -> np.ndarray:
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
         return self.reference(flat) if runner is None else runner(self, flat)

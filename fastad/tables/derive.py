@@ -59,7 +59,7 @@ def push_forward(
         )
         if moves and row.sub is not None:  # value and tangent at once
             b.source_line(line.derived("tangent"))
-            x, dx = (b.reshape(v, (row.sub.n_in,)) for v in (refs[row.operands[0]], own[0]))
+            x, dx = (b.reshape(v, (row.sub.n_in,)) for v in (refs[row.operands[0]], own[0]) if v is not None)
             value, tangent = row.sub.emit_joint(b, x, dx)
         else:
             b.source_line(line)

@@ -78,7 +78,7 @@ class Loop(Driver):
     kept: bool = False
 
     @staticmethod
-    def of(name: str, sizes: Sizes, length: int, body: Sub, **options: Any) -> "Loop":
+    def of(name: str, sizes: Sizes, length: int, body: Sub | None, **options: Any) -> "Loop":
         """The loop with this body; see the class for the options."""
         own = Loop(0, 0, name, sizes=sizes, length=length, body=body, **options)
         ends = [sum(block.size for block in blocks) for blocks in (own.blocks_in, own.blocks_out)]
@@ -130,7 +130,8 @@ class Loop(Driver):
         schedule = self.resolved
         if schedule.stores_all:
             return Keeping("every", self.length)
-        return Keeping("scheduled", *schedule.slots(self.length), schedule.state(self.length))
+        memory, disk = schedule.slots(self.length)
+        return Keeping("scheduled", memory, disk, schedule.state(self.length))
 
     @property
     def resolved(self) -> Any:
@@ -249,7 +250,9 @@ class Loop(Driver):
     def trajectory(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """The state before every step, the results in order of their places, the last state."""
         assert self.body is not None
-        state, states, results = x[: self.sizes.state], [], []
+        states: list[np.ndarray] = []
+        results: list[np.ndarray] = []
+        state = x[: self.sizes.state]
         while self.length < 0 or len(states) < self.length:
             inside = self.step_argument(x, state, len(states))
             if self.condition is not None and not self.condition.evaluate(inside)[0]:

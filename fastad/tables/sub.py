@@ -55,6 +55,11 @@ class Sub:
     def has_guards(self) -> bool:
         return self.table is not None and bool(self.table.guards)
 
+    @property
+    def fails(self) -> bool:
+        """Whether a run may end in an error of the user's own, or on another path."""
+        return self.has_guards or self.callback is not None
+
     @cached_property
     def tangent(self) -> "Sub":
         """(x, dx) to dy."""
