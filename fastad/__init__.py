@@ -32,9 +32,6 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "cond", "debug",
     "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "cond", "debug",
-    "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
     "linearize", "load", "primitive", "profile", "scan", "soft", "special", "trace", "value_and_grad", "vjp", "vmap",
-    "while_loop",
     "while_loop",
 ]  # fmt: skip
