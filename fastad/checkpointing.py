@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastad.schedules.actions import Action, Code
+from fastad.schedules.auto import Auto
 from fastad.schedules.base import Schedule
 from fastad.schedules.nested import Periodic, Revolve, StoreAll, StoreNone, optimal_steps
+from fastad.schedules.online import Online
+from fastad.schedules.tiered import Multistage
 from fastad.schedules.verify import verify
 from fastad.transforms import composite
 
@@ -22,8 +25,9 @@ class Checkpointing:
     (2,)
 
     Its attributes are the schedules for loops, which say what is stored and what is recomputed, and when:
-    `StoreAll`, `StoreNone`, `Revolve`, `Periodic`; their base `Schedule` with `Action` and `Code` to
-    write another one; `verify`, which proves that one is valid; `optimal_steps`, the least that any can do.
+    `StoreAll`, `StoreNone`, `Revolve`, `Periodic`, `Multistage`, `Online`, `Auto`; their base `Schedule` with `Action`
+    and `Code` to write another one; `verify`, which proves that one is valid; `optimal_steps`, the least that any
+    needs.
 
     >>> fad.checkpoint.Revolve(snapshots=5).predicted_steps(56) == fad.checkpoint.optimal_steps(56, 5) == 140
     True
@@ -33,6 +37,9 @@ class Checkpointing:
     StoreNone = StoreNone
     Revolve = Revolve
     Periodic = Periodic
+    Multistage = Multistage
+    Online = Online
+    Auto = Auto
     Schedule = Schedule
     Action = Action
     Code = Code

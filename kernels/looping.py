@@ -45,7 +45,8 @@ from .loop_fields import (
     Y,
 )
 from .memory import call_kernel, doubles, integers, matrix, view
-from .planning import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE, plan
+from .planning import plan
+from .segments import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 
 WRONG = -1  # a schedule, or what a table from elsewhere says was kept, does not fit
 

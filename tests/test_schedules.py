@@ -1,18 +1,21 @@
 """Checkpoint schedules: valid and optimal by count, proven by a symbolic executor and by brute force."""
 
+import heapq
 import pickle
 from functools import cache
+from itertools import count
 from math import comb
 
 import numpy as np
 import pytest
 
 import fastad as fad
-from fastad.kernels import planning
+from fastad.kernels import online, planning, segments
 from fastad.schedules.base import new_buffer
 
 C = fad.checkpoint
 Action, Code = C.Action, C.Code
+A, S, L, D, R, N = Code.ADVANCE, Code.STORE, Code.LOAD, Code.DISCARD, Code.REVERSE, Code.RESTART
 
 # The figures of the first table of issue and paper: (steps, slots) -> fewest steps to run.
 OPTIMA = {
@@ -27,6 +30,14 @@ FAMILIES = {
     "Revolve": [C.Revolve(c) for c in (1, 2, 3, 4, 5, 8, 13, 100)],
     "Periodic": [C.Periodic(k) for k in (1, 2, 3, 4, 7, 10, 100)],
 }
+FAMILIES |= {
+    "Multistage": [
+        C.Multistage(1, 0), C.Multistage(1, 3), C.Multistage(2, 1, write=0.5, read=0), C.Multistage(3, 4, write=0),
+        C.Multistage(2, 50, write=0.1, read=0.1), C.Multistage(5, 20, write=5, read=5),
+    ],
+    "Online": [C.Online(c) for c in (1, 2, 3, 4, 7, 100)],
+    "Auto": [C.Auto(24), C.Auto(100), C.Auto(10**4)],
+}  # fmt: skip
 SCHEDULES = [s for family in FAMILIES.values() for s in family]
 
 
@@ -60,9 +71,10 @@ def test_every_schedule_is_valid_and_does_what_it_predicts(schedule):
         found = C.verify(schedule, n)  # within the slots that it asks for
         memory, disk = schedule.slots(n)
         assert found.steps == schedule.predicted_steps(n)
-        assert found.slots == memory + disk
-        assert schedule.predicted_bytes(n, 24) == (memory + 2) * 24
-        assert schedule.disk_bytes(n, 24) == disk * 24
+        assert found.slots <= memory + disk
+        assert found.slots == memory + disk or isinstance(schedule, C.Multistage)
+        assert schedule.predicted_bytes(n, 8) == (memory + 2) * 8
+        assert schedule.disk_bytes(n, 8) == disk * 8
 
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES, Listed()], ids=repr)
@@ -93,11 +105,11 @@ def test_known_optima():
 
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES, Listed()], ids=repr)
-@pytest.mark.parametrize("rows", [planning.MOST_AT_ONCE, 7, 50])
-def test_planner_resumes_where_it_stopped(schedule, rows):
-    state, buffer, found = schedule.state(60), np.empty((rows, 4), np.int64), []
-    while count := planning.plan(state, buffer):
-        found += buffer[:count].tolist()
+@pytest.mark.parametrize("room", [segments.MOST_AT_ONCE, 7, 50])
+def test_planner_resumes_where_it_stopped(schedule, room):
+    state, buffer, found = schedule.state(60), np.empty((room, 4), np.int64), []
+    while rows := planning.plan(state, buffer):
+        found += buffer[:rows].tolist()
     assert found == schedule.array(60).tolist()
     assert planning.plan(state, buffer) == 0
 
@@ -132,7 +144,146 @@ def test_periodic_counts():
             assert C.Periodic(every).predicted_steps(n) == n - 1 + again
 
 
+# H-Revolve's costs for 100 steps, memory free: (memory, disk, cost of a write and of a read) -> cost.
+TWO_TIERS = {(5, 0, 2): 316, (5, 5, 2): 257, (5, 20, 2): 233, (5, 20, 5): 280, (3, 10, 2): 275, (3, 10, 10): 385}
+
+
+def test_known_optima_of_two_tiers():
+    found = {(c, d, w): C.Multistage(c, d, write=w, read=w).predicted_cost(100) for c, d, w in TWO_TIERS}
+    assert found == TWO_TIERS
+
+
+def cost_of(schedule, n):
+    """Counted by the symbolic executor."""
+    found = C.verify(schedule, n)
+    return found.steps + schedule.write * found.writes + schedule.read * found.reads
+
+
+def two_tiers_by_recursion(n, memory, disk, write, read):
+    """The least cost by the recursion of `kernels/tiers.py`, every split tried."""
+    only = [0, *(brute_force(k, memory) for k in range(1, n + 1))]
+    fresh, stored = only, None
+    for _ in range(disk):
+        stored = [0, 0]
+        for k in range(2, n + 1):
+            stored.append(min([only[k], *(j + fresh[k - j] + read + stored[j] for j in range(1, k))]))
+        fresh = [min(a, write + b) for a, b in zip(only, stored, strict=False)]
+    return fresh[n]
+
+
+@pytest.mark.parametrize(("write", "read"), [(2, 2), (0, 0), (1, 0), (0, 3), (0.1, 0.7), (3.7, 1.1), (40, 40)])
+def test_multistage_has_the_least_cost_of_its_recursion(write, read):
+    for n in (1, 2, 3, 5, 8, 13, 30, 61, 100):
+        for memory, disk in ((1, 1), (1, 5), (2, 3), (3, 9), (5, 2)):
+            schedule = C.Multistage(memory, disk, write=write, read=read)
+            assert cost_of(schedule, n) == pytest.approx(
+                two_tiers_by_recursion(n, memory, disk, write, read), rel=1e-12
+            )
+            assert cost_of(schedule, n) == pytest.approx(schedule.predicted_cost(n), rel=1e-12)
+
+
+def least_cost(n, memory, disk, write=0.0, read=0.0):
+    """The least cost of all schedules there are: a shortest path over (adjoints left, current state, states stored)."""
+    number = count()
+    best, heap = {}, [(0.0, next(number), (n, 0, frozenset(), frozenset()))]
+    while True:
+        cost, _, here = heapq.heappop(heap)
+        if here in best:
+            continue
+        best[here] = cost
+        if here[0] == 0:
+            return cost
+        for more, there in moves(*here, memory, disk, write, read):
+            if there not in best:
+                heapq.heappush(heap, (cost + more, next(number), there))
+
+
+def moves(left, current, memory, disk, memory_slots, disk_slots, write, read):
+    """(cost, what is reached) for everything that can be done next; states that no adjoint needs are dropped."""
+    if current == left - 1:
+        yield 0, (current, None, memory - {current}, disk - {current})
+    elif current is not None:
+        yield 1, (left, current + 1, memory, disk)
+    if current is not None:
+        for kept in keeping(memory, current, memory_slots):
+            yield 0, (left, current, kept, disk)
+        for kept in keeping(disk, current, disk_slots):
+            yield write, (left, current, memory, kept)
+    yield from ((0, (left, k, memory, disk)) for k in memory)
+    yield from ((read, (left, k, memory, disk)) for k in disk)
+
+
+def keeping(stored, state, slots):
+    """What can be stored once the state is stored too."""
+    if len(stored) < slots:
+        return [stored | {state}]
+    return [stored - {k} | {state} for k in stored]
+
+
+@pytest.mark.parametrize(("memory", "disk"), [(1, 0), (2, 0), (3, 0), (1, 1), (1, 2), (2, 1), (2, 2)])
+def test_no_schedule_at_all_is_better(memory, disk):
+    for n in range(1, 8):
+        if disk == 0:
+            assert C.Revolve(memory).predicted_steps(n) == least_cost(n, memory, 0)
+            continue
+        for write, read in ((0, 0), (0.5, 0.5), (1, 2), (2, 1), (3, 0), (0, 3)):
+            schedule = C.Multistage(memory, disk, write=write, read=read)
+            assert schedule.predicted_cost(n) == least_cost(n, memory, disk, write, read)
+
+
+def test_multistage_without_disk_or_with_dear_disk_is_revolve():
+    for n in (1, 2, 10, 77):
+        assert C.Multistage(4, 0).predicted_steps(n) == C.Multistage(4, 9, write=1e9).predicted_steps(n)
+        assert C.Multistage(4, 0).array(n).tolist() == C.Revolve(4).array(n).tolist()
+        assert C.Multistage(4, 9, write=1e9).slots(n) == C.Revolve(4).slots(n)
+
+
+@pytest.mark.parametrize("slots", range(1, 12))
+def test_online_is_optimal_while_two_runs_do_and_then_runs_no_step_too_often(slots):
+    for n in range(1, 200):
+        found = C.verify(C.Online(slots), n, memory=slots)
+        runs = next(r for r in range(n) if n <= comb(slots + r, r))
+        assert max(found.repetitions) <= runs
+        if 2 * n <= (slots + 1) * (slots + 2):
+            assert found.steps == C.optimal_steps(n, slots)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 16, 100])
+def test_online_chooses_alike_whether_the_number_of_steps_is_known(n):
+    schedule = C.Online(4)
+    state, actions = schedule.online_state(), []
+    for k in range(n - 1):  # step k is not the last one
+        slot = online.choose(state, k)
+        if slot >= 0:
+            actions.append((k, slot))
+    online.finish(state, n)
+    known = schedule.array(n)
+    forward, adjoint = known[: n and np.argmax(known[:, 0] == R)], known[n and np.argmax(known[:, 0] == R) :]
+    assert actions == [(k, slot) for code, k, _, slot in forward.tolist() if code == S]
+    buffer = new_buffer()
+    assert buffer[: planning.plan(state, buffer)].tolist() == adjoint.tolist()
+
+
+def test_auto_takes_the_fewest_steps_that_fit():
+    for n in (1, 2, 3, 10, 100):
+        for room in range(3, 110):
+            chosen = C.Auto(room * 80 + 7).resolve(n, 80)
+            assert chosen.predicted_bytes(n, 80) <= room * 80 + 7
+            assert chosen.predicted_steps(n) == (C.optimal_steps(n, max(1, room - 2)) if n else 0)
+            assert C.Auto(room * 80 + 7).predicted_bytes(n, 80) == chosen.predicted_bytes(n, 80)
+    assert isinstance(C.Auto(10**6).resolve(100, 80), C.StoreAll)
+    assert C.Auto(0).resolve(10, 0) == C.StoreAll()  # an empty state takes no room
+    with pytest.raises(fad.ScheduleError, match="240 bytes at least"):
+        C.Auto(239).resolve(100, 80)
+    with pytest.raises(fad.ScheduleError, match="160 bytes at least"):
+        C.Auto(159).resolve(1, 80)
+
+
 @pytest.mark.parametrize("make", [
+    lambda: C.Multistage(0, 3), lambda: C.Multistage(3, -1), lambda: C.Multistage(3, 1.5), lambda: C.Online(0),
+    lambda: C.Multistage(3, 1, write=-1), lambda: C.Multistage(3, 1, read=np.nan), lambda: C.Auto(-1),
+    lambda: C.Auto("1"), lambda: C.Auto(8, state_bytes=-1),
+    lambda: C.Multistage(3, 1, read="much"), lambda: C.Online(3).predicted_steps(-2), lambda: C.Auto(9).resolve(-2, 8),
     lambda: C.Revolve(0), lambda: C.Revolve(-1), lambda: C.Revolve(2.5), lambda: C.Revolve("3"), lambda: C.Periodic(0),
     lambda: C.Periodic(1.5), lambda: C.optimal_steps(10, 0), lambda: C.optimal_steps(-1, 2),
     lambda: C.optimal_steps(2.0, 2), lambda: C.Revolve(3).predicted_steps(-1), lambda: list(C.Revolve(3).actions(-1)),
@@ -143,9 +294,6 @@ def test_periodic_counts():
 def test_impossible_numbers(make):
     with pytest.raises(fad.ScheduleError, match=r"must be|up to"):
         make()
-
-
-A, S, L, D, R, N = Code.ADVANCE, Code.STORE, Code.LOAD, Code.DISCARD, Code.REVERSE, Code.RESTART
 
 
 @pytest.mark.parametrize(("n", "rows", "message"), [
@@ -185,7 +333,7 @@ def test_schedules_are_values():
     for schedule in SCHEDULES:
         again = pickle.loads(pickle.dumps(schedule))
         assert again == schedule and hash(again) == hash(schedule)
-        assert schedule.resolve(10, 8) is schedule
+        assert schedule.resolve(10, 8) is schedule or isinstance(schedule, C.Auto)
     assert repr(C.Revolve(np.int64(3))) == "Revolve(snapshots=3)"
 
 

@@ -3,18 +3,18 @@
 from enum import IntEnum
 from typing import NamedTuple
 
-from fastad.kernels import planning
+from fastad.kernels import segments
 
 
 class Code(IntEnum):
     """What an action does; step k leads from state k to state k + 1."""
 
-    ADVANCE = planning.ADVANCE
-    STORE = planning.STORE
-    LOAD = planning.LOAD
-    DISCARD = planning.DISCARD
-    REVERSE = planning.REVERSE
-    RESTART = planning.RESTART
+    ADVANCE = segments.ADVANCE
+    STORE = segments.STORE
+    LOAD = segments.LOAD
+    DISCARD = segments.DISCARD
+    REVERSE = segments.REVERSE
+    RESTART = segments.RESTART
 
 
 class Action(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ScheduleError
-from fastad.kernels import planning
+from fastad.kernels import planning, segments
 from fastad.schedules.actions import Action, Code
 
 MAX_STEPS = 2**31 - 1  # the planner multiplies two numbers of this size
@@ -35,10 +35,10 @@ class Schedule(ABC):
 
     `verify` proves that the actions are a valid schedule. Up to the first REVERSE they are the forward sweep, which
     ends with state n − 1 as the current one or in a slot. Slots of states on disk come after those in memory: give
-    their number in `memory` and, if wanted, a file's name in `path`.
+    their number in `memory_slots` and, if wanted, a file's name in `path`.
     """
 
-    memory: int | None = None  # slots in memory; those beyond are on disk. None: all in memory
+    memory_slots: int | None = None  # slots in memory; those beyond are on disk. None: all in memory
     stores_all: bool = False  # whether every state has a slot of its own
     path: str | PathLike[str] | None = None  # of the file that holds the states on disk; None: a temporary one
 
@@ -54,8 +54,8 @@ class Schedule(ABC):
     def state(self, n_steps: int) -> np.ndarray:
         """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
         rows = self.array(steps_of(n_steps))
-        header = np.zeros(planning.HEADER, np.int64)
-        header[[planning.RULE, planning.STEPS, planning.OWN]] = planning.LISTED, len(rows), planning.HEADER
+        header = np.zeros(segments.HEADER, np.int64)
+        header[[segments.RULE, segments.STEPS, segments.OWN]] = segments.LISTED, len(rows), segments.HEADER
         return np.concatenate([header, rows.ravel()])
 
     def resolve(self, n_steps: int, state_bytes: int) -> "Schedule":
@@ -68,9 +68,8 @@ class Schedule(ABC):
 
     def slots(self, n_steps: int) -> tuple[int, int]:
         """How many states are kept at once at most: (in memory, on disk)."""
-        used = self._survey(n_steps)[1]
-        memory = used if self.memory is None else self.memory
-        return memory, max(0, used - memory)
+        memory, used = self._memory(steps_of(n_steps)), self._survey(n_steps)[1]
+        return (used, 0) if memory is None else (memory, max(0, used - memory))
 
     def predicted_bytes(self, n_steps: int, state_bytes: int) -> int:
         """Memory for states of state_bytes bytes each: (slots in memory + 2 states to work with) × state_bytes."""
@@ -80,10 +79,15 @@ class Schedule(ABC):
         """Size of the file for the states on disk: slots on disk × state_bytes."""
         return self.slots(n_steps)[1] * count_of(state_bytes, "state_bytes", 0)
 
+    def _memory(self, n_steps: int) -> int | None:
+        """Slots in memory for so many steps; None: all slots."""
+        return self.memory_slots
+
     def _survey(self, n_steps: int) -> tuple[int, int, int, int]:
         """Totals over all actions: steps run, slots, writes to disk, reads from disk."""
-        memory = np.iinfo(np.int64).max if self.memory is None else self.memory
-        totals = planning.survey(self.state(steps_of(n_steps)), new_buffer(), memory)
+        n = steps_of(n_steps)
+        memory = self._memory(n)
+        totals = planning.survey(self.state(n), new_buffer(), np.iinfo(np.int64).max if memory is None else memory)
         return tuple(map(int, totals))  # type: ignore[return-value]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastad.kernels import planning
+from fastad.kernels import segments
 from fastad.schedules.base import Planned, count_of, steps_of
 
 
@@ -12,16 +12,16 @@ def nested(
     rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
 ) -> np.ndarray:
     """The planner's state for one segment of n_steps steps; `depth` segments can wait for their adjoint at once."""
-    stack = planning.HEADER
+    stack = segments.HEADER
     taken = stack + 3 * (depth + 1)
     state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
-    state[[planning.RULE, planning.STEPS, planning.SIZE]] = rule, n_steps, size
-    state[[planning.STACK, planning.SLOTS, planning.OWN]] = stack, taken if slots else -1, taken + len(slots)
+    state[[segments.RULE, segments.STEPS, segments.SIZE]] = rule, n_steps, size
+    state[[segments.STACK, segments.SLOTS, segments.OWN]] = stack, taken if slots else -1, taken + len(slots)
     state[taken : taken + len(slots)] = slots
     if own is not None:
-        state[taken + len(slots) :] = own.ravel()
+        state[taken + len(slots) :] = own
     if n_steps:
-        planning.push(state, 0, n_steps)
+        segments.push(state, 0, n_steps)
     return state
 
 
@@ -38,7 +38,7 @@ class StoreAll(Planned):
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment, all of it stored."""
         n = steps_of(n_steps)
-        return nested(planning.PERIODIC, n, max(n, 1), 1)
+        return nested(segments.PERIODIC, n, max(n, 1), 1)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class StoreNone(Planned):
 
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment without a slot."""
-        return nested(planning.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
+        return nested(segments.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
 
     def predicted_steps(self, n_steps: int) -> int:
         """n(n − 1)/2."""
@@ -83,7 +83,7 @@ class Revolve(Planned):
         """The planner's: one segment with all slots."""
         n = steps_of(n_steps)
         size = self.slots(n)[0]
-        return nested(planning.BINOMIAL, n, size, size)
+        return nested(segments.BINOMIAL, n, size, size)
 
     def predicted_steps(self, n_steps: int) -> int:
         """The optimum: `optimal_steps(n_steps, snapshots)`."""
@@ -112,7 +112,7 @@ class Periodic(Planned):
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment, of which each time the first `every` steps are split off."""
         n = steps_of(n_steps)
-        return nested(planning.PERIODIC, n, self.every, -(-n // self.every))
+        return nested(segments.PERIODIC, n, self.every, -(-n // self.every))
 
 
 def optimal_steps(n: int, snapshots: int) -> int:
@@ -126,4 +126,4 @@ def optimal_steps(n: int, snapshots: int) -> int:
     (45, 15, 9)
     """
     length, slots = steps_of(n), count_of(snapshots, "snapshots", 1)
-    return int(planning.fewest_steps(length, min(slots, length))) if length else 0
+    return int(segments.fewest_steps(length, min(slots, length))) if length else 0

@@ -1,0 +1,62 @@
+"""The schedule for a given number of bytes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastad.errors import ScheduleError
+from fastad.schedules.actions import Action
+from fastad.schedules.base import WORK_STATES, Schedule, count_of, steps_of
+from fastad.schedules.nested import Revolve, StoreAll
+
+
+@dataclass(frozen=True)
+class Auto(Schedule):
+    """The fewest steps within `max_bytes` of memory for states: `StoreAll` if all fit, else `Revolve`.
+
+    What fits depends on the size of a state; whoever runs a loop passes it to `resolve`. The other methods use
+    `state_bytes`, by default the 8 bytes of one number.
+
+    >>> Auto(10_000).resolve(n_steps=10, state_bytes=80), Auto(10_000).resolve(n_steps=1000, state_bytes=80)
+    (StoreAll(), Revolve(snapshots=123))
+    """
+
+    max_bytes: int
+    state_bytes: int = field(default=8, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_bytes", count_of(self.max_bytes, "max_bytes", 0))
+        object.__setattr__(self, "state_bytes", count_of(self.state_bytes, "state_bytes", 0))
+
+    def resolve(self, n_steps: int, state_bytes: int) -> Schedule:
+        """The schedule for a loop of n_steps steps with states of this size.
+
+        ScheduleError if max_bytes is less than one stored state and 2 states to work with; it names that figure.
+        """
+        n, size = steps_of(n_steps), count_of(state_bytes, "state_bytes", 0)
+        if StoreAll().predicted_bytes(n, size) <= self.max_bytes:
+            return StoreAll()
+        snapshots = self.max_bytes // size - WORK_STATES
+        if snapshots < 1:
+            least = min(StoreAll().predicted_bytes(n, size), Revolve(1).predicted_bytes(n, size))
+            raise ScheduleError(
+                f"max_bytes={self.max_bytes} is too small: {n} steps with states of {size} bytes need "
+                f"{least} bytes at least"
+            )
+        return Revolve(snapshots)
+
+    def actions(self, n_steps: int) -> Iterator[Action]:
+        """The actions for a loop of n_steps steps, one after another."""
+        return self._resolved(n_steps).actions(n_steps)
+
+    def state(self, n_steps: int) -> np.ndarray:
+        """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
+        return self._resolved(n_steps).state(n_steps)
+
+    def predicted_bytes(self, n_steps: int, state_bytes: int) -> int:
+        """Memory for states of state_bytes bytes each: that of the schedule for this size."""
+        return self.resolve(n_steps, state_bytes).predicted_bytes(n_steps, state_bytes)
+
+    def _resolved(self, n_steps: int) -> Schedule:
+        return self.resolve(n_steps, self.state_bytes)

@@ -1,0 +1,219 @@
+"""Segments: which states a loop of n steps stores, and which it computes anew, as rows of four integers.
+
+A row is (code, start, stop, slot); step k leads from state k to state k + 1:
+
+- ADVANCE  run the steps start..stop−1 from the current state; slot ≥ 0: before step k, store its state in
+           slot + (k − start)
+- STORE    copy the current state, which is that at `start`, into the slot
+- LOAD     make the slot's state, which is that at `start`, the current one
+- DISCARD  the slot's state is no longer needed (a state also dies with the adjoint of its step)
+- REVERSE  adjoints of the steps stop−1, …, start; slot ≥ 0: the state of step k is in slot + (k − start);
+           slot = −1: one step, whose state is the current one
+- RESTART  make the initial state, which the caller keeps, the current one
+
+Schedules differ in the rule by which they split a segment of steps. The segments that wait for their adjoint
+form a stack; a segment's first state is in its slot, and all of them together need no more slots than there
+are. After the split of [a, b) at a + m: advance to a + m, do [a + m, b), load state a, do [a, a + m).
+
+Segments whose first state is on disk lie below all others on the stack. Where the stack has such segments, or
+may get one, a list says at which step to split (0: not at all, go on in memory); OWN holds the number of entries
+read so far, and the list.
+"""
+
+from .flags import helper, kernel
+
+ADVANCE, STORE, LOAD, DISCARD, REVERSE, RESTART = 1, 2, 3, 4, 5, 6
+
+# Rules.
+LISTED, BINOMIAL, PERIODIC, TIERED, ONLINE = range(5)
+
+# What stands where in `state`. FRESH: whether the current state is the first one of the segment on top, not
+# stored yet. SIZE: memory slots, or the period. ON_DISK: how many segments start at a state on disk. STACK,
+# SLOTS and OWN say where parts of varying length begin: the stack (start, stop, slot of each segment), the
+# memory slots in the order in which segments take them (−1: ascending), and what the rule keeps for itself.
+RULE, DEPTH, FRESH, STEPS, SIZE, ON_DISK, STACK, SLOTS, OWN, HEADER = range(10)
+
+# A buffer must have room for so many rows.
+MOST_AT_ONCE = 6
+
+
+@helper
+def emit(buffer, written, code, start, stop, slot):
+    buffer[written, 0] = code
+    buffer[written, 1] = start
+    buffer[written, 2] = stop
+    buffer[written, 3] = slot
+    return written + 1
+
+
+@helper
+def repetitions(length, slots):
+    """(r, C(slots + r, r)) for the least r with length ≤ C(slots + r, r): how often a step must be run at most."""
+    r, reach = 0, 1
+    while reach < length:
+        r += 1
+        reach = reach * (slots + r) // r
+    return r, reach
+
+
+@kernel
+def fewest_steps(length, slots):
+    """t(l, c) = r l − C(c + r, r − 1): the fewest steps to run for the adjoints of l steps with c ≥ 1 slots."""
+    r, reach = repetitions(length, slots)
+    return r * length - reach * r // (slots + 1)
+
+
+@helper
+def _binomial(length, slots):
+    """Where to split so that both parts can be done with the fewest steps (Griewank & Walther 2000); 0: store all."""
+    if length <= slots + 1:
+        return 0
+    if slots <= 1:
+        return length - 1
+    r, reach = repetitions(length, slots)
+    left = reach * r // (slots + r)  # C(c + r − 1, r − 1): what r − 1 runs and c slots reach
+    right = left * slots // (slots + r - 1)  # C(c + r − 2, r − 1): what the right part must have at least
+    return min(left, length - right)
+
+
+@helper
+def _split(state, length, free):
+    """Where to split a segment with `free` memory slots, that of its first state included; 0: store all."""
+    if state[RULE] != PERIODIC:
+        return _binomial(length, free)
+    return 0 if length <= state[SIZE] else state[SIZE]
+
+
+@helper
+def _slot(state, taken):
+    """The memory slot of a segment that starts when `taken` others have one."""
+    return taken if state[SLOTS] < 0 else state[state[SLOTS] + taken]
+
+
+@helper
+def _ascending(state, taken, count):
+    """Whether `count` slots from that of segment number `taken` on follow one another."""
+    if state[SLOTS] >= 0:
+        for k in range(1, count):
+            if _slot(state, taken + k) != _slot(state, taken) + k:
+                return False
+    return True
+
+
+@kernel
+def push(state, start, stop):
+    """A new segment on top of the stack; the current state is its first."""
+    top = state[STACK] + 3 * state[DEPTH]
+    state[top] = start
+    state[top + 1] = stop
+    state[top + 2] = _slot(state, state[DEPTH] - state[ON_DISK]) if stop - start > 1 else -1
+    state[DEPTH] += 1
+    state[FRESH] = 1
+
+
+@helper
+def _pop(state):
+    state[DEPTH] -= 1
+    state[ON_DISK] = min(state[ON_DISK], state[DEPTH])
+    state[FRESH] = 0
+
+
+@helper
+def _to_start(state, buffer, written, start, slot):
+    """Make the first state of the segment on top the current one, and keep it in the segment's slot."""
+    if state[FRESH] == 0:
+        return emit(buffer, written, RESTART if slot < 0 else LOAD, start, start, slot)
+    return written if slot < 0 else emit(buffer, written, STORE, start, start, slot)
+
+
+@helper
+def _one_step(state, buffer, written, start, slot):
+    """The adjoint of the segment on top, which has one step."""
+    if state[FRESH] == 0 and slot < 0:
+        written = _to_start(state, buffer, written, start, slot)
+    _pop(state)
+    return emit(buffer, written, REVERSE, start, start + 1, slot)
+
+
+@helper
+def _store_all(state, buffer, written, start, last, slot):
+    """Adjoints of the segment on top: run it once, each state stored but the last one, which is then current."""
+    if state[FRESH] != 0:
+        written = emit(buffer, written, ADVANCE, start, last, slot)
+    else:  # the first state is stored already
+        written = emit(buffer, written, LOAD, start, start, slot)
+        written = emit(buffer, written, ADVANCE, start, start + 1, -1)
+        if last > start + 1:
+            written = emit(buffer, written, ADVANCE, start + 1, last, slot + 1)
+    written = emit(buffer, written, REVERSE, last, last + 1, -1)
+    written = emit(buffer, written, REVERSE, start, last, slot)
+    _pop(state)
+    return written
+
+
+@helper
+def _divide(state, buffer, written, top, m):
+    """Split the segment on top: its right part, of which the first state is current then, is done first."""
+    start, stop = state[top], state[top + 1]
+    written = _to_start(state, buffer, written, start, state[top + 2])
+    written = emit(buffer, written, ADVANCE, start, start + m, -1)
+    state[top + 1] = start + m
+    push(state, start + m, stop)
+    return written
+
+
+@helper
+def _listed_split(state):
+    """The next size in the list of a rule with two tiers."""
+    state[state[OWN]] += 1
+    return state[state[OWN] + state[state[OWN]]]
+
+
+@helper
+def _fetch(state, buffer, written, top):
+    """Take the segment on top, whose first state is on disk, into memory."""
+    start, slot = state[top], state[top + 2]
+    state[ON_DISK] -= 1
+    state[top + 2] = _slot(state, 0)
+    state[FRESH] = 1
+    return emit(buffer, written, LOAD, start, start, slot)
+
+
+@helper
+def _in_memory(state, buffer, written, top):
+    """What to do next with the segment on top, whose first state is, or will be, in memory."""
+    start, stop, slot = state[top], state[top + 1], state[top + 2]
+    taken = state[DEPTH] - 1 - state[ON_DISK]
+    m = _split(state, stop - start, state[SIZE] - taken)
+    if m == 0 and _ascending(state, taken, stop - start - 1):
+        return _store_all(state, buffer, written, start, stop - 1, slot)
+    return _divide(state, buffer, written, top, max(m, 1))
+
+
+@helper
+def _next(state, buffer, written):
+    """What to do next with the segment on top."""
+    top = state[STACK] + 3 * (state[DEPTH] - 1)
+    start, stop, slot = state[top], state[top + 1], state[top + 2]
+    if stop - start == 1:
+        return _one_step(state, buffer, written, start, slot)
+    on_disk = state[DEPTH] == state[ON_DISK]
+    undecided = state[DEPTH] == state[ON_DISK] + 1 and state[FRESH] != 0
+    if state[RULE] == TIERED and (on_disk or undecided):
+        m = _listed_split(state)
+        if m > 0 and undecided:                       # its first state goes to the disk
+            state[top + 2] = state[SIZE] + state[ON_DISK]
+            state[ON_DISK] += 1
+        if m > 0:
+            return _divide(state, buffer, written, top, m)
+        if on_disk:
+            written = _fetch(state, buffer, written, top)
+    return _in_memory(state, buffer, written, top)
+
+
+@kernel
+def next_rows(state, buffer, written):
+    """Write rows into `buffer` after those that it holds, until it is nearly full or no segment waits; their number."""
+    while state[DEPTH] > 0 and written + MOST_AT_ONCE <= buffer.shape[0]:
+        written = _next(state, buffer, written)
+    return written
