@@ -16,7 +16,7 @@ from fastad.errors import RecordingError
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
-from fastad.tables.inline import compact, copy_row
+from fastad.tables.inline import compact, inline
 from fastad.tables.table import CALL, CONST, DTYPES, GUARD, Table, ValueType
 
 # Rows whose evaluation cannot fail, whatever the values are.
@@ -243,8 +243,7 @@ class Recorder:
         self.derived = self.derived or bool(fixed)
         kept = [c for c in self.captures if c.ref not in fixed]
         order = [*explicit, *(c.ref for c in kept)]
-        recorded = self.builder.table(outputs)
-        return with_inputs(recorded, order, fixed, [c.array for c in kept])
+        return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
         root = capture.array if capture.array.base is None else capture.array.base
@@ -267,25 +266,19 @@ def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType
     return x if getattr(x, "dtype", None) == dtype else np.asarray(x, dtype)[()]
 
 
-def with_inputs(recorded: Table, order: Sequence[Ref], fixed: dict[Ref, np.ndarray], captured: list[Any]) -> Table:
+def with_inputs(
+    recorded: Builder, outputs: Sequence[Ref], order: Sequence[Ref], fixed: dict[Ref, np.ndarray], captured: list[Any]
+) -> Table:
     """The recorded table with its inputs in this order, some of them turned into constants."""
+    numbers = {ref: recorded.columns["a"][ref] for ref in (*order, *fixed)}
+    if list(numbers.values()) == list(range(len(recorded.inputs))) and not fixed:
+        return compact(recorded.table(outputs, captured))
     b = Builder()
-    places = {recorded.columns["a"][ref]: b.input(*recorded.type_of(ref)) for ref in order}
-    for ref, value in fixed.items():
-        places[recorded.columns["a"][ref]] = b.const(value)
-    if not fixed and [int(recorded.columns["a"][r]) for r in order] == list(range(len(recorded.inputs))):
-        return compact(_recaptured(recorded, captured))
-    inputs = [places[i] for i in range(len(recorded.inputs))]
-    refs: list[Ref] = []
-    for row in recorded.rows():
-        b.source_line(recorded.line_of(row.index))
-        refs.append(copy_row(b, recorded, row, refs, inputs))
-
-    return compact(b.table([refs[i] for i in recorded.outputs], captured))
-
-
-def _recaptured(t: Table, captured: list[Any]) -> Table:
-    return Table(t.columns, t.pools, t.types, t.lines, t.inputs, t.outputs, tuple(captured), t.subs)
+    places = {numbers[ref]: b.input(*recorded.type(ref)) for ref in order}
+    places |= {numbers[ref]: b.const(value) for ref, value in fixed.items()}
+    table = recorded.table(outputs)
+    refs = inline(b, table, [places[i] for i in range(len(table.inputs))])
+    return compact(b.table([refs[i] for i in table.outputs], captured))
 
 
 def recording_error(what: str, fix: str) -> RecordingError:

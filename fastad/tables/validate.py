@@ -33,10 +33,7 @@ def validate(table: Any) -> None:
     _check_elementwise(table)
     _check_constants(table)
     _check_pool(table)
-    for index in np.flatnonzero(np.isin(table.columns["op"], _ARRAY_OPCODES)).tolist():
-        complaint = _check_array_row(table, index)
-        if complaint:
-            raise TableError(f"row {index} ({PRIMITIVES[table.columns['op'][index]].name}): {complaint}")
+    _check_array_rows(table)
 
 
 def check_types(types: Iterable[Any]) -> None:
@@ -100,38 +97,53 @@ def _check_pool(table: Any) -> None:
         raise TableError("lists of operands longer than their pool")
 
 
-def _check_array_row(table: Any, index: int) -> str | None:
-    op, a, b, c = (int(table.columns[name][index]) for name in ("op", "a", "b", "c"))
+def _check_array_rows(table: Any) -> None:
+    """Every array row; rows that differ in their operands only, but not in the sizes of these, are checked once."""
+    rows = np.flatnonzero(np.isin(table.columns["op"], _ARRAY_OPCODES))
+    columns = [table.columns[name][rows].tolist() for name in ("op", "type", "a", "b", "c")]
+    sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
+    known: dict[Any, str | None] = {}
+    for index, op, kind, a, b, c in zip(rows.tolist(), *columns, strict=True):
+        arity = PRIMITIVES[op].arity  # type: ignore[attr-defined]
+        if arity < 0 and (a < 0 or b < 0 or a + b > len(pool)):
+            raise _complaint(index, op, "operands outside of their pool")
+        operands = pool[a : a + b] if arity < 0 else (a, b)[:arity]
+        if operands and not 0 <= min(operands) <= max(operands) < index:
+            raise _complaint(index, op, "an operand that does not precede it")
+        key = (op, kind, c, a if op == _INPUT else -1, *[sizes[x] for x in operands])
+        if key not in known:
+            known[key] = _check_array_row(table, op, table.types[kind], a, c, [sizes[x] for x in operands])
+        complaint = known[key]
+        if complaint:
+            raise _complaint(index, op, complaint)
+
+
+def _complaint(index: int, op: int, text: str) -> TableError:
+    return TableError(f"row {index} ({PRIMITIVES[op].name}): {text}")
+
+
+def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list[int]) -> str | None:
+    """What is wrong with a row of this type and these static integers, on operands of these sizes."""
     row: Any = PRIMITIVES[op]
     statics: tuple[int, ...] = ()
     if c >= 0:
         pool = table.pools["statics"]
         if c >= len(pool) or not 0 <= pool[c] < len(pool) - c:
             return "static integers outside of their pool"
-        if pool[c] > (max(b, 0) * _REGION if row.arity < 0 else _REGION):
+        if pool[c] > max(len(sizes), 1) * _REGION:
             return "more static integers than it can have"
         statics = tuple(pool[c + 1 : c + 1 + pool[c]].tolist())
         if max(map(abs, statics), default=0) > LARGEST:
             return "a static integer beyond all sizes"
-    kind = table.type_of(index)
-    if row.name == "call" and statics[:1] not in [(k,) for k in range(len(table.subs))]:
-        return "a sub-program that does not exist"
-    if row.name == "call" and (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (
-        table.type_of(a).size if 0 <= a < index else -1, kind.size
-    ):  # fmt: skip
-        return "a sub-program for vectors of other sizes"
+    if row.name == "call":
+        if statics[:1] not in [(k,) for k in range(len(table.subs))]:
+            return "a sub-program that does not exist"
+        if (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (sizes[0], kind.size):
+            return "a sub-program for vectors of other sizes"
     if row.name == "input":
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
-    if row.arity < 0:
-        if a < 0 or b < 0 or a + b > len(table.pools["operands"]):
-            return "operands outside of their pool"
-        operands = table.pools["operands"][a : a + b].tolist()
-    else:
-        operands = [a, b][: row.arity]
-    if any(not 0 <= x < index for x in operands):
-        return "an operand that does not precede it"
     try:
-        return row.check(statics, kind.size, [table.type_of(x).size for x in operands])
+        return row.check(statics, kind.size, sizes)
     except (IndexError, ValueError, OverflowError):
         return "static integers that cannot be read"
 
@@ -139,6 +151,6 @@ def _check_array_row(table: Any, index: int) -> str | None:
 # Operands in columns a, b, c of a row (variadic rows keep theirs in a pool).
 OPERAND_COUNT = np.array([max(row.arity, 0) for row in PRIMITIVES])  # type: ignore[attr-defined]
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
-_CONST = opcode("const")
+_CONST, _INPUT = opcode("const"), opcode("input")
 _ARRAY_OPCODES = [code for code in np.flatnonzero(~_ELEMENTWISE).tolist() if code != _CONST]
 _VARIADIC_OPCODES = [code for code, row in enumerate(PRIMITIVES) if row.arity < 0]  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
+from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
 from fastad.tables.table import GUARD, Table
 from fastad.transforms.call import Call, flatten, unflatten
@@ -150,16 +151,11 @@ def _is_numeric(leaf: Any) -> bool:
 
 def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
     """Emit a program's rows into a recorder, as if its function had been run there."""
-    from fastad.tables.inline import copy_row
-
     table, b = program.table, recorder.builder
     recorder.derived = recorder.derived or program.derived
     given = [to_ref(recorder, x) for x in program.gather(inputs)]
     given += [recorder.capture(a) for a in table.captured]
-    refs: list[int] = []
-    for row in table.rows():
-        b.source_line(table.line_of(row.index))
-        refs.append(copy_row(b, table, row, refs, given))
+    refs = inline(b, table, given)
     recorder.settle()
     return program.result([Recorded(recorder, refs[i]) for i in table.outputs])
 

@@ -120,7 +120,7 @@ class Tape:
 
     def _pull(self, ref: Ref) -> Compiled:
         order = [*(x.ref for x in self._variables), *(c.ref for c in self._recorder.captures)]
-        table = with_inputs(self._table((ref,)), order, {}, [c.array for c in self._recorder.captures])
+        table = with_inputs(self._recorder.builder, (ref,), order, {}, [c.array for c in self._recorder.captures])
         wrt = tuple(range(len(self._variables)))
         return Compiled(Plan(table, "adjoint", wrt), self._tier)
 
