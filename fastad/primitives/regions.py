@@ -11,6 +11,9 @@ Region = tuple[int, ...]
 
 def region(offset: int, shape: Shape, strides: Shape) -> Region:
     """The region in normal form: no dimensions of size 1, neighbours merged where one stride spans both."""
+    if len(shape) == 1:
+        n = shape[0]
+        return (offset, n, strides[0]) if n > 1 else (offset, 1, 1) if n else (0, 0, 1)
     if 0 in shape:
         return (0, 0, 1)
     dims: list[tuple[int, int]] = []

@@ -17,16 +17,19 @@ from fastad.recording.operands import (
     reshape,
     to_ref,
 )
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import recording_error
 
 Shape = tuple[int, ...]
-Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
+_BASIC = (slice, int, np.integer)
 
 
 def getitem(x: Recorded, key: Any) -> Recorded:
     """x[key]"""
     keys = key if isinstance(key, tuple) else (key,)
+    frame = _common(x.frame(), keys)
+    if frame is not None:
+        return x.view(frame)
     if _is_basic(keys):
         return _basic(x, keys)
     if any(_is_mask(k) for k in keys):
@@ -38,7 +41,10 @@ def getitem(x: Recorded, key: Any) -> Recorded:
 def setitem(x: Recorded, key: Any, value: Any) -> None:
     """x[key] = value"""
     keys = key if isinstance(key, tuple) else (key,)
-    if len(keys) == 1 and _is_mask(keys[0]) and np.shape(keys[0]) == x.shape and _fits_mask(value):
+    frame = _common(x.frame(), keys)
+    if frame is not None:
+        x.write(frame, _value_ref(x, value, frame[1]))
+    elif len(keys) == 1 and _is_mask(keys[0]) and np.shape(keys[0]) == x.shape and _fits_mask(value):
         new = elementwise("where", keys[0], value, x)
         x.write(x.frame(), _cast_ref(x, new))
     elif _is_basic(keys):
@@ -56,14 +62,36 @@ def _fits_mask(value: Any) -> bool:
 
 # ── basic ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def _is_basic(keys: tuple[Any, ...]) -> bool:
-    return all(
-        k is None or k is Ellipsis or (isinstance(k, slice | int | np.integer) and not isinstance(k, bool))
-        for k in keys
-    )
+    return all(k is None or k is Ellipsis or (isinstance(k, _BASIC) and not isinstance(k, bool)) for k in keys)
 
 
 def _basic(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
     return x.view(_subframe(x.frame(), keys), keep=any(k is Ellipsis for k in keys))
+
+
+def _common(frame: Frame, keys: tuple[Any, ...]) -> Frame | None:
+    """The frame of x[keys] where keys are Python integers and slices, as they mostly are; else None."""
+    offset, shape, strides = frame
+    kept, steps = [], []
+    d = 0
+    for k in keys:
+        if d == len(shape):
+            return None
+        n, s = shape[d], strides[d]
+        d += 1
+        if type(k) is int:
+            if not -n <= k < n:
+                return None
+            offset += (k if k >= 0 else k + n) * s
+        elif type(k) is slice:
+            start, stop, step = k.indices(n)
+            count = len(range(start, stop, step))
+            offset += start * s if count else 0
+            kept.append(count)
+            steps.append(s * step)
+        else:
+            return None
+    return offset, (*kept, *shape[d:]), (*steps, *strides[d:])
 
 
 def _subframe(frame: Frame, keys: tuple[Any, ...]) -> Frame:
@@ -111,7 +139,9 @@ def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
             "Return it from the inner function.",
         )
     ref = to_ref(recorder, value)
-    own = recorder.builder.shape(ref)
+    own, char = recorder.builder.type(ref)
+    if own == shape and char == recorder.builder.dtype(x._ref):
+        return ref
     while len(own) > len(shape) and own[0] == 1:
         own = own[1:]
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)):

@@ -5,6 +5,7 @@ elements and slices are kept as pending pieces and joined into one row when the 
 array in a loop costs as much as the elements written. Basic slices are views: they see writes to their base.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,19 @@ from fastad.tables.builder import Ref
 from fastad.tables.table import DTYPES
 
 Shape = tuple[int, ...]
+Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
 # Arrays converted to lists of recorded scalars by np.array or np.asarray, at the most.
 _CONVERT_LIMIT = 20_000
 # What SciPy writes in Python, and fad.special has too.
 _OWN_VERSIONS = frozenset({"log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax"})
 _NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
+_NO_MASK = bytearray()
+
+
+@lru_cache(maxsize=4096)
+def own_frame(shape: Shape) -> Frame:
+    """The frame of an array that is no view."""
+    return 0, shape, contiguous_strides(shape)
 
 
 class Recorded:
@@ -53,7 +62,7 @@ class Recorded:
         self._version = 0
         self._seen = base._version if base is not None else 0
         self._pending: dict[Region, Ref] = _NOTHING
-        self._mask: np.ndarray | None = None
+        self._mask = _NO_MASK  # one byte an element: which of them pending pieces cover
         self._locked = False  # an argument: writing to it would be lost on replay
         self._read_only = False  # a view that NumPy would not let one write to
 
@@ -76,7 +85,7 @@ class Recorded:
             base_ref = self._base.ref
             if self._seen != self._base._version:
                 offset, shape, strides = self._frame
-                self._ref = recorder.emit("strided", (base_ref,), region(offset, shape, strides), shape)
+                self._ref = recorder.read(base_ref, region(offset, shape, strides), shape)
                 self._seen = self._base._version
         elif self._pending:
             self._flush()
@@ -126,25 +135,25 @@ class Recorded:
         return f"<recorded {self.dtype}{list(self.shape)} = {self.value!r}>"
 
     # ── views and writes ─────────────────────────────────────────────────────────────────────────────────────
-    def frame(self) -> tuple[int, Shape, Shape]:
+    def frame(self) -> Frame:
         """Offset, shape and strides in the root array."""
-        return self._frame or (0, self.shape, contiguous_strides(self.shape))
+        return self._frame or own_frame(self.shape)
 
     @property
     def root(self) -> "Recorded":
         return self if self._base is None else self._base
 
-    def view(self, frame: tuple[int, Shape, Shape] | None = None, keep: bool = False) -> "Recorded":
+    def view(self, frame: Frame | None = None, keep: bool = False) -> "Recorded":
         """A view of the root with this frame (by default all of this value); a scalar is read at once and is no view,
         unless `keep` (x[..., 0])."""
         frame = self.frame() if frame is None else frame
         if not isinstance(frame, tuple):
             raise recording_error("x.view(dtype) of a recorded value", "Use x.astype(dtype).")
-        root = self.root
+        root = self if self._base is None else self._base
         recorder = self.recorder
-        offset, shape, strides = frame
-        own = region(offset, shape, strides)
-        ref = root._read(own, shape)
+        shape = frame[1]
+        own = region(*frame) if shape else (frame[0], 1, 1)
+        ref = root._read(own, shape) if root._pending else recorder.read(root._ref, own, shape)
         if not shape and not keep:
             return Recorded(recorder, ref)
         found = Recorded(recorder, ref, root, frame)
@@ -160,19 +169,17 @@ class Recorded:
 
     def _read(self, own: Region, shape: Shape) -> Ref:
         """A region of this root, from the pending pieces where they are just what is read."""
-        recorder = self.recorder
-        if self._pending:
-            piece = self._pending.get(own)
-            if piece is not None:
-                return self._shaped(piece, shape)
-            if np.any(_masked(self._mask, own)):
-                self._flush()
-        return recorder.emit("strided", (self._ref,), own, shape)
+        piece = self._pending.get(own)
+        if piece is not None:
+            return self._shaped(piece, shape)
+        if _is_marked(self._mask, own):
+            self._flush()
+        return self._recorder.read(self._ref, own, shape)
 
     def _shaped(self, ref: Ref, shape: Shape) -> Ref:
         return self._recorder.builder.reshape(ref, shape)
 
-    def write(self, frame: tuple[int, Shape, Shape], ref: Ref) -> None:
+    def write(self, frame: Frame, ref: Ref) -> None:
         """Write a value of the frame's shape into the root."""
         root = self.root
         if self._read_only:
@@ -188,23 +195,20 @@ class Recorded:
     def _write(self, own: Region, ref: Ref) -> None:
         self._version += 1
         if own == whole(self.size):
-            self._pending = _NOTHING
-            self._mask = None
+            self._pending, self._mask = _NOTHING, _NO_MASK
             self._ref = self._shaped(ref, self.shape)
             return
-        if self._mask is None:
-            self._mask, self._pending = np.zeros(self.size, np.bool_), {}
-        place = _masked(self._mask, own)
-        if own not in self._pending and place.any():
-            self._flush()
-            self._mask, self._pending = np.zeros(self.size, np.bool_), {}
-            place = _masked(self._mask, own)
-        place[...] = True
+        if own not in self._pending:
+            if self._pending and _is_marked(self._mask, own):
+                self._flush()
+            if not self._pending:
+                self._mask, self._pending = bytearray(self.size), {}
+            _mark(self._mask, own)
         self._pending[own] = ref
 
     def _flush(self) -> None:
         """Join the pending pieces into one row."""
-        pieces, self._pending, self._mask = self._pending, _NOTHING, None
+        pieces, self._pending, self._mask = self._pending, _NOTHING, _NO_MASK
         recorder, b = self.recorder, self._recorder.builder
         kind = b.type(self._ref)
         operands, regions = list(pieces.values()), list(pieces)
@@ -292,11 +296,22 @@ class Recorded:
         return out.reshape(self.shape)
 
 
-def _element(x: Recorded, i: int) -> tuple[int, Shape, Shape]:
+def _element(x: Recorded, i: int) -> Frame:
     offset, _, strides = x.frame()
     return offset + i * strides[0], (), ()
 
 
-def _masked(mask: np.ndarray | None, own: Region) -> np.ndarray:
-    assert mask is not None
-    return strided_view(mask, own)
+def _is_marked(mask: bytearray, own: Region) -> bool:
+    """Whether any element of a region is marked."""
+    if len(own) == 3 and own[2] > 0:
+        offset, n, stride = own
+        return 1 in mask[offset : offset + n * stride : stride]
+    return bool(strided_view(np.frombuffer(mask, np.bool_), own).any())
+
+
+def _mark(mask: bytearray, own: Region) -> None:
+    if len(own) == 3 and own[2] == 1:
+        offset, n, _ = own
+        mask[offset : offset + n] = b"\1" * n
+    else:
+        strided_view(np.frombuffer(mask, np.bool_), own)[...] = True

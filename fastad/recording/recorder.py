@@ -14,6 +14,7 @@ import numpy as np
 
 from fastad.errors import RecordingError
 from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives.regions import Region
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.inline import compact, inline
@@ -120,6 +121,11 @@ class Recorder:
         if name not in _TOTAL:
             self.settle()
         return ref
+
+    def read(self, ref: Ref, own: Region, shape: tuple[int, ...]) -> Ref:
+        """A region of a value, as an array of this shape."""
+        self.builder.source_line(user_line(3))
+        return self.builder.read(ref, own, shape)
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""

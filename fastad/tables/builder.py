@@ -20,14 +20,23 @@ Shape = tuple[int, ...]
 _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
-# What an operand may be that rewrites look for: a constant number, a difference or negation, a spread number, one
-# of the constants that some rewrite treats apart.
-CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL = 1, 2, 4, 8, 16
-_STRIDED = opcode("strided")
+# What an operand may be that rewrites look for: a constant number, a negation, a spread number, one of the constants
+# that some rewrite treats apart, a difference.
+CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, DIFFERENCE = 1, 2, 4, 8, 16, 32
+_STRIDED, _NEGATIVE = opcode("strided"), opcode("negative")
+_READ_THROUGH = frozenset([CONST, _STRIDED, opcode("assemble")])  # reads of these are simplified
 _FLAGGED = frozenset([CONST, _STRIDED, opcode("negative"), opcode("subtract")])
-# Elementwise primitives: opcode, dtype rule, whether operands may be swapped, whether a rewrite may always apply.
+_SIGNS = {"negative": NEGATED | DIFFERENCE, "add": NEGATED, "subtract": NEGATED, "multiply": NEGATED}
+# Elementwise primitives: opcode, dtype rule, whether operands may be swapped, flags: whether a rewrite may always
+# apply, and what operands it looks for.
 _ELEMENTWISE = {
-    row.name: (opcode(row.name), row.result, row.name in COMMUTATIVE, _ALWAYS if row.name in UNCONDITIONAL else 0)
+    row.name: (
+        opcode(row.name),
+        row.result,
+        row.name in COMMUTATIVE,
+        _ALWAYS if row.name in UNCONDITIONAL else 0,
+        SPREAD | _ALWAYS | SPECIAL | _SIGNS.get(row.name, 0),
+    )
     for row in elementwise_rows()
 }
 
@@ -40,6 +49,8 @@ class Builder:
         self.operands, self.statics, self.constants = array("i"), array("q"), array("d")
         self.types: dict[ValueType, int] = {}
         self.type_list: list[ValueType] = []
+        self._sizes: list[int] = []  # of the types
+        self._read_types: dict[Any, int] = {}
         self.lines: dict[Line, int] = {_NO_LINE: 0}
         self.line = 0
         self._line = _NO_LINE
@@ -68,7 +79,7 @@ class Builder:
         return self.type(ref).dtype
 
     def size(self, ref: Ref) -> int:
-        return self.type(ref).size
+        return self._sizes[self.columns["type"][ref]]
 
     def scalar(self, ref: Ref) -> float | None:
         """The number that a reference stands for, if it is a constant of one value."""
@@ -123,7 +134,7 @@ class Builder:
 
     def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int) -> Ref:
         """An elementwise row whose result is of type `number`; operands have its size, or size 1."""
-        code, _, commutes, found = _ELEMENTWISE[name]
+        code, _, commutes, always, wanted = _ELEMENTWISE[name]
         flags = self._flags
         if len(operands) == 2:
             a, b = operands
@@ -135,7 +146,7 @@ class Builder:
             all_of, any_of = flags[a], flags[a]
             for x in operands[1:]:
                 all_of, any_of = all_of & flags[x], any_of | flags[x]
-        if all_of & CONSTANT or found | any_of > CONSTANT:  # otherwise no rewrite can apply
+        if all_of & CONSTANT or (always | any_of) & wanted:  # otherwise no rewrite can apply
             simpler = simplify(self, name, tuple(operands), self.type_list[number])
             if simpler is not None:
                 return simpler
@@ -179,6 +190,17 @@ class Builder:
         if self.shape(ref) == tuple(shape):
             return ref
         return self.emit("strided", (ref,), whole(self.size(ref)), tuple(shape))
+
+    def read(self, ref: Ref, own: Region, shape: Shape) -> Ref:
+        """A region of a value, as an array of this shape."""
+        op, number = self.columns["op"][ref], self.columns["type"][ref]
+        if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1):
+            return self.emit("strided", (ref,), own, shape)
+        found = self._read_types.get((number, shape))
+        if found is None:
+            kind = ValueType(shape, self.type_list[number].dtype)
+            found = self._read_types[number, shape] = self.type_number(kind)
+        return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
 
     def broadcast(self, ref: Ref, shape: Shape) -> Ref:
         """NumPy's broadcast_to."""
@@ -243,8 +265,8 @@ class Builder:
         if op == CONST:
             return CONSTANT if self.type_list[number].size == 1 else 0
         if op == _STRIDED:
-            return SPREAD if self.size(a) == 1 and self.type_list[number].size != 1 else 0
-        return NEGATED
+            return SPREAD if self.size(a) == 1 and self._sizes[number] != 1 else 0
+        return NEGATED if op == _NEGATIVE else DIFFERENCE
 
     def type_number(self, kind: ValueType) -> int:
         number = self.types.get(kind)
@@ -253,6 +275,7 @@ class Builder:
                 raise TableError("more than 65,536 different shapes in one program; use fixed shapes, or scan")
             number = self.types[kind] = len(self.type_list)
             self.type_list.append(kind)
+            self._sizes.append(kind.size)
         return number
 
     def _shared(self, op: int, number: int, a: int, b: int, c: int) -> Ref:

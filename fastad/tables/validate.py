@@ -104,7 +104,7 @@ def _check_array_rows(table: Any) -> None:
     sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
     known: dict[Any, str | None] = {}
     for index, op, kind, a, b, c in zip(rows.tolist(), *columns, strict=True):
-        arity = PRIMITIVES[op].arity  # type: ignore[attr-defined]
+        arity = PRIMITIVES[op].arity
         if arity < 0 and (a < 0 or b < 0 or a + b > len(pool)):
             raise _complaint(index, op, "operands outside of their pool")
         operands = pool[a : a + b] if arity < 0 else (a, b)[:arity]
