@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from fastad.plots.schedules import draw
 from fastad.schedules.actions import Action, Code
 from fastad.schedules.auto import Auto
 from fastad.schedules.base import Schedule
@@ -27,7 +28,7 @@ class Checkpointing:
     Its attributes are the schedules for loops, which say what is stored and what is recomputed, and when:
     `StoreAll`, `StoreNone`, `Revolve`, `Periodic`, `Multistage`, `Online`, `Auto`; their base `Schedule` with `Action`
     and `Code` to write another one; `verify`, which proves that one is valid; `optimal_steps`, the least that any
-    needs.
+    needs; `draw`, the picture of a schedule.
 
     >>> fad.checkpoint.Revolve(snapshots=5).predicted_steps(56) == fad.checkpoint.optimal_steps(56, 5) == 140
     True
@@ -44,6 +45,7 @@ class Checkpointing:
     Action = Action
     Code = Code
     verify = staticmethod(verify)
+    draw = staticmethod(draw)
     optimal_steps = staticmethod(optimal_steps)
 
     def __call__(self, f: Callable[..., Any]) -> composite.Checkpoint:

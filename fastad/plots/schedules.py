@@ -1,0 +1,128 @@
+"""Pictures of checkpoint schedules: time against step, with the states that are kept. Needs matplotlib."""
+
+from os import PathLike
+from typing import Any
+
+from fastad.plots.profile import new_figure
+from fastad.schedules.actions import Code
+from fastad.schedules.base import Schedule, steps_of
+from fastad.schedules.verify import verify
+
+_FORWARD, _ADJOINT = "#2a5f94", "#c8502a"
+_MEMORY, _DISK = "#b9cbdc", "#d9b44a"
+_MOST = 20_000  # steps run and adjoints: more are not told apart in a picture
+
+
+def draw(schedule: Schedule, n_steps: int, path: str | PathLike[str] | None = None) -> Any:
+    """Draw what a schedule does for a loop of n_steps steps: time from left to right, the steps upwards.
+
+    A line that rises is steps run forward, one that falls adjoint steps; a bar is a state that is kept, from the time
+    it is stored until the adjoint of its step. Below: how many are kept. An adjoint step takes as long as a step here.
+    Saved to `path` if given; returns the matplotlib figure. ImportError, naming the extra to install, where matplotlib
+    is missing; ScheduleError if the schedule is not valid; ValueError if it takes more than 20,000 steps in all.
+
+    >>> import fastad as fad
+    >>> figure = fad.checkpoint.draw(fad.checkpoint.Revolve(3), 20)
+    """
+    n = steps_of(n_steps)
+    total = schedule.predicted_steps(n) + n
+    if total > _MOST:
+        raise ValueError(
+            f"{total} steps and adjoint steps cannot be told apart in a picture; draw fewer than {n} steps"
+        )
+    figure = new_figure((10.0, 6.0))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    trace = _Trace(schedule, n)
+    trace.draw(upper)
+    _draw_counts(lower, trace)
+    found = verify(schedule, n)
+    memory, disk = schedule.slots(n)
+    on_disk = f", {disk} on disk" if disk else ""
+    figure.suptitle(f"{schedule!r}\n{n:,} steps, {found.steps:,} run forward, {memory:,} states in memory{on_disk}")
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+class _Trace:
+    """What happens when: lines (times, steps) of runs forward and of adjoints, lives (from, to, state) of states."""
+
+    def __init__(self, schedule: Schedule, n: int) -> None:
+        self.time, self.n, self.memory = 0, n, schedule.slots(n)[0]
+        self.runs: list[Any] = []
+        self.adjoints: list[Any] = []
+        self.lives: dict[bool, list[tuple[int, int, int]]] = {False: [], True: []}  # by whether on disk
+        self._stored: dict[int, tuple[int, int]] = {}  # slot: (state, time)
+        for code, start, stop, slot in schedule.actions(n):
+            if code == Code.ADVANCE:
+                for k in range(start, stop) if slot >= 0 else ():
+                    self._store(k, slot + k - start, self.time + k - start)
+                self._line(self.runs, start, stop)
+            elif code == Code.REVERSE:
+                self._line(self.adjoints, stop, start)
+                self._drop_from(start, stop)
+            elif code == Code.STORE:
+                self._store(start, slot, self.time)
+            elif code == Code.DISCARD:
+                self._drop(slot, self.time)
+
+    def _line(self, lines: list[Any], start: int, stop: int) -> None:
+        end = self.time + abs(stop - start)
+        lines.append([(self.time, start), (end, stop)])
+        self.time = end
+
+    def _store(self, state: int, slot: int, time: int) -> None:
+        self._drop(slot, time)
+        self._stored[slot] = state, time
+
+    def _drop(self, slot: int, time: int) -> None:
+        if slot in self._stored:
+            state, since = self._stored.pop(slot)
+            self.lives[slot >= self.memory].append((since, time, state))
+
+    def _drop_from(self, start: int, stop: int) -> None:
+        """The adjoints of these steps have just been taken: their states die, one after another."""
+        for slot, (state, _) in list(self._stored.items()):
+            if state >= start:
+                self._drop(slot, self.time - (state - start))
+
+    def draw(self, axes: Any) -> None:
+        from matplotlib.collections import LineCollection
+
+        thick = min(5.0, max(0.6, 260 / max(self.n, 1)))
+        for on_disk, colour, name in ((False, _MEMORY, "state in memory"), (True, _DISK, "state on disk")):
+            lines = [[(since, k), (until, k)] for since, until, k in self.lives[on_disk]]
+            if lines:
+                axes.add_collection(LineCollection(lines, colors=colour, linewidths=thick, label=name))
+        for lines, colour, name in ((self.runs, _FORWARD, "steps"), (self.adjoints, _ADJOINT, "adjoint steps")):
+            axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.4, label=name))
+        axes.set_xlim(0, max(self.time, 1))
+        axes.set_ylim(-0.5, self.n + 0.5)
+        axes.set_ylabel("step")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="upper right", frameon=False, fontsize=9, ncols=2)
+
+
+def _draw_counts(axes: Any, trace: _Trace) -> None:
+    """How many states are kept, over time: those on disk on top of those in memory."""
+    memory = _kept(trace.lives[False], trace.time)
+    both = [a + b for a, b in zip(memory, _kept(trace.lives[True], trace.time), strict=True)]
+    times = range(len(memory))
+    axes.fill_between(times, memory, step="post", color=_MEMORY, linewidth=0)
+    axes.fill_between(times, memory, both, step="post", color=_DISK, linewidth=0)
+    axes.set_ylim(0, max(*both, 1) * 1.08)
+    axes.set_xlabel("time (steps and adjoint steps)")
+    axes.set_ylabel("states kept")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _kept(lives: list[tuple[int, int, int]], end: int) -> list[int]:
+    """How many of the lives go on at each time."""
+    change = [0] * (end + 2)
+    for since, until, _ in lives:
+        change[since] += 1
+        change[until] -= 1
+    kept = [0]
+    for more in change[: end + 1]:
+        kept.append(kept[-1] + more)
+    return kept[1:]
