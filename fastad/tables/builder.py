@@ -53,11 +53,12 @@ class Builder:
         self._read_types: dict[Any, int] = {}
         self.lines: dict[Line, int] = {_NO_LINE: 0}
         self.line = 0
-        self._line = _NO_LINE
+        self._line: Line | None = _NO_LINE
         self.inputs: list[ValueType] = []
         self._rows: dict[Any, Ref] = {}
         self._static_sets: dict[tuple[int, ...], int] = {}
         self._scalars: dict[Ref, float] = {}
+        self._numbers: dict[float, Ref] = {}
         self._flags = bytearray()
         self._appends = [column.append for column in self.columns.values()]
         self._result_types: dict[Any, int] = {}
@@ -117,6 +118,13 @@ class Builder:
             if data.size == 1:
                 number = self._scalars[ref] = float(data.reshape(-1)[0])
                 self._flags[ref] |= SPECIAL if number in SPECIAL_NUMBERS else 0
+        return ref
+
+    def number(self, x: float) -> Ref:
+        """A float64 constant of no dimensions."""
+        ref = self._numbers.get(x)
+        if ref is None or not x:  # -0.0 == 0.0
+            ref = self._numbers[x] = self.const(x, "d")
         return ref
 
     def emit(
@@ -300,10 +308,7 @@ class Builder:
         number = self._result_types.get(key)
         if number is None:
             kinds = [self.type(x) for x in operands]
-            # Constants are weak: x * 2.0 has the dtype of x, but of no integer or truth value is it one.
-            strong = [t.dtype for t, x in zip(kinds, operands, strict=True) if not flags[x] & CONSTANT]
-            if not strong or (not _has_float(strong) and _has_float(t.dtype for t in kinds)):
-                strong = [t.dtype for t in kinds]
+            strong = strong_dtypes([t.dtype for t in kinds], [flags[x] & CONSTANT for x in operands])
             if shape is None:
                 shape = max((t.shape for t in kinds), key=lambda s: (math.prod(s) != 1, len(s)))
             kind = ValueType(tuple(shape), dtype or result_dtype(rule, strong))
@@ -317,12 +322,27 @@ class Builder:
         """Rows emitted from here on come from this line of the user's source."""
         if line is self._line:
             return
+        self.line = self.line_number(line)
         self._line = line
+
+    def line_number(self, line: Line) -> int:
+        """The number that rows have in column `line`."""
         number = self.lines.setdefault(line, len(self.lines))
         if number > 65_535:  # too many to tell apart: no program has so many lines
             del self.lines[line]
-            number = 0
-        self.line = number
+            return 0
+        return number
+
+    def at_line(self, number: int) -> None:
+        """`source_line` by number."""
+        self.line, self._line = number, None
+
+
+def strong_dtypes(dtypes: Sequence[str], constants: Sequence[Any]) -> Sequence[str]:
+    """The dtypes that decide about a result's. Constants are weak: x * 2.0 has the dtype of x, but of no integer or
+    truth value is it one."""
+    strong = [dtype for dtype, constant in zip(dtypes, constants, strict=True) if not constant]
+    return dtypes if not strong or (not _has_float(strong) and _has_float(dtypes)) else strong
 
 
 def result_dtype(rule: str, dtypes: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ Forward mode is Algorithm 17.65 of the notes (Griewank & Walther, table 3.3), re
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from fastad.primitives import Elementwise
 from fastad.primitives.regions import Region, parts, whole
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.inline import compact, copy_row, inline, new_inputs
-from fastad.tables.table import Row, Table, ValueType
+from fastad.tables.contributions import Kinds, rules
+from fastad.tables.inline import Lookup, compact, copy_row, inline, new_inputs
+from fastad.tables.table import INPUT, Row, Table, ValueType
 
 
 def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
@@ -65,7 +67,7 @@ def push_forward(
             b.source_line(line)
             value = copy_row(b, table, row, refs, inputs)
             b.source_line(line.derived("tangent"))
-            tangent = _row_tangent(b, row, [*refs, value], own) if moves else None
+            tangent = _row_tangent(b, row, refs, value, own) if moves else None
         if row.name == "input" and row.dtype in "df":
             tangent = seeds.get(int(table.columns["a"][row.index]))
         refs.append(value)
@@ -90,11 +92,13 @@ def _values(b: Builder, table: Table, inputs: Sequence[Ref], wrt: Sequence[int])
     return refs
 
 
-def _row_tangent(b: Builder, row: Row, refs: Sequence[Ref], tangents: list[Ref | None]) -> Ref | None:
+def _row_tangent(
+    b: Builder, row: Row, refs: Sequence[Ref], value: Ref, tangents: list[Ref | None]
+) -> Ref | None:
     operands = [refs[i] for i in row.operands]
     if not isinstance(row.primitive, Elementwise):
-        return row.primitive.tangent(b, row, operands, refs[row.index], tangents)  # type: ignore[attr-defined]
-    values = _names(operands, refs[row.index])
+        return row.primitive.tangent(b, row, operands, value, tangents)  # type: ignore[attr-defined]
+    values = _names(operands, value)
     terms = []
     for tangent, expr in zip(tangents, row.primitive.contribution_exprs, strict=True):
         if tangent is not None and expr is not None:
@@ -108,17 +112,21 @@ def pull_back(
 ) -> list[Ref | None]:
     """Adjoints of the inputs `wrt` (None: zero), given adjoints of the results."""
     active = _active_rows(table, wrt)
-    sums: dict[int, AdjointSum] = {}
+    plain = _Plain(b, table, refs)
+    sums = AdjointSums(b, len(table))
     for row_index, seed in zip(table.outputs, seeds, strict=True):
         if active[row_index]:
-            sums.setdefault(row_index, AdjointSum()).add(b, seed)
+            sums.add(row_index, seed)
     found: dict[int, Ref | None] = {}
+    lines = Lookup(lambda number: b.line_number(table.lines[number].derived("adjoint")))
     for index in range(len(table) - 1, -1, -1):
         if index not in sums:
             continue
+        b.at_line(lines[table._lists["line"][index]])
+        u = sums.total(index, table.type_of(index).shape)
+        if plain.pull_back(index, u, active, sums):
+            continue
         row = table.row(index)
-        b.source_line(table.line_of(index).derived("adjoint"))
-        u = sums.pop(index).total(b, row.shape)
         if row.name == "input":
             found[int(table.columns["a"][index])] = u
         else:
@@ -126,7 +134,7 @@ def pull_back(
     return [found.get(i) for i in wrt]
 
 
-def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: dict[int, "AdjointSum"]) -> None:
+def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: "AdjointSums") -> None:
     operands = [refs[i] for i in row.operands]
     if isinstance(row.primitive, Elementwise):
         contributions: Any = _elementwise_adjoint(b, row, operands, refs[row.index], u, active)
@@ -134,7 +142,7 @@ def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: 
         contributions = row.primitive.adjoint(b, row, operands, refs[row.index], u)  # type: ignore[attr-defined]
     for operand, contribution in zip(row.operands, contributions, strict=True):
         if contribution is not None and active[operand]:
-            sums.setdefault(operand, AdjointSum()).add(b, contribution)
+            sums.add(operand, contribution)
 
 
 def _elementwise_adjoint(b: Builder, row: Row, operands: Any, result: Ref, u: Ref, active: Any) -> list[Ref | None]:
@@ -158,15 +166,29 @@ def _names(operands: Sequence[Ref], result: Ref) -> dict[str, Ref]:
 def _active_rows(table: Table, wrt: Sequence[int]) -> list[bool]:
     """Rows whose value depends differentiably on an input of `wrt`."""
     active: list[bool] = []
-    for row in table.rows():
-        if row.name == "input":
-            active.append(int(table.columns["a"][row.index]) in wrt and row.dtype in "df")
+    chosen = set(wrt)
+    floating = [kind.dtype in "df" for kind in table.types]
+    columns = [table._lists[name] for name in ("op", "type", "a", "b", "c")]
+    for index, (op, kind, *operands) in enumerate(zip(*columns, strict=True)):
+        places = _differentiable(op)
+        if not floating[kind]:
+            active.append(False)
+        elif places is not None:
+            active.append(any(active[operands[k]] for k in places))
+        elif op == INPUT:
+            active.append(operands[0] in chosen)
         else:
+            row = table.row(index)
             differentiable = row.primitive.is_differentiable  # type: ignore[attr-defined]
-            active.append(
-                row.dtype in "df" and any(active[i] and differentiable(k) for k, i in enumerate(row.operands))
-            )
+            active.append(any(active[i] and differentiable(k) for k, i in enumerate(row.operands)))
     return active
+
+
+@cache
+def _differentiable(op: int) -> tuple[int, ...] | None:
+    """Operands of an elementwise primitive with derivatives; None for array primitives."""
+    found = rules(op)
+    return None if found is None else tuple(k for k, rule in enumerate(found) if rule is not None)
 
 
 def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
@@ -178,34 +200,74 @@ def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
     return b.reshape(ref, kind.shape)
 
 
-class AdjointSum:
-    """Sum of contributions to one adjoint. Contributions to regions are collected and written once, so that
-    reading an array element by element does not cost an array for each element."""
+class AdjointSums:
+    """Sums of contributions to the adjoints of a table's rows. Contributions to regions are collected and written
+    once, so that reading an array element by element does not cost an array for each element."""
 
-    def __init__(self) -> None:
-        self.full: Ref | None = None
-        self.pieces: dict[Region, Ref] = {}
+    def __init__(self, b: Builder, rows: int) -> None:
+        self._builder = b
+        self.full: list[Ref | None] = [None] * rows
+        self.pieces: dict[int, dict[Region, Ref]] = {}
 
-    def add(self, b: Builder, contribution: Ref | Piece) -> None:
+    def __contains__(self, index: int) -> bool:
+        return self.full[index] is not None or index in self.pieces
+
+    def add(self, index: int, contribution: Ref | Piece) -> None:
+        """One more contribution to the adjoint of row `index`."""
         if isinstance(contribution, Piece):
-            known = self.pieces.get(contribution.region)
-            ref = (
-                contribution.ref
-                if known is None
-                else b.emit("add", (known, b.reshape(contribution.ref, b.shape(known))))
-            )
-            self.pieces[contribution.region] = ref
+            self._add_piece(self.pieces.setdefault(index, {}), contribution)
         else:
-            self.full = contribution if self.full is None else b.emit("add", (self.full, contribution))
+            full = self.full[index]
+            self.full[index] = contribution if full is None else self._builder.emit("add", (full, contribution))
 
-    def total(self, b: Builder, shape: tuple[int, ...]) -> Ref:
+    def _add_piece(self, pieces: dict[Region, Ref], piece: Piece) -> None:
+        b, known = self._builder, pieces.get(piece.region)
+        if known is not None:
+            pieces[piece.region] = b.emit("add", (known, b.reshape(piece.ref, b.shape(known))))
+        else:
+            pieces[piece.region] = piece.ref
+
+    def total(self, index: int, shape: tuple[int, ...]) -> Ref:
         """The sum as one value of this shape."""
-        if not self.pieces and self.full is not None:
-            return b.reshape(self.full, shape)
-        layers = _disjoint_layers(self.pieces, math.prod(shape))
-        terms = [] if self.full is None else [self.full]
+        b, full, pieces = self._builder, self.full[index], self.pieces.pop(index, None)
+        if pieces is None and full is not None:
+            return b.reshape(full, shape)
+        layers = _disjoint_layers(pieces or {}, math.prod(shape))
+        terms = [] if full is None else [full]
         terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
         return b.reshape(b.add(*terms), shape)
+
+
+class _Plain:
+    """The elementwise rows of float64 values of one shape, operands included."""
+
+    def __init__(self, b: Builder, table: Table, refs: Sequence[Ref]) -> None:
+        self._builder, self._refs = b, refs
+        col = table._lists
+        self._op, self._operands, self._type = col["op"], [col[name] for name in "abc"], col["type"]
+        self._kinds = [Kinds(b, kind.shape) if kind.dtype == "d" else None for kind in table.types]
+
+    def pull_back(self, index: int, u: Ref, active: Sequence[bool], sums: AdjointSums) -> bool:
+        """Contributions of a row to the adjoints of its operands; False if the row is not of this kind."""
+        contributions, kinds = rules(self._op[index]), self._kinds[self._type[index]]
+        if contributions is None or kinds is None:
+            return False
+        b, refs, types = self._builder, self._refs, self._builder.columns["type"]
+        rows = [column[index] for column, _ in zip(self._operands, contributions, strict=False)]
+        own = [refs[x] for x in rows]
+        number = types[refs[index]]
+        if types[u] != number or number != kinds["d"] or any(types[x] != number for x in own):
+            return False
+        emit, terms = b.emit_elementwise, []
+        names = (emit, b.number, kinds, *(*own, -1, -1)[:3], refs[index], u)
+        for x, rule in zip(rows, contributions, strict=True):
+            if rule is not None and active[x]:
+                terms.append((x, rule(*names)))
+        full = sums.full
+        for x, term in terms:
+            before = full[x]
+            full[x] = term if before is None else emit("add", (before, term), number)
+        return True
 
 
 def _disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Region, Ref]]]:

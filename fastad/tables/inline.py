@@ -1,11 +1,11 @@
 """Copying the rows of one table into a builder: the common part of every pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastad.primitives import PRIMITIVES, opcode
+from fastad.primitives import PRIMITIVES, Elementwise, opcode
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.table import INPUT, Row, Table
 
@@ -13,11 +13,36 @@ from fastad.tables.table import INPUT, Row, Table
 def inline(b: Builder, table: Table, inputs: Sequence[Ref], outer_line: bool = False) -> list[Ref]:
     """Emit all rows of a table with `inputs` in place of its inputs; returns one reference a row."""
     refs: list[Ref] = []
-    for row in table.rows():
-        if not outer_line:
-            b.source_line(table.line_of(row.index))
-        refs.append(copy_row(b, table, row, refs, inputs))
+    types = Lookup(lambda number: b.type_number(table.types[number]))
+    lines = Lookup(lambda number: b.line_number(table.lines[number]))
+    col, emit, last = table._lists, b.emit_elementwise, -1
+    for index, (op, line) in enumerate(zip(col["op"], col["line"], strict=True)):
+        if line != last and not outer_line:
+            b.at_line(lines[line])
+            last = line
+        name, arity = _ELEMENTWISE[op]
+        if arity == 2:
+            operands: tuple[Ref, ...] = (refs[col["a"][index]], refs[col["b"][index]])
+        elif arity == 1:
+            operands = (refs[col["a"][index]],)
+        elif arity == 3:
+            operands = (refs[col["a"][index]], refs[col["b"][index]], refs[col["c"][index]])
+        else:
+            refs.append(copy_row(b, table, table.row(index), refs, inputs))
+            continue
+        refs.append(emit(name, operands, types[col["type"][index]]))
     return refs
+
+
+class Lookup(dict[int, int]):
+    """A function of numbers, called once for each of them."""
+
+    def __init__(self, function: Callable[[int], int]) -> None:
+        self._function = function
+
+    def __missing__(self, number: int) -> int:
+        found = self[number] = self._function(number)
+        return found
 
 
 def copy_row(b: Builder, table: Table, row: Row, refs: Sequence[Ref], inputs: Sequence[Ref]) -> Ref:
@@ -86,5 +111,6 @@ def _renumber_pool(table: Table, keep: np.ndarray, renumber: np.ndarray) -> np.n
     return np.where(keep[table.pools["operands"]], renumber[table.pools["operands"]], 0).astype(np.int32)
 
 
+_ELEMENTWISE = [(row.name, row.arity if isinstance(row, Elementwise) else 0) for row in PRIMITIVES]
 _ARITY = [row.arity for row in PRIMITIVES]  # type: ignore[attr-defined]
 _KEPT = [INPUT, opcode("guard"), opcode("wrap_index")]

@@ -57,7 +57,7 @@ class Line(NamedTuple):
 
     def derived(self, role: str) -> "Line":
         """The line as rows of a derivative have it: "tangent", "adjoint", "tangent of adjoint", …"""
-        return self._replace(role=f"{role} of {self.role}" if self.role else role)
+        return Line(*self[:3], f"{role} of {self.role}" if self.role else role)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.number} in {self.function}" if self.number else "(no source line)"
