@@ -7,6 +7,7 @@ from fastad.checks.differences import finite_difference
 from fastad.checks.gradients import check_adjoint, check_grads
 from fastad.checks.profiling import profile
 from fastad.control.branches import cond
+from fastad.control.inverses import check_inverse
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
 from fastad.transforms.composite import check_primitive, primitive
@@ -30,8 +31,8 @@ from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
 __all__ = [
-    "Tape", "__version__", "check_adjoint", "check_grads", "check_primitive", "checkpoint", "cond", "debug",
-    "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
+    "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint", "cond",
+    "debug", "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
     "linearize", "load", "primitive", "profile", "scan", "soft", "special", "trace", "value_and_grad", "vjp", "vmap",
     "while_loop",
 ]  # fmt: skip

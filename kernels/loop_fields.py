@@ -8,12 +8,12 @@ BODY, CONDITION, ADJOINT, INVERSE = 7, 9, 11, 13
 # How states are kept. KEEP is one of the ways below; HINTED: the adjoint finds what the forward pass has kept.
 KEEP, HINTED = 15, 16
 # The schedule: the first state of its planner and the length of that; slots in memory and in all; address of those
-# on disk.
-PLAN, PLAN_SIZE, MEMORY_SLOTS, SLOTS, DISK = range(17, 22)
+# on disk; address of a count of the steps and adjoint steps run so far.
+PLAN, PLAN_SIZE, MEMORY_SLOTS, SLOTS, DISK, PROGRESS = range(17, 23)
 # Offsets, in doubles, of the driver's own vectors in its work: input and result of a step; input and result of its
 # adjoint; sum of the adjoints of what is shared; states kept; planner's state; actions; work of the kernels.
-STEP_IN, STEP_OUT, BAR_IN, BAR_OUT, SHARED_BAR, KEPT, PLAN_AT, ACTIONS_AT, SCRATCH = range(22, 31)
-LOOP_FIELDS = 31
+STEP_IN, STEP_OUT, BAR_IN, BAR_OUT, SHARED_BAR, KEPT, PLAN_AT, ACTIONS_AT, SCRATCH = range(23, 32)
+LOOP_FIELDS = 32
 
 # Ways to keep states: none; each in a slot of its own; by a schedule; by one that is not told the number of steps;
 # none, since steps can be inverted.

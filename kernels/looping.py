@@ -34,6 +34,7 @@ from .loop_fields import (
     PLAN,
     PLAN_AT,
     PLAN_SIZE,
+    PROGRESS,
     SCHEDULED,
     SCRATCH,
     SHARED,
@@ -83,8 +84,16 @@ def _start(p, source, work):
 
 
 @helper
+def _count(p):
+    """For whoever watches: one more step."""
+    if p[PROGRESS]:
+        view(integers(p[PROGRESS]), 1)[0] += 1
+
+
+@helper
 def _step(p, elements, k, work):
     """Make step k; its result lies behind the new state."""
+    _count(p)
     inside, outside = work + 8 * p[STEP_IN], work + 8 * p[STEP_OUT]
     _load(p, elements, _place(p, k), work)
     code = call_kernel(p[BODY], p[BODY + 1], inside, outside, work + 8 * p[SCRATCH])
@@ -223,6 +232,7 @@ def run_loop(context, source, target, work):
 @helper
 def _pull_back(p, elements, seeds, target, k, work):
     """The adjoint of step k at the current state: adjoints of its element and, added up, of what is shared."""
+    _count(p)
     n, nx, extra = p[CARRY], p[X], p[COUNTED]
     inside, outside = work + 8 * p[BAR_IN], work + 8 * p[BAR_OUT]
     place = _place(p, k)

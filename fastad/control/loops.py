@@ -43,7 +43,7 @@ _outside: OrderedDict[Any, Transformed] = OrderedDict()
 
 def scan(
     f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, checkpoint: Any = None,
-    *, reverse: bool = False, inverse: Callable[..., Any] | None = None,
+    *, reverse: bool = False, inverse: Callable[..., Any] | None = None, progress: bool = False,
 ) -> Any:  # fmt: skip
     """Carry a state through steps: `carry, y = f(carry, x)` for each x along the leading axis of `xs`.
 
@@ -61,6 +61,7 @@ def scan(
     reverse : go from the last x to the first; ys stay in the order of xs.
     inverse : function (new carry, x) to the carry before the step. Reverse mode then keeps no state but the last and
         goes back by it (Algorithm 17.67 of the notes); `fad.check_inverse` measures what rounding does to it.
+    progress : show a bar while the loop, or its adjoint, runs (needs tqdm).
 
     Raises ShapeError where f changes the carry's structure or shapes, RecordingError where a Python branch in f goes
     another way in a later step.
@@ -77,10 +78,11 @@ def scan(
     steps = _length(elements, length)
 
     def run(state: Sequence[Any], each: Sequence[Any]) -> Any:
-        return _scan(f, state, carry_tree, each, element_tree, steps, checkpoint, reverse, inverse)
+        return _scan(f, inverse, (state, carry_tree), (each, element_tree), steps, options)
 
+    options = {"schedule": checkpoint, "backward": reverse, "progress": progress}
     if current_recorder() is None:
-        own = (f, inverse, carry_tree, element_tree, steps, repr(checkpoint), reverse)
+        own = (f, inverse, carry_tree, element_tree, steps, repr(options))
         return _from_outside(own, run)(carry, elements)
     return run(carry, elements)
 
@@ -221,11 +223,11 @@ def _checked(result: Any, tree: Any, got: Sequence[Any], what: str) -> list[Any]
 
 # ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────
 def _scan(
-    f: Any, state: Any, carry_tree: Any, elements: Any, element_tree: Any, steps: int, checkpoint: Any, reverse: bool,
-    inverse: Any,
-) -> Any:  # fmt: skip
+    f: Any, inverse: Any, carry: tuple[Any, Any], xs: tuple[Any, Any], steps: int, options: dict[str, Any]
+) -> Any:
+    (state, carry_tree), (elements, element_tree) = carry, xs
     kinds = [ValueType(kind_of(x).shape[1:], kind_of(x).dtype) for x in elements]
-    first = [_first(x, kind, reverse) for x, kind in zip(elements, kinds, strict=True)]
+    first = [_first(x, kind, options["backward"]) for x, kind in zip(elements, kinds, strict=True)]
 
     def element(leaves: Sequence[Any]) -> Any:
         return None if element_tree is None else unflatten(element_tree, list(leaves))
@@ -253,7 +255,7 @@ def _scan(
     outputs = [*lead[:count], *part.results[count:]]
     sizes = Sizes(_total(lead[:count]), _total(kinds), _total(outputs[count:]), shared.size)
     loop = Loop.of(
-        "scan", sizes, steps, shared.sub(part, lead, outputs), schedule=checkpoint, backward=reverse,
+        "scan", sizes, steps, shared.sub(part, lead, outputs), **options,
         inverse=shared.sub(parts[1], lead, lead[:count]) if inverse is not None else None,
     )  # fmt: skip
     results = _emit_loop(loop, leaves, shared, elements, outputs, parts)

@@ -98,6 +98,11 @@ def pending_error() -> BaseException | None:
     return error
 
 
+def keep_error(error: BaseException) -> None:
+    """Keep an exception for whoever called the kernel in this thread."""
+    _pending.error = error
+
+
 class _Callback:
     """The kernel of a Python function."""
 
@@ -109,7 +114,7 @@ class _Callback:
                 x = _vector(vector_in, sub.n_in).copy()
                 _vector(vector_out, sub.n_out)[...] = sub.evaluate(x)
             except BaseException as error:
-                _pending.error = error
+                keep_error(error)
                 return -1
             return 0
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution import exported
+from fastad.execution.attended import AttendedKernel
 from fastad.execution.kernel import SIGNATURE, aligned, raise_for
 from fastad.kernels import loop_fields as f
 from fastad.tables import composite
@@ -65,6 +66,19 @@ class DriverKernel:
         name = fill[type(sub)](sub)
         self.context = int(self._told.ctypes.data)
         self.address = driver_address(name)
+        loop = sub.loop if isinstance(sub, LoopAdjoint) else sub
+        if isinstance(loop, Loop):
+            self._attend(loop, isinstance(sub, LoopAdjoint))
+
+    def _attend(self, loop: Loop, adjoint: bool) -> None:
+        """Put Python around the driver if there are states on disk or a progress bar."""
+        disk = loop.keeping.disk * loop.sizes.state if adjoint else 0
+        progress = (loop.name, loop.total_steps(adjoint)) if loop.progress else None
+        if disk or progress:
+            path = getattr(loop.resolved, "path", None)
+            kernel = AttendedKernel(self.address, self._told, self.work_size, disk=disk, path=path, progress=progress)
+            self._held.append(kernel)
+            self.address, self.context = kernel.address, kernel.context
 
     def _part(self, sub: Sub | None) -> tuple[int, int, int]:
         """Address, context and doubles of work of a part's kernel."""

@@ -76,6 +76,7 @@ class Loop(Driver):
     schedule: Any = None
     backward: bool = False
     kept: bool = False
+    progress: bool = False  # whether a bar shows the steps
 
     @staticmethod
     def of(name: str, sizes: Sizes, length: int, body: Sub | None, **options: Any) -> "Loop":
@@ -90,7 +91,7 @@ class Loop(Driver):
 
     @cached_property
     def key(self) -> str:
-        options = (self.sizes, self.length, self.backward, self.kept, repr(self.schedule))
+        options = (self.sizes, self.length, self.backward, self.kept, self.progress, repr(self.schedule))
         parts = [part and part.key for part in (self.body, self.condition, self.inverse)]
         return f"loop {options} {parts}"
 
@@ -138,6 +139,17 @@ class Loop(Driver):
         """The schedule for this size of state."""
         return self.schedule and self.schedule.resolve(self.length, 8 * self.sizes.state)
 
+    def total_steps(self, adjoint: bool) -> int | None:
+        """Steps and adjoint steps that a run makes; None if it is not known."""
+        if self.length < 0 or self.condition is not None:
+            return None
+        if not adjoint:
+            return self.length
+        again = 0 if self.kept else self.length
+        if self.keeping.way == "scheduled":
+            again = self.resolved.predicted_steps(self.length) - (self.length - 1 if self.kept else -1)
+        return self.length * (1 + (self.inverse is not None)) + again
+
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
     @property
     def keeps(self) -> bool:
@@ -148,7 +160,7 @@ class Loop(Driver):
         """The loop that keeps states for its adjoint."""
         return Loop.of(
             self.name, self.sizes, self.length, self.body, condition=self.condition, inverse=self.inverse,
-            schedule=self.schedule, backward=self.backward, kept=True,
+            schedule=self.schedule, backward=self.backward, progress=self.progress, kept=True,
         )  # fmt: skip
 
     def emit_keeping(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
@@ -176,7 +188,7 @@ class Loop(Driver):
         wide = self.sizes.times(lanes)
         condition = self.condition and made(self.condition.name, body.n_in if body else 0, test)
         return Loop.of(
-            self.name + name, wide, self.length, body, condition=condition, inverse=inverse,
+            self.name + name, wide, self.length, body, condition=condition, inverse=inverse, progress=self.progress,
             schedule=self.resolved if self.kept else self.schedule, backward=self.backward, kept=self.kept,
         )  # fmt: skip
 

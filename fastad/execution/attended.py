@@ -1,0 +1,102 @@
+"""Drivers that Python attends to while they run: states on disk, and a progress bar.
+
+The kernel is a C function that calls Python, which prepares, runs the driver with the interpreter's lock released,
+and cleans up, also after an error.
+"""
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import CompileError
+from fastad.execution.kernel import SIGNATURE
+from fastad.kernels import loop_fields as f
+
+_PERIOD = 0.1  # seconds between looks at the number of steps
+
+
+@contextlib.contextmanager
+def states_on_disk(doubles: int, path: str | os.PathLike[str] | None) -> Iterator[int]:
+    """Address of so many doubles in a memory-mapped file, which is gone afterwards.
+
+    `path`: a folder for it, or the name of a file that does not exist; None: the system's folder for such files.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = path is None or Path(path).is_dir()
+        if folder:
+            file: Any = stack.enter_context(tempfile.TemporaryFile(dir=path, prefix="fastad-states-"))
+        else:
+            assert path is not None
+            file = stack.enter_context(open(path, "xb+"))
+            stack.callback(Path(path).unlink, missing_ok=True)
+        file.truncate(8 * max(doubles, 1))
+        states: np.memmap = np.memmap(file, np.float64, "r+", shape=(max(doubles, 1),))
+        yield int(states.ctypes.data)
+        del states
+
+
+@contextlib.contextmanager
+def progress_bar(name: str, total: int | None) -> Iterator[int]:
+    """Address of an integer that counts steps, shown as a bar while it grows."""
+    bars = progress_bars()
+    steps, done = np.zeros(1, np.int64), threading.Event()
+
+    def show() -> None:
+        with bars(total=total, desc=name, unit=" steps", unit_scale=True, leave=False) as bar:
+            while not done.wait(_PERIOD):
+                bar.update(int(steps[0]) - bar.n)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield int(steps.ctypes.data)
+    finally:
+        done.set()
+        thread.join()
+
+
+def progress_bars() -> Any:
+    """tqdm's bar, for terminals and notebooks."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise CompileError("a progress bar needs tqdm: python -m pip install 'fastad[progress]'") from None
+    return tqdm
+
+
+class AttendedKernel:
+    """A driver's kernel with Python around it. `told` is the driver's vector of numbers."""
+
+    context = 0
+
+    def __init__(
+        self, address: int, told: np.ndarray, work_size: int, *, disk: int = 0, path: Any = None,
+        progress: tuple[str, int | None] | None = None,
+    ) -> None:  # fmt: skip
+        self._driver, self._told, self.work_size = SIGNATURE(address), told, work_size
+        self._disk, self._path, self._progress = disk, path, progress
+        self._function = SIGNATURE(self._run)
+        import ctypes
+
+        self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
+
+    def _run(self, context: Any, source: int, target: int, work: int) -> int:
+        from fastad.execution.calling import keep_error
+
+        told = self._told.copy()  # of this call: several threads may be here
+        try:
+            with contextlib.ExitStack() as stack:
+                if self._disk:
+                    told[f.DISK] = stack.enter_context(states_on_disk(self._disk, self._path))
+                if self._progress:
+                    told[f.PROGRESS] = stack.enter_context(progress_bar(*self._progress))
+                return int(self._driver(told.ctypes.data, source, target, work))
+        except BaseException as error:
+            keep_error(error)
+            return -1
