@@ -46,6 +46,7 @@ from .loop_fields import (
     Y,
 )
 from .memory import call_kernel, doubles, integers, matrix, view
+from .online import choose, finish
 from .planning import plan
 from .segments import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 
@@ -128,12 +129,12 @@ def _slot(p, kept, slot):
 
 
 @helper
-def _keep(p, kept, slot, work):
-    """Copy the current state into a slot."""
+def _keep(p, kept, slot, state):
+    """Copy a state into a slot."""
     at = _slot(p, kept, slot)
     if not at:
         return WRONG
-    _copy(at, work + 8 * p[STEP_IN], p[CARRY])
+    _copy(at, state, p[CARRY])
     return 0
 
 
@@ -160,6 +161,7 @@ def _action(p, cursor, work):
 @helper
 def _keep_before(p, cursor, kept, k, work):
     """In the forward pass, before step k: keep the state as the schedule says."""
+    inside = work + 8 * p[STEP_IN]
     while True:
         at = _action(p, cursor, work)
         if not at:
@@ -167,11 +169,11 @@ def _keep_before(p, cursor, kept, k, work):
         action = view(integers(at), ACTION)
         code, start, stop, slot = action[0], action[1], action[2], action[3]
         if code == ADVANCE and k < stop:
-            return _keep(p, kept, slot + k - start, work) if slot >= 0 else 0
+            return _keep(p, kept, slot + k - start, inside) if slot >= 0 else 0
         if code == REVERSE or (code == STORE and start > k):
             return 0
         if code == STORE:
-            failed = _keep(p, kept, slot, work)
+            failed = _keep(p, kept, slot, inside)
             if failed:
                 return failed
         cursor[0] += 1
@@ -200,9 +202,12 @@ def _forward(p, source, target, saved, work):
             code = more if more < 0 else max(more - 1, 0)
             break
         if keep == EVERY:
-            code = _keep(p, kept, k, work)
+            code = _keep(p, kept, k, work + 8 * p[STEP_IN])
         elif keep == SCHEDULED:
             code = _keep_before(p, cursor, kept, k, work)
+        elif keep == ONLINE and k > 0:  # the step before was not the last one
+            slot = choose(state, k - 1)
+            code = _keep(p, kept, slot, current) if slot >= 0 else 0
         if keep != NOTHING:
             _copy(current, work + 8 * p[STEP_IN], n)
         code = code or _step(p, elements, k, work)
@@ -269,7 +274,7 @@ def _execute(p, at, kept, lines, work):
     if code == RESTART:
         _copy(inside, source, n)
     elif code == STORE:
-        return _keep(p, kept, slot, work)
+        return _keep(p, kept, slot, inside)
     elif code == LOAD:
         place = _slot(p, kept, slot)
         if not place:
@@ -277,7 +282,7 @@ def _execute(p, at, kept, lines, work):
         _copy(inside, place, n)
     elif code == ADVANCE:
         for k in range(start, stop):
-            failed = _keep(p, kept, slot + k - start, work) if slot >= 0 else 0
+            failed = _keep(p, kept, slot + k - start, inside) if slot >= 0 else 0
             failed = failed or _step(p, elements, k, work)
             if failed:
                 return failed
@@ -297,11 +302,23 @@ def _execute(p, at, kept, lines, work):
 
 
 @helper
+def _resume(p, steps, kept, cursor, work):
+    """Go on with the choices that the forward pass has made."""
+    cursor[0], cursor[1] = 0, 0
+    at = work + 8 * p[PLAN_AT]
+    _copy(at, kept + 8 * p[MEMORY_SLOTS] * p[CARRY], p[PLAN_SIZE])
+    finish(view(integers(at), p[PLAN_SIZE]), steps)
+
+
+@helper
 def _run_schedule(p, steps, kept, lines, work):
     """The schedule from its first adjoint on."""
     cursor = view(integers(work + 8 * p[PLAN_AT] - 16), 2)
-    _rewind(p, cursor, work)
-    reversing = False
+    reversing = p[KEEP] == ONLINE
+    if reversing:
+        _resume(p, steps, kept, cursor, work)
+    else:
+        _rewind(p, cursor, work)
     while True:
         at = _action(p, cursor, work)
         if not at:
@@ -349,9 +366,7 @@ def _reverse(p, steps, current, kept, lines, work):
     if p[KEEP] == EVERY:
         return _every_step(p, steps, kept, lines, work) if steps <= p[SLOTS] else WRONG
     _copy(work + 8 * p[STEP_IN], current, p[CARRY])
-    if p[KEEP] == SCHEDULED:
-        return _run_schedule(p, steps, kept, lines, work)
-    return WRONG
+    return _run_schedule(p, steps, kept, lines, work)
 
 
 @kernel
@@ -377,8 +392,8 @@ def reverse_loop(context, source, target, work):
         steps = int(view(doubles(saved), 1)[0])
     if steps < 0 or (p[LENGTH] >= 0 and steps > p[LENGTH]):
         return WRONG
-    if p[HINTED] and p[KEEP] == SCHEDULED:  # slots are written to
-        _copy(own, saved, 1 + n + p[MEMORY_SLOTS] * n)
+    if p[HINTED] and (p[KEEP] == SCHEDULED or p[KEEP] == ONLINE):  # slots are written to
+        _copy(own, saved, 1 + n + p[MEMORY_SLOTS] * n + p[PLAN_SIZE])
         saved = own
     _seed(p, source, seeds, work)
     lines = (source, elements, seeds, target)

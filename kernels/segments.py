@@ -201,7 +201,7 @@ def _next(state, buffer, written):
     undecided = state[DEPTH] == state[ON_DISK] + 1 and state[FRESH] != 0
     if state[RULE] == TIERED and (on_disk or undecided):
         m = _listed_split(state)
-        if m > 0 and undecided:                       # its first state goes to the disk
+        if m > 0 and undecided:  # its first state goes to the disk
             state[top + 2] = state[SIZE] + state[ON_DISK]
             state[ON_DISK] += 1
         if m > 0:

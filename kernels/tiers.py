@@ -28,7 +28,7 @@ def _best_split(length, p, d, bends, counts, read):
     cost = length - 1.0 + d[1] + read + p[length - 1]
     if cost < best:
         best, j = cost, length - 1
-    for side in range(2):                             # where p bends, and where d does
+    for side in range(2):  # where p bends, and where d does
         for k in range(counts[side]):
             i = bends[side, k] if side == 0 else length - bends[side, k]
             if i < 1:

@@ -38,6 +38,7 @@ from fastad.transforms.derivatives import Jit
 
 _STORE_ALL_UP_TO = 1_000_000  # numbers: while loops with a limit keep all their states up to this size
 _REMEMBERED = 64
+_SNAPSHOTS = 100
 _outside: OrderedDict[Any, Transformed] = OrderedDict()
 
 
@@ -299,7 +300,7 @@ def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | Non
     kinds = [kind_of(x) for x in leaves]
     size = _total(kinds)
     if checkpoint is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
-        raise ShapeError("while_loop needs max_steps")  # until there is a schedule for an unknown number of steps
+        checkpoint = _unknown_length()
     loop = Loop.of(
         name, Sizes(size, shared=shared.size), -1 if limit is None else limit, shared.sub(body, kinds, kinds),
         condition=shared.sub(test, kinds, [ValueType((), "d")]), schedule=checkpoint,
@@ -312,6 +313,13 @@ def _one(found: Any) -> Any:
     if np.size(found) != 1 or (np.ndim(found) and not isinstance(found, Recorded | np.ndarray)):
         raise ShapeError(f"cond_fun of while_loop must return one number or boolean{at_line()}, not {found!r}")
     return np.not_equal(np.reshape(found, ()), 0)
+
+
+def _unknown_length() -> Any:
+    """The schedule of loops whose number of steps is not known, where none is given."""
+    from fastad.schedules.online import Online
+
+    return Online(_SNAPSHOTS)
 
 
 def _total(kinds: Sequence[ValueType]) -> int:

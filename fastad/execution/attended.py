@@ -5,6 +5,7 @@ and cleans up, also after an error.
 """
 
 import contextlib
+import ctypes
 import os
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import CompileError
+from fastad.errors import CompileError, ScheduleError
 from fastad.execution.kernel import SIGNATURE
 from fastad.kernels import loop_fields as f
 
@@ -33,7 +34,10 @@ def states_on_disk(doubles: int, path: str | os.PathLike[str] | None) -> Iterato
             file: Any = stack.enter_context(tempfile.TemporaryFile(dir=path, prefix="fastad-states-"))
         else:
             assert path is not None
-            file = stack.enter_context(open(path, "xb+"))
+            try:
+                file = stack.enter_context(open(path, "xb+"))
+            except FileExistsError:
+                raise ScheduleError(f"{os.fspath(path)} exists; name a new file or a folder for the states") from None
             stack.callback(Path(path).unlink, missing_ok=True)
         file.truncate(8 * max(doubles, 1))
         states: np.memmap = np.memmap(file, np.float64, "r+", shape=(max(doubles, 1),))
@@ -82,8 +86,6 @@ class AttendedKernel:
         self._driver, self._told, self.work_size = SIGNATURE(address), told, work_size
         self._disk, self._path, self._progress = disk, path, progress
         self._function = SIGNATURE(self._run)
-        import ctypes
-
         self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
 
     def _run(self, context: Any, source: int, target: int, work: int) -> int:

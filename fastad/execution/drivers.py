@@ -142,7 +142,7 @@ class DriverKernel:
     def _lay_out(self, p: np.ndarray, adjoint: bool, work: int) -> None:
         """Places of the driver's own vectors in its work."""
         inside, outside = int(p[f.CARRY] + p[f.X] + p[f.COUNTED] + p[f.SHARED]), int(p[f.CARRY] + p[f.Y])
-        planned = p[f.KEEP] == f.SCHEDULED
+        planned = p[f.KEEP] in (f.SCHEDULED, f.ONLINE)
         sizes = {
             f.STEP_IN: inside,
             f.STEP_OUT: max(outside, 1),

@@ -9,6 +9,7 @@ from fastad.errors import ScheduleError
 from fastad.schedules.actions import Action
 from fastad.schedules.base import WORK_STATES, Schedule, count_of, steps_of
 from fastad.schedules.nested import Revolve, StoreAll
+from fastad.schedules.online import Online
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Auto(Schedule):
         object.__setattr__(self, "max_bytes", count_of(self.max_bytes, "max_bytes", 0))
         object.__setattr__(self, "state_bytes", count_of(self.state_bytes, "state_bytes", 0))
 
-    def resolve(self, n_steps: int, state_bytes: int) -> Schedule:
-        """The schedule for a loop of n_steps steps with states of this size.
+    def resolve(self, n_steps: int | None, state_bytes: int) -> Schedule:
+        """The schedule for a loop of n_steps steps with states of this size; `Online` if n_steps is None: unknown.
 
         ScheduleError if max_bytes is less than one stored state and 2 states to work with; it names that figure.
         """
-        n, size = steps_of(n_steps), count_of(state_bytes, "state_bytes", 0)
+        size = count_of(state_bytes, "state_bytes", 0)
+        if n_steps is None:
+            return Online(max(self.max_bytes // max(size, 1) - WORK_STATES, 1))
+        n = steps_of(n_steps)
         if StoreAll().predicted_bytes(n, size) <= self.max_bytes:
             return StoreAll()
         snapshots = self.max_bytes // size - WORK_STATES

@@ -58,8 +58,9 @@ class Schedule(ABC):
         header[[segments.RULE, segments.STEPS, segments.OWN]] = segments.LISTED, len(rows), segments.HEADER
         return np.concatenate([header, rows.ravel()])
 
-    def resolve(self, n_steps: int, state_bytes: int) -> "Schedule":
-        """The schedule for a loop of n_steps steps with states of this size: itself, unless it depends on the size."""
+    def resolve(self, n_steps: int | None, state_bytes: int) -> "Schedule":
+        """The schedule for a loop of n_steps steps (None: unknown) with states of this size: itself, unless it depends
+        on the size."""
         return self
 
     def predicted_steps(self, n_steps: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import CompileError
+from fastad.errors import ScheduleError
 from fastad.tables.blocks import Block, to_blocks, to_lanes
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composite import Driver, Lanes, made
@@ -124,20 +124,24 @@ class Loop(Driver):
         """How the adjoint finds the states."""
         if self.inverse is not None:
             return Keeping("inverted")
-        if self.schedule is None:
-            if self.length < 0:
-                raise CompileError("a loop of unknown length keeps its states by a schedule")
+        schedule, known = self.resolved, self.condition is None
+        if self.length >= 0 and (schedule is None or schedule.stores_all):
             return Keeping("every", self.length)
-        schedule = self.resolved
-        if schedule.stores_all:
-            return Keeping("every", self.length)
-        memory, disk = schedule.slots(self.length)
-        return Keeping("scheduled", memory, disk, schedule.state(self.length))
+        if known:
+            memory, disk = schedule.slots(self.length)
+            return Keeping("scheduled", memory, disk, schedule.state(self.length))
+        if not hasattr(schedule, "online_state"):
+            raise ScheduleError(
+                f"{self.name}: {schedule} needs to know the number of steps; use fad.checkpoint.Online(snapshots), or "
+                "StoreAll() together with max_steps"
+            )
+        return Keeping("online", schedule.snapshots, 0, schedule.online_state())
 
     @property
     def resolved(self) -> Any:
         """The schedule for this size of state."""
-        return self.schedule and self.schedule.resolve(self.length, 8 * self.sizes.state)
+        known = None if self.condition is not None else self.length
+        return self.schedule and self.schedule.resolve(known, 8 * self.sizes.state)
 
     def total_steps(self, adjoint: bool) -> int | None:
         """Steps and adjoint steps that a run makes; None if it is not known."""
