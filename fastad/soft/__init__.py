@@ -13,9 +13,11 @@ from fastad.soft.branches import cond, where
 from fastad.soft.comparisons import equal, greater, greater_equal, less, less_equal, not_equal
 from fastad.soft.hardness import hardness
 from fastad.soft.logic import all, any, logical_and, logical_not, logical_or
+from fastad.soft.loops import while_loop
 from fastad.soft.selection import argmax, argmin, max, min
 
 __all__ = [
     "all", "any", "argmax", "argmin", "cond", "equal", "greater", "greater_equal", "hardness", "less", "less_equal",
     "logical_and", "logical_not", "logical_or", "max", "min", "not_equal", "where",
+    "while_loop",
 ]  # fmt: skip

@@ -1,0 +1,60 @@
+"""Truth values of tests that are written as plain comparisons: what was recorded of them is relaxed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import ShapeError
+from fastad.primitives import PRIMITIVES
+from fastad.recording.operands import as_recorded, is_recorded
+from fastad.recording.recorded import Recorded
+from fastad.soft import comparisons, logic
+from fastad.soft.numbers import as_array, real
+from fastad.tables.table import CONST
+
+_COMPARISONS: dict[str, Callable[..., Any]] = {
+    "greater": comparisons.greater, "greater_equal": comparisons.greater_equal, "less": comparisons.less,
+    "less_equal": comparisons.less_equal, "equal": comparisons.equal, "not_equal": comparisons.not_equal,
+}  # fmt: skip
+_LOGIC: dict[str, Callable[..., Any]] = {
+    "logical_and": logic.logical_and, "logical_or": logic.logical_or, "logical_not": logic.logical_not,
+}  # fmt: skip
+_SLACK = 1e-9  # by which rounding may lead out of [0, 1]
+
+
+def truth_value(found: Any, sigma: Any) -> Any:
+    """What a test returned as a truth value in [0, 1]; comparisons are relaxed with this sigma."""
+    if np.size(as_array(found)) != 1:
+        raise ShapeError(f"a test must give one truth value, not an array of shape {np.shape(found)}; use fad.soft.all")
+    if is_recorded(found) and as_recorded(found).dtype == bool:
+        x = as_recorded(found)
+        return np.reshape(_relaxed(x, x.ref, sigma), ())
+    p = np.reshape(real(found), ())
+    concrete = p.value if isinstance(p, Recorded) else p
+    if not -_SLACK <= concrete <= 1.0 + _SLACK and not np.isnan(concrete):
+        raise ShapeError(
+            f"a test returned {float(concrete)}, which is no truth value between 0 and 1; return a comparison, such as "
+            "x > 0, or a truth value made by the operators of fad.soft"
+        )
+    return p
+
+
+def _relaxed(x: Recorded, ref: int, sigma: Any) -> Any:
+    """The truth value of a recorded row: a comparison, or what is made of comparisons by logic."""
+    recorder = x.recorder
+    columns = recorder.builder.columns
+    name = PRIMITIVES[columns["op"][ref]].name
+    operands = [columns[c][ref] for c in "ab"]
+    if name in _COMPARISONS:
+        return _COMPARISONS[name](*(Recorded(recorder, o) for o in operands), sigma)
+    if name in _LOGIC:
+        return _LOGIC[name](*(_relaxed(x, o, sigma) for o in operands if o >= 0))
+    if name == "strided":  # one element, seen in another shape
+        return _relaxed(x, operands[0], sigma)
+    if columns["op"][ref] == CONST:
+        return real(recorder.value(ref))
+    raise ShapeError(
+        f"a test made by {name} cannot be relaxed; return a comparison, comparisons joined by &, | and ~, or a truth "
+        "value made by the operators of fad.soft"
+    )
