@@ -313,6 +313,31 @@ def test_threads_do_not_change_results(rng):
         np.testing.assert_allclose(a, expected.reshape(-1), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("shape", [(1, 40, 10), (5, 30, 1), (5, 1, 9), (4, 33, 8), (3, 17, 70), (30, 1500, 10)])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "with rows and stores"])
+def test_sums_of_columns(shape, inside, rng):
+    """Results that vary in the innermost dimension: in registers where it is short."""
+    outer, n, inner = shape
+    b = Builder()
+    x, w = b.input(shape), b.input((outer, n))
+    spread = b.emit("strided", (w,), (0, outer * n, inner, 1, 0), shape)
+    y = b.emit("sin", (b.emit("multiply", (x, spread)),))
+    statics, small = (outer, n, inner), (outer, inner)
+    found = [b.emit(name, (y,), statics, small) for name in ("sum", "amax", "amin")]
+    if inside:
+        found += [
+            y,
+            b.emit("sum", (y,), (outer * n, inner, 1), (outer, n)),
+            b.emit("amax", (y,), (1, b.size(y), 1), ()),
+        ]
+    table, inputs = b.table(found), [rng.standard_normal(shape), rng.standard_normal((outer, n))]
+    inputs[0].flat[3] = np.nan
+    one, two = (run(table, inputs, threads=k)[1] for k in (1, 2))
+    for first, second, expected in zip(one, two, evaluate(table, inputs), strict=True):
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_allclose(first, expected.reshape(-1), rtol=1e-12, atol=1e-12)
+
+
 def test_one_kernel_serves_two_threads(rng):
     n = 20_000
     kernel = NativeKernel(large_program(n))
@@ -359,7 +384,9 @@ def test_loops_in_a_long_scalar_program(rng):
     compare(adjoint_table(table, [0], seeds=[1.0]), inputs)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 3, 20), (1, 9, 1, 33), (3, 50, 40, 1), (2, 30, 64, 64), (7, 1, 8, 9)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 3, 20), (1, 9, 1, 33), (3, 50, 40, 1), (2, 30, 64, 64), (7, 1, 8, 9), (2, 9, 1200, 10)]
+)
 @pytest.mark.parametrize("ta", [0, 1])
 @pytest.mark.parametrize("tb", [0, 1])
 @pytest.mark.parametrize("shared", [(1, 1), (0, 1), (1, 0)])

@@ -20,7 +20,9 @@ from fastad.primitives.regions import (
     parts,
     region,
     split_broadcast,
+    whole,
 )
+from fastad.primitives.row import PRIMITIVES
 
 Ref = int
 
@@ -78,7 +80,7 @@ def adjoint_strided(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> lis
     (x,) = operands
     sums, rest = split_broadcast(row.statics)
     for outer, n, inner in sums:
-        u = b.emit("sum", (u,), (outer, n, inner), (outer, inner))
+        u = _summed(b, u, outer, n, inner)
     u = b.reshape(u, parts(rest)[1])
     back = inverse(rest, b.size(x))
     if back is not None:
@@ -255,6 +257,24 @@ def _shift(b: Any, x: Ref, statics: Any, later: bool) -> Ref:
     source, target = (0, inner) if later else (inner, 0)
     kept = b.emit("strided", (x,), region(source, (outer, n - 1, inner), strides), (outer, n - 1, inner))
     return b.assemble([kept], [region(target, (outer, n - 1, inner), strides)], b.shape(x))
+
+
+def _summed(b: Any, x: Ref, outer: int, n: int, inner: int) -> Ref:
+    """Sum along the middle axis of (outer, n, inner). The sum of a product's rows is the product of the sum of the
+    rows: Σ_i X_i Y = (Σ_i X_i) Y, which saves the large product where only its sum is wanted."""
+    op, source, y, c = b.definition(x)
+    name = PRIMITIVES[op].name
+    if name == "negative" and b.size(source) == b.size(x):
+        return b.emit("negative", (_summed(b, source, outer, n, inner),))
+    if name == "strided" and b.statics_at(c) == whole(b.size(source)) and b.size(source) == b.size(x):
+        return _summed(b, source, outer, n, inner)
+    if name == "matmul":
+        batch, m, k, columns, ta, tb, sx, sy = b.statics_at(c)
+        if (outer, n, inner) == (batch, m, columns) and m > 1:
+            rows = (sx * (batch - 1) + 1, m, k) if not ta else ((sx * (batch - 1) + 1) * k, m, 1)
+            total = b.emit("sum", (source,), rows, (sx * (batch - 1) + 1, k))
+            return b.emit("matmul", (total, y), (batch, 1, k, columns, 0, tb, sx, sy), (outer, inner))
+    return b.emit("sum", (x,), (outer, n, inner), (outer, inner))
 
 
 def _product(b: Any, operands: Any, statics: Any) -> Ref:

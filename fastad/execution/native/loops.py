@@ -34,6 +34,8 @@ class LoopCode(ReductionCode):
         dims = dimensions(self.loop.size, self.loop.splits) if len(parts) == 1 else (high - low,)
         self.unroll = self._unrolling(dims[-1])
         self.enter(dims, low)
+        if self.flattens():
+            self.flat, self.unroll = True, 1
         self.dims_main, (self.count, self.block) = dims, self._blocks(dims)
         for r in self.loop.reductions:
             self.start_reduction(r)
@@ -55,13 +57,17 @@ class LoopCode(ReductionCode):
         """Number and size (along the outermost dimension) of the blocks of a long loop; (0, 0) for a short one."""
         own = sum(cost_of(self.p.op[r]) for r in self.computes) + _TRAFFIC * self.arrays
         work = own * self.loop.size
-        if work < _PARALLEL_FROM or not all(map(self.in_registers, self.loop.reductions)):
+        if work < _PARALLEL_FROM or not all(map(self._shares, self.loop.reductions)):
             return 0, 0
         step = self.width * self.unroll if len(dims) == 1 else 1
         most = min(int(work / _BLOCK), _MOST_BLOCKS)
         size = -(-dims[0] // (most * step)) * step
         count = -(-(dims[0] // step * step) // size)
         return (count, size) if count > 1 else (0, 0)
+
+    def _shares(self, r: int) -> bool:
+        """Whether blocks can work on a reduction: on other results, or on a number each, added in the end."""
+        return self.in_registers(r) and (self._depth(r) > 0 or not self._along(r))
 
     # ── the nest ─────────────────────────────────────────────────────────────────────────────────────────────
     def _nest(self) -> list[str]:
@@ -92,7 +98,7 @@ class LoopCode(ReductionCode):
 
     def _main(self, n: int) -> int:
         """Elements of n that whole steps of the loop cover."""
-        return n - n % (self.width * self.unroll)
+        return 0 if self.flat else n - n % (self.width * self.unroll)
 
     def _inner(self, n: int) -> list[str]:
         """Code of the innermost dimension."""

@@ -12,7 +12,7 @@ from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Block, Module
 from fastad.execution.native.vectors import Variant, lanes, load_vector, store_vector
 
-_LARGEST = 8192  # elements of Y: beyond, BLAS is faster
+_LARGEST = 8192  # elements of Y: beyond, BLAS is faster, unless one tile is all of the result
 _REGISTERS = {8: 24, 4: 12, 2: 12}  # vectors of a tile by lanes of a vector
 _VECTORS = 4  # of a tile's row
 
@@ -27,7 +27,14 @@ class Product:
     @property
     def is_small(self) -> bool:
         _, m, k, n, _, tb, _, _ = self.statics
-        return n > 1 and 0 < k * n <= _LARGEST and m >= (8 if tb else 2)
+        if n < 2 or not k or m < (8 if tb else 2):
+            return False
+        return k * n <= _LARGEST or (not tb and n <= lanes() * _VECTORS and m <= _rows(n, lanes()))
+
+
+def _rows(columns: int, width: int) -> int:
+    """Rows of a tile with so many columns."""
+    return _REGISTERS[width] // -(-columns // width)
 
 
 def simplest(statics: Any) -> Product:
@@ -105,7 +112,7 @@ class ProductCode(Function):
         lines: list[str] = []
         for first in range(0, n, self.width * _VECTORS):
             count = min(n - first, self.width * _VECTORS)
-            rows = min(m, _REGISTERS[self.width] // -(-count // self.width))
+            rows = min(m, _rows(count, self.width))
             whole = m - m % rows
 
             def tile(i: str, rows: int = rows, first: int = first, count: int = count) -> list[str]:
