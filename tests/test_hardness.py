@@ -71,7 +71,7 @@ def test_straight_through_has_the_exact_value_and_the_relaxed_derivative(tier, n
     with soft.hardness("straight_through"):
         np.testing.assert_array_equal(f(*args), wanted)
         value, gradients = g(*args)
-        np.testing.assert_array_equal(fad.jit(f, tier=tier)(*args), wanted)
+        same(fad.jit(f, tier=tier)(*args), np.asarray(wanted, float), 1e-15)  # native cos may differ in its last bit
     same(gradients, relaxed)
     same(value, np.float64(np.sum(wanted * np.cos(np.arange(np.size(wanted))).reshape(np.shape(wanted)))), 1e-14)
 
