@@ -36,8 +36,9 @@ def parser() -> argparse.ArgumentParser:
         "--steps", type=_positive, default=50, metavar="N", help="steps of the ODE solver a year (default: %(default)s)"
     )
     _command(commands, "warmup", _warmup, "compile sweeps and kernels now, so that no later call waits", (
-        "Compiles the interpreters of op tables, and the kernels that native code calls, for this machine and keeps "
-        "them in the cache folder. Without it the first gradient in the first process compiles what it needs."
+        "Compiles the interpreters of op tables, the kernels that native code calls, and the drivers of loops, for "
+        "this machine and keeps them in the cache folder. Without it the first gradient in the first process compiles "
+        "what it needs."
     ))  # fmt: skip
     _command(commands, "info", _info, "show versions, processor, libraries, cache and threads", (
         "Shows what fastad found on this machine; please add it to reports of problems."
@@ -68,9 +69,9 @@ def _demo(options: argparse.Namespace) -> int:
 def _warmup(options: argparse.Namespace) -> int:
     from fastad.demo.measure import seconds
     from fastad.demo.terminal import Progress, duration
-    from fastad.execution import cache, exported, sweeps
+    from fastad.execution import cache, drivers, exported, sweeps
 
-    progress = Progress(len(exported.entry_names()) + 2)
+    progress = Progress(len(exported.entry_names()) + len(drivers.driver_names()) + 2)
 
     def report(what: str, fraction: float) -> None:
         if fraction < 1.0:

@@ -47,8 +47,8 @@ from .loop_fields import (
 )
 from .memory import call_kernel, doubles, integers, matrix, view
 from .online import choose, finish
+from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
-from .segments import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 
 WRONG = -1  # a schedule, or what a table from elsewhere says was kept, does not fit
 

@@ -10,29 +10,30 @@ Walther 2010): all slots are in use, and the last one holds state n − 2 or n �
 """
 
 from .flags import helper, kernel
-from .segments import (
+from .plan_fields import (
     ADVANCE,
     BINOMIAL,
+    COUNT,
     DEPTH,
     DISCARD,
+    DONE,
+    DROPPED,
+    LAST,
+    LISTS,
     MOST_AT_ONCE,
     ON_DISK,
     OWN,
+    RAISED,
     RULE,
+    SEEN,
     SIZE,
     SLOTS,
     STACK,
     STEPS,
     STORE,
-    emit,
-    push,
 )
+from .segments import emit, push
 
-# What stands where in the part of `state` that OWN points to: numbers, then step, level and predecessor by slot.
-# LAST: the slot of the last state. RAISED: that of the last one with a raised level, −1: nothing is dispensable.
-# DROPPED: the step of the state that the last choice has replaced, −1: none. DONE, SEEN: the step up to which rows
-# are written, and the next one to decide on.
-COUNT, LAST, RAISED, DROPPED, DONE, SEEN, LISTS = range(7)
 ALWAYS = 2**62  # the level of the initial state
 
 

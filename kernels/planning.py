@@ -6,7 +6,8 @@ mean and how segments nest is written in `segments`; `online` decides while the 
 
 from .flags import helper, kernel
 from .online import online_rows
-from .segments import ADVANCE, DEPTH, DISCARD, LISTED, ONLINE, OWN, RULE, STEPS, STORE, next_rows
+from .plan_fields import ADVANCE, DEPTH, DISCARD, LISTED, ONLINE, OWN, RULE, STEPS, STORE
+from .segments import next_rows
 
 
 @helper

@@ -21,20 +21,24 @@ read so far, and the list.
 """
 
 from .flags import helper, kernel
-
-ADVANCE, STORE, LOAD, DISCARD, REVERSE, RESTART = 1, 2, 3, 4, 5, 6
-
-# Rules.
-LISTED, BINOMIAL, PERIODIC, TIERED, ONLINE = range(5)
-
-# What stands where in `state`. FRESH: whether the current state is the first one of the segment on top, not
-# stored yet. SIZE: memory slots, or the period. ON_DISK: how many segments start at a state on disk. STACK,
-# SLOTS and OWN say where parts of varying length begin: the stack (start, stop, slot of each segment), the
-# memory slots in the order in which segments take them (−1: ascending), and what the rule keeps for itself.
-RULE, DEPTH, FRESH, STEPS, SIZE, ON_DISK, STACK, SLOTS, OWN, HEADER = range(10)
-
-# A buffer must have room for so many rows.
-MOST_AT_ONCE = 6
+from .plan_fields import (
+    ADVANCE,
+    DEPTH,
+    FRESH,
+    LOAD,
+    MOST_AT_ONCE,
+    ON_DISK,
+    OWN,
+    PERIODIC,
+    RESTART,
+    REVERSE,
+    RULE,
+    SIZE,
+    SLOTS,
+    STACK,
+    STORE,
+    TIERED,
+)
 
 
 @helper

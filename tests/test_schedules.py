@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastad as fad
-from fastad.kernels import online, planning, segments
+from fastad.kernels import online, plan_fields, planning
 from fastad.schedules.base import new_buffer
 
 C = fad.checkpoint
@@ -105,7 +105,7 @@ def test_known_optima():
 
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES, Listed()], ids=repr)
-@pytest.mark.parametrize("room", [segments.MOST_AT_ONCE, 7, 50])
+@pytest.mark.parametrize("room", [plan_fields.MOST_AT_ONCE, 7, 50])
 def test_planner_resumes_where_it_stopped(schedule, room):
     state, buffer, found = schedule.state(60), np.empty((room, 4), np.int64), []
     while rows := planning.plan(state, buffer):

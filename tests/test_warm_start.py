@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastad.execution import cache, exported, objects, sweep_source, symbols
+from fastad.execution import cache, drivers, exported, objects, sweep_source, symbols
 from fastad.kernels import scipy_blas
 
 # Of the C library and the mathematics library.
@@ -69,6 +69,29 @@ def test_a_gradient_with_warm_caches_needs_no_numba(tier, tmp_path):
     assert run(program(WRITE)) == run(program(READ))
 
 
+CONTROL = """
+    import sys
+    import numpy as np
+    import fastad as fad
+
+    def step(y, e):
+        return np.sin(y * e) + y, None
+
+    x = np.linspace(0.1, 1.0, 20)
+    C = fad.checkpoint
+    for schedule in (None, C.StoreAll(), C.Revolve(3), C.Periodic(4), C.StoreNone(), C.Auto(10**4)):
+        print(fad.grad(lambda x: fad.scan(step, 1.0, x, checkpoint=schedule)[0], tier=tier)(x).tolist())
+    print(fad.grad(lambda x: fad.cond(x[0] > 0, np.sum, np.prod, x), tier=tier)(x).tolist())
+    print(fad.grad(lambda a: fad.while_loop(lambda x: x < 9, lambda x: x * a, 1.0, max_steps=9), tier=tier)(2.0))
+"""
+
+
+@pytest.mark.parametrize("tier", ["sweep", "native"])
+def test_loops_with_warm_caches_need_no_numba(tier):
+    program = f"tier = {tier!r}\n" + textwrap.dedent(CONTROL)
+    assert run(program) == run(program + "assert not {'numba', 'scipy'} & set(sys.modules)\n")
+
+
 def test_importing_fastad_imports_neither_numba_nor_scipy():
     run("import sys, fastad\nassert not {'numba', 'scipy', 'matplotlib'} & set(sys.modules)")
 
@@ -94,6 +117,7 @@ def test_matrix_products_load_only_the_library_of_blas(tmp_path):
 def texts():
     yield from (sweep_source.source(mode) for mode in sweep_source.MODES)
     yield from (exported.entry_text(name) for name in exported.entry_names())
+    yield from (drivers.driver_text(name) for name in drivers.driver_names())
     yield exported.ACTIVITY
 
 

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from fastad.errors import CompileError
-from fastad.execution import exported, sweep_source, symbols
+from fastad.execution import drivers, exported, sweep_source, symbols
 from fastad.execution.calling import Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.program import active_codes, activity, program_of
@@ -62,13 +62,14 @@ def warmup(
     progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES,
     *, kernels: bool = False,
 ) -> None:  # fmt: skip
-    """Compile the sweeps, or load them; with `kernels`, also what native code calls.
+    """Compile the sweeps, or load them; with `kernels`, also what native code calls, and drivers.
 
     `progress` is called with what comes next and the fraction that is done.
     """
     jobs: list[tuple[str, Callable[[], object]]] = [(f"sweeps of {', '.join(modes)}", partial(_load, modes))]
     if kernels:
         jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
+        jobs += [(f"driver {name}", partial(drivers.driver_address, name)) for name in drivers.driver_names()]
         jobs.append(("derivatives of long tables", exported.activity_address))
     for k, (what, job) in enumerate(jobs):
         if progress:

@@ -3,18 +3,18 @@
 from enum import IntEnum
 from typing import NamedTuple
 
-from fastad.kernels import segments
+from fastad.kernels import plan_fields as f
 
 
 class Code(IntEnum):
     """What an action does; step k leads from state k to state k + 1."""
 
-    ADVANCE = segments.ADVANCE
-    STORE = segments.STORE
-    LOAD = segments.LOAD
-    DISCARD = segments.DISCARD
-    REVERSE = segments.REVERSE
-    RESTART = segments.RESTART
+    ADVANCE = f.ADVANCE
+    STORE = f.STORE
+    LOAD = f.LOAD
+    DISCARD = f.DISCARD
+    REVERSE = f.REVERSE
+    RESTART = f.RESTART
 
 
 class Action(NamedTuple):

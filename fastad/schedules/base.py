@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ScheduleError
-from fastad.kernels import planning, segments
+from fastad.kernels import plan_fields as f
 from fastad.schedules.actions import Action, Code
 
 MAX_STEPS = 2**31 - 1  # the planner multiplies two numbers of this size
@@ -54,8 +54,8 @@ class Schedule(ABC):
     def state(self, n_steps: int) -> np.ndarray:
         """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
         rows = self.array(steps_of(n_steps))
-        header = np.zeros(segments.HEADER, np.int64)
-        header[[segments.RULE, segments.STEPS, segments.OWN]] = segments.LISTED, len(rows), segments.HEADER
+        header = np.zeros(f.HEADER, np.int64)
+        header[[f.RULE, f.STEPS, f.OWN]] = f.LISTED, len(rows), f.HEADER
         return np.concatenate([header, rows.ravel()])
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> "Schedule":
@@ -86,6 +86,8 @@ class Schedule(ABC):
 
     def _survey(self, n_steps: int) -> tuple[int, int, int, int]:
         """Totals over all actions: steps run, slots, writes to disk, reads from disk."""
+        from fastad.kernels import planning  # when it is needed: this imports numba
+
         n = steps_of(n_steps)
         memory = self._memory(n)
         totals = planning.survey(self.state(n), new_buffer(), np.iinfo(np.int64).max if memory is None else memory)
@@ -111,6 +113,8 @@ class Planned(Schedule):
         """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
 
     def _chunks(self, n_steps: int) -> Iterator[np.ndarray]:
+        from fastad.kernels import planning
+
         state, buffer = self.state(n_steps), new_buffer()
         while count := planning.plan(state, buffer):
             yield buffer[:count]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastad.kernels import segments
+from fastad.kernels import plan_fields as f
 from fastad.schedules.base import Planned, count_of, steps_of
 
 
@@ -12,16 +12,17 @@ def nested(
     rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
 ) -> np.ndarray:
     """The planner's state for one segment of n_steps steps; `depth` segments can wait for their adjoint at once."""
-    stack = segments.HEADER
+    stack = f.HEADER
     taken = stack + 3 * (depth + 1)
     state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
-    state[[segments.RULE, segments.STEPS, segments.SIZE]] = rule, n_steps, size
-    state[[segments.STACK, segments.SLOTS, segments.OWN]] = stack, taken if slots else -1, taken + len(slots)
+    state[[f.RULE, f.STEPS, f.SIZE]] = rule, n_steps, size
+    state[[f.STACK, f.SLOTS, f.OWN]] = stack, taken if slots else -1, taken + len(slots)
     state[taken : taken + len(slots)] = slots
     if own is not None:
         state[taken + len(slots) :] = own
-    if n_steps:
-        segments.push(state, 0, n_steps)
+    if n_steps:  # the only segment, and its first state is the current one
+        state[stack : stack + 3] = 0, n_steps, (slots or (0,))[0] if n_steps > 1 else -1
+        state[[f.DEPTH, f.FRESH]] = 1
     return state
 
 
@@ -38,7 +39,11 @@ class StoreAll(Planned):
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment, all of it stored."""
         n = steps_of(n_steps)
-        return nested(segments.PERIODIC, n, max(n, 1), 1)
+        return nested(f.PERIODIC, n, max(n, 1), 1)
+
+    def slots(self, n_steps: int) -> tuple[int, int]:
+        """Slots in memory and on disk: n − 1, since the last state is the current one when it is needed."""
+        return max(steps_of(n_steps) - 1, 0), 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,17 @@ class StoreNone(Planned):
 
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment without a slot."""
-        return nested(segments.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
+        return nested(f.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
 
     def predicted_steps(self, n_steps: int) -> int:
         """n(n − 1)/2."""
         n = steps_of(n_steps)
         return n * (n - 1) // 2
+
+    def slots(self, n_steps: int) -> tuple[int, int]:
+        """None."""
+        steps_of(n_steps)
+        return 0, 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class Revolve(Planned):
         """The planner's: one segment with all slots."""
         n = steps_of(n_steps)
         size = self.slots(n)[0]
-        return nested(segments.BINOMIAL, n, size, size)
+        return nested(f.BINOMIAL, n, size, size)
 
     def predicted_steps(self, n_steps: int) -> int:
         """The optimum: `optimal_steps(n_steps, snapshots)`."""
@@ -112,7 +122,13 @@ class Periodic(Planned):
     def state(self, n_steps: int) -> np.ndarray:
         """The planner's: one segment, of which each time the first `every` steps are split off."""
         n = steps_of(n_steps)
-        return nested(segments.PERIODIC, n, self.every, -(-n // self.every))
+        return nested(f.PERIODIC, n, self.every, -(-n // self.every))
+
+    def slots(self, n_steps: int) -> tuple[int, int]:
+        """Slots in memory and on disk: one for each whole period before the last step, and those of the period whose
+        adjoints are due, the last one or the one before it."""
+        whole, rest = divmod(max(steps_of(n_steps) - 1, 0), self.every)
+        return max(whole + rest, whole + self.every - 2 if whole else 0), 0
 
 
 def optimal_steps(n: int, snapshots: int) -> int:
@@ -125,5 +141,7 @@ def optimal_steps(n: int, snapshots: int) -> int:
     >>> optimal_steps(10, 1), optimal_steps(10, 3), optimal_steps(10, 9)
     (45, 15, 9)
     """
+    from fastad.kernels import segments  # when it is needed: this imports numba
+
     length, slots = steps_of(n), count_of(snapshots, "snapshots", 1)
     return int(segments.fewest_steps(length, min(slots, length))) if length else 0

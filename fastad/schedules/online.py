@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastad.kernels import online, segments
+from fastad.kernels import plan_fields as f
 from fastad.schedules.base import Planned, count_of, steps_of
 from fastad.schedules.nested import nested
 
@@ -45,8 +45,8 @@ class Online(Planned):
 
 
 def _start(n: int, size: int) -> np.ndarray:
-    own = np.zeros(online.LISTS + 3 * size, np.int64)
-    own[[online.LAST, online.RAISED, online.DROPPED]] = -1
-    state = nested(segments.ONLINE, 0, size, size, tuple(range(size)), own)
-    state[segments.STEPS] = n
+    own = np.zeros(f.LISTS + 3 * size, np.int64)
+    own[[f.LAST, f.RAISED, f.DROPPED]] = -1
+    state = nested(f.ONLINE, 0, size, size, tuple(range(size)), own)
+    state[f.STEPS] = n
     return state

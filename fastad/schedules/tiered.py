@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 
 from fastad.errors import ScheduleError
-from fastad.kernels import segments, tiers
+from fastad.kernels import plan_fields as f
 from fastad.schedules.base import Planned, count_of, steps_of
 from fastad.schedules.nested import nested
 
@@ -47,7 +47,7 @@ class Multistage(Planned):
         n = steps_of(n_steps)
         memory, disk = self._within(n)
         listed = _listed(n, memory, disk, self.write, self.read)
-        return nested(segments.TIERED, n, memory, memory + disk, own=np.concatenate([[0], listed]))
+        return nested(f.TIERED, n, memory, memory + disk, own=np.concatenate([[0], listed]))
 
     def predicted_cost(self, n_steps: int) -> float:
         """Steps run + write × states written to disk + read × states read from disk."""
@@ -66,6 +66,8 @@ class Multistage(Planned):
 @lru_cache(16)
 def _listed(n: int, memory: int, disk: int, write: float, read: float) -> np.ndarray:
     """The splits of the optimum that involve the disk, in the order in which the planner asks for them."""
+    from fastad.kernels import tiers  # when it is needed: this imports numba
+
     table = np.zeros((disk, n + 1), np.int32)
     work = np.zeros((3, n + 1)), np.zeros((2, n + 1), np.int64), np.zeros(2, np.int64)
     tiers.splits(max(memory, 1), write, read, table, *work)
