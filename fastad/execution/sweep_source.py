@@ -1,14 +1,15 @@
 """The source text of the sweeps, made from the primitive table: one interpreter a mode, for all programs.
 
-Each sweep is a loop over a run of scalar rows with one case a primitive, which LLVM turns into a jump table. In
-the derivative sweeps a primitive has one case for each choice of operands that carry derivatives. Elementwise rows
-of arrays go through the same loop, tile by tile; rows of array primitives call the kernels of `fastad.kernels`.
+Each sweep is a loop over a run of scalar rows with one case a primitive (sums, differences and products share one),
+which LLVM turns into a jump table. In the derivative sweeps a primitive has one case for each choice of operands that
+carry derivatives. Elementwise rows of arrays go through the same loop, tile by tile; rows of array primitives call the
+kernels of `fastad.kernels`.
 """
 
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -164,11 +165,45 @@ def _places(base: str) -> dict[str, str]:
 
 
 # ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────
-Case = tuple[int, str, list[str]]
+Case = tuple[int | tuple[int, ...], str, list[str]]  # its number, or those that share it
+
+# Primitives that share a case, which computes all of them and selects. Where rows alternate at random, the processor
+# guesses the next case wrong most of the time, and that costs more than two results too many (a quotient would not pay:
+# rows of arrays, which are never guessed wrong, would take half as long again).
+_SHARING = ("add", "subtract", "multiply")
+
+
+def _select(numbers: Sequence[int], texts: Sequence[str]) -> str:
+    """Text of the choice among values by the number of the case."""
+    if len(set(texts)) == 1:
+        return texts[0]
+    return f"select(code == {numbers[0]}, {texts[0]}, {_select(numbers[1:], texts[1:])})"
+
+
+def _shared_value() -> Case:
+    codes = tuple(map(opcode, _SHARING))
+    w = _Writer(len(PRIMITIVES), _places("V"))
+    results = [w.number(_expand(primitive(name).value_expr)) for name in _SHARING]
+    return codes, ", ".join(_SHARING), [*w.lines, f"VO[i] = {_select(codes, results)}"]
+
+
+def _shared_adjoint() -> Case:
+    """Both operands carry derivatives."""
+    rows = [primitive(name) for name in _SHARING]
+    numbers = tuple(int(case_numbers()[opcode(row.name), 3]) for row in rows)
+    w = _Writer(len(cases()) + 1, _places("V"))
+    adds = []
+    for k, x in enumerate("AB"):
+        texts = [w.number(_expand(row.contribution_exprs[k])) for row in rows]
+        adds.append(f"W{x}[int64({x}[i])] += {_select(numbers, texts)}")
+    return numbers, ", ".join(_SHARING), [*w.lines, *adds]
 
 
 def _value_cases() -> Iterator[Case]:
+    yield _shared_value()
     for row in elementwise_rows():
+        if row.name in _SHARING:
+            continue
         w = _Writer(opcode(row.name), _places("V"))
         result = w.number(_expand(row.value_expr))
         yield opcode(row.name), row.name, [*w.lines, f"VO[i] = {result}"]
@@ -179,7 +214,10 @@ def _value_cases() -> Iterator[Case]:
 
 
 def _adjoint_cases() -> Iterator[Case]:
+    yield _shared_adjoint()
     for number, (row, mask) in enumerate(cases()):
+        if row.name in _SHARING and mask == 3:
+            continue
         w = _Writer(number, _places("V"))
         adds = []
         for k in _bits(mask):
@@ -210,8 +248,10 @@ def _bits(mask: int) -> list[int]:
 def _chain(found: Iterator[Case], indent: int) -> str:
     """The cases as one chain of comparisons with constants."""
     lines: list[str] = []
-    for number, name, body in found:
-        lines.append(f"{'elif' if lines else 'if'} code == {number}:  # {name}")
+    for numbers, name, body in found:
+        shared = numbers if isinstance(numbers, tuple) else (numbers,)
+        condition = " or ".join(f"code == {number}" for number in shared)
+        lines.append(f"{'elif' if lines else 'if'} {condition}:  # {name}")
         lines += ["    " + line for line in body]
     return "\n".join(" " * indent + line for line in lines)
 
