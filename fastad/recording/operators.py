@@ -20,6 +20,7 @@ CREATORS: dict[Any, Callable[..., Any]] = {}
 FIXES: dict[Any, str] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
+_known_ufuncs: dict[Any, Callable[..., Any]] = {}  # those of UFUNCS that were called: NumPy makes their names anew
 _FIX = (
     "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 )
@@ -33,8 +34,12 @@ for _row in elementwise_rows():
 
 def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
     """NumPy's protocol for ufuncs."""
-    if method == "__call__" and out is None and not options and ufunc.__name__ in UFUNCS:
-        return UFUNCS[ufunc.__name__](*inputs)
+    if method == "__call__" and out is None and not options:
+        known = _known_ufuncs.get(ufunc)
+        if known is None and ufunc.__name__ in UFUNCS:
+            known = _known_ufuncs[ufunc] = UFUNCS[ufunc.__name__]
+        if known is not None:
+            return known(*inputs)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:

@@ -102,7 +102,8 @@ class Recorded:
 
     @property
     def shape(self) -> Shape:
-        return self._recorder.builder.shape(self._ref)
+        recorder = self._recorder
+        return recorder.kinds[recorder.types[self._ref]].shape
 
     @property
     def dtype(self) -> np.dtype:
@@ -290,6 +291,9 @@ class Recorded:
                 "Leave dtype= out, or use np.stack; make arrays with np.zeros_like(x) or np.zeros(n, like=x).",
             )
         out = np.empty(self.size, dtype=object)
+        if not self.shape:
+            out[0] = self.frozen()
+            return out.reshape(())
         flat = self.frozen().view((0, (self.size,), (1,))) if self.ndim != 1 else self
         for i in range(self.size):
             out[i] = flat.view(_element(flat, i))

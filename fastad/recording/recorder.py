@@ -83,7 +83,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.builder = Builder()
-        self.types = self.builder.columns["type"]
+        self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
         self.level = 0
@@ -93,6 +93,7 @@ class Recorder:
         self._by_id: dict[int, _Capture] = {}
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
         self._numbers: dict[Any, Ref] = {}
+        self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
         self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
@@ -124,8 +125,12 @@ class Recorder:
 
     def read(self, ref: Ref, own: Region, shape: tuple[int, ...]) -> Ref:
         """A region of a value, as an array of this shape."""
-        self.builder.source_line(user_line(3))
-        return self.builder.read(ref, own, shape)
+        key = (ref, own, shape)
+        found = self._reads.get(key)
+        if found is None:
+            self.builder.source_line(user_line(3))
+            found = self._reads[key] = self.builder.read(ref, own, shape)
+        return found
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""

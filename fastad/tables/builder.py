@@ -10,6 +10,7 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.primitives import ArrayPrimitive, opcode, primitive
 from fastad.primitives import expression as ex
+from fastad.primitives.arrays import pieces
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.simplify import COMMUTATIVE, SPECIAL_NUMBERS, UNCONDITIONAL, simplify
@@ -57,6 +58,7 @@ class Builder:
         self.inputs: list[ValueType] = []
         self._rows: dict[Any, Ref] = {}
         self._static_sets: dict[tuple[int, ...], int] = {}
+        self._places: dict[int, dict[Region, int]] = {}
         self._scalars: dict[Ref, float] = {}
         self._numbers: dict[float, Ref] = {}
         self._flags = bytearray()
@@ -93,6 +95,13 @@ class Builder:
 
     def statics_at(self, c: int) -> tuple[int, ...]:
         return tuple(self.statics[c + 1 : c + 1 + self.statics[c]])
+
+    def places(self, c: int) -> dict[Region, int]:
+        """Which piece of an assembly with these static integers a region is."""
+        found = self._places.get(c)
+        if found is None:
+            found = self._places[c] = {own: p for p, own in enumerate(pieces(self.statics_at(c)))}
+        return found
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
     def input(self, shape: Shape, dtype: str = "d") -> Ref:
@@ -287,10 +296,10 @@ class Builder:
         return number
 
     def _shared(self, op: int, number: int, a: int, b: int, c: int) -> Ref:
-        key = (op, number, a, b, c)
-        ref = self._rows.get(key)
-        if ref is None:
-            ref = self._rows[key] = self._add(op, number, a, b, c)
+        new = len(self._flags)
+        ref: Ref = self._rows.setdefault((op, number, a, b, c), new)
+        if ref == new:
+            self._add(op, number, a, b, c)
         return ref
 
     def _static_set(self, statics: tuple[int, ...]) -> int:

@@ -193,15 +193,11 @@ def _strided_twice(b: Any, source: Ref, inner: Any, kind: Any, r: Any) -> Ref | 
 
 def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
     """A region read back from an assembly, where it is exactly one of the pieces."""
-    from fastad.primitives.arrays import pieces
-
     _, start, count, c = b.definition(x)
-    operands = b.operands[start : start + count]
-    base = count > 1 and b.size(operands[0]) == b.size(x)
-    for p, (piece, own) in enumerate(zip(operands, pieces(b.statics_at(c)), strict=True)):
-        if own == r and not (base and p == 0):
-            return _as(b, piece, kind)
-    return None
+    p = b.places(c).get(r)
+    if p is None or (p == 0 and count > 1 and b.size(b.operands[start]) == b.size(x)):  # others are written over it
+        return None
+    return _as(b, b.operands[start + p], kind)
 
 
 def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:

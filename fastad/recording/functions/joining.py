@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.regions import contiguous_strides, region
+from fastad.primitives.regions import Region, contiguous_strides, region
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, pick, to_list
 from fastad.recording.operands import path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
@@ -26,15 +26,22 @@ def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "s
         raise ValueError("zero-dimensional arrays cannot be concatenated")
     axis = axis_index(axis, values[0].ndim)
     shape = _joined_shape([x.shape for x in values], axis)
-    kind = np.result_type(*(x.dtype for x in values)) if dtype is None else np.dtype(dtype)
     strides = contiguous_strides(shape)
-    refs, statics, start = [], [], 0
+    regions, start = [], 0
     for x in values:
+        regions.append(region(start * strides[axis], x.shape, strides))
+        start += x.shape[axis]
+    return _assembled(values, regions, shape, dtype)
+
+
+def _assembled(values: list[Array], regions: list[Region], shape: Shape, dtype: Any) -> Array:
+    """One row that writes values into their regions of a new array."""
+    kind = np.result_type(*(x.dtype for x in values)) if dtype is None else np.dtype(dtype)
+    refs, statics = [], []
+    for x, own in zip(values, regions, strict=True):
         if x.size:
-            own = region(start * strides[axis], x.shape, strides)
             refs.append(x.ref)
             statics += [(len(own) - 1) // 2, *own]
-        start += x.shape[axis]
     recorder = recorder_of(values)
     if not refs:
         return Recorded(recorder, recorder.const(np.zeros(shape, kind)))
@@ -65,8 +72,11 @@ def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same
     if any(x.shape != values[0].shape for x in values):
         raise ValueError("all input arrays must have the same shape")
     axis = axis_index(axis, values[0].ndim + 1)
-    shape = values[0].shape
-    return concatenate([reshape(x, (*shape[:axis], 1, *shape[axis:])) for x in values], axis, dtype)
+    own = values[0].shape
+    shape = (*own[:axis], len(values), *own[axis:])
+    strides = contiguous_strides(shape)
+    step, rest = strides[axis], (*strides[:axis], *strides[axis + 1 :])
+    return _assembled(values, [region(k * step, own, rest) for k in range(len(values))], shape, dtype)
 
 
 @implements(np.vstack)
