@@ -85,3 +85,29 @@ def test_lines_of_long_straight_line_code():
     table = fad.trace(scope["f"], 1.0)
     numbers = [table.line_of(i).number for i in range(len(table)) if table.row(i).name == "multiply"]
     assert numbers == list(range(2, count + 2))
+
+
+def test_values_of_an_ended_recording_are_refused_on_either_side_of_a_number():
+    kept = []
+    fad.trace(lambda x: kept.append(x) or x * 2, 1.0)
+    for f in (lambda x: x + 1, lambda x: 1 - x, np.sin, lambda x: np.arctan2(1.0, x), lambda x: x * np.ones(2)):
+        with pytest.raises(fad.RecordingError, match="ended"):
+            f(kept[0])
+
+
+def test_stack_writes_its_pieces_at_once():
+    table = fad.trace(lambda x: np.stack([np.sin(x), np.cos(x)], axis=1), np.ones((2, 3)))
+    assert [table.row(i).name for i in range(len(table))] == ["input", "sin", "cos", "assemble"]
+
+
+def test_reading_back_what_was_written():
+    def f(x):
+        y = x.copy()
+        y[1:3] = np.sin(x[:2])
+        y[3] = y[1] * y[2]
+        z = y * 1.0
+        return y[1:3] + z[2:] + y[3]
+
+    x = np.linspace(0.1, 1.0, 4)
+    assert np.allclose(fad.jit(f)(x), f(x))
+    assert np.allclose(fad.jit(f)(2 * x), f(2 * x))

@@ -153,44 +153,55 @@ _WEAK = frozenset([float, int])  # numbers that follow the other operand's dtype
 
 def elementwise(name: str, *operands: Any) -> Recorded:
     """Record an elementwise primitive with NumPy's broadcasting."""
-    recorder = _recorder_of(operands)
-    types, refs, key = recorder.types, [], 0
-    for x in operands:
-        kind = type(x)
-        if kind is Recorded and x._recorder is recorder:
-            ref = x._ref if x._base is None and not x._pending else x.ref
-            key = key << 17 | types[ref] << 1  # there are at most 2**16 types
-        elif kind is float or kind is int:
-            ref = recorder.number(x)
-            key = key << 17 | types[ref] << 1 | 1
-        else:
-            ref = to_ref(recorder, x)
-            key = key << 17 | types[ref] << 1
-        refs.append(ref)
-    plan = recorder.plans.get((name, key))
+    recorder = recorder_of(operands)
+    if not recorder.open:
+        Recorded(recorder, 0).recorder  # noqa: B018 - raises the error that says so
+    refs = [recorder.number(x) if type(x) in _WEAK else to_ref(recorder, x) for x in operands]
+    kinds = [(recorder.types[ref], type(x) in _WEAK) for ref, x in zip(refs, operands, strict=True)]
+    return _planned(recorder, (name, *kinds), operands, refs)
+
+
+def unary(name: str, x: Any) -> Recorded:
+    """The short way of `elementwise` for one operand."""
+    if type(x) is not Recorded or not x._recorder.open:
+        return elementwise(name, x)
+    recorder = x._recorder
+    ref = x._ref if x._base is None and not x._pending else x.ref
+    return _planned(recorder, (name, recorder.types[ref]), (x,), (ref,))
+
+
+def binary(name: str, x: Any, y: Any) -> Recorded:
+    """The short way of `elementwise` for two operands, recorded values and numbers."""
+    kind_x, kind_y = type(x), type(y)
+    number = 0  # which operand is one
+    if kind_x is Recorded:
+        recorder = x._recorder
+        if kind_y is float or kind_y is int:
+            number = 2
+        elif kind_y is not Recorded or y._recorder is not recorder:
+            return elementwise(name, x, y)
+    elif kind_y is Recorded and (kind_x is float or kind_x is int):
+        recorder, number = y._recorder, 1
+    else:
+        return elementwise(name, x, y)
+    if not recorder.open:
+        return elementwise(name, x, y)
+    a = recorder.number(x) if number == 1 else x._ref if x._base is None and not x._pending else x.ref
+    b = recorder.number(y) if number == 2 else y._ref if y._base is None and not y._pending else y.ref
+    types = recorder.types
+    return _planned(recorder, (name, types[a], types[b], number), (x, y), (a, b))
+
+
+def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequence[Ref]) -> Recorded:
+    """The row of an elementwise operation; `key` begins with its name and tells the types of its operands."""
+    plan = recorder.plans.get(key)
     if plan is None:
-        plan = recorder.plans[name, key] = _plan(recorder, name, operands, refs)
+        plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
     if not plan.direct:
         return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
-    recorder.builder.source_line(user_line(3))
-    return Recorded(recorder, recorder.builder.emit_elementwise(plan.name, refs, plan.number))
-
-
-def _recorder_of(operands: Sequence[Any]) -> Recorder:
-    """The innermost recorder of operands, which must be open."""
-    found: Recorder | None = None
-    for x in operands:
-        kind = type(x)
-        if kind is Recorded and (found is None or found is x._recorder):
-            found = x._recorder
-        elif kind is not float and kind is not int:
-            found = None
-            break
-    if found is None:
-        found = recorder_of(operands)
-    if not found.open:
-        operands[0].recorder  # noqa: B018 - raises the error that says so
-    return found
+    b = recorder.builder
+    b.source_line(user_line(4))
+    return Recorded(recorder, b.emit_elementwise(plan.name, refs, plan.number))
 
 
 def detached(x: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastad.primitives.row import elementwise_rows
 from fastad.recording import indexing
-from fastad.recording.operands import elementwise, reframe
+from fastad.recording.operands import binary, elementwise, reframe, unary
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
@@ -26,9 +26,10 @@ _FIX = (
 )
 
 
+_SHORT: dict[int, Callable[..., Recorded]] = {1: unary, 2: binary}
 for _row in elementwise_rows():
     for _ufunc in _row.ufuncs:
-        UFUNCS[_ufunc] = partial(elementwise, _row.name)
+        UFUNCS[_ufunc] = partial(_SHORT.get(_row.arity, elementwise), _row.name)
         UFUNCS[getattr(getattr(np, _ufunc, None), "__name__", _ufunc)] = UFUNCS[_ufunc]
 
 
