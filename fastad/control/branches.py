@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.control.parts import Shared, emit, kind_of, numeric, operand_refs, record_part
+from fastad.control.sinking import lengths, sunk
 from fastad.errors import ShapeError
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
@@ -43,7 +44,9 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
         raise ShapeError(f"the condition of cond has the shape {pred.shape}{at_line()}; use np.where for arrays")
     leaves, structure = numeric(operands, "an operand of cond")
     args = unflatten(structure, leaves)
+    before = lengths()
     yes, no = (record_part(f, args, name) for f, name in ((true_fun, "true_fun of cond"), (false_fun, "false_fun")))
+    yes, no = sunk(yes, before), sunk(no, before)
     kinds = _common(yes, no)
     shared = Shared([yes, no])
     lead = [kind_of(x) for x in leaves]

@@ -13,6 +13,7 @@ from fastad.control.parts import (
     any_recorded,
     branch_error,
     cast,
+    check_schedule,
     concrete,
     emit,
     flatten_state,
@@ -145,7 +146,7 @@ def while_loop(
     state, tree = numeric(init, "the state of while_loop")
     limit = None if max_steps is None else _integer(max_steps, "max_steps")
     if limit is not None and limit < 0:
-        raise ShapeError(f"max_steps is {limit}; a loop makes at least 0 steps")
+        raise ShapeError(f"max_steps is {limit}{at_line()}; a loop makes at least 0 steps")
 
     def run(leaves: Sequence[Any]) -> Any:
         return _while(cond_fun, body_fun, leaves, tree, limit, checkpoint)
@@ -310,7 +311,7 @@ def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | Non
 
 def _one(found: Any) -> Any:
     """What a condition returns, as one number that is 0 or not."""
-    if np.size(found) != 1 or (np.ndim(found) and not isinstance(found, Recorded | np.ndarray)):
+    if np.size(found) != 1 or not isinstance(found, Recorded | np.ndarray | np.generic | bool | int | float):
         raise ShapeError(f"cond_fun of while_loop must return one number or boolean{at_line()}, not {found!r}")
     return np.not_equal(np.reshape(found, ()), 0)
 
@@ -330,6 +331,7 @@ def _emit_loop(
     loop: Loop, leaves: Sequence[Any], shared: Shared, elements: Sequence[Any], outputs: Sequence[ValueType], parts: Any
 ) -> list[Any]:
     """The loop's row; its last state and the stacked results, in the order of `outputs`."""
+    check_schedule(loop.schedule, loop.condition is None)
     values = [*leaves, *shared.values, *elements]
     count, steps = len(leaves), max(loop.length, 0) if loop.condition is None else 0
     if not any_recorded(values):  # nothing to differentiate: at once, on the numbers

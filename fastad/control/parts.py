@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import optree
 
-from fastad.errors import RecordingError, ShapeError
+from fastad.errors import RecordingError, ScheduleError, ShapeError
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.source import at_line, user_line
+from fastad.schedules.base import Schedule
 from fastad.tables.builder import Builder, dtype_char
 from fastad.tables.composite import made
 from fastad.tables.inline import inline
@@ -108,7 +109,7 @@ def flatten_state(tree: Any) -> tuple[list[Any], Any]:
 
 
 def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
-    """Leaves, all of them arrays or numbers, and structure of a state; Python integers become arrays."""
+    """Leaves, all of them arrays of real numbers, and structure of a state; Python numbers become arrays."""
     leaves, structure = flatten_state(tree)
     found = []
     for leaf in leaves:
@@ -116,13 +117,34 @@ def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
             leaf = np.asarray(leaf)
         elif isinstance(leaf, float):
             leaf = np.asarray(leaf, np.float64)
-        if not isinstance(leaf, Recorded | np.ndarray) or (isinstance(leaf, np.ndarray) and leaf.dtype == object):
+        if not isinstance(leaf, Recorded) and not (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub"):
+            shown = (
+                f"an array of dtype {leaf.dtype}"
+                if isinstance(leaf, np.ndarray)
+                else f"{leaf!r} of type {type(leaf).__name__}"
+            )
             raise ShapeError(
-                f"{what} holds {leaf!r} of type {type(leaf).__name__}{at_line()}; it is made of arrays and numbers. "
+                f"{what} holds {shown}{at_line()}; it is made of arrays of real numbers. "
                 "Let the function refer to other objects from outside."
             )
         found.append(leaf)
     return found, structure
+
+
+def check_schedule(schedule: Any, known: bool) -> None:
+    """ScheduleError unless the value of `checkpoint` is a schedule, or None, that a loop can have; `known` says that
+    the number of steps is."""
+    if schedule is None:
+        return
+    if not isinstance(schedule, Schedule):
+        raise ScheduleError(
+            f"checkpoint must be a schedule{at_line()}, such as fad.checkpoint.Revolve(100), not {schedule!r}"
+        )
+    if not known and not schedule.stores_all:
+        raise ScheduleError(
+            f"{schedule!r} needs the number of steps in advance{at_line()}, which a while_loop does not know; "
+            "use fad.checkpoint.StoreAll() together with max_steps"
+        )
 
 
 def kind_of(leaf: Any) -> ValueType:
