@@ -331,7 +331,7 @@ def _emit_loop(
     loop: Loop, leaves: Sequence[Any], shared: Shared, elements: Sequence[Any], outputs: Sequence[ValueType], parts: Any
 ) -> list[Any]:
     """The loop's row; its last state and the stacked results, in the order of `outputs`."""
-    check_schedule(loop.schedule, loop.condition is None)
+    check_schedule(loop)
     values = [*leaves, *shared.values, *elements]
     count, steps = len(leaves), max(loop.length, 0) if loop.condition is None else 0
     if not any_recorded(values):  # nothing to differentiate: at once, on the numbers

@@ -16,6 +16,7 @@ from fastad.schedules.base import Schedule
 from fastad.tables.builder import Builder, dtype_char
 from fastad.tables.composite import made
 from fastad.tables.inline import inline
+from fastad.tables.loops import Loop
 from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, packed, unpacked
 from fastad.tables.table import ValueType
@@ -131,20 +132,16 @@ def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
     return found, structure
 
 
-def check_schedule(schedule: Any, known: bool) -> None:
-    """ScheduleError unless the value of `checkpoint` is a schedule, or None, that a loop can have; `known` says that
-    the number of steps is."""
-    if schedule is None:
-        return
-    if not isinstance(schedule, Schedule):
-        raise ScheduleError(
-            f"checkpoint must be a schedule{at_line()}, such as fad.checkpoint.Revolve(100), not {schedule!r}"
-        )
-    if not known and not schedule.stores_all:
-        raise ScheduleError(
-            f"{schedule!r} needs the number of steps in advance{at_line()}, which a while_loop does not know; "
-            "use fad.checkpoint.StoreAll() together with max_steps"
-        )
+def check_schedule(loop: Loop) -> None:
+    """ScheduleError unless `checkpoint` is None or a schedule that the loop can have."""
+    if not isinstance(loop.schedule, Schedule | None):
+        text = "checkpoint must be a schedule, such as fad.checkpoint.Revolve(100)"
+        raise ScheduleError(f"{text}{at_line()}, not {loop.schedule!r}")
+    if loop.condition is not None:
+        try:
+            _ = loop.keeping
+        except ScheduleError as error:
+            raise ScheduleError(f"{error}{at_line()}") from None
 
 
 def kind_of(leaf: Any) -> ValueType:

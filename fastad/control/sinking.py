@@ -5,8 +5,9 @@ outside, where it would run whether or not the branch is taken: at its cost, and
 adjoint 0 of a branch not taken meets an infinite partial derivative.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from fastad.control.parts import Part
@@ -18,6 +19,7 @@ from fastad.tables.inline import compact, copy_row, inline
 from fastad.tables.table import Table
 
 Lengths = dict[Recorder, int]
+Place = tuple[Recorder, Ref]
 
 
 def lengths() -> Lengths:
@@ -31,18 +33,18 @@ def sunk(part: Part, before: Lengths) -> Part:
     given = [(x.recorder, x.ref) for x in program.lifted]
     if all(ref < before[recorder] for recorder, ref in given):
         return part
-    outer = {recorder: recorder.builder.table(()) for recorder, _ in given}
-    inside, leaves = _divided(given, outer, before)
+    table_of = cache(lambda recorder: recorder.builder.table(()))
+    inside, leaves = _divided(given, table_of, before)
     b = Builder()
     lead = [b.input(*kind) for kind in part.lead]
-    found: dict[Recorder, dict[int, Ref]] = {recorder: {} for recorder in outer}
+    found: dict[Recorder, Any] = {recorder: {} for recorder in before}
     for recorder, ref in leaves:
-        found[recorder][ref] = b.input(*outer[recorder].type_of(ref))
+        found[recorder][ref] = b.input(*table_of(recorder).type_of(ref))
     captured = [b.input(*kind) for kind in program.table.inputs[len(lead) + len(given) :]]
     for recorder, ref in inside:
-        refs: Any = found[recorder]
-        b.source_line(outer[recorder].line_of(ref))
-        refs[ref] = copy_row(b, outer[recorder], outer[recorder].row(ref), refs, ())
+        refs, table, source = found[recorder], table_of(recorder), _source(recorder, ref)
+        b.source_line(table.line_of(ref))
+        refs[ref] = found[source[0]][source[1]] if source else copy_row(b, table, table.row(ref), refs, ())
     lifted = [found[recorder][ref] for recorder, ref in given]
     rows = inline(b, program.table, [*lead, *lifted, *captured])
     table = compact(b.table([rows[i] for i in program.table.outputs], program.captured))
@@ -51,17 +53,29 @@ def sunk(part: Part, before: Lengths) -> Part:
     return replace(part, program=replace(program, plan=Plan(table), sources=sources, lifted=values))
 
 
-def _divided(given: Iterable[tuple[Recorder, Ref]], outer: dict[Recorder, Table], before: Lengths) -> tuple[Any, Any]:
-    """The rows to copy, in order, and the values that these start from."""
-    inside: set[tuple[Recorder, Ref]] = set()
-    leaves: dict[tuple[Recorder, Ref], None] = {}
+def _divided(
+    given: Iterable[Place], table_of: Callable[[Recorder], Table], before: Lengths
+) -> tuple[list[Place], list[Place]]:
+    """The rows to copy, in an order in which they can be, and the values that these start from."""
+    inside: set[Place] = set()
+    leaves: dict[Place, None] = {}
     todo = list(given)
     while todo:
         place = recorder, ref = todo.pop()
-        row = outer[recorder].row(ref)
-        if row.name != "const" and (ref < before[recorder] or row.name == "input"):
+        row, source = table_of(recorder).row(ref), _source(recorder, ref)
+        if source and source[1] >= before[source[0]]:
+            operands = [source]
+        elif row.name == "const" or (ref >= before[recorder] and row.name != "input"):
+            operands = [(recorder, operand) for operand in row.operands]
+        else:
             leaves[place] = None
-        elif place not in inside:
+            continue
+        if place not in inside:
             inside.add(place)
-            todo += [(recorder, operand) for operand in row.operands]
-    return sorted(inside, key=lambda place: place[1]), list(leaves)
+            todo += operands
+    return sorted(inside, key=lambda place: (place[0].level, place[1])), list(leaves)
+
+
+def _source(recorder: Recorder, ref: Ref) -> Place | None:
+    """Where an input of a recording comes from, if it is a value of another one."""
+    return next(((value.recorder, value.ref) for value, own in recorder.lifted if own == ref), None)
