@@ -13,7 +13,7 @@ import fastad as fad
 from fastad.__main__ import parser
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "relaxed.md"]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)\)")
 
@@ -91,3 +91,11 @@ def test_the_generator_of_the_page_runs_as_a_command(tmp_path):
     copy.write_text((ROOT / "docs" / "make_primitives.py").read_text(encoding="utf-8"), encoding="utf-8")
     subprocess.run([sys.executable, str(copy)], check=True, cwd=tmp_path, env=os.environ, capture_output=True)
     assert (tmp_path / "primitives.md").exists()
+
+
+def test_the_picture_of_the_relaxed_thermostat_can_be_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    target = tmp_path / "relaxed.svg"
+    script = ROOT / "docs" / "make_relaxed.py"
+    subprocess.run([sys.executable, str(script), str(target)], check=True, cwd=tmp_path, capture_output=True)
+    assert target.read_text(encoding="utf-8").rstrip().endswith("</svg>")
