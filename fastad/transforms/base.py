@@ -13,6 +13,7 @@ from fastad.errors import FastadError, RecordingError
 from fastad.execution.compiled import Compiled, GuardFailed
 from fastad.recording.capture import Content, View, Watch
 from fastad.recording.operands import recorder_of
+from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.tables.reference import Stopped
@@ -114,7 +115,7 @@ class Transformed:
         self._lock = threading.RLock()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
         self._recordings = 0
-        self._warned = False
+        self._warned = self._warned_of_random_numbers = False
 
     # ── to be defined by a transformation ────────────────────────────────────────────────────────────────────
     def program(self, call: Call) -> Program:
@@ -248,7 +249,10 @@ class Transformed:
 
     def _recorded(self, call: Call, view: View) -> Path:
         self._recordings += 1
+        states = random_states(view.held)
         program = self.program(call)
+        if states != random_states(view.held):
+            self._warn_of_random_numbers()
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         self._warn_of_many_paths()
@@ -267,6 +271,21 @@ class Transformed:
             path.view = path.view.reading(self._watch.settings)
         self._paths = {(call_key, path.view.key): path for (call_key, _), path in self._paths.items()}
         self._fast = (None, None)
+
+    def _warn_of_random_numbers(self) -> None:
+        if self._warned_of_random_numbers:
+            return
+        import warnings
+
+        self._warned_of_random_numbers = True
+        code = getattr(base_function(self), "__code__", None)
+        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+        warnings.warn(
+            f"{self.__name__}{where} drew random numbers while it was recorded: every later call uses the same ones. "
+            "Draw them outside and pass them as an argument.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
 
     def _warn_of_many_paths(self) -> None:
         if self._recordings >= _MANY_PATHS and not self._warned:

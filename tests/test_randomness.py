@@ -1,0 +1,36 @@
+"""Random numbers drawn by a recorded function are constants of the recording, and the user is told once."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import fastad as fad
+
+generator = np.random.default_rng(3)
+
+
+def with_global_state(x):
+    return np.sum(x * np.random.normal(size=3))  # noqa: NPY002
+
+
+def with_generator(x):
+    return np.sum(x) * generator.normal()
+
+
+@pytest.mark.parametrize("f", [with_global_state, with_generator, lambda x: generator.random() + x.sum()])
+@pytest.mark.parametrize("transform", [fad.jit, fad.grad])
+def test_draws_are_warned_of_once(f, transform):
+    g = transform(f)
+    with pytest.warns(RuntimeWarning, match=rf"{f.__code__.co_firstlineno}\) drew random numbers.*argument") as found:
+        first = g(np.ones(3))
+        g(np.ones(4)) if f is not with_global_state else g(np.ones((2, 3)))
+    assert len([w for w in found if "random" in str(w.message)]) == 1
+    assert np.array_equal(g(np.ones(3)), first)  # the same numbers, as the warning says
+
+
+def test_functions_that_draw_nothing_are_left_alone():
+    noise = generator.normal(size=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fad.grad(lambda x: np.sum(x * noise))(np.ones(3)).tolist() == noise.tolist()
