@@ -1,4 +1,4 @@
-"""The command line: `python -m fastad demo | warmup | info`."""
+"""The command line: `python -m fastad demo | profile-checkpoints | warmup | info`."""
 
 import argparse
 import sys
@@ -35,6 +35,18 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--steps", type=_positive, default=50, metavar="N", help="steps of the ODE solver a year (default: %(default)s)"
     )
+    checkpoints = _command(commands, "profile-checkpoints", _profile_checkpoints, "measure checkpoint schedules", (
+        "Takes the gradient of a flow (Burgers' equation) by its first state under several checkpoint schedules. Shows "
+        "steps, memory and time of each, predicted and measured, and draws the schedules, and memory against time with "
+        "the optimum as bound (with matplotlib installed)."
+    ))  # fmt: skip
+    checkpoints.add_argument(
+        "--folder", type=Path, default=Path("fastad-checkpoints"), help="where pictures go (default: %(default)s)"
+    )
+    checkpoints.add_argument("--steps", type=_positive, default=10_000, metavar="N", help="(default: %(default)s)")
+    checkpoints.add_argument(
+        "--points", type=_positive, default=100, metavar="N", help="numbers in a state (default: %(default)s)"
+    )
     _command(commands, "warmup", _warmup, "compile sweeps and kernels now, so that no later call waits", (
         "Compiles the interpreters of op tables, the kernels that native code calls, and the drivers of loops, for "
         "this machine and keeps them in the cache folder. Without it the first gradient in the first process compiles "
@@ -63,6 +75,13 @@ def _demo(options: argparse.Namespace) -> int:
     from fastad.demo import run
 
     run.main(options.folder, options.steps)
+    return 0
+
+
+def _profile_checkpoints(options: argparse.Namespace) -> int:
+    from fastad.demo import checkpoints
+
+    checkpoints.main(options.folder, options.steps, options.points)
     return 0
 
 

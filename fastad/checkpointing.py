@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from fastad.checks.checkpoints import profile
 from fastad.plots.schedules import draw
 from fastad.schedules.actions import Action, Code
 from fastad.schedules.auto import Auto
@@ -28,7 +29,7 @@ class Checkpointing:
     Its attributes are the schedules for loops, which say what is stored and what is recomputed, and when:
     `StoreAll`, `StoreNone`, `Revolve`, `Periodic`, `Multistage`, `Online`, `Auto`; their base `Schedule` with `Action`
     and `Code` to write another one; `verify`, which proves that one is valid; `optimal_steps`, the least that any
-    needs; `draw`, the picture of a schedule.
+    needs; `draw`, the picture of a schedule; `profile`, what the gradient of a loop takes under several of them.
 
     >>> fad.checkpoint.Revolve(snapshots=5).predicted_steps(56) == fad.checkpoint.optimal_steps(56, 5) == 140
     True
@@ -46,6 +47,7 @@ class Checkpointing:
     Code = Code
     verify = staticmethod(verify)
     draw = staticmethod(draw)
+    profile = staticmethod(profile)
     optimal_steps = staticmethod(optimal_steps)
 
     def __call__(self, f: Callable[..., Any]) -> composite.Checkpoint:

@@ -1,8 +1,10 @@
 """Pictures of schedules, and what loops take under them, predicted and measured."""
 
+import numpy as np
 import pytest
 
 import fastad as fad
+from fastad.checks.checkpoints import scheduled
 
 C = fad.checkpoint
 
@@ -43,3 +45,97 @@ def test_bars_are_as_long_as_states_are_kept():
 def test_too_many_steps_are_not_drawn():
     with pytest.raises(ValueError, match="cannot be told apart"):
         C.draw(C.Revolve(10), 10**5)
+
+
+# ── profiles ──────────────────────────────────────────────────────────────────────────────────────────────────
+N, WIDTH = 40, 6
+ALL = [C.StoreAll(), C.Revolve(4), C.Revolve(1), C.Periodic(6), C.Online(5), C.StoreNone(), C.Auto(600)]
+
+
+def swing(x, k=0.1):
+    """A loop that stores what the profiles look at, and one by its own schedule inside of steps."""
+    inner = lambda y: fad.fori_loop(0, 3, lambda i, z: z + k * np.sin(z), y, checkpoint=C.StoreNone())
+    last, totals = fad.scan(lambda y, a: (inner(y) * a, np.sum(y)), x, np.linspace(0.9, 1.1, N))
+    return np.sum(last) + np.sum(totals)
+
+
+@pytest.fixture(scope="module")
+def profile():
+    return C.profile(swing, np.linspace(0.0, 1.0, WIDTH), schedules=ALL, tier="sweep", seconds=0.0)
+
+
+def test_steps_are_run_as_predicted(profile):
+    assert [(x.name, x.steps, x.state_bytes) for x in profile.loops] == [("scan", N, 8 * WIDTH)]
+    for schedule, x in zip(ALL, profile.schedules, strict=True):
+        own = schedule.resolve(N, 8 * WIDTH)
+        assert x.schedule == schedule
+        assert x.steps == x.predicted_steps == own.predicted_steps(N)  # counted while it ran
+        assert x.predicted_bytes == own.predicted_bytes(N, 8 * WIDTH)
+        assert x.measured.seconds >= x.measured.fastest > 0 and x.predicted_seconds > 0
+    assert profile[0].predicted_steps == N - 1
+
+
+def test_predicted_seconds_follow_the_steps(profile):
+    for x in profile.schedules:
+        expected = (x.predicted_steps + 1) * profile.step_seconds + N * profile.adjoint_seconds
+        assert x.predicted_seconds == pytest.approx(expected)
+
+
+def test_memory_measured_follows_the_schedule(profile):
+    found = {x.schedule: profile.memory(x) for x in profile.schedules}
+    assert found[C.StoreAll()] > found[C.Revolve(4)] > found[C.Revolve(1)]
+
+
+def test_gradients_do_not_depend_on_the_schedule():
+    """Bitwise, and in every tier: a schedule says when a step is run, not what it computes."""
+    x = np.linspace(0.0, 1.0, WIDTH)
+    table = fad.trace(swing, x)
+    for schedule in ALL:
+        (loop,) = scheduled(table, schedule=schedule).subs
+        assert loop.schedule == schedule
+        (inner,) = loop.body.table.subs  # keeps its own
+        assert inner.schedule == C.StoreNone()
+    step = lambda y, a: (y + 0.1 * np.sin(y) * a, None)
+
+    def loss(x, schedule):
+        return np.sum(fad.scan(step, x, np.linspace(0.9, 1.1, N), checkpoint=schedule)[0])
+
+    for tier in ("sweep", "native"):
+        gradients = [fad.grad(lambda x, s=s: loss(x, s), tier=tier)(x) for s in (None, *ALL)]
+        assert all(np.array_equal(g, gradients[0]) for g in gradients)
+
+
+def test_profile_as_text_and_picture(profile, tmp_path):
+    cells = profile.table()
+    assert [row[0] for row in cells[2:]] == [repr(s) for s in ALL]
+    assert len({len(row) for row in cells}) == 1
+    assert cells[3][1:3] == (f"{profile[1].predicted_steps:,}",) * 2
+    assert repr(C.Revolve(4)) in str(profile) and "<table>" in profile._repr_html_()
+    figure = profile.plot(tmp_path / "profile.png")
+    assert (tmp_path / "profile.png").stat().st_size > 5000
+    names = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {repr(s) for s in ALL} <= names
+
+
+def test_no_schedule_in_memory_is_better_than_the_bound(profile):
+    bound = profile.optimum()
+    assert [s for _, s in bound] == sorted((s for _, s in bound), reverse=True)
+    for x in profile.schedules:
+        if x.schedule != C.StoreNone():  # whose one state is the argument
+            assert x.predicted_steps >= min(s for b, s in bound if b <= x.predicted_bytes)
+
+
+def test_what_takes_too_long_is_predicted_only():
+    found = C.profile(swing, np.ones(WIDTH), schedules=[C.Revolve(3)], tier="sweep", seconds=0.0, max_seconds=0.0)
+    assert found[0].measured is None and found[0].steps is None and found[0].predicted_steps == C.optimal_steps(N, 3)
+    assert "—" in found.table()[2]
+    found.plot()
+
+
+def test_profile_says_what_it_cannot_do():
+    with pytest.raises(fad.ScheduleError, match="no loop"):
+        C.profile(lambda x: np.sum(x * x), np.ones(3))
+    with pytest.raises(fad.DerivativeError):
+        C.profile(lambda x: fad.scan(lambda y, a: (y * a, None), x, np.ones(3))[0], np.ones(3))
+    with pytest.raises(ValueError, match="tiers"):
+        C.profile(swing, np.ones(3), tier="fast")

@@ -9,7 +9,8 @@ from fastad.__main__ import main
 from fastad.version import __version__
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["warmup", "--help"], ["info", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["warmup", "--help"], ["info", "--help"],
+                                       ["profile-checkpoints", "--help"]])  # fmt: skip
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
@@ -49,6 +50,16 @@ def test_demo_passes_its_options_on(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "main", lambda *arguments: calls.append(arguments))
     assert main(["demo", "--folder", str(tmp_path), "--steps", "3"]) == 0
     assert calls == [(tmp_path, 3)]
+
+
+def test_profile_checkpoints_shows_and_draws_every_schedule(capsys, tmp_path):
+    assert main(["profile-checkpoints", "--folder", str(tmp_path), "--steps", "60", "--points", "8"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("StoreAll()", "Revolve(snapshots=7)", "Periodic(every=7)", "Online(snapshots=7)"):
+        assert name in shown
+    drawn = {f"schedule-{name}.png" for name in ("revolve", "online", "periodic", "multistage")}
+    assert {p.name for p in tmp_path.iterdir()} == drawn | {"memory-against-time.png"}
+    assert all(f"Picture: {p}" in shown for p in tmp_path.iterdir())
 
 
 def test_python_m_fastad_runs():

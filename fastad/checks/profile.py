@@ -15,12 +15,14 @@ _WIDEST = 60  # characters of a source line
 
 @dataclass(frozen=True)
 class Measurement:
-    """A program measured in one tier: median seconds of a call, seconds to compile, peak bytes, calls timed."""
+    """A program measured in one tier: median seconds of a call, seconds to compile, peak bytes, calls timed; seconds
+    of the fastest call."""
 
     seconds: float
     compile_seconds: float
     bytes: int
     calls: int
+    fastest: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,12 @@ class Profile:
 
     def __str__(self) -> str:
         left = {0, 4, 5}
-        parts = [_aligned(self.table(), {0}), _aligned(self.line_table(), left)]
+        parts = [aligned(self.table(), {0}), aligned(self.line_table(), left)]
         return "\n\n".join([self.summary(), *parts, *(["\n".join(self.notes())] if self.notes() else [])])
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<p>{html.escape(n)}</p>" for n in self.notes())
-        tables = _html(self.table(), 2) + _html(self.line_table(), 1)
+        tables = html_table(self.table(), 2) + html_table(self.line_table(), 1)
         return f"<p>{html.escape(self.summary())}</p>{tables}{notes}"
 
 
@@ -167,7 +169,8 @@ def time_text(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def _aligned(cells: list[tuple[str, ...]], left: set[int]) -> str:
+def aligned(cells: list[tuple[str, ...]], left: set[int]) -> str:
+    """Cells as text in columns; `left` are those that start at their left."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = (
         "  ".join(c.ljust(w) if k in left else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -176,7 +179,8 @@ def _aligned(cells: list[tuple[str, ...]], left: set[int]) -> str:
     return "\n".join(row.rstrip() for row in rows)
 
 
-def _html(cells: list[tuple[str, ...]], headings: int) -> str:
+def html_table(cells: list[tuple[str, ...]], headings: int) -> str:
+    """Cells as a table for notebooks; the first rows are headings."""
     rows = [(("th" if k < headings else "td"), row) for k, row in enumerate(cells)]
     body = "".join("<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) + "</tr>" for tag, row in rows)
     return f"<table>{body}</table>"

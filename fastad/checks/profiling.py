@@ -151,7 +151,8 @@ def measure(plan: Plan, values: Sequence[Any], tier: str, seconds: float) -> Mea
         binding.call(values)
         times.append(time.perf_counter() - start)
     allocated = _allocated(lambda: binding.call(values))
-    return Measurement(median(times), program.compile_seconds, 8 * binding.kernel.work_size + allocated, calls)
+    own = 8 * binding.kernel.work_size
+    return Measurement(median(times), program.compile_seconds, own + allocated, calls, min(times))
 
 
 def _allocated(call: Callable[[], Any]) -> int:

@@ -1,4 +1,7 @@
-"""Pictures of checkpoint schedules: time against step, with the states that are kept. Needs matplotlib."""
+"""Pictures of checkpoint schedules: time against step with the states that are kept, and time against memory.
+
+They need matplotlib (`fastad[plot]`).
+"""
 
 from os import PathLike
 from typing import Any
@@ -126,3 +129,49 @@ def _kept(lives: list[tuple[int, int, int]], end: int) -> list[int]:
     for more in change[: end + 1]:
         kept.append(kept[-1] + more)
     return kept[1:]
+
+
+# ── memory against time ───────────────────────────────────────────────────────────────────────────────────────
+_COLOURS = (
+    "#c8502a", "#2a5f94", "#3f8f5f", "#8a5aa8", "#d9a520", "#3fa3a5", "#7a4b2a", "#d0609a", "#777777", "#8fa03a",
+)  # fmt: skip
+
+
+def plot_checkpoints(profile: Any, path: Any = None) -> Any:
+    """Steps and seconds of a `CheckpointProfile` against memory, and the optimum as bound; saved to `path` if given."""
+    figure = new_figure((11.0, 5.8))
+    left, right = figure.subplots(1, 2)
+    _draw_bound(left, right, profile)
+    n = sum(x.steps for x in profile.loops)
+    for k, x in enumerate(profile.schedules):
+        colour = _COLOURS[k % len(_COLOURS)]
+        left.plot(x.predicted_bytes, x.predicted_steps / n, "o", color=colour, label=repr(x.schedule))
+        right.plot(x.predicted_bytes, x.predicted_seconds, "o", mfc="none", color=colour, ms=9)
+        if x.measured is not None:
+            places = [x.predicted_bytes, profile.memory(x)], [x.predicted_seconds, x.measured.fastest]
+            right.plot(*places, color=colour, linewidth=0.6)
+            right.plot(places[0][1:], places[1][1:], "o", color=colour)
+    right.plot([], [], "o", mfc="none", color="#444", ms=9, label="predicted")
+    right.plot([], [], "o", color="#444", label="measured")
+    right.legend(fontsize=8, frameon=False)
+    left.set(ylabel="steps run, for each step of the loop", title="steps")
+    right.set(ylabel="seconds", title="a gradient")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log", xlabel="bytes of states in memory")
+        axes.grid(color="#eee")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.suptitle(", ".join(f"{x.name} of {x.steps:,} steps, {x.state_bytes:,} bytes a state" for x in profile.loops))
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _draw_bound(left: Any, right: Any, profile: Any) -> None:
+    """What no schedule without a disk can be better than, in steps, and in seconds as predicted from them."""
+    bound = profile.optimum()
+    n, memory = sum(x.steps for x in profile.loops), [b for b, _ in bound]
+    left.plot(memory, [s / n for _, s in bound], color="#999", label="the optimum in memory alone")
+    adjoints = n * profile.adjoint_seconds
+    seconds = [(s + len(profile.loops)) * profile.step_seconds + adjoints for _, s in bound]
+    right.plot(memory, seconds, color="#999", label="predicted for the optimum")

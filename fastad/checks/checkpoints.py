@@ -1,0 +1,250 @@
+"""Profiles of checkpoint schedules: what the gradient of a loop takes under each, predicted beside measured."""
+
+import html
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isqrt
+from statistics import median
+from typing import Any
+
+from fastad.checks.profile import Measurement, aligned, html_table, time_text
+from fastad.checks.profiling import TIERS, measure
+from fastad.errors import ScheduleError
+from fastad.execution.attended import counted_steps
+from fastad.execution.compiled import Compiled, Plan
+from fastad.schedules.base import WORK_STATES, Schedule
+from fastad.schedules.nested import Periodic, Revolve, StoreAll, optimal_steps
+from fastad.schedules.online import Online
+from fastad.tables.listing import count_text, size_text
+from fastad.tables.loops import Loop
+from fastad.tables.table import Table
+from fastad.transforms.call import make_call
+from fastad.transforms.derivatives import Gradient
+
+
+@dataclass(frozen=True)
+class LoopSize:
+    """A loop of a profiled function: its name, number of steps, and bytes of a state."""
+
+    name: str
+    steps: int
+    state_bytes: int
+
+
+@dataclass(frozen=True)
+class ScheduleProfile:
+    """A gradient under one schedule; figures are sums over all loops.
+
+    `predicted_steps` are those of the schedule, and `steps` those that were run, without each loop's last one, which
+    only the value needs; `predicted_bytes` of states in memory, `disk_bytes` of states on disk; `predicted_seconds`
+    from the times of a step and an adjoint step. `steps` and `measured` are None where it was not run.
+    """
+
+    schedule: Schedule
+    predicted_steps: int
+    predicted_bytes: int
+    disk_bytes: int
+    predicted_seconds: float = 0.0
+    steps: int | None = None
+    measured: Measurement | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointProfile:
+    """The gradient of a function with loops under several schedules; see `fastad.checkpoint.profile`.
+
+    `value` is the function itself, measured, and `step_seconds` its time for a step; `adjoint_seconds` is the median
+    over all schedules of what is left of their time for an adjoint step. So the predicted times test whether steps
+    run explain the differences between schedules. Times are those of the fastest call: other load only adds to them.
+    """
+
+    name: str
+    loops: tuple[LoopSize, ...]
+    schedules: tuple[ScheduleProfile, ...]
+    value: Measurement
+    step_seconds: float
+    adjoint_seconds: float
+
+    def __getitem__(self, number: int) -> ScheduleProfile:
+        return self.schedules[number]
+
+    def memory(self, found: ScheduleProfile) -> int | None:
+        """Measured: peak bytes of the gradient beyond those of the value."""
+        return None if found.measured is None else max(found.measured.bytes - self.value.bytes, 0)
+
+    def optimum(self) -> list[tuple[int, int]]:
+        """(bytes of states in memory, fewest steps) for rising numbers of stored states: the bound of all schedules."""
+        most = max(loop.steps for loop in self.loops)
+        counts = sorted({max(1, round(most ** (k / 60))) for k in range(61)})
+        return [
+            (
+                sum((min(c, max(x.steps - 1, 0)) + WORK_STATES) * x.state_bytes for x in self.loops),
+                sum(optimal_steps(x.steps, c) for x in self.loops),
+            )
+            for c in counts
+        ]
+
+    def plot(self, path: Any = None) -> Any:
+        """Steps and seconds against memory, with the optimum as bound; saved to `path` if given. Returns the figure."""
+        from fastad.plots.schedules import plot_checkpoints
+
+        return plot_checkpoints(self, path)
+
+    # ── as text ──────────────────────────────────────────────────────────────────────────────────────────────
+    def summary(self) -> str:
+        """What was profiled, and the times of its steps."""
+        loops = ", ".join(
+            f"{x.name} of {count_text(x.steps, 'step')} with states of {size_text(x.state_bytes)}" for x in self.loops
+        )
+        return (
+            f"gradient of {self.name}: {loops}; a step takes {time_text(self.step_seconds)}, its adjoint "
+            f"{time_text(self.adjoint_seconds)}; the value takes {time_text(self.value.fastest)}"
+        )
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The schedules as cells of text; the first two rows are the heading."""
+        upper = ("", "steps:", "", "memory:", "", "disk", "time:", "", "")
+        lower = ("schedule", "predicted", "measured", "predicted", "measured", "", "predicted", "measured", "× value")
+        return [upper, lower, *map(self._cells, self.schedules)]
+
+    def _cells(self, x: ScheduleProfile) -> tuple[str, ...]:
+        memory = self.memory(x)
+        return (
+            repr(x.schedule), f"{x.predicted_steps:,}", "—" if x.steps is None else f"{x.steps:,}",
+            size_text(x.predicted_bytes),
+            "—" if memory is None else size_text(memory), size_text(x.disk_bytes) if x.disk_bytes else "—",
+            time_text(x.predicted_seconds), "—" if x.measured is None else time_text(x.measured.fastest),
+            "—" if x.measured is None else f"{x.measured.fastest / self.value.fastest:.1f}",
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.summary()}\n\n{aligned(self.table(), {0})}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.summary())}</p>{html_table(self.table(), 2)}"
+
+
+def profile(
+    fun: Callable[..., Any], *args: Any, schedules: Iterable[Schedule] | None = None,
+    argnums: int | Sequence[int] = 0, tier: str = "native", seconds: float = 0.2, max_seconds: float = 20.0,
+) -> CheckpointProfile:  # fmt: skip
+    """The gradient of a function with loops under each of the schedules: time and memory, predicted and measured.
+
+    The loops (`fad.scan`, `fad.fori_loop`) that fun itself runs get each schedule in turn, whatever theirs is; loops
+    inside of their steps, invertible loops, and loops that end by a condition keep their own.
+
+    Parameters
+    ----------
+    fun, args
+        A function with a scalar result, and its arguments.
+    schedules
+        `fad.checkpoint.Revolve(100)`, …; by default all states, three times Revolve, Periodic and Online.
+    argnums
+        Which arguments to differentiate by, as in `fad.grad`.
+    tier
+        "native" or "sweep": which executor runs it.
+    seconds
+        How long each schedule is measured; at least five calls.
+    max_seconds
+        A schedule whose steps alone take longer than that is predicted only.
+
+    Returns
+    -------
+    CheckpointProfile
+        `print(profile)` shows the table; `.table()` gives its cells, `.plot(path)` draws memory against time with the
+        optimum as bound; `.schedules` holds the numbers.
+
+    Raises ScheduleError if fun runs no such loop, DerivativeError if its result is no scalar.
+
+    >>> import numpy as np, fastad as fad
+    >>> def fall(x):
+    ...     return np.sum(fad.fori_loop(0, 100, lambda k, y: y + 0.01 * np.sin(y), x))
+    >>> p = fad.checkpoint.profile(fall, np.ones(4), schedules=[fad.checkpoint.Revolve(5)], tier="sweep", seconds=0.01)
+    >>> p[0].predicted_steps, p[0].predicted_bytes
+    (316, 224)
+    """
+    if tier not in TIERS:
+        raise ValueError(f"tiers are {TIERS}, not {tier!r}")
+    gradient = Gradient(fun, argnums)
+    given, _ = gradient.normalise(args, {})
+    call = make_call(given, {})
+    program = gradient.program(call)
+    plan, values = program.plan, [*program.gather(call.inputs), *program.captured]
+    loops = tuple(LoopSize(x.name, x.length, 8 * x.sizes.state) for x in plan.base.subs if _schedulable(x))
+    if not loops:
+        raise ScheduleError(f"{gradient.__name__} runs no loop with a known number of steps; write it with fad.scan")
+    value = measure(Plan(plan.base), values, tier, seconds)
+    run = _Run(plan, values, loops, tier, value.fastest / sum(x.steps for x in loops))
+    rows = [_predicted(s, loops) for s in (default_schedules(loops) if schedules is None else schedules)]
+    rows = [run.measured(x, seconds) if run.seconds(x) <= max_seconds else x for x in rows]
+    adjoint = run.adjoint(rows)
+    rows = [replace(x, predicted_seconds=run.seconds(x, adjoint)) for x in rows]
+    return CheckpointProfile(gradient.__name__, loops, tuple(rows), value, run.step, adjoint)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A gradient to be measured under schedules, and what a step takes."""
+
+    plan: Plan
+    values: Sequence[Any]
+    loops: Sequence[LoopSize]
+    tier: str
+    step: float
+
+    @property
+    def n(self) -> int:
+        return sum(x.steps for x in self.loops)
+
+    def seconds(self, x: ScheduleProfile, adjoint: float = 0.0) -> float:
+        """Predicted from the steps run, each loop's last one included, and the time of an adjoint step."""
+        return (x.predicted_steps + len(self.loops)) * self.step + self.n * adjoint
+
+    def adjoint(self, rows: Sequence[ScheduleProfile]) -> float:
+        """Seconds of an adjoint step: the median of what the steps leave of the measured times."""
+        left = [x.measured.fastest - self.seconds(x) for x in rows if x.measured is not None]
+        return max(median(left), 0.0) / self.n if left else 0.0
+
+    def measured(self, x: ScheduleProfile, seconds: float) -> ScheduleProfile:
+        """With the figures of runs."""
+        found = measure(self._scheduled(x.schedule), self.values, self.tier, seconds)
+        return replace(x, steps=self._steps(x.schedule), measured=found)
+
+    def _steps(self, schedule: Schedule) -> int:
+        """Steps of one run, without each loop's last one."""
+        binding = Compiled(self._scheduled(schedule, progress=True), self.tier).binding()
+        with counted_steps() as count:
+            binding.call(self.values)
+        return int(count[0]) - self.n - len(self.loops)
+
+    def _scheduled(self, schedule: Schedule, **options: Any) -> Plan:
+        return replace(self.plan, base=scheduled(self.plan.base, schedule=schedule, **options))
+
+
+def scheduled(table: Table, **options: Any) -> Table:
+    """The table with these options (schedule, progress) for its loops."""
+    return replace(table, subs=tuple(replace(x, **options) if _schedulable(x) else x for x in table.subs))
+
+
+def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
+    """Schedules that show the range from all states to few."""
+    n = max(x.steps for x in loops)
+    root = max(isqrt(n), 1)
+    yield StoreAll()
+    yield Periodic(root)
+    yield Online(root)
+    yield from (Revolve(c) for c in sorted({min(4 * root, max(n - 1, 1)), root, max(isqrt(root), 2)}, reverse=True))
+
+
+def _schedulable(sub: Any) -> bool:
+    return isinstance(sub, Loop) and sub.condition is None and sub.inverse is None and sub.length > 0
+
+
+def _predicted(schedule: Schedule, loops: Sequence[LoopSize]) -> ScheduleProfile:
+    own = [(schedule.resolve(x.steps, x.state_bytes), x) for x in loops]
+    return ScheduleProfile(
+        schedule,
+        sum(s.predicted_steps(x.steps) for s, x in own),
+        sum(s.predicted_bytes(x.steps, x.state_bytes) for s, x in own),
+        sum(s.disk_bytes(x.steps, x.state_bytes) for s, x in own),
+    )
