@@ -135,7 +135,7 @@ class ScalarCode(Function):
         block.lines.insert(0, f"  {place} = alloca [8 x double], align 64")  # first: others are made at run time
         arguments = ", ".join(f"double {x}" for xs in operands for x in xs)
         block.do(f"call void @{packed_function(self.module, row, count)}({arguments}, ptr {place})")
-        places = [block.emit(f"getelementptr double, ptr {place}, i64 {i}") for i in range(count)]
+        places = [place, *(block.emit(f"getelementptr double, ptr {place}, i64 {i}") for i in range(1, count))]
         return [block.emit(f"load double, ptr {at}") for at in places]
 
     def _apply(self, name: str, *operands: str) -> str:
