@@ -396,7 +396,7 @@ def test_dtypes(name, mode):
         same(integers, f(np.array([0.0, 1.0, 1.0]), np.array([1.0, 1.0, 0.0])))
 
 
-@each_tier
+@pytest.mark.parametrize("tier", ["sweep", "native"])
 @operators
 def test_recorded_mapped_and_nested(tier, name, rng):
     f = OPERATORS[name]
@@ -410,7 +410,8 @@ def test_recorded_mapped_and_nested(tier, name, rng):
         fad.jit(fad.vmap(fad.grad(total)), tier=tier)(xs, ys),
         np.stack([fad.grad(total)(x, y) for x, y in zip(xs, ys, strict=True)]), 1e-13,
     )  # fmt: skip
-    fad.check_grads(total, (xs[1], ys[1]), order=2)
+    if tier == "sweep":
+        fad.check_grads(total, (xs[1], ys[1]), order=2)
 
 
 def test_broadcasting_and_lists(rng):
