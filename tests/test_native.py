@@ -11,7 +11,9 @@ from native_tools import Bound, Programs, run
 from fastad.errors import IndexRangeError
 from fastad.execution import cache
 from fastad.execution.kernel import raise_for
+from fastad.execution.layout import layout_of
 from fastad.execution.native import NativeKernel
+from fastad.execution.native.program import Program
 from fastad.execution.symbols import vector_math
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
@@ -415,3 +417,24 @@ def test_narrower_vectors(width, rng, monkeypatch):
         compare(adjoint_table(table, [0], seeds=[1.0] * len(table.outputs)), programs.inputs())
     table = large_program(2000)
     compare(table, [rng.standard_normal(2000), rng.standard_normal(2000)])
+
+
+# ── compile time grows with the program, not faster ───────────────────────────────────────────────────────────
+def chain_table(n, size):
+    """Adjoints of a chain of n vectors whose adjoint with respect to x is a sum of n terms."""
+    b = Builder()
+    x = y = b.input((size,))
+    for _ in range(n):
+        y = b.emit("add", (b.emit("sin", (y,)), b.emit("multiply", (x, y))))
+    return adjoint_table(b.table([b.emit("sum", (y,), (1, size, 1), ())]), [0], seeds=[1.0])
+
+
+def longest_function(table):
+    texts = [text for part in Program(table, layout_of(table)).parts for text in part.text.split("define ")]
+    return max(text.count("\n") for text in texts if not text.startswith("i64 @kernel"))
+
+
+@pytest.mark.parametrize("size", [2, 5, 40])
+def test_no_function_grows_with_the_program(size):
+    assert longest_function(chain_table(1200, size)) <= longest_function(chain_table(600, size)) * 1.1
+    check(chain_table(400, size), [np.linspace(0.1, 0.3, size)], ulps=400)

@@ -6,7 +6,7 @@ through. A row wanted in several contexts is computed in each if that is cheap, 
 
 from collections import defaultdict
 
-from fastad.execution.native.plan import Planner
+from fastad.execution.native.plan import MEMBERS, Planner
 from fastad.execution.native.steps import VIRTUAL, Loop
 from fastad.primitives import PRIMITIVES
 
@@ -56,6 +56,9 @@ class Demand:
         self._compute(r, computed)
 
     def _inline(self, r: int, contexts: set[Context]) -> bool:
+        full = any(len(self.computes[loop]) >= MEMBERS and loop != self.p.home[r] for loop, _ in contexts)
+        if full:  # a chain of rows would end up in the loop of the last one, however long it is
+            return False
         if len(contexts) == 1 and not next(iter(contexts))[1]:
             return True
         return self.p.cheap(r)

@@ -26,7 +26,7 @@ from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
 
-_MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
+MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
 _RUNS = 3  # pieces of an assembly that is computed where it is used
 _UNROLLED = 128  # multiplications of a matrix product that is unrolled
 
@@ -148,7 +148,7 @@ class Planner:
         """The earliest loop over `size` elements that may hold a row."""
         loops = self._loops.setdefault(size, [])
         for loop in loops:
-            if loop.index >= bound and loop.members < _MEMBERS and is_chain(size, loop.splits | splits):
+            if loop.index >= bound and loop.members < MEMBERS and is_chain(size, loop.splits | splits):
                 break
         else:
             loop = Loop(len(self.steps), size)

@@ -20,6 +20,7 @@ from fastad.tables.table import Table
 
 UNROLL = 16  # elements: rows of at most so many are unrolled into registers
 SMALL = 2000  # operations on single numbers that are optimised as a whole
+_INLINED = 30  # steps that may become one function
 _MANY_CHUNKS = 30  # chunks that the nearer caches hold
 CHUNK = 300  # operations of one function of larger programs
 
@@ -125,18 +126,19 @@ def _unrolling(table: Table) -> int:
     for unroll in (UNROLL, 4):
         if sizes[sizes <= unroll].sum() <= max(SMALL, 2 * int((sizes == 1).sum())):
             return unroll
-    return 1
+    return 2  # a loop over two elements is no faster than twice the code, and takes six times as long to compile
 
 
 def _kernel(names: list[str]) -> str:
     """The kernel: all steps in order; a step that returns a code ends it."""
+    attribute = "" if len(names) <= _INLINED else " noinline"  # one function of all would take long to optimise
     lines = [
         "define i64 @kernel(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %work) nounwind {",
         "start:",
     ]
     for name in names:
         lines += [
-            f"  %{name} = call i64 @{name}({ARGUMENTS})", f"  %{name}.ok = icmp eq i64 %{name}, 0",
+            f"  %{name} = call i64 @{name}({ARGUMENTS}){attribute}", f"  %{name}.ok = icmp eq i64 %{name}, 0",
             f"  br i1 %{name}.ok, label %after.{name}, label %stop.{name}",
             f"stop.{name}:", f"  ret i64 %{name}", f"after.{name}:",
         ]  # fmt: skip
