@@ -1,7 +1,7 @@
 """Drivers of a choice among branches, and of one program over several lanes."""
 
 from .flags import kernel
-from .loop_fields import BRANCHES, FIRST, LANE, LANES, OPERANDS, RESULT
+from .loop_fields import BRANCHES, FIRST, LANE, LANE_KEPT, LANES, OPERANDS, RESULT
 from .memory import call_kernel, doubles, integers, view
 
 
@@ -19,8 +19,11 @@ def run_branch(context, source, target, work):
 @kernel
 def run_lanes(context, source, target, work):
     """One program on each lane, one after another."""
-    p = view(integers(context), LANE + 2)
+    p = view(integers(context), LANE_KEPT + 1)
+    kept = view(integers(work), 1)
+    first = kept[0]
     for lane in range(p[LANES]):
+        kept[0] = first + 8 * lane * p[LANE_KEPT]
         at_in, at_out = source + 8 * lane * p[OPERANDS], target + 8 * lane * p[RESULT]
         code = call_kernel(p[LANE], p[LANE + 1], at_in, at_out, work)
         if code:

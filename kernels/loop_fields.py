@@ -24,4 +24,5 @@ ACTION, CHUNK = 4, 512  # numbers of an action, actions that are planned at a ti
 # A choice among branches: sizes of operands and result, number of branches; then address and context of each kernel.
 OPERANDS, RESULT, BRANCHES, FIRST = range(4)
 # Lanes: sizes of one lane's operands and result, number of lanes, address and context of the kernel.
-LANES, LANE = 2, 3
+# Lanes also have the length of what was kept for one lane, at the end.
+LANES, LANE, LANE_KEPT = 2, 3, 5

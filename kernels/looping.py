@@ -371,19 +371,21 @@ def _reverse(p, steps, current, kept, lines, work):
 
 @kernel
 def reverse_loop(context, source, target, work):
-    """The adjoint of a loop: [arguments | adjoints of state and results | what was kept] to adjoints of arguments."""
+    """The adjoint of a loop: [arguments | adjoints of state and results] to adjoints of arguments.
+
+    What the forward pass kept is [state | results | what follows them], its address is in the first place of `work`.
+    """
     p = view(integers(context), LOOP_FIELDS)
     n, length = p[CARRY], max(p[LENGTH], 0)
     elements = source + 8 * (n + p[SHARED])
     seeds = elements + 8 * length * p[X]
-    given = seeds + 8 * (n + length * p[Y])  # [state | results | what was kept], of the forward pass
+    given = view(integers(work), 1)[0]
     saved = given + 8 * (n + length * p[Y])
-    own = work + 8 * p[KEPT]
     if p[HINTED]:
         _start(p, source, work)
         _copy(work + 8 * p[STEP_IN], given, n)
     else:
-        saved = own
+        saved = work + 8 * p[KEPT]
         code = _forward(p, source, 0, saved if p[KEEP] != INVERTED else 0, work)
         if code:
             return code
@@ -392,9 +394,6 @@ def reverse_loop(context, source, target, work):
         steps = int(view(doubles(saved), 1)[0])
     if steps < 0 or (p[LENGTH] >= 0 and steps > p[LENGTH]):
         return WRONG
-    if p[HINTED] and (p[KEEP] == SCHEDULED or p[KEEP] == ONLINE):  # slots are written to
-        _copy(own, saved, 1 + n + p[MEMORY_SLOTS] * n + p[PLAN_SIZE])
-        saved = own
     _seed(p, source, seeds, work)
     lines = (source, elements, seeds, target)
     code = _reverse(p, steps, saved + 8, saved + 8 * (1 + n), lines, work)

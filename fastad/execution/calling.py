@@ -1,7 +1,8 @@
 """Running sub-programs from inside a kernel: by the address of their own kernel, with scratch memory of their own.
 
 A composite row finds a packet (kernel, context, doubles of work). `fastad_call` takes it apart, allocates the work
-vector and calls the kernel; both executors use it. A sub-program that is a Python function gets a kernel too: a C
+vector and calls the kernel, the address of what was kept for it in the first place of that vector; both executors
+use it. A sub-program that is a Python function gets a kernel too: a C
 function that calls it, keeps its exception for the caller and returns an error code.
 """
 
@@ -23,7 +24,7 @@ _TEXT = """
 declare noalias ptr @malloc(i64)
 declare void @free(ptr)
 
-define i64 @fastad_call(ptr %out, ptr %x, ptr %packet) {
+define i64 @fastad_call(ptr %out, ptr %x, ptr %packet, ptr %kept) {
   %kernel = load ptr, ptr %packet
   %p1 = getelementptr i64, ptr %packet, i64 1
   %context = load ptr, ptr %p1
@@ -39,6 +40,7 @@ run:
   %up = add i64 %at, 63
   %aligned = and i64 %up, -64
   %work = inttoptr i64 %aligned to ptr
+  store ptr %kept, ptr %work
   %code = call i64 %kernel(ptr %context, ptr %x, ptr %out, ptr %work)
   call void @free(ptr %raw)
   ret i64 %code
@@ -55,7 +57,7 @@ def _code() -> LoadedCode:
 
 @lru_cache(maxsize=1)
 def call_address() -> int:
-    """Address of `int64 fastad_call(double *out, const double *x, const int64 *packet)`."""
+    """Address of `int64 fastad_call(double *out, const double *x, const int64 *packet, double *kept)`."""
     return _code()[CALL]
 
 

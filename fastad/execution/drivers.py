@@ -98,7 +98,7 @@ class DriverKernel:
     def _lanes(self, sub: Lanes) -> str:
         (part,) = sub.parts
         address, context, self.work_size = self._part(part)
-        self._tell([part.n_in, part.n_out, sub.size, address, context])
+        self._tell([part.n_in, part.n_out, sub.size, address, context, part.n_kept])
         return "run_lanes"
 
     def _tell(self, numbers: Iterable[int]) -> None:
@@ -154,7 +154,7 @@ class DriverKernel:
             f.ACTIONS_AT: planned * f.ACTION * f.CHUNK,
             f.SCRATCH: work,
         }
-        at = 0
+        at = _ALIGN  # the first place has the address of what was kept
         for place, size in sizes.items():
             at += 2 if place == f.PLAN_AT else 0  # the cursor lies before it
             p[place] = at
@@ -164,7 +164,7 @@ class DriverKernel:
     @staticmethod
     def _own_states(p: np.ndarray) -> int:
         """Doubles that an adjoint needs for states of its own."""
-        if p[f.KEEP] == f.INVERTED or (p[f.HINTED] and p[f.KEEP] == f.EVERY):
+        if p[f.KEEP] == f.INVERTED or p[f.HINTED]:
             return 0
         return int(1 + p[f.CARRY] * (1 + p[f.MEMORY_SLOTS]) + p[f.PLAN_SIZE])
 
@@ -173,16 +173,18 @@ class DriverKernel:
 _NATIVE_FROM = 100_000  # row evaluations from which native code pays
 
 
-def run(sub: Driver, x: np.ndarray) -> np.ndarray:
-    """The result of a driver for a vector."""
+def run(sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
+    """The result of a driver for a vector, and a copy of what was kept for it."""
     from fastad.execution.calling import kernel_of
 
     kernel = vars(sub).get("_evaluator")
     if kernel is None:
         tier = "native" if row_evaluations(sub) >= _NATIVE_FROM else "sweep"
         kernel = vars(sub)["_evaluator"] = kernel_of(sub, tier)
-    out, work = np.empty(sub.n_out), aligned(kernel.work_size)
+    out, work = np.empty(sub.n_out), aligned(max(kernel.work_size, 1))
     source = np.ascontiguousarray(x, np.float64)
+    own = np.array(() if kept is None else kept, np.float64)
+    work.view(np.int64)[:1] = own.ctypes.data
     code = SIGNATURE(kernel.address)(kernel.context, source.ctypes.data, out.ctypes.data, work.ctypes.data)
     if code > 0:
         raise Stopped(0)

@@ -197,7 +197,7 @@ class Recorder:
             return self.given[i]
         statics = self.builder.statics_at(c) if c >= 0 else ()
         if row.name == "call":
-            return self.builder.subs[statics[0]].evaluate(values[a])
+            return self.builder.subs[statics[0]].evaluate(values[a], values[b])
         x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
         return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
 

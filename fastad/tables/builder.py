@@ -234,13 +234,16 @@ class Builder:
         statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
         return self.emit("assemble", operands, statics, shape)
 
-    def call(self, sub: Any, x: Ref) -> Ref:
-        """A composite row: the sub-program applied to the vector x."""
+    def call(self, sub: Any, x: Ref, kept: Ref | None = None) -> Ref:
+        """A composite row: the sub-program applied to the vector x, with what a forward pass kept for it."""
         number = self._sub_numbers.get(sub.key)
         if number is None:
             number = self._sub_numbers[sub.key] = len(self.subs)
             self.subs.append(sub)
-        return self.emit("call", (x,), (number,), (sub.n_out,), "d")
+        operands = (x, x if kept is None else kept)
+        if sub.changes_kept or sub.fills_kept:  # what is kept belongs to one adjoint: such rows are not shared
+            return self._append(opcode("call"), ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
+        return self.emit("call", operands, (number,), (sub.n_out,), "d")
 
     # ── the finished table ───────────────────────────────────────────────────────────────────────────────────
     def table(self, outputs: Sequence[Ref], captured: Sequence[Any] = ()) -> Table:

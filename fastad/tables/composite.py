@@ -16,7 +16,7 @@ from fastad.tables.inline import compact
 from fastad.tables.sub import Sub, emit_joint_inline, packed, slices
 
 # How drivers are run, set by `fastad.execution.drivers`; without it their definition in NumPy is.
-runner: "Callable[[Driver, np.ndarray], np.ndarray] | None" = None
+runner: "Callable[[Driver, np.ndarray, Any], np.ndarray] | None" = None
 
 
 class Driver(Sub):
@@ -34,9 +34,9 @@ class Driver(Sub):
     def fails(self) -> bool:
         return any(part.fails for part in self.parts)
 
-    def evaluate(self, x: Any) -> np.ndarray:
+    def evaluate(self, x: Any, kept: Any = None) -> np.ndarray:
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
-        return self.reference(flat) if runner is None else runner(self, flat)
+        return self.reference(flat) if runner is None else runner(self, flat, kept if self.n_kept else None)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         """What the driver computes, step by step in Python."""
@@ -120,6 +120,18 @@ class Lanes(Driver):
     def parts(self) -> tuple[Sub, ...]:
         assert self.sub is not None
         return (self.sub,)
+
+    @property
+    def n_kept(self) -> int:
+        return self.size * self.parts[0].n_kept
+
+    @property
+    def fills_kept(self) -> bool:
+        return self.parts[0].fills_kept
+
+    @property
+    def changes_kept(self) -> bool:
+        return self.parts[0].changes_kept
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         (sub,) = self.parts

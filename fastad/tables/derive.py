@@ -92,9 +92,7 @@ def _values(b: Builder, table: Table, inputs: Sequence[Ref], wrt: Sequence[int])
     return refs
 
 
-def _row_tangent(
-    b: Builder, row: Row, refs: Sequence[Ref], value: Ref, tangents: list[Ref | None]
-) -> Ref | None:
+def _row_tangent(b: Builder, row: Row, refs: Sequence[Ref], value: Ref, tangents: list[Ref | None]) -> Ref | None:
     operands = [refs[i] for i in row.operands]
     if not isinstance(row.primitive, Elementwise):
         return row.primitive.tangent(b, row, operands, value, tangents)  # type: ignore[attr-defined]

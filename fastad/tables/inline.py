@@ -52,7 +52,7 @@ def copy_row(b: Builder, table: Table, row: Row, refs: Sequence[Ref], inputs: Se
     if row.name == "const":
         return b.const(table.constant(row.index), row.dtype)
     if row.sub is not None:
-        return b.call(row.sub, refs[row.operands[0]])
+        return b.call(row.sub, *(refs[i] for i in row.operands))
     return b.emit(row.name, [refs[i] for i in row.operands], row.statics, row.shape, row.dtype)
 
 

@@ -47,6 +47,9 @@ class Sizes:
         return [Block(1, self.state), Block(1, self.result)]
 
 
+_CHANGED = ("scheduled", "online")  # ways to keep states in which slots are used again
+
+
 @dataclass(frozen=True)
 class Keeping:
     """How an adjoint finds the states: the way (of `fastad.kernels.loop_fields`), the slots in memory and on disk, and
@@ -159,6 +162,10 @@ class Loop(Driver):
     def keeps(self) -> bool:
         return not self.kept and not self.keeping.disk
 
+    @property
+    def fills_kept(self) -> bool:
+        return self.kept and self.keeping.way in _CHANGED
+
     @cached_property
     def keeper(self) -> "Loop":
         """The loop that keeps states for its adjoint."""
@@ -229,9 +236,9 @@ class Loop(Driver):
         if self.kept:  # nothing moves with what is kept
             u = slices(b, u, (self.n_results,))[0]
         adjoint = LoopAdjoint.of(self.keeper if kept is not None else self.plain)
-        return b.call(adjoint, packed(b, [x, u] if kept is None else [x, u, kept]))
+        return b.call(adjoint, packed(b, [x, u]), kept)
 
-    def emit_batched(self, b: Any, x: Ref, size: int) -> Ref:
+    def emit_batched(self, b: Any, x: Ref, size: int, kept: Ref | None = None) -> Ref:
         if self.condition is not None:  # lanes end at different steps
             return b.call(Lanes.of(self, size), x)
         out = b.call(self._wide(size), to_blocks(b, x, size, self.blocks_in))
@@ -282,15 +289,15 @@ class Loop(Driver):
 
 @dataclass(frozen=True, eq=False)
 class LoopAdjoint(Driver):
-    """[argument of the loop | adjoints of its results | all results of the keeper] to adjoints of the argument; the
-    last part is there if the loop is a keeper. What is kept follows from the argument, so nothing moves with it."""
+    """[argument of the loop | adjoints of its results] to adjoints of the argument. If the loop is a keeper, all that
+    it has returned is what was kept. It follows from the argument, so nothing moves with it."""
 
     loop: Loop = Loop(0, 0, "")
 
     @staticmethod
     def of(loop: Loop) -> "LoopAdjoint":
         """The adjoint of a loop, or, for a keeper, of the loop with the help of what it kept."""
-        n = loop.n_in + loop.n_results + (loop.n_out if loop.kept else 0)
+        n = loop.n_in + loop.n_results
         return LoopAdjoint(n, loop.n_in, f"adjoint of {loop.name}", loop=loop)
 
     @property
@@ -301,6 +308,14 @@ class LoopAdjoint(Driver):
     @cached_property
     def key(self) -> str:
         return f"adjoint of {self.loop.key}"
+
+    @property
+    def n_kept(self) -> int:
+        return self.loop.n_out if self.loop.kept else 0
+
+    @property
+    def changes_kept(self) -> bool:
+        return self.loop.fills_kept
 
     def _cut(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
         x, u = slices(b, x, (self.loop.n_in, self.loop.n_results))
@@ -330,14 +345,16 @@ class LoopAdjoint(Driver):
             out = b.call(wide, operands)
         moved = slices(b, to_lanes(b, out, 2, loop.blocks_results), (loop.n_results, loop.n_results))[1]
         bar = self._pulled(b, x, u, (b.zeros((loop.n_results,)), seed), own)[0]
-        return packed(b, [bar, moved, b.zeros((self.n_in - loop.n_in - loop.n_results,))])
+        return packed(b, [bar, moved])
 
-    def emit_batched(self, b: Any, x: Ref, size: int) -> Ref:
+    def emit_batched(self, b: Any, x: Ref, size: int, kept: Ref | None = None) -> Ref:
         loop = self.loop
         if loop.condition is not None:
-            return b.call(Lanes.of(self, size), x)
-        blocks = [*loop.blocks_in, *loop.blocks_results, *(loop.blocks_out if loop.kept else ())]
-        out = b.call(LoopAdjoint.of(loop._wide(size)), to_blocks(b, x, size, blocks))
+            return b.call(Lanes.of(self, size), x, kept)
+        if kept is not None:
+            kept = to_blocks(b, kept, size, loop.blocks_out)
+        operands = to_blocks(b, x, size, [*loop.blocks_in, *loop.blocks_results])
+        out = b.call(LoopAdjoint.of(loop._wide(size)), operands, kept)
         return to_lanes(b, out, size, loop.blocks_in)
 
     def batched(self, size: int) -> Sub:

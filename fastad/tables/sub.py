@@ -74,6 +74,22 @@ class Sub:
             return self.make_adjoint()
         return derived_adjoint(self._differentiable())
 
+    # ── what a forward pass keeps for an adjoint ─────────────────────────────────────────────────────────────────
+    @property
+    def n_kept(self) -> int:
+        """Length of what was kept for this adjoint; 0: nothing is."""
+        return 0
+
+    @property
+    def fills_kept(self) -> bool:
+        """Whether the result holds what an adjoint may change."""
+        return False
+
+    @property
+    def changes_kept(self) -> bool:
+        """Whether a run changes what was kept for it."""
+        return False
+
     # ── as a row: what derivation and batching emit for a call ───────────────────────────────────────────────────
     @property
     def keeps(self) -> bool:
@@ -92,8 +108,8 @@ class Sub:
         """Jᵀu; `kept` is what the forward pass kept, if it did."""
         return b.call(self.adjoint, packed(b, [x, u]))
 
-    def emit_batched(self, b: Any, x: Ref, size: int) -> Ref:
-        """The results of `size` lanes, of operands lane after lane."""
+    def emit_batched(self, b: Any, x: Ref, size: int, kept: Ref | None = None) -> Ref:
+        """The results of `size` lanes, of operands (and what was kept) lane after lane."""
         return b.call(self.batched(size), x)
 
     def _differentiable(self) -> "Sub":
@@ -127,8 +143,8 @@ class Sub:
             "make_adjoint": lambda: _over_lanes(self.adjoint, size, (self.n_in, self.n_out)),
         }
 
-    def evaluate(self, x: Any) -> np.ndarray:
-        """The result for a vector, by NumPy."""
+    def evaluate(self, x: Any, kept: Any = None) -> np.ndarray:
+        """The result for a vector, by NumPy; `kept` is what a forward pass kept, for those that use it."""
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
         if self.table is None:
             assert self.callback is not None

@@ -140,6 +140,8 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
             return "a sub-program that does not exist"
         if (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (sizes[0], kind.size):
             return "a sub-program for vectors of other sizes"
+        if sizes[1] != (table.subs[statics[0]].n_kept or sizes[0]):
+            return "a sub-program for which more, or less, was kept"
     if row.name == "input":
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
     try:

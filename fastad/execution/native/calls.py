@@ -50,9 +50,10 @@ class CallCode(Function):
         """A composite row: its sub-program's kernel, found in a packet."""
         packet = f"{PACKET}{row.statics[0]}"
         self.module.declarations.setdefault(packet, f"@{packet} = external global i64")
-        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr)")
-        out, x = (self.pointer(r) if self.p.size[r] else "%work" for r in (row.index, row.operands[0]))
-        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{packet})")
+        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr, ptr)")
+        found = (row.index, *row.operands)
+        out, x, kept = (self.pointer(r) if self.p.size[r] else "%work" for r in found)
+        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{packet}, ptr {kept})")
         self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
         self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
 
