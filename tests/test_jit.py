@@ -65,7 +65,7 @@ def test_dtypes(tier, rng):
             same(f(x)[:4], (x * 2, np.sin(y), np.sum(x), x > 1))
         elif dtype == np.int32:
             for found, wanted in zip(f(x), f.__wrapped__(x.astype(np.int64)), strict=True):
-                np.testing.assert_array_equal(found, wanted)
+                np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=0)  # vector functions differ in last bits
         else:
             same(f(x), f.__wrapped__(x))
 

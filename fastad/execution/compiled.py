@@ -1,7 +1,9 @@
 """Running a table on NumPy arrays: binds buffers to kernels, and chooses the tier as in the ski-rental problem."""
 
+import contextlib
+import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -270,9 +272,23 @@ class Compiled:
         from fastad.execution.native import NativeKernel
 
         start = time.perf_counter()
-        kernel = NativeKernel(self.plan.table, threads=self.threads or default_threads())
+        with _uncollected():
+            kernel = NativeKernel(self.plan.table, threads=self.threads or default_threads())
         self.compile_seconds = time.perf_counter() - start
         self._kernel, self._free, self._native = kernel, [], True
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cyclic garbage collector: it would walk the millions of objects that compiling a long program makes
+    again and again, and finds nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def compile_seconds(plan: Plan) -> float:
