@@ -90,8 +90,8 @@ def scan(
 
 
 def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[..., Any], init: Any, *, checkpoint: Any = None
-) -> Any:  # fmt: skip
+    lower: Any, upper: Any, body_fun: Callable[..., Any], init: Any, *, checkpoint: Any = None, progress: bool = False
+) -> Any:
     """`for i in range(lower, upper): state = body_fun(i, state)`; returns the last state.
 
     Bounds that are recorded values are allowed: the loop is then a `while_loop`, whose number of steps is found at
@@ -104,22 +104,24 @@ def fori_loop(
     if any_recorded([lower, upper]):
         state = (np.asarray(lower) if not isinstance(lower, Recorded) else lower, init)
         return while_loop(
-            lambda s: s[0] < upper, lambda s: (s[0] + 1, body_fun(s[0], s[1])), state, checkpoint=checkpoint
-        )[1]
+            lambda s: s[0] < upper, lambda s: (s[0] + 1, body_fun(s[0], s[1])), state, checkpoint=checkpoint,
+            progress=progress,
+        )[1]  # fmt: skip
     first, last = _integer(lower, "lower"), _integer(upper, "upper")
     carry, tree = numeric(init, "the state of fori_loop")
+    options = {"schedule": checkpoint, "progress": progress}
 
     def run(state: Sequence[Any]) -> Any:
-        return _fori(body_fun, state, tree, first, max(last - first, 0), checkpoint)
+        return _fori(body_fun, (state, tree), first, max(last - first, 0), options)
 
     if current_recorder() is None:
-        return _from_outside(("fori", body_fun, tree, first, last, repr(checkpoint)), run)(carry)
+        return _from_outside(("fori", body_fun, tree, first, last, repr(options)), run)(carry)
     return run(carry)
 
 
 def while_loop(
     cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init: Any, max_steps: int | None = None,
-    *, checkpoint: Any = None,
+    *, checkpoint: Any = None, progress: bool = False,
 ) -> Any:  # fmt: skip
     """`while cond_fun(state): state = body_fun(state)`; returns the last state.
 
@@ -135,6 +137,7 @@ def while_loop(
     max_steps : an integer, or None.
     checkpoint : a schedule for an unknown number of steps, `fad.checkpoint.Online(snapshots)`, or
         `fad.checkpoint.StoreAll()` together with `max_steps`.
+    progress : show a bar while the loop, or its adjoint, runs (needs tqdm).
 
     Errors as in `scan`.
 
@@ -145,14 +148,15 @@ def while_loop(
     """
     state, tree = numeric(init, "the state of while_loop")
     limit = None if max_steps is None else _integer(max_steps, "max_steps")
+    options = {"schedule": checkpoint, "progress": progress}
     if limit is not None and limit < 0:
         raise ShapeError(f"max_steps is {limit}{at_line()}; a loop makes at least 0 steps")
 
     def run(leaves: Sequence[Any]) -> Any:
-        return _while(cond_fun, body_fun, leaves, tree, limit, checkpoint)
+        return _while(cond_fun, body_fun, (leaves, tree), limit, options)
 
     if current_recorder() is None:
-        return _from_outside(("while", cond_fun, body_fun, tree, limit, repr(checkpoint)), run)(state)
+        return _from_outside(("while", cond_fun, body_fun, tree, limit, repr(options)), run)(state)
     return run(state)
 
 
@@ -274,7 +278,9 @@ def _first(x: Any, kind: ValueType, reverse: bool) -> Any:
     return values[-1 if reverse else 0] if len(values) else np.zeros(kind.shape, DTYPES[kind.dtype])
 
 
-def _fori(body_fun: Any, state: Any, tree: Any, first: int, steps: int, checkpoint: Any) -> Any:
+def _fori(body_fun: Any, carry: tuple[Any, Any], first: int, steps: int, options: dict[str, Any]) -> Any:
+    state, tree = carry
+
     def step(leaves: Any, k: Any) -> Any:
         return _checked(body_fun(k + first, unflatten(tree, leaves)), tree, leaves, "body_fun of fori_loop")
 
@@ -284,12 +290,12 @@ def _fori(body_fun: Any, state: Any, tree: Any, first: int, steps: int, checkpoi
     kinds = [kind_of(x) for x in leaves]
     body = shared.sub(part, [*kinds, ValueType((), "i")], kinds)
     sizes = Sizes(_total(kinds), shared=shared.size, counted=True)
-    loop = Loop.of(name, sizes, steps, body, schedule=checkpoint)
+    loop = Loop.of(name, sizes, steps, body, **options)
     return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, [part]))
 
 
-def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | None, checkpoint: Any) -> Any:
-    name = "while_loop"
+def _while(cond_fun: Any, body_fun: Any, carry: tuple[Any, Any], limit: int | None, options: dict[str, Any]) -> Any:
+    name, (state, tree) = "while_loop", carry
 
     def step(leaves: Any) -> Any:
         return _checked(body_fun(unflatten(tree, leaves)), tree, leaves, f"body_fun of {name}")
@@ -300,11 +306,11 @@ def _while(cond_fun: Any, body_fun: Any, state: Any, tree: Any, limit: int | Non
     shared = Shared(parts)
     kinds = [kind_of(x) for x in leaves]
     size = _total(kinds)
-    if checkpoint is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
-        checkpoint = _unknown_length()
+    if options["schedule"] is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
+        options = options | {"schedule": _unknown_length()}
     loop = Loop.of(
         name, Sizes(size, shared=shared.size), -1 if limit is None else limit, shared.sub(body, kinds, kinds),
-        condition=shared.sub(test, kinds, [ValueType((), "d")]), schedule=checkpoint,
+        condition=shared.sub(test, kinds, [ValueType((), "d")]), **options,
     )  # fmt: skip
     return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, parts))
 
