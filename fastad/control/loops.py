@@ -26,6 +26,7 @@ from fastad.control.parts import (
 from fastad.errors import ShapeError
 from fastad.execution import drivers  # noqa: F401 - runs loops while they are recorded
 from fastad.primitives.regions import region
+from fastad.recording.operands import copied
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
@@ -219,6 +220,11 @@ def _settled(record: Callable[[list[Any]], Part], state: Sequence[Any], what: st
         leaves = [x.astype(d) for x, d in zip(leaves, wider, strict=True)]
 
 
+def _own(tree: Any, leaves: Sequence[Any]) -> Any:
+    """A state that the user's function may change in place: no one else sees it."""
+    return unflatten(tree, [copied(x) for x in leaves])
+
+
 def _checked(result: Any, tree: Any, got: Sequence[Any], what: str) -> list[Any]:
     """Leaves of a new state."""
     leaves, found = flatten_state(result)
@@ -239,7 +245,7 @@ def _scan(
         return None if element_tree is None else unflatten(element_tree, list(leaves))
 
     def step(leaves: Any, each: Any) -> Any:
-        result = f(unflatten(carry_tree, leaves), element(each))
+        result = f(_own(carry_tree, leaves), element(each))
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise ShapeError(f"f of scan must return (carry, y){at_line()}, not {type(result).__name__}")
         return _checked(result[0], carry_tree, leaves, "f of scan"), result[1]
@@ -249,7 +255,7 @@ def _scan(
     if inverse is not None:
 
         def back(after: Any, each: Any) -> Any:
-            result = inverse(unflatten(carry_tree, after), element(each))
+            result = inverse(_own(carry_tree, after), element(each))
             return _checked(result, carry_tree, after, "the inverse of scan")
 
         parts.append(
@@ -282,7 +288,7 @@ def _fori(body_fun: Any, carry: tuple[Any, Any], first: int, steps: int, options
     state, tree = carry
 
     def step(leaves: Any, k: Any) -> Any:
-        return _checked(body_fun(k + first, unflatten(tree, leaves)), tree, leaves, "body_fun of fori_loop")
+        return _checked(body_fun(k + first, _own(tree, leaves)), tree, leaves, "body_fun of fori_loop")
 
     name, number = "fori_loop", np.int64(0)
     part, leaves = _settled(lambda s: record_part(step, (s, number), name), state, f"body_fun of {name}", tree)
@@ -298,7 +304,7 @@ def _while(cond_fun: Any, body_fun: Any, carry: tuple[Any, Any], limit: int | No
     name, (state, tree) = "while_loop", carry
 
     def step(leaves: Any) -> Any:
-        return _checked(body_fun(unflatten(tree, leaves)), tree, leaves, f"body_fun of {name}")
+        return _checked(body_fun(_own(tree, leaves)), tree, leaves, f"body_fun of {name}")
 
     body, leaves = _settled(lambda s: record_part(step, (s,), name), state, f"body_fun of {name}", tree)
     test = record_part(lambda s: _one(cond_fun(unflatten(tree, s))), (concrete(leaves),), f"cond_fun of {name}")

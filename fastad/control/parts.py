@@ -170,7 +170,8 @@ def branch_error(parts: Sequence[Part]) -> RecordingError:
     lines = {str(p.program.table.line_of(row)) for p in parts for row in p.program.table.guards}
     return RecordingError(
         f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values goes another way in a later step "
-        f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
+        f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches, "
+        "and np.asarray(a, like=i)[i] for a[i] where a is a plain array"
     )
 
 

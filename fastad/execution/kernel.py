@@ -31,8 +31,11 @@ def raise_for(code: int, rows: Table) -> None:
     error = pending_error()
     if error is not None:
         raise error
-    row = -code - 1
-    raise IndexRangeError(f"index out of bounds in {rows.row(row).name}, recorded at {rows.line_of(row)}")
+    index = -code - 1
+    row, line = rows.row(index), rows.line_of(index)
+    if row.sub is None:
+        raise IndexRangeError(f"index out of bounds in {row.name}, recorded at {line}")
+    raise IndexRangeError(f"{row.sub.name}, recorded at {line}: an index out of bounds, or no memory for its states")
 
 
 def aligned(size: int) -> np.ndarray:

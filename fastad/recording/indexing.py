@@ -13,6 +13,7 @@ from fastad.recording.operands import (
     elementwise,
     is_recorded,
     path_value,
+    recorder_of,
     reframe,
     reshape,
     to_ref,
@@ -210,8 +211,9 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
         wrapped = [_wrapped(np.asarray(k), n) for k, n in zip(indices, x.shape, strict=False)]
         return sum(k * s for k, s in zip(wrapped, strides, strict=True))
     total: Any = 0
+    recorder = recorder_of((x, *indices))  # of a loop's body, say, that indexes an array of the function around it
     for k, n, s in zip(indices, x.shape, strides, strict=False):
-        index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), x.recorder)
+        index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), recorder)
         if index.dtype.kind != "i":
             raise IndexError("arrays used as indices must be of integer type")
         ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)

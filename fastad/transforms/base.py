@@ -166,7 +166,7 @@ class Transformed:
             line = path.program.plan.base.line_of(path.program.plan.base.guards[guard])
             raise RecordingError(
                 f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there, "
-                "and np.take(a, i, axis=0) for a[i] where a is a plain array and i is mapped"
+                "and np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
             ) from None
 
     def inside(self, call: Call) -> Any:
