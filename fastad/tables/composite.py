@@ -77,6 +77,10 @@ class Branch(Driver):
     def parts(self) -> tuple[Sub, ...]:
         return self.branches
 
+    @cached_property
+    def key(self) -> str:
+        return f"branch {[part.key for part in self.branches]}"
+
     def reference(self, x: np.ndarray) -> np.ndarray:
         number = 0 if np.isnan(x[0]) else int(np.clip(x[0], 0, len(self.branches) - 1))
         return self.branches[number].evaluate(x[1:])
@@ -132,6 +136,10 @@ class Lanes(Driver):
     @property
     def changes_kept(self) -> bool:
         return self.parts[0].changes_kept
+
+    @cached_property
+    def key(self) -> str:
+        return f"{self.size} lanes of {self.parts[0].key}"
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         (sub,) = self.parts

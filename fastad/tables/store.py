@@ -3,8 +3,9 @@
 Layout, version 1. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
 table its name, value types, source lines, inputs, results, the names of its primitives, and which of the shared
 `captured.<k>` arrays it refers to. The tables of sub-programs come before the tables that call them; `subs` has their
-numbers. `<t>.op`, `<t>.a`, … are the columns and pools of table t. Opcodes are positions in the table's own list of
-primitive names, since an opcode may mean another primitive in another version of fastad.
+numbers, or describes what drivers run (see `stored_subs`), whose lists of actions are `actions.<k>`. `<t>.op`,
+`<t>.a`, … are the columns and pools of table t. Opcodes are positions in the table's own list of primitive names, since
+an opcode may mean another primitive in another version of fastad.
 
 A file can be wrong, by accident or on purpose. So nothing is unpickled, entries must be stored uncompressed (then no
 entry is larger than the file), sizes are compared before memory is taken, and every table is validated.
@@ -23,7 +24,7 @@ import numpy as np
 
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES
-from fastad.tables.sub import Sub
+from fastad.tables.stored_subs import Describer, Restorer, plain_parts
 from fastad.tables.table import COLUMNS, DTYPES, POOLS, Line, Table, ValueType
 from fastad.tables.validate import check_types
 
@@ -66,16 +67,17 @@ def save_many(tables: Mapping[str, Table], meta: Mapping[str, Any], path: str | 
     arrays: dict[str, np.ndarray] = {}
     described = []
     numbers: dict[str, int] = {}
+    describe = Describer(numbers)
     for number, (name, table) in enumerate(_with_subs(tables, numbers)):
         names, positions = np.unique(table.columns["op"], return_inverse=True)
         arrays |= {f"{number}.{key}": x for key, x in (table.columns | table.pools).items()}
         arrays[f"{number}.op"] = positions.astype(np.uint16)
         captured = [_share(shared, x, kind) for x, kind in zip(table.captured, table.inputs[table.explicit_inputs :])]
         keep.extend(table.captured)
-        subs = [[numbers[sub.key], sub.name] for sub in table.subs]
+        subs = [describe(sub) for sub in table.subs]
         own = {"ops": [PRIMITIVES[i].name for i in names], "captured": captured, "subs": subs}
         described.append(_describe(table, name) | own)
-    arrays |= {f"captured.{k}": x for k, x in enumerate(shared.values())}
+    arrays |= {f"captured.{k}": x for k, x in enumerate(shared.values())} | describe.arrays
     header = json.dumps({"format": FORMAT, "version": VERSION, "meta": dict(meta), "tables": described})
     arrays["header"] = np.frombuffer(header.encode(), np.uint8)
     _write(path, arrays)
@@ -105,7 +107,7 @@ def _with_subs(tables: Mapping[str, Table], numbers: dict[str, int]) -> list[tup
 
 
 def _collect_subs(table: Table, found: list[tuple[str, Table]], numbers: dict[str, int]) -> None:
-    for sub in table.subs:
+    for sub in (part for composite in table.subs for part in plain_parts(composite)):
         if sub.table is None:
             raise TableError(f"{sub.name} calls Python code, which cannot be saved")
         if sub.make_tangent is not None or sub.make_adjoint is not None:
@@ -217,24 +219,8 @@ def _table(
     return Table(
         {key: arrays[key] for key in COLUMNS}, {key: arrays[key] for key in POOLS}, types,
         _lines(_typed(described, "lines", list)), inputs, _integers(_typed(described, "outputs", list)), captured,
-        _subs(_typed(described, "subs", list), before),
+        tuple(map(Restorer(before, lambda name: _array(archive, name, np.int64)), _typed(described, "subs", list))),
     )  # fmt: skip
-
-
-def _subs(values: list[Any], before: list[tuple[str, Table]]) -> tuple[Sub, ...]:
-    """The sub-programs of a table, which must be vector functions among the tables read before it."""
-    found = []
-    for value in values:
-        if not isinstance(value, list) or [type(x) for x in value] != [int, str] or not 0 <= value[0] < len(before):
-            raise TableError("its header has an invalid sub-program")
-        table = before[value[0]][1]
-        kinds = (*table.inputs, *table.output_types)
-        if len(table.inputs) != 1 or len(kinds) != 2 or any(len(k.shape) != 1 or k.dtype != "d" for k in kinds):
-            raise TableError("a sub-program that is not a function of one vector")
-        if table.captured:
-            raise TableError("a sub-program with captured arrays")
-        found.append(Sub(kinds[0].size, kinds[1].size, value[1], table))
-    return tuple(found)
 
 
 def _remapped(op: np.ndarray, codes: list[int]) -> np.ndarray:

@@ -7,7 +7,7 @@ instead of storage means (Algorithm 17.69 of the notes, for one piece of a progr
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,12 @@ class Sub:
     make_adjoint: "Callable[[], Sub] | None" = None
     reason: str = ""  # why a callback could not be recorded
     _number: int = field(default_factory=lambda: next(_numbers))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # addresses of kernels belong to this process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state | {"_number": next(_numbers)})
 
     @cached_property
     def key(self) -> str:

@@ -6,7 +6,7 @@ One row computes one value from the values of earlier rows. Scalar rows cost 22 
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -228,7 +228,7 @@ class Table:
         return h.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": {}}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"_cache": {}}
 
     # ── what users call ──────────────────────────────────────────────────────────────────────────────────────
     def __str__(self) -> str:

@@ -34,6 +34,10 @@ def validate(table: Any) -> None:
     _check_constants(table)
     _check_pool(table)
     _check_array_rows(table)
+    if table.subs:
+        from fastad.tables.validate_subs import check_subs
+
+        check_subs(table.subs)
 
 
 def check_types(types: Iterable[Any]) -> None:
