@@ -46,7 +46,7 @@ from .loop_fields import (
     Y,
 )
 from .memory import call_kernel, doubles, integers, matrix, view
-from .online import choose, finish
+from .online import choose, finish, is_possible
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
 
@@ -303,11 +303,15 @@ def _execute(p, at, kept, lines, work):
 
 @helper
 def _resume(p, steps, kept, cursor, work):
-    """Go on with the choices that the forward pass has made."""
+    """Go on with the choices that the forward pass has made; whether they can be such."""
     cursor[0], cursor[1] = 0, 0
     at = work + 8 * p[PLAN_AT]
     _copy(at, kept + 8 * p[MEMORY_SLOTS] * p[CARRY], p[PLAN_SIZE])
-    finish(view(integers(at), p[PLAN_SIZE]), steps)
+    state = view(integers(at), p[PLAN_SIZE])
+    if not is_possible(state, view(integers(p[PLAN]), p[PLAN_SIZE]), steps):
+        return False
+    finish(state, steps)
+    return True
 
 
 @helper
@@ -316,7 +320,8 @@ def _run_schedule(p, steps, kept, lines, work):
     cursor = view(integers(work + 8 * p[PLAN_AT] - 16), 2)
     reversing = p[KEEP] == ONLINE
     if reversing:
-        _resume(p, steps, kept, cursor, work)
+        if not _resume(p, steps, kept, cursor, work):
+            return WRONG
     else:
         _rewind(p, cursor, work)
     while True:

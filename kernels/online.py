@@ -101,6 +101,26 @@ def choose(state, step):
 
 
 @kernel
+def is_possible(state, first, n):
+    """Whether `state` can be what some calls of `choose`, for a loop of n steps, have made of `first`: a list of states
+    in different steps, in slots that there are. A vector from elsewhere must be, before it says what to index."""
+    own, size = first[OWN], first[SIZE]
+    for place in (SIZE, STACK, SLOTS, OWN):
+        if state[place] != first[place]:
+            return False
+    count = state[own + COUNT]
+    if count < 0 or count > size or n >= 2**31:
+        return False
+    slot, stop = state[own + LAST], n - 1
+    for _ in range(count):
+        if slot < 0 or slot >= size or state[own + LISTS + slot] < 0 or state[own + LISTS + slot] >= stop:
+            return False
+        stop = state[own + LISTS + slot]
+        slot = state[own + LISTS + 2 * size + slot]
+    return True
+
+
+@kernel
 def finish(state, n):
     """There are n steps: from here on `plan` gives the adjoint's rows; the current state is that at n − 1."""
     own, size, count = state[OWN], state[SIZE], state[state[OWN] + COUNT]

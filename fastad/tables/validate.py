@@ -35,9 +35,10 @@ def validate(table: Any) -> None:
     _check_pool(table)
     _check_array_rows(table)
     if table.subs:
-        from fastad.tables.validate_subs import check_subs
+        from fastad.tables.validate_subs import check_kept, check_subs
 
         check_subs(table.subs)
+        check_kept(table)
 
 
 def check_types(types: Iterable[Any]) -> None:

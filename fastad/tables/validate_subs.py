@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from fastad.errors import TableError
+from fastad.primitives import opcode
 from fastad.tables.composite import Branch, Driver, Lanes
 from fastad.tables.loops import Loop, LoopAdjoint
 from fastad.tables.validate import LARGEST
@@ -20,6 +23,18 @@ def check_subs(subs: Iterable[Any]) -> None:
             if complaint:
                 raise TableError(f"{sub.name}: {complaint}")
             vars(sub)["_checked"] = True
+
+
+def check_kept(table: Any) -> None:
+    """Raise `TableError` where a row would change a value that is not its own to change: an input, or a constant."""
+    op, a, b, c = (table.columns[name] for name in ("op", "a", "b", "c"))
+    for row in np.flatnonzero(op == opcode("call")).tolist():
+        kept = int(b[row])
+        if table.subs[int(table.pools["statics"][c[row] + 1])].changes_kept:
+            while op[kept] == opcode("strided"):  # may be a view of its operand
+                kept = int(a[kept])
+            if op[kept] not in (opcode("call"), opcode("assemble")):
+                raise TableError(f"row {row} (call): what was kept for it is not the result of a loop")
 
 
 def _complaint(sub: Driver) -> str | None:
