@@ -16,9 +16,12 @@ import numpy as np
 
 from fastad.primitives import PRIMITIVES, Elementwise, primitive
 from fastad.primitives import expression as ex
+from fastad.tables.composite import Branch, Lanes
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import live_rows
 from fastad.tables.listing import count_text, size_text
+from fastad.tables.loops import Loop, LoopAdjoint
+from fastad.tables.sub import Sub
 from fastad.tables.table import CALL, CONST, INPUT, Row, Table
 
 _COMPARED = ("less", "where", "logical", "equal", "greater", "not_equal")
@@ -248,8 +251,8 @@ def _leaf(row: Elementwise) -> Operations:
 def _array_operations(table: Table, row: Row) -> Operations:
     s = row.statics
     size = table.type_of(row.operands[0]).size if row.operands else 0
-    if row.sub is not None:  # of a Python function, nothing is known
-        return Operations(functions=row.size) if row.sub.table is None else count_operations(row.sub.table)
+    if row.sub is not None:
+        return sub_operations(row.sub)
     if row.name == "matmul":
         products = math.prod(s[:4])
         return Operations(additions=products, multiplications=products, products=products)
@@ -265,6 +268,30 @@ def _array_operations(table: Table, row: Row) -> Operations:
         length = s[1] if row.name == "argsort" else size
         return Operations(comparisons=row.size * max(length - 1, 1).bit_length())
     return Operations(comparisons=size) if row.name in _COMPARING else Operations()
+
+
+def sub_operations(sub: Sub) -> Operations:
+    """Operations of a sub-program; loops count the steps that are run, by their schedule, and no further ones where a
+    condition may end them. Of a Python function, nothing is known. A choice counts as its costliest branch."""
+    if isinstance(sub, Branch):
+        return max((sub_operations(part) for part in sub.branches), key=lambda own: own.total)
+    if isinstance(sub, Lanes):
+        return sub.size * sub_operations(sub.parts[0])
+    if isinstance(sub, LoopAdjoint):
+        return _adjoint_operations(sub.loop)
+    if isinstance(sub, Loop):
+        steps = max(sub.length, 1)
+        return steps * sum((sub_operations(p) for p in (sub.body, sub.condition) if p is not None), Operations())
+    return Operations(functions=sub.n_out) if sub.table is None else count_operations(sub.table)
+
+
+def _adjoint_operations(loop: Loop) -> Operations:
+    assert loop.body is not None
+    steps, adjoint = max(loop.length, 1), sub_operations(loop.body.adjoint)
+    total = loop.total_steps(adjoint=True)
+    again = steps * (0 if loop.kept else 1) if total is None else total - steps * (1 + (loop.inverse is not None))
+    found = steps * adjoint + again * sub_operations(loop.body) + steps * Operations(additions=loop.sizes.shared)
+    return found + steps * sub_operations(loop.inverse) if loop.inverse is not None else found
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -289,13 +316,30 @@ def peak_bytes(table: Table, copies: Any = 1) -> int:
     for index, user in last.items():
         dying.setdefault(user, []).append(index)
     called = np.flatnonzero(table.columns["op"] == CALL).tolist()
-    inside = {i: peak_bytes(table.row(i).sub.table) // 8 for i in called if table.row(i).sub.table is not None}
+    inside = {i: sub_bytes(table.row(i).sub) // 8 for i in called}
     alive = peak = 0
     for index, size in enumerate(sizes):
         alive += size if index in last else 0
         peak = max(peak, alive + inside.get(index, 0))
         alive -= sum(sizes[i] for i in dying.get(index, ()))
     return 8 * peak
+
+
+def sub_bytes(sub: Sub) -> int:
+    """Most bytes that a run of a sub-program needs besides its operands and results: of a loop, the states and vectors
+    of one step, and what its body needs; of an adjoint that nothing was kept for, all states that it keeps."""
+    own = max((sub_bytes(part) for part in sub.parts), default=0)
+    if sub.table is not None:
+        own = peak_bytes(sub.table)
+    loop = sub.loop if isinstance(sub, LoopAdjoint) else sub
+    if not isinstance(loop, Loop):
+        return own
+    s = loop.sizes
+    vectors = 2 * s.state + s.element + s.result + s.shared + s.counted
+    if isinstance(sub, LoopAdjoint):
+        vectors += 3 * s.state + 2 * s.element + s.result + 3 * s.shared + 2 * s.counted
+        vectors += 0 if loop.kept else sum(block.size for block in loop.keeper.blocks_kept)
+    return own + 8 * vectors
 
 
 # Bytes of work memory that native code takes for a table. The executor, which stands on a higher floor, puts its own

@@ -3,6 +3,7 @@
 from pathlib import PurePath
 
 from fastad.primitives import ArrayPrimitive
+from fastad.tables.sublisting import sub_lines
 from fastad.tables.table import Line, Row, Table
 
 _SHOWN_VALUES = 4  # of a constant array
@@ -12,7 +13,7 @@ _WIDEST = 60  # characters of the operands: source lines stay in view
 def listing(table: Table, limit: int | None = 60) -> str:
     """The table as text; of a table with more than `limit` rows, only the first and the last are shown.
 
-    `limit=None` shows all rows.
+    `limit=None` shows all rows. What composite rows run follows, indented, each once.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()
@@ -24,6 +25,11 @@ def listing(table: Table, limit: int | None = 60) -> str:
     %2  float64     sum    %1, outer=1 n=3 inner=1
     return %2
     """
+    return "\n".join(table_lines(table, limit, set()))
+
+
+def table_lines(table: Table, limit: int | None, seen: set[str]) -> list[str]:
+    """The lines of a table and of its sub-programs, but for those in `seen`."""
     n = len(table)
     if limit is None or n <= limit:
         shown, gap = list(range(n)), n
@@ -34,7 +40,7 @@ def listing(table: Table, limit: int | None = 60) -> str:
     lines = _aligned(rows)
     if gap < n:
         lines.insert(gap, f"… {n - len(shown)} more rows")
-    return "\n".join([_header(table), *lines, _results(table)])
+    return [_header(table), *lines, _results(table), *sub_lines(table, limit, seen)]
 
 
 def statics_text(row: Row) -> str:
@@ -116,7 +122,8 @@ def _arguments(table: Table, row: Row) -> str:
         return constant_text(table, row.index)
     text = statics_text(row)
     if row.name != "assemble":
-        text = ", ".join([*map(_operand, row.operands), *([text] if text else [])])
+        shown = row.operands[:1] if row.sub is not None and not row.sub.n_kept else row.operands
+        text = ", ".join([*map(_operand, shown), *([text] if text else [])])
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
