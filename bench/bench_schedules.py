@@ -1,7 +1,7 @@
 """How long it takes to plan a loop's checkpoints: all actions of a million steps, written in pieces."""
 import pytest
 
-from bench import contenders
+from bench import contenders, isolated
 from bench.workloads import SMALL
 
 pytestmark = pytest.mark.skipif(not contenders.available("fastad"), reason="fastad is not installed")
@@ -39,3 +39,20 @@ def test_planning_two_tiers(benchmark, steps):
 
     benchmark.pedantic(plan, rounds=3, warmup_rounds=1)
     benchmark.extra_info["cost"] = schedule.predicted_cost(steps)
+
+
+TASKS = {"revolve": {"snapshots": 5 if SMALL else 100}, "leapfrog": {}, "planning": {}}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_long_loop(benchmark, task):
+    """Gradients under several schedules and by an inverse are those of StoreAll; times in a process of their own."""
+    arguments = {"steps": STEPS} | TASKS[task]
+    figures = benchmark.pedantic(isolated.run, (f"loops.{task}",), arguments, rounds=1)
+    benchmark.extra_info["figures"] = figures
+    judged = {
+        "revolve": lambda: all(s["equal"] for s in figures["schedules"]),
+        "leapfrog": lambda: figures["difference"] <= 1e-8,
+        "planning": lambda: all(f["actions"] > 0 for f in figures),
+    }
+    assert judged[task](), figures

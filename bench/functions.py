@@ -1,7 +1,8 @@
 """The benchmarked functions, in plain NumPy.
 
 Libraries that offer NumPy under another name (JAX, autograd) run the same source: `functions_with(jax.numpy)`
-is this module with its `np` replaced. Nothing here may therefore write in place.
+is this module with its `np` replaced. Nothing here may therefore write in place. Loops are scans; a library that has
+one of its own is given in the same way, `functions_with(jax.numpy, jax.lax.scan)`.
 """
 import importlib.util
 from types import ModuleType
@@ -9,13 +10,23 @@ from types import ModuleType
 import numpy as np
 
 
-def functions_with(namespace) -> ModuleType:
-    """A fresh copy of this module whose `np` is `namespace`."""
+def functions_with(namespace, scan=None) -> ModuleType:
+    """A fresh copy of this module whose `np` is `namespace`, and whose `scan` is the given one, if any."""
     spec = importlib.util.spec_from_file_location(f"bench.functions[{namespace.__name__}]", __file__)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.np = namespace
+    module.scan = scan or module.scan
     return module
+
+
+def scan(f, init, xs, length=None):
+    """The scan of libraries that have none: a plain loop, with the leading parameters of jax.lax.scan."""
+    carry, results = init, []
+    for k in range(len(xs) if length is None else length):
+        carry, result = f(carry, None if xs is None else xs[k])
+        results.append(result)
+    return carry, None if results[0] is None else np.stack(results)
 
 
 def rosenbrock(x):
@@ -96,3 +107,73 @@ def energy(x, A, B):
     """R^n -> R, of elementwise and matmul rows; its Hessian is dense."""
     h = np.tanh(A @ x)
     return np.sum(np.log1p(h * h)) + 0.5 * (h @ (B @ h)) + np.sum(np.cos(x) * h)
+
+
+# ---- loops --------------------------------------------------------------------------------------------------------
+def lotka_volterra(rates, y, steps):
+    """Sum of both populations, weighted, at time 10, by `steps` steps of the classical Runge-Kutta method."""
+    h = 10.0 / steps
+
+    def slope(y):
+        return np.stack([y[0] * (rates[0] - rates[1] * y[1]), y[1] * (rates[2] * y[0] - rates[3])])
+
+    def step(y, _):
+        k1 = slope(y)
+        k2 = slope(y + 0.5 * h * k1)
+        k3 = slope(y + 0.5 * h * k2)
+        k4 = slope(y + h * k3)
+        return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+
+    y, _ = scan(step, y, None, length=steps)
+    return y[0] + 2.0 * y[1]
+
+
+FILTER = ("mean", "precision", "volatility", "error", "surprise")  # of a node
+
+
+def filtered(node, volatility, seen, trust, above):
+    """A node's new leaves, when the one below says `seen` with precision `trust` and the one above has mean `above`."""
+    expected = node["mean"] + 0.1 * (above - node["mean"]) + 0.1 * node["error"]
+    before = 1.0 / (1.0 / node["precision"] + np.exp(volatility + node["volatility"]))
+    precision = before + trust
+    error = trust / precision * (seen - expected)
+    surprise = 0.5 * (before * (seen - expected) ** 2 - np.log(before))
+    return {"mean": expected + error, "precision": precision, "error": error,
+            "volatility": 0.9 * node["volatility"] + 0.1 * np.tanh(precision * error * error - 1.0),
+            "surprise": 0.9 * node["surprise"] + surprise}
+
+
+def filters(volatilities, observations):
+    """Surprise of a chain of Gaussian filters, each of which observes the mean of the one below.
+
+    The carry is a dictionary of one number for each node and name of FILTER: with 12 nodes and 614 observations the
+    work of JAX's issue 40150, a hierarchical Gaussian filter whose carry has 60 leaves.
+    """
+    n = volatilities.shape[0]
+
+    def step(carry, seen):
+        nodes = [{name: carry[f"{name} {i}"] for name in FILTER} for i in range(n)]
+        trust, new = 1.0, {}
+        for i, node in enumerate(nodes):
+            above = nodes[i + 1]["mean"] if i + 1 < n else 0.0
+            node = filtered(node, volatilities[i], seen, trust, above)
+            new.update({f"{name} {i}": node[name] for name in FILTER})
+            seen, trust = node["mean"], 0.5 * node["precision"]
+        return new, sum(new[f"surprise {i}"] for i in range(n))
+
+    start = {"mean": 0.0, "precision": 1.0, "volatility": 0.0, "error": 0.0, "surprise": 0.0}
+    carry = {f"{name} {i}": np.asarray(start[name]) for i in range(n) for name in FILTER}
+    return np.mean(scan(step, carry, observations)[1])
+
+
+def oscillators(q, p, h):
+    """A step of five weakly coupled oscillators by symplectic Euler: no number grows, and none dies out."""
+    p = p - h * (2.0 * q - 0.2 * (np.roll(q, 1) + np.roll(q, -1)) + 0.1 * np.sin(q))
+    return q + h * p, p
+
+
+def leapfrog(q, p, h):
+    """A step of two coupled pendulums by leapfrog; with −h it goes back."""
+    p = p - 0.5 * h * np.sin(q + 0.3 * q[::-1])
+    q = q + h * p
+    return q, p - 0.5 * h * np.sin(q + 0.3 * q[::-1])

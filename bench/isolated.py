@@ -1,7 +1,9 @@
 """Figures that need a fresh process: start-up, compilation with cold caches, peak memory.
 
-`run(task, **arguments)` runs a function of this module in a new interpreter and returns its result.
+`run(task, **arguments)` runs a function of this module, or `run("loops.task", …)` one of `bench.loops`, in a new
+interpreter and returns its result.
 """
+import importlib
 import json
 import os
 import statistics
@@ -16,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def run(task: str, environment: dict[str, str] | None = None, **arguments):
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); from bench import isolated; "
-        "print('RESULT' + json.dumps(getattr(isolated, sys.argv[2])(**json.loads(sys.argv[3]))))"
+        "print('RESULT' + json.dumps(isolated.find(sys.argv[2])(**json.loads(sys.argv[3]))))"
     )
     command = [sys.executable, "-c", code, str(ROOT), task, json.dumps(arguments)]
     done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=1800)
@@ -24,6 +26,12 @@ def run(task: str, environment: dict[str, str] | None = None, **arguments):
         if line.startswith("RESULT"):
             return json.loads(line.removeprefix("RESULT"))
     raise RuntimeError(f"{task} {arguments} failed:\n{done.stderr[-2000:]}")
+
+
+def find(task: str):
+    """The function of this name."""
+    home, _, name = task.rpartition(".")
+    return getattr(importlib.import_module(f"bench.{home or 'isolated'}"), name)
 
 
 # ---- start --------------------------------------------------------------------------------------------------------

@@ -1,16 +1,26 @@
 """fastad's own ways to run a workload: through Python with NumPy in and out, prepared, and by the sweeps."""
-from functools import partial
+from functools import cache, partial
 
+import numpy as np
+
+from bench import functions
 from bench.contenders import contender
 from bench.workloads import BY_NAME, Workload
 
 EVERY = tuple(BY_NAME)
 
 
+@cache
+def our_functions():
+    import fastad as fad
+
+    return functions.functions_with(np, fad.scan)
+
+
 def transformed(work: Workload, what: str, tier: str):
     import fastad as fad
 
-    return getattr(fad, "jit" if what == "primal" else what)(work.numpy_function, tier=tier)
+    return getattr(fad, "jit" if what == "primal" else what)(work.function(our_functions()), tier=tier)
 
 
 @contender("fastad", EVERY)

@@ -21,7 +21,8 @@ from bench.writing import COLUMNS, write
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "jax", "torch", "casadi", "autograd")
-OTHERS = ("scaling", "memory", "start")
+OTHERS = ("scaling", "memory", "start", "revolve", "leapfrog", "planning")
+LONG = size(1_000_000, 1_000)  # steps of a loop
 MEMORY = ("sin-exp", "mlp", "gmm", "program-1e5")
 
 
@@ -85,6 +86,9 @@ OTHER = {
     "scaling": lambda: isolated.scaling((100, 200) if SMALL else (100, 1_000, 10_000, 100_000)),
     "memory": lambda: [isolated.run("memory", name=name, tier=tier) for name in MEMORY for tier in ("sweep", "native")],
     "start": lambda: isolated.start(size(7, 1)),
+    "revolve": lambda: isolated.run("loops.revolve", steps=LONG, snapshots=size(100, 5)),
+    "leapfrog": lambda: isolated.run("loops.leapfrog", steps=LONG),
+    "planning": lambda: isolated.run("loops.planning", steps=LONG),
 }
 
 

@@ -64,3 +64,8 @@ def duration(seconds: float) -> str:
     factor, unit = next((pair for pair in units if seconds >= 0.9995 * pair[0]), units[-1])
     value = seconds / factor
     return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

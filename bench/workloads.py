@@ -106,6 +106,14 @@ def matrix(n, rng):
     return (rng.standard_normal((n, n)),)
 
 
+def lotka_volterra_data(rng):
+    return np.array([1.5, 1.0, 1.0, 3.0]), np.array([1.0, 1.0])
+
+
+def filters_data(nodes, n, rng):
+    return 0.3 * rng.standard_normal(nodes) - 2.0, np.cumsum(0.3 * rng.standard_normal(n)) + rng.standard_normal(n)
+
+
 def program_input(rng):
     return (rng.uniform(0.5, 1.5, programs.INPUTS),)
 
@@ -125,6 +133,7 @@ BEST = ("jax", "jax-numpy", "torch")
 LARGE, LARGE_TEXT = size(1_000_000, 1_000), "1000" if SMALL else "10⁶"
 ROWS = (size(1_000, 200), size(100_000, 2_000))
 SIDE = size(7, 4)
+STEPS, OBSERVATIONS, NODES = size(1_000, 20), size(614, 10), size(12, 3)
 WIDE, POWER = size(50, 5), "⁵" if SMALL else "⁵⁰"
 
 ALL = (
@@ -158,6 +167,14 @@ ALL = (
              what="jacobian", targets=(Target(factor=1, peers=(*JAX, "jax-rev")),)),
     Workload("hessian", f"Hessian of ℝ{POWER} → ℝ", lambda m: m.energy, partial(field_data, WIDE),
              what="hessian", targets=(Target(factor=1, peers=JAX),)),
+    Workload("lv-scan", f"scan of {STEPS} RK4 steps of Lotka–Volterra, gradient",
+             lambda m: lambda rates, y: m.lotka_volterra(rates, y, STEPS), lotka_volterra_data, what="grad",
+             targets=(Target(factor=50, peers=JAX, per_primal=4),), primal=True,
+             notes="libraries without a scan left out: through the plain loop PyTorch takes 3 s, autograd longer."),
+    Workload("leaves", f"scan over {OBSERVATIONS} steps, {5 * NODES} leaves in its carry, gradient",
+             lambda m: m.filters, partial(filters_data, NODES, OBSERVATIONS), what="grad",
+             targets=(Target(factor=20, peers=JAX),), primal=True,
+             notes="after JAX's issue 40150, a hierarchical Gaussian filter. XLA takes 40 s to compile the gradient."),
 )
 BY_NAME = {work.name: work for work in ALL}
 

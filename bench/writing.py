@@ -2,7 +2,8 @@
 import json
 from pathlib import Path
 
-from bench import chart, targets
+from bench import chart, loop_sections, targets
+from bench.targets import table
 from bench.workloads import ALL, BY_NAME
 
 START = (("import", "`import fastad`", 1.0), ("first gradient", "first gradient of a saved function, new process", 0.1))
@@ -63,10 +64,6 @@ def method(results, records) -> str:
                          difference=max(differences, default=0.0))  # fmt: skip
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
-
-
 def target_table(results, records) -> str:
     found = [verdict for name, record in records.items() for verdict in targets.verdicts(BY_NAME[name], record)]
     found += other_verdicts(results)
@@ -92,6 +89,7 @@ def other_verdicts(results):
         title = f"memory of reverse mode, {BY_NAME[figures['workload']].title}, {figures['tier']}"
         shown = f"{figures['measured'] / 1e6:.2f} MB, predicted {figures['predicted'] / 1e6:.2f}"
         yield targets.Verdict(title, shown, "", "within 10%", abs(ratio - 1) <= 0.1)
+    yield from loop_sections.verdicts(results)
 
 
 def time_table(records) -> str:
@@ -145,4 +143,4 @@ def start_section(figures) -> str:
     return note + "\n\n" + table(["step", "time"], [[title, targets.duration(figures[key])] for key, title in keys])
 
 
-SECTIONS = {"scaling": scaling_section, "memory": memory_section, "start": start_section}
+SECTIONS = {"scaling": scaling_section, "memory": memory_section, "start": start_section} | loop_sections.SECTIONS
