@@ -6,9 +6,11 @@ state is the current one (D), or also in a slot on disk (P):
     D(l, m) = min(t(l, c), write + P(l, m − 1))            D(l, 0) = t(l, c), Revolve's optimum
     P(l, m) = min(t(l, c), min over 0 < j < l of j + D(l − j, m) + read + P(j, m))
 
-Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2), for two levels. All functions of l are nearly linear in pieces.
-Between the ends, a sum of one function of j and one of l − j has a minimum where one of the two bends upwards, so
-only bends are tried: some hundred of them instead of l.
+Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2), for two levels. With enough slots on disk, D and P do not
+depend on m. All functions of l are nearly linear in pieces. Between the ends, a sum of one function of j and one of
+l − j has a minimum where one of the two bends upwards, so only bends are tried: far fewer than l.
+
+Lengths are counted in units of some steps, one where that is not too many.
 """
 
 from .flags import helper, kernel
@@ -22,78 +24,85 @@ def _bends(f, k):
 
 
 @helper
-def _best_split(length, p, d, bends, counts, read):
+def _best_split(length, unit, p, d, bends, counts, read):
     """(cost, j) of the best split of a segment whose first state is on disk."""
-    best, j = 1.0 + d[length - 1] + read + p[1], 1
-    cost = length - 1.0 + d[1] + read + p[length - 1]
+    best, j = unit + d[length - 1] + read + p[1], 1
+    cost = (length - 1.0) * unit + d[1] + read + p[length - 1]
     if cost < best:
         best, j = cost, length - 1
     for side in range(2):  # where p bends, and where d does
         for k in range(counts[side]):
             i = bends[side, k] if side == 0 else length - bends[side, k]
-            if i < 1:
-                break
-            cost = i + d[length - i] + read + p[i]
+            cost = i * unit + d[length - i] + read + p[i]
             if cost < best:
                 best, j = cost, i
     return best, j
 
 
 @helper
-def _stored(costs, bends, counts, read, split):
-    """Fill P with P(l, m) and split with the best j (0: go on in memory) for one m, from D(l, m)."""
+def _note_bend(f, length, bends, counts, side):
+    """Note whether f, known up to `length`, bends upwards just before."""
+    if length > 2 and _bends(f, length - 1):
+        bends[side, counts[side]] = length - 1
+        counts[side] += 1
+
+
+@helper
+def _stored(unit, write, read, unlimited, costs, bends, counts, split):
+    """Fill P with P(l, m) and split with the best j for one m, from D(l, m), or for any m, and D with it."""
     memory_only, d, p = costs[0], costs[1], costs[2]
     counts[:] = 0
-    for k in range(2, d.size - 1):
-        if _bends(d, k):
-            bends[1, counts[1]] = k
-            counts[1] += 1
+    p[1] = memory_only[1]
     for length in range(2, d.size):
         p[length], split[length] = memory_only[length], 0
-        best, j = _best_split(length, p, d, bends, counts, read)
+        best, j = _best_split(length, unit, p, d, bends, counts, read)
         if best < p[length]:
             p[length], split[length] = best, j
-        if length > 2 and _bends(p, length - 1):
-            bends[0, counts[0]] = length - 1
-            counts[0] += 1
+        if unlimited:
+            d[length] = min(memory_only[length], write + p[length])
+        _note_bend(p, length, bends, counts, 0)
+        _note_bend(d, length, bends, counts, 1)
 
 
 @kernel
-def splits(memory, write, read, table, costs, bends, counts):
-    """Where to split a segment of l steps with m more free slots on disk, as table[m, l]; returns the least cost.
+def splits(memory, unit, write, read, unlimited, table, work):
+    """Where to split a segment of l units with m more free slots on disk, as table[m, l].
 
-    0: not at all, go on in memory. Negative: only if its first state is on disk already. To work with: zeros of
-    float64 (3, n + 1), int64 (2, n + 1) and (2,), where table is int32 (disk, n + 1).
+    0: not at all, go on in memory. Negative: only if its first state is on disk already. If `unlimited`, table[0, l]
+    for as many slots as can be of use. `table` is int32 (disk, n + 1); to work with: zeros of float64 (3, n + 1),
+    int64 (2, n + 1) and (2,).
     """
+    costs, bends, counts = work
     memory_only, d, p = costs[0], costs[1], costs[2]
     for k in range(1, d.size):
-        d[k] = memory_only[k] = fewest_steps(k, memory)
+        d[k] = memory_only[k] = fewest_steps(k * unit, memory)
     for m in range(table.shape[0]):
-        _stored(costs, bends, counts, read, table[m])
+        _stored(unit, write, read, unlimited, costs, bends, counts, table[m])
         for k in range(2, d.size):
             d[k] = min(memory_only[k], write + p[k])
             if not d[k] < memory_only[k]:
                 table[m, k] = -table[m, k]
-    return d[-1]
 
 
 @kernel
-def listed_splits(table, stack, out):
-    """The splits in the order in which the planner asks for them; their number (those beyond out are not kept).
+def listed_splits(table, length, unit, unlimited, stack, out):
+    """The splits of a segment in the order in which the planner asks for them, those that fit into `out`.
 
-    stack: int64 (disk + 2, 3) to work with: length, free slots on disk, whether the first state is on disk.
+    Returns their number, and how many slots on disk are in use at once. stack: int64 to work with, of 3 numbers a
+    segment (length, free slots on disk, whether the first state is on disk), as many as slots in use, and one.
     """
-    stack[0, 0], stack[0, 1], stack[0, 2] = table.shape[1] - 1, table.shape[0], 0
-    depth, count = 1, 0
+    disk = table.shape[0]
+    stack[0, 0], stack[0, 1], stack[0, 2] = length, disk, 0
+    depth, count, used = 1, 0, 0
     while depth > 0:
         depth -= 1
         length, free, on_disk = stack[depth, 0], stack[depth, 1], stack[depth, 2]
         if length <= 1:
             continue
-        if on_disk == 0:
+        if on_disk == 0 and not unlimited:
             free -= 1
-        m = table[free, length] if free >= 0 else 0
-        m = abs(m) if on_disk != 0 else max(m, 0)
+        m = table[0 if unlimited else free, -(-length // unit)] if unlimited or free >= 0 else 0
+        m = unit * (abs(m) if on_disk != 0 else max(m, 0))
         if count < out.size:
             out[count] = m
         count += 1
@@ -101,4 +110,5 @@ def listed_splits(table, stack, out):
             stack[depth, 0], stack[depth, 1], stack[depth, 2] = m, free, 1
             stack[depth + 1, 0], stack[depth + 1, 1], stack[depth + 1, 2] = length - m, free, 0
             depth += 2
-    return count
+            used = max(used, depth - 1)
+    return count, used

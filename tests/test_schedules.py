@@ -11,6 +11,7 @@ import pytest
 
 import fastad as fad
 from fastad.kernels import online, plan_fields, planning
+from fastad.schedules import tiered
 from fastad.schedules.base import new_buffer
 
 C = fad.checkpoint
@@ -180,6 +181,22 @@ def test_multistage_has_the_least_cost_of_its_recursion(write, read):
                 two_tiers_by_recursion(n, memory, disk, write, read), rel=1e-12
             )
             assert cost_of(schedule, n) == pytest.approx(schedule.predicted_cost(n), rel=1e-12)
+
+
+@pytest.mark.parametrize("work", [10**3, 10**4, 10**5])
+def test_multistage_of_long_loops_goes_to_disk_at_every_few_states(work, monkeypatch):
+    monkeypatch.setattr(tiered, "_MOST_WORK", work)
+    for n in (2, 100, 257):
+        for memory, disk in ((1, 3), (3, 7), (2, 300)):
+            tiered._listed.cache_clear()
+            schedule, units = C.Multistage(memory, disk, write=1, read=1), {tiered._unit(n, d) for d in (1, disk)}
+            least = two_tiers_by_recursion(n, memory, disk, 1, 1)
+            assert least <= cost_of(schedule, n) <= brute_force(n, memory)
+            rows = schedule.array(n)
+            written = rows[(rows[:, 0] == S) & (rows[:, 3] >= schedule.slots(n)[0])]
+            assert any(not (written[:, 1] % unit).any() for unit in units)
+            assert units != {1} or cost_of(schedule, n) == least
+    tiered._listed.cache_clear()
 
 
 def least_cost(n, memory, disk, write=0.0, read=0.0):

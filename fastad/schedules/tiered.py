@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import inf
+from math import inf, isqrt
 from os import PathLike
 
 import numpy as np
@@ -11,6 +11,9 @@ from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
 from fastad.schedules.base import Planned, count_of, steps_of
 from fastad.schedules.nested import nested
+
+# Limits of the dynamic program, for some seconds and 120 MB: lengths, lengths × slots on disk, lengths² × slots.
+_MOST_LENGTHS, _MOST_NUMBERS, _MOST_WORK = 100_000, 30_000_000, 100_000_000_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Multistage(Planned):
     read. The optimum of H-Revolve for two levels, by dynamic programming: a segment's first state goes to disk where
     that pays off, and below the last state on disk the part is done in memory, as `Revolve` does.
     Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2).
+
+    The program is exact for n ≤ 100,000 as long as n² × disk ≤ 10¹¹ (n ≤ 70,000 with 20 slots on disk), or `disk` is
+    more than can be of use. In longer loops, states on disk are chosen among every second, third, … state, so that
+    planning takes seconds.
 
     `path` is the file for the states on disk, removed afterwards (None: a temporary one); memory ≥ 1, disk ≥ 0.
 
@@ -66,15 +73,33 @@ class Multistage(Planned):
 @lru_cache(16)
 def _listed(n: int, memory: int, disk: int, write: float, read: float) -> np.ndarray:
     """The splits of the optimum that involve the disk, in the order in which the planner asks for them."""
+    if n < 2:
+        return np.empty(0, np.int64)
+    listed, used = _splits(n, memory, write, read, _unit(n, 1), None)
+    if used <= disk:  # more slots on disk would be of no use
+        return listed
+    return _splits(n, memory, write, read, _unit(n, disk), disk)[0]
+
+
+def _unit(n: int, disk: int) -> int:
+    """Steps between the states that may go to disk: 1 if the dynamic program is small enough."""
+    slots = max(disk, 1)
+    return -(-n // max(1, min(_MOST_LENGTHS, _MOST_NUMBERS // slots, isqrt(_MOST_WORK // slots))))
+
+
+def _splits(n: int, memory: int, write: float, read: float, unit: int, disk: int | None) -> tuple[np.ndarray, int]:
+    """The splits with so many slots on disk (None: as many as are of use), and how many of these are used at once."""
     from fastad.kernels import tiers  # when it is needed: this imports numba
 
-    table = np.zeros((disk, n + 1), np.int32)
-    work = np.zeros((3, n + 1)), np.zeros((2, n + 1), np.int64), np.zeros(2, np.int64)
-    tiers.splits(max(memory, 1), write, read, table, *work)
-    stack, out = np.empty((disk + 2, 3), np.int64), np.empty(0, np.int64)
-    out = np.empty(tiers.listed_splits(table, stack, out), np.int64)
-    tiers.listed_splits(table, stack, out)
-    return out
+    length, unlimited = -(-n // unit), disk is None
+    table = np.zeros((1 if disk is None else disk, length + 1), np.int32)
+    work = np.zeros((3, length + 1)), np.zeros((2, length + 1), np.int64), np.zeros(2, np.int64)
+    tiers.splits(memory, unit, write, read, unlimited, table, work)
+    stack = np.empty(((length if disk is None else disk) + 2, 3), np.int64)
+    count, used = tiers.listed_splits(table, n, unit, unlimited, stack, np.empty(0, np.int64))
+    out = np.empty(count, np.int64)
+    tiers.listed_splits(table, n, unit, unlimited, stack, out)
+    return out, used
 
 
 def _cost(value: float, name: str) -> float:
