@@ -81,7 +81,7 @@ def test_stored_states_count_as_memory():
 
 
 def test_costs_and_profiles_of_loops_are_made():
-    f = lambda x: fad.scan(step, x[0], x, checkpoint=C.Revolve(3))[0]  # noqa: E731
+    f = lambda x: fad.scan(step, x[0], x, checkpoint=C.Revolve(3))[0]
     assert "Jacobian" in str(fad.trace(f, X).cost())
     profile = fad.profile(f, X, tiers=["sweep"], seconds=0.01)
     assert profile["gradient"].measured["sweep"].seconds > 0

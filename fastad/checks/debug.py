@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import IndexRangeError, NanError
+from fastad.checks.inside import calls, results
 from fastad.execution import compiled
 from fastad.primitives import Elementwise
 from fastad.tables.listing import input_name
 from fastad.tables.reference import Stopped, steps
+from fastad.tables.sub import Sub
 from fastad.tables.table import DTYPES, Row, Table
 
 _lock = threading.Lock()
@@ -99,10 +101,23 @@ def _walk(table: Table, inputs: Sequence[Any], inf: bool, found: list[np.ndarray
     for row, operands, value in steps(table, inputs):
         bad = _bad(row, operands, value, inf)
         if bad is not None:
-            if row.sub is not None and row.sub.table is not None:
-                _walk(row.sub.table, [operands[0].reshape(-1)], inf, [])
+            if row.sub is not None:
+                _walk_sub(row.sub, operands[0].reshape(-1), inf)
             raise NanError(_message(table, row, operands, bad))
         found.append(value)
+
+
+def _walk_sub(sub: Sub, x: np.ndarray, inf: bool) -> None:
+    """Raise `NanError` for the first bad value inside of a sub-program, with the step, branch or lane it is in."""
+    if sub.table is not None:
+        _walk(sub.table, [x], inf, [])
+    for where, part, argument in calls(sub, x):
+        value = results(part, part.evaluate(argument))
+        if np.isnan(value).any() or (inf and np.isinf(value).any()):
+            try:
+                _walk_sub(part, argument, inf)
+            except NanError as error:
+                raise NanError(f"{error}\n  in {where}") from None
 
 
 @dataclass(frozen=True)
@@ -117,7 +132,7 @@ class _Bad:
 def _bad(row: Row, operands: Sequence[np.ndarray], value: np.ndarray, inf: bool) -> _Bad | None:
     if row.name == "const":  # np.where(known, x, np.nan): nothing is wrong before it is chosen
         return None
-    flat = value.reshape(-1)
+    flat = value.reshape(-1) if row.sub is None else results(row.sub, value.reshape(-1))
     wrong = np.flatnonzero(np.isnan(flat))
     if len(wrong):
         return _Bad(int(wrong[0]), len(wrong), "NaN")

@@ -6,7 +6,7 @@ are adjoints of augmented loops: the adjoint of (x, dx) -> (f(x), f'(x) dx) for 
 (dx, v). So nothing else is needed for any order, and the schedule of the states is respected at every order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -362,15 +362,24 @@ class LoopAdjoint(Driver):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         loop, s, n = self.loop, self.loop.sizes, self.loop.sizes.state
+        bar, shared = x[loop.n_in :][:n], np.zeros(s.shared)
+        elements = np.zeros((max(loop.length, 0), s.element))
+        for k, _, out in self.steps_back(x):
+            bar, elements[loop.length - 1 - k if loop.backward else k] = out[:n], out[n : n + s.element]
+            shared = shared + out[n + s.element + s.counted :]
+        return np.concatenate([bar, shared, elements.reshape(-1)])
+
+    def steps_back(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Every step from the last one: its number, argument and result of its adjoint."""
+        loop, s, n = self.loop, self.loop.sizes, self.loop.sizes.state
         assert loop.body is not None
         u = x[loop.n_in :]
         states, _, _ = loop.trajectory(x[: loop.n_in])
-        bar, shared = u[:n], np.zeros(s.shared)
-        elements = np.zeros((max(loop.length, 0), s.element))
+        bar = u[:n]
         for k in range(len(states) - 1, -1, -1):
             place = loop.length - 1 - k if loop.backward else k
             seed = np.concatenate([bar, u[n + place * s.result :][: s.result]])
-            out = loop.body.adjoint.evaluate(np.concatenate([loop.step_argument(x, states[k], k), seed]))
-            bar, elements[place] = out[:n], out[n : n + s.element]
-            shared = shared + out[n + s.element + s.counted :]
-        return np.concatenate([bar, shared, elements.reshape(-1)])
+            argument = np.concatenate([loop.step_argument(x, states[k], k), seed])
+            out = loop.body.adjoint.evaluate(argument)
+            yield k, argument, out
+            bar = out[:n]
