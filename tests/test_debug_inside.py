@@ -1,4 +1,4 @@
-"""fad.debug.nans() inside of loops, choices and lanes: the step and the user's line, in the value and in the adjoint."""
+"""fad.debug.nans() inside of loops, choices and lanes: the step and the user's line, in value and adjoint."""
 
 import numpy as np
 import pytest

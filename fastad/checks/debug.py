@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import IndexRangeError, NanError
 from fastad.checks.inside import calls, results
+from fastad.errors import IndexRangeError, NanError
 from fastad.execution import compiled
 from fastad.primitives import Elementwise
 from fastad.tables.listing import input_name

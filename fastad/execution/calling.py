@@ -8,6 +8,7 @@ function that calls it, keeps its exception for the caller and returns an error 
 
 import ctypes
 import threading
+import weakref
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from fastad.execution.kernel import SIGNATURE
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
 from fastad.tables.composite import Driver
 from fastad.tables.sub import Sub
+from fastad.tables.table import Table
 
 CALL = "fastad_call"
 _TEXT = """
@@ -78,13 +80,22 @@ def kernel_of(sub: Sub, tier: str) -> Any:
         return DriverKernel(sub, partial(kernel_of, tier=tier))
     if sub.table is None:
         return _Callback(sub)
+    key = (sub.table.hash, tier)  # a loop, the one that keeps its states, and its adjoint call the same body
+    found = _shared.get(key)
+    return found if found is not None else _shared.setdefault(key, _of_table(sub.table, tier))
+
+
+_shared: weakref.WeakValueDictionary[tuple[str, str], Any] = weakref.WeakValueDictionary()
+
+
+def _of_table(table: Table, tier: str) -> Any:
     if tier == "native":
         from fastad.execution.native import NativeKernel
 
-        return NativeKernel(sub.table, threshold=None)
+        return NativeKernel(table, threshold=None)
     from fastad.execution.sweeps import SweepKernel
 
-    return SweepKernel(sub.table, threshold=None)
+    return SweepKernel(table, threshold=None)
 
 
 class _Pending(threading.local):

@@ -20,6 +20,8 @@ from fastad.tables.table import DTYPES, Table, ValueType
 
 # Estimates of compile time, for the choice of tier, in seconds: for any table, a scalar row, an array row.
 COMPILE_SECONDS, COMPILE_SECONDS_A_ROW, COMPILE_SECONDS_AN_ARRAY_ROW = 0.02, 6e-5, 2e-3
+# Rows of a derivative beside those of its value, and time that the sweeps take for a scalar row: estimates.
+_DERIVED, SECONDS_A_ROW = 3, 12e-9
 # Estimates up to which it is worth deriving a table just to look for its code in the disk cache.
 _LOOK_UP_TO = 2.0
 # Time to load the sweeps of a mode, where they were not used yet in this process.
@@ -92,7 +94,7 @@ class Plan:
     @property
     def rows(self) -> int:
         """Number of rows of the table; an estimate as long as it has not been derived."""
-        return len(self.table) if "table" in self.__dict__ or self.mode == "value" else 3 * len(self.base)
+        return len(self.table) if "table" in self.__dict__ or self.mode == "value" else _DERIVED * len(self.base)
 
 
 def _real(kind: ValueType) -> ValueType:
@@ -245,7 +247,10 @@ class Compiled:
             free.append(binding)
 
     def _native_at_once(self, estimate: float) -> bool:
-        """Whether native code is there already, or takes less time to make than to get the sweeps ready."""
+        """Whether native code is there already, or takes less time to make than to get the sweeps ready, or than one
+        run of the table's loops by them."""
+        if interpreting_seconds(self.plan) >= estimate:
+            return True
         start = 0.0 if self.plan.mode in _sweeps_loaded else SWEEP_START_SECONDS
         return estimate < start or (estimate < _LOOK_UP_TO and _is_cached(self.plan.table, self.threads))
 
@@ -295,7 +300,27 @@ def compile_seconds(plan: Plan) -> float:
     """Estimated time to make native code."""
     arrays = int(np.count_nonzero(plan.base.sizes > 1)) / max(len(plan.base), 1)
     a_row = arrays * COMPILE_SECONDS_AN_ARRAY_ROW + (1 - arrays) * COMPILE_SECONDS_A_ROW
-    return COMPILE_SECONDS + a_row * plan.rows
+    derived = "table" in vars(plan)
+    parts = sum(map(_program_rows, (plan.table if derived else plan.base).subs))
+    if not derived and plan.mode != "value":
+        parts *= _DERIVED
+    return COMPILE_SECONDS + a_row * (plan.rows + parts)
+
+
+def interpreting_seconds(plan: Plan) -> float:
+    """Estimated time that the sweeps take for the composite rows."""
+    if not plan.base.subs:
+        return 0.0
+    from fastad.execution.drivers import row_evaluations
+
+    times = 1 if plan.mode == "value" else _DERIVED
+    return times * SECONDS_A_ROW * sum(map(row_evaluations, plan.base.subs))
+
+
+def _program_rows(sub: Any) -> int:
+    """Rows of a sub-program and of all that it calls."""
+    own = 0 if sub.table is None else len(sub.table) + sum(map(_program_rows, sub.table.subs))
+    return own + sum(map(_program_rows, sub.parts))
 
 
 def _sweep_kernel(plan: Plan) -> Kernel:
