@@ -155,11 +155,7 @@ def basic_index(d, t):
     keys = []
     for n in d.values[x].shape:
         i, j = sorted(int(k) for k in d.rng.integers(0, n + 1, 2))
-        keys.append(
-            choose(
-                d, ":", f"{i}:{j}", "::2", "::-1", f"{-n}:", f"{j}::-1", str(int(d.rng.integers(-n, n))), "1:", ":-1"
-            )
-        )
+        keys.append(choose(d, ":", f"{i}:{j}", "::2", "::-1", f"{-n}:", f"{j}::-1", str(int(d.rng.integers(-n, n))), "1:", ":-1"))
     if d.rng.random() < 0.2:
         keys.insert(int(d.rng.integers(len(keys) + 1)), "None")
     elif d.rng.random() < 0.2:
@@ -173,12 +169,8 @@ def fancy_index(d, t):
         return None
     n = d.values[x].shape[0]
     listed = [int(i) for i in d.rng.integers(-n, n, 3)]
-    key = choose(
-        d, "k0", "k1", f"np.array({listed})", f"np.array({listed})[:, None]", f"np.array([{listed[:2]}, {listed[1:]}])"
-    )
-    form = choose(
-        d, "{x}[{k}]", "{x}[{k}]", "{x}[..., {k}]", "np.take({x}, {k}, axis=0)", "{x}[{k}, 0]", "{x}[{k}, ::-1]"
-    )
+    key = choose(d, "k0", "k1", f"np.array({listed})", f"np.array({listed})[:, None]", f"np.array([{listed[:2]}, {listed[1:]}])")
+    form = choose(d, "{x}[{k}]", "{x}[{k}]", "{x}[..., {k}]", "np.take({x}, {k}, axis=0)", "{x}[{k}, 0]", "{x}[{k}, ::-1]")
     return [f"{t} = {form.format(x=x, k=key)}"], ("index",), True
 
 
@@ -199,13 +191,7 @@ def mask_index(d, t):
     if x is None:
         return None
     c = number(d, -0.5, 0.5)
-    form = choose(
-        d,
-        "{x}[{x} > {c}]",
-        "{x}[~({x} > {c})]",
-        "np.sum({x}[{x} < {c}])",
-        "np.compress(np.reshape({x}, -1) > {c}, {x})",
-    )
+    form = choose(d, "{x}[{x} > {c}]", "{x}[~({x} > {c})]", "np.sum({x}[{x} < {c}])", "np.compress(np.reshape({x}, -1) > {c}, {x})")
     return [apart(x, c), f"{t} = {form.format(x=x, c=c)}"], ("mask",), True
 
 
@@ -271,13 +257,7 @@ def sorting(d, t):
     if x is None:
         return None
     ax = single_axis(d, x)
-    form = choose(
-        d,
-        "np.sort({x}, axis={a})",
-        "np.sort({x}, axis={a})",
-        "np.sort({x}, axis={a})[::-1]",
-        "np.quantile({x}, 0.3, axis={a})",
-    )
+    form = choose(d, "np.sort({x}, axis={a})", "np.sort({x}, axis={a})", "np.sort({x}, axis={a})[::-1]", "np.quantile({x}, 0.3, axis={a})")
     return [distinct(x, ax), f"{t} = {form.format(x=x, a=ax)}"], (), True
 
 
@@ -301,17 +281,8 @@ def branch(d, t):
     x, z = one(d), one(d)
     value = choose(d, f"np.sum({z})", f"np.max({z})", f"np.sum({z} * {z})")
     limit = repr(round(float(d.values[z].sum()) + float(d.rng.normal()) * 0.5, 2))
-    a, b = (
-        choose(d, "np.sin({x})", "{x} * {x}", "{x} + 0.5", "-{x}"),
-        choose(d, "np.tanh({x})", "0.5 * {x}", "np.exp(-{x} * {x})"),
-    )
-    lines = [
-        apart(value, limit),
-        f"if {value} > {limit}:",
-        f"    {t} = {a.format(x=x)}",
-        "else:",
-        f"    {t} = {b.format(x=x)}",
-    ]
+    a, b = choose(d, "np.sin({x})", "{x} * {x}", "{x} + 0.5", "-{x}"), choose(d, "np.tanh({x})", "0.5 * {x}", "np.exp(-{x} * {x})")
+    lines = [apart(value, limit), f"if {value} > {limit}:", f"    {t} = {a.format(x=x)}", "else:", f"    {t} = {b.format(x=x)}"]
     if d.rng.random() < 0.3:
         lines = [apart(value, limit), f"{t} = {a.format(x=x)} if {value} < {limit} else {b.format(x=x)}"]
     return lines, ("branch",), True
@@ -320,13 +291,7 @@ def branch(d, t):
 def loop(d, t):
     x = one(d)
     n = int(d.rng.integers(2, 5))
-    body = choose(
-        d,
-        "{t} = np.sin({t}) + 0.3 * {x}",
-        "{t} = {t} * np.cos({x}) + {k}",
-        "{t} = {t} + {x} * (0.5 * k)",
-        "{t} = 0.5 * ({t} + np.tanh({t} * {x}))",
-    )
+    body = choose(d, "{t} = np.sin({t}) + 0.3 * {x}", "{t} = {t} * np.cos({x}) + {k}", "{t} = {t} + {x} * (0.5 * k)", "{t} = 0.5 * ({t} + np.tanh({t} * {x}))")
     return [f"{t} = {x} * 0.5", f"for k in range({n}):", f"    {body.format(t=t, x=x, k='0.1 * k')}"], ()
 
 
@@ -342,17 +307,7 @@ def while_loop(d, t):
     x = one(d)
     stop = number(d, 0.3, 2.0)
     test = f"np.sum(np.square({t}))"
-    return (
-        [
-            f"{t} = np.tanh({x})",
-            f"while {test} > {stop}:",
-            f"    {apart(test, stop)}",
-            f"    {t} = 0.7 * {t}",
-            apart(test, stop),
-        ],
-        ("branch",),
-        True,
-    )
+    return [f"{t} = np.tanh({x})", f"while {test} > {stop}:", f"    {apart(test, stop)}", f"    {t} = 0.7 * {t}", apart(test, stop)], ("branch",), True
 
 
 # ── writing in place ──────────────────────────────────────────────────────────────────────────────────────────
@@ -362,9 +317,7 @@ def fill(d, t):
     if x is None:
         return None
     y = other(d, x)
-    start = choose(
-        d, f"np.zeros_like({x})", f"{x}.copy()", f"np.zeros({x}.shape, like={x})", f"{x} * 1.5", f"np.ones_like({x})"
-    )
+    start = choose(d, f"np.zeros_like({x})", f"{x}.copy()", f"np.zeros({x}.shape, like={x})", f"{x} * 1.5", f"np.ones_like({x})")
     lines = [f"{t} = {start}"]
     lines += [write(d, t, x, y) for _ in range(int(d.rng.integers(1, 4)))]
     return lines, ("in-place",), True
@@ -390,15 +343,7 @@ def write_view(d, t):
         return None
     x = str(d.rng.choice(sorted(own)))
     view = choose(d, "{x}[1:]", "{x}[::-1]", "{x}.T", "np.ravel({x})", "{x}[..., 0]", "{x}[0]", "{x}[:, None]", "{x}")
-    update = choose(
-        d,
-        "{t} *= 1.5",
-        "{t} += 0.5",
-        "{x}[...] = np.sin({x})",
-        "{x}[-1] = 0.25",
-        "{t}[...] = 0.5 * {t}",
-        "{x} += {x}[::-1]",
-    )
+    update = choose(d, "{t} *= 1.5", "{t} += 0.5", "{x}[...] = np.sin({x})", "{x}[-1] = 0.25", "{t}[...] = 0.5 * {t}", "{x} += {x}[::-1]")
     return [f"{t} = {view.format(x=x)}", update.format(t=t, x=x)], ("in-place",)
 
 

@@ -184,7 +184,6 @@ def test_edges_of_the_domain_are_named():
     with pytest.raises(fad.CheckError, match="edge of the domain"):
         fad.check_grads(np.sqrt, (0.0,), order=1)
     with pytest.raises(fad.CheckError, match=r"derivative of root is not finite.*debug\.nans"):
-
         def root(x):
             return np.sqrt(x * x)
 

@@ -1,5 +1,4 @@
 """The kernels of the array primitives: forward against NumPy, reverse by the dot-product law or central differences."""
-
 import ctypes
 import importlib
 import os
@@ -14,22 +13,10 @@ from fastad.execution import exported
 
 EMPTY = np.empty(0)
 HOMES = {
-    "strided": "moving",
-    "strided_add": "moving",
-    "assemble": "moving",
-    "sum": "reducing",
-    "amax": "reducing",
-    "amin": "reducing",
-    "argmax": "reducing",
-    "argmin": "reducing",
-    "cumsum": "scanning",
-    "linrec": "scanning",
-    "argsort": "sorting",
-    "searchsorted": "sorting",
-    "gather": "indexing",
-    "scatter_add": "indexing",
-    "wrap_index": "indexing",
-    "guard": "indexing",
+    "strided": "moving", "strided_add": "moving", "assemble": "moving",
+    "sum": "reducing", "amax": "reducing", "amin": "reducing", "argmax": "reducing", "argmin": "reducing",
+    "cumsum": "scanning", "linrec": "scanning", "argsort": "sorting", "searchsorted": "sorting",
+    "gather": "indexing", "scatter_add": "indexing", "wrap_index": "indexing", "guard": "indexing",
     "matmul": "products",
 }
 
@@ -88,29 +75,12 @@ RNG = np.random.default_rng(5)
 
 # (offset, shape, strides, length of the array): contiguous, transposed, negative, repeated, overlapping, empty, 0-d.
 REGIONS = [
-    (0, (), (), 1),
-    (3, (), (), 5),
-    (0, (5,), (1,), 5),
-    (4, (5,), (-1,), 5),
-    (2, (6,), (0,), 4),
-    (1, (3,), (2,), 8),
-    (0, (0,), (1,), 0),
-    (0, (3, 0, 2), (0, 2, 1), 0),
-    (0, (4, 5), (5, 1), 20),
-    (0, (5, 4), (1, 5), 20),
-    (0, (37, 40), (1, 37), 1480),
-    (36, (37, 40), (-1, 37), 1480),
-    (0, (5, 3), (1, 1), 7),
-    (0, (1, 1, 1), (9, 9, 9), 1),
-    (0, (2, 3, 4), (12, 4, 1), 24),
-    (0, (4, 2, 3), (1, 12, 4), 24),
-    (23, (2, 3, 4), (-12, -4, -1), 24),
-    (0, (3, 4, 2, 5), (5, 0, 15, 1), 30),
-    (0, (2, 2, 2, 2, 2), (1, 2, 4, 8, 16), 32),
-    (0, (3, 3, 3), (1, 1, 1), 7),
-    (5, (3, 1, 4), (-2, 7, 3), 15),
-    (0, (70, 130), (1, 128), 16600),
-    (0, (1,) * 30 + (2, 3), (1,) * 30 + (3, 1), 6),
+    (0, (), (), 1), (3, (), (), 5), (0, (5,), (1,), 5), (4, (5,), (-1,), 5), (2, (6,), (0,), 4), (1, (3,), (2,), 8),
+    (0, (0,), (1,), 0), (0, (3, 0, 2), (0, 2, 1), 0), (0, (4, 5), (5, 1), 20), (0, (5, 4), (1, 5), 20),
+    (0, (37, 40), (1, 37), 1480), (36, (37, 40), (-1, 37), 1480), (0, (5, 3), (1, 1), 7), (0, (1, 1, 1), (9, 9, 9), 1),
+    (0, (2, 3, 4), (12, 4, 1), 24), (0, (4, 2, 3), (1, 12, 4), 24), (23, (2, 3, 4), (-12, -4, -1), 24),
+    (0, (3, 4, 2, 5), (5, 0, 15, 1), 30), (0, (2, 2, 2, 2, 2), (1, 2, 4, 8, 16), 32), (0, (3, 3, 3), (1, 1, 1), 7),
+    (5, (3, 1, 4), (-2, 7, 3), 15), (0, (70, 130), (1, 128), 16600), (0, (1,) * 30 + (2, 3), (1,) * 30 + (3, 1), 6),
 ]
 
 
@@ -146,11 +116,8 @@ def test_strided_moves_special_values():
 def test_assemble_pieces_in_order():
     base, left, right = RNG.normal(size=12), RNG.normal(size=2), RNG.normal(size=(2, 2))
     tail = [9, 9, 9]
-    pieces = [
-        (base, statics(1, 0, 12, 1, *tail)),
-        (left, statics(1, 1, 2, 3)),
-        (right.ravel(), statics(2, 8, 2, 2, 2, 1, *tail)),
-    ]
+    pieces = [(base, statics(1, 0, 12, 1, *tail)), (left, statics(1, 1, 2, 3)),
+              (right.ravel(), statics(2, 8, 2, 2, 2, 1, *tail))]
     out, expected = np.zeros(12), base.copy()
     expected[[1, 4]], expected[8:12] = left, right.ravel()
     for x, s in pieces:
@@ -170,20 +137,8 @@ def test_assemble_pieces_in_order():
     assert by_entry("assemble", 12, *pieces[1][:1], EMPTY, pieces[1][1])[0] == 0
 
 
-SHAPES = [
-    (1, 1, 1),
-    (3, 1, 1),
-    (1, 7, 1),
-    (2, 8, 1),
-    (2, 9, 3),
-    (4, 37, 1),
-    (2, 5, 17),
-    (1, 2000, 1),
-    (2, 1300, 1),
-    (0, 3, 2),
-    (3, 4, 0),
-    (2, 129, 2),
-]
+SHAPES = [(1, 1, 1), (3, 1, 1), (1, 7, 1), (2, 8, 1), (2, 9, 3), (4, 37, 1), (2, 5, 17), (1, 2000, 1), (2, 1300, 1),
+          (0, 3, 2), (3, 4, 0), (2, 129, 2)]
 
 
 @pytest.mark.parametrize("shape", SHAPES + [(2, 0, 3), (2, 0, 1)])
@@ -249,7 +204,7 @@ def test_cumsum(shape, backwards):
 def test_linrec(shape, backwards):
     x, y, s = RNG.uniform(-1, 1, shape), RNG.normal(size=shape), statics(*shape, backwards)
     z, last = np.zeros(shape), np.zeros((shape[0], shape[2]))
-    for k in range(shape[1])[::-1] if backwards else range(shape[1]):
+    for k in (range(shape[1])[::-1] if backwards else range(shape[1])):
         last = z[:, k] = x[:, k] * last + y[:, k]
     np.testing.assert_allclose(forward("linrec", x.size, x, y, s)[1], z.ravel(), rtol=1e-12, atol=1e-12)
     check_law("linrec", x.size, x, y, s, wrt_y=True)
@@ -312,33 +267,13 @@ def test_wrap_index():
 
 
 def test_guard():
-    for x, y, failed in [
-        ([1, np.nan], [1, np.nan], 0),
-        ([1, 2], [1, 3], 1),
-        ([np.nan], [1], 1),
-        ([1], [np.nan], 1),
-        ([1, 1], [1], 0),
-        ([], [], 0),
-        ([0.0], [-0.0], 0),
-    ]:
+    for x, y, failed in [([1, np.nan], [1, np.nan], 0), ([1, 2], [1, 3], 1), ([np.nan], [1], 1), ([1], [np.nan], 1),
+                         ([1, 1], [1], 0), ([], [], 0), ([0.0], [-0.0], 0)]:
         assert forward("guard", 0, x, y, statics())[0] == failed
 
 
-PRODUCTS = [
-    (1, 1, 1),
-    (2, 3, 4),
-    (1, 5, 3),
-    (3, 5, 1),
-    (1, 9, 1),
-    (4, 1, 4),
-    (0, 2, 2),
-    (2, 0, 2),
-    (2, 3, 0),
-    (17, 16, 18),
-    (1, 90, 80),
-    (80, 90, 1),
-    (33, 1, 200),
-]
+PRODUCTS = [(1, 1, 1), (2, 3, 4), (1, 5, 3), (3, 5, 1), (1, 9, 1), (4, 1, 4), (0, 2, 2), (2, 0, 2), (2, 3, 0),
+            (17, 16, 18), (1, 90, 80), (80, 90, 1), (33, 1, 200)]
 
 
 @pytest.mark.parametrize("sizes", PRODUCTS)
@@ -362,25 +297,19 @@ def test_every_entry_has_its_kernel():
 
 
 def test_a_second_process_loads_everything_from_disk(tmp_path):
-    code = (
-        "import numpy as np\nfrom fastad.kernels.products import matmul_forward as f\n"
-        "a = np.ones(400)\nout = np.empty(400)\n"
-        "assert f(out, a, a, np.array([1, 20, 20, 20, 0, 0, 1, 1])) == 0 and (out == 20.0).all()\n"
-        "print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))"
-    )
+    code = ("import numpy as np\nfrom fastad.kernels.products import matmul_forward as f\n"
+            "a = np.ones(400)\nout = np.empty(400)\n"
+            "assert f(out, a, a, np.array([1, 20, 20, 20, 0, 0, 1, 1])) == 0 and (out == 20.0).all()\n"
+            "print(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    runs = [
-        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        for _ in range(2)
-    ]
+    runs = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+            for _ in range(2)]
     assert [r.stdout.split() for r in runs] == [["0", "1"], ["1", "0"]]
 
 
 def test_import_is_light():
-    code = (
-        "import sys, fastad.kernels\nbefore = set(sys.modules)\nfrom fastad.kernels import products\n"
-        "assert 'scipy.linalg' not in sys.modules\n"
-        "import scipy.linalg\nfrom scipy.linalg import cython_blas\ncython_blas.__pyx_capi__['dgemm']\n"
-        "assert not products.matmul_forward.signatures"
-    )
+    code = ("import sys, fastad.kernels\nbefore = set(sys.modules)\nfrom fastad.kernels import products\n"
+            "assert 'scipy.linalg' not in sys.modules\n"
+            "import scipy.linalg\nfrom scipy.linalg import cython_blas\ncython_blas.__pyx_capi__['dgemm']\n"
+            "assert not products.matmul_forward.signatures")
     subprocess.run([sys.executable, "-c", code], check=True)
