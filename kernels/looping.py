@@ -189,7 +189,7 @@ def _forward(p, source, target, saved, work):
     cursor = view(integers(work + 8 * p[PLAN_AT] - 16), 2)
     if keep == SCHEDULED:
         _rewind(p, cursor, work)
-    state = view(integers(kept + 8 * p[MEMORY_SLOTS] * n), p[PLAN_SIZE])
+    state = view(integers(work + 8 * p[PLAN_AT]), p[PLAN_SIZE])
     if keep == ONLINE:
         first = view(integers(p[PLAN]), p[PLAN_SIZE])
         for i in range(p[PLAN_SIZE]):
@@ -218,6 +218,10 @@ def _forward(p, source, target, saved, work):
         k += 1
     if saved:
         view(doubles(saved), 1)[0] = k
+    if keep == ONLINE:  # as numbers: the bits of an integer may be those of a NaN
+        chosen = view(doubles(kept + 8 * p[MEMORY_SLOTS] * n), p[PLAN_SIZE])
+        for i in range(p[PLAN_SIZE]):
+            chosen[i] = state[i]
     return code
 
 
@@ -305,9 +309,10 @@ def _execute(p, at, kept, lines, work):
 def _resume(p, steps, kept, cursor, work):
     """Go on with the choices that the forward pass has made; whether they can be such."""
     cursor[0], cursor[1] = 0, 0
-    at = work + 8 * p[PLAN_AT]
-    _copy(at, kept + 8 * p[MEMORY_SLOTS] * p[CARRY], p[PLAN_SIZE])
-    state = view(integers(at), p[PLAN_SIZE])
+    state = view(integers(work + 8 * p[PLAN_AT]), p[PLAN_SIZE])
+    chosen = view(doubles(kept + 8 * p[MEMORY_SLOTS] * p[CARRY]), p[PLAN_SIZE])
+    for i in range(p[PLAN_SIZE]):
+        state[i] = int(chosen[i])
     if not is_possible(state, view(integers(p[PLAN]), p[PLAN_SIZE]), steps):
         return False
     finish(state, steps)

@@ -37,3 +37,47 @@ def over_lanes(f, in_axes, args):
         [a if axis is None else np.take(a, i, axis) for a, axis in zip(args, axes, strict=True)] for i in range(size)
     ]
     return np.stack([f(*row) for row in rows])
+
+
+class LastOnly(fad.checkpoint.Schedule):
+    """A user's schedule: keeps nothing, and starts each adjoint step from the first state."""
+
+    def actions(self, n_steps):
+        action, code = fad.checkpoint.Action, fad.checkpoint.Code
+        if n_steps:
+            yield action(code.ADVANCE, 0, n_steps - 1, -1)
+        for k in reversed(range(n_steps)):
+            yield action(code.REVERSE, k, k + 1, -1)
+            if k > 0:
+                yield action(code.RESTART, 0, 0, -1)
+                yield action(code.ADVANCE, 0, k - 1, -1)
+
+    def __repr__(self):
+        return "LastOnly()"
+
+
+class EverySecond(fad.checkpoint.Schedule):
+    """A user's schedule with slots, of which each is written to and read in an action of its own."""
+
+    def actions(self, n_steps):
+        action, code = fad.checkpoint.Action, fad.checkpoint.Code
+        for k in range(n_steps - 1):
+            if k % 2 == 0:
+                yield action(code.STORE, k, k, k // 2)
+            yield action(code.ADVANCE, k, k + 1, -1)
+        for k in reversed(range(n_steps)):
+            if k < n_steps - 1:
+                yield action(code.LOAD, k - k % 2, k - k % 2, k // 2)
+                if k % 2:
+                    yield action(code.ADVANCE, k - 1, k, -1)
+            yield action(code.REVERSE, k, k + 1, -1)
+
+    def __repr__(self):
+        return "EverySecond()"
+
+
+C = fad.checkpoint
+STEPWISE = (
+    C.StoreAll(), C.StoreNone(), C.Revolve(1), C.Revolve(2), C.Revolve(3), C.Revolve(50), C.Periodic(1), C.Periodic(3),
+    C.Online(2), C.Multistage(1, 2), C.Auto(300), LastOnly(), EverySecond(),
+)  # fmt: skip

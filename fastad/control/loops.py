@@ -1,12 +1,12 @@
 """`scan`, `while_loop` and `fori_loop`: loops whose tables do not grow with the number of steps."""
 
 import operator
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastad.control.outside import recorded_loop
 from fastad.control.parts import (
     Part,
     Shared,
@@ -34,14 +34,10 @@ from fastad.tables.loops import Loop, Sizes
 from fastad.tables.reference import Stopped
 from fastad.tables.sub import packed, slices, unpacked
 from fastad.tables.table import DTYPES, ValueType
-from fastad.transforms.base import Transformed
 from fastad.transforms.call import unflatten
-from fastad.transforms.derivatives import Jit
 
 _STORE_ALL_UP_TO = 1_000_000  # numbers: while loops with a limit keep all their states up to this size
-_REMEMBERED = 64
 _SNAPSHOTS = 100
-_outside: OrderedDict[Any, Transformed] = OrderedDict()
 
 
 def scan(
@@ -85,8 +81,8 @@ def scan(
 
     options = {"schedule": checkpoint, "backward": reverse, "progress": progress}
     if current_recorder() is None:
-        own = (f, inverse, carry_tree, element_tree, steps, repr(options))
-        return _from_outside(own, run)(carry, elements)
+        own = (carry_tree, element_tree, steps, repr(options))
+        return recorded_loop((f, inverse), own, run)(carry, elements)
     return run(carry, elements)
 
 
@@ -116,7 +112,7 @@ def fori_loop(
         return _fori(body_fun, (state, tree), first, max(last - first, 0), options)
 
     if current_recorder() is None:
-        return _from_outside(("fori", body_fun, tree, first, last, repr(options)), run)(carry)
+        return recorded_loop((body_fun,), ("fori", tree, first, last, repr(options)), run)(carry)
     return run(carry)
 
 
@@ -157,19 +153,8 @@ def while_loop(
         return _while(cond_fun, body_fun, (leaves, tree), limit, options)
 
     if current_recorder() is None:
-        return _from_outside(("while", cond_fun, body_fun, tree, limit, repr(options)), run)(state)
+        return recorded_loop((cond_fun, body_fun), ("while", tree, limit, repr(options)), run)(state)
     return run(state)
-
-
-# ── outside of a recording ────────────────────────────────────────────────────────────────────────────────────
-def _from_outside(key: Any, run: Callable[..., Any]) -> Transformed:
-    """The loop as a recorded function, which is kept for the next call with the same functions."""
-    if key not in _outside:
-        _outside[key] = Jit(run)
-        while len(_outside) > _REMEMBERED:
-            _outside.popitem(last=False)
-    _outside.move_to_end(key)
-    return _outside[key]
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -181,7 +181,8 @@ def run(sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
     if kernel is None:
         tier = "native" if row_evaluations(sub) >= _NATIVE_FROM else "sweep"
         kernel = vars(sub)["_evaluator"] = kernel_of(sub, tier)
-    out, work = np.empty(sub.n_out), aligned(max(kernel.work_size, 1))
+    work = aligned(max(kernel.work_size, 1))
+    out = np.zeros(sub.n_out)  # slots may stay unused, and are looked at for NaN
     source = np.ascontiguousarray(x, np.float64)
     own = np.array(() if kept is None else kept, np.float64)
     work.view(np.int64)[:1] = own.ctypes.data

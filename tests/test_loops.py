@@ -1,0 +1,209 @@
+"""Composite rows of loops: drivers compute what the definitions say, in both tiers, and so do all derived rows."""
+
+import numpy as np
+import pytest
+from control_tools import STEPWISE, both_tiers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from native_tools import Bound
+
+import fastad as fad
+from fastad.execution.native import NativeKernel
+from fastad.execution.sweeps import SweepKernel
+from fastad.tables import composite
+from fastad.tables.builder import Builder
+from fastad.tables.composite import Branch, Lanes, made
+from fastad.tables.loops import Loop, LoopAdjoint, Sizes
+
+C = fad.checkpoint
+
+
+def dense(rng, name, n_in, n_out):
+    """x to tanh(A x + b) for random A and b."""
+    a, bias = rng.normal(size=(n_out, n_in)) / max(n_in, 1) ** 0.5, rng.normal(size=n_out) / 2
+
+    def rows(b, x):
+        shift = b.const(bias)
+        if not n_in or not n_out:
+            return b.zeros((0,)) if not n_out else b.emit("tanh", (shift,))
+        y = b.emit("matmul", (b.const(a), x), (1, n_out, n_in, 1, 0, 0, 0, 0), (n_out,))
+        return b.emit("tanh", (b.add(y, shift),))
+
+    return made(name, n_in, rows)
+
+
+def random_loop(sizes, length, seed=0, conditional=False, **options):
+    """A loop with a random body, and, if it is conditional, one that ends sooner or later."""
+    rng = np.random.default_rng(seed)
+    n_in = sum(block.size for block in sizes.step_in)
+    body = dense(rng, "body", n_in, sizes.state + sizes.result)
+    test = None
+    if conditional:
+        inner = dense(rng, "condition", n_in, 1)
+        positive = lambda b, x: b.emit("less", (b.call(inner, x), b.const(rng.normal() / 2 + 0.3)))
+        test = made("condition", n_in, lambda b, x: b.emit("strided", (positive(b, x),), (0, 1, 1), (1,), "d"))
+    return Loop.of("loop", sizes, length, body, condition=test, **options)
+
+
+def by_driver(sub, x, tier):
+    """The result of a row by its driver, every buffer filled with NaN before."""
+    b = Builder()
+    table = b.table([b.call(sub, b.input((sub.n_in,)))])
+    bound = Bound((NativeKernel if tier == "native" else SweepKernel)(table), [x])
+    assert bound.run() == 0
+    return bound.results[0].copy()
+
+
+@pytest.fixture
+def by_definition(monkeypatch):
+    """The result of a row as its definition in Python says, of the rows inside too."""
+
+    def run(sub, x):
+        with monkeypatch.context() as inside:
+            inside.setattr(composite, "runner", None)
+            return sub.evaluate(x)
+
+    return run
+
+
+def close(found, wanted, tolerance=1e-12):
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+SIZES = st.builds(
+    Sizes, st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.booleans()
+)  # fmt: skip
+SCHEDULES = st.sampled_from([None, *STEPWISE])
+
+
+def check_driver(loop, tier, rng):
+    """A loop, its keeper, and its adjoint with and without the help of the keeper."""
+    x, u = rng.normal(size=loop.n_in), rng.normal(size=loop.n_out)
+    adjoint, both = LoopAdjoint.of(loop), np.concatenate([x, u])
+    kept = by_driver(loop.keeper, x, tier)
+    close(by_driver(loop, x, tier), loop.reference(x))
+    close(kept[: loop.n_out], loop.reference(x))
+    own = by_driver(adjoint, both, tier)
+    close(own, adjoint.reference(both))
+    helped = by_driver(LoopAdjoint.of(loop.keeper), np.concatenate([both, kept]), tier)
+    np.testing.assert_array_equal(helped, own)
+
+
+@settings(max_examples=25)
+@given(SIZES, st.integers(0, 7), st.booleans(), SCHEDULES, st.integers(0, 9))
+def test_drivers_are_their_definitions(sizes, length, backward, schedule, seed):
+    loop = random_loop(sizes, length, seed, backward=backward, schedule=schedule)
+    check_driver(loop, "sweep", np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(
+    "sizes", [Sizes(0, 2, 1, 0, True), Sizes(3, 0, 2, 1), Sizes(2, 1, 0, 2, True), Sizes(1)], ids=repr
+)
+def test_drivers_of_native_parts_are_their_definitions(sizes, rng):
+    for length, schedule in ((0, None), (1, C.StoreNone()), (5, C.Revolve(2))):
+        check_driver(random_loop(sizes, length, schedule=schedule), "native", rng)
+
+
+@settings(max_examples=15)
+@given(SIZES, st.integers(0, 9), st.sampled_from([None, C.StoreAll(), C.Online(1), C.Online(3)]), st.integers(0, 99))
+def test_drivers_of_loops_with_a_condition(sizes, length, schedule, seed):
+    sizes = Sizes(sizes.state, 0, 0, sizes.shared, sizes.counted)
+    loop = random_loop(sizes, length, seed, conditional=True, schedule=schedule)
+    check_driver(loop, "sweep", np.random.default_rng(seed))
+
+
+def rows_of_all_kinds():
+    """Loops, their adjoints, lanes and branches."""
+    sizes = Sizes(2, 1, 1, 2, True)
+    plain = random_loop(sizes, 4)
+    scheduled = random_loop(sizes, 5, 1, schedule=C.Revolve(2), backward=True)
+    searching = random_loop(Sizes(2, shared=1), 6, 2, conditional=True)
+    bodies = [random_loop(sizes, 3, k).body for k in range(3)]
+    inner = random_loop(Sizes(2, shared=1), 3, 4)
+    widened = made("nested", 2 + 1 + 1 + 2, lambda b, x: b.call(inner, b.emit("strided", (x,), (0, 3, 1), (3,))))
+    nested = Loop.of("nested", Sizes(2, 1, 0, 2, True), 3, widened, schedule=C.StoreNone())
+    return {
+        "plain": plain, "scheduled": scheduled, "searching": searching, "nested": nested,
+        "branch": Branch.of(bodies, "branch"), "lanes": Lanes.of(Branch.of(bodies, "branch"), 3),
+        "adjoint": LoopAdjoint.of(plain), "adjoint of scheduled": LoopAdjoint.of(scheduled),
+        "adjoint of searching": LoopAdjoint.of(searching), "wide": plain._wide(2), "tangent": plain.augmented,
+    }  # fmt: skip
+
+
+KINDS = rows_of_all_kinds()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_tangents_and_adjoints_of_rows(name, by_definition, rng):
+    """<u, J v> = <J'u, v>; J v is the central difference of the definition; drivers agree with definitions."""
+    sub = KINDS[name]
+    x, v = rng.normal(size=(2, sub.n_in)) * 0.7
+    if isinstance(sub, Branch | Lanes):  # in the middle of a branch
+        number = 1 + (sub.n_in - 1 if isinstance(sub, Branch) else sub.n_in // 3 - 1)
+        x[::number] = np.arange(len(x[::number])) % 3
+    u, step = rng.normal(size=sub.n_out), 1e-6
+    tangent = sub.tangent.evaluate(np.concatenate([x, v]))
+    moving = v * np.array([not isinstance(sub, Branch | Lanes) or i % number != 0 for i in range(len(v))])
+    wanted = (by_definition(sub, x + step * moving) - by_definition(sub, x - step * moving)) / (2 * step)
+    close(sub.tangent.evaluate(np.concatenate([x, moving])), wanted, 1e-7)
+    bar = sub.adjoint.evaluate(np.concatenate([x, u]))
+    close(tangent @ u, bar @ v, 1e-11)
+    for derived in (sub.tangent, sub.adjoint):
+        point = rng.normal(size=derived.n_in) * 0.7
+        point[: len(x)] = x
+        close(derived.evaluate(point), by_definition(derived, point))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_rows_over_lanes(name, rng):
+    sub = KINDS[name]
+    x = rng.normal(size=(3, sub.n_in)) * 0.7
+    for size in (1, 3):
+        wanted = np.concatenate([sub.evaluate(lane) for lane in x[:size]])
+        close(sub.batched(size).evaluate(x[:size].reshape(-1)), wanted)
+    twice = sub.batched(1).batched(3) if name != "nested" else sub.batched(3)
+    close(twice.evaluate(x.reshape(-1)), wanted)
+
+
+@both_tiers
+def test_second_order_of_every_kind(tier, rng):
+    """Adjoint of the adjoint, and tangent of the adjoint, against each other by the symmetry of u . f''."""
+    for name in ("plain", "scheduled", "searching", "nested"):
+        sub = KINDS[name]
+        adjoint = sub.adjoint
+        point = rng.normal(size=adjoint.n_in) * 0.7
+        v, w = np.zeros((2, adjoint.n_in))
+        v[: sub.n_in], w[: sub.n_in] = rng.normal(size=(2, sub.n_in))
+        second = [by_driver(adjoint.tangent, np.concatenate([point, d]), tier) for d in (v, w)]
+        close(second[0] @ w[: sub.n_in], second[1] @ v[: sub.n_in], 1e-11)
+        bar = by_driver(adjoint.adjoint, np.concatenate([point, w[: sub.n_in]]), tier)
+        close(bar @ v, second[0] @ w[: sub.n_in], 1e-11)
+
+
+@pytest.mark.parametrize("schedule", STEPWISE, ids=repr)
+def test_schedules_change_no_bit(schedule, rng):
+    """Adjoints under every schedule are those of StoreAll, at first and second order, in both tiers."""
+    for length in (1, 2, 6):
+        sizes = Sizes(2, 1, 1, 1, True)
+        loops = [random_loop(sizes, length, 3, schedule=s) for s in (C.StoreAll(), schedule)]
+        first, second = ([sub.adjoint for sub in loops], [sub.adjoint.adjoint for sub in loops])
+        x = rng.normal(size=second[0].n_in)
+        for wanted, found in (first, second):
+            point = x[: found.n_in]
+            for tier in ("sweep", "native") if length == 6 else ("sweep",):
+                np.testing.assert_array_equal(by_driver(found, point, tier), by_driver(wanted, point, tier))
+
+
+def test_rows_are_equal_where_they_compute_the_same():
+    """Equal loops are one row in a table; those that differ in anything are not."""
+    sizes = Sizes(2, 1, 1, 1)
+    body = random_loop(sizes, 3).body
+    same = [Loop.of("loop", sizes, 3, body), Loop.of("other name", sizes, 3, body)]
+    others = [
+        Loop.of("loop", sizes, 3, body, schedule=C.Revolve(2)), Loop.of("loop", sizes, 3, body, schedule=C.Revolve(3)),
+        Loop.of("loop", sizes, 3, body, backward=True), Loop.of("loop", sizes, 4, body), same[0].keeper,
+        Loop.of("loop", sizes, 3, random_loop(sizes, 3, 1).body), LoopAdjoint.of(same[0]),
+        Loop.of("loop", sizes, 3, body, inverse=random_loop(Sizes(2, 1, 0, 1), 3).body),
+    ]  # fmt: skip
+    assert same[0].key == same[1].key
+    assert len({same[0].key, *(other.key for other in others)}) == 1 + len(others)
