@@ -312,3 +312,30 @@ def test_prepared_calls_and_tapes(tier):
         same(f(STATE), f(STATE))
     with pytest.raises(fad.NanError, match="scan"), fad.debug.nans():
         fad.jit(lambda x: fad.scan(lambda c, _: (np.log(c - 1), c), x, None, 9)[0])(2.0)
+
+
+@pytest.mark.parametrize("schedule", [C.StoreAll(), C.Revolve(2), C.Online(2)], ids=repr)
+def test_what_is_kept_serves_every_pullback(schedule):
+    """Slots are used again while an adjoint runs; another one must find them as the forward pass left them."""
+    f = lambda x: network(checkpoint=schedule)(W, x, XS)
+    slope, value = fad.grad(network(), 1)(W, STATE, XS), network(python_scan)(W, STATE, XS)
+    for tier in ("sweep", "native"):
+        _, pull = fad.vjp(fad.jit(f, tier=tier), STATE)
+        for u in (1.0, 1.0, 2.0, 1.0):
+            np.testing.assert_array_equal(pull(u)[0], u * slope)
+
+    def two_pullbacks(x):
+        out, pull = fad.vjp(f, x)
+        return pull(1.0)[0] + pull(out)[0]
+
+    same(fad.jit(two_pullbacks)(STATE), slope * (1 + value), 1e-12)
+    same(fad.jacrev(two_pullbacks)(STATE), fad.jacfwd(two_pullbacks)(STATE), 1e-11)
+    vector = lambda x: np.stack([f(x), f(2 * x) * x[0]])
+    _, pull = fad.vjp(vector, STATE)
+    same(fad.vmap(lambda u: pull(u)[0])(np.eye(2)), fad.jacfwd(vector)(STATE), 1e-11)
+    with fad.Tape() as tape:
+        x = tape.variable(STATE)
+        y = f(x)
+        tape.backward(y)
+        tape.backward(y)
+        same(x.grad, 2 * slope)
