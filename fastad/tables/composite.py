@@ -50,7 +50,7 @@ class Driver(Sub):
     def _differentiable(self) -> Sub:
         """A table that has the driver as its only row."""
         b = Builder()
-        return Sub(self.n_in, self.n_out, self.name, b.table([b.call(self, b.input((self.n_in,)))]))
+        return Sub(self.n_in, self.n_out, self.name, b.table([b.call(self.by_itself, b.input((self.n_in,)))]))
 
 
 def made(name: str, n_in: int, emit: Callable[[Builder, Ref], Ref]) -> Sub:
@@ -130,6 +130,10 @@ class Lanes(Driver):
         return self.size * self.parts[0].n_kept
 
     @property
+    def by_itself(self) -> Sub:
+        return Lanes.of(self.parts[0].by_itself, self.size)
+
+    @property
     def fills_kept(self) -> bool:
         return self.parts[0].fills_kept
 
@@ -147,11 +151,11 @@ class Lanes(Driver):
 
     @cached_property
     def _joint(self) -> "Lanes":
-        return Lanes.of(joint_sub(*self.parts), self.size)
+        return Lanes.of(joint_sub(self.parts[0].by_itself), self.size)
 
     @cached_property
     def _adjoint(self) -> "Lanes":
-        return Lanes.of(self.parts[0].adjoint, self.size)
+        return Lanes.of(self.parts[0].by_itself.adjoint, self.size)
 
     def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         (sub,), size = self.parts, self.size

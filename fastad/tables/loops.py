@@ -310,6 +310,10 @@ class LoopAdjoint(Driver):
         return f"adjoint of {self.loop.key}"
 
     @property
+    def by_itself(self) -> Sub:
+        return LoopAdjoint.of(self.loop.plain)
+
+    @property
     def n_kept(self) -> int:
         return self.loop.n_out if self.loop.kept else 0
 

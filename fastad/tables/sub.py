@@ -87,6 +87,11 @@ class Sub:
         return 0
 
     @property
+    def by_itself(self) -> "Sub":
+        """What computes the same without what was kept: that follows from the argument."""
+        return self
+
+    @property
     def fills_kept(self) -> bool:
         """Whether the result holds what an adjoint may change."""
         return False
