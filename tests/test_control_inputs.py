@@ -327,3 +327,20 @@ def test_failing_indices_in_bodies():
 def test_schedules_pickle_and_compare():
     for schedule in (C.Revolve(3), C.Online(2), C.Periodic(4), C.Auto(100), C.Multistage(1, 2), C.StoreAll()):
         assert pickle.loads(pickle.dumps(schedule)) == schedule
+
+
+def test_saved_and_pickled_functions_differentiate(tmp_path):
+    def f(x):
+        c, _ = fad.scan(lambda c, v: (np.sin(c * v) + x[0], c**2), x[1], np.arange(4.0), checkpoint=C.Revolve(2))
+        start = fad.cond(x[0] > 0, np.exp, np.cos, x[1])
+        return c + fad.while_loop(lambda s: s < 5 + x[0], lambda s: s * 1.5, start)
+
+    x, many = np.array([0.3, 0.7]), np.array([[0.3, 0.7], [-0.4, 1.2]])
+    g = fad.jit(f)
+    value = g(x)
+    g.save(tmp_path / "f.npz")
+    for again in (pickle.loads(pickle.dumps(g)), fad.load(tmp_path / "f.npz")):
+        assert again(x) == value
+        same(fad.grad(again)(x), fad.grad(f)(x))
+        same(fad.hessian(again)(x), fad.hessian(f)(x))
+        same(fad.vmap(fad.grad(again))(many), fad.vmap(fad.grad(f))(many))
