@@ -143,3 +143,22 @@ def test_branches_of_the_same_program_and_unused_operands():
     same(fad.grad(f, (0, 1))(1.0, np.ones(3)), (np.float64(2.0), np.zeros(3)))
     same(fad.grad(lambda x: fad.cond(x > 0, lambda x: 1.5, lambda x: 2.5, x))(1.0), np.float64(0.0))
     assert fad.jit(lambda x: fad.cond(x > 0, lambda x: (), lambda x: (), x))(1.0) == ()
+
+
+def test_arrays_from_outside_by_a_number_of_a_loop_or_branch():
+    """x[k], where x is recorded outside and k inside: rows are gathered, and their adjoints added up."""
+
+    def rows(x, loop):
+        double = lambda k, s: s + x[k] ** 2 * x[-1 - k, ::-1] + x[1:3, k % 2].sum()
+        if loop:
+            return np.sum(fad.fori_loop(0, 4, double, np.zeros_like(x[0])))
+        return np.sum(sum(double(k, np.zeros_like(x[0])) for k in range(4)))
+
+    x = np.random.default_rng(1).normal(size=(4, 2))
+    for derivative in (fad.jit, fad.grad, fad.hessian):
+        found, wanted = (derivative(lambda x, loop=loop: rows(x, loop))(x) for loop in (True, False))
+        assert np.allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    fad.check_grads(fad.jit(lambda x: rows(x, True)), (x,), order=2)
+    k = np.array([2, 0])
+    picked = lambda x: fad.cond(x[0, 0] > 9, lambda k: x[k] * x[k, 1:], lambda k: x[k, 0] * 2.0 * np.ones((2, 2)), k)
+    assert np.allclose(fad.jit(picked)(x), np.outer(np.ones(2), 2 * x[k, 0]))

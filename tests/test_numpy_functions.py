@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from recording_tools import check
 
+import fastad as fad
+
 # Arguments of the cases: x (3, 4), y (4, 5), c (2, 3, 4), v (4,), w (4,), s and t scalars; all in general position.
 SHAPES = {
     "x": (3, 4), "y": (4, 5), "z": (3, 4), "c": (2, 3, 4), "d": (2, 4, 3), "v": (4,), "w": (4,), "m": (3, 3),
@@ -125,3 +127,34 @@ def test_einsum_with_lists_of_labels():
 def test_einsum_order(optimize):
     f, used = function(f"np.einsum('ij,jk,kl,l->i', x, y, y.T, v, optimize={optimize!r})")
     check(f, general(used))
+
+
+NORMS = [
+    np.linalg.norm,
+    lambda x: np.linalg.norm(x, 3),
+    lambda x: np.linalg.norm(x, 1.5),
+    lambda x: np.sum(np.linalg.norm(np.reshape(x, (2, 2)), axis=0)),
+    lambda x: np.linalg.norm(np.reshape(x, (2, 2)), "fro"),
+    np.std,
+    lambda x: np.sum(np.std(np.reshape(x, (2, 2)), axis=1, keepdims=True)),
+    np.nanstd,
+]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_and_deviations_have_the_derivative_0_where_they_are_0(norm):
+    """0 lies between the derivatives of both sides, by any direction; elsewhere nothing changes."""
+    zero, v = np.zeros(4), np.array([1.0, -2.0, 0.5, 3.0])
+    assert fad.jit(norm)(zero) == 0.0
+    for tier in ("sweep", "native"):
+        assert np.array_equal(fad.grad(norm, tier=tier)(zero), zero)
+    sides = [s * fad.grad(norm)(s * 1e-9 * v) @ v for s in (1, -1)]
+    assert sides[0] > 0 and np.allclose(*sides)
+    fad.check_grads(norm, (v,), order=2)
+
+
+def test_half_of_the_norms_may_be_0():
+    x = np.array([[0.0, 0.0], [3.0, 4.0]])
+    assert np.allclose(fad.grad(lambda x: np.sum(np.linalg.norm(x, axis=1)))(x), [[0.0, 0.0], [0.6, 0.8]])
+    assert np.array_equal(fad.hessian(np.linalg.norm)(x[0]), np.zeros((2, 2)))
+    assert np.isnan(fad.grad(np.linalg.norm)(np.array([np.nan, 0.0]))).all()

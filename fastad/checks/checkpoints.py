@@ -175,7 +175,11 @@ def profile(
         raise ScheduleError(f"{gradient.__name__} runs no loop with a known number of steps; write it with fad.scan")
     value = measure(Plan(plan.base), values, tier, seconds)
     run = _Run(plan, values, loops, tier, value.fastest / sum(x.steps for x in loops))
-    rows = [_predicted(s, loops) for s in (default_schedules(loops) if schedules is None else schedules)]
+    chosen = list(default_schedules(loops) if schedules is None else schedules)
+    for schedule in chosen:
+        if not isinstance(schedule, Schedule):
+            raise ScheduleError(f"schedules must hold schedules, such as fad.checkpoint.Revolve(100), not {schedule!r}")
+    rows = [_predicted(s, loops) for s in chosen]
     rows = [run.measured(x, seconds) if run.seconds(x) <= max_seconds else x for x in rows]
     adjoint = run.adjoint(rows)
     rows = [replace(x, predicted_seconds=run.seconds(x, adjoint)) for x in rows]

@@ -38,6 +38,9 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     >>> float(f(0.0)), round(float(f(1.0)), 4)
     (1.0, 0.5403)
     """
+    for function, name in ((true_fun, "true_fun"), (false_fun, "false_fun")):
+        if not callable(function):
+            raise TypeError(f"{name} of cond must be a function{at_line()}; for values, use np.where(pred, a, b)")
     if not isinstance(pred, Recorded):
         return true_fun(*operands) if _truth(pred) else false_fun(*operands)
     if pred.size != 1:

@@ -92,7 +92,8 @@ def fori_loop(
     """`for i in range(lower, upper): state = body_fun(i, state)`; returns the last state.
 
     Bounds that are recorded values are allowed: the loop is then a `while_loop`, whose number of steps is found at
-    every run. Arguments and errors as in `scan`.
+    every run. Arguments and errors as in `scan`. `i` is a recorded integer: index an array x of your own that is not
+    recorded by np.asarray(x, like=i)[i].
 
     >>> import numpy as np, fastad as fad
     >>> float(fad.grad(lambda x: fad.fori_loop(0, 3, lambda i, y: y * x + i, 1.0))(2.0))  # x**3 + x + 2
@@ -165,7 +166,10 @@ def _elements(xs: Any) -> tuple[list[Any], Any]:
     leaves, tree = numeric(xs, "xs of scan")
     for leaf in leaves:
         if np.ndim(leaf) == 0:
-            raise ShapeError(f"xs of scan holds a number{at_line()}; each array needs a leading axis for the steps")
+            raise ShapeError(
+                f"xs of scan holds a number{at_line()}; each array needs a leading axis for the steps. "
+                "For steps without xs write scan(f, init, length=n)."
+            )
     return leaves, tree
 
 

@@ -21,7 +21,7 @@ from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, packed, unpacked
 from fastad.tables.table import ValueType
 from fastad.transforms.base import program_of
-from fastad.transforms.call import NAMESPACE, Call, flatten, make_call, unflatten
+from fastad.transforms.call import NAMESPACE, Call, described, flatten, make_call, unflatten
 from fastad.transforms.program import Program
 
 
@@ -167,11 +167,13 @@ def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequen
 
 def branch_error(parts: Sequence[Part]) -> RecordingError:
     """A guard inside of a loop that fails."""
-    lines = {str(p.program.table.line_of(row)) for p in parts for row in p.program.table.guards}
+    guards = [(p.program.table, row) for p in parts for row in p.program.table.guards]
+    lines = {str(table.line_of(row)) for table, row in guards}
+    whole = any(table.type_of(table.row(row).operands[0]).dtype == "i" for table, row in guards)
     return RecordingError(
         f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values goes another way in a later step "
-        f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches, "
-        "and np.asarray(a, like=i)[i] for a[i] where a is a plain array"
+        f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
+        + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if whole else "")
     )
 
 
@@ -190,17 +192,6 @@ def concrete(tree: Any) -> Any:
 def structure_error(what: str, before: Any, after: Any) -> ShapeError:
     """A state that does not come back as it went in."""
     return ShapeError(
-        f"{what} must return a state like the one it got{at_line()}: it got {describe(before)}, and returned "
-        f"{describe(after)}"
+        f"{what} must return a state like the one it got{at_line()}: it got {described(before)}, and returned "
+        f"{described(after)}"
     )
-
-
-def describe(tree: Any) -> str:
-    """Structure, shapes and dtypes of a pytree, in short."""
-    leaves, structure = flatten(tree)
-    shown = [
-        f"{kind_of(x).dtype}{list(np.shape(x))}" if isinstance(x, Recorded | np.ndarray | np.generic | float | int)
-        else type(x).__name__
-        for x in leaves
-    ]  # fmt: skip
-    return str(unflatten(structure, shown)).replace("'", "")

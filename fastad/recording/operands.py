@@ -67,7 +67,7 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
 
 def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     if x.dtype == object:
-        return stack_refs(recorder, x)
+        return stack_refs(recorder, _plain(x))
     _checked(x)
     recorder.derived = recorder.derived or not x.ndim
     return recorder.capture(x) if x.ndim else recorder.const(x)
@@ -78,9 +78,14 @@ def has_own_arithmetic(kind: type) -> bool:
     return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in ("__mul__", "__array_ufunc__"))
 
 
-def _checked(x: np.ndarray) -> np.ndarray:
+def _plain(x: np.ndarray) -> np.ndarray:
     if type(x) is not np.ndarray and has_own_arithmetic(type(x)):
         raise recording_error(f"an operand of type {type(x).__name__}", "Use plain arrays: np.asarray, np.ma.filled.")
+    return x
+
+
+def _checked(x: np.ndarray) -> np.ndarray:
+    _plain(x)
     if not x.dtype.isnative:
         fix = "Convert it outside: x.astype(x.dtype.newbyteorder('='))."
         raise recording_error(f"an array of dtype {x.dtype}, another byte order than this machine's", fix)

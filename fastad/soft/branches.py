@@ -11,7 +11,7 @@ from fastad.recording.operands import is_recorded
 from fastad.soft.hardness import switched
 from fastad.soft.logic import truth
 from fastad.soft.numbers import delivered, quiet, real, result_dtype
-from fastad.transforms.call import flatten, unflatten
+from fastad.transforms.call import described, flatten, unflatten
 
 
 def where(p: Any, a: Any, b: Any) -> Any:
@@ -72,7 +72,7 @@ def blended(p: Any, a: Any, b: Any, what: str) -> Any:
     """The mixture of two pytrees; `what` names them in errors."""
     (left, tree), (right, other) = flatten(a), flatten(b)
     if tree != other:
-        raise ShapeError(f"{what} must have the same structure; they have {tree} and {other}")
+        raise ShapeError(f"{what} must have the same structure; they have {described(a)} and {described(b)}")
     weight = real(p)
     leaves = [_blended_leaf(weight, x, y, what) for x, y in zip(left, right, strict=True)]
     return unflatten(tree, leaves)

@@ -1,6 +1,7 @@
 """What all transformations share: recording once per structure and path, replaying, and composing."""
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -278,11 +279,11 @@ class Transformed:
         import warnings
 
         self._warned_of_random_numbers = True
-        code = getattr(base_function(self), "__code__", None)
+        code = getattr(inspect.unwrap(base_function(self)), "__code__", None)
         where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
         warnings.warn(
-            f"{self.__name__}{where} drew random numbers while it was recorded: every later call uses the same ones. "
-            "Draw them outside and pass them as an argument.",
+            f"{self.__name__}{where} drew random numbers while it was recorded: every later call, and every step of a "
+            "loop, uses the same ones. Draw them outside and pass them as an argument.",
             RuntimeWarning,
             stacklevel=5,
         )

@@ -111,3 +111,16 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
 def unflatten(structure: Any, leaves: list[Any]) -> Any:
     """A pytree from its structure and leaves."""
     return optree.tree_unflatten(structure, leaves)
+
+
+def described(tree: Any) -> str:
+    """Structure, dtypes and shapes of a pytree, in short."""
+    leaves, structure = flatten(tree)
+    return str(unflatten(structure, [_shown(x) for x in leaves])).replace("'", "")
+
+
+def _shown(x: Any) -> str:
+    if isinstance(x, Recorded | np.ndarray | np.generic | float | int):
+        kind, shape = (x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype), np.shape(x)
+        return f"{kind.name}[{','.join(map(str, shape))}]" if shape else kind.name
+    return str(x) if x is None else type(x).__name__

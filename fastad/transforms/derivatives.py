@@ -11,7 +11,7 @@ from fastad.errors import DerivativeError, ShapeError
 from fastad.execution.compiled import Plan
 from fastad.recording.recorded import Recorded
 from fastad.transforms.base import Transformed, program_of
-from fastad.transforms.call import Call, flatten, make_call, unflatten
+from fastad.transforms.call import Call, described, flatten, make_call, unflatten
 from fastad.transforms.program import Fixed, Program
 
 
@@ -41,6 +41,9 @@ class Differentiated(Transformed):
             if not -len(args) <= position < len(args):
                 raise ShapeError(f"{self.__name__} takes no positional argument {position}: {len(args)} were given")
             fixed[position] = as_floats(args[position], self.__name__)
+        leaves = flatten([fixed[position] for position in self._positions])[0]
+        if leaves and all(x is None for x in leaves):
+            raise DerivativeError(f"{self.__name__}: argument {self.argnums} is None: nothing to differentiate by")
         return tuple(fixed), kwargs
 
     def targets(self, call: Call) -> tuple[list[int], Any]:
@@ -157,19 +160,27 @@ def input_numbers(call: Call) -> tuple[Any, Any]:
 class JvpFunction(Transformed):
     """(primals, tangents) to (result, tangent of the result); see `jvp`."""
 
+    called = "jvp"  # by its users, in errors
+
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         primals, tangents = args
         leaves, tree = flatten(tuple(primals))
         given, given_tree = flatten(tuple(tangents))
         if tree != given_tree:
-            raise ShapeError(f"jvp: the tangents have another structure than the primals: {given_tree} and {tree}")
+            raise ShapeError(
+                f"{self.called} of {self.__name__}: the tangents have another structure than the primals: "
+                f"{described(tuple(tangents))} for {described(tuple(primals))}"
+            )
         for i, (x, t) in enumerate(zip(leaves, given, strict=True)):
             if t is None or isinstance(x, str | bool):
                 given[i] = None
                 continue
             leaves[i], given[i] = _as_float(x, self.__name__), _as_float(t, self.__name__)
             if np.shape(t) != np.shape(x):
-                raise ShapeError(f"jvp: a tangent of shape {np.shape(t)} for a primal of shape {np.shape(x)}")
+                raise ShapeError(
+                    f"{self.called} of {self.__name__}: a tangent of shape {np.shape(t)} for a primal of shape "
+                    f"{np.shape(x)}"
+                )
         return (unflatten(tree, leaves), unflatten(tree, given)), kwargs
 
     def program(self, call: Call) -> Program:
@@ -209,10 +220,11 @@ class VjpFunction(Transformed):
 
     def _check(self, primal: Program, cotangent: Any) -> None:
         given, tree = flatten(cotangent)
-        shapes = [np.shape(u) for u in given]
-        wanted = [k.shape for k in primal.table.output_types]
-        if tree != primal.out_tree or shapes != wanted:
+        kinds = primal.table.output_types
+        if tree != primal.out_tree or [np.shape(u) for u in given] != [k.shape for k in kinds]:
+            results = iter(kinds)
+            wanted = [x.value if x is not None else np.empty(*next(results)) for x in primal.out_leaves]
             raise ShapeError(
-                f"vjp: the cotangent must have the structure and shapes of the result of {self.__name__}: "
-                f"expected {primal.out_tree} with shapes {wanted}, got {tree} with shapes {shapes}"
+                f"vjp of {self.__name__}: the cotangent must have the structure and shapes of the result: "
+                f"{described(unflatten(primal.out_tree, wanted))}, not {described(cotangent)}"
             )

@@ -11,6 +11,7 @@ from fastad.recording.recorded import Recorded
 from fastad.tables.batch import batch_rows
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact
+from fastad.tables.table import DTYPES
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten
 from fastad.transforms.program import Program
@@ -26,7 +27,7 @@ class Vmap(Transformed):
     def program(self, call: Call) -> Program:
         axes = self._input_axes(call)
         size = self._lanes(call, axes)
-        lane = call.replaced([x if a is None else np.take(x, 0, a) for x, a in zip(call.inputs, axes, strict=True)])
+        lane = call.replaced([x if a is None else _lane(x, a) for x, a in zip(call.inputs, axes, strict=True)])
         inner = program_of(self.__wrapped__, lane)
         table = inner.table
         b = Builder()
@@ -38,7 +39,10 @@ class Vmap(Transformed):
             places.append(axis)
         inputs = [b.input(shape, kind.dtype) for shape, kind in zip(kinds, table.inputs, strict=True)]
         moved = [x if a in (None, 0) else _move_axis(b, x, a, 0) for x, a in zip(inputs, places, strict=True)]
-        refs, batched = batch_rows(b, table, moved, flags, size)
+        if size == 0:  # one lane of zeros stands for none; `_placed` leaves it out
+            of_lane = zip(moved, table.inputs, flags, strict=True)
+            moved = [b.const(np.zeros((1, *k.shape), DTYPES[k.dtype])) if f else x for x, k, f in of_lane]
+        refs, batched = batch_rows(b, table, moved, flags, max(size, 1))
         out_axes = self._output_axes(inner)
         outputs = [_placed(b, refs[o], batched[o], size, axis) for o, axis in zip(table.outputs, out_axes, strict=True)]
         return inner.with_table(compact(b.table(outputs, table.captured)))
@@ -62,10 +66,7 @@ class Vmap(Transformed):
         if len(sizes) != 1:
             what = "no argument has a mapped axis" if not sizes else f"mapped axes have different sizes {sorted(sizes)}"
             raise ShapeError(f"vmap of {self.__name__}: {what}")
-        size = sizes.pop()
-        if size == 0:
-            raise ShapeError(f"vmap of {self.__name__} over an axis of size 0: there is no lane to record")
-        return size
+        return int(sizes.pop())
 
     def _output_axes(self, inner: Program) -> list[int | None]:
         skeleton = inner.result([0] * len(inner.table.outputs))
@@ -96,6 +97,11 @@ def _normal_axis(x: Any, axis: int | None, name: str) -> int | None:
     return axis % ndim
 
 
+def _lane(x: np.ndarray, axis: int) -> Any:
+    """The first lane; of none, zeros."""
+    return np.take(x, 0, axis) if x.shape[axis] else np.zeros_like(x, shape=np.delete(x.shape, axis))[()]
+
+
 def _move_axis(b: Builder, x: Ref, source: int, target: int) -> Ref:
     view = np.moveaxis(
         np.lib.stride_tricks.as_strided(np.empty(1, np.int8), b.shape(x), _strides(b.shape(x))), source, target
@@ -114,6 +120,9 @@ def _placed(b: Builder, ref: Ref, flag: bool, size: int, axis: int | None) -> Re
         if flag:
             raise ShapeError("vmap: out_axes is None for a result that differs between lanes")
         return ref
+    if flag and size == 0:
+        kind = b.type(ref)
+        ref = b.const(np.zeros((0, *kind.shape[1:]), DTYPES[kind.dtype]))
     full = ref if flag else b.broadcast(ref, (size, *b.shape(ref)))
     if not -len(b.shape(full)) <= axis < len(b.shape(full)):
         raise ShapeError(f"vmap: out_axes has the axis {axis} for a result with {len(b.shape(full))} dimensions")

@@ -7,7 +7,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.execution.compiled import Binding, GuardFailed
 from fastad.transforms.base import Path, Transformed
-from fastad.transforms.call import Call, make_call, unflatten
+from fastad.transforms.call import Call, described, make_call, unflatten
 
 
 class Prepared:
@@ -41,8 +41,13 @@ class Prepared:
         full = [next(leaves) if d else x for x, d in zip(self._call.leaves, self._call.dynamic, strict=True)]
         self.inputs, self.keyword_inputs = unflatten(self._call.tree, full)
 
-    def __call__(self) -> Any:
+    def __repr__(self) -> str:
+        return f"<fastad prepared call of {self._function!r}, inputs {described(self.inputs)}>"
+
+    def __call__(self, *args: Any) -> Any:
         """Run the kernel; returns the output buffers."""
+        if args:
+            raise TypeError("a prepared call takes no arguments: write to run.inputs[0][...], then call run()")
         if self._watches and not (self._path.view.unchanged() and self._path.is_current()):
             self._renew()
         for view, value in self._ins:

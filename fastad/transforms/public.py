@@ -93,7 +93,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     """
     fixed = fixed_point(f, primals)
     out = remembered(Jit, f)(*fixed)
-    push = pinned(remembered(JvpFunction, f))
+    push = pinned(remembered(_LinearFunction, f))
     return out, lambda *tangents: push(fixed, tangents)[1]
 
 
@@ -138,7 +138,13 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     return remembered(_HvpFunction, f)((x,), (v,))[1]
 
 
+class _LinearFunction(JvpFunction):
+    called = "linearize"
+
+
 class _HvpFunction(JvpFunction):
+    called = "hvp"
+
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         super().__init__(Gradient(function), **options)
 

@@ -96,6 +96,8 @@ class Tape:
         recorder = self._recorder
         if recorder.open:
             raise RecordingError("replay after the `with` block of the tape has ended")
+        if not isinstance(values, Mapping):
+            raise ShapeError("replay takes a dict {variable: new value} of variables of this tape")
         fresh = {x.ref: self._checked(x, value) for x, value in values.items()}
         failed = recorder.replay(fresh)
         if failed is not None:
@@ -106,6 +108,9 @@ class Tape:
         """The op table; its result is the value that `backward` was last called for, or the last row."""
         last = self._last if self._last is not None else len(self._recorder.builder) - 1
         return self._table((last,) if last >= 0 else ())
+
+    def __repr__(self) -> str:
+        return f"<fastad Tape: {len(self._variables)} variable(s), {len(self._recorder.builder)} rows>"
 
     def _repr_svg_(self) -> str:
         from fastad.tables.drawing import to_svg

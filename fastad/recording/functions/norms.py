@@ -15,7 +15,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     (a,) = lift(x)
     a = a if a.dtype.kind == "f" else a.astype(float)
     if axis is None and (ord is None or (ord == 2 and a.ndim == 1) or (ord in ("f", "fro") and a.ndim == 2)):
-        return np.sqrt(np.sum(a * a, keepdims=keepdims))
+        return root(np.sum(a * a, keepdims=keepdims))
     axes = axis_set(axis, a.ndim) if axis is None or np.ndim(axis) == 0 else tuple(d % a.ndim for d in axis)
     if len(axes) == 1:
         return _vector(a, ord, axes[0], keepdims)
@@ -24,25 +24,34 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     raise ValueError("Improper number of dimensions to norm.")
 
 
+def root(total: Any, order: Any = 2) -> Any:
+    """total ** (1 / order), with derivative 0 at 0: a norm has its least value there, and 0 is a subgradient."""
+    if order < 0:
+        return total ** (1.0 / order)
+    zero = total == 0
+    positive = np.where(zero, np.ones_like(total), total)
+    return np.where(zero, np.zeros_like(total), np.sqrt(positive) if order == 2 else positive ** (1.0 / order))
+
+
 def _vector(a: Array, ord: Any, axis: int, keepdims: bool) -> Any:
     options: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
     size = np.abs(a)
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     if ord is None or ord == 2:
-        return np.sqrt(np.sum(a * a, **options))
+        return root(np.sum(a * a, **options))
     if ord == math.inf:
         return np.max(size, **options)
     if ord == -math.inf:
         return np.min(size, **options)
     if ord == 0:
         return np.sum((a != 0).astype(a.dtype), **options)
-    return np.sum(size, **options) if ord == 1 else np.sum(size**ord, **options) ** (1.0 / ord)
+    return np.sum(size, **options) if ord == 1 else root(np.sum(size**ord, **options), ord)
 
 
 def _matrix(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if ord in (None, "fro", "f"):
-        return np.sqrt(np.sum(a * a, axis=axes, keepdims=keepdims))
+        return root(np.sum(a * a, axis=axes, keepdims=keepdims))
     if ord in (2, -2, "nuc"):
         raise recording_error(
             f"np.linalg.norm of a matrix with ord={ord!r} needs singular values", 'Use the norm "fro".'
@@ -66,10 +75,10 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     if len(axes) == 1:
         return norm(a, ord, axes[0], keepdims)
     if ord == 2:
-        return np.sqrt(np.sum(size * size, axis=axes, keepdims=keepdims))
+        return root(np.sum(size * size, axis=axes, keepdims=keepdims))
     if ord in (math.inf, -math.inf):
         return (np.max if ord > 0 else np.min)(size, axis=axes, keepdims=keepdims)
-    return np.sum(size**ord, axis=axes, keepdims=keepdims) ** (1.0 / ord)
+    return root(np.sum(size**ord, axis=axes, keepdims=keepdims), ord)
 
 
 @implements("linalg.matrix_norm")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.functions.norms import root
 from fastad.recording.functions.reductions import NO_VALUE, axis_set, count_nonzero, sum_
 from fastad.recording.functions.registry import Array, constant, implements, lift
 from fastad.recording.operands import is_recorded, reshape
@@ -52,7 +53,7 @@ def var(
 @implements(np.std)
 def std(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Array:
     """np.std"""
-    return np.sqrt(var(a, axis, dtype, ddof, keepdims, **options))
+    return root(var(a, axis, dtype, ddof, keepdims, **options))
 
 
 @implements(np.average)
@@ -196,4 +197,4 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims:
 @implements(np.nanstd)
 def nanstd(a: Any, *args: Any, **kwargs: Any) -> Any:
     """np.nanstd"""
-    return np.sqrt(nanvar(a, *args, **kwargs))
+    return root(nanvar(a, *args, **kwargs))

@@ -1,0 +1,140 @@
+"""Errors and printed forms that a newcomer meets: each names what was called, and the fix."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import fastad as fad
+
+X = np.array([1.0, 2.0])
+
+
+def square(x):
+    return np.sum(x**2)
+
+
+@pytest.mark.parametrize("argument", [None, {"a": None}, (None, [None])])
+def test_nothing_to_differentiate_by(argument):
+    for transform in (fad.grad, fad.value_and_grad, fad.jacobian, fad.hessian):
+        with pytest.raises(fad.DerivativeError, match="square: argument 0 is None: nothing to differentiate by"):
+            transform(square)(argument)
+
+
+def test_none_beside_arrays_and_empty_structures_are_kept():
+    gradient = fad.grad(lambda p: np.sum(p["a"] ** 2))({"a": X, "b": None})
+    assert gradient["b"] is None and np.array_equal(gradient["a"], 2 * X)
+    assert fad.grad(lambda p: np.float64(1.0))([]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("jvp", lambda v: fad.jvp(square, (X,), (v,))),
+        ("hvp", lambda v: fad.hvp(square, X, v)),
+        ("linearize", lambda v: fad.linearize(square, X)[1](v)),
+    ],
+)
+def test_tangents_that_do_not_fit(name, call):
+    with pytest.raises(fad.ShapeError, match=rf"^{name} of square: a tangent of shape \(3,\) .* shape \(2,\)"):
+        call(np.ones(3))
+    with pytest.raises(fad.ShapeError, match=re.escape(f"{name} of square: the tangents have another structure")):
+        call((X,))
+
+
+def test_a_cotangent_that_does_not_fit():
+    def both(x):
+        return x, {"s": np.sum(x)}
+
+    _, pull = fad.vjp(both, X)
+    with pytest.raises(fad.ShapeError, match=re.escape("(float64[2], {s: float64}), not float64[3]")):
+        pull(np.ones(3))
+
+
+def test_matrices_are_refused_where_they_would_compute_otherwise():
+    with pytest.warns(PendingDeprecationWarning), pytest.raises(fad.RecordingError, match="type matrix"):
+        fad.jit(lambda x: np.asmatrix(x))(X)
+
+
+# ── loops and branches ────────────────────────────────────────────────────────────────────────────────────────
+def test_a_plain_array_by_the_number_of_a_step():
+    with pytest.raises(fad.RecordingError, match=r"np.asarray\(a, like=i\)\[i\]"):
+        fad.fori_loop(0, 2, lambda k, s: s + X[k], 0.0)
+    with pytest.raises(fad.RecordingError) as caught:
+        fad.scan(lambda s, _: (2 * s if s < 3 else s, None), 1.0, length=5)
+    assert "fad.cond" in str(caught.value) and "like=" not in str(caught.value)
+    assert fad.fori_loop(0, 2, lambda k, s: s + np.asarray(X, like=k)[k], 0.0) == np.sum(X)
+
+
+def test_states_are_shown_with_dtypes_and_shapes():
+    with pytest.raises(fad.ShapeError, match=re.escape("it got float64[2], and returned (float64[4], None)")):
+        fad.scan(lambda s, _: ((np.concatenate([s, s]), None), None), X, length=2)
+    with pytest.raises(fad.ShapeError, match=r"scan\(f, init, length=n\)"):
+        fad.scan(lambda s, _: (s, None), X, 10)
+    with pytest.raises(fad.ShapeError, match=re.escape("float64[2] and (float64[2], float64[2])")):
+        fad.soft.cond(0.5, lambda x: x, lambda x: (x, x), X)
+
+
+def test_values_in_the_place_of_functions():
+    for pred in (True, False):
+        with pytest.raises(TypeError, match=r"false_fun of cond must be a function.*np\.where"):
+            fad.cond(pred, lambda: X, X)
+
+
+def test_random_numbers_in_a_step_name_the_users_function():
+    numbers = np.random.default_rng(1)
+
+    def shaken(s, _):
+        return s + numbers.normal(), None
+
+    with pytest.warns(RuntimeWarning, match=rf"shaken .*:{shaken.__code__.co_firstlineno}\) drew .* every step"):
+        fad.scan(shaken, 0.0, length=3)
+
+
+@pytest.mark.parametrize("loop", ["scan", "fori_loop", "while_loop"])
+def test_every_loop_can_show_its_progress(loop, capsys):
+    pytest.importorskip("tqdm")
+
+    def run(x, progress):
+        if loop == "scan":
+            return fad.scan(lambda s, _: (1.01 * s, None), x, length=20, progress=progress)[0]
+        if loop == "fori_loop":
+            return fad.fori_loop(0, 20, lambda k, s: 1.01 * s, x, progress=progress)
+        return fad.while_loop(lambda s: s < 2.0, lambda s: 1.01 * s, x, progress=progress)
+
+    plain = fad.value_and_grad(lambda x: run(x, False))(1.0)
+    assert capsys.readouterr().err == ""
+    assert fad.value_and_grad(lambda x: run(x, True))(1.0) == plain
+    assert loop in capsys.readouterr().err
+
+
+def test_schedules_of_a_profile():
+    def fall(x):
+        return fad.fori_loop(0, 10, lambda k, y: y * x, x)
+
+    with pytest.raises(fad.ScheduleError, match="Revolve"):
+        fad.checkpoint.profile(fall, 1.0, schedules=[3])
+
+
+# ── printed forms ─────────────────────────────────────────────────────────────────────────────────────────────
+def test_prepared_calls_and_tapes():
+    run = fad.grad(square).prepare(X)
+    assert "float64[2]" in repr(run) and "square" in repr(run)
+    with pytest.raises(TypeError, match="inputs"):
+        run(X)
+    with fad.Tape() as tape:
+        x = tape.variable(2.0)
+        y = x * x
+    assert "1 variable" in repr(tape)
+    with pytest.raises(fad.ShapeError, match="variable: new value"):
+        tape.replay(3.0)
+    tape.replay({x: 3.0})
+    assert y.value == 9.0
+
+
+def test_loops_print_nothing_by_themselves(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fad.grad(lambda x: fad.fori_loop(0, 3, lambda k, y: y * x, x))(1.0)
+    assert capsys.readouterr() == ("", "")
