@@ -3,7 +3,7 @@
 A loop maps [state | shared | elements] to [state | results]. The body maps [state | element | number | shared] to
 [state | result], where the step's number is there if it is counted. The adjoint of a loop keeps states as the
 schedule says, and recomputes the others (Griewank & Walther, 2000, Algorithm 799). What the forward pass keeps for
-it follows the results: [steps made | state before the last step | slots | planner's state].
+it follows the results: [steps made | state before the last step | slots | what was chosen online].
 """
 
 from .flags import helper, kernel

@@ -166,7 +166,8 @@ class DriverKernel:
         """Doubles that an adjoint needs for states of its own."""
         if p[f.KEEP] == f.INVERTED or p[f.HINTED]:
             return 0
-        return int(1 + p[f.CARRY] * (1 + p[f.MEMORY_SLOTS]) + p[f.PLAN_SIZE])
+        chosen = p[f.PLAN_SIZE] if p[f.KEEP] == f.ONLINE else 0
+        return int(1 + p[f.CARRY] * (1 + p[f.MEMORY_SLOTS]) + chosen)
 
 
 # ── evaluation while recording ────────────────────────────────────────────────────────────────────────────────

@@ -110,12 +110,12 @@ class Loop(Driver):
 
     @property
     def blocks_kept(self) -> list[Block]:
-        """[steps made | state before the last step | slots | planner's state]."""
+        """[steps made | state before the last step | slots | what was chosen online]."""
         keeping, n = self.keeping, self.sizes.state
         if keeping.way == "inverted":
             return []
-        planner = 0 if keeping.plan is None else len(keeping.plan)
-        return [Block(1, 1, True), Block(1, n), Block(keeping.memory, n), Block(1, planner, True)]
+        chosen = len(keeping.plan) if keeping.way == "online" and keeping.plan is not None else 0
+        return [Block(1, 1, True), Block(1, n), Block(keeping.memory, n), Block(1, chosen, True)]
 
     @property
     def blocks_out(self) -> list[Block]:
