@@ -12,7 +12,7 @@ import numpy as np
 
 from fastad.execution import exported
 from fastad.execution.attended import AttendedKernel
-from fastad.execution.kernel import SIGNATURE, aligned, raise_for
+from fastad.execution.kernel import SIGNATURE, aligned, composite_error
 from fastad.kernels import loop_fields as f
 from fastad.tables import composite
 from fastad.tables.composite import Branch, Driver, Lanes
@@ -182,6 +182,11 @@ def run(sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
     if kernel is None:
         tier = "native" if row_evaluations(sub) >= _NATIVE_FROM else "sweep"
         kernel = vars(sub)["_evaluator"] = kernel_of(sub, tier)
+    return run_kernel(kernel, sub, x, kept)
+
+
+def run_kernel(kernel: Any, sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
+    """The result of a driver's kernel for a vector, and a copy of what was kept for it."""
     work = aligned(max(kernel.work_size, 1))
     out = np.zeros(sub.n_out)  # slots may stay unused, and are looked at for NaN
     source = np.ascontiguousarray(x, np.float64)
@@ -191,8 +196,7 @@ def run(sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
     if code > 0:
         raise Stopped(0)
     if code < 0:
-        b = composite.Builder()
-        raise_for(-2, b.table([b.call(sub, b.input((sub.n_in,)))]))
+        raise composite_error(sub.name)
     return out
 
 

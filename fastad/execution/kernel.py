@@ -26,16 +26,18 @@ class Kernel(Protocol):
 
 def raise_for(code: int, rows: Table) -> None:
     """Raise the error that a negative return code stands for."""
-    from fastad.execution.calling import pending_error
-
-    error = pending_error()
-    if error is not None:
-        raise error
     index = -code - 1
     row, line = rows.row(index), rows.line_of(index)
-    if row.sub is None:
-        raise IndexRangeError(f"index out of bounds in {row.name}, recorded at {line}")
-    raise IndexRangeError(f"{row.sub.name}, recorded at {line}: an index out of bounds, or no memory for its states")
+    if row.sub is not None:
+        raise composite_error(f"{row.sub.name}, recorded at {line}")
+    raise IndexRangeError(f"index out of bounds in {row.name}, recorded at {line}")
+
+
+def composite_error(what: str) -> BaseException:
+    """Why a composite row has failed: the exception of a Python function that it called, or what else it can be."""
+    from fastad.execution.calling import pending_error
+
+    return pending_error() or IndexRangeError(f"{what}: an index out of bounds, or no memory for its states")
 
 
 def aligned(size: int) -> np.ndarray:
