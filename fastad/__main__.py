@@ -90,7 +90,7 @@ def _warmup(options: argparse.Namespace) -> int:
     from fastad.demo.terminal import Progress, duration
     from fastad.execution import cache, drivers, exported, sweeps
 
-    progress = Progress(len(exported.entry_names()) + len(drivers.driver_names()) + 2)
+    progress = Progress(len(exported.entry_names()) + len(drivers.driver_names()) + 3)
 
     def report(what: str, fraction: float) -> None:
         if fraction < 1.0:

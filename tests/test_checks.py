@@ -7,6 +7,7 @@ import fastad as fad
 from fastad.execution import compiled
 from fastad.primitives import primitive
 from fastad.primitives.expression import parse, times
+from fastad.tables import contributions, derive
 from fastad.tables.reference import evaluate
 
 
@@ -18,8 +19,15 @@ def wrong_partial(monkeypatch):
     def spoil(name, *partials):
         row = primitive(name)
         monkeypatch.setitem(row.__dict__, "contribution_exprs", tuple(times(parse(p), "u") for p in partials))
+        forget()
 
-    return spoil
+    def forget():  # the rules that were compiled of the rows
+        contributions.rules.cache_clear()
+        derive._differentiable.cache_clear()
+
+    yield spoil
+    monkeypatch.undo()
+    forget()
 
 
 def smooth(x, y):
@@ -221,3 +229,20 @@ def test_arguments_are_not_changed():
     before = x.copy()
     fad.check_grads(lambda x: x**2, (x,))
     np.testing.assert_array_equal(x, before)
+
+
+def test_functions_that_only_run_recorded_are_checked_as_they_are_recorded():
+    def weighed(x):
+        return fad.fori_loop(0, 3, lambda k, s: s + x[k] ** 3, 0.0)
+
+    x = np.array([1.0, -2.0, 0.5])
+    with pytest.raises(fad.RecordingError, match="like=i"):
+        weighed(x)
+    fad.check_grads(weighed, (x,), order=2)
+    fad.check_adjoint(weighed, (x,))
+
+    def unrecordable(x):
+        return fad.fori_loop(0, 3, lambda k, s: s + float(k) * x[0], 0.0)
+
+    with pytest.raises(fad.RecordingError, match="float"):
+        fad.check_grads(unrecordable, (x,))

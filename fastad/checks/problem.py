@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import DerivativeError, ShapeError
+from fastad.errors import DerivativeError, RecordingError, ShapeError
 from fastad.recording.recorded import Recorded
+from fastad.transforms.base import Transformed
 from fastad.transforms.call import flatten, unflatten
+from fastad.transforms.derivatives import Jit
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,23 @@ def make_problem(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
 
     function.__name__ = name
     problem = Problem(function, tuple(np.array(leaves[i]) for i in places), name, places, raw)
+    if not _runs_plainly(problem, f):
+        return make_problem(Jit(f), args, argnums)
     if not problem.values:
         raise DerivativeError(f"{name} returns nothing of floating-point type")
     return problem
+
+
+def _runs_plainly(problem: Problem, f: Callable[..., Any]) -> bool:
+    """Whether f runs on plain arrays. The body of a loop may not: `x[k]` with the number k of a step, which is recorded
+    even then, asks for an x that is recorded too."""
+    try:
+        _ = problem.values
+    except RecordingError:
+        if isinstance(f, Transformed):
+            raise
+        return False
+    return True
 
 
 def is_float(x: Any) -> bool:

@@ -23,6 +23,7 @@ from fastad.execution.program import active_codes, activity, program_of
 from fastad.kernels import fields as f
 from fastad.kernels import scipy_blas
 from fastad.primitives import opcode
+from fastad.schedules.tiered import Multistage
 from fastad.tables.table import CALL, CONST, INPUT, Table, ValueType
 
 _RAMP, _ZEROS = np.arange(f.TILE, dtype=np.uint32), np.zeros(f.TILE, np.uint32)
@@ -62,7 +63,7 @@ def warmup(
     progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES,
     *, kernels: bool = False,
 ) -> None:  # fmt: skip
-    """Compile the sweeps, or load them; with `kernels`, also what native code calls, and drivers.
+    """Compile the sweeps, or load them; with `kernels`, also what native code calls, drivers and planners.
 
     `progress` is called with what comes next and the fraction that is done.
     """
@@ -71,6 +72,7 @@ def warmup(
         jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
         jobs += [(f"driver {name}", partial(drivers.driver_address, name)) for name in drivers.driver_names()]
         jobs.append(("derivatives of long tables", exported.activity_address))
+        jobs.append(("planners of checkpoints", lambda: Multistage(1, 1).predicted_cost(4)))
     for k, (what, job) in enumerate(jobs):
         if progress:
             progress(what, k / len(jobs))
