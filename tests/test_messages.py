@@ -109,6 +109,11 @@ def test_every_loop_can_show_its_progress(loop, capsys):
     assert loop in capsys.readouterr().err
 
 
+def test_states_that_no_memory_holds():
+    with pytest.raises(MemoryError, match=r"TiB.*checkpoint=fad\.checkpoint\.Auto"):
+        fad.grad(lambda x: fad.fori_loop(0, 10**12, lambda k, s: s * x, x))(1.0)
+
+
 def test_schedules_of_a_profile():
     def fall(x):
         return fad.fori_loop(0, 10, lambda k, y: y * x, x)

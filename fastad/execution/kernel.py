@@ -42,6 +42,10 @@ def composite_error(what: str) -> BaseException:
 
 def aligned(size: int) -> np.ndarray:
     """Uninitialised float64 vector that starts on a cache line."""
-    raw = np.empty(size + 8, np.float64)
+    try:
+        raw = np.empty(size + 8, np.float64)
+    except MemoryError as error:
+        remedy = "A loop's gradient needs less with checkpoint=fad.checkpoint.Auto(max_bytes)"
+        raise MemoryError(f"{error}, for the values of a program. {remedy}") from None
     shift = (-raw.ctypes.data // 8) % 8
     return raw[shift : shift + size]
