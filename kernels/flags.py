@@ -4,6 +4,9 @@ Contraction (fused multiply-add) is the only liberty taken with floating point: 
 NaN, infinity and signed zero keep their meaning.
 """
 
+import hashlib
+from pathlib import Path
+
 import numba
 import numpy as np
 from numba.core.types import unliteral
@@ -24,8 +27,22 @@ del ENTRY["nogil"]
 # A kernel only borrows its arrays, so it need not count them.
 BORROWING = {**_COMMON, "_nrt": False}
 
-# A function that Python may call as well as other kernels.
-kernel = numba.njit(no_cfunc_wrapper=True, **BORROWING)
+# Compiled code holds the kernels that it calls, wherever they stand.
+_SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).digest()
+
+
+def _stamped(dispatcher):
+    """Let numba keep its code by the text of all kernels. By itself it looks at the function's own file only, and
+    would go on using code that holds what another file has said before."""
+    index = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if hasattr(index, "_source_stamp"):
+        index._source_stamp = (index._source_stamp, _SOURCES)
+    return dispatcher
+
+
+def kernel(function):
+    """Compile a function that Python may call as well as other kernels."""
+    return _stamped(numba.njit(no_cfunc_wrapper=True, **BORROWING)(function))
 
 
 def helper(function):
@@ -35,7 +52,7 @@ def helper(function):
     that it is called with, as its own type; here constants count as plain numbers, which halves the time to
     compile everything and costs nothing, since LLVM sees the constants when it inlines.
     """
-    dispatcher = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **BORROWING)(function)
+    dispatcher = _stamped(numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **BORROWING)(function))
     lookup = dispatcher.get_call_template
 
     def lookup_plain(args, kws):

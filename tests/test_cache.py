@@ -1,10 +1,12 @@
 """The disk cache: what is stored is found again, what is damaged or foreign is not used, nothing fails on I/O."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,3 +326,34 @@ def test_modules_from_source(place):
     for _ in range(2):  # a module that fails is not kept
         with pytest.raises(ZeroDivisionError):
             cache.source_module("failing", "1 / 0")
+
+
+OTHER_FILE = '''
+from kept.flags import kernel
+from kept.other import factor
+
+@kernel
+def scaled(x):
+    return factor(x)
+'''
+
+
+def test_kernels_are_compiled_anew_when_one_that_they_call_has_changed(tmp_path):
+    package = tmp_path / "kept"
+    package.mkdir()
+    flags = Path(importlib.util.find_spec("fastad.kernels.flags").origin)
+    (package / "flags.py").write_text(flags.read_text())
+    (package / "__init__.py").write_text("")
+    (package / "mine.py").write_text(OTHER_FILE)
+    for number in (2, 3, 3):
+        text = f"from kept.flags import helper\n\n@helper\ndef factor(x):\n    return {number}.0 * x\n"
+        (package / "other.py").write_text(text)
+        code = "from kept.mine import scaled; print(scaled(1.0), sum(scaled.stats.cache_hits.values()))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "numba"), "PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        result, hits = done.stdout.split()
+        assert float(result) == number
+    assert int(hits) == 1, "nothing has changed since the run before"
