@@ -138,6 +138,11 @@ def test_prepared_calls_and_tapes():
     assert y.value == 9.0
 
 
+def test_what_verify_found_fits_in_a_line():
+    found = fad.checkpoint.verify(fad.checkpoint.Revolve(3), 500)
+    assert "steps=" in repr(found) and len(repr(found)) < 80
+
+
 def test_loops_print_nothing_by_themselves(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -16,7 +16,7 @@ class Verified:
     slots: int = 0  # one more than the highest that is used
     writes: int = 0  # to slots on disk
     reads: int = 0  # from slots on disk
-    repetitions: list[int] = field(default_factory=list)  # how often each step is run forward
+    repetitions: list[int] = field(default_factory=list, repr=False)  # how often each step is run forward
 
 
 def verify(actions: Schedule | Iterable[Action], n_steps: int, memory: int | None = None, disk: int = 0) -> Verified:
