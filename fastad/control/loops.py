@@ -68,9 +68,9 @@ def scan(
     >>> import numpy as np, fastad as fad
     >>> def compound(total, rate):
     ...     return total * (1 + rate), total
-    >>> total, history = fad.scan(compound, 100.0, np.array([0.1, 0.2]))
-    >>> round(float(total), 6), history.tolist()
-    (132.0, [100.0, 110.0])
+    >>> total, history = fad.scan(compound, 100.0, np.array([0.5, 0.25]))
+    >>> float(total), history.tolist()
+    (187.5, [100.0, 150.0])
     """
     carry, carry_tree = numeric(init, "the carry of scan")
     elements, element_tree = _elements(xs)
