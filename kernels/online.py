@@ -125,16 +125,12 @@ def finish(state, n):
     """There are n steps: from here on `plan` gives the adjoint's rows; the current state is that at n − 1."""
     own, size, count = state[OWN], state[SIZE], state[state[OWN] + COUNT]
     state[RULE], state[STEPS], state[DEPTH], state[ON_DISK] = BINOMIAL, n, count, 0
-    slot, stop = state[own + LAST], n - 1
+    slot = state[own + LAST]
     for k in range(size):
         state[state[SLOTS] + k] = k
     for k in range(count - 1, -1, -1):
-        top = state[STACK] + 3 * k
-        state[top] = state[own + LISTS + slot]
-        state[top + 1] = stop
-        state[top + 2] = slot
+        state[state[STACK] + k] = state[own + LISTS + slot]
         state[state[SLOTS] + k] = slot
-        stop = state[top]
         slot = state[own + LISTS + 2 * size + slot]
     if n > 0:
         push(state, n - 1, n)

@@ -9,10 +9,11 @@ ADVANCE, STORE, LOAD, DISCARD, REVERSE, RESTART = 1, 2, 3, 4, 5, 6
 LISTED, BINOMIAL, PERIODIC, TIERED, ONLINE = range(5)
 
 # What stands where in `state`. FRESH: whether the current state is the first one of the segment on top, not
-# stored yet. SIZE: memory slots, or the period. ON_DISK: how many segments start at a state on disk. STACK,
-# SLOTS and OWN say where parts of varying length begin: the stack (start, stop, slot of each segment), the
-# memory slots in the order in which segments take them (−1: ascending), and what the rule keeps for itself.
-RULE, DEPTH, FRESH, STEPS, SIZE, ON_DISK, STACK, SLOTS, OWN, HEADER = range(10)
+# stored yet; STOP: where that segment ends. SIZE: memory slots, or the period. ON_DISK: how many segments start at a
+# state on disk. STACK, SLOTS and OWN say where parts of varying length begin: the stack (the start of each segment,
+# which is the end of the one below), the memory slots in the order in which segments take them (−1: ascending), and
+# what the rule keeps for itself.
+RULE, DEPTH, FRESH, STOP, STEPS, SIZE, ON_DISK, STACK, SLOTS, OWN, HEADER = range(11)
 
 # A buffer must have room for so many rows.
 MOST_AT_ONCE = 6

@@ -36,6 +36,7 @@ from .plan_fields import (
     SIZE,
     SLOTS,
     STACK,
+    STOP,
     STORE,
     TIERED,
 )
@@ -107,10 +108,8 @@ def _ascending(state, taken, count):
 @kernel
 def push(state, start, stop):
     """A new segment on top of the stack; the current state is its first."""
-    top = state[STACK] + 3 * state[DEPTH]
-    state[top] = start
-    state[top + 1] = stop
-    state[top + 2] = _slot(state, state[DEPTH] - state[ON_DISK]) if stop - start > 1 else -1
+    state[state[STACK] + state[DEPTH]] = start
+    state[STOP] = stop
     state[DEPTH] += 1
     state[FRESH] = 1
 
@@ -118,8 +117,18 @@ def push(state, start, stop):
 @helper
 def _pop(state):
     state[DEPTH] -= 1
+    state[STOP] = state[state[STACK] + state[DEPTH]]  # a segment ends where the one above it has begun
     state[ON_DISK] = min(state[ON_DISK], state[DEPTH])
     state[FRESH] = 0
+
+
+@helper
+def _first_slot(state):
+    """The slot of the first state of the segment on top; −1: none."""
+    place = state[DEPTH] - 1
+    if state[FRESH] != 0 and state[STOP] - state[state[STACK] + place] == 1:  # its adjoint follows at once
+        return -1
+    return state[SIZE] + place if place < state[ON_DISK] else _slot(state, place - state[ON_DISK])
 
 
 @helper
@@ -156,13 +165,11 @@ def _store_all(state, buffer, written, start, last, slot):
 
 
 @helper
-def _divide(state, buffer, written, top, m):
+def _divide(state, buffer, written, start, m):
     """Split the segment on top: its right part, of which the first state is current then, is done first."""
-    start, stop = state[top], state[top + 1]
-    written = _to_start(state, buffer, written, start, state[top + 2])
+    written = _to_start(state, buffer, written, start, _first_slot(state))
     written = emit(buffer, written, ADVANCE, start, start + m, -1)
-    state[top + 1] = start + m
-    push(state, start + m, stop)
+    push(state, start + m, state[STOP])
     return written
 
 
@@ -174,45 +181,41 @@ def _listed_split(state):
 
 
 @helper
-def _fetch(state, buffer, written, top):
+def _fetch(state, buffer, written, start):
     """Take the segment on top, whose first state is on disk, into memory."""
-    start, slot = state[top], state[top + 2]
+    slot = _first_slot(state)
     state[ON_DISK] -= 1
-    state[top + 2] = _slot(state, 0)
     state[FRESH] = 1
     return emit(buffer, written, LOAD, start, start, slot)
 
 
 @helper
-def _in_memory(state, buffer, written, top):
+def _in_memory(state, buffer, written, start):
     """What to do next with the segment on top, whose first state is, or will be, in memory."""
-    start, stop, slot = state[top], state[top + 1], state[top + 2]
-    taken = state[DEPTH] - 1 - state[ON_DISK]
+    stop, taken = state[STOP], state[DEPTH] - 1 - state[ON_DISK]
     m = _split(state, stop - start, state[SIZE] - taken)
     if m == 0 and _ascending(state, taken, stop - start - 1):
-        return _store_all(state, buffer, written, start, stop - 1, slot)
-    return _divide(state, buffer, written, top, max(m, 1))
+        return _store_all(state, buffer, written, start, stop - 1, _first_slot(state))
+    return _divide(state, buffer, written, start, max(m, 1))
 
 
 @helper
 def _next(state, buffer, written):
     """What to do next with the segment on top."""
-    top = state[STACK] + 3 * (state[DEPTH] - 1)
-    start, stop, slot = state[top], state[top + 1], state[top + 2]
-    if stop - start == 1:
-        return _one_step(state, buffer, written, start, slot)
+    start = state[state[STACK] + state[DEPTH] - 1]
+    if state[STOP] - start == 1:
+        return _one_step(state, buffer, written, start, _first_slot(state))
     on_disk = state[DEPTH] == state[ON_DISK]
     undecided = state[DEPTH] == state[ON_DISK] + 1 and state[FRESH] != 0
     if state[RULE] == TIERED and (on_disk or undecided):
         m = _listed_split(state)
         if m > 0 and undecided:  # its first state goes to the disk
-            state[top + 2] = state[SIZE] + state[ON_DISK]
             state[ON_DISK] += 1
         if m > 0:
-            return _divide(state, buffer, written, top, m)
+            return _divide(state, buffer, written, start, m)
         if on_disk:
-            written = _fetch(state, buffer, written, top)
-    return _in_memory(state, buffer, written, top)
+            written = _fetch(state, buffer, written, start)
+    return _in_memory(state, buffer, written, start)
 
 
 @kernel

@@ -13,7 +13,7 @@ def nested(
 ) -> np.ndarray:
     """The planner's state for one segment of n_steps steps; `depth` segments can wait for their adjoint at once."""
     stack = f.HEADER
-    taken = stack + 3 * (depth + 1)
+    taken = stack + depth + 1
     state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
     state[[f.RULE, f.STEPS, f.SIZE]] = rule, n_steps, size
     state[[f.STACK, f.SLOTS, f.OWN]] = stack, taken if slots else -1, taken + len(slots)
@@ -21,8 +21,7 @@ def nested(
     if own is not None:
         state[taken + len(slots) :] = own
     if n_steps:  # the only segment, and its first state is the current one
-        state[stack : stack + 3] = 0, n_steps, (slots or (0,))[0] if n_steps > 1 else -1
-        state[[f.DEPTH, f.FRESH]] = 1
+        state[[f.DEPTH, f.FRESH, f.STOP]] = 1, 1, n_steps
     return state
 
 
