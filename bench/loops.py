@@ -51,7 +51,7 @@ def work_bytes(prepared) -> int:
 
 def kernel_bytes(kernel) -> int:
     """All memory that a kernel has at once: its own work, and that of the largest one it calls."""
-    called = [kernel_bytes(packet._kernel) for packet in getattr(kernel, "_packets", ())]
+    called = [kernel_bytes(packet._kernel) for packet in getattr(kernel, "packets", ())]
     return 8 * kernel.work_size + max(called, default=0)
 
 

@@ -19,7 +19,7 @@ LOOP_FIELDS = 32
 # none, since steps can be inverted.
 NOTHING, EVERY, SCHEDULED, ONLINE, INVERTED = range(5)
 
-ACTION, CHUNK = 4, 64  # numbers of an action, actions that are planned at a time
+ACTION, CHUNK = 4, 16  # numbers of an action, actions that are planned at a time
 
 # A choice among branches: sizes of operands and result, number of branches; then address and context of each kernel.
 OPERANDS, RESULT, BRANCHES, FIRST = range(4)

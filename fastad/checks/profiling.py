@@ -151,7 +151,8 @@ def measure(plan: Plan, values: Sequence[Any], tier: str, seconds: float) -> Mea
         binding.call(values)
         times.append(time.perf_counter() - start)
     allocated = _allocated(lambda: binding.call(values))
-    own = 8 * binding.kernel.work_size
+    kernel = binding.kernel
+    own = 8 * (kernel.work_size + max((packet.work_size for packet in kernel.packets), default=0))
     return Measurement(median(times), program.compile_seconds, own + allocated, calls, min(times))
 
 

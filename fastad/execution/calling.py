@@ -68,6 +68,7 @@ class Packet:
 
     def __init__(self, sub: Sub, tier: str) -> None:
         self._kernel = kernel = kernel_of(sub, tier)
+        self.work_size: int = kernel.work_size
         self._data = np.array([kernel.address, kernel.context or 0, kernel.work_size, call_address()], np.int64)
         self.address = int(self._data.ctypes.data)
 

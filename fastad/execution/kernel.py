@@ -1,6 +1,7 @@
 """What every executor makes: a kernel, and the protocol to run it on NumPy arrays."""
 
 import ctypes
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,14 @@ from fastad.tables.table import Table
 SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
 
+class Called(Protocol):
+    """What a kernel knows of a kernel that it calls."""
+
+    @property
+    def work_size(self) -> int:
+        """Doubles of work memory."""
+
+
 class Kernel(Protocol):
     """A program ready to run. `address` is a C function of `SIGNATURE`; it returns 0, row + 1 of a failed guard, or
     -(row + 1) of a row with an index out of bounds; `rows` is the table that these rows belong to."""
@@ -22,6 +31,10 @@ class Kernel(Protocol):
     layout: Layout
     work_size: int
     rows: Table
+
+    @property
+    def packets(self) -> Sequence[Called]:
+        """The kernels that it calls."""
 
 
 def raise_for(code: int, rows: Table) -> None:

@@ -101,6 +101,7 @@ class SweepKernel:
         self.layout = self._layout(threshold)
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
         self.work_size = table.arena_size * (1 + copies) + (_scratch(table) if mode == "tangent" else 0)
+        self.packets: Sequence[Packet] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
         if mode != "value":
             _load(("values", _SWEEPS[mode]))
@@ -162,12 +163,12 @@ class SweepKernel:
             return steps, statics
         if self.mode != "value":
             raise CompileError("the derivative of a table with composite rows is run as a derived table")
-        self._packets = [Packet(sub, "sweep") for sub in self.rows.subs]
+        self.packets = [Packet(sub, "sweep") for sub in self.rows.subs]
         steps = steps.copy()
         calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
         numbers = statics[steps[calls, f.C_SLOT] + 1]
         steps[calls, f.C_SLOT], steps[calls, f.STATIC_COUNT] = len(statics) + 3 * numbers, 2
-        added = [(2, packet.address, call_address()) for packet in self._packets]
+        added = [(2, packet.address, call_address()) for packet in self.packets]
         return steps, np.concatenate([statics, np.array(added, np.int64).reshape(-1)])
 
     def _keep(self, array: np.ndarray) -> int:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class NativeKernel:
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
-        self._packets = [Packet(sub, "native") for sub in table.subs]
+        self.packets: Sequence[Packet] = [Packet(sub, "native") for sub in table.subs]
         self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
 
@@ -70,7 +71,7 @@ class NativeKernel:
         if name == CALL:
             return call_address()
         if name.startswith(PACKET):
-            return self._packets[int(name.removeprefix(PACKET))].address
+            return self.packets[int(name.removeprefix(PACKET))].address
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
