@@ -8,7 +8,7 @@ For each program, at its base point and at others that may take other branches:
 - values: plain NumPy = recording = reference interpreter = sweep = native;
 - order 1: tangent and adjoint sweeps = derived tables = native = complex step of the program, <u, J v> = <J'u, v>;
 - order 2: tangent of the adjoint and adjoint of the adjoint, by sweeps, derived tables and native code = complex step
-  of the adjoint table = central differences of complex steps of the program (to fewer digits); grad of grad;
+  of the adjoint table = extrapolated differences of complex steps of the program (to fewer digits); grad of grad;
 - JAX as a further judge of gradient and Hessian-vector product, of a share of the programs that it can run.
 
 Measure. |found - wanted| <= 1e-12 (scale + |wanted|), where the scale is the largest magnitude in any row of the
@@ -186,11 +186,13 @@ class Check:
         self.agree(
             "complex step, tangent of adjoint", curved, [np.imag(y) / complex_numpy.STEP for y in stepped], scale
         )
-        ends = []
-        for sign in (1, -1):
-            moved = [x + sign * DIFFERENCE_STEP * d for x, d in zip(inputs, v, strict=True)]
-            ends.append(sum(np.vdot(a, b) for a, b in zip(u, self.program.push(moved, v), strict=True)))
-        wanted = (ends[0] - ends[1]) / (2 * DIFFERENCE_STEP)
+
+        def slope(shift):
+            moved = [x + shift * d for x, d in zip(inputs, v, strict=True)]
+            return sum(np.vdot(a, b) for a, b in zip(u, self.program.push(moved, v), strict=True))
+
+        coarse, fine = ((slope(h) - slope(-h)) / (2 * h) for h in (2 * DIFFERENCE_STEP, DIFFERENCE_STEP))
+        wanted = (4 * fine - coarse) / 3  # Richardson: the error of either is proportional to the step's square
         found = sum(np.vdot(a, b) for a, b in zip(curved, v, strict=True))
         self.agree("differences of complex steps, order 2", [found], [wanted], scale, DIFFERENCE_TOLERANCE)
 

@@ -113,10 +113,10 @@ def kinks(name, operands):
     if name in NEAR_ZERO:
         return [apart(operands[0], "0.0")]
     if name in NEAR_INTEGERS:
-        return [f"margin(np.min(np.abs(2 * {operands[0]} - np.rint(2 * {operands[0]}))) > {CLEAR})"]
+        return [f"margin(np.min(np.abs(2 * {operands[0]} - np.rint(2 * {operands[0]})), initial=1.0) > {CLEAR})"]
     if name in ("mod", "fmod", "floor_divide"):
         ratio = f"({operands[0]} / {operands[1]})"
-        return [f"margin(np.min(np.abs({ratio} - np.rint({ratio}))) > {CLEAR})"]
+        return [f"margin(np.min(np.abs({ratio} - np.rint({ratio})), initial=1.0) > {CLEAR})"]
     return []
 
 
