@@ -109,7 +109,7 @@ def is_possible(state, first, n):
         if state[place] != first[place]:
             return False
     count = state[own + COUNT]
-    if count < 0 or count > size or n >= 2**31:
+    if count < 0 or count > size or n >= 2**31 or state[own + SEEN] != max(n - 1, 0):
         return False
     slot, stop = state[own + LAST], n - 1
     for _ in range(count):
