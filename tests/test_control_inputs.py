@@ -243,9 +243,9 @@ def test_paths_are_counted_and_a_function_with_ever_new_ones_is_told_once():
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────
 ONES = np.ones(3)
 WRONG = {
-    "state of another shape": (lambda x: fad.scan(lambda c, v: (np.stack([c, c]), v), x, ONES), "got d.., and"),
-    "state of another structure": (lambda x: fad.scan(lambda c, v: ((c, c), v), x, ONES), "returned .d.., d"),
-    "no state": (lambda x: fad.scan(lambda c, v: (None, v), x, ONES), "returned NoneType"),
+    "state of another shape": (lambda x: fad.scan(lambda c, v: (np.stack([c, c]), v), x, ONES), "got float64, and returned float64.2"),
+    "state of another structure": (lambda x: fad.scan(lambda c, v: ((c, c), v), x, ONES), "returned .float64, float64"),
+    "no state": (lambda x: fad.scan(lambda c, v: (None, v), x, ONES), "returned None"),
     "no pair": (lambda x: fad.scan(lambda c, v: c, x, ONES), "must return .carry, y."),
     "no steps": (lambda x: fad.scan(lambda c, v: (c, v), x), "needs xs or length"),
     "unequal lengths": (lambda x: fad.scan(lambda c, v: (c, v[0]), x, (ONES, np.ones(4))), r"\[3, 4\]"),
