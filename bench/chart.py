@@ -67,7 +67,7 @@ def draw(records: dict[str, dict], path: Path, caption: str) -> bool:
                   label="target" if i == 0 else None)  # fmt: skip
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
-    axes.set_xlim(low / 2, max(ratio for *_, ratio in bars) * 2.5)
+    axes.set_xlim(low / 2, max([ratio for *_, ratio in bars] + [2.0]) * 2.5)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}×")
     axes.set_yticks([y for y, _ in labels], [label for _, label in labels])
     axes.tick_params(axis="y", length=0)
