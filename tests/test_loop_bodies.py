@@ -70,3 +70,14 @@ def test_two_pullbacks_of_one_loop_do_not_share_what_was_kept(tier):
     jacobian = fad.jacfwd(lambda x: end(x, None))(x)
     wanted = seeds[0] @ jacobian + 2 * seeds[1] @ jacobian
     np.testing.assert_allclose(fad.jit(both, tier=tier)(x), wanted, rtol=1e-13)
+
+
+def test_what_is_no_function_is_named():
+    with pytest.raises(TypeError, match=r"f of scan must be a function.*test_loop_bodies.py.*, not int"):
+        fad.scan(3, 1.0, np.ones(3))
+    with pytest.raises(TypeError, match="inverse of scan must be a function"):
+        fad.scan(lambda c, x: (c, x), 1.0, np.ones(3), inverse=1.0)
+    with pytest.raises(TypeError, match="body_fun of fori_loop must be a function"):
+        fad.fori_loop(0, 3, None, 1.0)
+    with pytest.raises(TypeError, match="cond_fun of while_loop must be a function"):
+        fad.while_loop(True, lambda s: s, 1.0)

@@ -72,6 +72,7 @@ def scan(
     >>> float(total), history.tolist()
     (187.5, [100.0, 150.0])
     """
+    _check_functions("scan", f=f, **({} if inverse is None else {"inverse": inverse}))
     carry, carry_tree = numeric(init, "the carry of scan")
     elements, element_tree = _elements(xs)
     steps = _length(elements, length)
@@ -106,6 +107,7 @@ def fori_loop(
             progress=progress,
         )[1]  # fmt: skip
     first, last = _integer(lower, "lower"), _integer(upper, "upper")
+    _check_functions("fori_loop", body_fun=body_fun)
     carry, tree = numeric(init, "the state of fori_loop")
     options = {"schedule": checkpoint, "progress": progress}
 
@@ -144,6 +146,7 @@ def while_loop(
     >>> round(float(newton(2.0)), 9), round(float(fad.grad(newton)(2.0)), 9)
     (1.414213562, 0.353553391)
     """
+    _check_functions("while_loop", cond_fun=cond_fun, body_fun=body_fun)
     state, tree = numeric(init, "the state of while_loop")
     limit = None if max_steps is None else _integer(max_steps, "max_steps")
     options = {"schedule": checkpoint, "progress": progress}
@@ -159,6 +162,12 @@ def while_loop(
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
+def _check_functions(loop: str, **functions: Any) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"{name} of {loop} must be a function{at_line()}, not {type(function).__name__}")
+
+
 def _elements(xs: Any) -> tuple[list[Any], Any]:
     """Leaves of the elements, each with a leading axis, and their structure."""
     if xs is None:
