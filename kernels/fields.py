@@ -6,7 +6,7 @@ that contains another program (a loop, a call) is to be one more kind of step, w
 program's address and a further place in the arena.
 """
 
-# Fields of a program. Addresses, unless a number is meant.
+# Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas.
 (
     STEPS,
     STEP_COUNT,
@@ -32,8 +32,10 @@ program's address and a further place in the arena.
     RESULTS,
     RESULT_COUNT,
     DIRECTIONS,
+    WORK,
+    WORK_SIZE,
     FIELDS,
-) = range(25)
+) = range(27)
 
 # Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE, STEP = range(14)

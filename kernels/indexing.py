@@ -94,11 +94,11 @@ def wrap_index_forward(out, x, y, s):
 
 @kernel
 def guard_forward(out, x, y, s):
-    """1 if any x differs from y (NaN equals NaN); a y of one value is compared with every x."""
+    """2 (a failed guard) if any x differs from y (NaN equals NaN); a y of one value is compared with every x."""
     single = len(y) == 1
     for j in range(len(x)):
         v = x[at(j)]
         w = y[at(0)] if single else y[at(j)]
         if v != w and (v == v or w == w):
-            return 1
+            return 2
     return 0

@@ -121,3 +121,17 @@ def matmul_reverse(xb, yb, ob, x, y, o, s):
             _multiply(yb, y0, ob, g0, x, x0, (n, m, k), 1, ta)
         else:
             _multiply(yb, y0, x, x0, ob, g0, (k, m, n), 1 - ta, 0)
+
+
+@helper
+def matmul_tangent(dout, dx, dy, x, y, o, s, choice, w):
+    """The product rule; `choice` has bit k set where operand k moves."""
+    if choice == 2:
+        matmul_forward(dout, x, dy, s)
+        return
+    matmul_forward(dout, dx, y, s)
+    if choice == 3:
+        other = w[: len(dout)]
+        matmul_forward(other, x, dy, s)
+        for i in range(len(dout)):
+            dout[at(i)] += other[at(i)]

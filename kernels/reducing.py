@@ -237,3 +237,30 @@ def argmax_forward(out, x, y, s):
 def argmin_forward(out, x, y, s):
     """out[o, i] = the first j with the smallest x[o, j, i]; NaN counts as smallest; an error if n is 0."""
     return _arg_extreme(out, x, s, -1.0)
+
+
+@helper
+def _extremum_tangent(out, dx, x, o, s):
+    """The mean of the tangents of the values that equal the extreme (all NaN, if it is NaN)."""
+    outer, n, inner = s[0], s[1], s[2]
+    for p in range(outer):
+        for i in range(inner):
+            r = p * inner + i
+            extreme, total, ties = o[at(r)], 0.0, 0.0
+            for j in range(n):
+                k = (p * n + j) * inner + i
+                v = x[at(k)]
+                if v == extreme or (v != v and extreme != extreme):
+                    total += dx[at(k)]
+                    ties += 1.0
+            out[at(r)] = total / ties
+
+
+@helper
+def amax_tangent(dout, dx, dy, x, y, o, s, choice, w):
+    _extremum_tangent(dout, dx, x, o, s)
+
+
+@helper
+def amin_tangent(dout, dx, dy, x, y, o, s, choice, w):
+    _extremum_tangent(dout, dx, x, o, s)

@@ -95,3 +95,20 @@ def linrec_reverse(xb, yb, ob, x, y, o, s):
                 if k < n - 1:
                     xb[at(row + i)] += ob[at(row + i)] * o[at(earlier + i)]
             j += step
+
+
+@helper
+def linrec_tangent(out, dx, dy, x, y, o, s, choice, w):
+    """With z_k = x_k z_{k-1} + y_k: dz_k = x_k dz_{k-1} + dx_k z_{k-1} + dy_k."""
+    outer, n, inner = s[0], s[1], s[2]
+    first, step = (n - 1, -1) if s[3] != 0 else (0, 1)
+    for p in range(outer):
+        j = p * n + first
+        for k in range(n):
+            row, last = j * inner, (j - step) * inner
+            for i in range(inner):
+                t = dy[at(row + i)]
+                if k > 0:
+                    t += x[at(row + i)] * out[at(last + i)] + dx[at(row + i)] * o[at(last + i)]
+                out[at(row + i)] = t
+            j += step

@@ -1,7 +1,7 @@
-"""SciPy's BLAS by address, from the functions that it publishes for Cython. Needs no numba.
+"""SciPy's BLAS and LAPACK by address, from the functions that it publishes for Cython. Needs no numba.
 
-Compiled code finds the addresses in a table of its own symbol, `TABLE`, which is filled when a matrix product is
-first wanted: `load()` is to be called before code runs that reads it.
+Compiled code finds the addresses in a table of its own symbol, `TABLE`. An entry is filled when a function is first
+wanted: `load(name)` is to be called before code runs that reads it.
 """
 
 import ctypes
@@ -12,9 +12,18 @@ import os
 import sys
 
 TABLE = "fastad_blas_table"
-NAMES = ("dgemm", "dgemv")
 
-_MODULE = "scipy.linalg.cython_blas"
+# Library and arguments, one letter each: t a switch, 'T' if it is not 0, else 'N'; c a character, by its code; i an
+# integer; d a number; p an address.
+FUNCTIONS = {
+    "dgemm": ("blas", "ttiiidpipidpi"),
+    "dgemv": ("blas", "tiidpipidpi"),
+    "dtrsm": ("blas", "cctciidpipi"),
+    "dgetrf": ("lapack", "iipipp"),
+    "dpotrf": ("lapack", "cipip"),
+}
+NAMES = tuple(FUNCTIONS)
+
 _addresses = (ctypes.c_int64 * len(NAMES))()
 
 
@@ -23,37 +32,38 @@ def table_address():
     return ctypes.addressof(_addresses)
 
 
-@functools.cache
-def load():
-    """Fill the table."""
-    found = functions()
-    _addresses[:] = [_address(found[name]) for name in NAMES]
+def load(*names):
+    """Fill the entries of these functions."""
+    for name in names:
+        place = NAMES.index(name)
+        if not _addresses[place]:
+            _addresses[place] = _address(functions(FUNCTIONS[name][0])[name])
 
 
 @functools.cache
-def functions():
-    """SciPy's table of BLAS functions, name -> capsule."""
+def functions(library):
+    """SciPy's table of the functions of a library, "blas" or "lapack": name -> capsule."""
     if "scipy.linalg" not in sys.modules:
         try:
-            return _load_extension().__pyx_capi__
+            return _load_extension(library).__pyx_capi__
         except (ImportError, AttributeError, OSError):
             pass  # A SciPy that is laid out in another way; the plain import is slower but always works.
-    return importlib.import_module(_MODULE).__pyx_capi__
+    return importlib.import_module(f"scipy.linalg.cython_{library}").__pyx_capi__
 
 
-def _load_extension():
+def _load_extension(library):
     """Load the extension module alone: 5 ms, where importing all of scipy.linalg takes 230."""
     if os.name == "nt":
         import scipy  # noqa: F401  It makes the library with BLAS findable.
     folder = importlib.util.find_spec("scipy").submodule_search_locations[0]
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = os.path.join(folder, "linalg", "cython_blas" + suffix)
+        path = os.path.join(folder, "linalg", f"cython_{library}{suffix}")
         if os.path.exists(path):
-            spec = importlib.util.spec_from_file_location(_MODULE, path)
+            spec = importlib.util.spec_from_file_location(f"scipy.linalg.cython_{library}", path)
             module = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             return module
-    raise ImportError(_MODULE)
+    raise ImportError(library)
 
 
 def _address(capsule):
@@ -62,5 +72,5 @@ def _address(capsule):
     pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     signature = name(capsule)
     if b"int *" not in signature:
-        raise ImportError(f"SciPy's BLAS has an unexpected signature: {signature.decode()}")
+        raise ImportError(f"SciPy's BLAS or LAPACK has an unexpected signature: {signature.decode()}")
     return pointer(capsule, signature)

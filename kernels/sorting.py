@@ -1,7 +1,6 @@
 """Sorting and searching, with NaN after every number, as in NumPy."""
 
 from .flags import at, helper, kernel
-from .memory import allocate, doubles, release, view
 
 _RUN = 16
 
@@ -56,16 +55,10 @@ def _merge_sort(keys, places, keys2, places2, n):
 
 
 @kernel
-def argsort_forward(out, x, y, s):
-    """out[o, :, i] = the stable order of x[o, :, i], NaN last; s = (outer, n, inner). 1 if memory is short."""
+def argsort_forward(out, x, y, s, w):
+    """out[o, :, i] = the stable order of x[o, :, i], NaN last; s = (outer, n, inner); w has 4 n numbers."""
     outer, n, inner = s[0], s[1], s[2]
-    if outer * n * inner == 0:
-        return 0
-    scratch = allocate(32 * n)
-    if scratch == 0:
-        return 1
-    keys, places = view(doubles(scratch), n), view(doubles(scratch + 8 * n), n)
-    keys2, places2 = view(doubles(scratch + 16 * n), n), view(doubles(scratch + 24 * n), n)
+    keys, places, keys2, places2 = w[:n], w[n : 2 * n], w[2 * n : 3 * n], w[3 * n :]
     for o in range(outer):
         for i in range(inner):
             x0 = o * n * inner + i
@@ -74,7 +67,6 @@ def argsort_forward(out, x, y, s):
             second = _merge_sort(keys, places, keys2, places2, n)
             for j in range(n):
                 out[at(x0 + j * inner)] = places2[at(j)] if second else places[at(j)]
-    release(scratch)
     return 0
 
 

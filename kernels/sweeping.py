@@ -1,4 +1,4 @@
-"""What the generated sweeps stand on: raw memory, moves between vectors and arenas, tangents of array kernels.
+"""What the generated sweeps stand on: raw memory, moves between vectors and arenas, operands that are listed.
 
 A sweep reads a program: addresses and counts, named in `fields`.
 """
@@ -88,47 +88,19 @@ def clear(p, n):
         p[i] = 0.0
 
 
-# -- tangents of array kernels that are not linear -------------------------------------------------
-@helper
-def extremum_tangent(out, dx, x, o, s):
-    """The mean of the tangents of the values that equal the extreme (all NaN, if it is NaN)."""
-    outer, n, inner = s[0], s[1], s[2]
-    for p in range(outer):
-        for i in range(inner):
-            r = p * inner + i
-            extreme, total, ties = o[at(r)], 0.0, 0.0
-            for j in range(n):
-                k = (p * n + j) * inner + i
-                v = x[at(k)]
-                if v == extreme or (v != v and extreme != extreme):
-                    total += dx[at(k)]
-                    ties += 1.0
-            out[at(r)] = total / ties
-
-
-@helper
-def linrec_tangent(out, dx, dy, x, o, s):
-    """With z_k = x_k z_{k-1} + y_k: dz_k = x_k dz_{k-1} + dx_k z_{k-1} + dy_k."""
-    outer, n, inner = s[0], s[1], s[2]
-    first, step = (n - 1, -1) if s[3] != 0 else (0, 1)
-    for p in range(outer):
-        j = p * n + first
-        for k in range(n):
-            row, last = j * inner, (j - step) * inner
-            for i in range(inner):
-                t = dy[at(row + i)]
-                if k > 0:
-                    t += x[at(row + i)] * out[at(last + i)] + dx[at(row + i)] * o[at(last + i)]
-                out[at(row + i)] = t
-            j += step
-
-
-# -- the row with any number of operands -----------------------------------------------------------
+# -- rows that list their operands in the pool -----------------------------------------------------------
 @helper
 def _piece(p, s, k):
     """Slot and size of operand k."""
     pair = integers(p[f.POOL] + 16 * (s[f.A_SLOT] + k))
     return pair[0], pair[1]
+
+
+@helper
+def operand(p, arena, s, k):
+    """Operand k of a row that lists them."""
+    slot, size = _piece(p, s, k)
+    return view(place(arena, slot), size)
 
 
 @helper

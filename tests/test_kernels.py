@@ -10,6 +10,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 from fastad.execution import exported
+from fastad.primitives import primitive
 
 EMPTY = np.empty(0)
 HOMES = {
@@ -33,19 +34,25 @@ def statics(*values):
     return np.array(values, dtype=np.int64)
 
 
+def scratch(name, size, x, y, s):
+    """The scratch memory that the kernel of a row asks for, if it does."""
+    row = primitive(name)
+    return [np.empty(row.work(s, size, [np.size(x), np.size(y)]))] if row.needs_work else []
+
+
 def forward(name, size, x, y, s):
     out = np.full(size, 7.0)
-    status = kernel(name)(out, flat(x), flat(y), s)
+    status = kernel(name)(out, flat(x), flat(y), s, *scratch(name, size, x, y, s))
     assert by_entry(name, size, x, y, s) == (status, out.tobytes())
     return status, out
 
 
 def by_entry(name, size, x, y, s):
     """The same through the C function."""
-    kinds = [ctypes.c_void_p, ctypes.c_int64] * 4
-    f = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(exported.entry_address(name))
     out = np.full(size, 7.0)
-    arrays = [out, flat(x), flat(y), s]
+    arrays = [out, flat(x), flat(y), s, *scratch(name, size, x, y, s)]
+    kinds = [ctypes.c_void_p, ctypes.c_int64] * len(arrays)
+    f = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(exported.entry_address(name))
     status = f(*[v for a in arrays for v in (a.ctypes.data, a.size)])
     return status, out.tobytes()
 
@@ -267,9 +274,9 @@ def test_wrap_index():
 
 
 def test_guard():
-    for x, y, failed in [([1, np.nan], [1, np.nan], 0), ([1, 2], [1, 3], 1), ([np.nan], [1], 1), ([1], [np.nan], 1),
+    for x, y, code in [([1, np.nan], [1, np.nan], 0), ([1, 2], [1, 3], 2), ([np.nan], [1], 2), ([1], [np.nan], 2),
                          ([1, 1], [1], 0), ([], [], 0), ([0.0], [-0.0], 0)]:
-        assert forward("guard", 0, x, y, statics())[0] == failed
+        assert forward("guard", 0, x, y, statics())[0] == code
 
 
 PRODUCTS = [(1, 1, 1), (2, 3, 4), (1, 5, 3), (3, 5, 1), (1, 9, 1), (4, 1, 4), (0, 2, 2), (2, 0, 2), (2, 3, 0),

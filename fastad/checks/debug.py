@@ -13,7 +13,7 @@ import numpy as np
 from fastad.checks.inside import calls, results
 from fastad.errors import IndexRangeError, NanError
 from fastad.execution import compiled
-from fastad.primitives import Elementwise
+from fastad.primitives import Elementwise, Form
 from fastad.tables.listing import input_name
 from fastad.tables.reference import Stopped, steps
 from fastad.tables.sub import Sub
@@ -130,7 +130,7 @@ class _Bad:
 
 
 def _bad(row: Row, operands: Sequence[np.ndarray], value: np.ndarray, inf: bool) -> _Bad | None:
-    if row.name == "const":  # np.where(known, x, np.nan): nothing is wrong before it is chosen
+    if row.form is Form.CONSTANT:  # np.where(known, x, np.nan): nothing is wrong before it is chosen
         return None
     flat = value.reshape(-1) if row.sub is None else results(row.sub, value.reshape(-1))
     wrong = np.flatnonzero(np.isnan(flat))
@@ -157,7 +157,7 @@ def _message(table: Table, row: Row, operands: Sequence[np.ndarray], bad: _Bad) 
 
 def _headline(table: Table, row: Row, operands: Sequence[np.ndarray], bad: _Bad) -> str:
     where = _extent(row, bad)
-    if row.name == "input":
+    if row.form is Form.INPUT:
         name = input_name(table, row.index)
         what = "argument" if name[0] == "x" else "array that the function refers to"
         return f"an {what} ({name}) is NaN{where}; it came in so, nothing computed it"
@@ -197,11 +197,11 @@ def _shown(value: np.ndarray, row: Row, bad: _Bad) -> str:
 
 def _origin(table: Table, index: int) -> str:
     """Where an operand comes from."""
-    name, line = table.row(index).name, table.line_of(index)
-    if name in ("input", "const"):
-        return input_name(table, index) if name == "input" else "a constant"
+    row, line = table.row(index), table.line_of(index)
+    if row.form in (Form.INPUT, Form.CONSTANT):
+        return input_name(table, index) if row.form is Form.INPUT else "a constant"
     place = f" at {PurePath(line.file).name}:{line.number}" if line.number else ""
-    return f"the {line.role or 'value'} from {name}{place}"
+    return f"the {line.role or 'value'} from {row.name}{place}"
 
 
 def _hint(table: Table, row: Row, operands: Sequence[np.ndarray]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from fastad.primitives import Form
 from fastad.control.parts import Part
 from fastad.execution.compiled import Plan
 from fastad.recording.recorded import Recorded
@@ -65,7 +66,7 @@ def _divided(
         row, source = table_of(recorder).row(ref), _source(recorder, ref)
         if source and source[1] >= before[source[0]]:
             operands = [source]
-        elif row.name == "const" or (ref >= before[recorder] and row.name != "input"):
+        elif row.form is Form.CONSTANT or (ref >= before[recorder] and row.form is not Form.INPUT):
             operands = [(recorder, operand) for operand in row.operands]
         else:
             leaves[place] = None

@@ -324,9 +324,9 @@ def _program_rows(sub: Any) -> int:
 
 
 def _sweep_kernel(plan: Plan) -> Kernel:
-    from fastad.execution.sweeps import SweepKernel
+    from fastad.execution.sweeps import SweepKernel, is_swept
 
-    if plan.base.subs:  # composite rows have no derivative sweeps: their derivatives are composite rows
+    if not is_swept(plan.base):
         return SweepKernel(plan.table)
     return SweepKernel(plan.base, plan.mode, plan.wrt, plan.seeds)
 

@@ -11,10 +11,13 @@ import importlib.util
 import os
 import re
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from fastad.execution import cache, objects, symbols
 from fastad.kernels import scipy_blas
+from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 
 _NAME = "fastad_entry"
 _LEVEL = 3
@@ -33,11 +36,11 @@ def kernel_sources() -> dict[str, str]:
 
 @functools.cache
 def kernel_homes() -> dict[str, str]:
-    """Module of every function NAME_forward and NAME_reverse in `fastad.kernels`, found in the source text."""
+    """Module of every function NAME_forward, NAME_reverse and NAME_tangent in `fastad.kernels`, found in the source text."""
     return {name: module for module, found in kernel_sources().items() for name in _KERNEL.findall(found)}
 
 
-_KERNEL = re.compile(r"^def (\w+_(?:forward|reverse))\(", re.MULTILINE)
+_KERNEL = re.compile(r"^def (\w+_(?:forward|reverse|tangent))\(", re.MULTILINE)
 
 
 @functools.cache
@@ -129,11 +132,11 @@ from fastad.kernels.memory import view
 from fastad.kernels.{home} import {name}_forward
 
 _D, _I = types.CPointer(float64), types.CPointer(types.int64)
-SIGNATURE = types.int64(_D, types.int64, _D, types.int64, _D, types.int64, _I, types.int64)
+SIGNATURE = types.int64({kinds})
 
 
-def entry(out, no, x, nx, y, ny, s, ns):
-    return {name}_forward(view(out, no), view(x, nx), view(y, ny), view(s, ns))
+def entry({parameters}):
+    return {name}_forward({arguments})
 '''
 
 
@@ -141,22 +144,38 @@ def entry(out, no, x, nx, y, ny, s, ns):
 def entry_address(name: str) -> int:
     """Address of the forward kernel of an array primitive as
 
-    int64 f(double *out, int64 n_out, const double *x, int64 nx, const double *y, int64 ny, const int64 *s, int64 ns)
+    int64 f(double *out, int64 n_out, const double *x, int64 nx, …, const int64 *statics, int64 n_statics)
+
+    with the operands (two at least, absent ones empty) between, and scratch memory behind where the row asks for it.
     """
-    if name == "matmul":
-        scipy_blas.load()
-    return address(f"entry_{name}", entry_text(name))
+    row = primitive(name)
+    load_symbols([row])
+    return address(f"entry_{name}", entry_text(row))
 
 
-def entry_text(name: str) -> str:
+def entry_text(row: ArrayPrimitive) -> str:
     """The text of `entry_address`."""
-    return _ENTRY.format(name=name, home=kernel_homes()[f"{name}_forward"])
+    arrays = ["out", *(f"x{k}" for k in range(max(row.arity, 2))), "s", *(["w"] if row.needs_work else [])]
+    return _ENTRY.format(
+        name=row.name,
+        home=kernel_homes()[f"{row.name}_forward"],
+        kinds=", ".join(f"{'_I' if a == 's' else '_D'}, types.int64" for a in arrays),
+        parameters=", ".join(f"{a}, n{a}" for a in arrays),
+        arguments=", ".join(f"view({a}, n{a})" for a in arrays),
+    )
 
 
 def entry_names() -> tuple[str, ...]:
     """The kernels that native code calls; composite rows it calls by themselves."""
-    names = (name.removesuffix("_forward") for name in kernel_homes() if name.endswith("_forward"))
-    return tuple(sorted(name for name in names if name != "call"))
+    rows = [row for row in array_rows() if row.form is not Form.COMPOSITE]
+    return tuple(sorted(row.name for row in rows if f"{row.name}_forward" in kernel_homes()))
+
+
+def load_symbols(rows: Iterable[Any]) -> None:
+    """Have the functions of BLAS and LAPACK ready that the kernels of these primitives call."""
+    for row in rows:
+        if isinstance(row, ArrayPrimitive) and row.symbols:
+            scipy_blas.load(*row.symbols)
 
 
 # ── rows that carry derivatives ───────────────────────────────────────────────────────────────────────────────

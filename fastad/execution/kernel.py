@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,7 +43,8 @@ def raise_for(code: int, rows: Table) -> None:
     row, line = rows.row(index), rows.line_of(index)
     if row.sub is not None:
         raise composite_error(f"{row.sub.name}, recorded at {line}")
-    raise IndexRangeError(f"index out of bounds in {row.name}, recorded at {line}")
+    primitive: Any = row.primitive
+    raise primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
 
 
 def composite_error(what: str) -> BaseException:

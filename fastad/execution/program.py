@@ -14,13 +14,12 @@ from fastad.execution.exported import activity_address
 from fastad.execution.sweep_source import case_numbers
 from fastad.kernels import activity as plain
 from fastad.kernels import fields as f
-from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, opcode
+from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
 from fastad.tables.table import CONST, GUARD, INPUT, Table
-from fastad.tables.validate import OPERAND_COUNT
+from fastad.primitives.operands import OPERAND_COUNT, POOLED
 
-_STRIDED = opcode("strided")
+_STRIDED = STRIDED.code
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
-_VARIADIC = np.array([isinstance(row, ArrayPrimitive) and row.arity < 0 for row in PRIMITIVES])
 _IN_RUNS = np.isin(np.arange(len(PRIMITIVES)), [INPUT, CONST, GUARD, _STRIDED]) | _ELEMENTWISE
 
 
@@ -99,7 +98,7 @@ def _row_records(table: Table, rows: np.ndarray, columns: list[np.ndarray]) -> n
         records[:, size] = np.where(elementwise, 1, 0)
         records[used, slot] = columns[k][rows[used]]
         records[used, size] = sizes[table.columns["abc"[k]][rows[used]]]
-    many = _VARIADIC[op]
+    many = POOLED[op]
     records[many, f.A_SLOT], records[many, f.A_SIZE] = (table.columns[name][rows[many]] for name in "ab")
     c = table.columns["c"][rows]
     static = ~elementwise & (c >= 0)
@@ -112,7 +111,7 @@ def _row_records(table: Table, rows: np.ndarray, columns: list[np.ndarray]) -> n
 def _passes(op: int, row: Any) -> int:
     if op == INPUT:
         return f.CHOSEN
-    if _VARIADIC[op]:
+    if POOLED[op]:
         return f.POOLED if row.is_differentiable(0) else 0
     return sum(1 << k for k in range(OPERAND_COUNT[op]) if row.is_differentiable(k))
 

@@ -17,28 +17,22 @@ import numpy as np
 
 from fastad.execution import sweep_text as text
 from fastad.execution.exported import kernel_homes
-from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, opcode, primitive, rules
+from fastad.primitives import (
+    CONST,
+    GUARD,
+    PRIMITIVES,
+    STRIDED,
+    ArrayPrimitive,
+    Elementwise,
+    Form,
+    array_rows,
+    elementwise_rows,
+    primitive,
+)
 from fastad.primitives import expression as ex
-from fastad.primitives.row import elementwise_rows
 from fastad.version import __version__
 
 MODES = ("values", "tangents", "adjoints")
-
-_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-_COMPARE = {
-    "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
-}  # fmt: skip
-_LOGIC = {"logical_and": "&", "logical_or": "|"}
-# How the tangent of an array row follows from its rule in the primitive table.
-_TANGENT = {
-    rules.tangent_linear: "{name}_forward(dout, dx, y, t)",
-    rules.tangent_first: "{name}_forward(dout, dx, y, t)",
-    rules.tangent_bilinear: "bilinear(dout, dx, dy, x, y, t, s[CHOICE], place(V, p[ARENA] * (1 + p[DIRECTIONS])))",
-    rules.tangent_extremum: "extremum_tangent(dout, dx, x, out, t)",
-    rules.tangent_linrec: "linrec_tangent(dout, dx, dy, x, out, t)",
-    rules.tangent_assemble: "assemble(p, dV, s)",
-}
-
 
 # ── what the sweeps number: derivative cases and special functions ────────────────────────────────────────────
 @functools.cache
@@ -62,8 +56,8 @@ def case_numbers() -> np.ndarray:
     """Case by opcode and bit mask of the operands that carry derivatives; 0: nothing to do."""
     table = np.zeros((len(PRIMITIVES), 8), np.uint16)
     for number, (row, mask) in enumerate(cases()):
-        table[opcode(row.name), mask] = number + 1
-    table[opcode("strided"), 1] = copy_case()
+        table[row.code, mask] = number + 1
+    table[STRIDED.code, 1] = copy_case()
     return table
 
 
@@ -122,35 +116,43 @@ class _Writer:
             return self._named(expr, self.places[expr[1]])
         if expr[0] == "num":
             return repr(expr[1]) if math.isfinite(expr[1]) else f"({expr[1]!r})"
-        name, arguments = expr[1], expr[2:]
-        if name in _COMPARE or name in _LOGIC:
+        row, arguments = primitive(expr[1]), expr[2:]
+        kind = _kind(expr)
+        if kind in ("comparison", "logical"):
             return f"select({self.truth(expr)}, 1.0, 0.0)"
-        if name == "where":
+        if kind == "selection":
             yes, no = map(self.number, arguments[1:])
             return f"select({self.truth(arguments[0])}, {yes}, {no})"
         texts = [self.number(e) for e in arguments]
-        if name == "negative":
+        if kind == "negation":
             return f"(-{texts[0]})"
-        if name in _INFIX:
-            return f"({texts[0]} {_INFIX[name]} {texts[1]})"
-        return self._named(expr, _call(primitive(name).symbol, texts))
+        if kind == "arithmetic":
+            return f"({texts[0]} {row.operator.sign} {texts[1]})"
+        return self._named(expr, _call(row.symbol, texts))
 
     def truth(self, expr: ex.Expr) -> str:
         """Text of whether an expression is not zero."""
-        if expr[0] == "call" and expr[1] in _COMPARE:
-            return f"({self.number(expr[2])} {_COMPARE[expr[1]]} {self.number(expr[3])})"
-        if expr[0] == "call" and expr[1] in _LOGIC:
-            return f"({self.truth(expr[2])} {_LOGIC[expr[1]]} {self.truth(expr[3])})"
+        kind = _kind(expr)
+        if kind in ("comparison", "logical"):
+            text = self.number if kind == "comparison" else self.truth
+            return f"({text(expr[2])} {primitive(expr[1]).operator.sign} {text(expr[3])})"
         return f"({self.number(expr)} != 0.0)"
 
     def taken(self, expr: ex.Expr) -> str:
-        """Text of whether a partial derivative is not a zero by structure (the branch of a `where`)."""
-        if expr[:2] == ("call", "where"):
+        """Text of whether a partial derivative is not a zero by structure (the branch of a choice)."""
+        kind = _kind(expr)
+        if kind == "selection":
             condition, yes, no = self.truth(expr[2]), self.taken(expr[3]), self.taken(expr[4])
             return f"({condition} & {yes} | (not {condition}) & {no})"
-        if expr[:2] == ("call", "negative"):
+        if kind == "negation":
             return self.taken(expr[2])
         return repr(expr != ("num", 0.0))
+
+
+def _kind(expr: ex.Expr) -> str:
+    """The kind of machine operation that an expression is; empty if it is none."""
+    operator = primitive(expr[1]).operator if expr[0] == "call" else None
+    return "" if operator is None else str(operator.kind)
 
 
 def _call(symbol: str, arguments: list[str]) -> str:
@@ -170,7 +172,7 @@ Case = tuple[int | tuple[int, ...], str, list[str]]  # its number, or those that
 # Primitives that share a case, which computes all of them and selects. Where rows alternate at random, the processor
 # guesses the next case wrong most of the time, and that costs more than two results too many (a quotient would not pay:
 # rows of arrays, which are never guessed wrong, would take half as long again).
-_SHARING = ("add", "subtract", "multiply")
+_SHARING = [row for row in elementwise_rows() if row.operator and row.operator.kind == "arithmetic" and not row.slow]
 
 
 def _select(numbers: Sequence[int], texts: Sequence[str]) -> str:
@@ -181,42 +183,41 @@ def _select(numbers: Sequence[int], texts: Sequence[str]) -> str:
 
 
 def _shared_value() -> Case:
-    codes = tuple(map(opcode, _SHARING))
+    codes = tuple(row.code for row in _SHARING)
     w = _Writer(len(PRIMITIVES), _places("V"))
-    results = [w.number(_expand(primitive(name).value_expr)) for name in _SHARING]
-    return codes, ", ".join(_SHARING), [*w.lines, f"VO[i] = {_select(codes, results)}"]
+    results = [w.number(_expand(row.value_expr)) for row in _SHARING]
+    return codes, ", ".join(row.name for row in _SHARING), [*w.lines, f"VO[i] = {_select(codes, results)}"]
 
 
 def _shared_adjoint() -> Case:
     """Both operands carry derivatives."""
-    rows = [primitive(name) for name in _SHARING]
-    numbers = tuple(int(case_numbers()[opcode(row.name), 3]) for row in rows)
+    numbers = tuple(int(case_numbers()[row.code, 3]) for row in _SHARING)
     w = _Writer(len(cases()) + 1, _places("V"))
     adds = []
     for k, x in enumerate("AB"):
-        texts = [w.number(_expand(row.contribution_exprs[k])) for row in rows]
+        texts = [w.number(_expand(expr)) for row in _SHARING if (expr := row.contribution_exprs[k]) is not None]
         adds.append(f"W{x}[int64({x}[i])] += {_select(numbers, texts)}")
-    return numbers, ", ".join(_SHARING), [*w.lines, *adds]
+    return numbers, ", ".join(row.name for row in _SHARING), [*w.lines, *adds]
 
 
 def _value_cases() -> Iterator[Case]:
     yield _shared_value()
     for row in elementwise_rows():
-        if row.name in _SHARING:
+        if row in _SHARING:
             continue
-        w = _Writer(opcode(row.name), _places("V"))
+        w = _Writer(row.code, _places("V"))
         result = w.number(_expand(row.value_expr))
-        yield opcode(row.name), row.name, [*w.lines, f"VO[i] = {result}"]
-    yield opcode("const"), "const", ["VO[i] = K[int64(A[i])]"]
-    yield opcode("strided"), "strided: read one number", ["VO[i] = VA[int64(A[i])]"]
+        yield row.code, row.name, [*w.lines, f"VO[i] = {result}"]
+    yield CONST.code, CONST.name, ["VO[i] = K[int64(A[i])]"]
+    yield STRIDED.code, "read one number", ["VO[i] = VA[int64(A[i])]"]
     stop = ["x = VA[int64(A[i])]", "y = VB[int64(B[i])]", "if x != y and (x == x or y == y):", "    return i + 1"]
-    yield opcode("guard"), "guard", stop
+    yield GUARD.code, GUARD.name, stop
 
 
 def _adjoint_cases() -> Iterator[Case]:
     yield _shared_adjoint()
     for number, (row, mask) in enumerate(cases()):
-        if row.name in _SHARING and mask == 3:
+        if row in _SHARING and mask == 3:
             continue
         w = _Writer(number, _places("V"))
         adds = []
@@ -257,34 +258,49 @@ def _chain(found: Iterator[Case], indent: int) -> str:
 
 
 # ── array rows ────────────────────────────────────────────────────────────────────────────────────────────────
-def _array_rows() -> list[ArrayPrimitive]:
-    kernels = kernel_homes()
-    return [row for row in PRIMITIVES if isinstance(row, ArrayPrimitive) and f"{row.name}_forward" in kernels]
-
-
-def _array_chain(call: Callable[[Any], str | None]) -> str:
+def _array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
     """One branch for each array primitive that `call` gives a text for."""
     lines: list[str] = []
-    for row in _array_rows():
-        statement = call(row)
+    for row in array_rows():
+        statement = call(row) if f"{row.name}_forward" in kernel_homes() else None
         if statement:
-            lines += [f"    {'elif' if lines else 'if'} op == {opcode(row.name)}:", f"        {statement}"]
+            lines += [f"    {'elif' if lines else 'if'} op == {row.code}:", f"        {statement}"]
     return "\n".join(lines)
 
 
+def _forward(row: ArrayPrimitive, out: str = "out", x: str = "x") -> str:
+    operands = [x, "y"] if row.arity <= 2 else [f"operand(p, V, s, {k})" for k in range(row.arity)]
+    arguments = [out, *operands, "t", *(["w"] if row.needs_work else [])]
+    return f"{row.name}_forward({', '.join(arguments)})"
+
+
 def _forward_call(row: ArrayPrimitive) -> str:
-    return "return " + ("assemble(p, V, s)" if row.arity < 0 else f"{row.name}_forward(out, x, y, t)")
+    return "return " + ("assemble(p, V, s)" if row.form is Form.PIECES else _forward(row))
 
 
 def _reverse_call(row: ArrayPrimitive) -> str | None:
-    if row.adjoint is None or (row.arity >= 0 and f"{row.name}_reverse" not in kernel_homes()):
-        return None  # composite rows are differentiated by derivation only
-    return "assemble_back(p, W, s)" if row.arity < 0 else f"{row.name}_reverse(dx, dy, dout, x, y, out, t)"
+    if not is_swept(row.code) or row.adjoint is None:
+        return None
+    return "assemble_back(p, W, s)" if row.form is Form.PIECES else f"{row.name}_reverse(dx, dy, dout, x, y, out, t)"
 
 
 def _tangent_call(row: ArrayPrimitive) -> str | None:
-    call = None if row.tangent is None else _TANGENT.get(row.tangent)
-    return None if call is None else call.format(name=row.name)
+    if not is_swept(row.code) or row.tangent is None:
+        return None
+    if row.form is Form.PIECES:
+        return "assemble(p, dV, s)"
+    if f"{row.name}_tangent" in kernel_homes():
+        return f"{row.name}_tangent(dout, dx, dy, x, y, out, t, s[CHOICE], w)"
+    return _forward(row, "dout", "dx")  # linear in its first operand
+
+
+@functools.cache
+def is_swept(code: int) -> bool:
+    """Whether the derivative sweeps know a primitive; others are differentiated by derivation only."""
+    row = PRIMITIVES[code]
+    if not isinstance(row, ArrayPrimitive) or row.adjoint is None or row.form is Form.PIECES:
+        return True
+    return f"{row.name}_reverse" in kernel_homes()
 
 
 # ── modules ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -301,8 +317,7 @@ def source(mode: str) -> str:
     symbols = sorted(set(re.findall(r"\bc_(\w+)\(", chain)))
     calls = "\n".join(f"c_{s} = ExternalFunction({s!r}, float64({_arguments(s)}))" for s in symbols)
     head = text.HEAD.format(mode=mode, version=__version__, imports=imports, calls=calls)
-    body = template.replace("<CASES>", chain).replace("<ARRAYS>", arrays)
-    return head + body.replace("<GUARD>", str(opcode("guard")))
+    return head + template.replace("<CASES>", chain).replace("<ARRAYS>", arrays)
 
 
 def _arguments(symbol: str) -> str:

@@ -42,9 +42,10 @@ def elements(p, V, s):
 
 @helper
 def array(p, V, s):
-    """A row of an array primitive; returns 0 or 1."""
+    """A row of an array primitive; returns 0, 1 for an error, or 2 for a failed guard."""
     out, t, op = view(place(V, s[OUT]), s[SIZE]), view(statics(p, s), s[STATIC_COUNT]), s[OP]
     x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
+    w = view(place(V, p[WORK]), p[WORK_SIZE])
 <ARRAYS>
     return 0
 
@@ -66,7 +67,7 @@ def forward(p, V):
         else:
             failed = array(p, V, s)
             if failed != 0:
-                return row + 1 if s[OP] == <GUARD> or failed == 2 else -(row + 1)
+                return row + 1 if failed == 2 else -(row + 1)
     return 0
 
 
@@ -173,25 +174,12 @@ def elements(p, V, T, s):
 
 
 @helper
-def bilinear(dout, dx, dy, x, y, t, choice, scratch):
-    """The product rule; one factor may be constant."""
-    if choice == 2:
-        matmul_forward(dout, x, dy, t)
-        return
-    matmul_forward(dout, dx, y, t)
-    if choice == 3:
-        other = view(scratch, len(dout))
-        matmul_forward(other, x, dy, t)
-        for i in range(len(dout)):
-            dout[at(i)] += other[at(i)]
-
-
-@helper
 def array(p, V, dV, s):
     out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(dV, s[OUT]), s[SIZE])
     t, op = view(statics(p, s), s[STATIC_COUNT]), s[OP]
     x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
     dx, dy = view(place(dV, s[A_SLOT]), s[A_SIZE]), view(place(dV, s[B_SLOT]), s[B_SIZE])
+    w = view(place(V, p[WORK]), p[WORK_SIZE])
 <ARRAYS>
 
 

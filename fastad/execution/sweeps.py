@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,7 @@ from fastad.execution.calling import Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.program import active_codes, activity, program_of
 from fastad.kernels import fields as f
-from fastad.kernels import scipy_blas
-from fastad.primitives import opcode
+from fastad.primitives import PRIMITIVES, array_rows
 from fastad.schedules.tiered import Multistage
 from fastad.tables.table import CALL, CONST, INPUT, Table, ValueType
 
@@ -100,7 +100,8 @@ class SweepKernel:
         self.directions = directions
         self.layout = self._layout(threshold)
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
-        self.work_size = table.arena_size * (1 + copies) + (_scratch(table) if mode == "tangent" else 0)
+        self._work = table.arena_size * (1 + copies), _scratch(table, mode)
+        self.work_size = sum(self._work)
         self.packets: Sequence[Packet] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
         if mode != "value":
@@ -108,8 +109,7 @@ class SweepKernel:
         self._program = self._make_program()
         self.context = self._program.ctypes.data
         self.address = _sweep(_SWEEPS[mode])
-        if (table.columns["op"] == opcode("matmul")).any():
-            scipy_blas.load()
+        exported.load_symbols(PRIMITIVES[code] for code in np.flatnonzero(np.bincount(table.columns["op"])).tolist())
 
     # ── inputs and results ───────────────────────────────────────────────────────────────────────────────────
     def _layout(self, threshold: int | None) -> Layout:
@@ -151,6 +151,7 @@ class SweepKernel:
         p[f.POOL], p[f.SPECIALS] = self._keep(shared.pool), self._keep(_specials(table, self.mode != "value"))
         p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), table.arena_size
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
+        p[[f.WORK, f.WORK_SIZE]] = self._work
         self._moves(p, f.LOADS, self._loads())
         stores = zip(table.outputs, self.layout.outputs, strict=False)
         self._moves(p, f.STORES, (_move(int(table.offsets[row]), slot) for row, slot in stores))
@@ -162,7 +163,7 @@ class SweepKernel:
         if not self.rows.subs:
             return steps, statics
         if self.mode != "value":
-            raise CompileError("the derivative of a table with composite rows is run as a derived table")
+            raise CompileError("a derivative sweep over rows that are differentiated by derivation only")
         self.packets = [Packet(sub, "sweep") for sub in self.rows.subs]
         steps = steps.copy()
         calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
@@ -226,13 +227,28 @@ class SweepKernel:
         return int(self.rows.offsets[row]) if row >= 0 else -1
 
 
+def is_swept(table: Table) -> bool:
+    """Whether the derivative sweeps know all rows of a table; others run the derived table."""
+    return all(map(sweep_source.is_swept, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
+
+
 def _move(place: int, slot: Slot) -> tuple[int, ...]:
     return place, slot.offset, slot.size, f.REFERENCE if slot.by_reference else f.INLINE
 
 
-def _scratch(table: Table) -> int:
-    """Doubles that the product rule of a matrix product needs."""
-    return int(table.sizes[table.columns["op"] == opcode("matmul")].max(initial=0))
+def _scratch(table: Table, mode: str) -> int:
+    """Doubles of scratch memory that the kernels of a table's rows need, or also the tangents of the rows."""
+    needed = 0
+    for index in np.flatnonzero(np.isin(table.columns["op"], _WORKING)).tolist():
+        row: Any = table.row(index)
+        sizes = [int(table.sizes[i]) for i in row.operands]
+        needed = max(needed, row.primitive.work(row.statics, row.size, sizes))
+        if mode == "tangent":
+            needed = max(needed, row.primitive.tangent_work(row.statics, row.size, sizes))
+    return needed
+
+
+_WORKING = [row.code for row in array_rows() if row.needs_work or row.tangent_needs_work]
 
 
 def _specials(table: Table, derivatives: bool) -> np.ndarray:

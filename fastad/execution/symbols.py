@@ -25,15 +25,16 @@ import llvmlite.binding as llvm
 from fastad.kernels import scipy_blas
 
 _SPECIAL, _BLAS, _LAPACK = "fastad_", "fastad_blas_", "fastad_lapack_"
+_CYTHON = "scipy.linalg.cython_"
 
 
 @functools.cache
 def address(name: str) -> int | None:
     """The address of an external function, None if this process cannot have it."""
     if name.startswith(_BLAS):
-        return _from_capsules("scipy.linalg.cython_blas", name.removeprefix(_BLAS))
+        return _from_capsules(f"{_CYTHON}blas", name.removeprefix(_BLAS))
     if name.startswith(_LAPACK):
-        return _from_capsules("scipy.linalg.cython_lapack", name.removeprefix(_LAPACK))
+        return _from_capsules(f"{_CYTHON}lapack", name.removeprefix(_LAPACK))
     if name.startswith(_SPECIAL):
         return _special(name.removeprefix(_SPECIAL))
     if name.startswith("_ZGV"):
@@ -169,8 +170,8 @@ def _from_capsules(module: str, name: str) -> int | None:
 @functools.cache
 def _capsules(module: str) -> dict[str, object]:
     try:
-        if module == "scipy.linalg.cython_blas":
-            return dict(scipy_blas.functions())
+        if module.startswith(_CYTHON):
+            return dict(scipy_blas.functions(module.removeprefix(_CYTHON)))
         return importlib.import_module(module).__pyx_capi__
     except ImportError:
         return {}

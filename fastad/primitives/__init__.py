@@ -1,9 +1,22 @@
 """The primitive table: every fact about a primitive stands in its row, everything else loops over the rows."""
 
-from fastad.primitives import arrays as _arrays
 from fastad.primitives import elementwise as _elementwise
-from fastad.primitives.row import PRIMITIVES, ArrayPrimitive, Elementwise, Primitive, opcode, primitive
+from fastad.primitives.arrays import ASSEMBLE, CALL, CONST, GUARD, INPUT, STRIDED
+from fastad.primitives.row import (
+    PRIMITIVES,
+    ArrayPrimitive,
+    Elementwise,
+    Form,
+    Primitive,
+    array_rows,
+    elementwise_rows,
+    opcode,
+    primitive,
+)
 
-__all__ = ["PRIMITIVES", "ArrayPrimitive", "Elementwise", "Primitive", "opcode", "primitive"]
+__all__ = [
+    "ASSEMBLE", "CALL", "CONST", "GUARD", "INPUT", "PRIMITIVES", "STRIDED", "ArrayPrimitive", "Elementwise", "Form",
+    "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
+]  # fmt: skip
 
-_ = (_elementwise, _arrays)
+_ = _elementwise

@@ -10,245 +10,114 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import rules
-from fastad.primitives.row import ArrayPrimitive, register
-
-Statics = tuple[int, ...]
-Shape = tuple[int, ...]
+from fastad.primitives import checks, rules, values
+from fastad.primitives.row import INDEX_ERROR, ArrayPrimitive, Form, register
 
 
-def _region(statics: Statics) -> tuple[int, Shape, Shape]:
-    nd = (len(statics) - 1) // 2
-    return statics[0], statics[1 : 1 + nd], statics[1 + nd :]
+def array(name: str, numpy: Any, arity: int, statics: str = "", **options: Any) -> ArrayPrimitive:
+    """Register an array primitive; one that is linear in operands has a tangent without saying more."""
+    if options.get("linear") and "tangent" not in options:
+        options["tangent"] = rules.tangent_multilinear
+    row = ArrayPrimitive(name, numpy, arity, tuple(statics.split()), **options)
+    register(row)
+    return row
 
 
-def strided_view(flat: np.ndarray, statics: Statics) -> np.ndarray:
-    """View of a flat array with the offset, shape and strides (in elements) of the statics."""
-    offset, shape, strides = _region(statics)
-    if 0 in shape:
-        return np.empty(shape)
-    step = flat.itemsize
-    return np.ndarray(shape, flat.dtype, flat, offset * step, [s * step for s in strides])
+# ── counts of operations ──────────────────────────────────────────────────────────────────────────────────────
+def _moves(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"moves": size}
 
 
-def _flat(x: Any) -> np.ndarray:
-    return np.ascontiguousarray(x).reshape(-1)
+def _add_all(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"additions": sizes[0]}
 
 
-# ── evaluation on concrete values ─────────────────────────────────────────────────────────────────────────────
-def _strided(s: Statics, shape: Shape, x: Any) -> np.ndarray:
-    return strided_view(_flat(x), s).reshape(shape)
+def _add_up(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"additions": max(sizes[0] - size, 0)}
 
 
-def _strided_add(s: Statics, shape: Shape, x: Any) -> np.ndarray:
-    out = np.zeros(math.prod(shape), dtype=np.result_type(x))
-    index = strided_view(np.arange(out.size), s)
-    np.add.at(out, index.reshape(-1).astype(np.intp), _flat(x))
-    return out.reshape(shape)
+def _running_sum(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"additions": max(sizes[0] - s[0] * s[2], 0)}
 
 
-def _middle(s: Statics, x: Any) -> np.ndarray:
-    return np.reshape(x, s[:3])
+def _multiply_add(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"additions": sizes[0], "multiplications": sizes[0]}
 
 
-def _reduce(function: Any) -> Any:
-    return lambda s, shape, x: function(_middle(s, x), axis=1).reshape(shape)
+def _product(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    count = math.prod(s[:4])
+    return {"additions": count, "multiplications": count, "products": count}
 
 
-def _cumsum(s: Statics, shape: Shape, x: Any) -> np.ndarray:
-    step = -1 if s[3] else 1
-    return np.cumsum(_middle(s, x)[:, ::step], axis=1)[:, ::step].reshape(shape)
+def _compare(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"comparisons": sizes[0]}
 
 
-def _linrec(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    a, b = _middle(s, x), _middle(s, y)
-    out = np.zeros(s[:3], dtype=np.result_type(a, b))
-    state: Any = None
-    for k in range(s[1])[:: -1 if s[3] else 1]:
-        # The first element is y's, whatever x is: no inf * 0.
-        state = b[:, k] if state is None else a[:, k] * state + b[:, k]
-        out[:, k] = state
-    return out.reshape(shape)
+def _sort(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"comparisons": size * max(s[1] - 1, 1).bit_length()}
 
 
-def _matmul(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    batch, m, k, n, ta, tb, sx, sy = s
-    a = np.reshape(x, (batch if sx else 1, *((k, m) if ta else (m, k))))
-    b = np.reshape(y, (batch if sy else 1, *((n, k) if tb else (k, n))))
-    a = a.swapaxes(1, 2) if ta else a
-    b = b.swapaxes(1, 2) if tb else b
-    return np.broadcast_to(np.matmul(a, b), (batch, m, n)).reshape(shape)
-
-
-def _gather(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    return np.reshape(x, (-1, s[0]))[_flat(y).astype(np.intp)].reshape(shape)
-
-
-def _scatter_add(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    out = np.zeros((math.prod(shape) // s[0], s[0]), dtype=np.result_type(x))
-    np.add.at(out, _flat(y).astype(np.intp), np.reshape(x, (-1, s[0])))
-    return out.reshape(shape)
-
-
-def _wrap_index(s: Statics, shape: Shape, x: Any) -> np.ndarray:
-    index = np.asarray(x)
-    if np.any((index < -s[0]) | (index >= s[0])):
-        raise IndexError(f"index out of bounds for an axis of size {s[0]}")
-    return np.where(index < 0, index + s[0], index)
-
-
-def _searchsorted(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    return np.searchsorted(_flat(x), np.reshape(y, shape), side="right" if s[0] else "left")
-
-
-def pieces(statics: Statics) -> list[Statics]:
-    """Split the statics of `assemble` into one region (offset, shape, strides) a piece."""
-    found, at = [], 0
-    while at < len(statics):
-        size = 2 + 2 * statics[at]
-        found.append(statics[at + 1 : at + size])
-        at += size
-    return found
-
-
-def _assemble(s: Statics, shape: Shape, *operands: Any) -> np.ndarray:
-    out = np.zeros(math.prod(shape), dtype=np.result_type(*operands) if operands else float)
-    for region, x in zip(pieces(s), operands, strict=True):
-        view = strided_view(out, region)
-        view[...] = np.reshape(x, view.shape)
-    return out.reshape(shape)
-
-
-# ── safety: what a kernel relies on ───────────────────────────────────────────────────────────────────────────
-_EMPTY_LOOPS = 2**31  # how often loops around nothing may turn: their bounds appear in no size
-
-
-def _loops(dims: Statics, size: int) -> bool:
-    """Whether nested loops of these lengths end: a zero hides the other lengths from all comparisons of sizes."""
-    return 0 not in dims or math.prod(max(n, 1) for n in dims) <= max(size, _EMPTY_LOOPS)
-
-
-def _inside(statics: Statics, size: int) -> bool:
-    if len(statics) % 2 == 0 or any(n < 0 for n in _region(statics)[1]):
-        return False
-    offset, shape, strides = _region(statics)
-    if 0 in shape:
-        return _loops(shape, size)
-    spans = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
-    low, high = offset + sum(x for x in spans if x < 0), offset + sum(x for x in spans if x > 0)
-    return low >= 0 and high < size
-
-
-def _check_strided(s: Statics, size: int, sizes: list[int]) -> str | None:
-    fits = _inside(s, sizes[0]) and math.prod(_region(s)[1]) == size
-    return None if fits else "a strided region outside of its operand"
-
-
-def _check_strided_add(s: Statics, size: int, sizes: list[int]) -> str | None:
-    fits = _inside(s, size) and math.prod(_region(s)[1]) == sizes[0]
-    return None if fits else "a strided region outside of its result"
-
-
-def _check_middle(reduced: bool, operands: int = 1, reverse: bool = False) -> Any:
-    def check(s: Statics, size: int, sizes: list[int]) -> str | None:
-        if len(s) != 3 + reverse or min(s) < 0:
-            return "static integers that are not outer, n, inner"
-        total = s[0] * s[1] * s[2]
-        fits = size == (s[0] * s[2] if reduced else total) and all(n == total for n in sizes[:operands])
-        fits = fits and _loops(s[:3], size)
-        return None if fits else "outer, n, inner that do not fit the operand"
-
-    return check
-
-
-def _check_matmul(s: Statics, size: int, sizes: list[int]) -> str | None:
-    if len(s) != 8 or min(s) < 0 or max(s[4:]) > 1:
-        return "static integers that are not batch, m, k, n, ta, tb, sx, sy"
-    batch, m, k, n, _, _, sx, sy = s
-    fits = (size, *sizes) == (batch * m * n, (batch if sx else 1) * m * k, (batch if sy else 1) * k * n)
-    return None if fits and _loops(s[:4], size) else "matrix sizes that do not fit the operands"
-
-
-def _check_gather(s: Statics, size: int, sizes: list[int]) -> str | None:
-    fits = len(s) == 1 and s[0] > 0 and size == sizes[1] * s[0] and sizes[0] % s[0] == 0
-    return None if fits else "blocks that do not fit the operands"
-
-
-def _check_scatter(s: Statics, size: int, sizes: list[int]) -> str | None:
-    fits = len(s) == 1 and s[0] > 0 and sizes[0] == sizes[1] * s[0] and size % s[0] == 0
-    return None if fits else "blocks that do not fit the operands"
-
-
-def _check_assemble(s: Statics, size: int, sizes: list[int]) -> str | None:
-    at, seen = 0, 0
-    while at < len(s):
-        width = 2 + 2 * s[at] if 0 <= s[at] <= 64 else 0
-        region = s[at + 1 : at + width]
-        if not width or len(region) != width - 1 or seen >= len(sizes) or not _inside(region, size):
-            return "a piece outside of the result"
-        if math.prod(_region(region)[1]) != sizes[seen]:
-            return "a piece of another size than its region"
-        at, seen = at + width, seen + 1
-    return None if seen == len(sizes) else "regions for some pieces only"
-
-
-def _check_wrap(s: Statics, size: int, sizes: list[int]) -> str | None:
-    return None if len(s) == 1 and s[0] >= 0 and sizes == [size] else "a length or an operand that does not fit"
-
-
-def _check_search(s: Statics, size: int, sizes: list[int]) -> str | None:
-    return None if len(s) == 1 and size == sizes[1] else "one index is needed for each value"
-
-
-def _check_guard(s: Statics, size: int, sizes: list[int]) -> str | None:
-    return None if sizes == [size, size] else "a guard compares equal sizes"
-
-
-def _array(name: str, numpy: Any, arity: int, statics: str = "", **options: Any) -> None:
-    register(ArrayPrimitive(name, numpy, arity, tuple(statics.split()), **options))
+def _search(s: Any, size: int, sizes: Any) -> dict[str, int]:
+    return {"comparisons": size * max(sizes[0] - 1, 1).bit_length()}
 
 
 # ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────
-_LINEAR = rules.tangent_linear
 _MIDDLE = "outer n inner"
+_REGION = "offset shape... strides..."
+_SCANNED = {"unrolls": lambda s, size: s[1] > 0}
+_REDUCED: dict[str, Any] = {"form": Form.REDUCTION, "check": checks.middle(True), "batch": rules.batch_middle}
+_EXTREME: dict[str, Any] = _REDUCED | {
+    "tangent": rules.tangent_extremum, "adjoint": rules.adjoint_extremum, "result": "same", "operations": _compare
+}  # fmt: skip
+_PLACE: dict[str, Any] = {"check": checks.middle(True), "batch": rules.batch_middle, "result": "int"}
+_UNROLLED = 128  # multiplications of a matrix product that is written out
 
 # fmt: off
-_array("strided", _strided, 1, "offset shape... strides...", check=_check_strided,
-       tangent=_LINEAR, adjoint=rules.adjoint_strided, batch=rules.batch_strided, result="same")
-_array("strided_add", _strided_add, 1, "offset shape... strides...", check=_check_strided_add,
-       tangent=_LINEAR, adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add, result="same")
-_array("sum", _reduce(np.sum), 1, _MIDDLE, check=_check_middle(True),
-       tangent=_LINEAR, adjoint=rules.adjoint_sum, batch=rules.batch_middle, result="total")
-_array("amax", _reduce(np.max), 1, _MIDDLE, check=_check_middle(True),
-       tangent=rules.tangent_extremum, adjoint=rules.adjoint_extremum, batch=rules.batch_middle, result="same")
-_array("amin", _reduce(np.min), 1, _MIDDLE, check=_check_middle(True),
-       tangent=rules.tangent_extremum, adjoint=rules.adjoint_extremum, batch=rules.batch_middle, result="same")
-_array("argmax", _reduce(np.argmax), 1, _MIDDLE, check=_check_middle(True), batch=rules.batch_middle, result="int")
-_array("argmin", _reduce(np.argmin), 1, _MIDDLE, check=_check_middle(True), batch=rules.batch_middle, result="int")
-_array("argsort", lambda s, shape, x: np.argsort(_middle(s, x), axis=1, kind="stable").reshape(shape), 1, _MIDDLE,
-       check=_check_middle(False), batch=rules.batch_middle, result="int")
-_array("cumsum", _cumsum, 1, _MIDDLE + " reverse", check=_check_middle(False, reverse=True),
-       tangent=_LINEAR, adjoint=rules.adjoint_cumsum, batch=rules.batch_middle, result="total")
-_array("linrec", _linrec, 2, _MIDDLE + " reverse", check=_check_middle(False, 2, reverse=True),
-       tangent=rules.tangent_linrec, adjoint=rules.adjoint_linrec, batch=rules.batch_middle, result="same")
-_array("matmul", _matmul, 2, "batch m k n ta tb sx sy", check=_check_matmul,
-       tangent=rules.tangent_bilinear, adjoint=rules.adjoint_matmul, batch=rules.batch_matmul, result="total")
-_array("gather", _gather, 2, "inner", check=_check_gather,
-       tangent=rules.tangent_first, adjoint=rules.adjoint_gather, batch=rules.batch_gather, result="first")
-_array("scatter_add", _scatter_add, 2, "inner", check=_check_scatter,
-       tangent=rules.tangent_first, adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add, result="first")
-_array("wrap_index", _wrap_index, 1, "n", check=_check_wrap, batch=rules.batch_same, result="int")
-_array("searchsorted", _searchsorted, 2, "right", check=_check_search, batch=rules.batch_searchsorted, result="int")
-_array("assemble", _assemble, -1, "(nd offset shape... strides...)...", check=_check_assemble,
-       tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble, result="same")
-
-# A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`). The second
-# operand is what a forward pass kept for this adjoint, which may change it; without, it is the first one again.
-_array("call", None, 2, "sub", check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
-       adjoint=rules.adjoint_call, batch=rules.batch_call)
+STRIDED = array("strided", values.strided, 1, _REGION, form=Form.VIEW, check=checks.strided, operations=_moves,
+                linear=(0,), adjoint=rules.adjoint_strided, batch=rules.batch_strided, result="same")
+array("strided_add", values.strided_add, 1, _REGION, check=checks.strided_add, operations=_add_all, keeps_zero=True,
+      linear=(0,), adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add, result="same")
+array("sum", values.reduce(np.sum), 1, _MIDDLE, **_REDUCED, combine="add", neutral=-0.0, operations=_add_up,
+      linear=(0,), adjoint=rules.adjoint_sum, result="total")
+array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf)
+array("amin", values.reduce(np.min), 1, _MIDDLE, **_EXTREME, combine="minimum", neutral=math.inf)
+array("argmax", values.reduce(np.argmax), 1, _MIDDLE, **_PLACE, operations=_compare)
+array("argmin", values.reduce(np.argmin), 1, _MIDDLE, **_PLACE, operations=_compare)
+array("argsort", values.argsort, 1, _MIDDLE, check=checks.middle(False), operations=_sort,
+      work=lambda s, size, sizes: 4 * s[1], batch=rules.batch_middle, result="int")
+array("cumsum", values.cumsum, 1, _MIDDLE + " reverse", check=checks.middle(False, reverse=True), **_SCANNED,
+      operations=_running_sum, keeps_zero=True,
+      linear=(0,), adjoint=rules.adjoint_cumsum, batch=rules.batch_middle, result="total")
+array("linrec", values.linrec, 2, _MIDDLE + " reverse", check=checks.middle(False, 2, reverse=True), **_SCANNED,
+      operations=_multiply_add, linear=(1,),
+      tangent=rules.tangent_linrec, adjoint=rules.adjoint_linrec, batch=rules.batch_middle, result="same")
+array("matmul", values.matmul, 2, "batch m k n ta tb sx sy", check=checks.matmul, operations=_product,
+      symbols=("dgemm", "dgemv"), tangent_work=lambda s, size, sizes: size, sign="@",
+      unrolls=lambda s, size: size * s[2] <= _UNROLLED,
+      linear=(0, 1), adjoint=rules.adjoint_matmul, batch=rules.batch_matmul, result="total")
+array("gather", values.gather, 2, "inner", check=checks.gather, operations=_moves, keeps_zero=True, **INDEX_ERROR,
+      unrolls=lambda s, size: s[0] == 1, addressed=(0,),
+      linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, result="first", domain=("R", "index"))
+array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all, keeps_zero=True,
+      **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add, result="first",
+      domain=("R", "index"))
+array("wrap_index", values.wrap_index, 1, "n", check=checks.wrap, operations=_compare, kept=True, **INDEX_ERROR,
+      unrolls=lambda s, size: True, batch=rules.batch_same, result="int", domain=("index",))
+array("searchsorted", values.searchsorted, 2, "right", check=checks.search, operations=_search,
+      batch=rules.batch_searchsorted, result="int", domain=("sorted", "R"))
+ASSEMBLE = array("assemble", values.assemble, -1, "(nd offset shape... strides...)...", form=Form.PIECES,
+                 check=checks.assemble, operations=_moves, linear=(0,),
+                 tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble,
+                 result="same")
 
 # ── rows that are not functions of values alone ───────────────────────────────────────────────────────────────
-_array("input", None, 0, pure=False)  # column a: the number of the input
-_array("const", None, 0)  # column a: offset in the pool of constants
-_array("guard", None, 2, check=_check_guard, batch=rules.batch_guard, pure=False)
+# A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`). The second
+# operand is what a forward pass kept for this adjoint, which may change it; without, it is the first one again.
+CALL = array("call", None, 2, "sub", form=Form.COMPOSITE,
+             check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
+             adjoint=rules.adjoint_call, batch=rules.batch_call)
+INPUT = array("input", None, 0, form=Form.INPUT, pure=False, kept=True)  # column a: the number of the input
+CONST = array("const", None, 0, form=Form.CONSTANT)  # column a: offset in the pool of constants
+GUARD = array("guard", None, 2, form=Form.GUARD, check=checks.guard, operations=_compare, kept=True, pure=False,
+              unrolls=lambda s, size: True, batch=rules.batch_guard)
 # fmt: on

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.row import Elementwise, register
+from fastad.primitives.row import Elementwise, Operator, register
 
 # Intervals on which laws are tested: values are drawn from the union of the intervals of a key.
 DOMAINS: dict[str, tuple[tuple[float, float], ...]] = {
@@ -44,15 +44,15 @@ def _sech(a: Any) -> Any:
 
 
 def row(
-    name: str, ufuncs: str, value: str, partials: str, domain: str, *, result: str = "float", symbol: str | None = None,
-    numpy: Any = None, detached: bool = False,
+    name: str, ufuncs: str, value: str, partials: str, domain: str, *, result: str = "float", numpy: Any = None,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Register one elementwise primitive; partials are separated by ";", one domain key an operand."""
     found = ufuncs.split()
     evaluate = numpy or _evaluator(found[0])
     parts = tuple(p.strip() for p in partials.split(";"))
     dispatch = tuple(u.removeprefix("special.") for u in found)
-    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, symbol, dispatch, detached))
+    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, ufuncs=dispatch, **options))
 
 
 def leaf(name: str, symbol: str | None, ufuncs: str, partials: str, domain: str, **options: Any) -> None:
@@ -61,29 +61,34 @@ def leaf(name: str, symbol: str | None, ufuncs: str, partials: str, domain: str,
     row(name, ufuncs, f"{name}({arguments})", partials, domain, symbol=symbol, **options)
 
 
+def operation(name: str, operator: str, partials: str, domain: str, *, ufunc: str | None = None, **options: Any) -> None:
+    """A machine operation: `operator` is its kind, sign, LLVM's instruction, and what it is counted as."""
+    leaf(name, None, name if ufunc is None else ufunc, partials, domain, operator=Operator(*operator.split()), **options)
+
+
 # fmt: off
 # ── arithmetic: machine operations ────────────────────────────────────────────────────────────────────────────
-leaf("add",           None, "add",           "1; 1",          "RR", result="total")
-leaf("subtract",      None, "subtract",      "1; -1",         "RR", result="total")
-leaf("multiply",      None, "multiply",      "b; a",          "RR", result="same")
-leaf("divide",        None, "divide",        "1 / b; -(r / b)", "RZ")
-leaf("negative",      None, "negative",      "-1",            "R",  result="total")
-leaf("less",          None, "less",          "0; 0",          "RR", result="bool")
-leaf("less_equal",    None, "less_equal",    "0; 0",          "RR", result="bool")
-leaf("greater",       None, "greater",       "0; 0",          "RR", result="bool")
-leaf("greater_equal", None, "greater_equal", "0; 0",          "RR", result="bool")
-leaf("equal",         None, "equal",         "0; 0",          "RR", result="bool")
-leaf("not_equal",     None, "not_equal",     "0; 0",          "RR", result="bool")
-leaf("logical_and",   None, "logical_and",   "0; 0",          "BB", result="bool")
-leaf("logical_or",    None, "logical_or",    "0; 0",          "BB", result="bool")
-leaf("where",         None, "", "0; where(a, 1, 0); where(a, 0, 1)", "BRR", result="same", numpy=np.where)
-leaf("sqrt",          "sqrt",     "sqrt",     "0.5 / r",             "P")
-leaf("absolute",      "fabs",     "absolute fabs", "sign(a)",        "Z", result="same")
-leaf("floor",         "floor",    "floor",    "0",                   "X")
-leaf("ceil",          "ceil",     "ceil",     "0",                   "X")
-leaf("trunc",         "trunc",    "trunc",    "0",                   "X")
-leaf("rint",          "rint",     "rint",     "0",                   "X")
-leaf("copysign",      "copysign", "copysign", "where(a == 0, 0, r / a); 0", "ZZ")
+operation("add",           "arithmetic + fadd additions",       "1; 1",          "RR", result="total", commutes=True)
+operation("subtract",      "arithmetic - fsub additions",       "1; -1",         "RR", result="total")
+operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", commutes=True)
+operation("divide",        "arithmetic / fdiv divisions",       "1 / b; -(r / b)", "RZ", slow=True)
+operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total")
+operation("less",          "comparison < olt comparisons",      "0; 0",          "RR", result="bool")
+operation("less_equal",    "comparison <= ole comparisons",     "0; 0",          "RR", result="bool")
+operation("greater",       "comparison > ogt comparisons",      "0; 0",          "RR", result="bool")
+operation("greater_equal", "comparison >= oge comparisons",     "0; 0",          "RR", result="bool")
+operation("equal",         "comparison == oeq comparisons",     "0; 0",          "RR", result="bool", commutes=True)
+operation("not_equal",     "comparison != une comparisons",     "0; 0",          "RR", result="bool", commutes=True)
+operation("logical_and",   "logical & and comparisons",         "0; 0",          "BB", result="bool", commutes=True)
+operation("logical_or",    "logical | or comparisons",          "0; 0",          "BB", result="bool", commutes=True)
+operation("where",         "selection ? select comparisons",    "0; where(a, 1, 0); where(a, 0, 1)", "BRR", result="same", numpy=np.where, ufunc="")
+leaf("sqrt",          "sqrt",     "sqrt",     "0.5 / r",             "P", intrinsic=True, slow=True)
+leaf("absolute",      "fabs",     "absolute fabs", "sign(a)",        "Z", result="same", intrinsic=True, sign="|·|")
+leaf("floor",         "floor",    "floor",    "0",                   "X", intrinsic=True)
+leaf("ceil",          "ceil",     "ceil",     "0",                   "X", intrinsic=True)
+leaf("trunc",         "trunc",    "trunc",    "0",                   "X", intrinsic=True)
+leaf("rint",          "rint",     "rint",     "0",                   "X", intrinsic=True)
+leaf("copysign",      "copysign", "copysign", "where(a == 0, 0, r / a); 0", "ZZ", intrinsic=True)
 
 # The value as a constant: for shifts that cancel, such as the maximum in logsumexp.
 row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive, detached=True)
@@ -104,7 +109,7 @@ row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 
 leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="same")
 row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="same")
 row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))))", "0; 0", "XG", result="same")
-leaf("power", "pow", "power float_power", "where(b == 0, 0, b * power(a, b - 1)); r * log(where(a == 0, 1, a))", "PR", result="same")
+leaf("power", "pow", "power float_power", "where(b == 0, 0, b * power(a, b - 1)); r * log(where(a == 0, 1, a))", "PR", result="same", sign="^")
 
 # ── exponentials and logarithms ───────────────────────────────────────────────────────────────────────────────
 leaf("exp",     "exp",   "exp",   "r",                          "R")

@@ -106,3 +106,13 @@ def batched(r: Region, count: int, step: int) -> Region:
     """The region repeated `count` times, `step` elements apart, as a new leading dimension."""
     offset, shape, strides = parts(r)
     return region(offset, (count, *shape), (step, *strides))
+
+
+def pieces(statics: Region) -> list[Region]:
+    """Split the statics of `assemble` into one region (offset, shape, strides) a piece."""
+    found, at = [], 0
+    while at < len(statics):
+        size = 2 + 2 * statics[at]
+        found.append(statics[at + 1 : at + size])
+        at += size
+    return found

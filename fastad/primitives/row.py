@@ -2,18 +2,44 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
+from fastad.errors import IndexRangeError
 from fastad.primitives import expression
 from fastad.primitives.expression import Expr
 
 # Rules get a builder (see `fastad.tables.builder.Builder`), the row they derive and references to its operands.
 Ref = int
 Rule = Callable[..., Any]
+Statics = tuple[int, ...]
 
 PRIMITIVES: list["Primitive"] = []
 _BY_NAME: dict[str, int] = {}
+
+
+class Form(Enum):
+    """What a row is to those who walk over a table; most are functions with a kernel."""
+
+    INPUT = "given by the caller"
+    CONSTANT = "given by the pool of constants"
+    GUARD = "stops the program where its operands differ"
+    COMPOSITE = "runs a sub-program"
+    VIEW = "reads a region of its operand"
+    PIECES = "writes its operands into regions"
+    REDUCTION = "combines numbers along an axis by an elementwise primitive"
+    FUNCTION = "computed by its kernel"
+
+
+class Operator(NamedTuple):
+    """A machine operation: its kind, its sign in Python, LLVM's instruction (or condition of a comparison), and what
+    it is counted as."""
+
+    kind: str  # arithmetic, comparison, logical, negation, selection
+    sign: str
+    instruction: str
+    counted: str
 
 
 @dataclass(frozen=True)
@@ -23,18 +49,25 @@ class Primitive:
     name: str
     numpy: Callable[..., Any]
 
+    @property
+    def code(self) -> int:
+        """The opcode."""
+        return _BY_NAME[self.name]
+
 
 @dataclass(frozen=True)
 class Elementwise(Primitive):
     """A primitive that maps scalars to a scalar, as text.
 
     `value` and `partials` are expressions (see `expression`) in the operands a, b, c and the result r.
-    A row whose value is a call of itself is a leaf: `symbol` names the C function, or it is a machine operation.
+    A row whose value is a call of itself is a leaf: `symbol` names the C function, or `operator` the machine operation.
     `result` is the dtype rule: "float", "bool", "same" (the promoted dtype of the operands), or "total" (the
     same, but integers for truth values).
     `domain` gives one interval key per operand, on which the laws are tested (see `DOMAINS`).
     A `detached` row is a constant to derivatives by intention, so finite differences do not test it.
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
+    `intrinsic`: LLVM has the C function as an instruction for every width. `slow`: it takes several times as long as an
+    addition. `commutes`: operands may be swapped. `sign` is what drawings show in place of the name.
     """
 
     value: str
@@ -44,6 +77,11 @@ class Elementwise(Primitive):
     symbol: str | None = None
     ufuncs: tuple[str, ...] = ()
     detached: bool = False
+    operator: Operator | None = None
+    intrinsic: bool = False
+    slow: bool = False
+    commutes: bool = False
+    sign: str = ""
 
     @property
     def arity(self) -> int:
@@ -75,29 +113,112 @@ class Elementwise(Primitive):
         return self.contribution_exprs[operand] is not None
 
 
+class Part(NamedTuple):
+    """One of several results: its shape in every lane, and its dtype character."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def _no_check(statics: Statics, size: int, sizes: Sequence[int]) -> str | None:
+    return None
+
+
+def _none(statics: Statics, size: int, sizes: Sequence[int]) -> int:
+    return 0
+
+
+def _nothing(statics: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
+    return {}
+
+
+def _never(statics: Statics, size: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class ArrayPrimitive(Primitive):
     """A primitive on whole arrays, with static integers.
 
-    `numpy(statics, shape, *operands)` evaluates it; `statics` names the integers;
-    `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
-    builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand;
-    `batch(b, row, operands, batched, size)` emits the row over a leading axis of that size;
-    `check(statics, shape, operand_shapes)` returns a complaint or None: it proves that a kernel run with these
-    integers stays inside its arrays. `kernel` names the functions in `fastad.kernels` that execute it.
+    `numpy(statics, shape, *operands)` evaluates it. `arity` is the number of operands, -1 for any; rows of more than two
+    keep them in a pool. `statics` names the integers.
+    `form` tells what a planner may do with a row. A reduction combines by the elementwise primitive `combine`, starting
+    from `neutral`.
+
+    Functions of (statics, size of the result, sizes of the operands):
+    - `check` returns a complaint or None: it proves that a kernel run with these integers stays inside its arrays;
+    - `operations` counts scalar operations, by the names of `fastad.tables.cost.Operations`;
+    - `work` and `tangent_work` are the doubles of scratch memory that the kernel, and the sweep of tangents, are given.
+    `unrolls(statics, size)`: a row of few elements is better written out than called.
+
+    Rules: `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
+    builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in
+    `differentiable` (default: all); `batch(b, row, operands, batched, size)` emits the row over a leading axis.
+
+    `result` is the dtype rule (see `fastad.tables.builder.result_dtype`). A row of several results has one value that
+    holds them one after another, lane by lane: `parts(statics)` says the number of lanes and the results of each.
+    `error` is raised where the kernel returns 1, with what `complaint` says. `kept`: rows stay though no result depends
+    on them. `keeps_zero`: where the first operand is zero the result is. `symbols` are functions of BLAS and LAPACK that
+    the kernel calls. `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time. `domain`: for each operand the key of values to
+    test on. `pure`: equal rows compute equal values. `examples`: (statics, shape, shapes of operands) to test on.
+
+    The functions NAME_forward and NAME_reverse in `fastad.kernels` execute it.
     """
 
-    arity: int  # -1: any number of operands
+    arity: int
     statics: tuple[str, ...] = ()
-    check: Callable[..., str | None] = field(default=lambda *args: None)
+    form: Form = Form.FUNCTION
+    check: Callable[..., str | None] = _no_check
+    operations: Callable[..., dict[str, int]] = _nothing
+    work: Callable[..., int] = _none
+    tangent_work: Callable[..., int] = _none
+    unrolls: Callable[..., bool] = _never
     tangent: Rule | None = None
     adjoint: Rule | None = None
     batch: Rule | None = None
+    differentiable: tuple[int, ...] | None = None
     result: str = "float"
+    parts: Callable[..., tuple[int, tuple[Part, ...]]] | None = None
+    combine: str = ""
+    neutral: float = 0.0
+    error: type[Exception] | None = None
+    complaint: str = ""
+    kept: bool = False
+    keeps_zero: bool = False
     pure: bool = True
+    symbols: tuple[str, ...] = ()
+    linear: tuple[int, ...] = ()
+    addressed: tuple[int, ...] = ()
+    domain: tuple[str, ...] = ()
+    examples: tuple[Any, ...] = field(default=(), compare=False)
+    sign: str = ""
 
     def is_differentiable(self, operand: int) -> bool:
-        return self.adjoint is not None
+        return self.adjoint is not None and (self.differentiable is None or operand in self.differentiable)
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether rows keep their operands in the pool."""
+        return not 0 <= self.arity <= 2
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether the kernel takes scratch memory."""
+        return self.work is not _none
+
+    @property
+    def tangent_needs_work(self) -> bool:
+        """Whether the sweep of tangents needs scratch memory for the row."""
+        return self.tangent_work is not _none
+
+    @property
+    def stops(self) -> bool:
+        """Whether a row may end the program: by an error, or as a guard."""
+        return self.error is not None or self.form in (Form.GUARD, Form.COMPOSITE)
+
+
+INDEX_ERROR: dict[str, Any] = {"error": IndexRangeError, "complaint": "index out of bounds"}
 
 
 def register(row: Primitive) -> Primitive:
@@ -118,3 +239,7 @@ def primitive(name: str) -> Any:
 
 def elementwise_rows() -> Sequence[Elementwise]:
     return [row for row in PRIMITIVES if isinstance(row, Elementwise)]
+
+
+def array_rows() -> Sequence[ArrayPrimitive]:
+    return [row for row in PRIMITIVES if isinstance(row, ArrayPrimitive)]

@@ -36,23 +36,14 @@ class Piece:
 
 
 # ── tangents ──────────────────────────────────────────────────────────────────────────────────────────────────
-def tangent_linear(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    return b.emit(row.name, (tangents[0],), row.statics, row.shape)
-
-
-def tangent_first(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref | None:
-    if tangents[0] is None:
-        return None
-    return b.emit(row.name, (tangents[0], operands[1]), row.statics, row.shape)
-
-
-def tangent_bilinear(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    x, y = operands
-    dx, dy = tangents
-    terms = [b.emit(row.name, (dx, y), row.statics, row.shape)] if dx is not None else []
-    if dy is not None:
-        terms.append(b.emit(row.name, (x, dy), row.statics, row.shape))
-    return b.add(*terms)
+def tangent_multilinear(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref | None:
+    """A row that is linear in each of some operands, the others fixed: one term for each that moves."""
+    terms = []
+    for k in row.primitive.linear:
+        if tangents[k] is not None:
+            moved = (*operands[:k], tangents[k], *operands[k + 1 :])
+            terms.append(b.emit(row.name, moved, row.statics, row.shape))
+    return b.add(*terms) if terms else None
 
 
 def tangent_assemble(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:

@@ -13,43 +13,31 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives import GUARD as GUARD_ROW
+from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.inline import compact, inline
 from fastad.tables.table import CALL, CONST, DTYPES, GUARD, Table, ValueType
 
-# Rows whose evaluation cannot fail, whatever the values are.
-_TOTAL = frozenset(
-    {
-        "strided",
-        "strided_add",
-        "sum",
-        "amax",
-        "amin",
-        "assemble",
-        "matmul",
-        "cumsum",
-        "const",
-        "argmax",
-        "argmin",
-        "argsort",
-        "linrec",
-        "searchsorted",
-    }
-)
-_FAILING = frozenset(
-    code
-    for code, row in enumerate(PRIMITIVES)
-    if not isinstance(row, Elementwise) and row.name not in _TOTAL and code != CALL
-)
+# Rows that may raise an error, by their values.
+_FAILING = frozenset(row.code for row in array_rows() if row.error is not None)
+_FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in _FAILING)
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv
 }  # fmt: skip
 _SCALARS = {char: dtype.type for char, dtype in DTYPES.items()}
-_SCALAR_FUNCTIONS = [_ARITHMETIC.get(row.name, row.numpy) for row in PRIMITIVES]
+
+
+def _scalar_function(row: Any) -> Callable[..., Any]:
+    """What evaluates a primitive on NumPy scalars."""
+    sign = getattr(row, "operator", None)
+    return _ARITHMETIC[sign.sign] if sign is not None and sign.kind == "arithmetic" else row.numpy
+
+
+_SCALAR_FUNCTIONS = [_scalar_function(row) for row in PRIMITIVES]
 
 
 class _Stack(threading.local):
@@ -119,7 +107,7 @@ class Recorder:
         b = self.builder
         b.source_line(user_line())
         ref = b.emit(name, operands, statics, shape, dtype)
-        if name not in _TOTAL:
+        if name in _FAILING_NAMES:
             self.settle()
         return ref
 
@@ -190,13 +178,13 @@ class Recorder:
     def _evaluate_array(self, row: Any, i: int, kind: ValueType) -> Any:
         col, values = self.builder.columns, self._values
         a, b, c = col["a"][i], col["b"][i], col["c"][i]
-        operands = self.builder.operands[a : a + b] if row.arity < 0 else (a, b)[: row.arity]
-        if row.name == "guard":
+        operands = self.builder.operands[a : a + b] if row.is_pooled else (a, b)[: row.arity]
+        if row.form is Form.GUARD:
             return values[a]
-        if row.name == "input":
+        if row.form is Form.INPUT:
             return self.given[i]
         statics = self.builder.statics_at(c) if c >= 0 else ()
-        if row.name == "call":
+        if row.form is Form.COMPOSITE:
             return self.builder.subs[statics[0]].evaluate(values[a], values[b])
         x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
         return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
@@ -220,7 +208,7 @@ class Recorder:
         if self.builder.columns["op"][ref] != CONST and ref not in self._guarded:
             self._guarded.add(ref)
             expected = self.const(np.asarray(value))
-            self.emit("guard", (ref, self.builder.reshape(expected, self.builder.shape(ref))))
+            self.emit(GUARD_ROW.name, (ref, self.builder.reshape(expected, self.builder.shape(ref))))
         return value
 
     # ── operands from outside ────────────────────────────────────────────────────────────────────────────────

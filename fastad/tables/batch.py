@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastad.errors import RecordingError
-from fastad.primitives import Elementwise
+from fastad.primitives import Elementwise, Form
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact, copy_row
 from fastad.tables.table import Row, Table, ValueType
@@ -28,7 +28,7 @@ def batch_rows(
     flags: list[bool] = []
     for row in table.rows():
         b.source_line(table.line_of(row.index))
-        if row.name == "input":
+        if row.form is Form.INPUT:
             flags.append(bool(batched[int(table.columns["a"][row.index])]))
             refs.append(copy_row(b, table, row, refs, inputs))
         elif not any(flags[i] for i in row.operands):
@@ -57,7 +57,7 @@ def _aligned(b: Builder, x: Ref, flag: bool, row: Row, size: int) -> Ref:
         lane = b.size(x) // size
         if lane == row.size:
             return x
-        return b.emit("strided", (x,), (0, size, row.size, 1, 0), (size, *row.shape))  # one number a lane
+        return b.region(x, (0, size, row.size, 1, 0), (size, *row.shape))  # one number a lane
     if b.size(x) == 1:
         return x
     return b.broadcast(b.reshape(x, row.shape), (size, *row.shape))

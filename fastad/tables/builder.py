@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import ArrayPrimitive, opcode, primitive
+from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, elementwise_rows, primitive
+from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import expression as ex
-from fastad.primitives.arrays import pieces
-from fastad.primitives.regions import Region, contiguous_strides, region, whole
-from fastad.primitives.row import elementwise_rows
-from fastad.tables.simplify import COMMUTATIVE, SPECIAL_NUMBERS, UNCONDITIONAL, simplify
-from fastad.tables.table import CONST, DTYPES, Line, Table, ValueType
+from fastad.primitives.regions import Region, pieces
+from fastad.primitives.rewrites import NEGATIVE, REWRITES, SPECIAL_NUMBERS, SUBTRACT, simplify
+from fastad.primitives.row import Elementwise
+from fastad.primitives.vocabulary import Vocabulary
+from fastad.tables.table import CALL, CONST, DTYPES, INPUT, Line, Table, ValueType
 
 Ref = int
 Shape = tuple[int, ...]
@@ -24,25 +25,25 @@ _NO_LINE = Line("", 0, "")
 # What an operand may be that rewrites look for: a constant number, a negation, a spread number, one of the constants
 # that some rewrite treats apart, a difference.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, DIFFERENCE = 1, 2, 4, 8, 16, 32
-_STRIDED, _NEGATIVE = opcode("strided"), opcode("negative")
-_READ_THROUGH = frozenset([CONST, _STRIDED, opcode("assemble")])  # reads of these are simplified
-_FLAGGED = frozenset([CONST, _STRIDED, opcode("negative"), opcode("subtract")])
-_SIGNS = {"negative": NEGATED | DIFFERENCE, "add": NEGATED, "subtract": NEGATED, "multiply": NEGATED}
-# Elementwise primitives: opcode, dtype rule, whether operands may be swapped, flags: whether a rewrite may always
-# apply, and what operands it looks for.
-_ELEMENTWISE = {
-    row.name: (
-        opcode(row.name),
-        row.result,
-        row.name in COMMUTATIVE,
-        _ALWAYS if row.name in UNCONDITIONAL else 0,
-        SPREAD | _ALWAYS | SPECIAL | _SIGNS.get(row.name, 0),
-    )
-    for row in elementwise_rows()
-}
+_STRIDED = STRIDED.code
+_READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
+_FLAGGED = frozenset([CONST, _STRIDED, NEGATIVE, SUBTRACT])
 
 
-class Builder:
+def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
+    """Opcode, dtype rule, whether operands may be swapped; flags: whether a rewrite may always apply, and what operands
+    it looks for."""
+    rewrite = REWRITES.get(row.name)
+    wanted = SPREAD | _ALWAYS | SPECIAL
+    if rewrite is not None:
+        wanted |= NEGATED * rewrite.negated | DIFFERENCE * rewrite.difference
+    return row.code, row.result, row.commutes, _ALWAYS * bool(rewrite and rewrite.always), wanted
+
+
+_ELEMENTWISE = {row.name: _wanted(row) for row in elementwise_rows()}
+
+
+class Builder(Vocabulary):
     """A table under construction. References are row numbers; equal pure rows are one row."""
 
     def __init__(self) -> None:
@@ -108,7 +109,7 @@ class Builder:
         """A new input of the table."""
         kind = ValueType(tuple(shape), dtype)
         self.inputs.append(kind)
-        return self._append(opcode("input"), kind, len(self.inputs) - 1, -1, -1)
+        return self._append(INPUT, kind, len(self.inputs) - 1, -1, -1)
 
     def const(self, value: Any, dtype: str | None = None) -> Ref:
         """A constant, by value."""
@@ -118,7 +119,7 @@ class Builder:
         raw = data.tobytes()
         if data.size > 1 and raw == raw[:8] * data.size:  # one number, spread
             return self.broadcast(self.const(data.reshape(-1)[0], kind.dtype), kind.shape)
-        key = ("const", kind, raw)
+        key = (CONST, kind, raw)
         ref = self._rows.get(key)
         if ref is None:
             start = len(self.constants)
@@ -176,63 +177,33 @@ class Builder:
         if simpler is not None:
             return simpler
         c = self._static_set(statics) if statics else -1
-        if row.arity < 0:
+        if row.is_pooled:
             key: Any = (row.name, operands, c, kind)
             ref = self._rows.get(key)
             if ref is None:
                 start = len(self.operands)
                 self.operands.extend(operands)
-                ref = self._rows[key] = self._append(opcode(row.name), kind, start, len(operands), c)
+                ref = self._rows[key] = self._append(row.code, kind, start, len(operands), c)
             return ref
         a, b = (*operands, -1, -1)[:2]
         if not row.pure:
-            return self._append(opcode(row.name), kind, a, b, c)
-        return self._shared(opcode(row.name), self.type_number(kind), a, b, c)
+            return self._append(row.code, kind, a, b, c)
+        return self._shared(row.code, self.type_number(kind), a, b, c)
 
     def expression(self, expr: ex.Expr, values: dict[str, Ref], shape: Shape) -> Ref:
         """Rows for an expression of the primitive table."""
         return ex.emitter(expr)(self, values)
 
-    # ── shorthands that the rules use ────────────────────────────────────────────────────────────────────────
-    def add(self, first: Ref, *others: Ref) -> Ref:
-        for other in others:
-            first = self.emit("add", (first, other))
-        return first
-
-    def zeros(self, shape: Shape) -> Ref:
-        return self.broadcast(self.const(0.0), shape)
-
-    def reshape(self, ref: Ref, shape: Shape) -> Ref:
-        """The same elements in order, in another shape."""
-        if self.shape(ref) == tuple(shape):
-            return ref
-        return self.emit("strided", (ref,), whole(self.size(ref)), tuple(shape))
-
     def read(self, ref: Ref, own: Region, shape: Shape) -> Ref:
         """A region of a value, as an array of this shape."""
         op, number = self.columns["op"][ref], self.columns["type"][ref]
         if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1):
-            return self.emit("strided", (ref,), own, shape)
+            return self.region(ref, own, shape)
         found = self._read_types.get((number, shape))
         if found is None:
             kind = ValueType(shape, self.type_list[number].dtype)
             found = self._read_types[number, shape] = self.type_number(kind)
         return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
-
-    def broadcast(self, ref: Ref, shape: Shape) -> Ref:
-        """NumPy's broadcast_to."""
-        own = self.shape(ref)
-        if own == tuple(shape):
-            return ref
-        # A number may come in more dimensions than it goes to.
-        pad = (1,) * (len(shape) - len(own)) + own if self.size(ref) != 1 else (1,) * len(shape)
-        strides = tuple(0 if n == 1 else s for n, s in zip(pad, contiguous_strides(pad), strict=True))
-        return self.emit("strided", (ref,), region(0, tuple(shape), strides), tuple(shape))
-
-    def assemble(self, operands: Sequence[Ref], regions: Sequence[Region], shape: Shape) -> Ref:
-        """Pieces written into zeros; the pieces are disjoint, unless the first one covers everything."""
-        statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
-        return self.emit("assemble", operands, statics, shape)
 
     def call(self, sub: Any, x: Ref, kept: Ref | None = None) -> Ref:
         """A composite row: the sub-program applied to the vector x, with what a forward pass kept for it."""
@@ -242,8 +213,8 @@ class Builder:
             self.subs.append(sub)
         operands = (x, x if kept is None else kept)
         if sub.changes_kept or sub.fills_kept:  # what is kept belongs to one adjoint: such rows are not shared
-            return self._append(opcode("call"), ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
-        return self.emit("call", operands, (number,), (sub.n_out,), "d")
+            return self._append(CALL, ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
+        return self._emit_array(CALL_ROW, operands, (number,), ValueType((sub.n_out,), "d"))
 
     # ── the finished table ───────────────────────────────────────────────────────────────────────────────────
     def table(self, outputs: Sequence[Ref], captured: Sequence[Any] = ()) -> Table:
@@ -286,7 +257,7 @@ class Builder:
             return CONSTANT if self.type_list[number].size == 1 else 0
         if op == _STRIDED:
             return SPREAD if self.size(a) == 1 and self._sizes[number] != 1 else 0
-        return NEGATED if op == _NEGATIVE else DIFFERENCE
+        return NEGATED if op == NEGATIVE else DIFFERENCE
 
     def type_number(self, kind: ValueType) -> int:
         number = self.types.get(kind)

@@ -6,7 +6,6 @@ width of a network in forward mode and its depth in reverse mode; work follows t
 of results in reverse mode).
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import PRIMITIVES, Elementwise, primitive
+from fastad.primitives import PRIMITIVES, Elementwise, Form, primitive
 from fastad.primitives import expression as ex
 from fastad.tables.composite import Branch, Lanes
 from fastad.tables.derive import adjoint_table, tangent_table
@@ -23,9 +22,6 @@ from fastad.tables.listing import count_text, size_text
 from fastad.tables.loops import Loop, LoopAdjoint
 from fastad.tables.sub import Sub
 from fastad.tables.table import CALL, CONST, INPUT, Row, Table
-
-_COMPARED = ("less", "where", "logical", "equal", "greater", "not_equal")
-_MOVED = ("strided", "gather", "assemble")
 
 
 @dataclass(frozen=True)
@@ -239,35 +235,14 @@ def _expression_operations(expr: ex.Expr) -> Operations:
 
 
 def _leaf(row: Elementwise) -> Operations:
-    if row.name in ("add", "subtract", "negative"):
-        return Operations(additions=1)
-    if row.name == "multiply":
-        return Operations(multiplications=1)
-    if row.name == "divide":
-        return Operations(divisions=1)
-    return Operations(comparisons=1) if row.name.startswith(_COMPARED) else Operations(functions=1)
+    return Operations(**{"functions" if row.operator is None else row.operator.counted: 1})
 
 
 def _array_operations(table: Table, row: Row) -> Operations:
-    s = row.statics
-    size = table.type_of(row.operands[0]).size if row.operands else 0
     if row.sub is not None:
         return sub_operations(row.sub)
-    if row.name == "matmul":
-        products = math.prod(s[:4])
-        return Operations(additions=products, multiplications=products, products=products)
-    if row.name == "linrec":
-        return Operations(additions=size, multiplications=size)
-    if row.name in ("sum", "cumsum"):
-        return Operations(additions=max(size - (row.size if row.name == "sum" else s[0] * s[2]), 0))
-    if row.name in ("strided_add", "scatter_add"):
-        return Operations(additions=size)
-    if row.name in _MOVED:
-        return Operations(moves=row.size)
-    if row.name in ("argsort", "searchsorted"):
-        length = s[1] if row.name == "argsort" else size
-        return Operations(comparisons=row.size * max(length - 1, 1).bit_length())
-    return Operations(comparisons=size) if row.name in _COMPARING else Operations()
+    sizes = [table.type_of(i).size for i in row.operands]
+    return Operations(**row.primitive.operations(row.statics, row.size, sizes))  # type: ignore[attr-defined]
 
 
 def sub_operations(sub: Sub) -> Operations:
@@ -299,7 +274,7 @@ def tangent_bytes(table: Table, wrt: Sequence[int]) -> int:
     """Peak of a pass that carries one tangent with every value that has one (Algorithm 17.65)."""
     has_tangent = np.zeros(len(table), np.int64)
     for row in table.rows():
-        if row.name == "input":
+        if row.form is Form.INPUT:
             has_tangent[row.index] = int(table.columns["a"][row.index]) in wrt
         elif row.dtype in "df":
             differentiable: Any = row.primitive.is_differentiable  # type: ignore[attr-defined]
@@ -352,7 +327,7 @@ def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) ->
     wanted = set(seeds)
     moving = np.zeros(len(table), np.bool_)
     for row in table.rows():
-        if row.name == "input":
+        if row.form is Form.INPUT:
             moving[row.index] = int(table.columns["a"][row.index]) in wanted
         else:
             moving[row.index] = any(moving[i] for i in row.operands)
@@ -367,4 +342,3 @@ def _numbers(ops: Operations) -> list[str]:
 
 
 _ARRAYS = [code for code, row in enumerate(PRIMITIVES) if not isinstance(row, Elementwise)]
-_COMPARING = ("amax", "amin", "argmax", "argmin", "wrap_index", "guard")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import Elementwise
-from fastad.primitives.regions import Region, parts, whole
+from fastad.primitives import Elementwise, Form
+from fastad.primitives.regions import Region, parts
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.contributions import Kinds, rules
@@ -68,7 +68,7 @@ def push_forward(
             value = copy_row(b, table, row, refs, inputs)
             b.source_line(line.derived("tangent"))
             tangent = _row_tangent(b, row, refs, value, own) if moves else None
-        if row.name == "input" and row.dtype in "df":
+        if row.form is Form.INPUT and row.dtype in "df":
             tangent = seeds.get(int(table.columns["a"][row.index]))
         refs.append(value)
         tangents.append(tangent)
@@ -125,7 +125,7 @@ def pull_back(
         if plain.pull_back(index, u, active, sums):
             continue
         row = table.row(index)
-        if row.name == "input":
+        if row.form is Form.INPUT:
             found[int(table.columns["a"][index])] = u
         else:
             _spread_adjoint(b, row, refs, u, active, sums)
@@ -152,7 +152,7 @@ def _elementwise_adjoint(b: Builder, row: Row, operands: Any, result: Ref, u: Re
             continue
         term = b.expression(expr, values, row.shape)
         if b.size(operand) != row.size:  # the operand was spread over the row
-            term = b.emit("sum", (b.broadcast(term, row.shape),), (1, row.size, 1), b.shape(operand))
+            term = b.total(b.broadcast(term, row.shape), b.shape(operand))
         contributions.append(b.reshape(term, b.shape(operand)))
     return contributions
 
@@ -194,7 +194,7 @@ def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
     if ref is None:
         return b.broadcast(b.const(0.0, dtype), kind.shape)
     if b.dtype(ref) != dtype:  # a seed of another precision
-        return b.emit("strided", (ref,), whole(b.size(ref)), kind.shape, dtype)
+        return b.cast(ref, kind.shape, dtype)
     return b.reshape(ref, kind.shape)
 
 
@@ -216,12 +216,12 @@ class AdjointSums:
             self._add_piece(self.pieces.setdefault(index, {}), contribution)
         else:
             full = self.full[index]
-            self.full[index] = contribution if full is None else self._builder.emit("add", (full, contribution))
+            self.full[index] = contribution if full is None else self._builder.add(full, contribution)
 
     def _add_piece(self, pieces: dict[Region, Ref], piece: Piece) -> None:
         b, known = self._builder, pieces.get(piece.region)
         if known is not None:
-            pieces[piece.region] = b.emit("add", (known, b.reshape(piece.ref, b.shape(known))))
+            pieces[piece.region] = b.add(known, b.reshape(piece.ref, b.shape(known)))
         else:
             pieces[piece.region] = piece.ref
 
@@ -256,15 +256,15 @@ class _Plain:
         number = types[refs[index]]
         if types[u] != number or number != kinds["d"] or any(types[x] != number for x in own):
             return False
-        emit, terms = b.emit_elementwise, []
-        names = (emit, b.number, kinds, *(*own, -1, -1)[:3], refs[index], u)
+        terms = []
+        names = (b.emit_elementwise, b.number, kinds, *(*own, -1, -1)[:3], refs[index], u)
         for x, rule in zip(rows, contributions, strict=True):
             if rule is not None and active[x]:
                 terms.append((x, rule(*names)))
         full = sums.full
         for x, term in terms:
             before = full[x]
-            full[x] = term if before is None else emit("add", (before, term), number)
+            full[x] = term if before is None else b.add_typed(before, term, number)
         return True
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
-from fastad.primitives import Elementwise
+from fastad.primitives import Elementwise, Form, primitive
 from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table
 from fastad.tables.inline import copy_row
@@ -16,10 +16,8 @@ from fastad.tables.reference import Stopped, evaluate_rows
 from fastad.tables.sublisting import kind_text
 from fastad.tables.table import Row, Table
 
-_SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
-_SYMBOLS = _SIGNS | {"negative": "−", "less": "<", "less_equal": "≤", "greater": ">", "greater_equal": "≥"}
-_SYMBOLS |= {"equal": "=", "not_equal": "≠", "matmul": "@", "absolute": "|·|"}
-
+_SIGNS = {"-": "−", "*": "×", "/": "÷", "<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}  # as they are printed
+_NODES = {Form.INPUT: "input", Form.CONSTANT: "const"}
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -71,13 +69,13 @@ def adjoints_of(table: Table, values: Sequence[Any]) -> list[np.ndarray | None]:
     """
     b = Builder()
     inputs = [b.input(*kind) for kind in table.inputs[: table.explicit_inputs]]
-    rows = [row for row in table.rows() if row.dtype in "df" and row.name != "guard"]
+    rows = [row for row in table.rows() if row.dtype in "df" and row.form is not Form.GUARD]
     extra = {row.index: b.input(row.shape, row.dtype) for row in rows}
     inputs += [b.input(*kind) for kind in table.inputs[table.explicit_inputs :]]
     refs: list[int] = []
     for row in table.rows():
         ref = copy_row(b, table, row, refs, inputs)
-        refs.append(b.emit("add", (ref, extra[row.index]), shape=row.shape) if row.index in extra else ref)
+        refs.append(b.reshape(b.add(ref, extra[row.index]), row.shape) if row.index in extra else ref)
     perturbed = b.table([refs[i] for i in table.outputs], table.captured)
     first = table.explicit_inputs
     derived = adjoint_table(perturbed, range(first, first + len(rows)), seeds=[1.0])
@@ -127,38 +125,46 @@ def value_text(x: np.ndarray) -> str:
 
 
 def _node(table: Table, row: Row, inline: list[str | None], texts: list[str], adjoints: list[str]) -> Node:
-    kind = row.name if row.name in ("input", "const") else "op"
+    kind = _NODES.get(row.form, "op")
     if row.index in table.outputs:
         kind = "result"
     tip = f"%{row.index} {row.name} {table.type_of(row.index)}\n{line_text(table.line_of(row.index))}".rstrip()
     shape = str(table.type_of(row.index)) if row.shape or row.dtype != "d" else ""
-    plain = row.name in ("const", "guard")  # a constant's label is its value, a guard has none
+    plain = row.form in (Form.CONSTANT, Form.GUARD)  # a constant's label is its value, a guard has none
     value, adjoint = ("", "") if plain else (texts[row.index], adjoints[row.index])
     return Node(row.index, _label(table, row, inline), shape, kind, value, adjoint, tip)
 
 
 def _label(table: Table, row: Row, inline: list[str | None]) -> str:
-    if row.name == "input":
+    if row.form is Form.INPUT:
         return input_name(table, row.index).translate(_SUBSCRIPTS)
-    if row.name == "const":
+    if row.form is Form.CONSTANT:
         return constant_text(table, row.index)
-    if row.name == "strided":
+    if row.form is Form.VIEW:
         return _strided_label(table, row)
     if row.sub is not None:
         return f"{row.sub.name}: {kind_text(row.sub)}"
     if isinstance(row.primitive, Elementwise):
         return _elementwise_label(row, [inline[i] for i in row.operands])
-    return _SYMBOLS.get(row.name, row.name)
+    return row.primitive.sign or row.name  # type: ignore[attr-defined]
+
+
+def _sign(name: str) -> str:
+    """What stands for an elementwise primitive in a drawing; empty if its name does."""
+    row = primitive(name)
+    if row.operator is None or not row.operator.instruction.startswith("f") and row.operator.kind != "comparison":
+        return str(row.sign)
+    return _SIGNS.get(row.operator.sign, row.operator.sign)
 
 
 def _elementwise_label(row: Row, numbers: list[str | None]) -> str:
     """The operation with its constants: 2 ×, − 3, maximum(·, 0)."""
-    sign = _SYMBOLS.get(row.name, row.name)
+    sign = _sign(row.name) or row.name
     if not any(numbers):
         return sign
-    if len(numbers) == 2 and row.name in _SYMBOLS:
+    if len(numbers) == 2 and _sign(row.name):
         left, right = numbers
-        if row.name == "multiply":  # the order of a product is the builder's, not the user's
+        if row.primitive.commutes and sign == _SIGNS["*"]:  # the order of a product is the builder's, not the user's
             left, right = left or right, None if not left else right
         return " ".join(text for text in (left, sign, right) if text)
     return f"{row.name}({', '.join(text or '·' for text in numbers)})"
@@ -177,8 +183,8 @@ def _strided_label(table: Table, row: Row) -> str:
 def _number(table: Table, index: int) -> str | None:
     """Text of a constant of one value, or of one spread over an array; None for other rows."""
     row = table.row(index)
-    if row.name == "const" and row.size == 1:
+    if row.form is Form.CONSTANT and row.size == 1:
         return constant_text(table, index).strip("[]").replace("-", "−")
-    if row.name == "strided" and table.type_of(row.operands[0]).size == 1:
+    if row.form is Form.VIEW and table.type_of(row.operands[0]).size == 1:
         return _number(table, row.operands[0])
     return None

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import PRIMITIVES, Elementwise, opcode
+from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
+from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.table import INPUT, Row, Table
+from fastad.tables.table import Row, Table
 
 
 def inline(b: Builder, table: Table, inputs: Sequence[Ref], outer_line: bool = False) -> list[Ref]:
@@ -47,9 +48,9 @@ class Lookup(dict[int, int]):
 
 def copy_row(b: Builder, table: Table, row: Row, refs: Sequence[Ref], inputs: Sequence[Ref]) -> Ref:
     """Emit one row of a table, its operands replaced by references."""
-    if row.name == "input":
+    if row.form is Form.INPUT:
         return inputs[int(table.columns["a"][row.index])]
-    if row.name == "const":
+    if row.form is Form.CONSTANT:
         return b.const(table.constant(row.index), row.dtype)
     if row.sub is not None:
         return b.call(row.sub, *(refs[i] for i in row.operands))
@@ -92,7 +93,7 @@ def live_rows(table: Table) -> np.ndarray:
     for index, op, a, b, c in zip(range(len(table) - 1, -1, -1), *map(reversed, columns), strict=True):
         if not found[index]:
             continue
-        count = _ARITY[op]
+        count = _IN_COLUMNS[op]
         for operand in pool[a : a + b] if count < 0 else (a, b, c)[:count]:
             found[operand] = 1
     return np.frombuffer(found, np.bool_)
@@ -100,8 +101,6 @@ def live_rows(table: Table) -> np.ndarray:
 
 def _operand_columns(table: Table) -> dict[str, np.ndarray]:
     """For columns a, b, c: which rows hold an operand there."""
-    from fastad.tables.validate import OPERAND_COUNT
-
     count = OPERAND_COUNT[table.columns["op"]]
     return {name: count > place for place, name in enumerate("abc")}
 
@@ -112,5 +111,5 @@ def _renumber_pool(table: Table, keep: np.ndarray, renumber: np.ndarray) -> np.n
 
 
 _ELEMENTWISE = [(row.name, row.arity if isinstance(row, Elementwise) else 0) for row in PRIMITIVES]
-_ARITY = [row.arity for row in PRIMITIVES]  # type: ignore[attr-defined]
-_KEPT = [INPUT, opcode("guard"), opcode("wrap_index")]
+_IN_COLUMNS = np.where(POOLED, -1, OPERAND_COUNT).tolist()
+_KEPT = [row.code for row in array_rows() if row.kept]

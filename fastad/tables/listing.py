@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from fastad.primitives import ArrayPrimitive
+from fastad.primitives import ArrayPrimitive, Form
 from fastad.tables.sublisting import sub_lines
 from fastad.tables.table import Line, Row, Table
 
@@ -47,7 +47,7 @@ def statics_text(row: Row) -> str:
     """The static integers of a row, each with its name."""
     if not row.statics or not isinstance(row.primitive, ArrayPrimitive):
         return ""
-    if row.name == "assemble":
+    if row.form is Form.PIECES:
         return ", ".join(f"{_operand(i)} to {region_text(r)}" for i, r in zip(row.operands, row.regions, strict=True))
     if row.primitive.statics[:1] == ("offset",):
         return region_text(row.statics)
@@ -116,12 +116,12 @@ def _cells(table: Table, row: Row) -> tuple[str, ...]:
 
 
 def _arguments(table: Table, row: Row) -> str:
-    if row.name == "input":
+    if row.form is Form.INPUT:
         return input_name(table, row.index)
-    if row.name == "const":
+    if row.form is Form.CONSTANT:
         return constant_text(table, row.index)
     text = statics_text(row)
-    if row.name != "assemble":
+    if row.form is not Form.PIECES:
         shown = row.operands[:1] if row.sub is not None and not row.sub.n_kept else row.operands
         text = ", ".join([*map(_operand, shown), *([text] if text else [])])
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import Elementwise
+from fastad.primitives import Elementwise, Form
 from fastad.tables.table import Row, Table
 
 
@@ -33,11 +33,11 @@ def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.nd
     values: list[np.ndarray] = []
     for row in table.rows():
         operands = [values[x] for x in row.operands]
-        if row.name == "input":
+        if row.form is Form.INPUT:
             value = inputs[int(table.columns["a"][row.index])]
-        elif row.name == "const":
+        elif row.form is Form.CONSTANT:
             value = table.constant(row.index)
-        elif row.name == "guard":
+        elif row.form is Form.GUARD:
             value = _guard(row.index, *operands)
         elif row.sub is not None:
             value = _called(row, *operands)

@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import PRIMITIVES, ArrayPrimitive, Primitive, opcode
-from fastad.primitives.arrays import pieces
+from fastad import primitives
+from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
+from fastad.primitives.regions import pieces
 
 Shape = tuple[int, ...]
-# Column a..c: operand rows (-1: none). Array rows: c is the offset of the row's static integers; variadic rows:
-# a and b are the offset and length of the operand list in `operands`; const: a is an offset in `constants`;
+# Column a..c: operand rows (-1: none). Array rows: c is the offset of the row's static integers; those of more than two
+# operands: a and b are the offset and length of the operand list in `operands`; const: a is an offset in `constants`;
 # input: a is the number of the input.
 COLUMNS = {"op": np.uint16, "type": np.uint16, "line": np.uint16, "a": np.int32, "b": np.int32, "c": np.int32}
 POOLS = {"operands": np.int32, "statics": np.int64, "constants": np.float64}
-INPUT, CONST, GUARD, CALL = opcode("input"), opcode("const"), opcode("guard"), opcode("call")
+INPUT, CONST, GUARD, CALL = (row.code for row in (primitives.INPUT, primitives.CONST, primitives.GUARD, primitives.CALL))
 DTYPES: dict[str, np.dtype[Any]] = {
     "d": np.dtype(np.float64),
     "f": np.dtype(np.float32),
@@ -80,6 +81,11 @@ class Row:
         return self.primitive.name
 
     @property
+    def form(self) -> Form:
+        """What kind of row it is."""
+        return self.primitive.form if isinstance(self.primitive, ArrayPrimitive) else Form.FUNCTION
+
+    @property
     def size(self) -> int:
         return math.prod(self.shape)
 
@@ -135,14 +141,14 @@ class Table:
         if not isinstance(primitive, ArrayPrimitive):
             operands = (a, b, c)[: len(primitive.domain)]  # type: ignore[attr-defined]
         else:
-            if primitive.arity < 0:
+            if primitive.is_pooled:
                 operands = tuple(self._pool_lists["operands"][a : a + b])
             else:
                 operands = (a, b)[: primitive.arity]
             if c >= 0:
                 pool = self._pool_lists["statics"]
                 statics = tuple(pool[c + 1 : c + 1 + pool[c]])
-        sub = self.subs[statics[0]] if self.subs and primitive.name == "call" else None
+        sub = self.subs[statics[0]] if self.columns["op"][index] == CALL else None
         return Row(index, primitive, operands, statics, shape, dtype, sub)
 
     def rows(self) -> Iterator[Row]:

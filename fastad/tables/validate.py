@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import PRIMITIVES, Elementwise, opcode
+from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
+from fastad.primitives.operands import OPERAND_COUNT, POOLED
 
 LARGEST = 2**40  # elements of a value (8 TiB), and of all values: products of two sizes stay far from overflow
 MOST_DIMENSIONS = 64  # NumPy's limit
@@ -97,7 +98,7 @@ def _check_constants(table: Any) -> None:
 
 def _check_pool(table: Any) -> None:
     """Operand lists do not share their pool, so that checking (and running) a row costs what it takes in the file."""
-    counts = table.columns["b"][np.isin(table.columns["op"], _VARIADIC_OPCODES)]
+    counts = table.columns["b"][POOLED[table.columns["op"]]]
     if len(counts) and (counts.min() < 0 or counts.sum(dtype=np.int64) > len(table.pools["operands"])):
         raise TableError("lists of operands longer than their pool")
 
@@ -109,10 +110,12 @@ def _check_array_rows(table: Any) -> None:
     sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
     known: dict[Any, str | None] = {}
     for index, op, kind, a, b, c in zip(rows.tolist(), *columns, strict=True):
-        arity = PRIMITIVES[op].arity
-        if arity < 0 and (a < 0 or b < 0 or a + b > len(pool)):
+        row: Any = PRIMITIVES[op]
+        if row.is_pooled and (a < 0 or b < 0 or a + b > len(pool)):
             raise _complaint(index, op, "operands outside of their pool")
-        operands = pool[a : a + b] if arity < 0 else (a, b)[:arity]
+        operands = pool[a : a + b] if row.is_pooled else (a, b)[: row.arity]
+        if len(operands) != row.arity >= 0:
+            raise _complaint(index, op, f"{len(operands)} operands instead of {row.arity}")
         if operands and not 0 <= min(operands) <= max(operands) < index:
             raise _complaint(index, op, "an operand that does not precede it")
         key = (op, kind, c, a if op == _INPUT else -1, *[sizes[x] for x in operands])
@@ -140,14 +143,14 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
         statics = tuple(pool[c + 1 : c + 1 + pool[c]].tolist())
         if max(map(abs, statics), default=0) > LARGEST:
             return "a static integer beyond all sizes"
-    if row.name == "call":
+    if row.form is Form.COMPOSITE:
         if statics[:1] not in [(k,) for k in range(len(table.subs))]:
             return "a sub-program that does not exist"
         if (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (sizes[0], kind.size):
             return "a sub-program for vectors of other sizes"
         if sizes[1] != (table.subs[statics[0]].n_kept or sizes[0]):
             return "a sub-program for which more, or less, was kept"
-    if row.name == "input":
+    if row.form is Form.INPUT:
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
     try:
         return row.check(statics, kind.size, sizes)
@@ -155,9 +158,6 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
         return "static integers that cannot be read"
 
 
-# Operands in columns a, b, c of a row (variadic rows keep theirs in a pool).
-OPERAND_COUNT = np.array([max(row.arity, 0) for row in PRIMITIVES])  # type: ignore[attr-defined]
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
-_CONST, _INPUT = opcode("const"), opcode("input")
+_CONST, _INPUT = CONST.code, INPUT.code
 _ARRAY_OPCODES = [code for code in np.flatnonzero(~_ELEMENTWISE).tolist() if code != _CONST]
-_VARIADIC_OPCODES = [code for code, row in enumerate(PRIMITIVES) if row.arity < 0]  # type: ignore[attr-defined]

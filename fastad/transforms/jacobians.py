@@ -93,7 +93,7 @@ def _moved_last(b: Builder, ref: Ref, shape: tuple[int, ...]) -> Ref:
     if 0 in full:
         return b.zeros((*rest, *shape))
     step = b.size(ref) // columns
-    return b.emit("strided", (ref,), region(0, full, (*strides, step)), (*rest, *shape))
+    return b.region(ref, region(0, full, (*strides, step)), (*rest, *shape))
 
 
 def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:

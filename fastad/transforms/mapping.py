@@ -106,7 +106,7 @@ def _move_axis(b: Builder, x: Ref, source: int, target: int) -> Ref:
     view = np.moveaxis(
         np.lib.stride_tricks.as_strided(np.empty(1, np.int8), b.shape(x), _strides(b.shape(x))), source, target
     )
-    return b.emit("strided", (x,), region(0, view.shape, view.strides), view.shape)
+    return b.region(x, region(0, view.shape, view.strides), view.shape)
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:

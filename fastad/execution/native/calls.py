@@ -1,15 +1,16 @@
 """Steps that call a compiled kernel of an array primitive."""
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
-from fastad.execution.native.products import simplest
 from fastad.execution.native.steps import Call
+from fastad.primitives import Form
 
 ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
-_SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
+_GUARD_FAILED = 2  # what a kernel returns then; 1 is an error
 
 
 class CallCode(Function):
@@ -17,36 +18,36 @@ class CallCode(Function):
 
     def build(self, step: Call) -> "CallCode":
         row = self.p.table.row(step.row)
-        getattr(self, f"_{row.name}", self._kernel)(row)
+        if row.form is Form.COMPOSITE:
+            self._composite(row)
+        elif row.form is Form.PIECES:
+            self._assemble(row)
+        else:
+            self.call(row, row.operands, row.statics)
         return self
 
-    def _kernel(self, row: Any) -> None:
-        """The row by the C entry of its kernel."""
-        operands = [(self.pointer(x), self.p.size[x]) if self.p.size[x] else ("%work", 0) for x in row.operands]
-        out = "%work" if row.name == "guard" else self.pointer(row.index)
-        self._entry(row, out, operands, row.statics)
+    def call(self, row: Any, operands: Sequence[int], statics: Sequence[int]) -> "CallCode":
+        """The row by the C entry of its kernel, with these operands and static integers."""
+        places = [(self.pointer(x), self.p.size[x]) if self.p.size[x] else ("%work", 0) for x in operands]
+        is_guard = row.form is Form.GUARD  # it has a value, which is that of its operand
+        out = ("%work", 0) if is_guard else (self.pointer(row.index), row.size)
+        self._entry(row, out, places, statics)
+        return self
 
-    def _entry(self, row: Any, out: str, operands: list[tuple[str, int]], statics: Any) -> None:
-        name = ENTRY + row.name
-        self.module.declare(name, f"i64 @{name}{_SIGNATURE}")
-        (x, nx), (y, ny) = (*operands, ("%work", 0))[:2]
-        size = 0 if row.name == "guard" else row.size
-        code = self.entry.emit(
-            f"call i64 @{name}(ptr {out}, i64 {size}, ptr {x}, i64 {nx}, ptr {y}, i64 {ny}, "
-            f"ptr {self._integers(statics)}, i64 {len(statics)})"
-        )
-        if row.name in _STOPS:
-            failed = self.entry.emit(f"icmp ne i64 {code}, 0")
-            self.stop_if(failed, row.index + 1 if row.name == "guard" else -(row.index + 1))
+    def _entry(self, row: Any, out: tuple[str, int], operands: list[tuple[str, int]], statics: Any) -> None:
+        name, absent = ENTRY + row.name, [("%work", 0)] * (2 - len(operands))
+        arrays = [out, *operands, *absent, (self._integers(statics), len(statics))]
+        if row.primitive.needs_work:
+            arrays.append(self.scratch(row.index))
+        self.module.declare(name, f"i64 @{name}({', '.join(['ptr, i64'] * len(arrays))})")
+        arguments = ", ".join(f"ptr {pointer}, i64 {size}" for pointer, size in arrays)
+        code = self.entry.emit(f"call i64 @{name}({arguments})")
+        if row.primitive.error is not None:
+            self.stop_if(self.entry.emit(f"icmp eq i64 {code}, 1"), -(row.index + 1))
+        if row.form is Form.GUARD:
+            self.stop_if(self.entry.emit(f"icmp eq i64 {code}, {_GUARD_FAILED}"), row.index + 1)
 
-    def _matmul(self, row: Any) -> None:
-        form = simplest(row.statics)
-        if not row.size or not row.statics[2]:
-            return self._kernel(row)
-        operands = [(self.pointer(x), self.p.size[x]) for x in row.operands]
-        return self._entry(row, self.pointer(row.index), operands[::-1] if form.swapped else operands, form.statics)
-
-    def _call(self, row: Any) -> None:
+    def _composite(self, row: Any) -> None:
         """A composite row: its sub-program's kernel, found in a packet."""
         packet = f"{PACKET}{row.statics[0]}"
         self.module.declarations.setdefault(packet, f"@{packet} = external global i64")
@@ -74,7 +75,5 @@ class CallCode(Function):
             self.entry.do(f"call void @llvm.memset.p0.i64(ptr {out}, i8 0, i64 {8 * row.size}, i1 false)")
         for x, own in zip(row.operands, row.regions, strict=True):
             if self.p.size[x]:
-                self._entry(row, out, [(self.pointer(x), self.p.size[x])], ((len(own) - 1) // 2, *own))
-
-
-_STOPS = ("guard", "wrap_index", "gather", "scatter_add")
+                statics = ((len(own) - 1) // 2, *own)
+                self._entry(row, (out, row.size), [(self.pointer(x), self.p.size[x])], statics)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastad.execution.native.operations import cost_of
 from fastad.tables.table import Table
-from fastad.tables.validate import OPERAND_COUNT
+from fastad.primitives.operands import OPERAND_COUNT
 
 Cone = frozenset[int]
 

@@ -24,6 +24,11 @@ class Function:
         """Address of an element of a row in memory."""
         return self.address(self.memory.place(x).plus(offset))
 
+    def scratch(self, row: int) -> tuple[str, int]:
+        """Scratch memory of a row: its address and doubles."""
+        place, size = self.memory.scratch[row]
+        return self.address(place), size
+
     def address(self, place: Place) -> str:
         block = self.entry
         if place.kind == "constants":

@@ -5,11 +5,12 @@ being free again after the last step that reads it.
 """
 
 from collections import defaultdict
+from typing import Any
 
 from fastad.execution.layout import Layout, Slot
 from fastad.execution.native.demand import Demand
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.steps import SCALAR, VIRTUAL, Loop, Place, Scalars, Step
+from fastad.execution.native.steps import SCALAR, VIRTUAL, Call, Loop, Place, Scalars, Step
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.table import CONST, GUARD, INPUT
 
@@ -28,6 +29,7 @@ class Memory:
         self.copies: list[tuple[int, int]] = []
         self.last: dict[int, int] = {}  # rows in memory -> last step that reads them
         self.work_size = 0
+        self.scratch: dict[int, tuple[Place, int]] = {}  # of call steps, by row
         self._cut(chunk)
         self._find_uses(demand)
         self._place_results()
@@ -103,8 +105,8 @@ class Memory:
             operands: tuple[int, ...] = (p.a[r], p.b[r], p.c[r])[: len(row.domain)]
         else:
             operands = p.table.row(r).operands
-            if row.name == "gather":
-                self._use(p.base(operands[0])[0], at)  # its elements are chosen at run time
+            for k in row.addressed:  # type: ignore[attr-defined]
+                self._use(p.base(operands[k])[0], at)  # its elements are chosen at run time
         for x in operands:
             x = p.base(x)[0]
             if x in p.picks:
@@ -157,7 +159,19 @@ class Memory:
         first = -(-small.end // _ALIGN) * _ALIGN if large.end else small.end
         for r, (arena, start) in slots.items():
             self.places[r] = Place("work", start if arena is small else first + start)
-        self.work_size = first + large.end
+        self.work_size = first + large.end + self._give_scratch(first + large.end)
+
+    def _give_scratch(self, start: int) -> int:
+        """Scratch memory for the steps that call a kernel which needs it: the same for all; its size."""
+        start = -(-start // _ALIGN) * _ALIGN
+        rows = [self.p.table.row(step.row) for step in self.steps if isinstance(step, Call)]
+        for row in rows:
+            primitive: Any = row.primitive
+            needed = primitive.work(row.statics, row.size, [self.p.size[x] for x in row.operands])
+            if primitive.needs_work:
+                self.scratch[row.index] = Place("work", start), needed
+        largest = max((size for _, size in self.scratch.values()), default=0)
+        return largest + _ALIGN if self.scratch else 0
 
     def _must_write(self, r: int) -> bool:
         if self.p.realm[r] == VIRTUAL:

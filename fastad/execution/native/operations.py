@@ -196,22 +196,26 @@ def _expression(expr: ex.Expr) -> Emitter:
     return emit
 
 
-_MACHINE: dict[str, Emitter] = {
-    "add": _arithmetic("fadd"), "subtract": _arithmetic("fsub"), "multiply": _arithmetic("fmul"),
-    "divide": _arithmetic("fdiv"), "negative": _negative, "where": _where,
-    "less": _comparison("olt"), "less_equal": _comparison("ole"), "greater": _comparison("ogt"),
-    "greater_equal": _comparison("oge"), "equal": _comparison("oeq"), "not_equal": _comparison("une"),
-    "logical_and": _logical("and"), "logical_or": _logical("or"),
+def _selection(instruction: str) -> Emitter:
+    return _where
+
+
+def _negation(instruction: str) -> Emitter:
+    return _negative
+
+
+_OPERATORS: dict[str, Callable[[str], Emitter]] = {
+    "arithmetic": _arithmetic, "comparison": _comparison, "logical": _logical, "negation": _negation,
+    "selection": _selection,
 }  # fmt: skip
-_INTRINSICS = ("sqrt", "floor", "ceil", "trunc", "rint", "fabs", "copysign")
 
 
 def _emitter(row: Elementwise) -> Emitter:
-    if row.name in _MACHINE:
-        return _MACHINE[row.name]
+    if row.operator is not None:
+        return _OPERATORS[row.operator.kind](row.operator.instruction)
     if not row.is_leaf:
         return _expression(row.value_expr)
-    return _intrinsic(row.symbol) if row.symbol in _INTRINSICS else _call(str(row.symbol))
+    return _intrinsic(str(row.symbol)) if row.intrinsic else _call(str(row.symbol))
 
 
 class _Emitters(dict[str, Emitter]):
@@ -232,7 +236,7 @@ def c_functions(name: str) -> frozenset[str]:
     row = primitive(name)
     if not row.is_leaf:
         return _called(row.value_expr)
-    return frozenset() if name in _MACHINE or row.symbol in _INTRINSICS else frozenset([row.symbol])
+    return frozenset() if row.operator is not None or row.intrinsic else frozenset([row.symbol])
 
 
 def _called(expr: ex.Expr) -> frozenset[str]:
@@ -253,7 +257,7 @@ def _expression_cost(expr: ex.Expr) -> float:
 
 
 def _leaf_cost(row: Elementwise) -> float:
-    if row.name in ("divide", "sqrt"):
+    if row.slow:
         return _SLOW
     if not c_functions(row.name):
         return _CHEAP

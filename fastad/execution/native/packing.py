@@ -10,7 +10,7 @@ made: no two of them depend on each other, so the processor overlaps them, which
 from collections.abc import Iterator, Sequence
 
 from fastad.execution.native.operations import Block, Module, c_functions
-from fastad.execution.native.plan import CHECKS, Planner
+from fastad.execution.native.plan import Planner
 from fastad.execution.native.steps import Scalars
 from fastad.execution.native.vectors import lanes
 from fastad.execution.symbols import vector_symbol
@@ -112,7 +112,7 @@ class _Order:
                 yield r, (a[r], b[r], c[r])[:n]
             else:
                 operands = [p.base(x)[0] for x in p.table.row(r).operands]
-                if PRIMITIVES[op[r]].name in CHECKS:  # what may stop the program does so in its order
+                if PRIMITIVES[op[r]].stops:  # type: ignore[attr-defined]  # what may stop the program does so in its order
                     operands.append(check)
                     check = r
                 yield r, operands

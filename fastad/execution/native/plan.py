@@ -22,13 +22,12 @@ from fastad.execution.native.maps import (
     useful,
 )
 from fastad.execution.native.steps import MEMORY, SCALAR, VIRTUAL, Call, Loop, Scalars, Step
-from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
 
 MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
 _RUNS = 3  # pieces of an assembly that is computed where it is used
-_UNROLLED = 128  # multiplications of a matrix product that is unrolled
 
 
 class Planner:
@@ -254,40 +253,35 @@ class Planner:
 
     # ── array rows ───────────────────────────────────────────────────────────────────────────────────────────
     def _array_row(self, r: int) -> None:
-        name = PRIMITIVES[self.op[r]].name
-        if name in ("input", "const"):
+        primitive: Any = PRIMITIVES[self.op[r]]
+        if primitive.form in (Form.INPUT, Form.CONSTANT):
             return
         row = self.table.row(r)
         if not row.size:
             return
-        small = row.size <= self.unroll and all(0 < self.size[x] <= self.unroll for x in row.operands)
-        if name == "strided":
+        if primitive.form is Form.VIEW:
             self._strided(r, row.operands[0], region(*parts(row.statics)))
-        elif name == "assemble":
+        elif primitive.form is Form.PIECES:
             self._assemble(r, row)
-        elif name in ("sum", "amax", "amin") and self.size[row.operands[0]]:
-            self._scalar(r, row.operands) if small else self._reduction(r, row)
-        elif small and self._unrolls(row):
-            self._scalar(r, row.operands)
-        elif name in CHECKS:
-            self._check(r, row, row.size <= self.unroll and (name != "gather" or row.statics[0] == 1))
+        elif primitive.form is Form.REDUCTION and self.size[row.operands[0]]:
+            self._scalar(r, row.operands) if self._is_small(row) else self._reduction(r, row)
+        elif self._is_small(row) and primitive.unrolls(row.statics, row.size):
+            self._unrolled(r, row)
         else:
             self._call(r, row)
 
-    def _unrolls(self, row: Any) -> bool:
-        """Whether a row of few elements is better written out than called."""
-        if row.name == "matmul":
-            return bool(row.size * row.statics[2] <= _UNROLLED)
-        return row.name in ("cumsum", "linrec") and row.statics[1] > 0
+    def _is_small(self, row: Any) -> bool:
+        """Whether a row and what it reads element by element may be unrolled."""
+        read = [x for k, x in enumerate(row.operands) if k not in row.primitive.addressed]
+        return row.size <= self.unroll and all(0 < self.size[x] <= self.unroll for x in read)
 
-    def _check(self, r: int, row: Any, small: bool) -> None:
+    def _unrolled(self, r: int, row: Any) -> None:
         """Rows that may stop the program do so in their order."""
-        if small and row.name not in ("scatter_add", "call"):
-            self._scalar(r, row.operands, self._checked)
-            self._checked = self.made[r]
-        else:
-            self._call(r, row)
-            self._checked = self.made[r] + 1
+        if not row.primitive.stops:
+            return self._scalar(r, row.operands)
+        self._scalar(r, row.operands, self._checked)
+        self._checked = self.made[r]
+        return None
 
     def _assemble(self, r: int, row: Any) -> None:
         if all(self.realm[x] != VIRTUAL and 0 < self.size[x] <= self.unroll for x in row.operands):
@@ -349,6 +343,8 @@ class Planner:
             self.in_memory(x)
         self.made[r] = len(self.steps)
         self.steps.append(Call(len(self.steps), r))
+        if row.primitive.stops:
+            self._checked = self.made[r] + 1
 
 
 def _runs(row: Any) -> list[tuple[int, int]] | None:
@@ -367,6 +363,3 @@ def _runs(row: Any) -> list[tuple[int, int]] | None:
     if at < row.size:
         runs.append((at, -1))
     return runs
-
-
-CHECKS = ("guard", "wrap_index", "gather", "scatter_add", "call")

@@ -13,7 +13,7 @@ from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Module
 from fastad.execution.native.packing import find_packs
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.products import ProductCode, simplest
+from fastad.execution.native.products import OWN_CODE
 from fastad.execution.native.scalars import ScalarCode
 from fastad.execution.native.steps import Loop, Place, Scalars, Step
 from fastad.tables.table import Table
@@ -92,9 +92,9 @@ class Program:
         if isinstance(step, Loop):
             return self.loops[step.index]
         row = self.memory.p.table.row(step.row)
-        if row.name == "matmul" and (form := simplest(row.statics)).is_small:
-            return ProductCode(self.module, self.memory).build(row, form)
-        return CallCode(self.module, self.memory).build(step)
+        own = OWN_CODE.get(row.name)
+        code = own(self.module, self.memory, row) if own else None
+        return code or CallCode(self.module, self.memory).build(step)
 
     def _following(self, step: Scalars) -> str:
         """The function after a chunk of a program that the instruction caches do not hold."""

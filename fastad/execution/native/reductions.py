@@ -11,7 +11,7 @@ from fastad.execution.native.maps import Map
 from fastad.execution.native.operations import Block, literal
 from fastad.execution.native.values import ValueCode
 from fastad.execution.native.vectors import Variant, load_vector, store_vector
-from fastad.primitives import PRIMITIVES
+from fastad.primitives import PRIMITIVES, ArrayPrimitive
 
 _COLLECTED = 16  # vectors of results that registers hold
 _WRITTEN_OUT = 64  # operations on vectors
@@ -34,11 +34,13 @@ class ReductionCode(ValueCode):
                 steps.append(0 if rest >= inner else rest)
         return self.own[0] if steps[-1] else 0, tuple(steps)
 
-    def _kind(self, r: int) -> str:
-        return PRIMITIVES[self.p.op[r]].name
+    def _primitive(self, r: int) -> ArrayPrimitive:
+        row = PRIMITIVES[self.p.op[r]]
+        assert isinstance(row, ArrayPrimitive)
+        return row
 
     def _neutral(self, r: int) -> float:
-        return {"sum": -0.0, "amax": float("-inf"), "amin": float("inf")}[self._kind(r)]
+        return self._primitive(r).neutral
 
     def _depth(self, r: int) -> int:
         """The number of outer loops that the result varies in."""
@@ -92,7 +94,7 @@ class ReductionCode(ValueCode):
         ]  # fmt: skip
 
     def combine(self, r: int, block: Block, a: str, b: str) -> str:
-        return block.apply({"sum": "add", "amax": "maximum", "amin": "minimum"}[self._kind(r)], a, b)
+        return block.apply(self._primitive(r).combine, a, b)
 
     def accumulate(self, r: int, v: Variant) -> None:
         """Take one vector of the operand into a reduction."""

@@ -9,7 +9,8 @@ from fastad.execution.native.function import Function
 from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Block, Truth
 from fastad.execution.native.packing import packed_function, width
 from fastad.execution.native.steps import Scalars
-from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.execution.native.written import WRITTEN, reduced
+from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import parts
 
 Key = tuple[int, int]
@@ -47,7 +48,7 @@ class ScalarCode(Function):
                 self._save_picks(r)
             else:
                 row = p.table.row(r)
-                results = getattr(self, f"_{row.name}")(row)
+                results = self._array(row)
                 if results is not None:
                     self._save(r, results)
         return self
@@ -138,71 +139,15 @@ class ScalarCode(Function):
         places = [place, *(block.emit(f"getelementptr double, ptr {place}, i64 {i}") for i in range(1, count))]
         return [block.emit(f"load double, ptr {at}") for at in places]
 
-    def _apply(self, name: str, *operands: str) -> str:
-        return self.entry.apply(name, *operands)
-
-    def _fold(self, name: str, values: list[str]) -> str:
-        """Combine values pairwise, which is both accurate and quick."""
-        while len(values) > 1:
-            rest = values[len(values) & ~1 :]
-            values = [self._apply(name, *values[i : i + 2]) for i in range(0, len(values) - 1, 2)] + rest
-        return values[0]
-
-    def _reduce(self, row: Any, name: str) -> list[str]:
-        outer, n, inner = row.statics
-        x = np.array(self.all(row.operands[0]), object).reshape(outer, n, inner)
-        return [self._fold(name, x[o, :, i].tolist()) for o in range(outer) for i in range(inner)]
-
-    def _sum(self, row: Any) -> list[str]:
-        return self._reduce(row, "add")
-
-    def _amax(self, row: Any) -> list[str]:
-        return self._reduce(row, "maximum")
-
-    def _amin(self, row: Any) -> list[str]:
-        return self._reduce(row, "minimum")
-
-    def _scan(self, row: Any, step: Any) -> list[str]:
-        outer, n, inner, reverse = row.statics
-        places = np.arange(row.size).reshape(outer, n, inner)
-        out = [ZERO] * row.size
-        for o in range(outer):
-            for i in range(inner):
-                state = None
-                for place in places[o, :: -1 if reverse else 1, i].tolist():
-                    state = out[place] = step(state, place)
-        return out
-
-    def _cumsum(self, row: Any) -> list[str]:
-        x = self.all(row.operands[0])
-        return self._scan(row, lambda state, k: x[k] if state is None else self._apply("add", state, x[k]))
-
-    def _linrec(self, row: Any) -> list[str]:
-        x, y = map(self.all, row.operands)
-
-        def step(state: str | None, k: int) -> str:
-            if state is None:
-                return y[k]  # the first x multiplies nothing, even if it is infinite
-            return self._apply("add", self._apply("multiply", x[k], state), y[k])
-
-        return self._scan(row, step)
-
-    def _matmul(self, row: Any) -> list[str]:
-        batch, m, k, n, ta, tb, sx, sy = row.statics
-        a = np.array(self.all(row.operands[0]), object).reshape((batch if sx else 1, *((k, m) if ta else (m, k))))
-        b = np.array(self.all(row.operands[1]), object).reshape((batch if sy else 1, *((n, k) if tb else (k, n))))
-        a, b = (a.swapaxes(1, 2) if ta else a), (b.swapaxes(1, 2) if tb else b)
-        return [
-            self._dot(a[p * sx, i].tolist(), b[p * sy, :, j].tolist())
-            for p in range(batch) for i in range(m) for j in range(n)
-        ]  # fmt: skip
-
-    def _dot(self, a: list[str], b: list[str]) -> str:
-        total = ZERO
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            product = self._apply("multiply", x, y)
-            total = self._apply("add", total, product) if i else product
-        return total
+    def _array(self, row: Any) -> list[str] | None:
+        """The elements of a row of an array primitive; None if they are stored already."""
+        if row.form is Form.PIECES:
+            return self._assemble(row)
+        if row.form is Form.GUARD:
+            return self._guard(row)
+        if row.form is Form.REDUCTION:
+            return reduced(self, row)
+        return WRITTEN[row.name](self, row)
 
     def _assemble(self, row: Any) -> None:
         """Numbers stored to their places in an array that starts as zeros."""
@@ -234,35 +179,6 @@ class ScalarCode(Function):
         known = block.emit(f"fcmp ord double {a}, {a}")
         other = block.emit(f"fcmp ord double {b}, {b}")
         return block.emit(f"and i1 {different}, {block.emit(f'or i1 {known}, {other}')}")
-
-    def _index(self, row: Any, v: str, size: int) -> str:
-        """Stop unless v is an integer in [0, size); returns it as an integer."""
-        block = self.entry
-        low = self._apply("less", v, ZERO)
-        outside = block.emit(f"xor i1 {self._apply('less', v, block.constant(float(size)))}, true")
-        broken = self._apply("not_equal", self._apply("floor", v), v)
-        self.stop_if(block.emit(f"or i1 {low}, {block.emit(f'or i1 {outside}, {broken}')}"), -(row.index + 1))
-        return block.emit(f"fptosi double {v} to i64")
-
-    def _wrap_index(self, row: Any) -> list[str]:
-        results = []
-        (n,) = row.statics
-        for v in self.all(row.operands[0]):
-            wrapped = self._apply("add", v, self.entry.constant(float(n)))
-            v = self._apply("where", self._apply("less", v, ZERO), wrapped, v)
-            self._index(row, v, n)
-            results.append(v)
-        return results
-
-    def _gather(self, row: Any) -> list[str]:
-        x, y = row.operands
-        start = self.pointer(x)
-        results = []
-        for v in self.all(y):
-            k = self._index(row, v, self.p.size[x])
-            at = self.entry.emit(f"getelementptr double, ptr {start}, i64 {k}")
-            results.append(self.entry.emit(f"load double, ptr {at}"))
-        return results
 
 
 _TRUTH = {ONE: "true", ZERO: "false"}

@@ -6,16 +6,15 @@ to an equal value, or None. Products with zero stay (0 * inf is NaN); what vanis
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.primitives import Elementwise, opcode, primitive
-from fastad.primitives.regions import is_contiguous, parts, whole
+from fastad.primitives.regions import is_contiguous, parts, pieces, whole
+from fastad.primitives.row import Elementwise, opcode, primitive
 
 Ref = int
 _FOLD_LIMIT = 256  # elements: larger constants are computed at run time rather than stored
-_ZERO_PRESERVING = ("strided_add", "cumsum", "gather", "scatter_add")
 
 
 def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: tuple[int, ...] = ()) -> Ref | None:
@@ -30,10 +29,10 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
                 return b.broadcast(b.emit(name, unwrapped, dtype=kind.dtype), kind.shape)
             if unwrapped != operands:
                 return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
-    elif name in _ZERO_PRESERVING and _is_zero(b, operands[0]):
+    elif row.keeps_zero and _is_zero(b, operands[0]):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
-    rewrite = _REWRITES.get(name)
-    return rewrite(b, operands, kind, statics) if rewrite else None
+    rewrite = REWRITES.get(name)
+    return rewrite.function(b, operands, kind, statics) if rewrite else None
 
 
 # ── looking at values ─────────────────────────────────────────────────────────────────────────────────────────
@@ -212,8 +211,6 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
-    from fastad.primitives.arrays import pieces
-
     regions = pieces(s)
     if len(operands) == 1 and regions[0] == whole(kind.size):
         return _as(b, operands[0], kind)
@@ -263,13 +260,35 @@ def _guard(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
 
 
 _STRIDED, _ASSEMBLE, _CONST = opcode("strided"), opcode("assemble"), opcode("const")
-COMMUTATIVE = ("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
-# Rewrites of these may apply to any operands; those of others need a constant, negated or spread operand.
-UNCONDITIONAL = ("square", "reciprocal", "where", "maximum", "minimum", "power")
-SPECIAL_NUMBERS = frozenset([0.0, 1.0, -1.0])  # constants that rewrites of the other rows look for
-_REWRITES: dict[str, Callable[[Any, Any, Any, Any], Ref | None]] = {
-    "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide, "negative": _negative,
-    "square": _square, "reciprocal": _reciprocal, "power": _power, "where": _where,
-    "maximum": _same, "minimum": _same, "strided": _strided, "sum": _sum, "assemble": _assemble,
-    "wrap_index": _wrap_index, "guard": _guard,
-}  # fmt: skip
+SPECIAL_NUMBERS = frozenset([0.0, 1.0, -1.0])  # constants that rewrites look for, besides foldable ones
+
+
+class Rewrite(NamedTuple):
+    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value or a `difference`, or (all of
+    them) where one is a number spread over an array or one of `SPECIAL_NUMBERS`."""
+
+    function: Callable[[Any, Any, Any, Any], Ref | None]
+    always: bool = False
+    negated: bool = False
+    difference: bool = False
+
+
+REWRITES = {
+    "add": Rewrite(_add, negated=True),
+    "subtract": Rewrite(_subtract, negated=True),
+    "multiply": Rewrite(_multiply, negated=True),
+    "divide": Rewrite(_divide),
+    "negative": Rewrite(_negative, negated=True, difference=True),
+    "square": Rewrite(_square, always=True),
+    "reciprocal": Rewrite(_reciprocal, always=True),
+    "power": Rewrite(_power, always=True),
+    "where": Rewrite(_where, always=True),
+    "maximum": Rewrite(_same, always=True),
+    "minimum": Rewrite(_same, always=True),
+    "strided": Rewrite(_strided),
+    "sum": Rewrite(_sum),
+    "assemble": Rewrite(_assemble),
+    "wrap_index": Rewrite(_wrap_index),
+    "guard": Rewrite(_guard),
+}
+NEGATIVE, SUBTRACT = opcode("negative"), opcode("subtract")

@@ -1,0 +1,64 @@
+"""What passes and rules say most often, in terms of rows: a builder's shorthands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastad.primitives.regions import Region, contiguous_strides, region, whole
+
+Ref = int
+Shape = tuple[int, ...]
+
+
+class Vocabulary:
+    """Shorthands for rows, over `emit` and the like of a builder (see `fastad.tables.builder.Builder`)."""
+
+    emit: Any
+    emit_elementwise: Any
+    const: Any
+    shape: Any
+    size: Any
+
+    def add(self, first: Ref, *others: Ref) -> Ref:
+        for other in others:
+            first = self.emit("add", (first, other))
+        return first
+
+    def add_typed(self, x: Ref, y: Ref, number: int) -> Ref:
+        """A sum of type `number`."""
+        return self.emit_elementwise("add", (x, y), number)
+
+    def zeros(self, shape: Shape) -> Ref:
+        return self.broadcast(self.const(0.0), shape)
+
+    def region(self, ref: Ref, own: Region, shape: Shape, dtype: str | None = None) -> Ref:
+        """The elements of a region, as an array of this shape."""
+        return self.emit("strided", (ref,), own, tuple(shape), dtype)
+
+    def cast(self, ref: Ref, shape: Shape, dtype: str) -> Ref:
+        """The same elements in order, in another shape and dtype."""
+        return self.region(ref, whole(self.size(ref)), shape, dtype)
+
+    def reshape(self, ref: Ref, shape: Shape) -> Ref:
+        """The same elements in order, in another shape."""
+        if self.shape(ref) == tuple(shape):
+            return ref
+        return self.region(ref, whole(self.size(ref)), shape)
+
+    def broadcast(self, ref: Ref, shape: Shape) -> Ref:
+        """NumPy's broadcast_to."""
+        own = self.shape(ref)
+        if own == tuple(shape):
+            return ref
+        # A number may come in more dimensions than it goes to.
+        pad = (1,) * (len(shape) - len(own)) + own if self.size(ref) != 1 else (1,) * len(shape)
+        strides = tuple(0 if n == 1 else s for n, s in zip(pad, contiguous_strides(pad), strict=True))
+        return self.region(ref, region(0, tuple(shape), strides), shape)
+
+    def total(self, ref: Ref, shape: Shape) -> Ref:
+        """The sum of all elements, as an array of one element."""
+        return self.emit("sum", (ref,), (1, self.size(ref), 1), shape)
+
+    def assemble(self, operands: Sequence[Ref], regions: Sequence[Region], shape: Shape) -> Ref:
+        """Pieces written into zeros; the pieces are disjoint, unless the first one covers everything."""
+        statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
+        return self.emit("assemble", operands, statics, shape)
