@@ -1,5 +1,7 @@
 """The errors that fastad raises: all are `FastadError`, and each also is the built-in error a NumPy user expects."""
 
+import numpy as np
+
 
 class FastadError(Exception):
     """Base of every error raised by fastad on purpose."""
@@ -45,9 +47,16 @@ class ConvergenceError(FastadError, ArithmeticError):
     """An iteration that did not converge."""
 
 
-class SingularMatrixError(FastadError, ArithmeticError):
+class SingularMatrixError(FastadError, np.linalg.LinAlgError, ArithmeticError):
     """A linear system without a unique solution."""
+
+
+class NotPositiveDefiniteError(FastadError, np.linalg.LinAlgError):
+    """A matrix without a Cholesky factor."""
 
 
 class StepSizeError(FastadError, ArithmeticError):
     """A step size that fell below what the time variable can resolve."""
+
+
+__all__ = [name for name, kind in list(globals().items()) if isinstance(kind, type) and issubclass(kind, FastadError)]

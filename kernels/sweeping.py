@@ -97,10 +97,14 @@ def _piece(p, s, k):
 
 
 @helper
-def operand(p, arena, s, k):
-    """Operand k of a row that lists them."""
-    slot, size = _piece(p, s, k)
-    return view(place(arena, slot), size)
+def listed(p, arena, s, k):
+    """Pointer to operand k of a row that lists them."""
+    return place(arena, _piece(p, s, k)[0])
+
+
+@helper
+def listed_size(p, s, k):
+    return _piece(p, s, k)[1]
 
 
 @helper

@@ -148,13 +148,13 @@ def entry_address(name: str) -> int:
 
     with the operands (two at least, absent ones empty) between, and scratch memory behind where the row asks for it.
     """
-    row = primitive(name)
-    load_symbols([row])
-    return address(f"entry_{name}", entry_text(row))
+    load_symbols([primitive(name)])
+    return address(f"entry_{name}", entry_text(name))
 
 
-def entry_text(row: ArrayPrimitive) -> str:
+def entry_text(name: str) -> str:
     """The text of `entry_address`."""
+    row: ArrayPrimitive = primitive(name)
     arrays = ["out", *(f"x{k}" for k in range(max(row.arity, 2))), "s", *(["w"] if row.needs_work else [])]
     return _ENTRY.format(
         name=row.name,

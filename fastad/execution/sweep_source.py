@@ -268,8 +268,11 @@ def _array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
     return "\n".join(lines)
 
 
+_LISTED = "view(listed(p, V, s, {0}), listed_size(p, s, {0}))"
+
+
 def _forward(row: ArrayPrimitive, out: str = "out", x: str = "x") -> str:
-    operands = [x, "y"] if row.arity <= 2 else [f"operand(p, V, s, {k})" for k in range(row.arity)]
+    operands = [x, "y"] if row.arity <= 2 else [_LISTED.format(k) for k in range(row.arity)]
     arguments = [out, *operands, "t", *(["w"] if row.needs_work else [])]
     return f"{row.name}_forward({', '.join(arguments)})"
 

@@ -121,7 +121,7 @@ def adjoint_matmul(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list
         yb = _product(b, (u, x), (batch, n, m, k, 1, ta, 1, sx))
     else:
         yb = _product(b, (x, u), (batch, k, m, n, 1 - ta, 0, sx, 1))
-    return [_fold_batch(b, xb, batch, sx, b.shape(x)), _fold_batch(b, yb, batch, sy, b.shape(y))]
+    return [fold_batch(b, xb, batch, sx, b.shape(x)), fold_batch(b, yb, batch, sy, b.shape(y))]
 
 
 def adjoint_gather(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
@@ -152,7 +152,7 @@ def adjoint_call(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[A
 
 
 def batch_call(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
-    x, kept = (_lead(b, v, f, size) for v, f in zip(operands, flags, strict=True))
+    x, kept = (lead(b, v, f, size) for v, f in zip(operands, flags, strict=True))
     given = b.reshape(kept, (b.size(kept),)) if row.sub.n_kept else None
     out = row.sub.emit_batched(b, b.reshape(x, (b.size(x),)), size, given)
     return b.reshape(out, (size, *row.shape))
@@ -170,7 +170,7 @@ def batch_strided_add(b: Any, row: Any, operands: Any, flags: Any, size: int) ->
 
 def batch_middle(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     outer, *rest = row.statics
-    full = [_lead(b, x, f, size) for x, f in zip(operands, flags, strict=True)]
+    full = [lead(b, x, f, size) for x, f in zip(operands, flags, strict=True)]
     return b.emit(row.name, full, (size * outer, *rest), (size, *row.shape))
 
 
@@ -186,8 +186,8 @@ def batch_matmul(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
         if not flags[1] and not ta:  # one product of taller matrices
             return b.emit("matmul", (x, y), (1, size * m, k, n, ta, tb, 1, 1), shape)
         return b.emit("matmul", (x, y), (size, m, k, n, ta, tb, int(flags[0]), int(flags[1])), shape)
-    x = _repeat_matrix(b, x, flags[0], size, batch, m * k, sx)
-    y = _repeat_matrix(b, y, flags[1], size, batch, k * n, sy)
+    x = repeat_matrix(b, x, flags[0], size, batch, m * k, sx)
+    y = repeat_matrix(b, y, flags[1], size, batch, k * n, sy)
     return b.emit("matmul", (x, y), (size * batch, m, k, n, ta, tb, 1, 1), shape)
 
 
@@ -201,7 +201,7 @@ def batch_gather(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
 def batch_scatter_add(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     x, y = operands
     y = _lane_index(b, y, flags[1], size, math.prod(row.shape) // row.statics[0])
-    return b.emit("scatter_add", (_lead(b, x, flags[0], size), y), row.statics, (size, *row.shape))
+    return b.emit("scatter_add", (lead(b, x, flags[0], size), y), row.statics, (size, *row.shape))
 
 
 def batch_searchsorted(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
@@ -218,13 +218,13 @@ def batch_searchsorted(b: Any, row: Any, operands: Any, flags: Any, size: int) -
 
 
 def batch_assemble(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
-    full = [_lead(b, x, f, size) for x, f in zip(operands, flags, strict=True)]
+    full = [lead(b, x, f, size) for x, f in zip(operands, flags, strict=True)]
     step = math.prod(row.shape)
     return b.assemble(full, [batched(r, size, step) for r in row.regions], (size, *row.shape))
 
 
 def batch_guard(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
-    full = [_lead(b, x, f, size) for x, f in zip(operands, flags, strict=True)]
+    full = [lead(b, x, f, size) for x, f in zip(operands, flags, strict=True)]
     return b.emit("guard", full, row.statics, (size, *row.shape))
 
 
@@ -274,18 +274,18 @@ def _product(b: Any, operands: Any, statics: Any) -> Ref:
     return b.emit("matmul", operands, statics, (statics[0], statics[1], statics[3]))
 
 
-def _fold_batch(b: Any, x: Ref, batch: int, separate: int, shape: Any) -> Ref:
+def fold_batch(b: Any, x: Ref, batch: int, separate: int, shape: Any) -> Ref:
     """Sum over the batch where an operand was shared by all matrices of it."""
     if separate or batch == 1:
         return b.reshape(x, shape)
     return b.emit("sum", (x,), (1, batch, math.prod(shape)), shape)
 
 
-def _lead(b: Any, x: Ref, flag: bool, size: int) -> Ref:
+def lead(b: Any, x: Ref, flag: bool, size: int) -> Ref:
     return x if flag else b.broadcast(x, (size, *b.shape(x)))
 
 
-def _repeat_matrix(b: Any, x: Ref, flag: bool, size: int, batch: int, matrix: int, separate: int) -> Ref:
+def repeat_matrix(b: Any, x: Ref, flag: bool, size: int, batch: int, matrix: int, separate: int) -> Ref:
     step = (batch * matrix if separate else matrix) if flag else 0
     strides = (step, matrix if separate else 0, 1)
     return b.emit("strided", (x,), region(0, (size, batch, matrix), strides), (size, batch, matrix))
@@ -293,7 +293,7 @@ def _repeat_matrix(b: Any, x: Ref, flag: bool, size: int, batch: int, matrix: in
 
 def _lane_index(b: Any, y: Ref, flag: bool, size: int, blocks: int) -> Ref:
     """Indices into one lane's blocks, made indices into all lanes' blocks."""
-    y = _lead(b, y, flag, size)
+    y = lead(b, y, flag, size)
     first = b.const(np.arange(size, dtype=np.int64) * blocks)
     lanes = b.emit("strided", (first,), region(0, (size, b.size(y) // size), (1, 0)), b.shape(y))
     return b.emit("add", (y, lanes))

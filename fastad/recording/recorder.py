@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import RecordingError
+from fastad.errors import FastadError, RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region
@@ -186,7 +186,10 @@ class Recorder:
         statics = self.builder.statics_at(c) if c >= 0 else ()
         if row.form is Form.COMPOSITE:
             return self.builder.subs[statics[0]].evaluate(values[a], values[b])
-        x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
+        try:
+            x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
+        except FastadError as error:
+            raise type(error)(f"{error}{at_line()}") from None
         return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
 
     def replay(self, given: dict[Ref, Any]) -> int | None:

@@ -9,6 +9,7 @@ from fastad.execution.native.function import Function
 from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Block, Truth
 from fastad.execution.native.packing import packed_function, width
 from fastad.execution.native.steps import Scalars
+from fastad.execution.native import written_linear
 from fastad.execution.native.written import WRITTEN, reduced
 from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import parts
@@ -181,4 +182,5 @@ class ScalarCode(Function):
         return block.emit(f"and i1 {different}, {block.emit(f'or i1 {known}, {other}')}")
 
 
+_ = written_linear
 _TRUTH = {ONE: "true", ZERO: "false"}

@@ -14,7 +14,7 @@ from fastad.execution.native.operations import ZERO
 WRITTEN: dict[str, Callable[[Any, Any], list[str]]] = {}
 
 
-def _written(name: str) -> Callable[[Callable[[Any, Any], list[str]]], Callable[[Any, Any], list[str]]]:
+def written(name: str) -> Callable[[Callable[[Any, Any], list[str]]], Callable[[Any, Any], list[str]]]:
     def add(function: Callable[[Any, Any], list[str]]) -> Callable[[Any, Any], list[str]]:
         WRITTEN[name] = function
         return function
@@ -49,13 +49,13 @@ def _scan(row: Any, step: Callable[[Any, int], str]) -> list[str]:
     return out
 
 
-@_written("cumsum")
+@written("cumsum")
 def _cumsum(code: Any, row: Any) -> list[str]:
     x = code.all(row.operands[0])
     return _scan(row, lambda state, k: x[k] if state is None else code.entry.apply("add", state, x[k]))
 
 
-@_written("linrec")
+@written("linrec")
 def _linrec(code: Any, row: Any) -> list[str]:
     x, y = map(code.all, row.operands)
 
@@ -68,7 +68,7 @@ def _linrec(code: Any, row: Any) -> list[str]:
 
 
 # ── matrices ──────────────────────────────────────────────────────────────────────────────────────────────────
-@_written("matmul")
+@written("matmul")
 def _matmul(code: Any, row: Any) -> list[str]:
     batch, m, k, n, ta, tb, sx, sy = row.statics
     a = np.array(code.all(row.operands[0]), object).reshape((batch if sx else 1, *((k, m) if ta else (m, k))))
@@ -99,7 +99,7 @@ def _index(code: Any, row: Any, v: str, size: int) -> str:
     return str(block.emit(f"fptosi double {v} to i64"))
 
 
-@_written("wrap_index")
+@written("wrap_index")
 def _wrap_index(code: Any, row: Any) -> list[str]:
     results, block = [], code.entry
     (n,) = row.statics
@@ -111,7 +111,7 @@ def _wrap_index(code: Any, row: Any) -> list[str]:
     return results
 
 
-@_written("gather")
+@written("gather")
 def _gather(code: Any, row: Any) -> list[str]:
     x, y = row.operands
     start = code.pointer(x)

@@ -4,6 +4,7 @@ from fastad.recording.functions import (
     creation,
     einsum,
     joining,
+    linalg,
     norms,
     numerical,
     products,
@@ -20,6 +21,6 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, joining, norms, numerical, products, queries, reductions, rounding, selecting, shapes, sorting,
-    special, statistics, ufuncs, unsupported,
+    creation, einsum, joining, linalg, norms, numerical, products, queries, reductions, rounding, selecting, shapes,
+    sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip

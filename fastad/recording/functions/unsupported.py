@@ -21,7 +21,7 @@ def _fix(module: Any, names: str, fix: str) -> None:
 
 _fix(
     np.linalg,
-    "solve inv pinv det slogdet cholesky qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank "
+    "inv pinv det qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank "
     "tensorsolve tensorinv",
     _SOLVERS,
 )

@@ -1,0 +1,15 @@
+"""Linear algebra of SciPy's that NumPy lacks, for plain arrays and recorded values alike.
+
+`np.linalg` is recorded as it is; SciPy's functions give recorded values no entry, so they stand here under the same
+names, with the same arguments.
+
+>>> import numpy as np, fastad as fad
+>>> def energy(A, b):
+...     return b @ fad.linalg.lu_solve(fad.linalg.lu_factor(A), b)
+>>> fad.grad(energy, argnums=1)(np.diag([2.0, 4.0]), np.ones(2)).tolist()
+[1.0, 0.5]
+"""
+
+from fastad.recording.functions.linalg import lu_factor, lu_solve, solve_triangular
+
+__all__ = ["lu_factor", "lu_solve", "solve_triangular"]

@@ -1,0 +1,206 @@
+"""Dense linear algebra on stacks of matrices. The functions that NumPy gives no way in work on plain arrays too."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import primitive
+from fastad.primitives.regions import region
+from fastad.recording.functions.registry import Array, implements, lift
+from fastad.recording.operands import is_recorded, reshape
+from fastad.recording.recorded import Recorded
+
+Shape = tuple[int, ...]
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def _row(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shape) -> Any:
+    """The value of a row; of plain arrays, its definition."""
+    if not is_recorded(list(operands)):
+        return primitive(name).numpy(tuple(statics), shape, *operands)
+    values = lift(*operands)
+    return Recorded(values[0].recorder, values[0].recorder.emit(name, [x.ref for x in values], statics, shape))
+
+
+def _parts(name: str, value: Any, statics: Sequence[int], lead: Shape) -> list[Any]:
+    """The results of a row that has several, each over these leading axes."""
+    batch, parts = primitive(name).parts(tuple(statics))
+    sizes = [math.prod(part.shape) for part in parts]
+    found, start = [], 0
+    for part, size in zip(parts, sizes, strict=True):
+        shape = (*lead, *part.shape)
+        if isinstance(value, Recorded):
+            own = region(start, (batch, size), (sum(sizes), 1))
+            ref = value.recorder.builder.region(value.ref, own, shape, part.dtype if part.dtype == "i" else None)
+            found.append(Recorded(value.recorder, ref))
+        else:
+            found.append(np.reshape(value, (batch, sum(sizes)))[:, start : start + size].reshape(shape))
+        start += size
+    return found
+
+
+def _matrices(a: Any, name: str) -> Any:
+    """A stack of square matrices."""
+    (a,) = lift(a) if is_recorded(a) else (np.asarray(a),)
+    if a.ndim < 2:
+        raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be at least two-dimensional")
+    if a.shape[-1] != a.shape[-2]:
+        raise np.linalg.LinAlgError(f"{name}: last 2 dimensions of the array must be square, found {a.shape}")
+    return a
+
+
+def _factored(a: Any) -> Any:
+    """The row of the factors of a stack."""
+    lead, n = a.shape[:-2], a.shape[-1]
+    return _row("lu", (a,), (math.prod(lead), n), (*lead, n * n + n))
+
+
+class _System:
+    """The right sides of systems with a stack of matrices, broadcast against each other."""
+
+    def __init__(self, a: Any, b: Any, name: str) -> None:
+        (b,) = lift(b) if is_recorded(b) else (np.asarray(b),)
+        if b.ndim == 0:
+            raise ValueError(f"{name}: the right side has no dimensions")
+        self.is_vector = b.ndim == 1
+        b = b.reshape(b.shape[0], 1) if self.is_vector else b
+        if b.shape[-2] != a.shape[-1]:
+            raise ValueError(f"{name}: matrices of {a.shape[-1]} rows, but right sides of {b.shape[-2]}")
+        self.lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        self.separate = int(math.prod(a.shape[:-2]) != 1)
+        self.shape = (*self.lead, *b.shape[-2:])
+        self.right = b if b.shape == self.shape else np.broadcast_to(b, self.shape)
+        self.sizes = (math.prod(self.lead), *b.shape[-2:])
+
+    def spread(self, x: Any, core: int) -> Any:
+        """An operand of the matrices' own, over all systems, unless they share it."""
+        full = (*self.lead, *x.shape[x.ndim - core :])
+        return x if not self.separate or x.shape == full else np.broadcast_to(x, full)
+
+    def finished(self, x: Any) -> Any:
+        return reshape(x, x.shape[:-1]) if self.is_vector and isinstance(x, Recorded) else self._plain(x)
+
+    def _plain(self, x: Any) -> Any:
+        return x[..., 0] if self.is_vector else x
+
+
+# ── NumPy's functions ─────────────────────────────────────────────────────────────────────────────────────────
+@implements(np.linalg.solve)
+def solve(a: Any, b: Any) -> Array:
+    """np.linalg.solve"""
+    a = _matrices(a, "solve")
+    system = _System(a, b, "solve")
+    a = system.spread(a, 2)
+    statics = (*system.sizes, 0, system.separate)
+    return system.finished(_row("lu_solve", (a, _factored(a), system.right), statics, system.shape))
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a: Any) -> Any:
+    """np.linalg.slogdet"""
+    a = _matrices(a, "slogdet")
+    lead, statics = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1])
+    result = type(np.linalg.slogdet(np.eye(1)))
+    return result(*_parts("slogdet", _row("slogdet", (a, _factored(a)), statics, (*lead, 2)), statics, lead))
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Array:
+    """np.linalg.cholesky"""
+    a = _matrices(a, "cholesky")
+    if upper:
+        return np.swapaxes(cholesky(np.swapaxes(a, -1, -2)), -1, -2)
+    return _row("cholesky", (a,), (math.prod(a.shape[:-2]), a.shape[-1]), a.shape)
+
+
+# ── SciPy's functions: it gives recorded values no way in, so they are offered here ───────────────────────────
+def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Any, Any]:
+    """The factors of A = P L U and the pivots, as scipy.linalg.lu_factor; stacks of matrices have leading axes.
+
+    Parameters
+    ----------
+    a : (…, n, n) matrices.
+    overwrite_a, check_finite : accepted as SciPy's, without effect: nothing is overwritten, and NaN passes through.
+
+    Returns
+    -------
+    lu : (…, n, n), L below the diagonal (its own diagonal is 1), U on and above it.
+    piv : (…, n) integers: row k of the matrix was swapped with row piv[k].
+
+    >>> import numpy as np, fastad as fad
+    >>> lu, piv = fad.linalg.lu_factor(np.array([[0.0, 2.0], [4.0, 1.0]]))
+    >>> lu.tolist(), piv.tolist()
+    ([[4.0, 1.0], [0.0, 2.0]], [1, 1])
+
+    Source: Golub & Van Loan (2013), Matrix Computations, Algorithm 3.4.1; LAPACK's dgetrf.
+    """
+    a = _matrices(a, "lu_factor")
+    lead, statics = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1])
+    lu, piv = _parts("lu", _factored(a), statics, lead)
+    return lu, piv if isinstance(piv, Recorded) else piv.astype(np.int64)
+
+
+def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    """x with A x = b (trans=0) or Aᵀ x = b (trans=1, 2) by the factors of `lu_factor`, as scipy.linalg.lu_solve.
+
+    Parameters
+    ----------
+    lu_and_piv : what `lu_factor` returned.
+    b : (n,), (n, m) or (…, n, m); leading axes broadcast against those of the factors.
+
+    Raises
+    ------
+    SingularMatrixError : a zero on the diagonal of U.
+
+    >>> import numpy as np, fastad as fad
+    >>> A, b = np.array([[4.0, 1.0], [2.0, 3.0]]), np.array([1.0, 2.0])
+    >>> x = fad.linalg.lu_solve(fad.linalg.lu_factor(A), b)
+    >>> bool(np.allclose(A @ x, b))
+    True
+    """
+    lu, piv = lu_and_piv
+    if trans not in (0, 1, 2):
+        raise ValueError(f"lu_solve: trans is 0, 1 or 2, not {trans!r}")
+    lu = _matrices(lu, "lu_solve")
+    system, back = _System(lu, b, "lu_solve"), int(trans != 0)
+    piv = np.asarray(piv) if not isinstance(piv, Recorded) else piv
+    lu, piv = system.spread(lu, 2), system.spread(piv, 1)
+    swaps = (*system.sizes, back, system.separate)
+    x = system.right if back else _row("permute_rows", (piv, system.right), swaps, system.shape)
+    for lower in (1 - back, back):
+        statics = (*system.sizes, lower, back, lower, system.separate)
+        x = _row("triangular_solve", (lu, x), statics, system.shape)
+    return system.finished(_row("permute_rows", (piv, x), swaps, system.shape) if back else x)
+
+
+def solve_triangular(
+    a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False, overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Any:  # fmt: skip
+    """x with op(A) x = b for a triangular A, of which only the triangle is read, as scipy.linalg.solve_triangular.
+
+    Parameters
+    ----------
+    a : (…, n, n) matrices.
+    b : (n,), (n, m) or (…, n, m).
+    trans : 0 or "N" for A, 1 or "T" (2 or "C") for its transpose.
+    lower : whether A is a lower triangle.
+    unit_diagonal : whether its diagonal counts as ones, whatever stands there.
+
+    Raises
+    ------
+    SingularMatrixError : a zero on the diagonal.
+
+    >>> import numpy as np, fastad as fad
+    >>> fad.linalg.solve_triangular(np.array([[2.0, 0.0], [1.0, 4.0]]), np.array([2.0, 9.0]), lower=True).tolist()
+    [1.0, 2.0]
+    """
+    back = {0: 0, "N": 0, 1: 1, "T": 1, 2: 1, "C": 1}.get(trans)
+    if back is None:
+        raise ValueError(f"solve_triangular: trans is 0, 1, 2, 'N', 'T' or 'C', not {trans!r}")
+    a = _matrices(a, "solve_triangular")
+    system = _System(a, b, "solve_triangular")
+    statics = (*system.sizes, int(lower), back, int(unit_diagonal), system.separate)
+    return system.finished(_row("triangular_solve", (system.spread(a, 2), system.right), statics, system.shape))
