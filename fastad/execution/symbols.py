@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import llvmlite.binding as llvm
 
 from fastad.kernels import scipy_blas
+from fastad.primitives import elementwise_rows
 
 _SPECIAL, _BLAS, _LAPACK = "fastad_", "fastad_blas_", "fastad_lapack_"
 _CYTHON = "scipy.linalg.cython_"
@@ -89,7 +90,7 @@ def _svml() -> ctypes.CDLL | None:
 
 # ── vector functions ──────────────────────────────────────────────────────────────────────────────
 
-_TWO_ARGUMENTS = frozenset({"pow", "atan2", "hypot"})
+_TWO_ARGUMENTS = frozenset(row.symbol for row in elementwise_rows() if row.arity == 2)
 
 # (machine, lanes) -> (the instruction-set letter of the vector function ABI, the CPU feature it needs).
 _ISA = {

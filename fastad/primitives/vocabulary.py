@@ -27,6 +27,9 @@ class Vocabulary:
         """A sum of type `number`."""
         return self.emit_elementwise("add", (x, y), number)
 
+    def multiply(self, x: Ref, y: Ref) -> Ref:
+        return self.emit("multiply", (x, y))
+
     def zeros(self, shape: Shape) -> Ref:
         return self.broadcast(self.const(0.0), shape)
 

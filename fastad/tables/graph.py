@@ -88,9 +88,9 @@ def s1_example() -> tuple[Table, list[float]]:
     """The worked example of the course notes, f = (2 x₀ + 5 x₁)(3 x₀ x₁), and the point (2, 1): 54 and (39, 84)."""
     b = Builder()
     x0, x1 = b.input(()), b.input(())
-    total = b.add(b.emit("multiply", (b.const(2.0), x0)), b.emit("multiply", (b.const(5.0), x1)))
-    product = b.emit("multiply", (b.emit("multiply", (b.const(3.0), x0)), x1))
-    return b.table([b.emit("multiply", (total, product))]), [2.0, 1.0]
+    total = b.add(b.multiply(b.const(2.0), x0), b.multiply(b.const(5.0), x1))
+    product = b.multiply(b.multiply(b.const(3.0), x0), x1)
+    return b.table([b.multiply(total, product)]), [2.0, 1.0]
 
 
 def _evaluated(table: Table, values: Sequence[Any]) -> list[np.ndarray]:
@@ -177,7 +177,7 @@ def _strided_label(table: Table, row: Row) -> str:
         return "reshape"
     if source == 1:
         return "broadcast"
-    return text if text.startswith("[") else "strided"
+    return text if text.startswith("[") else row.name
 
 
 def _number(table: Table, index: int) -> str | None:

@@ -1,0 +1,302 @@
+"""Dense linear algebra: every row by the laws, the recorded functions against NumPy and SciPy, errors, composition."""
+import numpy as np
+import pytest
+import scipy.linalg
+
+import fastad as fad
+from fastad.execution.compiled import Compiled, Plan
+from fastad.primitives import array_rows, primitive
+from fastad.tables.batch import batch_table
+from fastad.tables.builder import Builder
+from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.reference import evaluate
+
+RNG = np.random.default_rng(8)
+EXAMPLES = [(row.name, k) for row in array_rows() for k in range(len(row.examples))]
+TIERS = ("sweep", "native")
+
+
+def sample(key, shape, given):
+    """Values of a domain of the primitive table; `given` are the operands before it."""
+    if key == "factors":
+        n = given[0].shape[-1]
+        batch = given[0].size // (n * n)
+        return primitive("lu").numpy((batch, n), shape, given[0])
+    x = RNG.normal(size=shape)
+    if key == "pivots":
+        n = shape[-1]
+        return np.floor(RNG.uniform(np.arange(n), n, size=shape))
+    if key == "regular":
+        return x + 3 * np.eye(shape[-1])
+    return x @ np.swapaxes(x, -1, -2) + np.eye(shape[-1]) if key == "definite" else x
+
+
+def one_row(name, number):
+    """The table of one example, with factors computed from the matrix as users do, and values to run it on."""
+    row = primitive(name)
+    statics, shape, shapes = row.examples[number]
+    b, refs, values = Builder(), [], []
+    for key, own in zip(row.domain, shapes, strict=True):
+        if key == "factors":
+            n = values[0].shape[-1]
+            refs.append(b.emit("lu", (refs[0],), (values[0].size // (n * n), n), own))
+        else:
+            values.append(sample(key, own, values))
+            refs.append(b.input(own))
+    return b.table([b.emit(name, refs, statics, shape)]), values
+
+
+def run(table, values, tier):
+    return Compiled(Plan(table), tier)(values)
+
+
+def wrt_of(table, name):
+    """Inputs by which a row is differentiable."""
+    row = primitive(name)
+    kept = [k for k, key in enumerate(row.domain) if key != "factors"]
+    return [i for i, k in enumerate(kept) if row.is_differentiable(k)]
+
+
+def parts(name, x):
+    """What of a value is differentiable: pivots are not."""
+    row = primitive(name)
+    if name != "lu":
+        return x
+    return x[..., : -row.parts((1, int(np.sqrt(x.shape[-1]))))[1][1].shape[0]]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("name", "number"), EXAMPLES)
+def test_rows_compute_what_their_definition_says(name, number, tier):
+    table, values = one_row(name, number)
+    np.testing.assert_allclose(run(table, values, tier)[0], evaluate(table, values)[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("name", "number"), EXAMPLES)
+def test_rows_have_their_derivatives(name, number, tier):
+    """Tangents against central differences, adjoints by the dot-product law, and the same of the derived tables."""
+    table, values = one_row(name, number)
+    wrt = wrt_of(table, name)
+    directions = [RNG.normal(size=values[i].shape) for i in wrt]
+    out, tangent = run(tangent_table(table, wrt), [*values, *directions], tier)
+    up, down = ([v.copy() for v in values] for _ in range(2))
+    h = 1e-5
+    for i, d in zip(wrt, directions, strict=True):
+        up[i] += h * d
+        down[i] -= h * d
+    difference = (evaluate(table, up)[0] - evaluate(table, down)[0]) / (2 * h)
+    np.testing.assert_allclose(parts(name, tangent), parts(name, difference), rtol=1e-6, atol=1e-6)
+    seed = RNG.normal(size=out.shape)
+    bars = run(adjoint_table(table, wrt), [*values, seed], tier)[1:]
+    left, right = np.sum(seed * tangent), sum(np.sum(x * d) for x, d in zip(bars, directions, strict=True))
+    assert left == pytest.approx(right, rel=1e-9, abs=1e-10)
+
+
+@pytest.mark.parametrize(("name", "number"), EXAMPLES)
+def test_rows_have_second_derivatives(name, number):
+    """The adjoint of the tangent, and the tangent of the adjoint, of one scalar."""
+    table, values = one_row(name, number)
+    wrt = wrt_of(table, name)
+    seed = RNG.normal(size=table.output_types[0].shape)
+    once = adjoint_table(table, wrt)
+    directions = [RNG.normal(size=values[i].shape) for i in wrt]
+    twice = tangent_table(once, wrt)
+    given = [*values, seed, *directions]
+    moved = run(twice, given, "native")[len(once.outputs) + 1 :]
+    h = 1e-5
+    ends = []
+    for sign in (1, -1):
+        shifted = [v.copy() for v in values]
+        for i, d in zip(wrt, directions, strict=True):
+            shifted[i] += sign * h * d
+        ends.append(run(once, [*shifted, seed], "native")[1:])
+    for x, up, down in zip(moved, *ends, strict=True):
+        np.testing.assert_allclose(x, (up - down) / (2 * h), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "number"), EXAMPLES)
+def test_rows_over_lanes_are_the_rows_of_the_lanes(name, number):
+    table, values = one_row(name, number)
+    lanes = 3
+    for mask in range(1, 2 ** len(values)):
+        flags = [bool(mask >> k & 1) for k in range(len(values))]
+        many = [[one_row(name, number)[1][k] for _ in range(lanes)] if f else v
+                for k, (v, f) in enumerate(zip(values, flags, strict=True))]
+        wide, _ = batch_table(table, flags, lanes)
+        found = run(wide, [np.array(x) if f else x for x, f in zip(many, flags, strict=True)], "native")[0]
+        for lane in range(lanes):
+            own = [x[lane] if f else x for x, f in zip(many, flags, strict=True)]
+            np.testing.assert_allclose(found[lane], evaluate(table, own)[0], rtol=1e-9, atol=1e-11)
+
+
+# ── recorded functions ────────────────────────────────────────────────────────────────────────────────────────
+def matrices(n, lead=()):
+    return RNG.normal(size=(*lead, n, n)) + (2 + n) * np.eye(n)
+
+
+SHAPES = [((), ()), ((), (2,)), ((4,), ()), ((4,), (2,)), ((2, 1), (2,))]  # leading axes of the matrices, columns
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 7, 45])
+@pytest.mark.parametrize(("lead", "columns"), SHAPES)
+@pytest.mark.parametrize("tier", TIERS)
+def test_functions_are_numpys(n, lead, columns, tier):
+    A, b = matrices(n, lead), RNG.normal(size=(n, *columns)) if not lead else RNG.normal(size=(3, *lead, n, 2))
+    S = A @ np.swapaxes(A, -1, -2)
+
+    def everything(A, b, S):
+        return np.linalg.solve(A, b), *np.linalg.slogdet(A), np.linalg.cholesky(S), np.linalg.cholesky(S, upper=True)
+
+    for found, expected in zip(fad.jit(everything, tier=tier)(A, b, S), everything(A, b, S), strict=True):
+        assert found.shape == expected.shape
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 45])
+@pytest.mark.parametrize("tier", TIERS)
+def test_factors_are_scipys(n, tier):
+    A, b = matrices(n), RNG.normal(size=n)
+    lu, piv = fad.jit(fad.linalg.lu_factor, tier=tier)(A)
+    expected = scipy.linalg.lu_factor(A)
+    np.testing.assert_allclose(lu, expected[0], rtol=1e-10, atol=1e-12)
+    assert piv.tolist() == expected[1].tolist()
+    for found, known in zip(fad.linalg.lu_factor(A), expected, strict=True):
+        np.testing.assert_allclose(found, known, rtol=1e-10, atol=1e-12)
+    for trans in (0, 1):
+        x = fad.jit(lambda lu, piv, b, t=trans: fad.linalg.lu_solve((lu, piv), b, trans=t), tier=tier)(lu, piv, b)
+        np.testing.assert_allclose(x, scipy.linalg.lu_solve(expected, b, trans=trans), rtol=1e-9)
+        np.testing.assert_allclose(fad.linalg.lu_solve((lu, piv), b, trans=trans), x, rtol=1e-9)
+        for lower in (False, True):
+            y = fad.jit(lambda A, b, t=trans, low=lower: fad.linalg.solve_triangular(A, b, t, low), tier=tier)(A, b)
+            np.testing.assert_allclose(y, scipy.linalg.solve_triangular(A, b, trans, lower), rtol=1e-9)
+
+
+def test_pivoting_is_needed_and_done():
+    """A zero in the corner, and rows whose order is turned."""
+    A = np.array([[0.0, 2.0, 1.0], [1e-20, 1.0, 3.0], [5.0, 1.0, 1.0]])
+    for tier in TIERS:
+        for trans in (False, True):
+            M = A.T if trans else A
+            np.testing.assert_allclose(fad.jit(np.linalg.solve, tier=tier)(M, np.ones(3)), np.linalg.solve(M, np.ones(3)))
+        for sign in (1, -1):
+            sign_found, log = fad.jit(np.linalg.slogdet, tier=tier)(sign * A)
+            expected = np.linalg.slogdet(sign * A)
+            assert (sign_found, log) == (expected[0], pytest.approx(expected[1]))
+
+
+def test_float32_stays():
+    A = matrices(3).astype(np.float32)
+    f = fad.jit(lambda A: (np.linalg.solve(A, np.ones(3, np.float32)), np.linalg.cholesky(A @ A.T)))
+    assert [x.dtype for x in f(A)] == [np.float32] * 2
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_gradients_to_second_order(tier):
+    def f(A, b):
+        x = np.linalg.solve(A, b)
+        lu, piv = fad.linalg.lu_factor(A)
+        y = fad.linalg.lu_solve((lu, piv), b, trans=1)
+        return x @ y + np.linalg.slogdet(A)[1] + np.sum(np.sin(np.linalg.cholesky(A @ A.T + np.eye(len(b)))))
+
+    for n in (2, 3, 5):
+        fad.check_grads(fad.jit(f, tier=tier), (matrices(n), RNG.normal(size=n)))
+
+
+def test_only_one_triangle_is_read():
+    A = matrices(3)
+    S = A @ A.T
+    g = fad.grad(lambda S: np.sum(np.linalg.cholesky(S)))(S)
+    assert not np.triu(g, 1).any()
+    g = fad.grad(lambda S: np.sum(np.linalg.cholesky(S, upper=True)))(S)
+    assert not np.tril(g, -1).any()
+
+
+def test_one_factorisation_serves_values_tangents_and_adjoints():
+    """The gradient of a program that solves, and asks for a determinant, factorises once."""
+    table = fad.trace(fad.grad(lambda A, b: b @ np.linalg.solve(A, b) + np.linalg.slogdet(A)[1]), matrices(5), np.ones(5))
+    assert sum(row.name == "lu" for row in table.rows()) == 1
+    twice = fad.trace(lambda A, v: fad.hvp(lambda A: np.sum(np.linalg.solve(A, np.ones(5))), A, v), matrices(5), np.eye(5))
+    assert sum(row.name == "lu" for row in twice.rows()) == 1
+
+
+# ── composition ───────────────────────────────────────────────────────────────────────────────────────────────
+def test_inside_vmap_scan_files_numba_and_costs(tmp_path):
+    import numba
+
+    A, b = matrices(3, (5,)), RNG.normal(size=(5, 3))
+    energy = lambda A, b: b @ np.linalg.solve(A, b)
+    expected = np.array([fad.grad(energy)(A[k], b[k]) for k in range(5)])
+    np.testing.assert_allclose(fad.vmap(fad.grad(energy))(A, b), expected, rtol=1e-9)
+    np.testing.assert_allclose(fad.vmap(fad.grad(energy), in_axes=(None, 0))(A[0], b)[0], expected[0], rtol=1e-9)
+
+    def steps(A, b):
+        state, _ = fad.scan(lambda x, _: (np.linalg.solve(A, x), None), b, None, length=4)
+        return np.sum(state**2)
+
+    fad.check_grads(steps, (A[0], b[0]))
+    gradient = fad.grad(steps)
+    value = gradient(A[0], b[0])
+    gradient.save(tmp_path / "steps.npz")
+    np.testing.assert_array_equal(fad.load(tmp_path / "steps.npz")(A[0], b[0]), value)
+    compiled = fad.jit(energy)
+    compiled(A[0], b[0])
+    inner = compiled.numba_function
+    assert numba.njit(lambda A, b: inner(A, b))(A[0], b[0]) == pytest.approx(energy(A[0], b[0]))
+    cost = fad.trace(np.linalg.solve, matrices(10), np.ones(10)).cost().value.once
+    assert cost.multiplications == 9 * 10 * 19 // 6 + 2 * 45
+    assert cost.divisions == 45 + 10
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_singular_matrix_names_the_line_and_the_condition():
+    A = np.array([[1.0, 2.0], [2.0, 4.0]])
+    with pytest.raises(fad.SingularMatrixError, match=r"singular.*condition number.*test_linalg.py"):
+        fad.jit(np.linalg.solve)(A, np.ones(2))
+    assert issubclass(fad.SingularMatrixError, np.linalg.LinAlgError)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("n", [2, 3, 5, 50])
+def test_a_replay_that_meets_a_singular_matrix_says_so(tier, n):
+    f = fad.jit(lambda A: np.sum(np.linalg.solve(A, np.ones(n))), tier=tier)
+    f(matrices(n))
+    with pytest.raises(fad.SingularMatrixError, match=r"singular.*condition number.*test_linalg.py"):
+        f(np.ones((n, n)))
+    g = fad.jit(lambda A: np.sum(np.linalg.cholesky(A)), tier=tier)
+    g(np.eye(n))
+    with pytest.raises(fad.NotPositiveDefiniteError, match=r"not positive definite.*eigenvalue.*test_linalg.py"):
+        g(-np.eye(n))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_singular_matrix_inside_a_loop(tier):
+    def f(A):
+        x, _ = fad.scan(lambda x, _: (np.linalg.solve(A, x), None), np.ones(2), None, length=3)
+        return np.sum(x)
+
+    f = fad.jit(f, tier=tier)
+    f(matrices(2))
+    with pytest.raises(fad.SingularMatrixError, match=r"singular.*condition number.*test_linalg.py"):
+        f(np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_nan_passes_through(tier):
+    A = matrices(3)
+    f = fad.jit(lambda A: (np.linalg.solve(A, np.ones(3)), *np.linalg.slogdet(A)), tier=tier)
+    f(A)
+    A[1, 1] = np.nan
+    assert all(np.isnan(x).any() for x in f(A))
+    with pytest.raises(fad.NanError), fad.debug.nans():
+        f(A)
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(np.linalg.LinAlgError, match="square"):
+        fad.jit(np.linalg.solve)(np.ones((2, 3)), np.ones(2))
+    with pytest.raises(ValueError, match="right sides of 3"):
+        fad.jit(np.linalg.solve)(np.eye(2), np.ones(3))
+    with pytest.raises(ValueError, match="trans"):
+        fad.linalg.lu_solve(fad.linalg.lu_factor(np.eye(2)), np.ones(2), trans=5)
