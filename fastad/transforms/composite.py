@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
-from fastad.recording.capture import Content, View, Watch
+from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
@@ -99,14 +99,14 @@ class _Structure:
 class _Made:
     """The composite row of a user primitive for one kind of call, and what it depends on."""
 
-    def __init__(self, sub: Sub, structure: _Structure, views: Sequence[View]) -> None:
+    def __init__(self, sub: Sub, structure: _Structure, outside: Sequence[OutsideState]) -> None:
         self.sub, self.structure = sub, structure
-        self.contents = [Content(a) for view in views for a in view.arrays]  # held by value in the tables
-        self._views = views
+        self.elements = [ArrayElements(a) for state in outside for a in state.arrays]  # held by value in the tables
+        self._outside = outside
 
     def fits(self, inputs: Sequence[Any]) -> bool:
         """Whether a call with these inputs takes the branches that f and its rules took."""
-        if not all(c.unchanged() for c in self.contents):
+        if not all(c.unchanged() for c in self.elements):
             return False
         x = np.concatenate([np.ravel(np.asarray(v, np.float64)) for v in inputs]) if inputs else np.zeros(0)
         rules = [vars(self.sub).get(name) for name in ("tangent", "adjoint")]
@@ -131,8 +131,8 @@ class UserPrimitive:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self.__doc__ = f.__doc__
         self._jvp, self._vjp = jvp, vjp
-        self._fastad_watched = (f, jvp, vjp)
-        self._watch = Watch(f, jvp, vjp)
+        self._fastad_wraps = (f, jvp, vjp)
+        self._outside = OutsideReader(f, jvp, vjp)
         self._made: dict[Any, list[_Made]] = {}
 
     def __call__(self, *args: Any) -> Any:
@@ -143,21 +143,21 @@ class UserPrimitive:
             return self.__wrapped__(*args)
         made = self._for(call.concrete(), read_all())  # the rules are recorded later
         recorder = recorder_of(call.inputs)
-        recorder.derived = recorder.derived or bool(made.contents)
+        recorder.derived = recorder.derived or bool(made.elements)
         return unflatten(made.structure.out_tree, call_sub(made.sub, call.inputs, made.structure.outputs))
 
     def _for(self, call: Call, settings: tuple[str, ...]) -> _Made:
         """The composite row for a call: one that was made before where it fits, so that equal programs are equal."""
-        view = self._watch.view()
-        known = self._made.setdefault((call.key, view.key, settings), [])
+        state = self._outside.read()
+        known = self._made.setdefault((call.key, state.key, settings), [])
         for made in known:
             if made.fits(call.inputs):
                 return made
-        known[:] = [made for made in known if all(c.unchanged() for c in made.contents)]
-        known.append(self._make(call, (view, *call.views)))
+        known[:] = [made for made in known if all(c.unchanged() for c in made.elements)]
+        known.append(self._make(call, (state, *call.outside)))
         return known[-1]
 
-    def _make(self, call: Call, views: Sequence[View]) -> _Made:
+    def _make(self, call: Call, outside: Sequence[OutsideState]) -> _Made:
         args, _ = call.rebuild([np.array(x)[()] for x in call.inputs])
         leaves, out_tree = flatten(self.__wrapped__(*args))
         s = _Structure(call, tuple(map(_type_of, call.inputs)), tuple(map(_type_of, leaves)), out_tree)
@@ -166,7 +166,7 @@ class UserPrimitive:
             rules["make_tangent"] = lambda: self._tangent(s)
             rules["make_adjoint"] = lambda: self._adjoint(s)
         sub = _recorded_or_called(lambda *xs: self.__wrapped__(*xs), call, s.sizes, self.__name__, rules)
-        return _Made(sub, s, views)
+        return _Made(sub, s, outside)
 
     # ── derivatives ──────────────────────────────────────────────────────────────────────────────────────────
     def _tangent(self, s: _Structure) -> Sub:

@@ -76,8 +76,8 @@ def _as_float(x: Any, name: str) -> Any:
     )
 
 
-def fixed_point(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Primals as they are now, whatever the caller does to them later; numbers are made floats."""
+def frozen_primals(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Copies of the primals, so that the caller may change the arrays afterwards; integers become floats."""
     leaves, tree = flatten(primals)
     name = getattr(f, "__name__", type(f).__name__)
     return unflatten(tree, [_copied(x, name) for x in leaves])

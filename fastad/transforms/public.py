@@ -7,7 +7,7 @@ from typing import Any
 from fastad.recording.settings import pinned
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import make_call
-from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, fixed_point
+from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, frozen_primals
 from fastad.transforms.jacobians import Jacobian
 from fastad.transforms.mapping import Vmap
 
@@ -77,7 +77,7 @@ def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tupl
     >>> [x.tolist() for x in pullback(np.ones((2, 1)))]
     [[3.0, 3.0], [3.0]]
     """
-    fixed = fixed_point(f, primals)
+    fixed = frozen_primals(f, primals)
     out = remembered(Jit, f)(*fixed)
     pull = pinned(remembered(VjpFunction, f))
     return out, lambda u: pull(fixed, u)[1]
@@ -91,7 +91,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     >>> float(derivative(2.0))
     2.0
     """
-    fixed = fixed_point(f, primals)
+    fixed = frozen_primals(f, primals)
     out = remembered(Jit, f)(*fixed)
     push = pinned(remembered(_LinearFunction, f))
     return out, lambda *tangents: push(fixed, tangents)[1]

@@ -69,7 +69,7 @@ def save(function: Transformed, target: Any) -> None:
         return _save_entries(function, target)
     tables: dict[str, Table] = {}
     entries = []
-    now = function._watch.view().key
+    now = function._outside.read().key
     for (call_key, seen), first in list(function._paths.items()):
         for path in _with_successors(first) if seen == now else ():
             number = f"path{len(tables)}"
