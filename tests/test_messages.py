@@ -53,7 +53,7 @@ def test_a_cotangent_that_does_not_fit():
 
 
 def test_matrices_are_refused_where_they_would_compute_otherwise():
-    with pytest.warns(PendingDeprecationWarning), pytest.raises(fad.RecordingError, match="type matrix"):
+    with pytest.warns(PendingDeprecationWarning), pytest.raises(fad.RecordingError, match="operand is a matrix"):
         fad.jit(lambda x: np.asmatrix(x))(X)
 
 
