@@ -20,14 +20,14 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m fastad",
         description="Automatic differentiation of plain NumPy code.",
-        epilog="Each command has a --help of its own.",
+        epilog="COMMAND --help describes a command and its options.",
     )
     top.add_argument("--version", action="version", version=f"fastad {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     demo = _command(commands, "demo", _demo, "fit a predator-prey model to real data, with exact gradients", (
-        "Fits the Lotka-Volterra model to the pelts of hare and lynx of 1900-1920: RK4 in a plain NumPy loop, least "
-        "squares, BFGS with exact gradients. Prints sizes and times, checks the gradient against finite differences, "
-        "and draws the fit (with matplotlib installed). Takes less than a minute."
+        "Fits the Lotka-Volterra model to the numbers of hare and lynx pelts of 1900-1920: RK4 in a plain NumPy loop, "
+        "least squares, BFGS with exact gradients. Prints sizes and times, checks the gradient against finite "
+        "differences, and draws the fit (if matplotlib is installed). Takes less than a minute."
     ))  # fmt: skip
     demo.add_argument(
         "--folder", type=Path, default=Path("fastad-demo"), help="where the pictures go (default: %(default)s)"
@@ -36,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
         "--steps", type=_positive, default=50, metavar="N", help="steps of the ODE solver a year (default: %(default)s)"
     )
     checkpoints = _command(commands, "profile-checkpoints", _profile_checkpoints, "measure checkpoint schedules", (
-        "Takes the gradient of a flow (Burgers' equation) by its first state under several checkpoint schedules. Shows "
-        "steps, memory and time of each, predicted and measured, and draws the schedules, and memory against time with "
-        "the optimum as bound (with matplotlib installed)."
+        "Computes the gradient of a flow (Burgers' equation) with respect to its initial state under several "
+        "checkpoint schedules. Prints steps, memory and time of each, predicted and measured, and draws the schedules "
+        "and memory against time beside the optimum (if matplotlib is installed)."
     ))  # fmt: skip
     checkpoints.add_argument(
         "--folder", type=Path, default=Path("fastad-checkpoints"), help="where pictures go (default: %(default)s)"
@@ -48,12 +48,11 @@ def parser() -> argparse.ArgumentParser:
         "--points", type=_positive, default=100, metavar="N", help="numbers in a state (default: %(default)s)"
     )
     _command(commands, "warmup", _warmup, "compile sweeps and kernels now, so that no later call waits", (
-        "Compiles the interpreters of op tables, the kernels that native code calls, and the drivers of loops, for "
-        "this machine and keeps them in the cache folder. Without it the first gradient in the first process compiles "
-        "what it needs."
+        "Compiles the sweeps, the kernels that native code calls and the drivers of loops for this machine, and keeps "
+        "them in the cache folder. Otherwise the first gradient compiles what it needs."
     ))  # fmt: skip
     _command(commands, "info", _info, "show versions, processor, libraries, cache and threads", (
-        "Shows what fastad found on this machine; please add it to reports of problems."
+        "Shows what fastad finds on this machine. Please include it in bug reports."
     ))  # fmt: skip
     return top
 

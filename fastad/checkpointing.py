@@ -1,4 +1,4 @@
-"""`fastad.checkpoint`: a function that recomputes its argument's values, and the schedules that say when."""
+"""`fastad.checkpoint`: recomputation of a function in reverse mode, and checkpoint schedules of loops."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,20 +16,23 @@ from fastad.transforms import composite
 
 
 class Checkpointing:
-    """`checkpoint(f)` is f, recomputed instead of stored in reverse mode: only its inputs are kept.
+    """`checkpoint(f)` is f, whose values are recomputed instead of stored in reverse mode: only its inputs are kept.
 
-    Inside a recorded function a call of checkpoint(f) is one row; its adjoint runs f again. Time: one more
-    evaluation of f; memory: that of f's inputs instead of all its values (Definition 17.68 of the notes).
+    Inside a recorded function a call of checkpoint(f) is one row, and its adjoint runs f again. Time: one more
+    evaluation of f. Memory: f's inputs instead of all its values. (Griewank & Walther, 2008, Evaluating Derivatives, on
+    checkpointing.)
 
     >>> import numpy as np, fastad as fad
     >>> block = fad.checkpoint(lambda x: np.sin(np.exp(x)))
     >>> fad.grad(lambda x: np.sum(block(block(x))))(np.zeros(2)).shape
     (2,)
 
-    Its attributes are the schedules for loops, which say what is stored and what is recomputed, and when:
-    `StoreAll`, `StoreNone`, `Revolve`, `Periodic`, `Multistage`, `Online`, `Auto`; their base `Schedule` with `Action`
-    and `Code` to write another one; `verify`, which proves that one is valid; `optimal_steps`, the least that any
-    needs; `draw`, the picture of a schedule; `profile`, what the gradient of a loop takes under several of them.
+    Its attributes are for loops, whose schedule says which states are stored and which are recomputed:
+    - `StoreAll`, `StoreNone`, `Revolve`, `Periodic`, `Multistage`, `Online`, `Auto`: the schedules;
+    - `Schedule`, `Action`, `Code`: the base class and the actions, to write another schedule;
+    - `verify` proves that a schedule is valid; `draw` draws it;
+    - `optimal_steps`: the fewest steps that any schedule needs;
+    - `profile`: steps, memory and time of a loop's gradient under several schedules.
 
     >>> fad.checkpoint.Revolve(snapshots=5).predicted_steps(56) == fad.checkpoint.optimal_steps(56, 5) == 140
     True
@@ -51,7 +54,7 @@ class Checkpointing:
     optimal_steps = staticmethod(optimal_steps)
 
     def __call__(self, f: Callable[..., Any]) -> composite.Checkpoint:
-        """f, recomputed instead of stored in reverse mode."""
+        """f, whose values are recomputed instead of stored in reverse mode."""
         return composite.checkpoint(f)
 
     def __repr__(self) -> str:

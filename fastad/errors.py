@@ -1,46 +1,46 @@
-"""The errors that fastad raises: all are `FastadError`, and each also is the built-in error a NumPy user expects."""
+"""The errors that fastad raises. Each is a `FastadError` and also the built-in error that a NumPy user expects."""
 
 import numpy as np
 
 
 class FastadError(Exception):
-    """Base of every error raised by fastad on purpose."""
+    """Base class of all errors of fastad."""
 
 
 class RecordingError(FastadError, TypeError):
-    """A function does something that cannot be recorded; the message names the user's line and the fix."""
+    """A function does something that cannot be recorded. The message names the user's line and the fix."""
 
 
 class ShapeError(FastadError, ValueError):
-    """Arguments whose shapes, dtypes or structure do not fit the function or each other."""
+    """Arguments whose shapes, dtypes or structures do not match the function or each other."""
 
 
 class TableError(FastadError, ValueError):
-    """An op table (built, loaded or unpickled) that is not a valid program."""
+    """An op table (built, loaded or unpickled) that is not a valid program, or cannot be saved."""
 
 
 class IndexRangeError(FastadError, IndexError):
-    """A recorded index out of bounds during a replay."""
+    """An index that is out of bounds in a replay."""
 
 
 class DerivativeError(FastadError, TypeError):
-    """A derivative that does not exist or was not given, e.g. of a non-scalar output by `grad`."""
+    """A derivative that does not exist or has no rule, e.g. `grad` of a function with an array as result."""
 
 
 class NanError(FastadError, FloatingPointError):
-    """A NaN found by `debug.nans`, with the row, the source line, and the sweep it arose in."""
+    """A NaN found by `debug.nans`. The message names the row, the source line, and the value or derivative."""
 
 
 class CheckError(FastadError, AssertionError):
-    """A derivative check that failed; the message carries the measured error and the step used."""
+    """A check of derivatives that failed. The message gives the measured error and the step used."""
 
 
 class ScheduleError(FastadError, ValueError):
-    """A checkpoint schedule that cannot be: numbers out of range, or actions that break the rules."""
+    """An invalid checkpoint schedule: a number out of range, or actions that break the rules."""
 
 
 class CompileError(FastadError, RuntimeError):
-    """Native code could not be generated or linked."""
+    """Native code that could not be generated or linked."""
 
 
 class ConvergenceError(FastadError, ArithmeticError):

@@ -1,7 +1,7 @@
-"""SciPy's special functions that SciPy writes in Python, for plain arrays and recorded values alike.
+"""Functions that `scipy.special` writes in Python, for plain arrays and recorded values, under the same names.
 
-Ufuncs of `scipy.special` (erf, gammaln, digamma, expit, xlogy, …) are recorded as they are; these call NumPy in a
-way that gives recorded values no entry, so they stand here under the same names.
+The ufuncs of `scipy.special` (erf, gammaln, digamma, expit, xlogy, …) can be recorded as they are. Its Python functions
+convert their arguments to plain arrays first, so they cannot.
 
 >>> import numpy as np, fastad as fad
 >>> float(fad.special.logsumexp(np.zeros(2)) - np.log(2.0))

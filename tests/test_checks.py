@@ -189,7 +189,7 @@ def test_a_kink_is_named():
 def test_edges_of_the_domain_are_named():
     with pytest.raises(fad.CheckError, match="value of log is not finite"):
         fad.check_grads(np.log, (-1.0,))
-    with pytest.raises(fad.CheckError, match="edge of the domain"):
+    with pytest.raises(fad.CheckError, match="at the edge of"):
         fad.check_grads(np.sqrt, (0.0,), order=1)
     with pytest.raises(fad.CheckError, match=r"derivative of root is not finite.*debug\.nans"):
         def root(x):

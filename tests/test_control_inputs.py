@@ -261,10 +261,10 @@ WRONG = {
         lambda x: fad.scan(lambda c, v: (c * v, c), x, ONES, inverse=lambda c, v: (c, c)), "the inverse of scan"
     ),
     "a Python branch that changes": (
-        lambda x: fad.scan(lambda c, v: (c * 2 if v < 2 else c * 3, c), x, np.arange(4.0)), "another way in a later"
+        lambda x: fad.scan(lambda c, v: (c * 2 if v < 2 else c * 3, c), x, np.arange(4.0)), "another path in a later"
     ),
     "an array read at a step": (
-        lambda x: fad.fori_loop(0, 3, lambda i, s: s + np.arange(3.0)[i], x), "another way in a later"
+        lambda x: fad.fori_loop(0, 3, lambda i, s: s + np.arange(3.0)[i], x), "another path in a later"
     ),
     "a float of a state": (lambda x: fad.fori_loop(0, 3, lambda i, s: float(s), x), "float.. of a recorded value"),
     "bounds of no integers": (lambda x: fad.fori_loop(0, 3.5, lambda i, s: s, x), "upper must be an integer"),
@@ -274,7 +274,7 @@ WRONG = {
     ),
     "a condition in a tuple": (lambda x: fad.while_loop(lambda s: (s > 0,), lambda s: s - 1, x), "return one number"),
     "no condition": (lambda x: fad.while_loop(lambda s: None, lambda s: s - 1, x), "must return one number"),
-    "negative max_steps": (lambda x: fad.while_loop(lambda s: s > 0, lambda s: s - 1, x, -5), "max_steps is -5"),
+    "negative max_steps": (lambda x: fad.while_loop(lambda s: s > 0, lambda s: s - 1, x, -5), "not -5"),
     "max_steps of no integer": (lambda x: fad.while_loop(lambda s: s > 0, lambda s: s, x, 5.5), "max_steps must be"),
     "a while state of another shape": (
         lambda x: fad.while_loop(lambda s: s > 0, lambda s: np.stack([s, s]), x), "body_fun of while_loop"

@@ -18,7 +18,7 @@ def square(x):
 @pytest.mark.parametrize("argument", [None, {"a": None}, (None, [None])])
 def test_nothing_to_differentiate_by(argument):
     for transform in (fad.grad, fad.value_and_grad, fad.jacobian, fad.hessian):
-        with pytest.raises(fad.DerivativeError, match="square: argument 0 is None: nothing to differentiate by"):
+        with pytest.raises(fad.DerivativeError, match=r"square: argument 0 is None, so .* nothing to differentiate"):
             transform(square)(argument)
 
 
@@ -37,9 +37,9 @@ def test_none_beside_arrays_and_empty_structures_are_kept():
     ],
 )
 def test_tangents_that_do_not_fit(name, call):
-    with pytest.raises(fad.ShapeError, match=rf"^{name} of square: a tangent of shape \(3,\) .* shape \(2,\)"):
+    with pytest.raises(fad.ShapeError, match=rf"^{name} of square: a tangent has shape \(3,\).* shape \(2,\)"):
         call(np.ones(3))
-    with pytest.raises(fad.ShapeError, match=re.escape(f"{name} of square: the tangents have another structure")):
+    with pytest.raises(fad.ShapeError, match=f"{name} of square: the tangents must have the structure"):
         call((X,))
 
 
@@ -53,7 +53,7 @@ def test_a_cotangent_that_does_not_fit():
 
 
 def test_matrices_are_refused_where_they_would_compute_otherwise():
-    with pytest.warns(PendingDeprecationWarning), pytest.raises(fad.RecordingError, match="type matrix"):
+    with pytest.warns(PendingDeprecationWarning), pytest.raises(fad.RecordingError, match="operand is a matrix"):
         fad.jit(lambda x: np.asmatrix(x))(X)
 
 

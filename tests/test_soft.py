@@ -442,7 +442,7 @@ def test_errors_name_the_fix():
         soft.argmax(np.ones(2), 0.5)
     with pytest.raises(TypeError, match="real numbers and arrays, not complex128"):
         soft.less(1j, 2.0)
-    with pytest.raises(TypeError, match="for values use where"):
+    with pytest.raises(TypeError, match="where for values"):
         soft.cond(0.5, 1.0, 2.0)
 
 

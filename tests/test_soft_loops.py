@@ -130,7 +130,7 @@ def test_the_mode_of_operators_inside_the_loop():
 
 def test_errors_name_the_fix():
     halve = lambda x: x / 2
-    with pytest.raises(fad.ShapeError, match=r"returned 99\.0, which is no truth value.*such as x > 0"):
+    with pytest.raises(fad.ShapeError, match=r"returned 99\.0, which is not a truth value.*such as x > 0"):
         soft.while_loop(lambda x: x - 1.0, halve, 100.0, 5)
     with pytest.raises(fad.ShapeError, match="made by isfinite cannot be relaxed"):
         soft.while_loop(lambda x: np.isfinite(x), halve, 100.0, 5)

@@ -1,4 +1,4 @@
-"""Finding where a NaN arises: programs are run row by row, and stop at the first bad value."""
+"""`nans`: finds where a NaN arises, by running programs row by row until the first bad value."""
 
 import contextlib
 import linecache
@@ -20,7 +20,7 @@ from fastad.tables.sub import Sub
 from fastad.tables.table import DTYPES, Row, Table
 
 _lock = threading.Lock()
-_users = 0  # contexts that are open now, in all threads
+_users = 0  # number of open contexts, in all threads
 
 
 @dataclass
@@ -38,14 +38,14 @@ _mode = _Mode()
 def nans(*, inf: bool = False) -> Iterator[None]:
     """Within this context, the first NaN that a recorded function computes raises `NanError`.
 
-    The error names the row, its primitive, the values of its operands, the line of the user's source that it comes
-    from, and whether it arose in the value or in a derivative ("adjoint", "tangent", or e.g. "tangent of adjoint" for
-    second derivatives). With `inf`, infinite results of finite operands raise too. A NaN among the arguments or in
-    an array that the function refers to is reported as such.
+    The error names the row, its primitive, the values of its operands, the line of the user's source, and where the NaN
+    arose: in the value or in a derivative ("adjoint", "tangent", or e.g. "tangent of adjoint" for second derivatives).
+    With `inf`, an infinite result of finite operands raises too. A NaN that came in with an argument, or with an array
+    that the function refers to, is reported as such.
 
-    Every row counts, including values that a later `np.where` does not choose. Programs are interpreted meanwhile,
-    one NumPy call a row: slow, but nothing is slower outside of the context. Only this thread is checked; prepared
-    calls and `.numba_function` are not. May be used as a decorator too.
+    Every row is checked, also values that a later `np.where` does not choose. Within the context, programs are
+    interpreted with one NumPy call for each row, which is slow; outside of it, nothing is slower. Only the current
+    thread is checked; prepared calls and `.numba_function` are not. The context can be used as a decorator.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def nans(*, inf: bool = False) -> Iterator[None]:
 
 
 def _count(change: int) -> None:
-    """Keep the hook of the executors in place exactly while some context is open."""
+    """Install the hook of the executors while any context is open, and remove it afterwards."""
     global _users
     with _lock:
         _users += change
@@ -78,12 +78,12 @@ def _count(change: int) -> None:
 
 
 def _inspect(plan: compiled.Plan, values: Sequence[Any]) -> list[Any] | None:
-    """Results of a program, run row by row; None where this thread checks nothing."""
+    """Results of a program that is run row by row; None if this thread has no open context."""
     return checked_results(plan.table, values, _mode.inf) if _mode.nan else None
 
 
 def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> list[Any]:
-    """Results of a table for given inputs; raises `NanError` at the first row with a NaN (or, with `inf`, infinity)."""
+    """Results of a table; raises `NanError` at the first row with a NaN (or, with `inf`, an infinity)."""
     found: list[np.ndarray] = []
     try:
         _walk(table, inputs, inf, found)
@@ -97,7 +97,7 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
 
 
 def _walk(table: Table, inputs: Sequence[Any], inf: bool, found: list[np.ndarray]) -> None:
-    """Evaluate the rows one by one into `found`; of a composite row, the row inside it is what counts."""
+    """Evaluate the rows one by one into `found`. For a composite row, the error names the bad row inside it."""
     for row, operands, value in steps(table, inputs):
         bad = _bad(row, operands, value, inf)
         if bad is not None:
@@ -108,7 +108,7 @@ def _walk(table: Table, inputs: Sequence[Any], inf: bool, found: list[np.ndarray
 
 
 def _walk_sub(sub: Sub, x: np.ndarray, inf: bool) -> None:
-    """Raise `NanError` for the first bad value inside of a sub-program, with the step, branch or lane it is in."""
+    """Raise `NanError` for the first bad value inside a sub-program, with its step, branch or lane."""
     if sub.table is not None:
         _walk(sub.table, [x], inf, [])
     for where, part, argument in calls(sub, x):
@@ -122,7 +122,7 @@ def _walk_sub(sub: Sub, x: np.ndarray, inf: bool) -> None:
 
 @dataclass(frozen=True)
 class _Bad:
-    """Where a value is bad: the first flat index, how many elements are, and what they are ("NaN" or "infinite")."""
+    """Bad elements of a value: the first flat index, their number, and what they are ("NaN" or "infinite")."""
 
     at: int
     count: int
@@ -130,13 +130,13 @@ class _Bad:
 
 
 def _bad(row: Row, operands: Sequence[np.ndarray], value: np.ndarray, inf: bool) -> _Bad | None:
-    if row.form is Form.CONSTANT:  # np.where(known, x, np.nan): nothing is wrong before it is chosen
+    if row.form is Form.CONSTANT:  # as in np.where(known, x, np.nan): a constant NaN is wrong only where it is used
         return None
     flat = value.reshape(-1) if row.sub is None else results(row.sub, value.reshape(-1))
     wrong = np.flatnonzero(np.isnan(flat))
     if len(wrong):
         return _Bad(int(wrong[0]), len(wrong), "NaN")
-    # Infinities that the user has put in, or that came from those, are meant.
+    # Infinities of the user's own, and what is computed from them, are intended.
     if inf and operands and all(np.isfinite(x).all() for x in operands):
         wrong = np.flatnonzero(np.isinf(flat))
         if len(wrong):
@@ -160,14 +160,14 @@ def _headline(table: Table, row: Row, operands: Sequence[np.ndarray], bad: _Bad)
     if row.form is Form.INPUT:
         name = input_name(table, row.index)
         what = "argument" if name[0] == "x" else "array that the function refers to"
-        return f"an {what} ({name}) is NaN{where}; it came in so, nothing computed it"
+        return f"an {what} ({name}) is NaN{where}; it was NaN before the call"
     role = table.line_of(row.index).role or "value"
     name = row.name if row.sub is None else row.sub.name
     return f"the {role} is {bad.what}{where}: {name} of {' and '.join(_shown(x, row, bad) for x in operands)}"
 
 
 def _extent(row: Row, bad: _Bad) -> str:
-    """Which elements of an array are bad."""
+    """Which elements of an array are bad, as text."""
     if not row.shape:
         return ""
     index = ", ".join(map(str, np.unravel_index(bad.at, row.shape)))
@@ -184,7 +184,7 @@ def _place(table: Table, index: int) -> list[str]:
 
 
 def _shown(value: np.ndarray, row: Row, bad: _Bad) -> str:
-    """An operand: the element that met the bad one, or what there is to know of a whole array."""
+    """An operand as text: the element that the bad one was computed from, or a summary of the whole array."""
     if value.size == 1:
         return f"{value.reshape(-1)[0]:.10g}"
     if isinstance(row.primitive, Elementwise):
@@ -196,7 +196,7 @@ def _shown(value: np.ndarray, row: Row, bad: _Bad) -> str:
 
 
 def _origin(table: Table, index: int) -> str:
-    """Where an operand comes from."""
+    """Where an operand comes from, as text."""
     row, line = table.row(index), table.line_of(index)
     if row.form in (Form.INPUT, Form.CONSTANT):
         return input_name(table, index) if row.form is Form.INPUT else "a constant"
@@ -205,10 +205,10 @@ def _origin(table: Table, index: int) -> str:
 
 
 def _hint(table: Table, row: Row, operands: Sequence[np.ndarray]) -> str:
-    """What usually helps."""
+    """What usually helps, if there is such advice."""
     if not table.line_of(row.index).role or not any(np.isinf(x).any() for x in operands):
         return ""
     return (
-        "A derivative is infinite here (as that of sqrt at 0): move the point, or keep it away from the singular "
-        "operand with np.where before the function is applied."
+        "A derivative is infinite here (as that of sqrt at 0): change the point, or replace the singular operand by "
+        "np.where before the function is applied to it."
     )

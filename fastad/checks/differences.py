@@ -1,9 +1,9 @@
 """Finite differences along a direction: central, forward and complex steps, with the error to expect of each.
 
-The truncation error of a central difference is of order h² and its rounding error of order ε|f|/h, so the best step
-is about ε^(1/3) times the scale of the argument, which leaves an error of about ε^(2/3) ≈ 4e-11. How large the
-constants are, a fixed step cannot know: a ladder of steps is tried, and each element takes the step at which two
-neighbours on the ladder agree best. Forward differences err by about h. A complex step has no rounding error at all
+A central difference has a truncation error of order h² and a rounding error of order ε|f|/h. The best step is about
+ε^(1/3) times the scale of the argument, with an error of about ε^(2/3) ≈ 4e-11. The constants depend on the function,
+so a ladder of steps is tried, and each element uses the step at which two neighbouring steps agree best. Forward
+differences err by about h. Complex steps have no cancellation, so h can be tiny and the error is that of rounding
 (Squire & Trapp 1998, "Using complex variables to estimate derivatives of real functions").
 """
 
@@ -17,20 +17,20 @@ import numpy as np
 from fastad.checks.problem import Line, Problem, make_problem, split
 from fastad.errors import CheckError, ShapeError
 
-FORWARD_STEP = 1e-3  # the notes' ε
+FORWARD_STEP = 1e-3
 COMPLEX_STEP = 1e-30
-_RATIO = 8.0  # between neighbours on the ladder
+_RATIO = 8.0  # of neighbouring steps on the ladder
 _LADDER = _RATIO ** np.arange(-3.0, 3.0)
 METHODS = ("central", "forward", "complex")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A derivative of all result elements along a direction, one entry an element.
+    """The derivative along a direction, with one entry for each result element.
 
-    `error` is what to expect, `noise` the part of it that rounding explains; `coarse` is the largest quotient seen at
-    this or a larger step, the scale on which `error` is small where the function is smooth. `jump` holds the one-sided
-    quotients where they disagree however small the step.
+    `error` is the expected error, `noise` the part of it due to rounding. `coarse` is the largest quotient at this or a
+    larger step: for a smooth function, `error` is small compared with it. `jump` is (mask, quotient from the left,
+    quotient from the right), where the mask marks elements whose one-sided quotients differ at every step.
     """
 
     value: np.ndarray
@@ -42,7 +42,7 @@ class Estimate:
 
 
 class Difference(NamedTuple):
-    """A directional derivative in the structure of f's result, with the step used and the error to expect."""
+    """A directional derivative in the structure of f's result, with the step used and the expected error."""
 
     derivative: Any
     step: float
@@ -53,19 +53,19 @@ class Difference(NamedTuple):
 def finite_difference(
     f: Callable[..., Any], args: Any, v: Any, method: str = "central", step: float | None = None
 ) -> Difference:
-    """Derivative of f at args along v, by differences of plain NumPy calls; nothing is recorded.
+    """Derivative of f at args along v, by differences of plain NumPy calls. Nothing is recorded.
 
-    central: (f(x + hv) − f(x − hv)) / 2h, with h near ε^(1/3), error near ε^(2/3);
-    forward: (f(x + hv) − f(x)) / h, with h = 0.001, error near h; complex: Im f(x + ihv) / h, error near ε, for
-    functions that are analytic as they are written. Item S2 of the notes.
+    - central: (f(x + hv) − f(x − hv)) / 2h, with h near ε^(1/3) and an error near ε^(2/3);
+    - forward: (f(x + hv) − f(x)) / h, with h = 0.001 and an error near h;
+    - complex: Im f(x + ihv) / h, with an error near ε, if the code of f is analytic (no abs, comparison or conj).
 
     Parameters
     ----------
     args, v
-        The tuple of arguments and a direction in the same structure (a single array stands for itself).
+        The tuple of arguments, and a direction of the same structure. A single array needs no tuple.
     step
-        h, in units of v. By default chosen for the scale of the arguments, for central differences also for every
-        element of the result: the largest step used is reported.
+        h, in units of v. The default is chosen from the scale of the arguments, and for central differences separately
+        for every element of the result; the largest step used is reported.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def finite_difference(
     Raises
     ------
     CheckError
-        Where f is not finite near args, or the complex step does not apply (the message says why).
+        Where f is not finite near args, or where the complex step is not possible (the message says why).
 
     >>> import numpy as np, fastad as fad
     >>> found = fad.finite_difference(np.sin, 1.0, 1.0)
@@ -92,7 +92,10 @@ def finite_difference(
     line = problem.along(direction)
     found = ESTIMATES[method](line, problem.sizes, unit(problem.point, direction), step)
     if not np.isfinite(found.value).all():
-        raise CheckError("f is not finite near the arguments: they lie at the edge of its domain, or outside of it")
+        raise CheckError(
+            f"{problem.name} is not finite near the arguments: they are at the edge of its domain or outside of it; "
+            "choose others"
+        )
     derivative = problem.packed(split(found.value, problem.shapes))
     expected = float(found.error.max(initial=0.0))
     return Difference(derivative, float(found.step.max(initial=0.0)), expected, method)
@@ -102,26 +105,26 @@ def _direction(problem: Problem, v: Any) -> list[np.ndarray]:
     given = [np.asarray(x, np.float64) for x in problem.chosen(tuple(v))]
     for t, x in zip(given, problem.point, strict=True):
         if t.shape != x.shape:
-            raise ShapeError(f"a direction of shape {t.shape} for an argument of shape {x.shape}")
+            raise ShapeError(f"a direction has shape {t.shape}, but its argument has shape {x.shape}")
     return given
 
 
 def unit(point: Sequence[np.ndarray], direction: Sequence[np.ndarray]) -> float:
-    """The multiple of a direction that moves the point by about its own size (by 1 where that is 0)."""
+    """The multiple of the direction that moves the point by about its own size (or by 1 where that is 0)."""
     ratios = [np.abs(v).max() / scale(x) for x, v in zip(point, direction, strict=True) if v.size]
     largest = max(ratios, default=0.0)
     return 1.0 / float(largest) if largest > 0 else 1.0
 
 
 def scale(x: np.ndarray) -> float:
-    """Size of an argument: its largest element, or 1 where all are zero (or next to it)."""
+    """Size of an argument: the magnitude of its largest element, or 1 where that is zero, tiny or not finite."""
     largest = float(np.abs(x).max(initial=0.0))
     return largest if np.isfinite(largest) and largest > 1e-100 else 1.0
 
 
 # ── the methods ───────────────────────────────────────────────────────────────────────────────────────────────
 def central(line: Line, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
-    """Central differences: the best step of the ladder for every element, or one step."""
+    """Central differences, with the best step of the ladder for every element, or with the given step."""
     at, eps = line(0.0), line.eps
     steps = unit * eps ** (1 / 3) * _LADDER if step is None else step * np.array([1 / _RATIO, 1.0])
     ahead, behind = np.array([line(h) for h in steps]), np.array([line(-h) for h in steps])
@@ -138,7 +141,7 @@ def central(line: Line, sizes: Sequence[int], unit: float, step: float | None = 
 
 
 def forward(line: Line, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
-    """Forward differences with one step."""
+    """Forward differences with a fixed step."""
     h = FORWARD_STEP if step is None else step
     at = line(0.0)
     value, finer = (line(h) - at) / h, (line(h / _RATIO) - at) / (h / _RATIO)
@@ -148,7 +151,7 @@ def forward(line: Line, sizes: Sequence[int], unit: float, step: float | None = 
 
 
 def complex_step(line: Line, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
-    """The complex step; raises `CheckError` where f is no function of complex arguments."""
+    """The complex step; raises `CheckError` where f does not accept complex arguments or is not analytic."""
     h = COMPLEX_STEP * unit if step is None else step
     real = line(0.0)
     with warnings.catch_warnings():
@@ -161,7 +164,7 @@ def complex_step(line: Line, sizes: Sequence[int], unit: float, step: float | No
     if not np.iscomplexobj(shifted):
         raise CheckError("no complex step: f drops the imaginary part (abs, real, a cast)")
     if not np.allclose(shifted.real, real, rtol=1e-9, atol=0):
-        raise CheckError("no complex step: f takes another value on complex arguments")
+        raise CheckError("no complex step: the real part of f changes on complex arguments")
     value = shifted.imag / h
     error = line.eps * np.abs(value) + COMPLEX_STEP
     return Estimate(value, np.full(real.size, h), error, error, np.abs(value))
@@ -171,7 +174,7 @@ ESTIMATES = {"central": central, "forward": forward, "complex": complex_step}
 
 
 def _leaf_size(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Every element replaced by the largest one of its result array: what its rounding errors may come from."""
+    """Every element replaced by the largest one of its result array, which bounds its rounding errors."""
     parts = np.split(values, np.cumsum(sizes)[:-1], axis=-1) if len(sizes) else []
     spread = [np.broadcast_to(x.max(axis=-1, keepdims=True, initial=0.0), x.shape) for x in parts]
     return np.concatenate(spread, axis=-1) if spread else values
@@ -180,7 +183,8 @@ def _leaf_size(values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 def _jump(
     at: np.ndarray, ahead: np.ndarray, behind: np.ndarray, steps: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(mask, quotient from the left, from the right): where these differ as much at a small step as at a large one."""
+    """(mask, quotient from the left, quotient from the right). The mask marks elements where the two quotients differ
+    as much at a small step as at a large one."""
     with np.errstate(all="ignore"):
         right, left = (ahead - at) / steps[:, None], (at - behind) / steps[:, None]
         gap = np.abs(right - left)

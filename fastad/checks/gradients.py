@@ -1,4 +1,5 @@
-"""Checks of derivatives: against finite differences, to any order, and of forward against reverse mode."""
+"""`check_grads` compares derivatives with finite differences, to any order; `check_adjoint` compares forward and
+reverse mode."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from fastad.checks.report import CheckReport, Comparison
 from fastad.errors import CheckError
 from fastad.transforms.public import jvp, vjp
 
-_SLACK = 20.0  # an estimated error may be too small by this factor
-_SMOOTH = 0.01  # a smooth function's difference quotients agree to this fraction
+_SLACK = 20.0  # estimated errors may be too small by this factor
+_SMOOTH = 0.01  # difference quotients of a smooth function agree to this fraction
 _MOST_DIRECTIONS = 8
 _MODES = ("fwd", "rev")
 
@@ -31,44 +32,47 @@ def check_grads(
     f: Callable[..., Any], args: Any, order: int = 2, modes: Sequence[str] = _MODES, eps: float | None = None,
     *, rtol: float | None = None, atol: float = 0.0, method: str = "central", seed: int = 0,
 ) -> CheckReport:  # fmt: skip
-    """Compare derivatives of f with finite differences, and derivatives of the derivatives, up to `order`.
+    """Compare the derivatives of f up to `order` with finite differences.
 
-    Along random directions v (one that moves all arguments, and one for each argument) J v is compared with the
-    difference quotient in every element, and ⟨Jᵀu, v⟩ with that of ⟨u, f⟩ for random u. The differences are taken of
-    plain NumPy calls. Then v ↦ J v and u ↦ Jᵀu are differentiated and checked in turn, as autograd's checker does:
-    "fwd over rev" is the forward derivative of the reverse derivative.
+    1. Along random directions v (one that moves all arguments, and one for each argument), J v is compared with the
+       difference quotient of f in every element, and ⟨Jᵀu, v⟩ with that of ⟨u, f⟩ for a random u. The differences are
+       taken of plain NumPy calls.
+    2. Where f runs on complex arrays, J v and ⟨Jᵀu, v⟩ are also compared with the complex step; otherwise the report
+       says why not.
+    3. v ↦ J v and u ↦ Jᵀu are differentiated and checked in the same way, as autograd's checker does. "fwd over rev" is
+       the forward derivative of the reverse derivative.
 
     Central differences use, for every element, the best step on a ladder around ε^(1/3) times the scale of the
-    arguments; they err by about ε^(2/3) ≈ 4e-11 of the derivative. `method="forward"` takes the notes' step 0.001,
-    and errs by about that. Where f runs on complex arrays, the complex step, which errs by about ε, is compared too;
-    otherwise the report says why not. Items S2, S3 of the notes.
+    arguments; their error is about ε^(2/3) ≈ 4e-11 of the derivative. `method="forward"` uses the step 0.001, with an
+    error of about that. The error of the complex step is about ε.
 
     Parameters
     ----------
     args
-        The tuple of arguments (pytrees); what is no float is fixed. A single array stands for itself.
+        The tuple of arguments (pytrees). Leaves that are not floats are fixed. A single array needs no tuple.
     order
-        Highest derivative.
+        The highest order of derivatives.
     modes
         "fwd" (JVPs), "rev" (VJPs), or both.
     eps
-        One step instead of the ladder, in units of directions that move arguments by their own size.
+        A single step instead of the ladder, in units of directions that move the arguments by their own size.
     rtol, atol
-        Accepted error beside the derivative, besides 20 times the error estimated for the difference itself.
-        rtol is 1e-6 by default, or more for float32.
+        Accepted error, relative to the derivative and absolute, in addition to 20 times the estimated error of the
+        difference. The default of rtol is 1e-6, or more for float32.
     seed
-        Of the random directions.
+        Seed of the random directions.
 
     Returns
     -------
     CheckReport
-        One `Comparison` a mode, order, direction and method, with step, error and expected error; prints as a table.
+        One `Comparison` for each mode, order, direction and method, with step, error and expected error. It prints as a
+        table.
 
     Raises
     ------
     CheckError
-        If a derivative is wrong, with that table (`error.report` is the report); also at points where f is not finite.
-        At a kink, where f has no derivative, it says so.
+        If a derivative is wrong, with the table (`error.report` is the report), or if f is not finite at the arguments.
+        At a kink, where f has no derivative, the message says so.
 
     >>> import numpy as np, fastad as fad
     >>> report = fad.check_grads(lambda x: np.sum(np.sin(x) ** 2), (np.array([0.5, 1.0]),), order=1)
@@ -90,7 +94,7 @@ def check_grads(
 def _check(
     p: Problem, order: int, path: tuple[str, ...], options: _Options, rng: np.random.Generator, report: CheckReport
 ) -> None:
-    """Compare first derivatives of a problem, then do the same with its derivatives."""
+    """Compare the first derivatives of a problem, then those of its derivatives."""
     if not all(np.isfinite(x).all() for x in p.values):
         raise CheckError(_not_finite(p, path))
     u = [rng.standard_normal(x.shape) for x in p.values]
@@ -109,7 +113,7 @@ def _check(
 
 
 def _derivative(p: Problem, mode: str, v: list[np.ndarray], u: list[np.ndarray]) -> Callable[..., Any]:
-    """v ↦ J v or u ↦ Jᵀu as a function of the point."""
+    """J v or Jᵀu as a function of the point."""
 
     def forward(*x: Any) -> Any:
         return jvp(p.function, x, tuple(v))[1]
@@ -123,9 +127,9 @@ def _derivative(p: Problem, mode: str, v: list[np.ndarray], u: list[np.ndarray])
 
 
 def _directions(p: Problem, rng: np.random.Generator) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Random directions that move arguments by about their own size: all of them, and each alone.
+    """Random directions that move arguments by about their own size: all arguments, and each one alone.
 
-    A small argument beside a large one would be lost in a single direction.
+    In a direction that moves all of them, the contribution of a small argument may be lost beside that of a large one.
     """
     full = [_random(x, rng) for x in p.point]
     yield "all", full
@@ -135,18 +139,18 @@ def _directions(p: Problem, rng: np.random.Generator) -> Iterator[tuple[str, lis
 
 
 def _random(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random direction for an argument, of its size; no element is close to zero."""
+    """A random direction for an argument, of its size, without elements close to zero."""
     return rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape) * scale(x)
 
 
 def _estimates(
     p: Problem, v: list[np.ndarray], options: _Options, path: tuple[str, ...], report: CheckReport
 ) -> list[tuple[str, Estimate]]:
-    """The derivative along v by differences, and by the complex step where that applies."""
+    """The derivative along v by differences, and by the complex step where that is possible."""
     line, size = p.along(v), unit(p.point, v)
     truth = ESTIMATES[options.method](line, p.sizes, size, options.step)
     found = [(options.method, truth)]
-    if path:  # derivatives are taken of real arguments
+    if path:  # derivatives are functions of real arguments only
         return found
     try:
         exact = complex_step(line, p.sizes, size)
@@ -161,7 +165,7 @@ def _estimates(
     return [*found, ("complex", exact)]
 
 
-# ── our derivatives, as vectors of result elements (forward) or as one number (reverse) ──────────────────────
+# ── fastad's derivatives, as vectors of result elements (forward) or as one number (reverse) ─────────────────
 def _forward_pair(p: Problem, v: list[np.ndarray], u: list[np.ndarray]) -> np.ndarray:
     tangents = tuple(t.astype(x.dtype)[()] for t, x in zip(v, p.point, strict=True))
     _, out = jvp(p.function, tuple(x[()] for x in p.point), tangents)
@@ -181,7 +185,7 @@ def _inner(xs: Sequence[Any], ys: Sequence[Any]) -> float:
 
 
 def _projected(e: Estimate, u: list[np.ndarray]) -> Estimate:
-    """The estimate of ⟨u, f⟩ from those of the elements of f."""
+    """The estimate for ⟨u, f⟩ from those of the elements of f."""
     w = np.concatenate([np.zeros(0), *(x.reshape(-1) for x in u)])
     error, noise, coarse = (np.array([np.abs(w) @ x]) for x in (e.error, e.noise, e.coarse))
     step = np.array([np.max(e.step, initial=0.0)])
@@ -193,7 +197,7 @@ def _projected(e: Estimate, u: list[np.ndarray]) -> Estimate:
 
 # ── the comparison ────────────────────────────────────────────────────────────────────────────────────────────
 def _tolerance(truth: Estimate, size: np.ndarray, options: _Options) -> np.ndarray:
-    """Accepted error; an estimated error counts where the quotients settle as those of a smooth function do."""
+    """The accepted error. Estimated errors are accepted only where the quotients converge, as for smooth functions."""
     settled = truth.error <= _SMOOTH * truth.coarse + _SLACK * truth.noise
     rough = options.method == "forward" or options.step is not None
     allowed = _SLACK * np.where(settled | rough, truth.error, truth.noise)
@@ -218,32 +222,32 @@ def _compare(
 
 
 def _remark(found: np.ndarray, truth: Estimate, k: int, ok: bool) -> str:
-    """What a failure probably means."""
+    """A remark on one comparison: at a kink, or what a failure probably means."""
     if truth.jump is not None and truth.jump[0][k]:
         left, right = truth.jump[1][k], truth.jump[2][k]
         if ok:
             return "at a kink; agrees with the mean of both sides"
-        return f"kink or jump: the quotients from the left and right are {left:.3g} and {right:.3g}; move the point"
+        return f"kink or jump: the quotients from the left and right are {left:.3g} and {right:.3g}; change the point"
     if ok:
         return ""
     if not np.isfinite(truth.value[k]):
-        return "f is not finite near the point: it lies at the edge of the domain; move it"
+        return "f is not finite near the point, which is at the edge of the domain; change the point"
     if not np.isfinite(found[k]):
-        return "our derivative is not finite: run it within fad.debug.nans() to see where"
+        return "fastad's derivative is not finite; run it within fad.debug.nans() to see where"
     if truth.error[k] > _SMOOTH * truth.coarse[k] + _SLACK * truth.noise[k]:
-        return "no limit of the quotients: a kink or jump is near; move the point, or check a lower order"
+        return "the quotients do not converge, so a kink or jump is near; change the point, or check a lower order"
     return f"differences give {truth.value[k]:.6g}"
 
 
 def _not_finite(p: Problem, path: tuple[str, ...]) -> str:
     k = next(i for i, x in enumerate(p.values) if not np.isfinite(x).all())
     what = " over ".join(path) + " derivative" if path else "value"
-    hint = "run it within fad.debug.nans() to see where it arises, or move the point"
+    hint = "run it within fad.debug.nans() to see where it arises, or change the point"
     return f"the {what} of {p.name} is not finite at the arguments (result {k}), so there is nothing to check; {hint}"
 
 
 def _precision(p: Problem) -> float:
-    """The coarsest of the precisions of arguments and results."""
+    """The largest rounding unit of the arguments and results."""
     return max(float(np.finfo(x.dtype).eps) for x in (*p.point, *p.values))
 
 
@@ -251,24 +255,24 @@ def _precision(p: Problem) -> float:
 def check_adjoint(
     f: Callable[..., Any], args: Any, *, trials: int = 3, rtol: float | None = None, seed: int = 0
 ) -> CheckReport:
-    """Check ⟨u, J v⟩ = ⟨Jᵀu, v⟩ with random u and v: that forward and reverse mode are transposes of each other.
+    """Check ⟨u, J v⟩ = ⟨Jᵀu, v⟩ for random u and v: forward and reverse mode must be transposes of each other.
 
-    No differences are taken, so the two numbers agree to rounding. Sums run over all arguments and results; for
-    matrices ⟨A, B⟩ = Tr(AᵀB). Item S3 of the notes (Definitions 17.37 to 17.46).
+    No differences are taken, so the two numbers agree up to rounding. The inner products are sums over all arguments
+    and results; for matrices ⟨A, B⟩ = Tr(AᵀB).
 
     Parameters
     ----------
     args
-        The tuple of arguments (pytrees); a single array stands for itself.
+        The tuple of arguments (pytrees). A single array needs no tuple.
     trials
-        How many pairs (u, v).
+        The number of pairs (u, v).
     rtol
-        Accepted error beside the sum of absolute products; 1e-10 by default, or more for float32.
+        Accepted error relative to the sum of absolute products. The default is 1e-10, or more for float32.
 
     Returns
     -------
     CheckReport
-        One `Comparison` a trial. The column "derivative" is ⟨u, J v⟩.
+        One `Comparison` for each trial. The column "derivative" is ⟨u, J v⟩.
 
     Raises
     ------
@@ -303,5 +307,5 @@ def _trial(p: Problem, label: str, rng: np.random.Generator, rtol: float, precis
     ok = bool(error <= rtol * size)
     note = "" if ok else f"⟨Jᵀu, v⟩ is {right:.6g}"
     if not np.isfinite(left + right):
-        note = "not finite: run both modes within fad.debug.nans() to see where"
+        note = "not finite; run both modes within fad.debug.nans() to see where"
     return Comparison("⟨u,Jv⟩=⟨Jᵀu,v⟩", 1, label, "transpose", None, left, error, expected, ok, note)

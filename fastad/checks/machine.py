@@ -19,7 +19,7 @@ _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "optree", "matplotlib", "tqd
 
 
 def report() -> list[str]:
-    """Lines "name  value" for people to read."""
+    """Lines "name  value", aligned."""
     facts = list(_facts())
     width = max(len(name) for name, _ in facts)
     return [f"{name:{width}}  {value}" for name, value in facts]
@@ -61,7 +61,7 @@ def lanes() -> int:
 
 
 def _blas() -> str:
-    """What SciPy was built with: its functions are the ones that compiled code calls."""
+    """The BLAS library that SciPy was built with, whose functions compiled code calls."""
     import scipy
 
     for module in (scipy, np):
@@ -81,14 +81,14 @@ def _gpu() -> str:
             return "none"
         name = cuda.get_current_device().name
         return name.decode() if isinstance(name, bytes) else str(name)
-    except Exception as error:  # a driver that is broken must not break the report
+    except Exception as error:  # a broken CUDA driver must not break the report
         return f"none ({type(error).__name__})"
 
 
 def _cache() -> Iterator[tuple[str, str]]:
     folder = cache.folder()
     if folder is None:
-        yield "cache", "no folder can be written to"
+        yield "cache", "none: no folder is writable"
         return
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     yield "cache", f"{folder} ({len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB)"

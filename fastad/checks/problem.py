@@ -1,4 +1,4 @@
-"""What a check works on: a function of its floating-point arguments alone, in real arithmetic."""
+"""The function that a check works on: f as a function of its floating-point arguments alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from fastad.transforms.derivatives import Jit
 
 @dataclass(frozen=True)
 class Problem:
-    """A function of the float leaves of some arguments; everything else is fixed.
+    """A function of the float leaves of some arguments. Everything else is fixed.
 
-    `function(*leaves)` gives the tuple of float leaves of f's result; `point` are the float leaves of the arguments.
-    `places` are their places among all leaves; `name` is f's, for messages.
+    `function(*leaves)` returns the tuple of float leaves of f's result, `raw(*leaves)` the result itself. `point` are
+    the float leaves of the arguments, `places` their positions among all leaves. `name` is f's name, for messages.
     """
 
     function: Callable[..., tuple[Any, ...]]
@@ -47,7 +47,7 @@ class Problem:
         return [x.size for x in self.values]
 
     def along(self, direction: Sequence[np.ndarray]) -> "Line":
-        """f along a direction."""
+        """The function h ↦ f(point + h direction)."""
         return Line(self, direction)
 
     def chosen(self, tree: Any) -> list[Any]:
@@ -56,7 +56,7 @@ class Problem:
         return [leaves[i] for i in self.places]
 
     def packed(self, leaves: Sequence[np.ndarray]) -> Any:
-        """Float leaves in the structure of f's result; other leaves stay as they are."""
+        """The structure of f's result with these float leaves; other leaves are those of the result."""
         given, (own, tree) = iter(leaves), flatten(self.result)
         return unflatten(tree, [next(given)[()] if is_float(x) else x for x in own])
 
@@ -66,9 +66,9 @@ class Problem:
 
 
 class Line:
-    """The function h ↦ f(x + h v), in float64 (or complex128), results as one vector.
+    """The function h ↦ f(x + h v) in float64 (or complex128), with the results as one vector.
 
-    `eps` is the rounding unit of the results: f may compute in float32 whatever it is given.
+    `eps` is the rounding unit of the results of the last call: f may compute in float32 even on float64 arguments.
     """
 
     def __init__(self, problem: Problem, direction: Sequence[np.ndarray]) -> None:
@@ -85,12 +85,17 @@ class Line:
 
 
 def make_problem(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int] | None = None) -> Problem:
-    """f at these arguments, by those of `argnums` (default: all); raises `DerivativeError` if nothing floats there."""
+    """f as a function of the floats in the arguments `argnums` (default: all), at these arguments.
+
+    Raises `DerivativeError` if there are no floats among them, or none in the result.
+    """
     name = getattr(f, "__name__", type(f).__name__)
     leaves, tree = flatten(tuple(args))
     owner = [k for k, arg in enumerate(args) for _ in flatten(arg)[0]]
     if not all(-len(args) <= k < len(args) for k in argnums or ()):
-        raise ShapeError(f"{name} takes no positional argument {max(argnums or (), key=abs)}: {len(args)} were given")
+        raise ShapeError(
+            f"{name}: argnums names positional argument {max(argnums or (), key=abs)}, but {len(args)} were given"
+        )
     wanted = range(len(args)) if argnums is None else [k % len(args) for k in argnums]
     places = tuple(i for i, x in enumerate(leaves) if is_float(x) and owner[i] in wanted)
     if not places:
@@ -110,13 +115,13 @@ def make_problem(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
     if not _runs_plainly(problem, f):
         return make_problem(Jit(f), args, argnums)
     if not problem.values:
-        raise DerivativeError(f"{name} returns nothing of floating-point type")
+        raise DerivativeError(f"{name} returns no floating-point number or array, so it has no derivative")
     return problem
 
 
 def _runs_plainly(problem: Problem, f: Callable[..., Any]) -> bool:
-    """Whether f runs on plain arrays. The body of a loop may not: `x[k]` with the number k of a step, which is recorded
-    even then, asks for an x that is recorded too."""
+    """Whether f runs on plain arrays. It may not if it has a loop whose body indexes an argument, x[k]: the step number
+    k is recorded, so x must be recorded too."""
     try:
         _ = problem.values
     except RecordingError:
@@ -134,6 +139,6 @@ def is_float(x: Any) -> bool:
 
 
 def split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """A vector of all result elements as arrays."""
+    """A vector of all result elements, split into arrays of these shapes."""
     ends = np.cumsum([int(np.prod(s, dtype=np.int64)) for s in shapes])
     return [x.reshape(s) for x, s in zip(np.split(vector, ends[:-1]), shapes, strict=True)]

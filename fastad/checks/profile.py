@@ -1,4 +1,4 @@
-"""What a profile holds, and how it is shown: as text, in notebooks, as a picture."""
+"""`Profile`: its data, and how it is shown as text, in notebooks and as a picture."""
 
 import html
 import linecache
@@ -15,8 +15,8 @@ _WIDEST = 60  # characters of a source line
 
 @dataclass(frozen=True)
 class Measurement:
-    """A program measured in one tier: median seconds of a call, seconds to compile, peak bytes, calls timed; seconds
-    of the fastest call."""
+    """A program measured in one tier: seconds of a call (median and fastest), seconds to compile, peak bytes, and the
+    number of calls timed."""
 
     seconds: float
     compile_seconds: float
@@ -27,7 +27,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class ProgramProfile:
-    """One program: operations predicted from f's table and counted in its own, bytes planned and measured by tier."""
+    """One program: its operations, predicted from f's table and counted in its own table; its bytes, predicted; and its
+    measurements, by tier."""
 
     name: str
     rows: int
@@ -40,7 +41,7 @@ class ProgramProfile:
 
 @dataclass(frozen=True)
 class LineShare:
-    """A line of the user's source: its rows, operations, elements moved, and share of all operations of the value."""
+    """A line of the user's source: its rows, operations, elements moved, and share of the operations of the value."""
 
     file: str
     number: int
@@ -71,20 +72,20 @@ class Profile:
     tiers: tuple[str, ...]
 
     def __getitem__(self, name: str) -> ProgramProfile:
-        """A program by its name, or by the beginning of it."""
+        """A program by its name, or by the beginning of its name."""
         for program in self.programs:
             if program.name.startswith(name):
                 return program
-        raise KeyError(f"{name!r}; there are {', '.join(p.name for p in self.programs)}")
+        raise KeyError(f"no program is called {name!r}; there are {', '.join(p.name for p in self.programs)}")
 
     @property
     def mode(self) -> str:
-        """Mode that `fad.jacobian` chooses: "fwd" or "rev"."""
+        """The mode that `fad.jacobian` chooses: "fwd" or "rev"."""
         return self.cost.mode
 
     @property
     def fastest_mode(self) -> str | None:
-        """Mode of the Jacobian that was faster here, in the last tier that ran both."""
+        """The mode in which the Jacobian was faster here, in the last tier that ran both; None if no tier did."""
         pair = self.programs[-2:]
         for tier in reversed(self.tiers):
             if all(tier in p.measured for p in pair):
@@ -92,20 +93,20 @@ class Profile:
         return None
 
     def ratio(self, program: ProgramProfile, tier: str) -> float | None:
-        """Measured time of a program beside that of the value."""
+        """Measured time of a program divided by that of the value."""
         value = self.programs[0].measured.get(tier)
         own = program.measured.get(tier)
         return None if value is None or own is None else own.seconds / value.seconds
 
     def plot(self, path: Any = None) -> Any:
-        """Predicted beside measured as bars; saved to `path` if given. Returns the matplotlib figure."""
+        """Draw predicted and measured figures as bars; save to `path` if given. Returns the matplotlib figure."""
         from fastad.plots.profile import plot_profile
 
         return plot_profile(self, path)
 
     # ── as text ──────────────────────────────────────────────────────────────────────────────────────────────
     def summary(self) -> str:
-        """One line on the function."""
+        """One line about the function."""
         c = self.cost
         modes = {"fwd": "forward", "rev": "reverse"}
         fastest = "" if self.fastest_mode is None else f" (measured: {modes[self.fastest_mode]} is faster)"
@@ -116,7 +117,7 @@ class Profile:
         )
 
     def table(self) -> list[tuple[str, ...]]:
-        """The programs as cells of text; the first two rows are the heading."""
+        """The programs as cells of text. The first two rows are the heading."""
         upper, lower = ["", "", "operations:", "", ""], ["", "rows", "predicted", "counted", "× value"]
         for tier in self.tiers:
             upper += [f"{tier}:", "memory", "", ""]
@@ -134,7 +135,7 @@ class Profile:
         return tuple(cells)
 
     def line_table(self) -> list[tuple[str, ...]]:
-        """Shares of source lines as cells of text; the first row is the heading."""
+        """The shares of source lines as cells of text. The first row is the heading."""
         shown = self.lines[:_LINES_SHOWN]
         heading = ("share", "operations", "moves", "rows", "line", "source")
         return [
@@ -143,7 +144,7 @@ class Profile:
         ]
 
     def notes(self) -> list[str]:
-        """Remarks: what was not run, and how long compiling took."""
+        """Remarks: which programs were not run, and how long compiling took."""
         found = [f"{p.name}: {p.note}" for p in self.programs if p.note]
         compiled = sum(m.compile_seconds for p in self.programs for m in p.measured.values())
         if compiled:
@@ -162,7 +163,7 @@ class Profile:
 
 
 def time_text(seconds: float) -> str:
-    """A duration in the unit that suits it."""
+    """A duration with three digits and a suitable unit."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 1.0:
             return f"{seconds * factor:.3g} {unit}"
@@ -170,7 +171,7 @@ def time_text(seconds: float) -> str:
 
 
 def aligned(cells: list[tuple[str, ...]], left: set[int]) -> str:
-    """Cells as text in columns; `left` are those that start at their left."""
+    """Cells as aligned columns of text; the columns `left` are aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = (
         "  ".join(c.ljust(w) if k in left else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
@@ -180,7 +181,7 @@ def aligned(cells: list[tuple[str, ...]], left: set[int]) -> str:
 
 
 def html_table(cells: list[tuple[str, ...]], headings: int) -> str:
-    """Cells as a table for notebooks; the first rows are headings."""
+    """Cells as an HTML table; the first `headings` rows are headings."""
     rows = [(("th" if k < headings else "td"), row) for k, row in enumerate(cells)]
     body = "".join("<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) + "</tr>" for tag, row in rows)
     return f"<table>{body}</table>"

@@ -1,4 +1,4 @@
-"""Profiles: what a function and its derivatives cost, predicted from the op table beside measured in each tier."""
+"""`profile`: the cost of a function and of its derivatives, predicted from the op table and measured in each tier."""
 
 import time
 import tracemalloc
@@ -29,25 +29,28 @@ def profile(
     f: Callable[..., Any], *args: Any, argnums: int | Sequence[int] = 0, tiers: Sequence[str] = TIERS,
     seconds: float = 0.1, max_bytes: int = 1 << 30,
 ) -> Profile:  # fmt: skip
-    """Cost of f at args and of its derivatives by some of them: predicted, and measured in each tier.
+    """The cost of f at args and of its derivatives, predicted and measured in each tier.
 
-    For the value, the gradient (of a scalar), a JVP, a VJP and the whole Jacobian by either mode: rows, operations
-    (predicted from f's table alone, and counted in the program that runs), peak bytes (the predicted arenas, and the
-    executor's work memory with what Python allocates in a call) and median times. With them comes the share of every
-    source line of f. Item S6 of the notes, with its Example 17.63.
+    For the value, the gradient (of a scalar), a JVP, a VJP and the Jacobian in either mode, the profile shows
+    - rows;
+    - operations: predicted from f's table alone, and counted in the program that runs;
+    - peak bytes: predicted from arenas or work memory and results, and measured (the executor's work memory and what
+      Python allocates in a call);
+    - the median time of a call;
+    and for every source line of f its share of the operations.
 
     Parameters
     ----------
     f, args
         The function and its positional arguments.
     argnums
-        Which arguments to differentiate by, as in `fad.grad`.
+        The arguments to differentiate with respect to, as in `fad.grad`.
     tiers
-        Which executors are measured: "sweep" (interpreter), "native" (compiled), or both.
+        The tiers to measure: "sweep" (interpreter), "native" (compiled code), or both.
     seconds
-        How long each program is measured in each tier.
+        Time to spend on each program in each tier.
     max_bytes
-        Programs that would need more memory are predicted only.
+        Programs that need more memory are predicted but not run.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def profile(
     """
     unknown = set(tiers) - set(TIERS)
     if unknown:
-        raise ValueError(f"tiers are {TIERS}, not {sorted(unknown)}")
+        raise ValueError(f"tiers must be among {TIERS}, not {sorted(unknown)}")
     p = make_problem(f, args, (argnums,) if isinstance(argnums, int) else argnums)
     call = make_call(tuple(x[()] for x in p.point), {})
     start = time.perf_counter()
@@ -108,7 +111,7 @@ def _first(f: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
 
 
 def planned_bytes(plan: Plan, tier: str) -> int:
-    """Predicted peak memory besides inputs: of sweeps their arenas, of native code its work memory, and results."""
+    """Predicted peak memory without inputs: the arenas of sweeps or the work memory of native code, and results."""
     if tier == "native":
         return native_work_bytes(plan.table) + 8 * sum(kind.size for kind in plan.results)
     arenas = 1 if plan.mode == "value" else 2
@@ -116,7 +119,7 @@ def planned_bytes(plan: Plan, tier: str) -> int:
 
 
 def _arena(table: Table) -> int:
-    """Doubles of the arena, also where it would be too large to be made."""
+    """The number of doubles in the arena, also where that is too large to allocate."""
     try:
         return table.arena_size
     except TableError:
@@ -138,7 +141,7 @@ def _measure_all(
 
 
 def measure(plan: Plan, values: Sequence[Any], tier: str, seconds: float) -> Measurement:
-    """Median time of a call, and its peak memory."""
+    """Times of a call, and its peak memory."""
     program = Compiled(plan, tier)
     binding = program.binding()
     start = time.perf_counter()
@@ -157,7 +160,7 @@ def measure(plan: Plan, values: Sequence[Any], tier: str, seconds: float) -> Mea
 
 
 def _allocated(call: Callable[[], Any]) -> int:
-    """Most bytes that Python and NumPy hold at once for a call."""
+    """The largest number of bytes that Python and NumPy have allocated at once during a call."""
     running = tracemalloc.is_tracing()
     if not running:
         tracemalloc.start()
@@ -173,7 +176,7 @@ def _allocated(call: Callable[[], Any]) -> int:
 
 # ── shares of source lines ────────────────────────────────────────────────────────────────────────────────────
 def _lines(table: Table) -> list[LineShare]:
-    """Rows and operations by source line, the largest first."""
+    """Rows and operations of each source line, the most expensive first."""
     places: dict[tuple[str, int], list[int]] = defaultdict(list)
     for number, line in enumerate(table.lines):
         places[line.file, line.number].append(number)

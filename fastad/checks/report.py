@@ -1,4 +1,4 @@
-"""What checks report: one line a comparison, as a table for terminals and notebooks."""
+"""Reports of checks: one line for each comparison, as a table for terminals and notebooks."""
 
 import html
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ _HEADING = ("mode", "order", "along", "method", "step", "derivative", "error", "
 
 @dataclass(frozen=True)
 class Comparison:
-    """One derivative beside its check, at the result element where they differ most.
+    """One derivative and its check, at the result element where they differ most.
 
-    `error` is the difference, `expected` the error that the check itself may have (steps in units of the direction
-    along which f is differentiated).
+    `error` is the difference of the two, `expected` the error to expect of the check itself. `step` is in units of the
+    direction along which f is differentiated.
     """
 
     mode: str
@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass
 class CheckReport:
-    """All comparisons of a check; true if all agree. `print(report)` shows them as a table."""
+    """All comparisons of a check. True if all agree; `print(report)` shows them as a table."""
 
     name: str
     comparisons: list[Comparison] = field(default_factory=list)
@@ -51,11 +51,11 @@ class CheckReport:
 
     @property
     def worst(self) -> Comparison:
-        """The failure, or the comparison with the largest error beside what was expected."""
+        """The comparison with the largest error relative to the expected one; failed ones come first."""
         return max(self.comparisons, key=lambda c: (not c.ok, c.error / (c.expected + 1e-300)))
 
     def note(self, text: str) -> None:
-        """Remember a remark, once."""
+        """Add a remark, unless it is there already."""
         if text not in self.notes:
             self.notes.append(text)
 

@@ -1,4 +1,4 @@
-"""`cond`: a choice that is made anew at every run."""
+"""`cond`: a choice between two functions, made at every run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +18,13 @@ from fastad.transforms.call import unflatten
 
 
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
-    """true_fun(*operands) if pred else false_fun(*operands), decided at every run; derivatives are the branch's.
+    """true_fun(*operands) if pred else false_fun(*operands), decided at every run. Derivatives are those of the branch
+    taken.
 
-    Both functions return the same structure and shapes. Only the branch that is taken is run, but both are recorded,
-    so both must be able to run on the operands. A Python `if` works as well: it records a path of its own for
-    each way (a guard); `cond` is for choices that change often, inside of loops, or between the lanes of a vmap. The
-    derivative with respect to `pred` is zero (see `fad.soft.cond` for one that is not).
+    Both functions return the same structure and shapes. Only the branch taken is run, but both are recorded, so both
+    must be able to run on the operands. A Python `if` also works: it records one path for each outcome (a guard). Use
+    `cond` for choices that change often, inside loops, or between the lanes of a vmap. The derivative with respect to
+    `pred` is zero; that of `fad.soft.cond` is not.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     if not isinstance(pred, Recorded):
         return true_fun(*operands) if _truth(pred) else false_fun(*operands)
     if pred.size != 1:
-        raise ShapeError(f"the condition of cond has the shape {pred.shape}{at_line()}; use np.where for arrays")
+        raise ShapeError(f"the condition of cond has shape {pred.shape}{at_line()}; use np.where for arrays")
     leaves, structure = numeric(operands, "an operand of cond")
     args = unflatten(structure, leaves)
     before = lengths()
@@ -67,12 +68,12 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
 
 def _truth(pred: Any) -> bool:
     if np.size(pred) != 1:
-        raise ShapeError(f"the condition of cond has the shape {np.shape(pred)}{at_line()}; use np.where for arrays")
+        raise ShapeError(f"the condition of cond has shape {np.shape(pred)}{at_line()}; use np.where for arrays")
     return bool(np.reshape(pred, ()))
 
 
 def _common(yes: Any, no: Any) -> list[ValueType]:
-    """Types of the results, where the branches agree but for dtypes."""
+    """Types of the results, with promoted dtypes. ShapeError where the branches differ in structure or shapes."""
     same = yes.program.out_tree == no.program.out_tree and _fixed(yes) == _fixed(no)
     if not same or [k.shape for k in yes.results] != [k.shape for k in no.results]:
         raise ShapeError(

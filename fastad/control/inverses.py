@@ -1,4 +1,4 @@
-"""`check_inverse`: whether a step's inverse is one, and what rounding does to the states on the way back."""
+"""`check_inverse`: whether a function inverts a step, and how rounding errors grow on the way back."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,11 @@ from fastad.transforms.call import unflatten
 
 @dataclass(frozen=True)
 class InverseCheck:
-    """Errors relative to the largest magnitude that each leaf of the state has. `round_trip`: of inverse(f(state)),
-    the worst of all steps; `drift`: of the first state, when the inverses of all steps have been applied."""
+    """Errors relative to the largest magnitude of each leaf of the state over all steps.
+
+    `round_trip` is the largest error of inverse(f(state)) of all steps. `drift` is the error of the first state after
+    all steps and the inverses of all steps.
+    """
 
     steps: int
     round_trip: float
@@ -32,10 +35,11 @@ def check_inverse(
     f: Callable[..., Any], inverse: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None,
     *, reverse: bool = False, tolerance: float = 1e-8,
 ) -> InverseCheck:  # fmt: skip
-    """Measure inverse(f(carry, x)[0], x) against carry along a scan, and the drift of going back all the way.
+    """Compare inverse(f(carry, x)[0], x) with carry for all steps of a scan, and measure the drift of going back
+    through all of them.
 
-    Arguments as in `fad.scan`. The gradient of `scan(..., inverse=inverse)` is taken at the states that the inverses
-    give, so its error is of the order of the drift. Raises CheckError if the round trip of one step, or the drift, is
+    Arguments as in `fad.scan`. The gradient of `scan(..., inverse=inverse)` is computed at the states that the inverses
+    return, so its error is of the order of the drift. Raises CheckError if the round trip of a step or the drift is
     larger than `tolerance`.
 
     >>> import numpy as np, fastad as fad
@@ -61,9 +65,9 @@ def check_inverse(
     found = InverseCheck(steps, _largest(states, back, scales), _largest(start, end, scales))
     if not max(found.round_trip, found.drift) <= tolerance:
         raise CheckError(
-            f"{found}: more than the tolerance {tolerance:.1e}. "
-            + ("The function is not the inverse of the step." if found.round_trip > tolerance else "Rounding errors "
-               "grow on the way back: use fewer steps, or a checkpoint schedule instead of the inverse.")
+            f"{found}: larger than the tolerance {tolerance:.1e}. "
+            + ("The function does not invert the step: correct it." if found.round_trip > tolerance else "Rounding "
+               "errors grow on the way back: use fewer steps, or a checkpoint schedule instead of the inverse.")
         )  # fmt: skip
     return found
 

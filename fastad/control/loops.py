@@ -1,4 +1,4 @@
-"""`scan`, `while_loop` and `fori_loop`: loops whose tables do not grow with the number of steps."""
+"""`scan`, `while_loop` and `fori_loop`: loops that are one row of the table, however many steps they have."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -36,8 +36,8 @@ from fastad.tables.sub import packed, slices, unpacked
 from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.call import unflatten
 
-_STORE_ALL_UP_TO = 1_000_000  # numbers: while loops with a limit keep all their states up to this size
-_SNAPSHOTS = 100
+_STORE_ALL_UP_TO = 1_000_000  # while loops with max_steps store all states by default, up to so many numbers
+_SNAPSHOTS = 100  # of the default schedule of longer while loops
 
 
 def scan(
@@ -46,24 +46,26 @@ def scan(
 ) -> Any:  # fmt: skip
     """Carry a state through steps: `carry, y = f(carry, x)` for each x along the leading axis of `xs`.
 
-    One row of a table, whatever the number of steps: f is recorded once. Returns (carry, ys), the results y of all
-    steps stacked. Reverse mode keeps the states as `checkpoint` says and runs the steps between anew.
+    Returns (carry, ys): the last carry, and the results y of all steps, stacked. The loop is one row of the table for
+    any number of steps; f is recorded once. Reverse mode stores the states that `checkpoint` chooses and recomputes the
+    others.
 
     Parameters
     ----------
-    f : function (carry, x) to (new carry, y); the carry keeps its structure and shapes; x is None without `xs`. f may
-        refer to recorded values from outside: they are differentiated too. Branches on values: `np.where`, `fad.cond`.
+    f : function from (carry, x) to (new carry, y). The carry keeps its structure and shapes; x is None without `xs`. f
+        may refer to recorded values outside, which are differentiated too. For branches on values use `np.where` or
+        `fad.cond`.
     init : the first carry, a pytree of arrays and numbers.
     xs : pytree of arrays with the same leading axis, or None.
-    length : number of steps; needed without `xs`.
-    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`; None keeps all states (`StoreAll`).
+    length : number of steps; required without `xs`.
+    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`. None stores all states (`StoreAll`).
     reverse : go from the last x to the first; ys stay in the order of xs.
-    inverse : function (new carry, x) to the carry before the step. Reverse mode then keeps no state but the last and
-        goes back by it (Algorithm 17.67 of the notes); `fad.check_inverse` measures what rounding does to it.
-    progress : show a bar while the loop, or its adjoint, runs (needs tqdm).
+    inverse : function from (new carry, x) to the carry before the step. Reverse mode then stores only the last state
+        and computes the others by it. `fad.check_inverse` measures how rounding errors grow.
+    progress : show a progress bar for the loop and its adjoint (needs tqdm).
 
-    Raises ShapeError where f changes the carry's structure or shapes, RecordingError where a Python branch in f goes
-    another way in a later step.
+    Raises ShapeError where f changes the carry's structure or shapes, and RecordingError where a Python branch in f
+    takes another path in a later step than in the first.
 
     >>> import numpy as np, fastad as fad
     >>> def compound(total, rate):
@@ -92,9 +94,9 @@ def fori_loop(
 ) -> Any:
     """`for i in range(lower, upper): state = body_fun(i, state)`; returns the last state.
 
-    Bounds that are recorded values are allowed: the loop is then a `while_loop`, whose number of steps is found at
-    every run. Arguments and errors as in `scan`. `i` is a recorded integer: index an array x of your own that is not
-    recorded by np.asarray(x, like=i)[i].
+    The bounds may be recorded values: then the loop is a `while_loop`, whose number of steps is determined at every
+    run. Arguments and errors as in `scan`. `i` is a recorded integer; to index a plain array x, write
+    np.asarray(x, like=i)[i].
 
     >>> import numpy as np, fastad as fad
     >>> float(fad.grad(lambda x: fad.fori_loop(0, 3, lambda i, y: y * x + i, 1.0))(2.0))  # x**3 + x + 2
@@ -125,19 +127,20 @@ def while_loop(
 ) -> Any:  # fmt: skip
     """`while cond_fun(state): state = body_fun(state)`; returns the last state.
 
-    The number of steps is found at every run and need not be known, not even for reverse mode: the states are then
-    kept by `checkpoint`, `Online(snapshots)` by default. With `max_steps` the loop ends after so many steps at the
-    latest, whatever the condition says. The derivative is that of the steps that were made.
+    The number of steps is determined at every run and need not be known, not even for reverse mode. With `max_steps`
+    the loop ends after at most so many steps, even if the condition still holds. The derivative is that of the steps
+    that were run.
 
     Parameters
     ----------
-    cond_fun : function of the state to one number or boolean; it may refer to recorded values from outside.
-    body_fun : function of the state to a state of the same structure and shapes.
+    cond_fun : function from a state to one number or boolean; it may refer to recorded values outside.
+    body_fun : function from a state to a state of the same structure and shapes.
     init : pytree of arrays and numbers.
     max_steps : an integer, or None.
-    checkpoint : a schedule for an unknown number of steps, `fad.checkpoint.Online(snapshots)`, or
-        `fad.checkpoint.StoreAll()` together with `max_steps`.
-    progress : show a bar while the loop, or its adjoint, runs (needs tqdm).
+    checkpoint : a schedule for an unknown number of steps: `fad.checkpoint.Online(snapshots)`, or, with `max_steps`,
+        `fad.checkpoint.StoreAll()`. None: `StoreAll` where `max_steps` states are at most 10⁶ numbers, else
+        `Online(100)`.
+    progress : show a progress bar for the loop and its adjoint (needs tqdm).
 
     Errors as in `scan`.
 
@@ -151,7 +154,7 @@ def while_loop(
     limit = None if max_steps is None else _integer(max_steps, "max_steps")
     options = {"schedule": checkpoint, "progress": progress}
     if limit is not None and limit < 0:
-        raise ShapeError(f"max_steps is {limit}{at_line()}; a loop makes at least 0 steps")
+        raise ShapeError(f"max_steps must be at least 0 steps, not {limit}{at_line()}")
 
     def run(leaves: Sequence[Any]) -> Any:
         return _while(cond_fun, body_fun, (leaves, tree), limit, options)
@@ -169,15 +172,15 @@ def _check_functions(loop: str, **functions: Any) -> None:
 
 
 def _elements(xs: Any) -> tuple[list[Any], Any]:
-    """Leaves of the elements, each with a leading axis, and their structure."""
+    """Leaves of xs, each with a leading axis, and their structure."""
     if xs is None:
         return [], None
     leaves, tree = numeric(xs, "xs of scan")
     for leaf in leaves:
         if np.ndim(leaf) == 0:
             raise ShapeError(
-                f"xs of scan holds a number{at_line()}; each array needs a leading axis for the steps. "
-                "For steps without xs write scan(f, init, length=n)."
+                f"xs of scan holds a number{at_line()}, but needs arrays with a leading axis for the steps. "
+                "For a loop without xs write scan(f, init, length=n)."
             )
     return leaves, tree
 
@@ -188,9 +191,9 @@ def _length(elements: Sequence[Any], length: Any) -> int:
         found.add(_integer(length, "length"))
     if len(found) != 1 or min(found) < 0:
         raise ShapeError(
-            f"scan needs one number of steps{at_line()}; the leading axes of xs and `length` say {sorted(found)}"
+            f"scan needs one number of steps{at_line()}, but the leading axes of xs and `length` are {sorted(found)}"
             if found
-            else f"scan needs xs or length{at_line()}"
+            else f"scan needs xs or length{at_line()}: give the number of steps by one of them"
         )
     return int(found.pop())
 
@@ -204,7 +207,7 @@ def _integer(x: Any, name: str) -> int:
 
 # ── the state ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _settled(record: Callable[[list[Any]], Part], state: Sequence[Any], what: str, tree: Any) -> tuple[Part, list[Any]]:
-    """The recorded step and the first state, in dtypes that the step keeps."""
+    """The recorded step, and the first state converted to dtypes that the step does not change."""
     leaves = list(state)
     while True:
         part = record(concrete(leaves))
@@ -219,12 +222,12 @@ def _settled(record: Callable[[list[Any]], Part], state: Sequence[Any], what: st
 
 
 def _own(tree: Any, leaves: Sequence[Any]) -> Any:
-    """A state that the user's function may change in place: no one else sees it."""
+    """A copy of a state, which the user's function may change in place."""
     return unflatten(tree, [copied(x) for x in leaves])
 
 
 def _checked(result: Any, tree: Any, got: Sequence[Any], what: str) -> list[Any]:
-    """Leaves of a new state."""
+    """Leaves of a new state. ShapeError if its structure is not that of the state before."""
     leaves, found = flatten_state(result)
     if found != tree:
         raise structure_error(what, unflatten(tree, list(got)), result)
@@ -277,7 +280,7 @@ def _scan(
 
 
 def _first(x: Any, kind: ValueType, reverse: bool) -> Any:
-    """The element of the first step; of a loop without steps, zeros."""
+    """The element of the first step; zeros if the loop has no steps."""
     values = x.value if isinstance(x, Recorded) else x
     return values[-1 if reverse else 0] if len(values) else np.zeros(kind.shape, DTYPES[kind.dtype])
 
@@ -320,14 +323,14 @@ def _while(cond_fun: Any, body_fun: Any, carry: tuple[Any, Any], limit: int | No
 
 
 def _one(found: Any) -> Any:
-    """What a condition returns, as one number that is 0 or not."""
+    """The result of a condition as one truth value."""
     if np.size(found) != 1 or not isinstance(found, Recorded | np.ndarray | np.generic | bool | int | float):
         raise ShapeError(f"cond_fun of while_loop must return one number or boolean{at_line()}, not {found!r}")
     return np.not_equal(np.reshape(found, ()), 0)
 
 
 def _unknown_length() -> Any:
-    """The schedule of loops whose number of steps is not known, where none is given."""
+    """The default schedule of loops whose number of steps is not known."""
     from fastad.schedules.online import Online
 
     return Online(_SNAPSHOTS)
@@ -340,11 +343,11 @@ def _total(kinds: Sequence[ValueType]) -> int:
 def _emit_loop(
     loop: Loop, leaves: Sequence[Any], shared: Shared, elements: Sequence[Any], outputs: Sequence[ValueType], parts: Any
 ) -> list[Any]:
-    """The loop's row; its last state and the stacked results, in the order of `outputs`."""
+    """Emit the loop's row. Returns the leaves of its last state and of its stacked results, of the types `outputs`."""
     check_schedule(loop)
     values = [*leaves, *shared.values, *elements]
     count, steps = len(leaves), max(loop.length, 0) if loop.condition is None else 0
-    if not any_recorded(values):  # nothing to differentiate: at once, on the numbers
+    if not any_recorded(values):  # there is nothing to record: run it now
         return _on_numbers(loop, values, count, len(shared.values), outputs, parts)
     recorder, refs = operand_refs(values)
 
@@ -359,7 +362,7 @@ def _emit_loop(
 
 
 def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, parts: Any) -> list[Any]:
-    """The same by NumPy, where nothing is recorded."""
+    """The results of a loop that is run now, on plain arrays."""
     lead, elements = values[: count + shared], values[count + shared :]
     rows = [np.reshape(x, (loop.length, -1)) for x in elements if np.size(x)]
     flat = [np.ravel(x) for x in (*lead, np.concatenate(rows, axis=1) if rows else ())]
@@ -382,7 +385,7 @@ def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, 
 
 
 def _interleaved(b: Any, refs: Sequence[int], steps: int, width: int) -> int:
-    """The elements of all steps: for each step, all leaves' parts one after another."""
+    """The elements of all steps as one vector: step by step, and for each step leaf by leaf."""
     pieces, places, at = [], [], 0
     for ref in refs:
         own = b.size(ref) // max(steps, 1)
@@ -394,7 +397,7 @@ def _interleaved(b: Any, refs: Sequence[int], steps: int, width: int) -> int:
 
 
 def _stacked(b: Any, rest: int, kinds: Sequence[ValueType], steps: int, width: int) -> list[int]:
-    """The results of all steps, one array for each leaf."""
+    """The stacked results of all steps, one array for each leaf."""
     found, at = [], 0
     for kind in kinds:
         shape = (steps, *kind.shape)

@@ -1,4 +1,4 @@
-"""Loops that are called where nothing is recorded: each is a recorded function, kept for its next call."""
+"""Loops called outside of any recording: each becomes a recorded function, which is kept for the next call."""
 
 import threading
 from collections import OrderedDict
@@ -16,10 +16,10 @@ _lock = threading.Lock()
 
 
 def recorded_loop(functions: Sequence[Any], options: Any, run: Callable[..., Any]) -> Transformed:
-    """`run` as a recorded function: the one of the last call with the same functions and options.
+    """`run` as a recorded function: that of an earlier call, if there was one with the same functions and options.
 
-    Functions are told apart by identity, as what they compute may differ where they are equal; `run` refers to them, so
-    that none of them goes while its identity is remembered. In messages it has the name and line of the first one.
+    Functions are compared by identity, because equal objects may compute different things. `run` refers to them, so
+    they live as long as their identities are in use. Messages name the first function and its line.
     """
     key = (*[f if isinstance(f, MethodType) else id(f) for f in functions], options)
     with _lock:

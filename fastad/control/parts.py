@@ -1,4 +1,4 @@
-"""Recording the functions that a loop or a choice is made of, as sub-programs of one vector of operands."""
+"""Records the functions that a loop or a choice consists of, as sub-programs of one vector of operands."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from fastad.transforms.program import Program
 
 @dataclass(frozen=True)
 class Part:
-    """One function: its program for operands of given types (the leading inputs), and the structure of its result."""
+    """One function: its name for messages, its program, and the types of its operands (the first inputs)."""
 
     name: str
     program: Program
@@ -35,17 +35,17 @@ class Part:
 
     @property
     def shared(self) -> list[Any]:
-        """Values from outside that the function refers to: recorded ones of outer functions, and arrays."""
+        """Values from outside that the function refers to: recorded values of outer functions, and arrays."""
         return [*self.program.lifted, *self.program.captured]
 
     @property
     def results(self) -> tuple[ValueType, ...]:
-        """Types of the results that are numbers."""
+        """Types of the results that are arrays or numbers."""
         return self.program.table.output_types
 
 
 def record_part(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> Part:
-    """Record a function on concrete values, or on the concrete values of recorded ones."""
+    """Record a function at the concrete values of its arguments."""
     call: Call = make_call(args, {}).concrete()
     program = program_of(function, call)
     recorder = current_recorder()
@@ -55,7 +55,7 @@ def record_part(function: Callable[..., Any], args: tuple[Any, ...], name: str) 
 
 
 class Shared:
-    """The values from outside that several parts share, each once."""
+    """The values from outside that the parts refer to, each once."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.values: list[Any] = []
@@ -67,7 +67,7 @@ class Shared:
                     self.kinds.append(kind)
 
     def place(self, value: Any, kind: ValueType) -> int | None:
-        """Position of a value."""
+        """Position of a value among these; None if it is not one of them."""
         found = (i for i, own in enumerate(self.values) if _same(own, value) and self.kinds[i] == kind)
         return next(found, None)
 
@@ -76,8 +76,8 @@ class Shared:
         return sum(kind.size for kind in self.kinds)
 
     def sub(self, part: Part, lead: Sequence[ValueType], outputs: Sequence[ValueType]) -> Sub:
-        """The part as a sub-program of [lead | shared]; its own operands are the first of `lead`. Results are of the
-        given types."""
+        """The part as a sub-program of [lead | shared], where its operands are the first of `lead`. Its results are
+        converted to the given types."""
 
         def rows(b: Builder, x: int) -> int:
             refs = unpacked(b, x, [*lead, *self.kinds])
@@ -98,19 +98,19 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def cast(b: Any, ref: int, kind: ValueType) -> int:
-    """A value in another dtype."""
+    """The value converted to the dtype of this type."""
     if b.dtype(ref) == kind.dtype:
         return ref
     return b.emit("strided", (ref,), (0, kind.size, 1), kind.shape, kind.dtype)
 
 
 def flatten_state(tree: Any) -> tuple[list[Any], Any]:
-    """Leaves and structure of a state; None is structure."""
+    """Leaves and structure of a state. None is part of the structure."""
     return optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
 
 
 def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
-    """Leaves, all of them arrays of real numbers, and structure of a state; Python numbers become arrays."""
+    """Leaves and structure of a state. Python numbers become arrays; ShapeError where a leaf is not real numbers."""
     leaves, structure = flatten_state(tree)
     found = []
     for leaf in leaves:
@@ -125,15 +125,15 @@ def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
                 else f"{leaf!r} of type {type(leaf).__name__}"
             )
             raise ShapeError(
-                f"{what} holds {shown}{at_line()}; it is made of arrays of real numbers. "
-                "Let the function refer to other objects from outside."
+                f"{what} holds {shown}{at_line()}, but may hold only real numbers and arrays of them. "
+                "The function can refer to other objects outside of it."
             )
         found.append(leaf)
     return found, structure
 
 
 def check_schedule(loop: Loop) -> None:
-    """ScheduleError unless `checkpoint` is None or a schedule that the loop can have."""
+    """ScheduleError unless `checkpoint` is None or a schedule that suits the loop."""
     if not isinstance(loop.schedule, Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Revolve(100)"
         raise ScheduleError(f"{text}{at_line()}, not {loop.schedule!r}")
@@ -150,12 +150,12 @@ def kind_of(leaf: Any) -> ValueType:
 
 
 def any_recorded(values: Sequence[Any]) -> bool:
-    """Whether a recording has to have the row."""
+    """Whether any value is recorded, so that the loop or choice must become a row."""
     return any(isinstance(x, Recorded) for x in values)
 
 
 def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequence[Part]) -> list[Recorded]:
-    """Write rows and compute their values; a branch inside of a loop that changes from step to step is an error."""
+    """Add rows to a recording and compute their values. RecordingError if a guard inside a part fails."""
     recorder.builder.source_line(user_line())
     refs = rows(recorder.builder)
     try:
@@ -166,12 +166,12 @@ def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequen
 
 
 def branch_error(parts: Sequence[Part]) -> RecordingError:
-    """A guard inside of a loop that fails."""
+    """The error for a guard that fails inside a loop."""
     guards = [(p.program.table, row) for p in parts for row in p.program.table.guards]
     lines = {str(table.line_of(row)) for table, row in guards}
     whole = any(table.type_of(table.row(row).operands[0]).dtype == "i" for table, row in guards)
     return RecordingError(
-        f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values goes another way in a later step "
+        f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values takes another path in a later step "
         f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
         + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if whole else "")
     )
@@ -190,7 +190,7 @@ def concrete(tree: Any) -> Any:
 
 
 def structure_error(what: str, before: Any, after: Any) -> ShapeError:
-    """A state that does not come back as it went in."""
+    """The error for a new state whose structure or shapes differ from those of the old one."""
     return ShapeError(
         f"{what} must return a state like the one it got{at_line()}: it got {described(before)}, and returned "
         f"{described(after)}"

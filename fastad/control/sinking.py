@@ -1,8 +1,8 @@
-"""Moving into a branch what it alone computes from values of outer recordings.
+"""Moves rows into a branch that were recorded outside of it and that only the branch needs.
 
-An operation is recorded where its operands are, so what a branch computes from outer values only is at first made
-outside, where it would run whether or not the branch is taken: at its cost, and with a derivative of NaN where the
-adjoint 0 of a branch not taken meets an infinite partial derivative.
+An operation is recorded by the recorder of its operands. So what a branch computes from outer values alone is first
+recorded outside, where it would run even if the branch is not taken. That costs time, and it makes derivatives NaN
+where the adjoint 0 of a branch that is not taken is multiplied by an infinite partial derivative.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,12 +24,12 @@ Place = tuple[Recorder, Ref]
 
 
 def lengths() -> Lengths:
-    """How many rows each open recording has now."""
+    """The number of rows of each open recording."""
     return {recorder: len(recorder.builder) for recorder in open_recordings()}
 
 
 def sunk(part: Part, before: Lengths) -> Part:
-    """The part with the rows inside that were made outside of it since `before`, as far as it needs them."""
+    """The part with the rows copied into it that were recorded outside since `before` and that it needs."""
     program = part.program
     given = [(x.recorder, x.ref) for x in program.lifted]
     if all(ref < before[recorder] for recorder, ref in given):
@@ -57,7 +57,7 @@ def sunk(part: Part, before: Lengths) -> Part:
 def _divided(
     given: Iterable[Place], table_of: Callable[[Recorder], Table], before: Lengths
 ) -> tuple[list[Place], list[Place]]:
-    """The rows to copy, in an order in which they can be, and the values that these start from."""
+    """(the rows to copy, operands first; the values outside that these depend on)."""
     inside: set[Place] = set()
     leaves: dict[Place, None] = {}
     todo = list(given)
@@ -78,5 +78,5 @@ def _divided(
 
 
 def _source(recorder: Recorder, ref: Ref) -> Place | None:
-    """Where an input of a recording comes from, if it is a value of another one."""
+    """The value of an outer recording that a row stands for, if it is an input of that kind."""
     return next(((value.recorder, value.ref) for value, own in recorder.lifted if own == ref), None)

@@ -1,4 +1,4 @@
-"""`python -m fastad profile-checkpoints`: the gradient of a flow by its first state, under several schedules."""
+"""`python -m fastad profile-checkpoints`: the gradient of a flow with respect to its initial state, by schedule."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ VISCOSITY, COURANT = 0.2, 0.3
 
 
 def energy(u: np.ndarray, steps: int) -> float:
-    """What is left of the energy of a flow after so many steps of Burgers' equation, upwind, on a ring of points."""
+    """The energy of a flow after so many upwind steps of Burgers' equation with periodic boundary conditions."""
 
     def step(_: int, u: np.ndarray) -> np.ndarray:
         left, right = np.roll(u, 1), np.roll(u, -1)
@@ -28,13 +28,12 @@ def energy(u: np.ndarray, steps: int) -> float:
 
 
 def main(folder: Path, steps: int, points: int) -> None:
-    """Profile the schedules for so many steps on so many points, and write pictures to the folder."""
+    """Profile the schedules for this number of steps and grid points, and write pictures to the folder."""
     start = 1.0 + 0.5 * np.sin(np.linspace(0.0, 2.0 * np.pi, points, endpoint=False))
     progress = Progress(2)
     try:
-        progress.print(
-            bold(f"Burgers' equation, {points:,} points, {steps:,} steps: gradient by the first state")
-        )
+        title = f"Burgers' equation, {points:,} points, {steps:,} steps: gradient with respect to the initial state"
+        progress.print(bold(title))
         progress.stage("running all schedules")
         found = profile(lambda u: energy(u, steps), start)
         progress.print(f"{found}\n")
@@ -49,7 +48,7 @@ def _draw(folder: Path, found: CheckpointProfile, progress: Progress) -> None:
         for path in _pictures(folder, found):
             progress.print(f"Picture: {path}")
     except ImportError:
-        progress.print("No pictures: they need matplotlib. To get them: python -m pip install matplotlib")
+        progress.print("No pictures, because matplotlib is not installed: python -m pip install matplotlib")
 
 
 def _pictures(folder: Path, found: CheckpointProfile) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""What the demonstration measures: one recording, run in either tier, and finite differences beside it."""
+"""Measurements of the demonstration: times of one recording in either tier, and finite differences."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ from fastad.transforms.program import Program
 
 
 class Stopwatch(Jit):
-    """A function that notes how long its last recording took."""
+    """A function that measures how long its last recording took."""
 
     seconds = 0.0
 
@@ -28,7 +28,7 @@ class Stopwatch(Jit):
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the first call of value and gradient (what it compiles included), and of one call of each."""
+    """Seconds of the first calls of value and gradient together (with compilation), and of one later call of each."""
 
     first: float
     value: float
@@ -62,7 +62,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def median_seconds(call: Callable[[], Any], budget: float = 0.2, most: int = 200) -> float:
-    """Median duration of calls repeated for about `budget` seconds, three times at least."""
+    """Median duration of a call that is repeated for about `budget` seconds, at least three times."""
     taken: list[float] = []
     while len(taken) < 3 or (sum(taken) < budget and len(taken) < most):
         taken.append(seconds(call))
@@ -70,6 +70,6 @@ def median_seconds(call: Callable[[], Any], budget: float = 0.2, most: int = 200
 
 
 def central_differences(function: Callable[[np.ndarray], Any], x: np.ndarray, step: float = 6e-6) -> np.ndarray:
-    """Gradient by central differences: the step near the cube root of the rounding unit makes the error smallest."""
+    """Gradient by central differences. The best step is near the cube root of the rounding unit."""
     shifts = step * np.eye(x.size)
     return np.array([(function(x + d) - function(x - d)) / (2 * step) for d in shifts])

@@ -1,7 +1,7 @@
-"""Hares and lynxes: the data, and the model as a user writes it. Nothing in this file knows of derivatives.
+"""Hares and lynxes: the data, and the model as a user writes it. Nothing in this file is about derivatives.
 
-The data are the pelts, in thousands, that the Hudson's Bay Company collected in 1900-1920. The Lotka-Volterra
-equations describe them with four rates; with the two initial states there are six unknowns.
+The data are the numbers of pelts, in thousands, that the Hudson's Bay Company collected in 1900-1920. The model is the
+Lotka-Volterra equations. Its six unknowns are two initial states and four rates.
 """
 
 from typing import Any

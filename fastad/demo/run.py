@@ -1,4 +1,4 @@
-"""The demonstration itself: record, measure, check, fit, draw."""
+"""The demonstration: record, measure, check, fit, draw."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit: parameters, misfits at the start and at the end, and what it took."""
+    """A fit: parameters, misfits at the start and at the end, and the effort."""
 
     parameters: np.ndarray
     start: float
@@ -63,7 +63,7 @@ def _load_sweeps(progress: Progress) -> None:
     progress.stage(STAGES[0])
     modes = ("values", "adjoints")
     taken = measure.seconds(lambda: warmup(lambda what, _: progress.detail(f"{STAGES[0]}: {what}"), modes))
-    progress.print(f"Sweeps ready after {duration(taken)} (compiled once for all programs, then kept on disk).\n")
+    progress.print(f"Sweeps ready after {duration(taken)} (compiled once for all programs, then cached on disk).\n")
 
 
 def _record(function: measure.Stopwatch, gradient: Any, x: np.ndarray, progress: Progress) -> None:
@@ -93,10 +93,10 @@ def _check(gradient: Any, x: np.ndarray, progress: Progress) -> None:
     progress.stage(STAGES[4])
     exact = gradient(x)[1]
     differences = measure.central_differences(lambda q: gradient(q)[0], x)
-    rows = [("with respect to the logarithm of", "fastad", "differences", "apart")]
+    rows = [("with respect to the logarithm of", "fastad", "differences", "error")]
     for name, a, b in zip(model.UNKNOWNS, exact, differences, strict=True):
         rows.append((name, f"{a:.8f}", f"{b:.8f}", f"{abs(a - b):.0e}"))
-    _section(progress, "Gradient at the start, beside central differences", rows)
+    _section(progress, "Gradient at the start, compared with central differences", rows)
 
 
 # ── fitting ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +141,7 @@ def _draw(folder: Path, fit: Fit, progress: Progress) -> None:
     try:
         from fastad.demo.pictures import draw
     except ImportError:
-        progress.print("No pictures: they need matplotlib. To get them: python -m pip install matplotlib\n")
+        progress.print("No pictures, because matplotlib is not installed: python -m pip install matplotlib\n")
         return
     for path in draw(folder, fit):
         progress.print(f"Picture: {path}")

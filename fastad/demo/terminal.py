@@ -1,4 +1,4 @@
-"""What the demonstration shows on a terminal: a progress line, and aligned text."""
+"""Output of the demonstration on a terminal: a progress line, and aligned text."""
 
 import os
 import sys
@@ -8,10 +8,8 @@ from typing import Any, TextIO
 
 
 class Progress:
-    """A progress line over a number of stages: tqdm's where it is installed, else one of our own.
-
-    Without a terminal (in a file or a pipe) the line of our own says nothing.
-    """
+    """A progress line for a number of stages, by tqdm if it is installed. Nothing is shown if the stream is not a
+    terminal."""
 
     def __init__(self, stages: int, stream: TextIO | None = None) -> None:
         self.stages, self.stream = stages, stream or sys.stderr
@@ -20,12 +18,12 @@ class Progress:
         self._bar = _tqdm_bar(stages, self.stream)
 
     def stage(self, what: str) -> None:
-        """The next stage begins."""
+        """Begin the next stage."""
         self.done += 1
         self.detail(what)
 
     def detail(self, what: str) -> None:
-        """More words on the present stage."""
+        """Change the text of the current stage."""
         if self._bar is not None:
             self._bar.set_description_str(what.ljust(_WIDTH), refresh=False)
             self._bar.update(self.done - self._bar.n)
@@ -44,7 +42,7 @@ class Progress:
             self._bar.refresh()
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the progress line."""
         if self._bar is not None:
             self._bar.close()
         else:
@@ -75,13 +73,13 @@ def _tqdm_bar(stages: int, stream: TextIO) -> Any:
 
 
 def bold(text: str) -> str:
-    """The text in bold, on terminals that have it and unless NO_COLOR is set."""
+    """The text in bold, if the output is a terminal and NO_COLOR is not set."""
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ
     return text if plain else f"\x1b[1m{text}\x1b[0m"
 
 
 def duration(seconds: float) -> str:
-    """A duration with its unit, to three digits.
+    """A duration with three digits and a unit.
 
     >>> [duration(t) for t in (12.34, 0.5, 0.00123, 4.5e-6)]
     ['12.3 s', '500 ms', '1.23 ms', '4.50 µs']
@@ -98,7 +96,7 @@ def digits(x: float) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
-    """Rows of cells as aligned lines: the first column to the left, the others to the right.
+    """Rows of cells as lines, with the first column aligned to the left and the others to the right.
 
     >>> table([("", "a"), ("row", "1.5")], "")
     ['       a', 'row  1.5']

@@ -1,17 +1,17 @@
-"""Pictures of profiles: predicted beside measured, for every program and tier. Needs matplotlib (`fastad[plot]`)."""
+"""Pictures of profiles: predicted and measured figures of every program and tier. Needs matplotlib (`fastad[plot]`)."""
 
 from collections.abc import Sequence
 from typing import Any
 
-# Blue for what is predicted, warm colours for what is measured; lighter for the interpreter.
+# Blue: predicted; warm colours: measured; lighter: sweeps, darker: native code.
 _COLOURS = {"predicted": "#9db8d2", "counted": "#e07a3f", "sweep": "#f2b98a", "native": "#c8502a"}
 _TIER_NAMES = {"sweep": "sweeps", "native": "native code"}
 
 
 def plot_profile(profile: Any, path: Any = None) -> Any:
-    """Operations, memory and time of all programs of a `Profile` as bars; saved to `path` if given.
+    """Draw operations, memory and times of all programs of a `Profile` as bars; save to `path` if given.
 
-    Returns the matplotlib figure; raises ImportError, naming the extra to install, where matplotlib is missing.
+    Returns the matplotlib figure. Raises ImportError, which names the package to install, where matplotlib is missing.
     """
     figure = new_figure((11.5, 0.9 + 0.62 * (len(profile.programs) + 1)))
     left, middle, right = figure.subplots(1, 3, sharey=True)
@@ -37,7 +37,7 @@ def plot_profile(profile: Any, path: Any = None) -> Any:
 
 
 def new_figure(size: tuple[float, float]) -> Any:
-    """A figure of its own canvas: no window, no global state."""
+    """A figure with its own canvas, so without a window or global state of matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def new_figure(size: tuple[float, float]) -> Any:
 
 
 def _bars(axes: Any, title: str, names: Sequence[str], series: Sequence[tuple[str, str, list[Any]]], text: Any) -> None:
-    """Groups of horizontal bars on a logarithmic axis, with their values at the ends; missing values are left out."""
+    """Groups of horizontal bars on a logarithmic axis, with the values at their ends. Missing values are marked."""
     height = 0.8 / len(series)
     values = [v for _, _, found in series for v in found if v]
     low, high = (min(values) / 3, max(values) * 12) if values else (1.0, 10.0)

@@ -1,4 +1,4 @@
-"""Pictures of checkpoint schedules: time against step with the states that are kept, and time against memory.
+"""Pictures of checkpoint schedules: steps and stored states over time, and time against memory.
 
 They need matplotlib (`fastad[plot]`).
 """
@@ -13,16 +13,18 @@ from fastad.schedules.verify import verify
 
 _FORWARD, _ADJOINT = "#2a5f94", "#c8502a"
 _MEMORY, _DISK = "#b9cbdc", "#d9b44a"
-_MOST = 20_000  # steps run and adjoints: more are not told apart in a picture
+_MOST = 20_000  # steps run and adjoint steps: more cannot be told apart in a picture
 
 
 def draw(schedule: Schedule, n_steps: int, path: str | PathLike[str] | None = None) -> Any:
-    """Draw what a schedule does for a loop of n_steps steps: time from left to right, the steps upwards.
+    """Draw what a schedule does for a loop of n_steps steps: time to the right, steps upwards.
 
-    A line that rises is steps run forward, one that falls adjoint steps; a bar is a state that is kept, from the time
-    it is stored until the adjoint of its step. Below: how many are kept. An adjoint step takes as long as a step here.
-    Saved to `path` if given; returns the matplotlib figure. ImportError, naming the extra to install, where matplotlib
-    is missing; ScheduleError if the schedule is not valid; ValueError if it takes more than 20,000 steps in all.
+    A rising line is steps run forward, a falling line adjoint steps. A bar is a stored state, from the time at which it
+    is stored to the adjoint of its step. The lower picture shows how many states are stored. An adjoint step is drawn
+    as long as a step. The figure is saved to `path` if given, and returned.
+
+    Raises ImportError, which names the package to install, where matplotlib is missing; ScheduleError if the schedule
+    is not valid; ValueError if there are more than 20,000 steps and adjoint steps in all.
 
     >>> import fastad as fad
     >>> figure = fad.checkpoint.draw(fad.checkpoint.Revolve(3), 20)
@@ -48,7 +50,7 @@ def draw(schedule: Schedule, n_steps: int, path: str | PathLike[str] | None = No
 
 
 class _Trace:
-    """What happens when: lines (times, steps) of runs forward and of adjoints, lives (from, to, state) of states."""
+    """The data of the picture: lines (times, steps) of steps and adjoint steps; (from, to, state) of stored states."""
 
     def __init__(self, schedule: Schedule, n: int) -> None:
         self.time, self.n, self.memory = 0, n, schedule.slots(n)[0]
@@ -84,7 +86,7 @@ class _Trace:
             self.lives[slot >= self.memory].append((since, time, state))
 
     def _drop_from(self, start: int, stop: int) -> None:
-        """The adjoints of these steps have just been taken: their states die, one after another."""
+        """Free the states of these steps, whose adjoints have just been taken one after another."""
         for slot, (state, _) in list(self._stored.items()):
             if state >= start:
                 self._drop(slot, self.time - (state - start))
@@ -107,7 +109,7 @@ class _Trace:
 
 
 def _draw_counts(axes: Any, trace: _Trace) -> None:
-    """How many states are kept, over time: those on disk on top of those in memory."""
+    """Draw the number of stored states over time: those on disk on top of those in memory."""
     memory = _kept(trace.lives[False], trace.time)
     both = [a + b for a, b in zip(memory, _kept(trace.lives[True], trace.time), strict=True)]
     times = range(len(memory))
@@ -120,7 +122,7 @@ def _draw_counts(axes: Any, trace: _Trace) -> None:
 
 
 def _kept(lives: list[tuple[int, int, int]], end: int) -> list[int]:
-    """How many of the lives go on at each time."""
+    """The number of states stored at each time."""
     change = [0] * (end + 2)
     for since, until, _ in lives:
         change[since] += 1
@@ -138,7 +140,7 @@ _COLOURS = (
 
 
 def plot_checkpoints(profile: Any, path: Any = None) -> Any:
-    """Steps and seconds of a `CheckpointProfile` against memory, and the optimum as bound; saved to `path` if given."""
+    """Draw steps and seconds of a `CheckpointProfile` against memory, with the optimum; save to `path` if given."""
     figure = new_figure((11.0, 5.8))
     left, right = figure.subplots(1, 2)
     _draw_bound(left, right, profile)
@@ -168,7 +170,7 @@ def plot_checkpoints(profile: Any, path: Any = None) -> Any:
 
 
 def _draw_bound(left: Any, right: Any, profile: Any) -> None:
-    """What no schedule without a disk can be better than, in steps, and in seconds as predicted from them."""
+    """Draw the optimum of schedules without a disk, in steps, and in seconds predicted from the steps."""
     bound = profile.optimum()
     n, memory = sum(x.steps for x in profile.loops), [b for b, _ in bound]
     left.plot(memory, [s / n for _, s in bound], color="#999", label="the optimum in memory alone")

@@ -1,10 +1,13 @@
-"""What a function takes from outside its arguments: numbers in closures, globals, attributes and containers are part
-of the key of a recording, so that a replay never uses a stale one; arrays are referred to, and checked by identity.
-So are the settings that operators were seen to read (`fastad.recording.settings`).
+"""What a function reads from outside its arguments, so that a replay never uses a stale value.
 
-A walk starts at the function and follows everything that its code can reach: cells, globals, defaults, attributes,
-elements of containers, functions that it calls. It yields a fingerprint, the arrays on the way, and the list of the
-places that were read, which tells quickly whether anything has changed since.
+Three kinds of values are read:
+- numbers in closures, globals, attributes and containers: their values are part of the recording's key;
+- arrays: their identities are part of the key, and their elements are read again at every replay;
+- settings that operators read while they are recorded (`fastad.recording.settings`): their choices are part of the key.
+
+`OutsideState` walks from the function to everything that its code can reach: cells, globals, defaults, attributes,
+elements of containers, and the functions that it calls. It makes the key, collects the arrays, and lists the places
+that it read. Comparing these places later is much faster than walking again.
 """
 
 import builtins
@@ -31,22 +34,22 @@ from fastad.recording.settings import Setting
 _FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
-# A virtual environment may stand on another one, or on the system's packages.
+# A virtual environment may also use the packages of another environment or of the system.
 _PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
-_LONG = 64  # elements from which a container of plain values is fingerprinted at once
-_BUDGET = 100_000  # objects that one walk visits; what is further away is known by identity only
+_LONG = 64  # a container of plain values with at least so many elements is turned into bytes at once
+_BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MISSING = object()
-# Instructions that read globals, and the bits of their argument that are not the name's number.
+# Instructions that read globals. The index of the name is their argument without this many low bits.
 _LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
 
 
-class View:
-    """What a function saw outside at one moment.
+class OutsideState:
+    """What functions (`roots`) can read from outside their arguments, at one moment.
 
-    `key` is the fingerprint, `arrays` are the arrays met, `held` everything that the key knows by identity: it must
-    live as long as the key is used, since an address may be used again.
+    `key` stands for all of it, `arrays` are the arrays found. `held` holds every object that is in the key by its
+    address: it must live as long as the key, because Python uses addresses again.
     """
 
     def __init__(self, roots: Iterable[Any], settings: Iterable[Setting] = ()) -> None:
@@ -57,25 +60,25 @@ class View:
         self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._shapes: list[tuple[np.ndarray, Any]] = []
         self._numbers: dict[Any, int] = {}
-        self._mutable = False  # something was met that only another walk can compare
+        self._mutable = False  # whether something was found that only another walk can compare
         self._outside: Hashable = tuple([self._of(root) for root in roots])
         del self._numbers
         self._set(settings)
 
     @property
     def places(self) -> list[tuple[Any, Any, Any]] | None:
-        """(cell, None, value) or (namespace, name, value) of all that was read, if comparing these by identity tells
-        whether anything has changed; else None."""
+        """(cell, None, value) or (namespace, name, value) for everything that was read. None where comparing these by
+        identity is not enough to see a change."""
         return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
 
     @property
     def has_values(self) -> bool:
-        """Whether anything but modules and functions was read from outside."""
+        """Whether anything other than modules and functions was read."""
         code = types.ModuleType | types.FunctionType
         return self.places is None or any(not isinstance(value, code) for *_, value in self.places)
 
     def unchanged(self) -> bool:
-        """Whether a new walk would find the same."""
+        """Whether a new walk would give the same key. False may also mean that only a walk can tell."""
         if self._mutable:
             return False
         for holder, name, value in self._places:
@@ -94,20 +97,20 @@ class View:
 
     # ── settings ─────────────────────────────────────────────────────────────────────────────────────────────
     def _set(self, settings: Iterable[Setting]) -> None:
-        """Make the present choices of these settings part of the view: to compare them, they are places."""
+        """Add the current choices of these settings. They are compared like other places."""
         self.settings = tuple([(s.variable, s.default, s.now) for s in settings])
         self._places = [place for place in self._places if not isinstance(place[0], ContextVar)]
         self._places += self.settings
         self.key: Hashable = (self._outside, *[choice for *_, choice in self.settings])
 
-    def reading(self, settings: Iterable[Setting]) -> "View":
-        """This view with the present choices of these settings."""
+    def with_settings(self, settings: Iterable[Setting]) -> "OutsideState":
+        """A copy with the current choices of these settings."""
         found = copy(self)
         found._set(settings)
         return found
 
     def same_settings(self) -> bool:
-        """Whether the settings are what they were, in the thread that asks."""
+        """Whether the settings have the same choices now, in the calling thread."""
         return all(_read(variable, default) is choice for variable, default, choice in self.settings)
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,8 +142,8 @@ class View:
             return (kind, frozenset(value) if isinstance(value, set | frozenset) else bytes(value))
         if isinstance(value, slice | range | int | float | str | bytes):
             return (kind, repr(value))
-        if str(kind.__module__).startswith("fastad."):  # a metaclass of Cython has a descriptor there
-            return (self._identity(value), *[self._of(x) for x in getattr(value, "_fastad_watched", ())])
+        if str(kind.__module__).startswith("fastad."):  # str: for classes made by Cython it is a descriptor
+            return (self._identity(value), *[self._of(x) for x in getattr(value, "_fastad_wraps", ())])
         if isinstance(value, functools.partial):
             return ("partial", self._of(value.func), self._of(value.args), self._of(value.keywords))
         if isinstance(value, types.MethodType):
@@ -213,7 +216,7 @@ class View:
     def _of_function(self, function: types.FunctionType) -> Hashable:
         found: list[Hashable] = [self._identity(function)]
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
-        # The walk knows objects by address, so it must not be given any that is gone before its end.
+        # Objects are told apart by address, so all of them must live until the walk ends: pass no temporary objects.
         found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
@@ -239,7 +242,7 @@ class View:
         return self._of_module(value, attributes)
 
     def _imported(self, name: str, attributes: frozenset[str]) -> Hashable:
-        """A module that code imports while it runs."""
+        """A module that the code imports when it runs."""
         module = sys.modules.get(name, _MISSING)
         if isinstance(module, types.ModuleType) and _is_library(getattr(module, "__file__", None) or "<builtin>"):
             return None
@@ -247,7 +250,7 @@ class View:
         return self._of_module(module, attributes) if isinstance(module, types.ModuleType) else None
 
     def _of_module(self, module: types.ModuleType, attributes: frozenset[str]) -> Hashable:
-        """The attributes of a user's module that code may refer to."""
+        """The attributes of a user's module whose names occur in the code."""
         if _is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
             return self._identity(module)
         self._numbers[id(module), attributes] = 0
@@ -255,23 +258,23 @@ class View:
         return (self._identity(module), *[self._global(vars(module), name, attributes) for name in names])
 
 
-class Watch:
-    """The outside values that functions can see, compared from call to call."""
+class OutsideReader:
+    """Reads the outside state of functions at every call, and walks again only where something has changed."""
 
     def __init__(self, *roots: Any) -> None:
         self._roots = roots
-        self._last: View | None = None
-        self.settings: tuple[Setting, ...] = ()  # what the functions were seen to read
+        self._last: OutsideState | None = None
+        self.settings: tuple[Setting, ...] = ()  # those that the functions have read so far
 
-    def view(self) -> View:
-        """What there is to see now."""
+    def read(self) -> OutsideState:
+        """The state now."""
         last = self._last
         if last is None or not last.unchanged():
-            last = self._last = View(self._roots, self.settings)
+            last = self._last = OutsideState(self._roots, self.settings)
         return last
 
-    def follow(self, settings: Iterable[Setting]) -> bool:
-        """From now on views hold these settings too; returns whether any is new."""
+    def add_settings(self, settings: Iterable[Setting]) -> bool:
+        """Include these settings from now on. Returns whether any of them is new."""
         new = [s for s in settings if s not in self.settings]
         if new:
             self.settings = (*self.settings, *new)
@@ -290,8 +293,8 @@ def _read(holder: Any, name: Any) -> Any:
 
 @functools.lru_cache(maxsize=4096)
 def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[int, str], ...]]:
-    """Names of globals, of attributes, and of imported modules (with the level of relative imports), in the code and
-    in the functions defined inside it."""
+    """Names of globals, attributes and imported modules (level of a relative import, name) in the code and in the
+    functions defined inside it."""
     names, imports, attributes = _globals(code), _imports(code), set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -303,14 +306,14 @@ def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple
 
 
 def _globals(code: types.CodeType) -> set[str]:
-    """Names that code reads as globals. `dis` would take as long as recording the code: a line of it is 40 objects."""
+    """Names that the code reads as globals. `dis` would take as long as recording: it makes about 40 objects a line."""
     ops = np.frombuffer(code.co_code, np.uint8)
     ops, low = ops[::2], ops[1::2].astype(np.int64)
     found: set[str] = set()
     for name, shift in _LOADS:
         at = np.flatnonzero(ops == dis.opmap[name])
         argument = low[at]
-        for digit in (1, 2, 3):  # higher bytes come before, each in an EXTENDED_ARG
+        for digit in (1, 2, 3):  # higher bytes stand before it, each in an EXTENDED_ARG instruction
             at = at - 1
             extended = (at >= 0) & (ops[at] == dis.EXTENDED_ARG)
             argument = argument + np.where(extended, low[at] << 8 * digit, 0)
@@ -323,7 +326,7 @@ def _imports(code: types.CodeType) -> set[tuple[int, str]]:
     if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:
         return set()
     found: set[tuple[int, str]] = set()
-    before: list[Any] = [None, None]  # the level and the names that an import takes from the stack
+    before: list[Any] = [None, None]  # arguments of the last two instructions: the import's level and its names
     for instruction in dis.get_instructions(code):
         if instruction.opname == "IMPORT_NAME":
             found.add((before[0] if isinstance(before[0], int) else 0, instruction.argval))
@@ -355,8 +358,8 @@ def _is_library(file: str) -> bool:
     return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None
 
 
-# ── contents of arrays ────────────────────────────────────────────────────────────────────────────────────────
-class Content:
+# ── elements of arrays ────────────────────────────────────────────────────────────────────────────────────────
+class ArrayElements:
     """The elements of an array at one moment."""
 
     __slots__ = ("_saved", "array")
@@ -366,9 +369,9 @@ class Content:
         self._saved = found.tobytes()
 
     def unchanged(self) -> bool:
-        """Whether the array has the same elements now."""
+        """Whether the array still has these elements."""
         a, saved = self.array, self._saved
         if len(saved) < 10_000 or a.nbytes != len(saved) or not a.flags.c_contiguous:
             return a.tobytes() == saved
-        kind = np.uint8 if a.nbytes % 8 else np.int64  # a truth value a word, rather than a byte, while comparing
+        kind = np.uint8 if a.nbytes % 8 else np.int64  # words are compared faster than bytes
         return bool(np.array_equal(a.reshape(-1).view(kind), np.frombuffer(saved, kind)))

@@ -1,4 +1,4 @@
-"""Indexing of recorded arrays: basic, integer-array and boolean, read and written, with static or recorded indices."""
+"""Indexing of recorded arrays, for reading and writing: slices, integer arrays and masks, static or recorded."""
 
 import math
 from typing import Any
@@ -71,7 +71,7 @@ def _basic(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
 
 
 def _common(frame: Frame, keys: tuple[Any, ...]) -> Frame | None:
-    """The frame of x[keys] where keys are Python integers and slices, as they mostly are; else None."""
+    """The frame of x[keys] in the common case that all keys are Python integers and slices; else None."""
     offset, shape, strides = frame
     kept, steps = [], []
     d = 0
@@ -131,13 +131,13 @@ def _subframe(frame: Frame, keys: tuple[Any, ...]) -> Frame:
 
 
 def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
-    """A value to be written into x: of x's dtype and the target's shape."""
+    """The row of a value to be written into x, with x's dtype and the target's shape."""
     recorder = x.recorder
     other = value.recorder if isinstance(value, Recorded) else None
     if other is not None and other.level > recorder.level:
         raise recording_error(
-            "a value of an inner recording is written into an array of an outer one",
-            "Return it from the inner function.",
+            "a value recorded by an inner function is written into an array of an outer function",
+            "Return it from the inner function, and write it outside.",
         )
     ref = to_ref(recorder, value)
     own, char = recorder.builder.type(ref)
@@ -163,7 +163,7 @@ def _is_mask(k: Any) -> bool:
 
 
 def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Boolean masks as integer arrays; a recorded mask becomes part of the path, as its shape decides on shapes."""
+    """Boolean masks as integer arrays. A recorded mask gets a guard, because the shape of the result depends on it."""
     out: list[Any] = []
     for k in keys:
         if _is_mask(k):
@@ -178,7 +178,7 @@ def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _split(x: Recorded, keys: tuple[Any, ...]) -> tuple[Recorded, list[Any], int]:
-    """Apply the basic parts of a mixed index; returns the array with its indexed axes first, their indices, and
+    """Apply the slices of a mixed index. Returns the array with its indexed axes first, their indices, and the position
     where NumPy puts the new axes."""
     advanced = [not (k is None or k is Ellipsis or isinstance(k, slice)) for k in keys]
     used = sum(1 for k in keys if k is not None and k is not Ellipsis)
@@ -254,15 +254,15 @@ def _moved(x: Recorded, place: int, count: int) -> Recorded:
 
 
 def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
-    """Write to places given by integer arrays; among equal places the last one wins, as in NumPy."""
+    """Write at integer-array indices. Where an index is repeated the last value counts, as in NumPy."""
     view, flat, ordered, inner = _aligned(x, keys, value)
     new = _scattered(copied(view), flat, copied(ordered), inner)
     view.write(view.frame(), new.ref)
 
 
 def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, Any, Recorded, int]:
-    """x with its indexed axes first, the block numbers to write to, the values in the order of these blocks, and
-    the size of a block."""
+    """x with its indexed axes first; the block numbers to write to; the values in the order of these blocks; the number
+    of elements in a block."""
     view, indices, place = _split(x, keys)
     flat = _flat_index(view, indices)
     count = _index_ndim(indices)
@@ -276,7 +276,7 @@ def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, 
 
 
 def accumulate(x: Recorded, key: Any, value: Any) -> None:
-    """np.add.at(x, key, value): equal places add up."""
+    """np.add.at(x, key, value): values at repeated indices are summed."""
     keys = key if isinstance(key, tuple) else (key,)
     if any(_is_mask(k) for k in keys):
         keys = _masks_to_indices(x, keys)

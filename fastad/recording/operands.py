@@ -1,4 +1,4 @@
-"""Turning what a function passes to NumPy (recorded values, arrays, numbers, lists of them) into rows."""
+"""Operands as rows: recorded values, arrays, numbers and lists of them, as a function passes them to NumPy."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
 
 
 def recorder_of(objects: Iterable[Any]) -> Recorder:
-    """The innermost recorder among recorded values in (nested) arguments."""
+    """The innermost recorder of the recorded values in (nested) arguments."""
     found = _deepest(objects, None)
     if found is None:
         raise recording_error("an operation on recorded values without a recorded operand", "This is a bug in fastad.")
@@ -41,18 +41,19 @@ def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
 
 
 def is_recorded(x: Any) -> bool:
-    """Whether x is, or holds, recorded values."""
+    """Whether x is a recorded value, or a list or object array that holds one."""
     return _deepest((x,), None) is not None
 
 
 def to_ref(recorder: Recorder, x: Any) -> Ref:
-    """The row of any operand in this recorder."""
+    """The row of an operand in this recorder."""
     if isinstance(x, Recorded):
         if x._recorder is recorder:
             return x.ref
         if x.recorder.level > recorder.level:
             raise recording_error(
-                "a value of an inner recording reached an outer one", "Return it from the inner function."
+                "a value recorded by an inner function is used in an outer function",
+                "Return it from the inner function.",
             )
         return recorder.lift(x)
     if isinstance(x, _NUMBERS):
@@ -62,7 +63,9 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
         return _array_ref(recorder, x)
     if isinstance(x, list | tuple):
         return stack_refs(recorder, x) if is_recorded(x) else recorder.const(_checked(np.asarray(x)))
-    raise recording_error(f"an operand of type {type(x).__name__}", "Use numbers, NumPy arrays or recorded values.")
+    raise recording_error(
+        f"an operand is a {type(x).__name__}, which cannot be recorded", "Use numbers, NumPy arrays or recorded values."
+    )
 
 
 def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
@@ -74,13 +77,16 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
 
 
 def has_own_arithmetic(kind: type) -> bool:
-    """Whether a kind of array computes otherwise than NumPy's own: masked arrays and matrices do."""
+    """Whether a subclass of arrays computes differently from NumPy's own, as masked arrays and matrices do."""
     return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in ("__mul__", "__array_ufunc__"))
 
 
 def _plain(x: np.ndarray) -> np.ndarray:
     if type(x) is not np.ndarray and has_own_arithmetic(type(x)):
-        raise recording_error(f"an operand of type {type(x).__name__}", "Use plain arrays: np.asarray, np.ma.filled.")
+        raise recording_error(
+            f"an operand is a {type(x).__name__}, which computes differently from a plain array",
+            "Use a plain array: np.asarray(x), or x.filled() for a masked array.",
+        )
     return x
 
 
@@ -88,10 +94,11 @@ def _checked(x: np.ndarray) -> np.ndarray:
     _plain(x)
     if not x.dtype.isnative:
         fix = "Convert it outside: x.astype(x.dtype.newbyteorder('='))."
-        raise recording_error(f"an array of dtype {x.dtype}, another byte order than this machine's", fix)
+        raise recording_error(f"an operand has dtype {x.dtype}, whose byte order is not this machine's", fix)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or x.dtype == np.float16:
         raise recording_error(
-            f"an array of dtype {x.dtype}", "Recorded programs work on float64, float32, integer and bool arrays."
+            f"an operand has dtype {x.dtype}, which cannot be recorded",
+            "Convert it to float64, float32, integers or bool.",
         )
     return x
 
@@ -103,12 +110,12 @@ def stack_refs(recorder: Recorder, items: Any) -> Ref:
     parts = [to_ref(recorder, x) for x in items]
     shape = recorder.builder.shape(parts[0]) if parts else ()
     if any(recorder.builder.shape(x) != shape for x in parts):
-        raise recording_error("an array made of values of different shapes", "All elements need the same shape.")
+        raise recording_error("an array is made of values of different shapes", "Give all of them the same shape.")
     return assemble_blocks(recorder, parts, (len(parts), *shape))
 
 
 def assemble_blocks(recorder: Recorder, parts: Sequence[Ref], shape: Shape) -> Ref:
-    """Equal blocks one after another in memory."""
+    """One array from blocks of equal size, one after another in memory."""
     n = math.prod(shape) // max(len(parts), 1)
     statics = [i for k in range(len(parts)) for i in (1, k * n, n, 1)]
     dtypes = [DTYPES[recorder.builder.type(x).dtype] for x in parts]
@@ -125,7 +132,8 @@ def as_recorded(x: Any, recorder: Recorder | None = None) -> Recorded:
 
 
 def path_value(x: Any, recorder: Recorder) -> np.ndarray:
-    """The value of what decides on shapes; every replay is held to it, so arrays from outside may change later."""
+    """The value of something that shapes depend on. It gets a guard, so a replay with another value is recorded anew,
+    also where a captured array has changed."""
     if isinstance(x, Recorded):
         return np.asarray(x.recorder.guard(x.ref))
     if is_recorded(x):
@@ -139,21 +147,21 @@ def path_value(x: Any, recorder: Recorder) -> np.ndarray:
 # ── elementwise ───────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an elementwise operation comes to on operands of given types: which row, of which type."""
+    """The row that an elementwise operation on operands of given types needs, and its type."""
 
     name: str
     number: int  # of the result's type
     char: str
-    direct: bool  # no operand must be spread first
+    direct: bool  # no operand needs a broadcast row first
 
 
-# What becomes of arithmetic on truth values, and what NumPy refuses.
+# Arithmetic on truth values: the logical row that NumPy's operation is, and the operations that NumPy refuses.
 _ON_TRUTH = {"add": "logical_or", "multiply": "logical_and"}
 _NOT_ON_TRUTH = {
     "subtract": "numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.",
     "negative": "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.",
 }
-_WEAK = frozenset([float, int])  # numbers that follow the other operand's dtype; NumPy's bool is Python's
+_WEAK = frozenset([float, int])  # Python numbers follow the other operand's dtype; a Python bool is like NumPy's
 
 
 def elementwise(name: str, *operands: Any) -> Recorded:
@@ -167,7 +175,7 @@ def elementwise(name: str, *operands: Any) -> Recorded:
 
 
 def unary(name: str, x: Any) -> Recorded:
-    """The short way of `elementwise` for one operand."""
+    """`elementwise` for one operand, faster."""
     if type(x) is not Recorded or not x._recorder.open:
         return elementwise(name, x)
     recorder = x._recorder
@@ -176,9 +184,9 @@ def unary(name: str, x: Any) -> Recorded:
 
 
 def binary(name: str, x: Any, y: Any) -> Recorded:
-    """The short way of `elementwise` for two operands, recorded values and numbers."""
+    """`elementwise` for two operands, faster where they are recorded values and Python numbers."""
     kind_x, kind_y = type(x), type(y)
-    number = 0  # which operand is one
+    number = 0  # which operand is a Python number: 1 or 2; 0: neither
     if kind_x is Recorded:
         recorder = x._recorder
         if kind_y is float or kind_y is int:
@@ -198,7 +206,7 @@ def binary(name: str, x: Any, y: Any) -> Recorded:
 
 
 def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequence[Ref]) -> Recorded:
-    """The row of an elementwise operation; `key` begins with its name and tells the types of its operands."""
+    """The row of an elementwise operation. `key` is its name and the types of its operands."""
     plan = recorder.plans.get(key)
     if plan is None:
         plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
@@ -210,7 +218,7 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
 
 
 def detached(x: Any) -> Any:
-    """x as a constant to derivatives."""
+    """x with derivative 0."""
     return elementwise("stop_gradient", x) if isinstance(x, Recorded) else x
 
 
@@ -229,7 +237,7 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
 
 
 def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str]) -> str:
-    """The dtype of a result by NumPy's promotion, which tells a Python number from an array of one number."""
+    """The dtype of a result by NumPy's promotion, in which Python numbers are weak and arrays of one number are not."""
     if rule in ("bool", "int"):
         return rule[0]
     pairs = list(zip(operands, chars, strict=True))[name == "where" :]
@@ -248,7 +256,7 @@ def _broadcast_shape(shapes: Sequence[Shape]) -> Shape:
 
 
 def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: str | None = None) -> Ref:
-    """A row over operands of different shapes; numbers stay numbers, other operands are spread."""
+    """An elementwise row over operands of different shapes. Operands of size 1 stay so; others get a broadcast row."""
     b = recorder.builder
     shape = _broadcast_shape([b.shape(x) for x in refs])
     size = math.prod(shape)
@@ -262,8 +270,8 @@ def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:
 
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────
 def dummy(frame: tuple[int, Shape, Shape]) -> np.ndarray:
-    """An array of one byte an element with this geometry and no memory behind it: NumPy's own indexing and
-    reshaping, applied to it, tell the geometry of the result. It must never be read."""
+    """An array with this geometry but without the memory for it, one byte an element. NumPy's own indexing and
+    reshaping of it give the geometry of their results. Its elements must never be read."""
     _, shape, strides = frame
     return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides)
 
@@ -275,17 +283,17 @@ def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Sh
 
 
 def reframe(x: Recorded, change: Any) -> Recorded:
-    """A view of x whose geometry is what `change` makes of x's."""
+    """A view of x with the geometry that `change` (a function of arrays) gives to a dummy of x."""
     frame = x.frame()
     origin = dummy(frame)
     changed = change(origin)
-    if isinstance(changed, np.generic):  # np.flip of an array without axes reads its element
+    if isinstance(changed, np.generic):  # np.flip of an array without axes returns its element
         return copied(x)
     return x.view(frame_of(changed, origin, frame[0]), keep=bool(x.shape))
 
 
 def copied(x: Recorded) -> Recorded:
-    """A copy: an array of its own."""
+    """A copy of x as it is now."""
     return Recorded(x.recorder, x.ref)
 
 

@@ -12,15 +12,16 @@ from fastad.recording.operands import binary, elementwise, reframe, unary
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
-# NumPy and SciPy functions by identity, ufunc names, and methods of ufuncs ("add.reduce"); filled by `functions`.
-# CREATORS are the constructors with `like=`; they get the recorder first.
+# Implementations, filled in by `fastad.recording.functions`: of NumPy functions (FUNCTIONS, by identity), of
+# constructors with `like=`, whose first argument is the recorder (CREATORS), of ufuncs by name (UFUNCS), and of methods
+# of ufuncs such as "add.reduce" (UFUNC_METHODS).
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 CREATORS: dict[Any, Callable[..., Any]] = {}
-# What to do instead of an unsupported function.
+# The fix that the error for an unsupported function names.
 FIXES: dict[Any, str] = {}
 UFUNCS: dict[str, Callable[..., Any]] = {}
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
-_known_ufuncs: dict[Any, Callable[..., Any]] = {}  # those of UFUNCS that were called: NumPy makes their names anew
+_known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
 _FIX = (
     "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 )
@@ -50,7 +51,8 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
         options.pop("casting", None)
         dtype = options.pop("dtype", None)
         if options:
-            raise recording_error(f"np.{name} with the option {sorted(options)[0]!r}", "Leave the option out.")
+            option = f"{sorted(options)[0]}="
+            raise recording_error(f"np.{name} with {option} is not supported on recorded values", "Leave it out.")
         result = implementation(*inputs)
         result = result if dtype is None else result.astype(dtype)
         return _delivered(result, out, where, name)
@@ -66,11 +68,13 @@ def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
     target = out[0] if isinstance(out, tuple) else out
     if target is None:
         if where is not True:
-            raise recording_error(f"np.{name} with where= but without out=", "Use np.where, or give out=.")
+            raise recording_error(
+                f"np.{name} with where= but without out= would leave elements undefined", "Use np.where, or give out=."
+            )
         return result
     if not isinstance(target, Recorded):
         raise recording_error(
-            f"np.{name} with out= a plain NumPy array would lose the derivative",
+            f"np.{name} with a plain NumPy array as out= would lose the derivative",
             "Make the array with np.zeros_like(x) or np.empty(n, like=x).",
         )
     target[...] = result if where is True else np.where(where, result, target)
@@ -102,7 +106,7 @@ def call_function(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
-    """The array API standard's protocol: recorded values are used through NumPy."""
+    """The namespace by the array API standard: NumPy itself."""
     return np
 
 
@@ -131,7 +135,7 @@ def _in_place(name: str) -> Any:
         if not self.shape and self._base is None:
             return result
         if result.shape != self.shape:
-            raise ValueError(f"in-place {name}: a result of shape {result.shape} does not fit shape {self.shape}")
+            raise ValueError(f"in-place {name}: the result has shape {result.shape}, the array {self.shape}")
         if result.dtype.kind == "f" and self.dtype.kind != "f":
             raise TypeError(f"in-place {name}: cannot cast from {result.dtype} to {self.dtype}")
         self[...] = result
@@ -178,12 +182,12 @@ def _install_operators() -> None:
 
 def _iterate(self: Recorded) -> Iterator[Recorded]:
     if not self.shape:
-        raise TypeError("iteration over a recorded scalar")
+        raise TypeError("cannot iterate over a recorded scalar")
     return (self[i] for i in range(self.shape[0]))
 
 
 def _pythonic(self: Recorded, other: Any) -> bool:
-    raise recording_error("`in` on a recorded array", "Use np.any(x == value).")
+    raise recording_error("`in` is not supported on a recorded array", "Use np.any(x == value).")
 
 
 # ── methods of arrays ─────────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +200,7 @@ _METHODS = _words(
     "repeat take clip trace diagonal round any all nonzero searchsorted "
     "argpartition choose"
 )
-# Object arrays of recorded scalars call methods named after the ufunc.
+# NumPy's ufuncs on an object array of recorded scalars call the elements' methods of the same name.
 _UFUNC_METHODS_OF_SCALARS = _words(
     "sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh exp exp2 expm1 log log2 log10 log1p sqrt "
     "cbrt square reciprocal sign floor ceil trunc rint fabs absolute hypot arctan2 logical_not isnan isinf isfinite "
@@ -222,7 +226,9 @@ def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
 
     target = np.dtype(dtype)
     if target.kind not in "biuf":
-        raise recording_error(f"astype({target}) of a recorded value", "Use float64, float32, integers or bool.")
+        raise recording_error(
+            f"astype({target}) of a recorded value is not supported", "Use float64, float32, an integer dtype or bool."
+        )
     recorder, ref = self.recorder, self.ref
     char = dtype_char(target if target.kind != "f" or target.itemsize > 4 else np.dtype(np.float32))
     if char == "b":

@@ -1,4 +1,4 @@
-"""Whether a function drew random numbers while it was recorded: they are constants of the recording."""
+"""Detects random numbers drawn while a function is recorded: they become constants of the recording."""
 
 import pickle
 import sys
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def random_states(held: Iterable[Any]) -> list[bytes]:
-    """The states of NumPy's global generator and of the generators among the objects that a function refers to."""
+    """States of NumPy's global generator and of the generators among the objects that a function refers to."""
     if "numpy.random" not in sys.modules:
         return []
     states: list[Any] = [np.random.get_state(legacy=False)]  # noqa: NPY002 - the one that users draw from

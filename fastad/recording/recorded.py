@@ -1,8 +1,8 @@
-"""Recorded values: what a function sees instead of its arrays while it is recorded. They behave as NumPy arrays.
+"""Recorded values: what a function gets instead of its arrays while it is recorded. They behave like NumPy arrays.
 
-A recorded array is mutable, as an array is: a write makes new rows and moves the object to them. Writes to
-elements and slices are kept as pending pieces and joined into one row when the whole is read, so that filling an
-array in a loop costs as much as the elements written. Basic slices are views: they see writes to their base.
+A recorded array can be written to: a write makes new rows, and the object then stands for these. Writes to elements and
+slices are collected as pending pieces and joined into one row when the whole array is read, so the cost of filling an
+array in a loop is that of the elements written. Slices are views: they see writes to their base.
 """
 
 from functools import lru_cache
@@ -19,9 +19,9 @@ from fastad.tables.table import DTYPES
 
 Shape = tuple[int, ...]
 Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
-# Arrays converted to lists of recorded scalars by np.array or np.asarray, at the most.
+# Most elements of an array that np.array or np.asarray turns into an object array of recorded scalars.
 _CONVERT_LIMIT = 20_000
-# What SciPy writes in Python, and fad.special has too.
+# Functions that SciPy writes in Python. `fad.special` has versions that can be recorded.
 _OWN_VERSIONS = frozenset({"log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax"})
 _NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
 _NO_MASK = bytearray()
@@ -29,7 +29,7 @@ _NO_MASK = bytearray()
 
 @lru_cache(maxsize=4096)
 def own_frame(shape: Shape) -> Frame:
-    """The frame of an array that is no view."""
+    """The frame of an array that is not a view."""
     return 0, shape, contiguous_strides(shape)
 
 
@@ -62,9 +62,9 @@ class Recorded:
         self._version = 0
         self._seen = base._version if base is not None else 0
         self._pending: dict[Region, Ref] = _NOTHING
-        self._mask = _NO_MASK  # one byte an element: which of them pending pieces cover
-        self._locked = False  # an argument: writing to it would be lost on replay
-        self._read_only = False  # a view that NumPy would not let one write to
+        self._mask = _NO_MASK  # one byte an element: 1 where a pending piece covers it
+        self._locked = False  # an argument: a replay would not repeat a write to it
+        self._read_only = False  # a view that is read-only in NumPy too
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -72,14 +72,14 @@ class Recorded:
         """The recorder, which must still be open."""
         if not self._recorder.open:
             raise recording_error(
-                "a recorded value was used after its recording had ended",
+                "a recorded value is used after the recording of its function has ended",
                 "Return it from the function instead of storing it in an outer variable.",
             )
         return self._recorder
 
     @property
     def ref(self) -> Ref:
-        """The row of this value now, all writes applied."""
+        """The row of this value now, after all writes."""
         recorder = self._recorder
         if self._base is not None:
             base_ref = self._base.ref
@@ -97,7 +97,7 @@ class Recorded:
         return self._recorder.value(self.ref)
 
     def frozen(self) -> "Recorded":
-        """The value as it is now; later writes do not change it."""
+        """The value as it is now: later writes do not change it."""
         return Recorded(self._recorder, self.ref)
 
     @property
@@ -145,11 +145,11 @@ class Recorded:
         return self if self._base is None else self._base
 
     def view(self, frame: Frame | None = None, keep: bool = False) -> "Recorded":
-        """A view of the root with this frame (by default all of this value); a scalar is read at once and is no view,
-        unless `keep` (x[..., 0])."""
+        """A view of the root with this frame (default: that of this value). A scalar is read at once and is not a view,
+        unless `keep` is set, as for x[..., 0]."""
         frame = self.frame() if frame is None else frame
         if not isinstance(frame, tuple):
-            raise recording_error("x.view(dtype) of a recorded value", "Use x.astype(dtype).")
+            raise recording_error("x.view(dtype) of a recorded value is not supported", "Use x.astype(dtype).")
         root = self if self._base is None else self._base
         recorder = self.recorder
         shape = frame[1]
@@ -162,14 +162,14 @@ class Recorded:
         return found
 
     def read_only(self) -> "Recorded":
-        """This view, made read-only (NumPy's diagonals and broadcast views are)."""
+        """This view as a read-only one, as NumPy's diagonals and broadcast views are."""
         if self._base is None:
             return Recorded(self.recorder, self.ref) if not self.shape else self.view(self.frame()).read_only()
         self._read_only = True
         return self
 
     def _read(self, own: Region, shape: Shape) -> Ref:
-        """A region of this root, from the pending pieces where they are just what is read."""
+        """A region of this root. Where it is exactly one pending piece, nothing is joined."""
         piece = self._pending.get(own)
         if piece is not None:
             return self._shaped(piece, shape)
@@ -187,8 +187,8 @@ class Recorded:
             raise ValueError("assignment destination is read-only")
         if root._locked:
             raise recording_error(
-                "an argument of the recorded function is changed in place, "
-                "which a replay would not do to the caller's array",
+                "an argument of the recorded function is changed in place; "
+                "a replay would not repeat that on the caller's array",
                 "Copy it first: x = x.copy().",
             )
         root._write(region(*frame), ref)
@@ -218,11 +218,11 @@ class Recorded:
         statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
         self._ref = recorder.emit("assemble", operands, statics, kind.shape, kind.dtype)
 
-    # ── what leaves the recording ────────────────────────────────────────────────────────────────────────────
+    # ── conversion to plain values ───────────────────────────────────────────────────────────────────────────
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
-                "the truth value of a recorded array with more than one element is ambiguous; use .any() or .all()"
+                "the truth value of a recorded array with other than one element is ambiguous; use .any() or .all()"
             )
         return bool(self.recorder.guard(self.ref))
 
@@ -239,18 +239,18 @@ class Recorded:
 
     def __float__(self) -> float:
         raise recording_error(
-            "float() of a recorded value (also math.sin(x), '%f' % x, or writing it into a plain NumPy array) "
-            "would lose its derivative",
+            "float() of a recorded value would lose its derivative "
+            "(math.sin(x), '%f' % x and writing x into a plain NumPy array call it too)",
             "Use NumPy functions on it (np.sin, not math.sin), and arrays made with np.zeros_like(x) or "
             "np.zeros(n, like=x).",
         )
 
     def __format__(self, spec: str) -> str:
-        """Its concrete value: what a function prints, it prints while it is recorded."""
+        """The concrete value: a function that prints does so only while it is recorded."""
         return format(self.value, spec) if spec and not self.shape else str(self)
 
     def __complex__(self) -> complex:
-        raise recording_error("complex() of a recorded value cannot be recorded", "Use real arithmetic.")
+        raise recording_error("complex() of a recorded value is not supported", "Use real arithmetic.")
 
     def item(self, *args: Any) -> Any:
         raise recording_error("item() of a recorded value would lose its derivative", "Use x[()] or x[i] instead.")
@@ -259,9 +259,9 @@ class Recorded:
         return [x.tolist() if x.ndim else x for x in self] if self.ndim else self
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        """An object array of recorded scalars, so that np.array([a, b]) of recorded values keeps what they are.
+        """An object array of recorded scalars, so that np.array([a, b]) of recorded values stays recorded.
 
-        Integers and truth values have no derivatives: they become plain, and part of the path (`table[i]`).
+        Integers and truth values, which have no derivatives, become plain arrays and get a guard (`table[i]`).
         """
         if self.dtype.kind in "ib" and (dtype is None or np.dtype(dtype).kind != "O"):
             return np.array(self.recorder.guard(self.ref), dtype)
@@ -271,19 +271,20 @@ class Recorded:
         if wanted is not None:
             name = wanted.rpartition(".")[2]
             raise recording_error(
-                f"{wanted} converts its arguments to plain arrays: it cannot be recorded",
+                f"{wanted} converts its arguments to plain arrays, so it cannot be recorded",
                 f"Use fad.special.{name}."
                 if name in _OWN_VERSIONS
                 else "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...).",
             )
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
-                f"np.asarray or np.array of a recorded array of {self.size} elements "
-                "would record each of them by itself",
+                f"np.asarray or np.array of a recorded array of {self.size} elements would make a row for each element",
                 "Leave the conversion out (a recorded value is an array already), or use np.stack or np.concatenate.",
             )
         if dtype is not None and np.dtype(dtype) != object and np.dtype(dtype).kind != "f":
-            raise recording_error(f"conversion of a recorded array to {dtype} by NumPy", "Use x.astype(dtype).")
+            raise recording_error(
+                f"np.array(..., dtype={np.dtype(dtype)}) of recorded values is not supported", "Use x.astype(dtype)."
+            )
         if dtype is not None and np.dtype(dtype) != object:
             raise recording_error(
                 "np.array(..., dtype=float) of recorded values, or writing them into a plain NumPy array, "

@@ -1,7 +1,7 @@
-"""Settings that operators read while they are recorded, chosen by a context manager for the current thread.
+"""Settings that operators read while they are recorded. A context manager chooses them for the current thread.
 
-A recording depends on the settings that were read during it: every open recorder notes them, and what replays the
-recording compares them as it compares other values from outside (see `fastad.recording.capture`).
+A recording depends on the settings that were read during it. Every open recorder notes them, and before a replay they
+are compared like other values from outside (see `fastad.recording.capture`).
 """
 
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ from typing import Any
 
 from fastad.recording.recorder import open_recordings
 
-SETTINGS: "list[Setting]" = []  # all there are
+SETTINGS: "list[Setting]" = []  # all that have been made
 
 
 class Setting:
-    """One of a few choices, the first of them unless `chosen` says otherwise in this thread (or context)."""
+    """A choice among a few values, separate in each thread (or context). The first value is the default."""
 
     def __init__(self, name: str, *choices: str) -> None:
         self.name, self.choices, self.default = name, choices, choices[0]
@@ -24,17 +24,17 @@ class Setting:
 
     @property
     def now(self) -> str:
-        """The choice at this moment; for recorded operators use `read`."""
+        """The current choice. Operators that can be recorded must use `read`."""
         return self.variable.get(self.default)
 
     def read(self) -> str:
-        """The choice at this moment, on which the recordings that are under way depend from here on."""
+        """The current choice; all recordings in progress depend on it from now on."""
         for recorder in open_recordings():
             recorder.settings.add(self)
         return self.now
 
     def checked(self, choice: str) -> str:
-        """The choice, as the object that stands in `choices`, so that comparing identities is enough."""
+        """The equal object in `choices`, so that choices can be compared by identity. ValueError if there is none."""
         if choice not in self.choices:
             raise ValueError(f"{self.name} must be one of {', '.join(map(repr, self.choices))}, not {choice!r}")
         return self.choices[self.choices.index(choice)]
@@ -50,12 +50,12 @@ class Setting:
 
 
 def read_all() -> tuple[str, ...]:
-    """All choices, read on behalf of code that will be recorded later."""
+    """All current choices. The recordings in progress depend on them: for code that will be recorded later."""
     return tuple([setting.read() for setting in SETTINGS])
 
 
 def pinned(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which sees the settings of this moment whenever it is called."""
+    """The function, always called under the current settings."""
     held = [(setting.variable, setting.now) for setting in SETTINGS]
 
     def call(*args: Any, **kwargs: Any) -> Any:

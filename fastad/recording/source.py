@@ -1,4 +1,4 @@
-"""Where in the user's source a row comes from: the innermost frame outside fastad, NumPy and its relatives."""
+"""Which line of the user's source a row comes from: the innermost frame outside fastad, NumPy, SciPy and optree."""
 
 import os
 import sys
@@ -23,9 +23,9 @@ _SKIPPED = tuple(
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
 
-# Known code: that of the user with its lines (the instructions at which one begins, and what it is; `frame.f_lineno`
-# would walk through all of them each time), and None for ours. By identity of the code object (which is kept alive):
-# hashing one takes as long as its function is.
+# Known code objects. User code: the first instruction of each line, and the lines (`frame.f_lineno` would walk through
+# all of them at every row). None: code of fastad and the libraries. The key is the identity of the code object, because
+# hashing it takes time in proportion to its length; `_kept` keeps the objects alive.
 _Lines = tuple[list[int], list[Line]]
 _codes: dict[int, _Lines | None] = {}
 _kept: list[CodeType] = []
@@ -34,7 +34,7 @@ _NOWHERE = Line("", 0, "")
 
 
 def user_line(depth: int = 1) -> Line:
-    """The line of user code that is running now; the innermost `depth` frames are known to be ours."""
+    """The line of user code that is running now. The innermost `depth` frames are known to be fastad's."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
@@ -82,13 +82,13 @@ def innermost_user_line(error: BaseException) -> Line:
 
 
 def is_ours(code: CodeType) -> bool:
-    """Whether the code belongs to fastad or a library that it serves, not to the user."""
+    """Whether the code belongs to fastad, NumPy, SciPy or optree rather than to the user."""
     known = _codes.get(id(code), _UNKNOWN)
     return (_learn(code) if known is _UNKNOWN else known) is None
 
 
 def from_scipy() -> str | None:
-    """The name of the function of SciPy that the user's code is in, if it is in one."""
+    """The name of the SciPy function that the user's code has called, if it is running one now."""
     frame: FrameType | None = sys._getframe(1)
     inner = None
     while frame is not None and is_ours(frame.f_code):
@@ -100,6 +100,6 @@ def from_scipy() -> str | None:
 
 
 def at_line() -> str:
-    """Where we are, for an error message."""
+    """ " (at FILE:LINE …)" for an error message: the user's line that is running. Empty if there is none."""
     line = user_line()
     return f" (at {line})" if line.number else ""

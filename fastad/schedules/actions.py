@@ -1,4 +1,4 @@
-"""Actions: a schedule is a sequence of them."""
+"""Actions of checkpoint schedules."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from fastad.kernels import plan_fields as f
 
 
 class Code(IntEnum):
-    """What an action does; step k leads from state k to state k + 1."""
+    """The kinds of actions; see `Action`. Step k leads from state k to state k + 1."""
 
     ADVANCE = f.ADVANCE
     STORE = f.STORE
@@ -22,12 +22,12 @@ class Action(NamedTuple):
 
     | code | what happens |
     | --- | --- |
-    | ADVANCE | run the steps start..stop−1 from the current state, which is that at `start`; afterwards it is that at `stop`. slot ≥ 0: before step k its state is stored in slot + (k − start); slot = −1: nothing is stored |
-    | STORE | copy the current state, that at `start`, into the slot |
-    | LOAD | make the state in the slot, that at `start`, the current one |
-    | DISCARD | the state in the slot is no longer needed; a state also dies with the adjoint of its step |
-    | REVERSE | adjoints of the steps stop−1, …, start. slot ≥ 0: the state of step k is in slot + (k − start); slot = −1: a single step, whose state is the current one. Afterwards no state is current |
-    | RESTART | make the initial state the current one; whoever runs the schedule has kept it |
+    | ADVANCE | run the steps start..stop−1. The current state, `start`, becomes `stop`. slot ≥ 0: before step k, store state k in slot + (k − start); slot = −1: store nothing |
+    | STORE | copy the current state, `start`, into the slot |
+    | LOAD | make the state in the slot, `start`, the current one |
+    | DISCARD | the state in the slot is no longer needed. (A state is not needed after the adjoint of its step either) |
+    | REVERSE | adjoints of the steps stop−1, …, start. slot ≥ 0: state k is in slot + (k − start); slot = −1: a single step, whose state is the current one. Afterwards no state is current |
+    | RESTART | make the initial state, which the executor keeps, the current one |
 
     >>> Action(Code.ADVANCE, 0, 3, -1), Action(Code.REVERSE, 4, 6, 2), Action(Code.STORE, 3, 3, 1)
     (advance steps 0..2, reverse steps 5..4 from slots 3..2, store state 3 in slot 1)

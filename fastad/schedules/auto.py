@@ -1,4 +1,4 @@
-"""The schedule for a given number of bytes."""
+"""`Auto`: the schedule for a given number of bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,10 +14,10 @@ from fastad.schedules.online import Online
 
 @dataclass(frozen=True)
 class Auto(Schedule):
-    """The fewest steps within `max_bytes` of memory for states: `StoreAll` if all fit, else `Revolve`.
+    """The fewest steps within `max_bytes` of memory for states: `StoreAll` if all states fit, else `Revolve`.
 
-    What fits depends on the size of a state; whoever runs a loop passes it to `resolve`. The other methods use
-    `state_bytes`, by default the 8 bytes of one number.
+    The choice depends on the size of a state, which the loop passes to `resolve`. The other methods use `state_bytes`,
+    by default 8, the size of one number.
 
     >>> Auto(10_000).resolve(n_steps=10, state_bytes=80), Auto(10_000).resolve(n_steps=1000, state_bytes=80)
     (StoreAll(), Revolve(snapshots=123))
@@ -31,9 +31,9 @@ class Auto(Schedule):
         object.__setattr__(self, "state_bytes", count_of(self.state_bytes, "state_bytes", 0))
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> Schedule:
-        """The schedule for a loop of n_steps steps with states of this size; `Online` if n_steps is None: unknown.
+        """The schedule for a loop of n_steps steps (None: unknown) with states of this size; `Online` if unknown.
 
-        ScheduleError if max_bytes is less than one stored state and 2 states to work with; it names that figure.
+        ScheduleError if max_bytes is less than one stored state and 2 work states need; the message says how much.
         """
         size = count_of(state_bytes, "state_bytes", 0)
         if n_steps is None:
@@ -46,7 +46,7 @@ class Auto(Schedule):
             least = min(StoreAll().predicted_bytes(n, size), Revolve(1).predicted_bytes(n, size))
             raise ScheduleError(
                 f"max_bytes={self.max_bytes} is too small: {n} steps with states of {size} bytes need "
-                f"{least} bytes at least"
+                f"at least {least} bytes"
             )
         return Revolve(snapshots)
 
@@ -55,11 +55,11 @@ class Auto(Schedule):
         return self._resolved(n_steps).actions(n_steps)
 
     def state(self, n_steps: int) -> np.ndarray:
-        """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
+        """The initial state of `fastad.kernels.planning.plan`: an int64 vector, which it updates."""
         return self._resolved(n_steps).state(n_steps)
 
     def predicted_bytes(self, n_steps: int, state_bytes: int) -> int:
-        """Memory for states of state_bytes bytes each: that of the schedule for this size."""
+        """Memory that the schedule for this size of states needs."""
         return self.resolve(n_steps, state_bytes).predicted_bytes(n_steps, state_bytes)
 
     def _resolved(self, n_steps: int) -> Schedule:

@@ -1,4 +1,4 @@
-"""What every checkpoint schedule offers."""
+"""`Schedule`, the interface of checkpoint schedules, and `Planned`, the base of fastad's own."""
 
 import operator
 from abc import ABC, abstractmethod
@@ -12,13 +12,15 @@ from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
 from fastad.schedules.actions import Action, Code
 
-MAX_STEPS = 2**31 - 1  # the planner multiplies two numbers of this size
-WORK_STATES = 2  # a step leads from one to the other
-_ROWS = 4096  # of the planner's buffer
+MAX_STEPS = 2**31 - 1  # the product of two such numbers, which the planner forms, fits an int64
+WORK_STATES = 2  # the state before a step and the one after it
+_ROWS = 4096  # rows in the planner's buffer
 
 
 class Schedule(ABC):
-    """Which states of a loop of n steps are kept for its adjoint. A new schedule is a subclass that gives `actions`:
+    """Which states of a loop are stored for its adjoint, and which are recomputed.
+
+    A new schedule is a subclass that defines `actions`:
 
     >>> from fastad.schedules.actions import Action, Code
     >>> class KeepLast(Schedule):
@@ -33,14 +35,14 @@ class Schedule(ABC):
     >>> KeepLast().predicted_steps(5)
     10
 
-    `verify` proves that the actions are a valid schedule. Up to the first REVERSE they are the forward sweep, which
-    ends with state n − 1 as the current one or in a slot. Slots of states on disk come after those in memory: give
-    their number in `memory_slots` and, if wanted, a file's name in `path`.
+    `verify` proves that the actions are valid. The actions before the first REVERSE are the forward sweep; it ends with
+    state n − 1 as the current one or in a slot. The first `memory_slots` slots are in memory, the others in the file
+    `path` on disk.
     """
 
-    memory_slots: int | None = None  # slots in memory; those beyond are on disk. None: all in memory
-    stores_all: bool = False  # whether every state has a slot of its own
-    path: str | PathLike[str] | None = None  # of the file that holds the states on disk; None: a temporary one
+    memory_slots: int | None = None  # number of slots in memory; further ones are on disk. None: all in memory
+    stores_all: bool = False  # whether every state has its own slot
+    path: str | PathLike[str] | None = None  # the file for states on disk; None: a temporary one
 
     @abstractmethod
     def actions(self, n_steps: int) -> Iterator[Action]:
@@ -52,28 +54,28 @@ class Schedule(ABC):
         return rows.reshape(-1, 4)
 
     def state(self, n_steps: int) -> np.ndarray:
-        """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
+        """The initial state of `fastad.kernels.planning.plan`: an int64 vector, which it updates."""
         rows = self.array(steps_of(n_steps))
         header = np.zeros(f.HEADER, np.int64)
         header[[f.RULE, f.STEPS, f.OWN]] = f.LISTED, len(rows), f.HEADER
         return np.concatenate([header, rows.ravel()])
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> "Schedule":
-        """The schedule for a loop of n_steps steps (None: unknown) with states of this size: itself, unless it depends
-        on the size."""
+        """The schedule for a loop of n_steps steps (None: unknown) with states of this size. Only `Auto` returns
+        another one."""
         return self
 
     def predicted_steps(self, n_steps: int) -> int:
-        """How many steps are run, the forward sweep's first n − 1 included; the n adjoint steps are not counted."""
+        """Number of steps run: the n − 1 of the forward sweep and all recomputed ones, without the n adjoint steps."""
         return self._survey(n_steps)[0]
 
     def slots(self, n_steps: int) -> tuple[int, int]:
-        """How many states are kept at once at most: (in memory, on disk)."""
+        """The largest number of states stored at once: (in memory, on disk)."""
         memory, used = self._memory(steps_of(n_steps)), self._survey(n_steps)[1]
         return (used, 0) if memory is None else (memory, max(0, used - memory))
 
     def predicted_bytes(self, n_steps: int, state_bytes: int) -> int:
-        """Memory for states of state_bytes bytes each: (slots in memory + 2 states to work with) × state_bytes."""
+        """Memory for states of state_bytes bytes each: (slots in memory + 2 work states) × state_bytes."""
         return (self.slots(n_steps)[0] + WORK_STATES) * count_of(state_bytes, "state_bytes", 0)
 
     def disk_bytes(self, n_steps: int, state_bytes: int) -> int:
@@ -81,12 +83,12 @@ class Schedule(ABC):
         return self.slots(n_steps)[1] * count_of(state_bytes, "state_bytes", 0)
 
     def _memory(self, n_steps: int) -> int | None:
-        """Slots in memory for so many steps; None: all slots."""
+        """Number of slots in memory for this many steps; None: all slots."""
         return self.memory_slots
 
     def _survey(self, n_steps: int) -> tuple[int, int, int, int]:
         """Totals over all actions: steps run, slots, writes to disk, reads from disk."""
-        from fastad.kernels import planning  # when it is needed: this imports numba
+        from fastad.kernels import planning  # imported late, because it imports numba
 
         n = steps_of(n_steps)
         memory = self._memory(n)
@@ -95,7 +97,7 @@ class Schedule(ABC):
 
 
 class Planned(Schedule):
-    """A schedule whose actions the planner makes as they are needed, from `state`."""
+    """A schedule whose actions the planner generates in pieces, from `state`."""
 
     def actions(self, n_steps: int) -> Iterator[Action]:
         """The actions for a loop of n_steps steps, one after another."""
@@ -110,7 +112,7 @@ class Planned(Schedule):
 
     @abstractmethod
     def state(self, n_steps: int) -> np.ndarray:
-        """What `fastad.kernels.planning.plan` starts from: an int64 vector, which it then changes."""
+        """The initial state of `fastad.kernels.planning.plan`: an int64 vector, which it updates."""
 
     def _chunks(self, n_steps: int) -> Iterator[np.ndarray]:
         from fastad.kernels import planning
@@ -121,20 +123,20 @@ class Planned(Schedule):
 
 
 def new_buffer() -> np.ndarray:
-    """Room for the planner to write actions to."""
+    """A buffer into which the planner writes actions."""
     return np.empty((_ROWS, 4), np.int64)
 
 
 def steps_of(n_steps: Any) -> int:
-    """n_steps as an int; ScheduleError if it is none, or out of range."""
+    """n_steps as an int; ScheduleError if it is not an integer, or out of range."""
     n = count_of(n_steps, "n_steps", 0)
     if n > MAX_STEPS:
-        raise ScheduleError(f"n_steps is {n}; schedules go up to {MAX_STEPS} steps: nest two loops")
+        raise ScheduleError(f"n_steps is {n}, but schedules go up to {MAX_STEPS} steps; nest two loops")
     return n
 
 
 def count_of(value: Any, name: str, least: int) -> int:
-    """A number of things as an int; ScheduleError if it is none, or less than `least`."""
+    """The value as an int; ScheduleError, naming it, if it is not an integer, or less than `least`."""
     try:
         n = operator.index(value)
     except TypeError:

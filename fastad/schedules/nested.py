@@ -1,4 +1,4 @@
-"""Schedules that split a loop into nested segments, each of which starts at a stored state."""
+"""Schedules that split a loop into nested segments. Each segment starts at a stored state."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from fastad.schedules.base import Planned, count_of, steps_of
 def nested(
     rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
 ) -> np.ndarray:
-    """The planner's state for one segment of n_steps steps; `depth` segments can wait for their adjoint at once."""
+    """The planner's initial state: one segment of n_steps steps, and room for a stack of `depth` segments."""
     stack = f.HEADER
     taken = stack + depth + 1
     state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
@@ -20,14 +20,14 @@ def nested(
     state[taken : taken + len(slots)] = slots
     if own is not None:
         state[taken + len(slots) :] = own
-    if n_steps:  # the only segment, and its first state is the current one
+    if n_steps:  # there is one segment, and its first state is the current one
         state[[f.DEPTH, f.FRESH, f.STOP]] = 1, 1, n_steps
     return state
 
 
 @dataclass(frozen=True)
 class StoreAll(Planned):
-    """Every state is stored: no step is run twice. Memory: n − 1 states (the last one is current when it is needed).
+    """Every state is stored, and no step is run twice. Memory: n − 1 states (state n − 1 is current when needed).
 
     >>> list(StoreAll().actions(3))
     [advance steps 0..1 into slots 0..1, reverse step 2, reverse steps 1..0 from slots 1..0]
@@ -36,26 +36,27 @@ class StoreAll(Planned):
     stores_all = True
 
     def state(self, n_steps: int) -> np.ndarray:
-        """The planner's: one segment, all of it stored."""
+        """The initial state of the planner: one segment, whose states are all stored."""
         n = steps_of(n_steps)
         return nested(f.PERIODIC, n, max(n, 1), 1)
 
     def slots(self, n_steps: int) -> tuple[int, int]:
-        """Slots in memory and on disk: n − 1, since the last state is the current one when it is needed."""
+        """Slots in memory and on disk: n − 1 and 0."""
         return max(steps_of(n_steps) - 1, 0), 0
 
 
 @dataclass(frozen=True)
 class StoreNone(Planned):
-    """No state is stored: each adjoint step starts from the initial state, n(n − 1)/2 steps in all (Algorithm 17.69
-    of the notes). Memory: the initial state, which whoever runs the loop keeps anyway.
+    """No state is stored, and each adjoint step starts from the initial state: n(n − 1)/2 steps in all.
+
+    Memory: the initial state, which is kept anyway.
 
     >>> list(StoreNone().actions(2))
     [advance step 0, reverse step 1, restart state 0, reverse step 0]
     """
 
     def state(self, n_steps: int) -> np.ndarray:
-        """The planner's: one segment without a slot."""
+        """The initial state of the planner: one segment without a slot."""
         return nested(f.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
 
     def predicted_steps(self, n_steps: int) -> int:
@@ -64,18 +65,18 @@ class StoreNone(Planned):
         return n * (n - 1) // 2
 
     def slots(self, n_steps: int) -> tuple[int, int]:
-        """None."""
+        """Slots in memory and on disk: none."""
         steps_of(n_steps)
         return 0, 0
 
 
 @dataclass(frozen=True)
 class Revolve(Planned):
-    """The fewest steps for a given number of stored states, binomial checkpointing: see `optimal_steps`.
+    """Binomial checkpointing: the fewest steps for a given number of stored states (`optimal_steps`).
 
-    `snapshots` ≥ 1 states are stored at once, the initial one included. The segment [a, b) with c slots is split at
-    a + m, with m such that both parts are within the reach of as few runs as possible, C(c + r, c) steps for c slots
-    and r runs. Griewank & Walther (2000), Algorithm 799: revolve, ACM TOMS 26(1), 19–45.
+    At most `snapshots` ≥ 1 states are stored at once, the initial one included. With c slots, C(c + r, c) steps can be
+    reversed such that each is run at most r times. A segment is split such that both parts need the smallest r.
+    Griewank & Walther (2000), Algorithm 799: revolve, ACM TOMS 26(1), 19–45.
 
     >>> Revolve(3).predicted_steps(10), Revolve(3).predicted_bytes(10, state_bytes=80)
     (15, 400)
@@ -89,7 +90,7 @@ class Revolve(Planned):
         object.__setattr__(self, "snapshots", count_of(self.snapshots, "snapshots", 1))
 
     def state(self, n_steps: int) -> np.ndarray:
-        """The planner's: one segment with all slots."""
+        """The initial state of the planner: one segment with all slots."""
         n = steps_of(n_steps)
         size = self.slots(n)[0]
         return nested(f.BINOMIAL, n, size, size)
@@ -99,15 +100,16 @@ class Revolve(Planned):
         return optimal_steps(n_steps, self.snapshots)
 
     def slots(self, n_steps: int) -> tuple[int, int]:
-        """Slots in memory and on disk: no more than there are states worth to be stored, n − 1."""
+        """Slots in memory and on disk: at most n − 1 states need to be stored."""
         return min(self.snapshots, max(steps_of(n_steps) - 1, 0)), 0
 
 
 @dataclass(frozen=True)
 class Periodic(Planned):
-    """The state before each `every`-th step is stored; between two of them all are, when their adjoints are due.
+    """Every `every`-th state is stored in the forward sweep. In the adjoint, each period is run again with all its
+    states stored.
 
-    About n/every + every states and at most 2n steps; every ≈ √n needs the least memory.
+    About n/every + every states are stored, and fewer than 2n steps run. Memory is least for every ≈ √n.
 
     >>> Periodic(10).slots(100), Periodic(10).predicted_steps(100)
     ((18, 0), 180)
@@ -119,28 +121,28 @@ class Periodic(Planned):
         object.__setattr__(self, "every", count_of(self.every, "every", 1))
 
     def state(self, n_steps: int) -> np.ndarray:
-        """The planner's: one segment, of which each time the first `every` steps are split off."""
+        """The initial state of the planner: one segment, from which `every` steps are split off again and again."""
         n = steps_of(n_steps)
         return nested(f.PERIODIC, n, self.every, -(-n // self.every))
 
     def slots(self, n_steps: int) -> tuple[int, int]:
-        """Slots in memory and on disk: one for each whole period before the last step, and those of the period whose
-        adjoints are due, the last one or the one before it."""
+        """Slots in memory and on disk: one for each whole period before the last step, and those of the period that is
+        being reversed (the larger of the last two)."""
         whole, rest = divmod(max(steps_of(n_steps) - 1, 0), self.every)
         return max(whole + rest, whole + self.every - 2 if whole else 0), 0
 
 
 def optimal_steps(n: int, snapshots: int) -> int:
-    """The fewest steps to run for the adjoint of a loop of n steps with so many stored states at once.
+    """The fewest steps to run for the adjoint of a loop of n steps with c = `snapshots` stored states.
 
     t(n, c) = r·n − C(c + r, r − 1), with the least r such that n ≤ C(c + r, r): the minimum over all schedules. The
-    initial state takes one of the c snapshots, and the first sweep of n − 1 steps is counted. Griewank & Walther
+    initial state takes one of the c snapshots, and the n − 1 steps of the forward sweep are counted. Griewank & Walther
     (2000), ACM TOMS 26(1), 19–45. ScheduleError if n < 0 or snapshots < 1.
 
     >>> optimal_steps(10, 1), optimal_steps(10, 3), optimal_steps(10, 9)
     (45, 15, 9)
     """
-    from fastad.kernels import segments  # when it is needed: this imports numba
+    from fastad.kernels import segments  # imported late, because it imports numba
 
     length, slots = steps_of(n), count_of(snapshots, "snapshots", 1)
     return int(segments.fewest_steps(length, min(slots, length))) if length else 0

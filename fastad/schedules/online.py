@@ -1,4 +1,4 @@
-"""The schedule for a loop whose number of steps is not known in advance."""
+"""`Online`: the schedule for a loop whose number of steps is not known in advance."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from fastad.schedules.nested import nested
 
 @dataclass(frozen=True)
 class Online(Planned):
-    """Few steps for `snapshots` ≥ 1 stored states when nobody knows how many steps there will be.
+    """Few steps for `snapshots` ≥ 1 stored states where the number of steps is not known in advance.
 
-    At any moment the stored states are such that no step has to be run more often than with the best schedule for
-    the number of steps so far, the repetition number r with C(c + r − 1, c) < n ≤ C(c + r, c): Wang, Moin & Iaccarino
-    (2009), Minimal repetition dynamic checkpointing, SIAM J. Sci. Comput. 31(4). Up to n = (c + 1)(c + 2)/2 the number
-    of steps is the optimum that `Revolve` reaches with n known: Stumm & Walther (2010), New algorithms for optimal
-    online checkpointing, SIAM J. Sci. Comput. 32(2).
+    At any moment, with c snapshots and n steps so far, no step has to be run more often than with the best schedule for
+    n steps: at most r times, where C(c + r − 1, c) < n ≤ C(c + r, c). Wang, Moin & Iaccarino (2009), Minimal repetition
+    dynamic checkpointing, SIAM J. Sci. Comput. 31(4). Up to n = (c + 1)(c + 2)/2 the number of steps is the optimum,
+    which `Revolve` reaches with n known: Stumm & Walther (2010), New algorithms for optimal online checkpointing, SIAM
+    J. Sci. Comput. 32(2).
 
-    Whoever runs the loop calls `fastad.kernels.online.choose(state, k)` for k = 0, 1, … once it knows that step k is
-    not the last one, stores state k in the slot returned (−1: nowhere), and calls `finish(state, n)` at the end;
-    then `plan(state, buffer)` gives the adjoint's actions, with state n − 1 as the current one. `state` is
-    `online_state()`. For a number of steps that is given, `actions` has the same choices.
+    The executor of a loop starts from `online_state()`. It calls `fastad.kernels.online.choose(state, k)` for k = 0, 1,
+    … when it knows that step k is not the last one, stores state k in the slot returned (−1: do not store it), and
+    calls `finish(state, n)` after the loop. Then `plan(state, buffer)` gives the actions of the adjoint, with state
+    n − 1 as the current one. For a known number of steps, `actions` makes the same choices.
 
     >>> from fastad.schedules.nested import Revolve
     >>> Online(4).predicted_steps(15) == Revolve(4).predicted_steps(15) == 24
@@ -35,12 +35,12 @@ class Online(Planned):
         object.__setattr__(self, "snapshots", count_of(self.snapshots, "snapshots", 1))
 
     def state(self, n_steps: int) -> np.ndarray:
-        """The planner's for a known number of steps: nothing chosen yet."""
+        """The initial state of the planner for a known number of steps."""
         n = steps_of(n_steps)
         return _start(n, min(self.snapshots, max(n - 1, 1)))
 
     def online_state(self) -> np.ndarray:
-        """What `choose` starts from, for any number of steps."""
+        """The initial state of `choose`, for any number of steps."""
         return _start(0, self.snapshots)
 
 

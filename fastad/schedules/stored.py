@@ -1,4 +1,4 @@
-"""Schedules as data for files: those of fastad by name and numbers, any other one as its list of actions."""
+"""Schedules in files: those of fastad by name and parameters, others as lists of actions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ _LISTED = "Listed"
 
 @dataclass(frozen=True)
 class Listed(Schedule):
-    """A list of actions, for a loop of one number of steps."""
+    """A list of actions, for one number of steps."""
 
     rows: tuple[tuple[int, int, int, int], ...]
     n_steps: int
@@ -30,14 +30,14 @@ class Listed(Schedule):
     def actions(self, n_steps: int) -> Iterator[Action]:
         """The actions; ScheduleError for a loop of another length."""
         if n_steps != self.n_steps:
-            raise ScheduleError(f"this is the list of actions for {self.n_steps} steps, not for {n_steps}")
+            raise ScheduleError(f"this list of actions is for {self.n_steps} steps, not for {n_steps}")
         return (Action(Code(code), *rest) for code, *rest in self.rows)
 
 
 def to_data(schedule: Schedule, n_steps: int) -> tuple[dict[str, Any], np.ndarray | None]:
-    """What describes a schedule, as JSON can hold it, and its actions if they are needed.
+    """(description of a schedule for JSON, its actions if it is not one of fastad's, else None).
 
-    The file for states on disk is not part of it: whoever loads it may not want to write there.
+    The path of the file for states on disk is left out: who loads the schedule may not want to write there.
     """
     name = type(schedule).__name__
     if _OWN.get(name) is type(schedule):
@@ -49,7 +49,7 @@ def to_data(schedule: Schedule, n_steps: int) -> tuple[dict[str, Any], np.ndarra
 
 
 def from_data(described: Any, actions: np.ndarray | None, n_steps: int) -> Schedule:
-    """The schedule that `to_data` described. ScheduleError (or TypeError) if it is not one, or not a valid one."""
+    """The schedule that `to_data` described. ScheduleError (or TypeError) if there is no such valid schedule."""
     if not isinstance(described, dict):
         raise ScheduleError("this is not the description of a schedule")
     if actions is not None:

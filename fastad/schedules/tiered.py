@@ -1,4 +1,4 @@
-"""The schedule for two tiers of storage, memory and disk."""
+"""`Multistage`: the schedule for two tiers of storage, memory and disk."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,25 +12,25 @@ from fastad.kernels import plan_fields as f
 from fastad.schedules.base import Planned, count_of, steps_of
 from fastad.schedules.nested import nested
 
-# Limits of the dynamic program, for some seconds and 120 MB: lengths, lengths × slots on disk, lengths² × slots.
+# Limits of the dynamic program (some seconds, 120 MB): lengths, lengths × slots on disk, lengths² × slots on disk.
 _MOST_LENGTHS, _MOST_NUMBERS, _MOST_WORK = 100_000, 30_000_000, 100_000_000_000
 
 
 @dataclass(frozen=True)
 class Multistage(Planned):
-    """The least cost for `memory` states in memory and `disk` more on disk, where writing and reading cost time.
+    """The least cost for `memory` ≥ 1 states in memory and `disk` ≥ 0 further states on disk.
 
-    `write` and `read` are what it costs to write a state to disk and to read it, in forward steps; memory is free.
-    The cost is the number of steps run, the first sweep's n − 1 included, + write × states written + read × states
-    read. The optimum of H-Revolve for two levels, by dynamic programming: a segment's first state goes to disk where
-    that pays off, and below the last state on disk the part is done in memory, as `Revolve` does.
-    Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2).
+    `write` and `read` are the costs of writing a state to disk and of reading it, in forward steps; memory is free.
+    The cost is the number of steps run (the n − 1 of the forward sweep included) + write × states written + read ×
+    states read. The schedule is the optimum of H-Revolve for two levels, by dynamic programming: the first state of a
+    segment goes to disk where that pays off, and the segment after the last state on disk is done in memory as by
+    `Revolve`. Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2).
 
-    The program is exact for n ≤ 100,000 as long as n² × disk ≤ 10¹¹ (n ≤ 70,000 with 20 slots on disk), or `disk` is
-    more than can be of use. In longer loops, states on disk are chosen among every second, third, … state, so that
-    planning takes seconds.
+    The dynamic program is exact for n ≤ 100,000 if n² × disk ≤ 10¹¹ (n ≤ 70,000 with 20 slots on disk), or if `disk` is
+    at least the number of slots that can be of use. In longer loops, states on disk are chosen among every second,
+    third, … state, so that planning takes seconds.
 
-    `path` is the file for the states on disk, removed afterwards (None: a temporary one); memory ≥ 1, disk ≥ 0.
+    `path` is the file for the states on disk, which is removed afterwards; None: a temporary file.
 
     >>> schedule = Multistage(memory=5, disk=5, write=2, read=2)
     >>> schedule.predicted_cost(100), schedule.predicted_steps(100), schedule.slots(100)
@@ -50,7 +50,7 @@ class Multistage(Planned):
             object.__setattr__(self, name, _cost(getattr(self, name), name))
 
     def state(self, n_steps: int) -> np.ndarray:
-        """The planner's: one segment, and the splits that involve the disk, listed."""
+        """The initial state of the planner: one segment, and the list of splits that involve the disk."""
         n = steps_of(n_steps)
         memory, disk = self._within(n)
         listed = _listed(n, memory, disk, self.write, self.read)
@@ -65,31 +65,31 @@ class Multistage(Planned):
         return self._within(n_steps)[0]
 
     def _within(self, n: int) -> tuple[int, int]:
-        """Slots in memory and on disk: no more than there are states worth to be stored, n − 1."""
+        """Slots in memory and on disk: at most n − 1 of each."""
         most = max(n - 1, 0)
         return min(self.memory, most), min(self.disk, most)
 
 
 @lru_cache(16)
 def _listed(n: int, memory: int, disk: int, write: float, read: float) -> np.ndarray:
-    """The splits of the optimum that involve the disk, in the order in which the planner asks for them."""
+    """The splits of the optimum that involve the disk, in the order in which the planner reads them."""
     if n < 2:
         return np.empty(0, np.int64)
     listed, used = _splits(n, memory, write, read, _unit(n, 1), None)
-    if used <= disk:  # more slots on disk would be of no use
+    if used <= disk:  # there are more slots on disk than can be of use
         return listed
     return _splits(n, memory, write, read, _unit(n, disk), disk)[0]
 
 
 def _unit(n: int, disk: int) -> int:
-    """Steps between the states that may go to disk: 1 if the dynamic program is small enough."""
+    """The number of steps between states that may go to disk: 1 if the dynamic program is small enough."""
     slots = max(disk, 1)
     return -(-n // max(1, min(_MOST_LENGTHS, _MOST_NUMBERS // slots, isqrt(_MOST_WORK // slots))))
 
 
 def _splits(n: int, memory: int, write: float, read: float, unit: int, disk: int | None) -> tuple[np.ndarray, int]:
-    """The splits with so many slots on disk (None: as many as are of use), and how many of these are used at once."""
-    from fastad.kernels import tiers  # when it is needed: this imports numba
+    """(the splits with `disk` slots on disk, or for None with as many as can be of use; how many are used at once)."""
+    from fastad.kernels import tiers  # imported late, because it imports numba
 
     length, unlimited = -(-n // unit), disk is None
     table = np.zeros((1 if disk is None else disk, length + 1), np.int32)
@@ -108,5 +108,5 @@ def _cost(value: float, name: str) -> float:
     except (TypeError, ValueError):
         raise ScheduleError(f"{name} must be a number of forward steps, got {value!r}") from None
     if not 0 <= cost < inf:
-        raise ScheduleError(f"{name} must be a number of forward steps, 0 or more, got {value!r}")
+        raise ScheduleError(f"{name} must be a finite number of forward steps, 0 or more, got {value!r}")
     return cost

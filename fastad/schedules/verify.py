@@ -1,4 +1,4 @@
-"""The symbolic executor: runs a schedule on the numbers of states instead of states, and proves that it is valid."""
+"""The symbolic executor: runs a schedule on the numbers of states instead of the states, to prove that it is valid."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,21 +10,25 @@ from fastad.schedules.base import Schedule, count_of, steps_of
 
 @dataclass
 class Verified:
-    """What a valid schedule does: figures by count."""
+    """What a valid schedule does, in numbers."""
 
-    steps: int = 0  # run forward
-    slots: int = 0  # one more than the highest that is used
+    steps: int = 0  # steps run forward
+    slots: int = 0  # one more than the highest slot used
     writes: int = 0  # to slots on disk
     reads: int = 0  # from slots on disk
-    repetitions: list[int] = field(default_factory=list, repr=False)  # how often each step is run forward
+    repetitions: list[int] = field(default_factory=list, repr=False)  # how often each step is run forward, by step
 
 
 def verify(actions: Schedule | Iterable[Action], n_steps: int, memory: int | None = None, disk: int = 0) -> Verified:
-    """Prove that actions (or a schedule's) are valid for a loop of n_steps steps, and count what they do.
+    """Prove that actions (those of a schedule, or any others) are valid for a loop of n_steps steps, and count them.
 
-    Valid: every step's adjoint is taken once, from the last to the first; each action finds the state that it needs,
-    as the current one or in its slot; nothing is written over that is still needed; no slot is beyond memory + disk
-    (None: any number). Raises ScheduleError, which names the first action that breaks a rule.
+    Valid means:
+    1. the adjoint of every step is taken once, from the last step to the first;
+    2. each action finds the state that it needs, as the current one or in its slot;
+    3. no state is overwritten while it is needed;
+    4. every slot is below memory + disk (memory=None: any slot).
+
+    Raises ScheduleError, which names the first action that breaks a rule.
 
     >>> from fastad.schedules.nested import Revolve
     >>> found = verify(Revolve(3), 10)
@@ -43,12 +47,12 @@ def verify(actions: Schedule | Iterable[Action], n_steps: int, memory: int | Non
         except ScheduleError as error:
             raise ScheduleError(f"action {number}, {action!r}: {error}") from None
     if run.left:
-        raise ScheduleError(f"the adjoints of {run.left} of {n} steps are missing at the end")
+        raise ScheduleError(f"after the last action the adjoints of {run.left} of {n} steps are missing")
     return run.found
 
 
 class _Run:
-    """Where an execution stands: the current state, the states in slots, and the steps whose adjoints are left."""
+    """The state of an execution: the current state, the states in slots, and the number of adjoints left."""
 
     def __init__(self, n: int, memory: int | None, disk: int) -> None:
         self.n, self.memory, self.disk = n, memory, disk
@@ -60,7 +64,7 @@ class _Run:
     def do(self, action: Action) -> None:
         code, start, stop, slot = action
         if code in (Code.ADVANCE, Code.REVERSE):
-            _require(0 <= start < stop <= self.n, f"there are steps 0..{self.n - 1}, at least one must be named")
+            _require(0 <= start < stop <= self.n, f"it must name at least one of the steps 0..{self.n - 1}")
         else:
             _require(start == stop, "start and stop must be the same state")
         getattr(self, Code(code).name.lower())(start, stop, slot)
@@ -92,7 +96,7 @@ class _Run:
             for k in range(start, stop):
                 self._get(k, slot + k - start)
         else:
-            _require(stop == start + 1, "several adjoints need several states: give their slots")
+            _require(stop == start + 1, "adjoints of several steps need several states: name their slots")
             self._at(start)
         self.left, self.current = start, None
 
@@ -106,7 +110,7 @@ class _Run:
     def _put(self, state: int, slot: int) -> None:
         if self.memory is not None:
             _require(0 <= slot < self.memory + self.disk, f"there are slots 0..{self.memory + self.disk - 1}")
-        _require(slot >= 0, "this needs a slot")
+        _require(slot >= 0, "it must name a slot")
         _require(self.stored.get(slot, self.left) >= self.left, f"slot {slot} holds {self._holds(slot)}, still needed")
         self.stored[slot] = state
         self.found.slots = max(self.found.slots, slot + 1)

@@ -1,8 +1,8 @@
 """Relaxed operators: comparisons, logic, branches and loops that are smooth in their operands and in sigma.
 
-An exact decision has derivative 0 with respect to its condition. These operators return truth values in [0, 1]
-instead, and tend to the exact ones as sigma → 0. They work on recorded values, NumPy arrays and Python numbers;
-`hardness` switches all of them to the exact operators without editing code.
+The derivative of an exact decision with respect to its condition is 0. These operators return truth values in [0, 1]
+instead, and tend to the exact ones as sigma → 0. They work on recorded values, NumPy arrays and Python numbers.
+`hardness` switches all of them to the exact operators without a change of the code.
 
 >>> import fastad as fad
 >>> float(fad.grad(lambda x: fad.soft.where(fad.soft.greater(x, 1.0), 10.0, 0.0))(1.0))

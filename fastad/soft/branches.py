@@ -1,5 +1,7 @@
-"""Relaxed branches: both are computed and mixed, so that the condition has a derivative (section 17.4.3.2 of the
-notes)."""
+"""Relaxed branches: both are computed and mixed, so the result has a derivative with respect to the condition.
+
+Blondel & Roulet (2024), The Elements of Differentiable Programming, on control flows.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,22 +17,22 @@ from fastad.transforms.call import described, flatten, unflatten
 
 
 def where(p: Any, a: Any, b: Any) -> Any:
-    """a where p holds, else b: the mixture p a + (1 − p) b, for whole program states.
+    """a where p holds, else b, relaxed: the mixture p a + (1 − p) b of two pytrees.
 
     Parameters
     ----------
     p
-        Truth values in [0, 1] (or bools), which are broadcast to every array of a and b.
+        Truth values in [0, 1] (or bools). They are broadcast to every array of a and b.
     a, b
         Pytrees of the same structure. Their arrays and numbers are mixed; other leaves (None, text) must be equal.
 
     Returns
     -------
-    A pytree of the same structure: float32 where both leaves are, else float64.
+    A pytree of the same structure. Leaves are float32 where both are, else float64.
 
-    What has weight exactly 0 is left out where it is not finite, so that where(0, inf, 1) is 1, and p then has no
-    derivative there. As with np.where, derivatives still run backward through the branch that is left out, with
-    weight 0: where a has an infinite derivative (sqrt at 0), guard its operand too.
+    An element with weight exactly 0 that is not finite is left out: where(0, inf, 1) is 1, with derivative 0 with
+    respect to p. As with np.where, adjoints of 0 still reach the operand that is left out: where it has an infinite
+    derivative (sqrt at 0), keep its argument away from that point too.
 
     Raises
     ------
@@ -48,10 +50,10 @@ def where(p: Any, a: Any, b: Any) -> Any:
 
 
 def cond(p: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
-    """if/else relaxed: p true_fun(*operands) + (1 − p) false_fun(*operands), over whole program states.
+    """if/else, relaxed: p true_fun(*operands) + (1 − p) false_fun(*operands), for results that are pytrees.
 
-    Both functions run, whatever p is, in "hard" mode too; their results are mixed by `where`, which says what p and
-    the results may be. So with p from the operators of `fad.soft` the derivative by the condition is not 0.
+    Both functions always run, in "hard" mode too. Their results are mixed as by `where`, which describes p and the
+    results. With a p from the operators of `fad.soft`, the derivative with respect to the condition is not 0.
 
     Raises ShapeError if the results differ in structure.
 
@@ -64,12 +66,12 @@ def cond(p: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *o
     """
     for function in (true_fun, false_fun):
         if not callable(function):
-            raise TypeError(f"cond: expected two functions, got {type(function).__name__}; for values use where")
+            raise TypeError(f"cond: expected a function, got {type(function).__name__}; use fad.soft.where for values")
     return blended(p, true_fun(*operands), false_fun(*operands), "cond: the results of true_fun and false_fun")
 
 
 def blended(p: Any, a: Any, b: Any, what: str) -> Any:
-    """The mixture of two pytrees; `what` names them in errors."""
+    """The mixture of two pytrees. `what` names them in errors."""
     (left, tree), (right, other) = flatten(a), flatten(b)
     if tree != other:
         raise ShapeError(f"{what} must have the same structure; they have {described(a)} and {described(b)}")
@@ -97,12 +99,12 @@ def _blended_leaf(p: Any, a: Any, b: Any, what: str) -> Any:
 
 @quiet
 def _mixture(p: Any, a: Any, b: Any) -> Any:
-    a, b = _kept(a, p != 0, b), _kept(b, p != 1, a)
+    a, b = _finite(a, p != 0, b), _finite(b, p != 1, a)
     return p * a + (1.0 - p) * b
 
 
-def _kept(x: Any, counts: Any, other: Any) -> Any:
-    """x, but the other where x is not finite and has weight 0: then 0 * inf makes no NaN."""
+def _finite(x: Any, counts: Any, other: Any) -> Any:
+    """x, replaced by the other operand where x is not finite and has weight 0, because 0 * inf is NaN."""
     if not is_recorded(x) and np.isfinite(x).all():
         return x
     return np.where(counts | np.isfinite(x), x, other)

@@ -1,5 +1,7 @@
-"""Relaxed comparisons: truth values in [0, 1] that are smooth in both operands and in sigma (Definitions 17.50–17.55
-of the notes, whose exp(−(−t²)/σ) is a slip)."""
+"""Relaxed comparisons: truth values in [0, 1] that are smooth in both operands and in sigma.
+
+Blondel & Roulet (2024), The Elements of Differentiable Programming, on relaxed comparison operators.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,20 +17,20 @@ _GAUSSIAN_LIMIT = 28.0  # exp(-28²) is 0
 
 
 def greater_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
-    """x ≥ y relaxed to sigmoid((x − y) / sigma), where sigmoid(z) = 1 / (1 + exp(−z)).
+    """x ≥ y, relaxed: sigmoid((x − y) / sigma), where sigmoid(z) = 1 / (1 + exp(−z)).
 
-    Where x = y the value is 1/2 for every sigma; elsewhere it tends to the exact truth value as sigma → 0.
-    greater_equal(x, y) + greater_equal(y, x) = 1. `greater` is the same function; they differ in "hard" mode only.
+    Where x = y the value is 1/2 for every sigma. Elsewhere it tends to the exact truth value as sigma → 0.
+    greater_equal(x, y) + greater_equal(y, x) = 1. `greater` differs from it in "hard" mode only.
 
     Parameters
     ----------
     x, y
-        Numbers or arrays, recorded or plain, which are broadcast. Infinities of the same sign give NaN.
+        Numbers or arrays, recorded or plain. They are broadcast. Infinities of the same sign give NaN.
     sigma
-        Width of the transition, in units of x: a positive number or an array. It may be recorded, and is
-        differentiated like x and y. Below 1e-150 it counts as 1e-150.
+        Width of the transition, in units of x: a positive number or array. It may be recorded, and is differentiated
+        like x and y. A sigma below 1e-150 counts as 1e-150.
     kernel
-        "gaussian" or "sech"; taken by all comparisons, used by `equal` and `not_equal`.
+        "gaussian" or "sech". All comparisons accept it, but only `equal` and `not_equal` depend on it.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def greater_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") ->
     Raises
     ------
     ValueError
-        If a static sigma is not positive, or the kernel is unknown.
+        If sigma is not recorded and not positive, or the kernel is unknown.
 
     >>> import numpy as np, fastad as fad
     >>> [float(p) for p in fad.soft.greater_equal(np.array([0.0, 1.0, 2.0]), 1.0, sigma=1e-3)]
@@ -49,7 +51,7 @@ def greater_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") ->
 
 
 def less_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
-    """x ≤ y relaxed: `greater_equal(y, x, sigma)`.
+    """x ≤ y, relaxed: `greater_equal(y, x, sigma)`.
 
     >>> import fastad as fad
     >>> float(fad.soft.less_equal(0.0, 1.0, sigma=1e-9))
@@ -59,7 +61,7 @@ def less_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> An
 
 
 def greater(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
-    """x > y relaxed: as `greater_equal`.
+    """x > y, relaxed: the same as `greater_equal`, except in "hard" mode.
 
     >>> import fastad as fad
     >>> float(fad.soft.greater(1.0, 1.0))
@@ -69,7 +71,7 @@ def greater(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
 
 
 def less(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
-    """x < y relaxed: `greater(y, x, sigma)`.
+    """x < y, relaxed: `greater(y, x, sigma)`.
 
     >>> import fastad as fad
     >>> float(fad.soft.less(0.0, 1.0, sigma=1e-9))
@@ -79,11 +81,11 @@ def less(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
 
 
 def equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
-    """x = y relaxed to the similarity S = k(x − y) / k(0), which is 1 where x = y and falls to 0 with the distance.
+    """x = y, relaxed: the similarity k(x − y) / k(0), which is 1 where x = y and decreases to 0 with the distance.
 
-    kernel "gaussian": k(t) = exp(−t² / sigma), so its width is the square root of sigma;
+    kernel "gaussian": k(t) = exp(−t² / sigma), whose width is the square root of sigma;
     kernel "sech": k(t) = sech(t / sigma) = 2 / (exp(t/sigma) + exp(−t/sigma)).
-    Arguments, result and errors as for `greater_equal`. Source: Definition 17.52 and Example 17.53 of the notes.
+    Arguments, result and errors as for `greater_equal`.
 
     >>> import numpy as np, fastad as fad
     >>> bool(fad.soft.equal(1.0, 3.0, sigma=4.0) == np.exp(-1.0))
@@ -95,7 +97,7 @@ def equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
 
 
 def not_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any:
-    """x ≠ y relaxed: 1 − equal(x, y, sigma, kernel).
+    """x ≠ y, relaxed: 1 − equal(x, y, sigma, kernel).
 
     >>> import fastad as fad
     >>> float(fad.soft.not_equal(1.0, 1.0))
@@ -105,7 +107,7 @@ def not_equal(x: Any, y: Any, sigma: Any = 1.0, kernel: str = "gaussian") -> Any
 
 
 def sigmoid(z: Any) -> Any:
-    """1 / (1 + exp(-z)), without losing its tails."""
+    """1 / (1 + exp(−z)), accurate in both tails."""
     if isinstance(z, Recorded):
         return elementwise("expit", z)
     from scipy.special import expit

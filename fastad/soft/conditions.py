@@ -1,4 +1,4 @@
-"""Truth values of tests that are written as plain comparisons: what was recorded of them is relaxed."""
+"""Truth values of plain comparisons: the recorded rows are replaced by relaxed operators."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,11 @@ _COMPARISONS: dict[str, Callable[..., Any]] = {
 _LOGIC: dict[str, Callable[..., Any]] = {
     "logical_and": logic.logical_and, "logical_or": logic.logical_or, "logical_not": logic.logical_not,
 }  # fmt: skip
-_SLACK = 1e-9  # by which rounding may lead out of [0, 1]
+_SLACK = 1e-9  # truth values may leave [0, 1] by this much through rounding
 
 
 def truth_value(found: Any, sigma: Any) -> Any:
-    """What a test returned as a truth value in [0, 1]; comparisons are relaxed with this sigma."""
+    """The result of a test as a truth value in [0, 1]. Comparisons are relaxed with this sigma."""
     if np.size(as_array(found)) != 1:
         raise ShapeError(f"a test must give one truth value, not an array of shape {np.shape(found)}; use fad.soft.all")
     if is_recorded(found) and as_recorded(found).dtype == bool:
@@ -34,14 +34,14 @@ def truth_value(found: Any, sigma: Any) -> Any:
     concrete = p.value if isinstance(p, Recorded) else p
     if not -_SLACK <= concrete <= 1.0 + _SLACK and not np.isnan(concrete):
         raise ShapeError(
-            f"a test returned {float(concrete)}, which is no truth value between 0 and 1; return a comparison, such as "
-            "x > 0, or a truth value made by the operators of fad.soft"
+            f"a test returned {float(concrete)}, which is not a truth value between 0 and 1; return a comparison, such "
+            "as x > 0, or a truth value made by the operators of fad.soft"
         )
     return p
 
 
 def _relaxed(x: Recorded, ref: int, sigma: Any) -> Any:
-    """The truth value of a recorded row: a comparison, or what is made of comparisons by logic."""
+    """The truth value of a recorded row: a comparison, or a logical function of comparisons."""
     recorder = x.recorder
     columns = recorder.builder.columns
     name = PRIMITIVES[columns["op"][ref]].name
@@ -50,7 +50,7 @@ def _relaxed(x: Recorded, ref: int, sigma: Any) -> Any:
         return _COMPARISONS[name](*(Recorded(recorder, o) for o in operands), sigma)
     if name in _LOGIC:
         return _LOGIC[name](*(_relaxed(x, o, sigma) for o in operands if o >= 0))
-    if name == "strided":  # one element, seen in another shape
+    if name == "strided":  # one element in another shape
         return _relaxed(x, operands[0], sigma)
     if columns["op"][ref] == CONST:
         return real(recorder.value(ref))

@@ -1,4 +1,4 @@
-"""The switch between relaxed and exact operators."""
+"""`hardness`: the switch between relaxed and exact operators."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,17 +13,18 @@ MODE = Setting("hardness", "soft", "hard", "straight_through")
 
 
 def hardness(mode: str) -> AbstractContextManager[None]:
-    """Switch all operators of `fad.soft` inside a `with` block, in the current thread, without editing code.
+    """Switch all operators of `fad.soft` inside a `with` block, in the current thread.
 
-    - "soft" (the default): the relaxed value and its derivative;
-    - "hard": the exact operators; truth values are the numbers 0 and 1, and have derivative 0. A truth value that is
-      given as a number counts as true from 1/2 on;
-    - "straight_through": the exact value, with the derivative of the relaxed one (Bengio, Léonard & Courville 2013,
+    - "soft" (the default): the relaxed value and its derivative.
+    - "hard": the exact operators. Truth values are the numbers 0 and 1, with derivative 0. A number given as a truth
+      value is true if it is at least 1/2.
+    - "straight_through": the exact value with the derivative of the relaxed one (Bengio, Léonard & Courville 2013,
       "Estimating or propagating gradients through stochastic neurons").
 
     The mode is part of the key of a recorded function: `f = fad.jit(...)` is recorded once for each mode that it is
-    called in, and each call replays the recording for its own mode. `fad.vjp` and `fad.linearize` keep the mode that
-    they were called in. What is exported (`.save`, `.numba_function`, a `Tape`) stays as it was recorded.
+    called in, and each call replays the recording of its own mode. The functions that `fad.vjp` and `fad.linearize`
+    return keep the mode in which these were called. Exported functions (`.save`, `.numba_function`) and a `Tape` keep
+    the mode of their recording.
 
     Raises ValueError for another mode.
 
@@ -42,7 +43,7 @@ def hardness(mode: str) -> AbstractContextManager[None]:
 
 
 def switched(soft: Callable[[], Any], hard: Callable[[], Any]) -> Any:
-    """The result of an operator in the present mode, from its relaxed and its exact form."""
+    """The result of an operator in the current mode, from its relaxed and its exact form."""
     mode = MODE.read()
     if mode == "soft":
         return soft()
@@ -50,6 +51,6 @@ def switched(soft: Callable[[], Any], hard: Callable[[], Any]) -> Any:
 
 
 def straight_through(exact: Any, relaxed: Any) -> Any:
-    """The value of `exact` with the derivative of `relaxed`, which adds exactly 0 to it."""
+    """The value of `exact` with the derivative of `relaxed`, as exact + relaxed − (relaxed as a constant)."""
     change = relaxed - detached(relaxed)
     return detached(exact) + np.where(np.isfinite(relaxed), change, 0.0)

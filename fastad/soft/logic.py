@@ -1,5 +1,7 @@
-"""Relaxed logic on truth values in [0, 1]: Definition 17.56 of the notes, which names both quantifiers "any" (a slip:
-the product is `all`). With truth values as probabilities of independent events, these are the probabilities."""
+"""Relaxed logic on truth values in [0, 1], as probabilities of independent events.
+
+Blondel & Roulet (2024), The Elements of Differentiable Programming, on relaxed logical operators.
+"""
 
 from typing import Any
 
@@ -10,14 +12,14 @@ from fastad.soft.numbers import delivered, quiet, real, result_dtype
 
 
 def truth(p: Any) -> Any:
-    """What "hard" mode takes a relaxed truth value for: the nearer of 0 and 1, and 1 where both are as near."""
+    """Whether "hard" mode takes a relaxed truth value as true: if it is at least 1/2."""
     return p >= 0.5
 
 
 def logical_and(p: Any, q: Any) -> Any:
     """p and q: the product p q.
 
-    p and q are truth values in [0, 1] (numbers, arrays, bools; recorded or plain), which are broadcast. The result is
+    p and q are truth values in [0, 1] (numbers, arrays or bools, recorded or plain) and are broadcast. The result is
     float32 if both are, else float64.
 
     >>> import fastad as fad
@@ -36,7 +38,7 @@ def logical_or(p: Any, q: Any) -> Any:
     0.75
     """
     a, b, dtype = real(p), real(q), result_dtype(p, q)
-    # Written so that rounding does not lead above 1.
+    # In this form, rounding cannot lead above 1.
     return switched(lambda: delivered(a + b * (1.0 - a), dtype), lambda: delivered(truth(a) | truth(b), dtype))
 
 
@@ -58,13 +60,13 @@ def all(p: Any, axis: Any = None, keepdims: bool = False) -> Any:
     Parameters
     ----------
     p
-        Truth values in [0, 1]; of none the result is 1.
+        Truth values in [0, 1]. Without any, the result is 1.
     axis
-        None (all axes), an integer or a tuple, as in np.all; with `keepdims` they stay, with length 1.
+        None (all axes), an integer or a tuple, as in np.all. With `keepdims` these axes stay, with length 1.
 
     Returns
     -------
-    Truth values of p's shape without these axes. Derivatives are right where entries are 0 too.
+    Truth values of p's shape without these axes. Derivatives are also right where entries are 0.
 
     >>> import numpy as np, fastad as fad
     >>> float(fad.soft.all(np.array([1.0, 0.5, 0.5])))
@@ -82,7 +84,7 @@ def all(p: Any, axis: Any = None, keepdims: bool = False) -> Any:
 @quiet
 def any(p: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Whether any of the truth values p holds: 1 − ∏(1 − p) along `axis`. Arguments and result as for `all`;
-    of no truth values the result is 0.
+    without any truth values the result is 0.
 
     >>> import numpy as np, fastad as fad
     >>> float(fad.soft.any(np.array([0.0, 0.5, 0.5])))

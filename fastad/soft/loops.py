@@ -1,4 +1,7 @@
-"""Relaxed while loops: the stopping test weights each iterate (section 17.4.3.2 of the notes)."""
+"""Relaxed while loops: the result is the mean of all iterates, weighted by the stopping test.
+
+Blondel & Roulet (2024), The Elements of Differentiable Programming, on control flows.
+"""
 
 import operator
 from collections.abc import Callable
@@ -23,39 +26,39 @@ State = list[Any]  # the leaves of a state
 def while_loop(
     cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init: Any, max_steps: int, sigma: Any = 1.0
 ) -> Any:
-    """`while cond_fun(state): state = body_fun(state)` relaxed: the mean of all iterates over where the loop may stop.
+    """`while cond_fun(state): state = body_fun(state)`, relaxed: a weighted mean of all iterates.
 
-    With x₀ = init, x_{k+1} = body_fun(x_k) and the truth values p_k = cond_fun(x_k), the loop goes on past x_k with
+    Let x₀ = init, x_{k+1} = body_fun(x_k), and p_k the truth value cond_fun(x_k). The loop continues after x_k with
     weight s_{k+1} = s_k p_k, where s₀ = 1. The result is Σ_{k<n} s_k (1 − p_k) x_k + s_n x_n with n = max_steps; the
-    weights sum to 1. So it depends smoothly on the test, and tends to the exact result as sigma → 0. The loop is one
-    row of the table, whatever max_steps is; body_fun does not run any more once the weight is 0.
+    weights sum to 1. It depends smoothly on the test, and tends to the exact result as sigma → 0. The loop is one row
+    of the table for any max_steps, and body_fun is not run after the weight has become 0.
 
     Parameters
     ----------
     cond_fun
-        Function of the state that says whether to go on. Either a comparison (`x > tol`, also joined by `&`, `|` and
-        `~`), as for `fad.while_loop`: it is replaced by its relaxed counterpart with this sigma. Or a truth value in
-        [0, 1] from the operators of `fad.soft`, which is used as it is.
+        Function of the state that returns one of two things. A comparison (`x > tol`, or several joined by `&`, `|` and
+        `~`), as for `fad.while_loop`: it is relaxed with this sigma. Or a truth value in [0, 1] from the operators of
+        `fad.soft`: it is used as it is.
     body_fun
-        Function of the state to a state of the same structure and shapes.
+        Function from a state to a state of the same structure and shapes.
     init
         A pytree of arrays and numbers.
     max_steps
-        The number of steps after which the loop ends at the latest.
+        The largest number of steps.
     sigma
-        Width of the comparisons in cond_fun, as for `greater_equal`; it may be recorded. As for them, a test whose
-        operands are equal has weight 1/2 for every sigma: of a counter ask `k < n - 0.5`, not `k < n`.
+        Width of the comparisons in cond_fun, as for `greater_equal`. It may be recorded. A comparison of equal operands
+        has the value 1/2 for every sigma, so test a counter by `k < n - 0.5`, not by `k < n`.
 
     Returns
     -------
-    A pytree like init: leaves are float32 where init's are, else float64.
+    A pytree like init. Leaves are float32 where init's are, else float64.
 
     Raises
     ------
     ShapeError
         If body_fun changes the structure of the state, or cond_fun returns anything but one truth value.
     ValueError
-        If a static sigma is not positive.
+        If sigma is not recorded and not positive.
 
     >>> import fastad as fad
     >>> def halvings(x, limit, sigma):
@@ -67,7 +70,7 @@ def while_loop(
     """
     steps = operator.index(max_steps)
     if steps < 0:
-        raise ShapeError(f"max_steps is {steps}; a loop makes at least 0 steps")
+        raise ShapeError(f"max_steps must be at least 0 steps, not {steps}")
     spread = width(sigma)
     leaves, tree = numeric(init, "the state of while_loop")
     dtypes = [result_dtype(x) for x in leaves]

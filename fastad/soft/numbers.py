@@ -1,4 +1,4 @@
-"""What the relaxed operators share: real operands, the dtype of results, widths, and ratios that cannot overflow."""
+"""What the relaxed operators share: real operands, dtypes of results, widths, and quotients that cannot overflow."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,9 @@ import numpy as np
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 
-# 1/sigma², which second derivatives need, overflows for smaller ones.
+# Second derivatives need 1/sigma², which overflows for a smaller sigma.
 SMALLEST_SIGMA = 1e-150
-# exp(-|z|) is exactly 0 from here on, and so are all derivatives of what is made of it.
+# exp(-|z|) and all its derivatives are exactly 0 for a larger |z|.
 LARGEST_RATIO = 750.0
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -40,12 +40,12 @@ def as_array(x: Any) -> Any:
 
 
 def delivered(x: Any, dtype: np.dtype) -> Any:
-    """A result in the dtype that it should have: floats, also for truth values."""
+    """A result converted to its dtype."""
     return x if x.dtype == dtype else x.astype(dtype)
 
 
 def width(sigma: Any) -> Any:
-    """sigma as float64, not below `SMALLEST_SIGMA`; a static one must be positive."""
+    """sigma as float64, at least `SMALLEST_SIGMA`. ValueError if it is not recorded and not positive."""
     found = real(sigma)
     if not isinstance(found, Recorded) and not np.all(found > 0):
         raise ValueError(f"sigma must be positive, not {sigma}; hardness('hard') gives the exact operators")
@@ -55,9 +55,8 @@ def width(sigma: Any) -> Any:
 def bounded(t: Any, width: Any, limit: float = LARGEST_RATIO) -> Any:
     """t within ±limit * width.
 
-    The bound is put on t, before dividing: so quotients by the width and their derivatives stay finite for any t. It
-    is chosen where what is made of the quotient is constant to the last bit, so that it changes neither values nor
-    derivatives.
+    Bounding t before the division keeps the quotient and its derivatives finite for any t. At the bound, functions of
+    the quotient are constant to the last bit, so neither their values nor their derivatives change.
     """
     bound = np.minimum(limit * width, _LARGEST)
     return np.maximum(np.minimum(t, bound), -bound)
@@ -69,5 +68,5 @@ def ratio(t: Any, width: Any, limit: float = LARGEST_RATIO) -> Any:
 
 
 def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without NumPy's warnings about overflows, which lead to the right limits here."""
+    """The function without NumPy's warnings about overflow, where the results are the right limits."""
     return np.errstate(over="ignore", under="ignore")(function)

@@ -1,4 +1,7 @@
-"""Relaxed selection: which element is the largest (Definition 17.57 of the notes), and how large it is."""
+"""Relaxed selection: which element is the largest, and its value.
+
+Blondel & Roulet (2024), The Elements of Differentiable Programming, on relaxed argmax operators.
+"""
 
 from typing import Any
 
@@ -10,19 +13,19 @@ from fastad.soft.numbers import bounded, delivered, quiet, real, result_dtype, w
 
 
 def argmax(x: Any, axis: int | None = None, sigma: Any = 1.0) -> Any:
-    """Weights of the largest element: softmax(x / sigma), which sums to 1 along `axis`.
+    """argmax relaxed to weights: softmax(x / sigma), which sums to 1 along `axis`.
 
-    w_i = exp(x_i / sigma) / Σ_j exp(x_j / sigma). As sigma → 0 it tends to 1 at the largest element and 0 elsewhere,
-    to 1/k each for k equal ones; np.sum(w * np.arange(n)) is the relaxed index.
+    w_i = exp(x_i / sigma) / Σ_j exp(x_j / sigma). As sigma → 0 the weights tend to 1 at the largest element (1/k each
+    if k elements are largest) and 0 elsewhere. np.sum(w * np.arange(n)) is the relaxed index.
 
     Parameters
     ----------
     x
         An array, recorded or plain. −inf has weight 0.
     axis
-        None: over all elements.
+        An integer, or None for all elements.
     sigma
-        A positive number, or an array that is broadcast to x; differentiated, and bounded below, as for
+        A positive number, or an array that is broadcast to x. It is differentiated and bounded below as for
         `greater_equal`.
 
     Returns
@@ -32,7 +35,7 @@ def argmax(x: Any, axis: int | None = None, sigma: Any = 1.0) -> Any:
     Raises
     ------
     ValueError
-        If a static sigma is not positive.
+        If sigma is not recorded and not positive.
 
     >>> import numpy as np, fastad as fad
     >>> [float(w) for w in fad.soft.argmax(np.array([1.0, 3.0, 2.0]), sigma=1e-3)]
@@ -42,7 +45,7 @@ def argmax(x: Any, axis: int | None = None, sigma: Any = 1.0) -> Any:
 
 
 def argmin(x: Any, axis: int | None = None, sigma: Any = 1.0) -> Any:
-    """Weights of the smallest element: argmax(−x, axis, sigma).
+    """argmin relaxed to weights: argmax(−x, axis, sigma).
 
     >>> import numpy as np, fastad as fad
     >>> [float(w) for w in fad.soft.argmin(np.array([1.0, 3.0, 2.0]), sigma=1e-3)]
@@ -54,10 +57,10 @@ def argmin(x: Any, axis: int | None = None, sigma: Any = 1.0) -> Any:
 def max(x: Any, axis: int | None = None, sigma: Any = 1.0, keepdims: bool = False) -> Any:
     """The largest element relaxed: Σ w_i x_i with the weights w = argmax(x, axis, sigma).
 
-    It lies between the mean (sigma → ∞) and the maximum (sigma → 0), and its error falls exponentially with
-    1 / sigma; of two elements it is where(greater(x₀, x₁, sigma), x₀, x₁). The other usual choice,
+    It lies between the mean (sigma → ∞) and the maximum (sigma → 0), and its error decreases exponentially in
+    1 / sigma. For two elements it is where(greater(x₀, x₁, sigma), x₀, x₁). The other common choice,
     sigma * fad.special.logsumexp(x / sigma), is convex and increasing, but up to sigma log n above the maximum.
-    Arguments and errors as for `argmax`; the result is as np.max's.
+    Arguments and errors as for `argmax`; the result has the shape of np.max's.
 
     >>> import numpy as np, fastad as fad
     >>> float(fad.soft.max(np.array([1.0, 3.0, 2.0]), sigma=1e-3))
@@ -95,12 +98,12 @@ def _max(x: Any, axis: int | None, sigma: Any, keepdims: bool) -> Any:
 def _axis(axis: Any) -> int | None:
     if axis is None or isinstance(axis, int | np.integer):
         return None if axis is None else int(axis)
-    raise TypeError(f"axis must be an integer or None, not {axis!r}; the width is given by name: sigma={axis!r}")
+    raise TypeError(f"axis must be an integer or None, not {axis!r}; give the width by name: sigma={axis!r}")
 
 
 @quiet
 def _below(x: Any, axis: int | None, width: Any) -> tuple[Any, Any]:
-    """x minus its maximum, bounded where the weight is 0 anyway; and the maximum. That may be taken for a constant:
+    """(x minus its maximum, bounded where the weight is 0; the maximum). The maximum has derivative 0 here, because
     neither the weights nor the mean depend on what is subtracted."""
     top = detached(np.max(x, axis=axis, keepdims=True))
     return bounded(x - top, width), top

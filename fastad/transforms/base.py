@@ -12,7 +12,7 @@ import numpy as np
 
 from fastad.errors import FastadError, RecordingError
 from fastad.execution.compiled import Compiled, GuardFailed
-from fastad.recording.capture import Content, View, Watch
+from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
@@ -35,8 +35,8 @@ class Path:
 
     program: Program
     compiled: Compiled
-    contents: "Contents"
-    view: View  # of the outside, when the path was last looked up
+    elements: "UsedElements"
+    outside: OutsideState  # as it was when the path was last looked up
     held: tuple[Any, ...] = ()  # what the key of the path knows by address only
     after: dict[int, "Path"] = field(default_factory=dict)
     count: list[int] = field(default_factory=lambda: [0])  # calls; a list, since it is counted in generated code
@@ -56,11 +56,11 @@ class Path:
 
     def is_current(self) -> bool:
         """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
-        same = not self.view.settings or self.view.same_settings()
-        return same and (not self.contents.needed or self.contents.unchanged())
+        same = not self.outside.settings or self.outside.same_settings()
+        return same and (not self.elements.needed or self.elements.unchanged())
 
 
-class Contents:
+class UsedElements:
     """Elements of outside arrays that a recording may depend on.
 
     An array that the program reads anew at every run need not be compared, unless other values were computed from it
@@ -71,16 +71,16 @@ class Contents:
     def __init__(self, arrays: Sequence[np.ndarray], program: Program) -> None:
         captured = {id(a) for a in program.captured} | {id(a.base) for a in program.captured}
         always = [a for a in arrays if program.derived or id(a) not in captured]
-        self._always = [Content(a) for a in always]
+        self._always = [ArrayElements(a) for a in always]
         tried = [a for a in arrays if not program.derived and id(a) in captured and a.size <= _CONTENT_LIMIT]
-        self._tried = [Content(a) for a in tried]
+        self._tried = [ArrayElements(a) for a in tried]
         self.confirmations = 0
         self.needed = bool(self._always or self._tried)
 
     def unchanged(self) -> bool:
         return all(c.unchanged() for c in self._always) and all(c.unchanged() for c in self._tried)
 
-    def confirmed(self, new: "Contents") -> None:
+    def confirmed(self, new: "UsedElements") -> None:
         """A new recording gave the same table; take over what it saw."""
         self.confirmations += 1
         self._always = new._always
@@ -110,8 +110,8 @@ class Transformed:
         self.__wrapped__ = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
-        self._watch = Watch(base_function(function))
-        self._fastad_watched = (function,)
+        self._outside = OutsideReader(base_function(function))
+        self._fastad_wraps = (function,)
         self._paths: dict[Any, Path] = {}
         self._lock = threading.RLock()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
@@ -141,8 +141,8 @@ class Transformed:
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self.inside(call)
-        view = self._watch.view()
-        path = self.path_for(call, view)
+        outside = self._outside.read()
+        path = self.path_for(call, outside)
         self._fast = (fast_call(args, path), path) if not kwargs else (None, None)
         return self._from(call, path)
 
@@ -176,7 +176,8 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        return self._from(call, Path(program, Compiled(program.plan, "sweep"), Contents((), program), View(())))
+        compiled = Compiled(program.plan, "sweep")
+        return self._from(call, Path(program, compiled, UsedElements((), program), OutsideState(())))
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
@@ -210,19 +211,19 @@ class Transformed:
         return self
 
     # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
-    def path_for(self, call: Call, view: View | None = None) -> Path:
+    def path_for(self, call: Call, outside: OutsideState | None = None) -> Path:
         """The first path recorded for calls of this structure; records it if there is none."""
-        view = view or self._watch.view()
-        key = (call.key, view.key)
+        outside = outside or self._outside.read()
+        key = (call.key, outside.key)
         path = self._paths.get(key)
         if path is None or not path.is_current():
             with self._lock:
                 path = self._paths.get(key)
                 if path is None or not path.is_current():
-                    new = self._recorded(call, view)
-                    view = new.view
-                    path = self._paths[call.key, view.key] = self._renewed(path, new)
-        path.view = view
+                    new = self._recorded(call, outside)
+                    outside = new.outside
+                    path = self._paths[call.key, outside.key] = self._renewed(path, new)
+        path.outside = outside
         return path
 
     def other_path(self, call: Call, path: Path, guard: int) -> Path:
@@ -233,7 +234,7 @@ class Transformed:
         with self._lock:
             known = path.after.get(guard)
             if known is None or not known.is_current():
-                new = self._recorded(call, self._watch.view())
+                new = self._recorded(call, self._outside.read())
                 if new.program.plan == path.program.plan:
                     return new
                 known = path.after[guard] = self._renewed(known, new)
@@ -244,33 +245,34 @@ class Transformed:
         """The old path if recording it again has changed nothing."""
         if old is None or old.program.plan != new.program.plan or old.program.out_leaves != new.program.out_leaves:
             return new
-        old.contents.confirmed(new.contents)
-        old.view = new.view
+        old.elements.confirmed(new.elements)
+        old.outside = new.outside
         return old
 
-    def _recorded(self, call: Call, view: View) -> Path:
+    def _recorded(self, call: Call, outside: OutsideState) -> Path:
         self._recordings += 1
-        states = random_states(view.held)
+        states = random_states(outside.held)
         program = self.program(call)
-        if states != random_states(view.held):
+        if states != random_states(outside.held):
             self._warn_of_random_numbers()
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         self._warn_of_many_paths()
-        if self._watch.follow(program.settings):
+        if self._outside.add_settings(program.settings):
             self._follow_settings()
-        view = view.reading(self._watch.settings) if self._watch.settings else view
-        views = (view, *call.views)
-        arrays = [a for v in views for a in v.arrays]
-        held = tuple(x for v in views for x in v.held)
-        return Path(program, Compiled(program.plan, self.tier, self.threads), Contents(arrays, program), view, held)
+        outside = outside.with_settings(self._outside.settings) if self._outside.settings else outside
+        outer = (outside, *call.outside)
+        arrays = [a for state in outer for a in state.arrays]
+        held = tuple(x for state in outer for x in state.held)
+        compiled = Compiled(program.plan, self.tier, self.threads)
+        return Path(program, compiled, UsedElements(arrays, program), outside, held)
 
     def _follow_settings(self) -> None:
         """The function has read a setting for the first time. What was recorded before does not depend on it, but
         what follows after a failed guard may: it is found under the present choice."""
         for path in self._paths.values():
-            path.view = path.view.reading(self._watch.settings)
-        self._paths = {(call_key, path.view.key): path for (call_key, _), path in self._paths.items()}
+            path.outside = path.outside.with_settings(self._outside.settings)
+        self._paths = {(call_key, path.outside.key): path for (call_key, _), path in self._paths.items()}
         self._fast = (None, None)
 
     def _warn_of_random_numbers(self) -> None:

@@ -1,4 +1,4 @@
-"""The arguments of a call, taken apart: array leaves and numbers are inputs, everything else is part of the key."""
+"""The arguments of a call, split into inputs (arrays and floats) and static leaves, which are part of the key."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import optree
 
 from fastad.errors import ShapeError
-from fastad.recording.capture import View
+from fastad.recording.capture import OutsideState
 from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Recorded
 
@@ -17,13 +17,13 @@ _STATELESS = frozenset({int, bool, str, bytes, complex, type(None)})
 
 @dataclass(frozen=True)
 class Call:
-    """Flattened arguments: `leaves` with `dynamic` marking the inputs; `tree` rebuilds (args, kwargs)."""
+    """Flattened arguments. `dynamic` marks the leaves that are inputs; `tree` rebuilds (args, kwargs)."""
 
     leaves: list[Any]
     dynamic: tuple[bool, ...]
     tree: Any
     key: tuple[Any, ...]
-    views: tuple[View, ...] = ()  # of static arguments that have a state: objects and functions
+    outside: tuple[OutsideState, ...] = ()  # what objects and functions among the static arguments hold
 
     @property
     def inputs(self) -> list[Any]:
@@ -33,7 +33,7 @@ class Call:
     def concrete(self) -> "Call":
         """The call with recorded values replaced by their concrete values."""
         leaves = [x.value if isinstance(x, Recorded) else x for x in self.leaves]
-        return Call(leaves, self.dynamic, self.tree, self.key, self.views)
+        return Call(leaves, self.dynamic, self.tree, self.key, self.outside)
 
     def rebuild(self, inputs: list[Any]) -> Any:
         """(args, kwargs) with these values in place of the inputs."""
@@ -48,9 +48,9 @@ class Call:
 
 
 def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-    """Take arguments apart."""
+    """The call with these arguments."""
     leaves, tree = flatten((args, kwargs))
-    kinds, dynamic, views = [], [], []
+    kinds, dynamic, outside = [], [], []
     for i, leaf in enumerate(leaves):
         kind = _kind(leaf)
         if kind is None:
@@ -58,16 +58,17 @@ def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
             kind = _kind(leaf)
         assert kind is not None
         if kind[0] == "static" and kind[1] not in _STATELESS:
-            view = View((leaf,))
-            kind = (*kind, view.key)
-            views.append(view)
+            state = OutsideState((leaf,))
+            kind = (*kind, state.key)
+            outside.append(state)
         kinds.append(kind)
         dynamic.append(kind[0] == "input")
-    return Call(leaves, tuple(dynamic), tree, (tree, *kinds), tuple(views))
+    return Call(leaves, tuple(dynamic), tree, (tree, *kinds), tuple(outside))
 
 
 def _kind(leaf: Any) -> tuple[Any, ...] | None:
-    """What the key holds of a leaf: shape and dtype of an input, the value of anything else."""
+    """What the key says of a leaf: shape and dtype of an input, the value of a static leaf. None: an array that must
+    be converted first (`_other_array`)."""
     kind = type(leaf)
     if kind is np.ndarray:
         return ("input", leaf.shape, leaf.dtype.char) if leaf.dtype.kind in "fiub" and leaf.dtype.isnative else None
@@ -76,7 +77,10 @@ def _kind(leaf: Any) -> tuple[Any, ...] | None:
     if isinstance(leaf, Recorded):
         return ("input", leaf.shape, leaf.dtype.char)
     if isinstance(leaf, np.ndarray) and has_own_arithmetic(kind):
-        raise ShapeError(f"an argument of type {kind.__name__}; pass plain arrays: np.asarray(x), x.filled() if masked")
+        raise ShapeError(
+            f"an argument is a {kind.__name__}, which computes differently from a plain array; "
+            "pass np.asarray(x), or x.filled() for a masked array"
+        )
     if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fiub":
         return ("input", np.shape(leaf), leaf.dtype.char)
     if isinstance(leaf, np.ndarray):
@@ -85,22 +89,22 @@ def _kind(leaf: Any) -> tuple[Any, ...] | None:
         hash(leaf)
     except TypeError:
         raise ShapeError(
-            f"an argument of type {kind.__name__} is neither an array, a number nor hashable; "
+            f"an argument of type {kind.__name__} is not an array, not a number and not hashable; "
             "pass arrays and numbers in lists, tuples and dicts"
         ) from None
     return ("static", kind, leaf)
 
 
 def _other_array(leaf: np.ndarray) -> Any:
-    """Another byte order made this machine's, an object array of recorded values one recorded value; other dtypes
-    are refused."""
+    """The array converted to one that can be an input: in this machine's byte order, or, for an object array of
+    recorded values, as one recorded value. ShapeError for other dtypes."""
     from fastad.recording.operands import as_recorded, is_recorded
 
     if leaf.dtype.kind in "fiub":
         return leaf.astype(leaf.dtype.newbyteorder("="))
     if leaf.dtype == object and is_recorded(leaf):
         return as_recorded(leaf)
-    raise ShapeError(f"an argument of dtype {leaf.dtype}; pass float64, float32, integer or bool arrays")
+    raise ShapeError(f"an argument has dtype {leaf.dtype}; pass float64, float32, integer or bool arrays")
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
@@ -114,7 +118,7 @@ def unflatten(structure: Any, leaves: list[Any]) -> Any:
 
 
 def described(tree: Any) -> str:
-    """Structure, dtypes and shapes of a pytree, in short."""
+    """Structure, dtypes and shapes of a pytree as a short text."""
     leaves, structure = flatten(tree)
     return str(unflatten(structure, [_shown(x) for x in leaves])).replace("'", "")
 

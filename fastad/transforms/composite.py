@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
-from fastad.recording.capture import Content, View, Watch
+from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
@@ -23,7 +23,7 @@ from fastad.transforms.program import Program, record
 
 
 class Checkpoint(Transformed):
-    """A function that reverse mode computes anew instead of storing its values; see `checkpoint`."""
+    """A function that reverse mode recomputes instead of storing its values; see `checkpoint`."""
 
     def program(self, call: Call) -> Program:
         return program_of(self.__wrapped__, call)
@@ -51,10 +51,11 @@ def call_sub(sub: Sub, operands: Sequence[Any], kinds: Sequence[ValueType]) -> l
 
 
 def checkpoint(f: Callable[..., Any]) -> Checkpoint:
-    """f, recomputed instead of stored in reverse mode: only its inputs are kept (Definition 17.68 of the notes).
+    """f, whose values are recomputed instead of stored in reverse mode: only its inputs are kept.
 
-    Inside a recorded function a call of checkpoint(f) is one row; its adjoint runs f again. Time: one more
-    evaluation of f; memory: that of f's inputs instead of all its values.
+    Inside a recorded function a call of checkpoint(f) is one row, and its adjoint runs f again. Time: one more
+    evaluation of f. Memory: f's inputs instead of all its values. (Griewank & Walther, 2008, Evaluating Derivatives, on
+    checkpointing.)
 
     >>> import numpy as np, fastad as fad
     >>> block = fad.checkpoint(lambda x: np.sin(np.exp(x)))
@@ -66,8 +67,8 @@ def checkpoint(f: Callable[..., Any]) -> Checkpoint:
 
 @dataclass(frozen=True)
 class _Structure:
-    """Arguments and results of a user primitive at one call: `inputs` and `outputs` are the types of the leaves that
-    are arrays and numbers; the other arguments are fixed."""
+    """Arguments and results of a user primitive in one call. `inputs` and `outputs` are the types of the leaves that
+    are arrays or floats; other arguments are static."""
 
     call: Call
     inputs: tuple[ValueType, ...]
@@ -79,11 +80,11 @@ class _Structure:
         return sum(k.size for k in self.inputs), sum(k.size for k in self.outputs)
 
     def primals(self) -> Any:
-        """Arguments as the rules get them: a tuple."""
+        """The arguments as a tuple, as rules get them."""
         return self.call.rebuild([np.array(x)[()] for x in self.call.inputs])[0]
 
     def tangents(self) -> Any:
-        """Zeros in the structure of the arguments; None for what is fixed."""
+        """Zeros in the structure of the arguments; None for static ones."""
         zeros = iter([np.zeros(k.shape, DTYPES[k.dtype] if k.dtype in "df" else float)[()] for k in self.inputs])
         return unflatten(self.call.tree, [next(zeros) if d else None for d in self.call.dynamic])[0]
 
@@ -92,21 +93,21 @@ class _Structure:
         return unflatten(self.out_tree, [np.zeros(k.shape)[()] for k in self.outputs])
 
     def of_inputs(self, leaves: Sequence[Any]) -> list[Any]:
-        """Those of the leaves, one for each leaf of the arguments, that belong to inputs."""
+        """Given one leaf for each leaf of the arguments: those that belong to inputs."""
         return [x for x, d in zip(leaves, self.call.dynamic, strict=True) if d]
 
 
 class _Made:
-    """The composite row of a user primitive for one kind of call, and what it depends on."""
+    """The sub-program of a user primitive for one structure of arguments, and the outside state that it depends on."""
 
-    def __init__(self, sub: Sub, structure: _Structure, views: Sequence[View]) -> None:
+    def __init__(self, sub: Sub, structure: _Structure, outside: Sequence[OutsideState]) -> None:
         self.sub, self.structure = sub, structure
-        self.contents = [Content(a) for view in views for a in view.arrays]  # held by value in the tables
-        self._views = views
+        self.elements = [ArrayElements(a) for state in outside for a in state.arrays]  # held by value in the tables
+        self._outside = outside
 
     def fits(self, inputs: Sequence[Any]) -> bool:
-        """Whether a call with these inputs takes the branches that f and its rules took."""
-        if not all(c.unchanged() for c in self.contents):
+        """Whether a call with these inputs takes the same branches in f and in its rules."""
+        if not all(c.unchanged() for c in self.elements):
             return False
         x = np.concatenate([np.ravel(np.asarray(v, np.float64)) for v in inputs]) if inputs else np.zeros(0)
         rules = [vars(self.sub).get(name) for name in ("tangent", "adjoint")]
@@ -131,8 +132,8 @@ class UserPrimitive:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self.__doc__ = f.__doc__
         self._jvp, self._vjp = jvp, vjp
-        self._fastad_watched = (f, jvp, vjp)
-        self._watch = Watch(f, jvp, vjp)
+        self._fastad_wraps = (f, jvp, vjp)
+        self._outside = OutsideReader(f, jvp, vjp)
         self._made: dict[Any, list[_Made]] = {}
 
     def __call__(self, *args: Any) -> Any:
@@ -141,23 +142,23 @@ class UserPrimitive:
         call = make_call(args, {})
         if not any(isinstance(x, Recorded) for x in call.inputs):
             return self.__wrapped__(*args)
-        made = self._for(call.concrete(), read_all())  # the rules are recorded later
+        made = self._for(call.concrete(), read_all())  # rules are recorded later and may read any setting
         recorder = recorder_of(call.inputs)
-        recorder.derived = recorder.derived or bool(made.contents)
+        recorder.derived = recorder.derived or bool(made.elements)
         return unflatten(made.structure.out_tree, call_sub(made.sub, call.inputs, made.structure.outputs))
 
     def _for(self, call: Call, settings: tuple[str, ...]) -> _Made:
-        """The composite row for a call: one that was made before where it fits, so that equal programs are equal."""
-        view = self._watch.view()
-        known = self._made.setdefault((call.key, view.key, settings), [])
+        """The sub-program for a call: an earlier one where it fits, so that equal programs have equal tables."""
+        state = self._outside.read()
+        known = self._made.setdefault((call.key, state.key, settings), [])
         for made in known:
             if made.fits(call.inputs):
                 return made
-        known[:] = [made for made in known if all(c.unchanged() for c in made.contents)]
-        known.append(self._make(call, (view, *call.views)))
+        known[:] = [made for made in known if all(c.unchanged() for c in made.elements)]
+        known.append(self._make(call, (state, *call.outside)))
         return known[-1]
 
-    def _make(self, call: Call, views: Sequence[View]) -> _Made:
+    def _make(self, call: Call, outside: Sequence[OutsideState]) -> _Made:
         args, _ = call.rebuild([np.array(x)[()] for x in call.inputs])
         leaves, out_tree = flatten(self.__wrapped__(*args))
         s = _Structure(call, tuple(map(_type_of, call.inputs)), tuple(map(_type_of, leaves)), out_tree)
@@ -166,7 +167,7 @@ class UserPrimitive:
             rules["make_tangent"] = lambda: self._tangent(s)
             rules["make_adjoint"] = lambda: self._adjoint(s)
         sub = _recorded_or_called(lambda *xs: self.__wrapped__(*xs), call, s.sizes, self.__name__, rules)
-        return _Made(sub, s, views)
+        return _Made(sub, s, outside)
 
     # ── derivatives ──────────────────────────────────────────────────────────────────────────────────────────
     def _tangent(self, s: _Structure) -> Sub:
@@ -208,7 +209,7 @@ class UserPrimitive:
         return rule
 
     def _shaped(self, leaves: Sequence[Any], kinds: Sequence[ValueType], rule: str, what: str) -> Any:
-        """The leaves of what a rule returned, which must have these shapes; None is zero."""
+        """The leaves that a rule returned, with zeros for None. DerivativeError unless they have these shapes."""
         found = [np.zeros(k.shape) if x is None else x for x, k in zip(leaves, kinds, strict=False)]
         shapes = [np.shape(x) for x in found]
         if shapes != [k.shape for k in kinds] or len(leaves) != len(kinds):
@@ -222,13 +223,13 @@ class UserPrimitive:
 def primitive(
     f: Callable[..., Any], jvp: Callable[..., Any] | None = None, vjp: Callable[..., Any] | None = None
 ) -> UserPrimitive:
-    """A user-defined primitive: f with derivative rules of its own, which composes with everything.
+    """A user-defined primitive: f with derivative rules of its own. It works inside all transformations.
 
-    `jvp(primals, tangents)` returns the tangent of the result (or the pair of result and tangent, as `fad.jvp`);
-    `vjp(primals, u)` or `vjp(primals, result, u)` returns a tuple with one adjoint an argument (None: zero).
-    Primals and tangents are tuples with one entry an argument. One rule is enough: the other is its transpose.
-    Rules written in NumPy are recorded, so they can be differentiated again. If f (or a rule) cannot be recorded,
-    because it calls other libraries, say, it is called as it is at every replay.
+    `jvp(primals, tangents)` returns the tangent of the result, or the pair (result, tangent) as `fad.jvp` does.
+    `vjp(primals, u)` or `vjp(primals, result, u)` returns a tuple with one adjoint for each argument (None: zero).
+    Primals and tangents are tuples with one entry for each argument. One rule is enough: the other is its transpose.
+    Rules written in NumPy are recorded, so they can be differentiated again. If f or a rule cannot be recorded, for
+    instance because it calls another library, Python calls it at every replay.
 
     >>> import math, numpy as np, fastad as fad
     >>> rule = lambda primals, tangents: 3 * primals[0] ** 2 * tangents[0]
@@ -245,10 +246,11 @@ def primitive(
 
 
 def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, seed: int = 0) -> None:
-    """Verify the rules of a user-defined primitive at `args`: jvp against central differences (step 6e-6 times the
-    scale of the arguments, expected error about 1e-10 relative), vjp by ⟨u, Jv⟩ = ⟨Jᵀu, v⟩.
+    """Verify the rules of a user-defined primitive at `args`.
 
-    Raises `CheckError` with the measured error. Rules must not be needed to agree to better than `rtol`.
+    The jvp is compared with central differences (step 6e-6 times the scale of the arguments, expected relative error
+    about 1e-10), the vjp with the jvp by ⟨u, Jv⟩ = ⟨Jᵀu, v⟩. Raises `CheckError`, with the measured error, where it is
+    larger than `rtol`.
     """
     from fastad.transforms.public import jvp, vjp
 
@@ -268,7 +270,8 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
     error = max(float(np.max(np.abs(t - d), initial=0.0)) for t, d in zip(tangents, difference, strict=True)) / scale
     if not error <= rtol:
         raise CheckError(
-            f"{p.__name__}: the jvp differs from central differences by {error:.2e} (relative; step {step:.1e})"
+            f"{p.__name__}: the jvp differs from central differences by {error:.2e} (relative; step {step:.1e}, "
+            f"rtol {rtol:.1e}); correct the rule, or f is not smooth at this point"
         )
     out, pull = vjp(p, *primals)
     leaves, tree = flatten(out)
@@ -279,14 +282,15 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
     gap = abs(left - right) / max(abs(left), abs(right), 1e-300)
     if not gap <= rtol:
         raise CheckError(
-            f"{p.__name__}: <u, Jv> = {left:.12g} but <J'u, v> = {right:.12g}; jvp and vjp disagree by {gap:.2e}"
+            f"{p.__name__}: the jvp and the vjp disagree by {gap:.2e} (relative; rtol {rtol:.1e}): "
+            f"<u, Jv> = {left:.12g}, but <J'u, v> = {right:.12g}; correct the vjp"
         )
 
 
 def _recorded_or_called(
     f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: dict[str, Any]
 ) -> Sub:
-    """f as a table where it can be recorded, else as a callback."""
+    """f as a sub-program: a table where f can be recorded, else a callback to Python."""
     reason = ""
     try:
         program = record(f, call)
@@ -294,7 +298,7 @@ def _recorded_or_called(
             return _without_captured(program, sizes, name, rules)
     except DerivativeError:
         raise
-    except (RecordingError, TypeError, ValueError, AttributeError) as error:  # not NumPy code: called as it is
+    except (RecordingError, TypeError, ValueError, AttributeError) as error:  # not NumPy code: called by Python
         reason = f"{type(error).__name__}: {error}"
     kinds = [_type_of(x) for x in call.inputs]
 
@@ -312,7 +316,7 @@ def _recorded_or_called(
 
 
 def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules: dict[str, Any]) -> Sub:
-    """The program's table as a sub-program; arrays that it captured are held as constants."""
+    """The program's table as a sub-program. Captured arrays become constants."""
     from fastad.tables.builder import Builder
     from fastad.tables.inline import compact, inline
 

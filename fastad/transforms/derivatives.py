@@ -1,4 +1,4 @@
-"""jit, gradients, directional derivatives: each maps the table of a function to the table of its derivative."""
+"""jit, grad, jvp and vjp as classes: each makes the program of a derivative from that of a function."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from fastad.transforms.program import Fixed, Program
 
 
 class Jit(Transformed):
-    """A function, recorded and replayed; see `jit`."""
+    """A function that is recorded and replayed; see `jit`."""
 
     def program(self, call: Call) -> Program:
         return program_of(self.__wrapped__, call)
 
 
 class Differentiated(Transformed):
-    """Common part of derivatives with respect to some positional arguments."""
+    """What derivatives with respect to positional arguments share."""
 
     def __init__(self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> None:
         super().__init__(function, **options)
@@ -39,15 +39,20 @@ class Differentiated(Transformed):
         fixed = list(args)
         for position in self._positions:
             if not -len(args) <= position < len(args):
-                raise ShapeError(f"{self.__name__} takes no positional argument {position}: {len(args)} were given")
+                raise ShapeError(
+                    f"{self.__name__}: argnums names positional argument {position}, but {len(args)} were given"
+                )
             fixed[position] = as_floats(args[position], self.__name__)
         leaves = flatten([fixed[position] for position in self._positions])[0]
         if leaves and all(x is None for x in leaves):
-            raise DerivativeError(f"{self.__name__}: argument {self.argnums} is None: nothing to differentiate by")
+            raise DerivativeError(
+                f"{self.__name__}: argument {self.argnums} is None, so there is nothing to differentiate by; "
+                "pass floats or arrays, or choose another argument with argnums="
+            )
         return tuple(fixed), kwargs
 
     def targets(self, call: Call) -> tuple[list[int], Any]:
-        """Numbers of the inputs to differentiate by, and a result that has an output (None) for each of them."""
+        """(numbers of the inputs to differentiate by, structure of the gradient with None for each output)."""
         args, _ = input_numbers(call)
         chosen = [args[p] for p in self._positions]
         numbers, tree = flatten(tuple(chosen) if isinstance(self.argnums, tuple) else chosen[0])
@@ -56,7 +61,7 @@ class Differentiated(Transformed):
 
 
 def as_floats(tree: Any, name: str) -> Any:
-    """The argument with integers made floats, as derivatives are of real values."""
+    """The argument with integers converted to floats: only real numbers have derivatives."""
     leaves, structure = flatten(tree)
     return unflatten(structure, [_as_float(x, name) for x in leaves])
 
@@ -71,13 +76,13 @@ def _as_float(x: Any, name: str) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object:
         return x
     raise DerivativeError(
-        f"{name}: cannot differentiate by an argument of type {type(x).__name__}"
+        f"{name}: cannot differentiate with respect to an argument of type {type(x).__name__}"
         f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}; pass floats or float arrays"
     )
 
 
-def fixed_point(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Primals as they are now, whatever the caller does to them later; numbers are made floats."""
+def frozen_primals(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Copies of the primals, so that the caller may change the arrays afterwards; integers become floats."""
     leaves, tree = flatten(primals)
     name = getattr(f, "__name__", type(f).__name__)
     return unflatten(tree, [_copied(x, name) for x in leaves])
@@ -120,10 +125,12 @@ class Gradient(Differentiated):
                 "return a sum, or use fad.jacobian, fad.vjp, or has_aux=True for further results"
             )
         if primal.table.output_types[0].dtype not in "df":
-            raise DerivativeError(f"{self.__name__} returned an integer or truth value, which has no gradient")
+            raise DerivativeError(
+                f"{self.__name__} returned an integer or truth value, which has no gradient; return a float"
+            )
 
     def _packed(self, p: Program, gradient: Any, count: int) -> Program:
-        """Arrange (results, gradient leaves) as the caller wants them."""
+        """The results and the gradient in the order in which the caller gets them."""
         skeleton = unflatten(p.out_tree, list(p.out_leaves))
         if self.has_aux:
             head, aux = skeleton
@@ -144,7 +151,7 @@ def _skeleton(p: Program) -> Any:
 
 
 def select_outputs(p: Program, outputs: list[int], out_tree: Any, out_leaves: tuple[Any, ...]) -> Program:
-    """The program with only these of its results (by place); the sweeps compute all and choose."""
+    """The program with only these results, by position. Sweeps compute all of them and return these."""
     places = tuple(outputs)
     if places == tuple(range(len(p.plan.results))):
         return replace(p, out_tree=out_tree, out_leaves=out_leaves)
@@ -152,7 +159,7 @@ def select_outputs(p: Program, outputs: list[int], out_tree: Any, out_leaves: tu
 
 
 def input_numbers(call: Call) -> tuple[Any, Any]:
-    """(args, kwargs) with every leaf replaced by the number of its input, or -1 for what is no input."""
+    """(args, kwargs) with every leaf replaced by the number of its input, or -1 where it is static."""
     order = np.cumsum(call.dynamic) - 1
     return unflatten(call.tree, [int(n) if d else -1 for n, d in zip(order, call.dynamic, strict=True)])
 
@@ -160,7 +167,7 @@ def input_numbers(call: Call) -> tuple[Any, Any]:
 class JvpFunction(Transformed):
     """(primals, tangents) to (result, tangent of the result); see `jvp`."""
 
-    called = "jvp"  # by its users, in errors
+    called = "jvp"  # the public name, for errors
 
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         primals, tangents = args
@@ -168,8 +175,8 @@ class JvpFunction(Transformed):
         given, given_tree = flatten(tuple(tangents))
         if tree != given_tree:
             raise ShapeError(
-                f"{self.called} of {self.__name__}: the tangents have another structure than the primals: "
-                f"{described(tuple(tangents))} for {described(tuple(primals))}"
+                f"{self.called} of {self.__name__}: the tangents must have the structure of the primals, "
+                f"{described(tuple(primals))}; they have {described(tuple(tangents))}"
             )
         for i, (x, t) in enumerate(zip(leaves, given, strict=True)):
             if t is None or isinstance(x, str | bool):
@@ -178,7 +185,7 @@ class JvpFunction(Transformed):
             leaves[i], given[i] = _as_float(x, self.__name__), _as_float(t, self.__name__)
             if np.shape(t) != np.shape(x):
                 raise ShapeError(
-                    f"{self.called} of {self.__name__}: a tangent of shape {np.shape(t)} for a primal of shape "
+                    f"{self.called} of {self.__name__}: a tangent has shape {np.shape(t)}, but its primal has shape "
                     f"{np.shape(x)}"
                 )
         return (unflatten(tree, leaves), unflatten(tree, given)), kwargs

@@ -28,7 +28,7 @@ def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]]
     kinds = tuple([_kind(x) for x in args])
     if None in kinds:
         return None
-    key = (kinds, path.compiled.is_native, path.view if _is_inline(path) else None)
+    key = (kinds, path.compiled.is_native, path.outside if _is_inline(path) else None)
     known = path.fast.get(key)
     if known is None:
         known = path.fast[key] = _make(kinds, path)
@@ -37,7 +37,7 @@ def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]]
 
 def _is_inline(path: "Path") -> bool:
     """Whether to write the comparison of outside values into the code: not if they keep changing."""
-    return path.view.places is not None and len(path.view.places) <= _MOST and len(path.fast) < _MOST
+    return path.outside.places is not None and len(path.outside.places) <= _MOST and len(path.fast) < _MOST
 
 
 def _kind(x: Any) -> Any:
@@ -58,7 +58,7 @@ def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], A
     for name, kind in zip(names, kinds, strict=True):
         lines += _check(name, kind, space)
     lines += _outside(path, space)
-    if path.contents.needed:
+    if path.elements.needed:
         lines += ["    if not path.is_current():", "        return MISS"]
     lines += _short(names, path, space) or _long(path)
     exec("\n".join(lines), space)
@@ -68,9 +68,9 @@ def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], A
 def _outside(path: "Path", space: dict[str, Any]) -> list[str]:
     """Whether the values that the function takes from outside are what they were."""
     if not _is_inline(path):
-        return ["    if not path.view.unchanged():", "        return MISS"]
+        return ["    if not path.outside.unchanged():", "        return MISS"]
     lines = []
-    for k, (holder, name, value) in enumerate(path.view.places or ()):
+    for k, (holder, name, value) in enumerate(path.outside.places or ()):
         space[f"holder{k}"], space[f"value{k}"] = holder, value
         read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get({name!r})"
         lines += [f"    if {read} is not value{k}:", "        return MISS"]

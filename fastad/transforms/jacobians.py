@@ -1,4 +1,4 @@
-"""Dense Jacobians: all directions at once, as one batched table; the primal's rows are shared by all of them."""
+"""Dense Jacobians: all directions at once, as one batched table that computes the primal's rows once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from fastad.transforms.program import Program
 
 
 class Jacobian(Differentiated):
-    """Jacobian of a function's results by some arguments; `mode` is "fwd", "rev" or "auto"."""
+    """Jacobian of a function's results with respect to some arguments; see `jacobian`."""
 
     def __init__(
         self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any
@@ -43,11 +43,13 @@ class Jacobian(Differentiated):
 
     def _check(self, primal: Program) -> None:
         if any(k.dtype not in "df" for k in primal.table.output_types):
-            raise DerivativeError(f"{self.__name__} returns integers or truth values, which have no Jacobian")
+            raise DerivativeError(
+                f"{self.__name__} returns integers or truth values, which have no Jacobian; return floats"
+            )
 
 
 def cheaper_mode(table: Table, wrt: Sequence[int]) -> str:
-    """The mode that the cost model predicts to be cheaper: reverse when there are fewer results than inputs."""
+    """The mode, "fwd" or "rev", that the cost model predicts to be cheaper."""
     from fastad.tables.cost import choose_mode, cost
 
     d = sum(table.inputs[i].size for i in wrt)
@@ -56,7 +58,7 @@ def cheaper_mode(table: Table, wrt: Sequence[int]) -> str:
 
 
 def forward_jacobian(table: Table, wrt: Sequence[int]) -> Table:
-    """Table of (inputs) to Jacobians, results first: one tangent a column."""
+    """Table from inputs to Jacobians, one tangent for each column. Order: for each result, all inputs of `wrt`."""
     b = Builder()
     inputs = [b.input(*kind) for kind in table.inputs]
     blocks = [_columns(b, table, inputs, i) for i in wrt]
@@ -65,7 +67,7 @@ def forward_jacobian(table: Table, wrt: Sequence[int]) -> Table:
 
 
 def _columns(b: Builder, table: Table, inputs: Sequence[Ref], i: int) -> list[Ref]:
-    """Jacobians of all results by one input."""
+    """Jacobians of all results with respect to one input."""
     kind = table.inputs[i]
     if not kind.size:
         return [b.zeros((*out.shape, *kind.shape)) for out in table.output_types]
@@ -97,7 +99,7 @@ def _moved_last(b: Builder, ref: Ref, shape: tuple[int, ...]) -> Ref:
 
 
 def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:
-    """Table of (inputs) to Jacobians, results first: one adjoint a row."""
+    """Table from inputs to Jacobians, one adjoint for each row. Order: for each result, all inputs of `wrt`."""
     b = Builder()
     inputs = [b.input(*kind) for kind in table.inputs]
     outputs: list[Ref] = []
@@ -117,7 +119,7 @@ def reverse_jacobian(table: Table, wrt: Sequence[int]) -> Table:
 
 
 def identity(b: Builder, shape: tuple[int, ...], dtype: str = "d") -> Ref:
-    """Unit vectors of a space of arrays of this shape, one a row."""
+    """All unit vectors of the space of arrays of this shape, stacked along a new first axis."""
     n = 1
     for m in shape:
         n *= m

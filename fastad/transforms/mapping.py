@@ -1,4 +1,4 @@
-"""vmap: a function over an axis of its arguments; lanes become elements of rows."""
+"""vmap: a function applied along an axis of its arguments. Lanes become elements of rows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ from fastad.transforms.program import Program
 
 
 class Vmap(Transformed):
-    """A function over an axis; see `vmap`."""
+    """A function applied along an axis; see `vmap`."""
 
     def __init__(self, function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, **options: Any) -> None:
         super().__init__(function, **options)
@@ -39,7 +39,7 @@ class Vmap(Transformed):
             places.append(axis)
         inputs = [b.input(shape, kind.dtype) for shape, kind in zip(kinds, table.inputs, strict=True)]
         moved = [x if a in (None, 0) else _move_axis(b, x, a, 0) for x, a in zip(inputs, places, strict=True)]
-        if size == 0:  # one lane of zeros stands for none; `_placed` leaves it out
+        if size == 0:  # one lane of zeros is computed instead, and `_placed` drops it
             of_lane = zip(moved, table.inputs, flags, strict=True)
             moved = [b.const(np.zeros((1, *k.shape), DTYPES[k.dtype])) if f else x for x, k, f in of_lane]
         refs, batched = batch_rows(b, table, moved, flags, max(size, 1))
@@ -48,11 +48,13 @@ class Vmap(Transformed):
         return inner.with_table(compact(b.table(outputs, table.captured)))
 
     def _input_axes(self, call: Call) -> list[int | None]:
-        """Axis of every input of the call (None: the same for all lanes)."""
+        """The mapped axis of every input of the call (None: the same value in all lanes)."""
         args, _ = call.rebuild(call.inputs)
         spec = self.in_axes if isinstance(self.in_axes, tuple | list) else (self.in_axes,) * len(args)
         if len(spec) != len(args):
-            raise ShapeError(f"vmap: in_axes has {len(spec)} entries for {len(args)} arguments of {self.__name__}")
+            raise ShapeError(
+                f"vmap of {self.__name__}: in_axes has {len(spec)} entries for {len(args)} arguments; give one for each"
+            )
         per_leaf = [a for s, arg in zip(spec, args, strict=True) for a in _broadcast_axes(s, arg)]
         per_leaf += [0] * (len(call.leaves) - len(per_leaf))
         found: list[int | None] = []
@@ -64,7 +66,11 @@ class Vmap(Transformed):
     def _lanes(self, call: Call, axes: list[int | None]) -> int:
         sizes = {np.shape(x)[a] for x, a in zip(call.inputs, axes, strict=True) if a is not None}
         if len(sizes) != 1:
-            what = "no argument has a mapped axis" if not sizes else f"mapped axes have different sizes {sorted(sizes)}"
+            what = (
+                f"the mapped axes have different sizes {sorted(sizes)}; they must be equal"
+                if sizes
+                else "no argument has a mapped axis; give at least one in in_axes"
+            )
             raise ShapeError(f"vmap of {self.__name__}: {what}")
         return int(sizes.pop())
 
@@ -75,7 +81,7 @@ class Vmap(Transformed):
 
 
 def _broadcast_axes(spec: Any, tree: Any) -> list[Any]:
-    """One axis a leaf, from an axis or a pytree prefix of axes."""
+    """One axis for each leaf, from an axis or a pytree prefix of axes."""
     if spec is None or isinstance(spec, int):
         return [spec] * len(flatten(tree)[0])
     if isinstance(spec, tuple | list) and isinstance(tree, tuple | list) and len(spec) == len(tree):
@@ -98,7 +104,7 @@ def _normal_axis(x: Any, axis: int | None, name: str) -> int | None:
 
 
 def _lane(x: np.ndarray, axis: int) -> Any:
-    """The first lane; of none, zeros."""
+    """The first lane; zeros where there is none."""
     return np.take(x, 0, axis) if x.shape[axis] else np.zeros_like(x, shape=np.delete(x.shape, axis))[()]
 
 
@@ -118,7 +124,7 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _placed(b: Builder, ref: Ref, flag: bool, size: int, axis: int | None) -> Ref:
     if axis is None:
         if flag:
-            raise ShapeError("vmap: out_axes is None for a result that differs between lanes")
+            raise ShapeError("vmap: out_axes is None for a result that differs between lanes; give an axis for it")
         return ref
     if flag and size == 0:
         kind = b.type(ref)

@@ -48,7 +48,7 @@ class Prepared:
         """Run the kernel; returns the output buffers."""
         if args:
             raise TypeError("a prepared call takes no arguments: write to run.inputs[0][...], then call run()")
-        if self._watches and not (self._path.view.unchanged() and self._path.is_current()):
+        if self._watches and not (self._path.outside.unchanged() and self._path.is_current()):
             self._renew()
         for view, value in self._ins:
             view[...] = value
@@ -107,7 +107,7 @@ class Prepared:
 
     def _bind(self, path: Path, binding: Binding) -> None:
         self._path, self._binding = path, binding
-        self._watches = path.contents.needed or path.view.has_values
+        self._watches = path.elements.needed or path.outside.has_values
         self._run = binding.invoke
         self._held: list[np.ndarray] = []
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []

@@ -1,4 +1,4 @@
-"""The transformations as users call them."""
+"""The public transformations: jit, grad, jvp, vjp, jacobian, hessian, vmap, trace and their variants."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from fastad.recording.settings import pinned
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import make_call
-from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, fixed_point
+from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, frozen_primals
 from fastad.transforms.jacobians import Jacobian
 from fastad.transforms.mapping import Vmap
 
@@ -18,9 +18,10 @@ _REMEMBERED = 256
 def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None) -> Jit:
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
-    Arguments: any pytree of float, integer or bool arrays and numbers; other leaves (and Python integers) are
-    static, i.e. part of the key. `tier` forces the interpreter ("sweep") or native code ("native"); "auto" compiles
-    once interpreting has cost as much as compiling will. `threads` bounds the threads of large loops.
+    Arguments may be any pytree of float, integer or bool arrays and floats. Other leaves, Python integers included, are
+    static: part of the key under which a recording is found. `tier` forces the interpreter ("sweep") or native code
+    ("native"); "auto" interprets until that has taken as long as compiling is expected to take, then compiles.
+    `threads` is the largest number of threads for large loops.
 
     >>> import numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))
@@ -34,7 +35,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
     """Gradient of a scalar-valued f with respect to the positional arguments `argnums`, in their structure.
 
     With has_aux, f returns (value, auxiliary) and the result is (gradient, auxiliary). Options as in `jit`.
-    Reverse mode: Algorithm 17.66 of the notes; Griewank & Walther, Evaluating Derivatives, table 3.6.
+    Reverse mode: Griewank & Walther (2008), Evaluating Derivatives, table 3.6.
 
     >>> import numpy as np, fastad as fad
     >>> fad.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
@@ -46,7 +47,7 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
 def value_and_grad(
     f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, **options: Any
 ) -> Gradient:
-    """Value and gradient together: (value, gradient), or ((value, auxiliary), gradient) with has_aux.
+    """Value and gradient: (value, gradient), or ((value, auxiliary), gradient) with has_aux.
 
     >>> import numpy as np, fastad as fad
     >>> value, gradient = fad.value_and_grad(lambda x: x @ x)(np.array([3.0, 4.0]))
@@ -57,7 +58,9 @@ def value_and_grad(
 
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    """Value and directional derivative: (f(*primals), J tangents). Definition 17.42; a sum over inputs (17.44).
+    """Value and directional derivative: (f(*primals), J tangents), where J tangents is the sum over all primals.
+
+    Forward mode: Griewank & Walther (2008), Evaluating Derivatives, table 3.3. A tangent of None counts as zero.
 
     >>> import numpy as np, fastad as fad
     >>> out, tangent = fad.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
@@ -70,36 +73,38 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """Value and pullback: (f(*primals), u -> tuple of Jᵀu, one entry an argument). Definition 17.43.
+    """Value and pullback: (f(*primals), pullback), where pullback(u) is the tuple of Jᵀu, one entry for each primal.
 
     >>> import numpy as np, fastad as fad
     >>> out, pullback = fad.vjp(np.outer, np.array([1.0, 2.0]), np.array([3.0]))
     >>> [x.tolist() for x in pullback(np.ones((2, 1)))]
     [[3.0, 3.0], [3.0]]
     """
-    fixed = fixed_point(f, primals)
+    fixed = frozen_primals(f, primals)
     out = remembered(Jit, f)(*fixed)
     pull = pinned(remembered(VjpFunction, f))
     return out, lambda u: pull(fixed, u)[1]
 
 
 def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
-    """Value and derivative at a point: (f(*primals), function of tangents that gives J tangents).
+    """Value and derivative at a point: (f(*primals), derivative), where derivative(*tangents) is J tangents.
 
     >>> import numpy as np, fastad as fad
     >>> out, derivative = fad.linearize(np.sin, 0.0)
     >>> float(derivative(2.0))
     2.0
     """
-    fixed = fixed_point(f, primals)
+    fixed = frozen_primals(f, primals)
     out = remembered(Jit, f)(*fixed)
     push = pinned(remembered(_LinearFunction, f))
     return out, lambda *tangents: push(fixed, tangents)[1]
 
 
 def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any) -> Jacobian:
-    """Dense Jacobian, of shape (*result, *argument); `mode` "fwd" (one tangent a column), "rev" (one adjoint a
-    row), or "auto": the cheaper by the cost model (`fad.trace(f, x).cost()`; example 17.63 of the notes).
+    """Dense Jacobian, of shape (*result, *argument).
+
+    `mode` is "fwd" (one tangent for each column), "rev" (one adjoint for each row), or "auto": the one that the cost
+    model predicts to be cheaper (`fad.trace(f, x).cost()`).
 
     >>> import numpy as np, fastad as fad
     >>> fad.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
@@ -150,10 +155,11 @@ class _HvpFunction(JvpFunction):
 
 
 def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, **options: Any) -> Vmap:
-    """f over an axis of its arguments: `in_axes` is an axis, None, or a pytree prefix of them; `out_axes` likewise.
+    """f applied along an axis of its arguments. `in_axes` is an axis, None, or a pytree prefix of these; so is
+    `out_axes`.
 
-    Lanes are elements of rows, so they run in SIMD lanes and threads. All lanes must take the same branches; where
-    they may differ, use np.where or fad.cond.
+    All lanes are computed at once, by SIMD vectors and threads. They must take the same Python branches; where they may
+    differ, use np.where or fad.cond.
 
     >>> import numpy as np, fastad as fad
     >>> fad.vmap(np.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0])).tolist()
@@ -174,7 +180,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:
-    """The transformation of f that was used before, so that repeated calls replay."""
+    """The transformation of f from an earlier call, if there was one, so that repeated calls replay."""
     try:
         key = (kind, f)
         found = _remembered.get(key)

@@ -1,4 +1,4 @@
-"""Saved functions: the tables of all recorded paths, with the structure of arguments and results as JSON."""
+"""Saved functions: the tables of all recorded paths, and the structures of arguments and results as JSON."""
 
 import json
 import os
@@ -18,7 +18,8 @@ _SCALARS = (str, int, float, bool, type(None))
 
 
 class Loaded(Transformed):
-    """A saved function. It is callable and differentiable without its source, for the structures it was saved with."""
+    """A function from a file. It can be called and differentiated, without its source, for the saved structures of
+    arguments."""
 
     def __init__(self, name: str, entries: list[tuple[dict[str, Any], Program]]) -> None:
         super().__init__(_no_source)
@@ -27,20 +28,26 @@ class Loaded(Transformed):
 
     def program(self, call: Call) -> Program:
         signature = _signature(call)
-        wanted = json.dumps(signature)  # as text, True and 1 differ
+        wanted = json.dumps(signature)  # compared as text, because True == 1
         fitting = [p for s, p in self._entries if json.dumps(s) == wanted]
         if not fitting:
             known = "; ".join(sorted({_readable(s) for s, _ in self._entries}))
-            raise ShapeError(f"{self.__name__} was saved for arguments {known}, not for {_readable(signature)}")
+            raise ShapeError(
+                f"{self.__name__} was saved for arguments {known}, not for {_readable(signature)}; call it with these "
+                "and save it again"
+            )
         for takes in (_takes, _takes_by_numpy):
             for program in fitting:
                 if takes(program, call):
                     return program
-        raise TableError(f"{self.__name__}: these arguments lead to a path that was not recorded before saving")
+        raise TableError(
+            f"{self.__name__}: these arguments lead to a path that was not recorded before saving; call the original "
+            "function with them and save it again"
+        )
 
 
 def _no_source() -> None:
-    """Stands for the source of a loaded function, which there is not."""
+    """In place of the source of a loaded function."""
 
 
 def _takes(program: Program, call: Call) -> bool:
@@ -55,7 +62,7 @@ def _takes(program: Program, call: Call) -> bool:
 
 
 def _takes_by_numpy(program: Program, call: Call) -> bool:
-    """As `_takes`, with the rounding of the recording: for comparisons that hang on the last bits."""
+    """`_takes`, computed by NumPy as in the recording: kernels may round differently, and a guard may then fail."""
     try:
         run_by_numpy(program, call.inputs)
     except Stopped:
@@ -64,12 +71,12 @@ def _takes_by_numpy(program: Program, call: Call) -> bool:
 
 
 def save(function: Transformed, target: Any) -> None:
-    """Write the recorded paths of a function to a file: those for the present values of what it captures."""
+    """Write the recorded paths of a function to a file: those for what it reads from outside now."""
     if isinstance(function, Loaded) and not function._paths:
         return _save_entries(function, target)
     tables: dict[str, Table] = {}
     entries = []
-    now = function._watch.view().key
+    now = function._outside.read().key
     for (call_key, seen), first in list(function._paths.items()):
         for path in _with_successors(first) if seen == now else ():
             number = f"path{len(tables)}"
@@ -77,13 +84,13 @@ def save(function: Transformed, target: Any) -> None:
             entries.append(_described(call_key, path.program, number))
     if not tables:
         raise TableError(
-            f"{function.__name__} has not been recorded yet (with what it refers to now): call it once before saving"
+            f"{function.__name__} has no recording for the values that it refers to now: call it once before saving"
         )
     save_many(tables, {"name": function.__name__, "entries": entries}, target)
 
 
 def _save_entries(function: Loaded, target: Any) -> None:
-    """A loaded function that was not called yet, as it was loaded."""
+    """Write a loaded function that has not been called: all that it was loaded with."""
     tables = {f"path{k}": program.table for k, (_, program) in enumerate(function._entries)}
     entries = [_entry(s, p, f"path{k}") for k, (s, p) in enumerate(function._entries)]
     save_many(tables, {"name": function.__name__, "entries": entries}, target)
@@ -109,9 +116,9 @@ def _entry(arguments: Any, program: Program, number: str) -> dict[str, Any]:
 
 
 def load(path: Any) -> Loaded:
-    """A function saved by `.save(path)`: callable and differentiable without its source.
+    """A function saved by `.save(path)`. It can be called and differentiated without its source.
 
-    Raises `TableError` if the file is not a saved function. Nothing is unpickled.
+    Raises `TableError` if the file is not a saved function. Nothing is unpickled, so a file cannot run code.
 
     >>> import os, tempfile, numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(x**2))
@@ -131,7 +138,7 @@ def load(path: Any) -> Loaded:
 
 def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str, Any], Program]:
     table = tables[entry["table"]]
-    _readable(entry["arguments"])  # raises where this is no description of arguments
+    _readable(entry["arguments"])  # raises unless this describes arguments
     leaves, tree = flatten(_decode(entry["result"]))
     out_leaves = tuple(None if x.output else Fixed(x.value) for x in leaves)
     sources = tuple(int(n) for n in entry["sources"])
@@ -144,21 +151,23 @@ def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str
 
 # ── structures as JSON ────────────────────────────────────────────────────────────────────────────────────────
 class _Leaf:
-    """A leaf of a result: an output of the table, or a fixed value."""
+    """A leaf of a result: an output of the table, or a static value."""
 
     def __init__(self, value: Any = None, output: bool = False) -> None:
         self.value, self.output = value, output
 
 
 class _Coded(dict[str, Any]):
-    """An encoded leaf, a dict with one key; a dict of the user's may have the same key."""
+    """An encoded leaf: a dict with one key. A class of its own, because a user's dict may have the same key."""
 
 
 def _encode_kind(kind: tuple[Any, ...]) -> dict[str, Any]:
     if kind[0] == "input":
         return _Coded(input=[list(kind[1]), kind[2]])
     if not isinstance(kind[2], _SCALARS):
-        raise TableError(f"a static argument of type {kind[1].__name__} cannot be saved")
+        raise TableError(
+            f"a static argument of type {kind[1].__name__} cannot be saved; use numbers, text, None and arrays"
+        )
     return _Coded(static=kind[2])
 
 
@@ -166,12 +175,14 @@ def _encode_leaf(leaf: Any) -> dict[str, Any]:
     if leaf is None:
         return _Coded(output=True)
     if not isinstance(leaf.value, _SCALARS):
-        raise TableError(f"a result of type {type(leaf.value).__name__} cannot be saved")
+        raise TableError(
+            f"a result of type {type(leaf.value).__name__} cannot be saved; return arrays, numbers, text or None"
+        )
     return _Coded(static=leaf.value)
 
 
 def _encode(tree: Any, keep_order: bool = False) -> Any:
-    """A pytree of encoded leaves as JSON; equal arguments have the same text."""
+    """A pytree of encoded leaves as JSON. Equal arguments give the same text."""
     if isinstance(tree, _Coded):
         return tree
     if type(tree) in (list, tuple):
@@ -212,7 +223,7 @@ def _readable(signature: Any) -> str:
 
 # ── pickling ──────────────────────────────────────────────────────────────────────────────────────────────────
 def to_bytes(function: Transformed) -> bytes:
-    """The saved form as bytes; this is what a compiled function pickles as."""
+    """The saved file as bytes, for pickles of a transformed function."""
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "function.npz")
         save(function, name)

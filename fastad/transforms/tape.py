@@ -1,4 +1,4 @@
-"""Recording by hand, in three phases: forward (values and graph), backward (adjoints), reset."""
+"""`Tape`: recording by hand in three phases, forward (values and graph), backward (adjoints) and reset."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from fastad.tables.table import DTYPES, Table
 
 
 class Variable(Recorded):
-    """An input of a tape. `grad` is the adjoint that `Tape.backward` has accumulated; `value` the value."""
+    """An input of a tape. `value` is its value, `grad` the adjoint that `Tape.backward` has accumulated."""
 
     __slots__ = ("grad",)
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -26,11 +26,11 @@ class Variable(Recorded):
 
 
 class Tape:
-    """Records what is computed from its variables inside the `with` block; then gives adjoints.
+    """Records what is computed from its variables inside the `with` block, and then computes adjoints.
 
-    The three phases of automatic differentiation: forward (the block: values are computed and the graph is
-    recorded), backward (`backward(y)`: adjoints of the variables), reset (`zero_grad()`). Without a reset, adjoints
-    of successive calls of `backward` accumulate.
+    1. Forward: inside the block, values are computed and the graph is recorded.
+    2. Backward: `backward(y)` adds the adjoints of the variables to their `grad`.
+    3. Reset: `zero_grad()` sets them to zero. Without it, the next `backward` adds to them.
 
     >>> import fastad as fad
     >>> with fad.Tape() as tape:
@@ -60,7 +60,7 @@ class Tape:
     def variable(self, value: Any) -> Variable:
         """A new variable with this value (a number, or an array, which is copied)."""
         if not self._recorder.open:
-            raise RecordingError("variables are made inside the `with fad.Tape() as tape:` block")
+            raise RecordingError("variables must be made inside the `with fad.Tape() as tape:` block")
         x = np.array(value)
         x = x.astype(np.float64) if x.dtype.kind in "iub" else x
         variable = Variable(self._recorder, self._recorder.input(x[()]))
@@ -68,9 +68,9 @@ class Tape:
         return variable
 
     def backward(self, y: Recorded, seed: Any = 1.0) -> None:
-        """Add seed · ∂y/∂x to `grad` of every variable x; y is a scalar, or seed has the shape of y."""
+        """Add seed · ∂y/∂x to `grad` of every variable x. seed has the shape of y; the default is for a scalar y."""
         if not isinstance(y, Recorded) or y._recorder is not self._recorder:
-            raise DerivativeError("backward needs a value that was recorded by this tape")
+            raise DerivativeError("backward needs a value that was recorded by this tape: compute it inside its block")
         ref = y.ref
         given = np.asarray(seed, np.float64)
         if given.shape != y.shape:
@@ -84,28 +84,29 @@ class Tape:
         self._last = ref
 
     def zero_grad(self) -> None:
-        """Set all adjoints to zero, so that nothing leaks into the next iteration."""
+        """Set all adjoints to zero, so that the next `backward` does not add to old ones."""
         for x in self._variables:
             x.grad = _zeros(self._recorder, x.ref)
 
     def replay(self, values: Mapping[Variable, Any]) -> None:
-        """Recompute all values for new values of some variables; the adjoints stay as they are.
+        """Recompute all values for new values of some variables. The adjoints do not change.
 
-        Raises `RecordingError` when a branch would be taken differently: record a new tape then.
+        Raises `RecordingError` where another branch would be taken: then a new tape must be recorded.
         """
         recorder = self._recorder
         if recorder.open:
-            raise RecordingError("replay after the `with` block of the tape has ended")
+            raise RecordingError("replay must be called after the `with` block of the tape")
         if not isinstance(values, Mapping):
-            raise ShapeError("replay takes a dict {variable: new value} of variables of this tape")
+            raise ShapeError(f"replay takes a dict {{variable: new value}}, not {type(values).__name__}")
         fresh = {x.ref: self._checked(x, value) for x, value in values.items()}
         failed = recorder.replay(fresh)
         if failed is not None:
-            raise RecordingError(f"another branch is taken at {self._table(()).line_of(failed)}; record a new tape")
+            line = self._table(()).line_of(failed)
+            raise RecordingError(f"with these values another branch would be taken at {line}; record a new tape")
 
     @property
     def table(self) -> Table:
-        """The op table; its result is the value that `backward` was last called for, or the last row."""
+        """The op table. Its result is the value of the last call of `backward`, or the last row before any."""
         last = self._last if self._last is not None else len(self._recorder.builder) - 1
         return self._table((last,) if last >= 0 else ())
 

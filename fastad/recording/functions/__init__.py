@@ -1,4 +1,4 @@
-"""NumPy's functions on recorded values, composed from the elementwise and array rows. Importing registers them."""
+"""NumPy functions on recorded values, composed of elementwise and array rows. Importing this package registers them."""
 
 from fastad.recording.functions import (
     creation,

@@ -1,4 +1,5 @@
-"""Making arrays: `like=`, the *_like functions, ranges with recorded ends. What they make can be written to."""
+"""Constructors of arrays: those with `like=`, the *_like functions, ranges with recorded ends. Results can be written
+to."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from fastad.recording.recorder import Recorder, recording_error
 
 
 def creates(*functions: Any) -> Callable[[Function], Function]:
-    """Register an implementation of a constructor with `like=`; it gets the recorder of `like` first."""
+    """Register an implementation of constructors with `like=`. Its first argument is the recorder of `like`."""
 
     def register(implementation: Function) -> Function:
         for function in functions:
@@ -24,7 +25,7 @@ def creates(*functions: Any) -> Callable[[Function], Function]:
 
 
 def _plain(function: Any) -> Any:
-    """A constructor without recorded arguments: NumPy's own result, as a constant."""
+    """An implementation for arguments that are not recorded: NumPy's result as a constant."""
 
     def create(recorder: Recorder, *args: Any, **kwargs: Any) -> Array:
         kwargs.pop("order", None)
@@ -77,8 +78,8 @@ def _array(
 
 @creates(np.arange)
 def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -> Array:
-    """np.arange; recorded limits are part of the path (they decide how many elements there are), and recorded
-    starts and steps keep their derivatives."""
+    """np.arange. Recorded arguments get guards, because the number of elements depends on them, and the result is a
+    constant. (np.linspace has derivatives with respect to its ends.)"""
     concrete = np.arange(*(x.value if isinstance(x, Recorded) else x for x in args), dtype=dtype)
     if not is_recorded(args):
         return Recorded(recorder, recorder.const(concrete))
@@ -89,7 +90,7 @@ def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -
     return Recorded(recorder, recorder.const(concrete))
 
 
-# ── as another array ──────────────────────────────────────────────────────────────────────────────────────────
+# ── like another array ────────────────────────────────────────────────────────────────────────────────────────
 def _like(a: Any, dtype: Any, shape: Any) -> tuple[Array, tuple[int, ...], np.dtype]:
     (x,) = lift(a)
     dims = x.shape if shape is None else (shape if isinstance(shape, list | tuple) else (shape,))
@@ -189,7 +190,7 @@ def logspace(
 ) -> Any:
     """np.logspace"""
     if np.ndim(base) > 0:
-        raise recording_error("np.logspace with an array of bases", "Use one base.")
+        raise recording_error("np.logspace with an array of bases is not supported on recorded values", "Use one base.")
     first, last, _ = lift(start, stop, base)
     out = np.power(base, linspace(first, last, num, endpoint, axis=axis))
     return out if dtype is None else out.astype(dtype)
@@ -197,7 +198,7 @@ def logspace(
 
 @implements(np.geomspace)
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
-    """np.geomspace of ends with equal signs"""
+    """np.geomspace; both ends have the same sign"""
     first, last = np.broadcast_arrays(*lift(start, stop))
     if np.any(first == 0) or np.any(last == 0):
         raise ValueError("Geometric sequence cannot include zero")

@@ -1,4 +1,4 @@
-"""np.einsum: contractions two by two, in the order that NumPy's planner finds, each one matrix product."""
+"""np.einsum as pairwise contractions, in the order of np.einsum_path. Each is one matrix product where possible."""
 
 import math
 from typing import Any
@@ -49,7 +49,7 @@ def _order(inputs: list[str], output: str, values: list[Array], optimize: Any) -
 
 # ── reading the subscripts ────────────────────────────────────────────────────────────────────────────────────
 def _parse(operands: tuple[Any, ...]) -> tuple[list[str], str | None, list[Any]]:
-    """Subscripts of every operand, those of the result (None: implied), and the operands."""
+    """(subscripts of every operand, subscripts of the result or None if they are implied, the operands)."""
     if not isinstance(operands[0], str):
         return _parse_lists(operands)
     subscripts = operands[0].replace(" ", "")
@@ -68,7 +68,7 @@ def _parse(operands: tuple[Any, ...]) -> tuple[list[str], str | None, list[Any]]
 
 
 def _parse_lists(operands: tuple[Any, ...]) -> tuple[list[str], str | None, list[Any]]:
-    """The other form: operand, list of labels, operand, list, ..., list of the result's labels."""
+    """The form einsum(operand, labels, operand, labels, …, labels of the result) with lists of integers as labels."""
 
     def text(labels: Any) -> str:
         return "".join("..." if n is Ellipsis else _LETTERS[n] for n in labels)
@@ -79,7 +79,7 @@ def _parse_lists(operands: tuple[Any, ...]) -> tuple[list[str], str | None, list
 
 
 def _spelled_out(inputs: list[str], output: str | None, ndims: list[int]) -> tuple[list[str], str]:
-    """Subscripts with letters in place of ellipses, and the result's subscripts where they are implied."""
+    """The subscripts with ellipses replaced by letters, and those of the result filled in where they are implied."""
     used = set("".join(inputs) + (output or ""))
     free = [c for c in _LETTERS if c not in used]
     extra = [n - len(s.replace("...", "")) if "..." in s else 0 for s, n in zip(inputs, ndims)]
@@ -95,7 +95,9 @@ def _spelled_out(inputs: list[str], output: str | None, ndims: list[int]) -> tup
         output = dots + "".join(named)
     else:
         if "..." not in output and any(extra):
-            raise ValueError("output has fewer dimensions than the broadcast ones: it needs an ellipsis ('...')")
+            raise ValueError(
+                "einstein sum subscripts string: the output needs an ellipsis ('...'), as the operands have"
+            )
         output = output.replace("...", dots)
     if len(set(output)) != len(output) or not set(output) <= set("".join(full)):
         raise ValueError(f"einstein sum subscripts string: output subscripts {output!r} are repeated or unknown")
@@ -118,7 +120,7 @@ def _sizes(inputs: list[str], output: str, values: list[Array]) -> dict[str, int
 
 # ── one operand, two operands ─────────────────────────────────────────────────────────────────────────────────
 def _diagonals(x: Array, labels: str) -> tuple[Array, str]:
-    """Labels that are repeated within one operand name its diagonal."""
+    """Take the diagonal for every label that is repeated within one operand."""
     for c in dict.fromkeys(labels):
         while labels.count(c) > 1:
             i = labels.index(c)
@@ -129,7 +131,7 @@ def _diagonals(x: Array, labels: str) -> tuple[Array, str]:
 
 
 def _sum_out(x: Array, labels: str, keep: set[str]) -> tuple[Array, str]:
-    """Sum over the labels that nothing else needs."""
+    """Sum over the labels that are not in `keep`."""
     gone = tuple(i for i, c in enumerate(labels) if c not in keep)
     if gone:
         x = np.sum(x, axis=gone)
@@ -137,7 +139,7 @@ def _sum_out(x: Array, labels: str, keep: set[str]) -> tuple[Array, str]:
 
 
 def _contract(x: Array, xl: str, y: Array, yl: str, keep: set[str], sizes: dict[str, int]) -> tuple[Array, str]:
-    """Product of two operands, summed over the labels that nothing else needs."""
+    """Product of two operands, summed over the labels that are not in `keep`."""
     x, xl = _sum_out(*_squeezed(x, xl, yl, sizes), keep=keep | set(yl))
     y, yl = _sum_out(*_squeezed(y, yl, xl, sizes), keep=keep | set(xl))
     both = [c for c in xl if c in yl]
@@ -155,7 +157,7 @@ def _contract(x: Array, xl: str, y: Array, yl: str, keep: set[str], sizes: dict[
 
 
 def _squeezed(x: Array, labels: str, others: str, sizes: dict[str, int]) -> tuple[Array, str]:
-    """Without axes of size 1 that another operand broadcasts."""
+    """Drop axes of size 1 whose label has another size in a different operand."""
     gone = tuple(i for i, (c, n) in enumerate(zip(labels, x.shape)) if n == 1 and sizes[c] != 1)
     if not gone:
         return x, labels
@@ -167,7 +169,8 @@ def _squeezed(x: Array, labels: str, others: str, sizes: dict[str, int]) -> tupl
 def _grouped(
     x: Array, labels: str, batch: list[str], first: list[str], second: list[str], shape: tuple[int, ...]
 ) -> Array:
-    """Axes grouped as (batch, first, second); the transposition of two groups stays one that `matmul` undoes."""
+    """x with its axes grouped as (batch, first, second). Where only the last two groups are exchanged it stays a
+    transposed view, which `matmul` reads in place."""
     wanted = [labels.index(c) for c in (*batch, *first, *second)]
     swapped = [labels.index(c) for c in (*batch, *second, *first)]
     if wanted != sorted(wanted) and swapped == sorted(swapped):
@@ -176,7 +179,7 @@ def _grouped(
 
 
 def _multiply(x: Array, xl: str, y: Array, yl: str, kept: list[str], summed: list[str]) -> tuple[Array, str]:
-    """Elementwise product over all labels, then a sum: outer products and products of vectors in a batch."""
+    """The elementwise product over all labels, then a sum: for outer products and batches of dot products."""
     full = kept + summed
     product = _aligned(x, xl, full) * _aligned(y, yl, full)
     axes = tuple(range(len(kept), len(full)))

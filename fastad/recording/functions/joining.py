@@ -1,4 +1,4 @@
-"""Joining, repeating and rearranging arrays."""
+"""Joining, repeating, rolling and padding arrays."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 # ── joining ───────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.concatenate, "concat")
 def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "same_kind") -> Array:
-    """np.concatenate: one row that writes the pieces next to each other."""
+    """np.concatenate: one row that writes the pieces next to each other"""
     values = to_list(arrays)
     if axis is None:
         values, axis = [reshape(x, -1) for x in values], 0
@@ -144,7 +144,7 @@ def append(arr: Any, values: Any, axis: Any = None) -> Array:
 # ── repeating ─────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.tile)
 def tile(A: Any, reps: Any) -> Array:
-    """np.tile: every axis becomes (repetitions, own length) and is joined again."""
+    """np.tile: every axis is broadcast to (repetitions, own length), and the two are joined"""
     (x,) = lift(A)
     counts = tuple(int(n) for n in np.atleast_1d(reps))
     nd = max(x.ndim, len(counts))
@@ -157,7 +157,7 @@ def tile(A: Any, reps: Any) -> Array:
 
 @implements(np.repeat)
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Array:
-    """np.repeat; numbers of repetitions that are recorded become part of the path."""
+    """np.repeat; recorded numbers of repetitions get a guard"""
     x, *_ = lift(a, repeats) if isinstance(repeats, Recorded) else lift(a)
     repeats = path_value(repeats, x.recorder)
     if axis is None or not x.ndim:
@@ -176,7 +176,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Array:
 
 @implements(np.roll)
 def roll(a: Any, shift: Any, axis: Any = None) -> Array:
-    """np.roll by static shifts"""
+    """np.roll; recorded shifts get a guard"""
     (x,) = lift(a)
     if isinstance(shift, Recorded):
         shift = shift.recorder.guard(shift.ref)
@@ -206,7 +206,7 @@ def resize(a: Any, new_shape: Any) -> Array:
 # ── padding ───────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.pad)
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Array:
-    """np.pad with constants or by repeated, reflected or wrapped elements"""
+    """np.pad with constants, or with repeated, reflected or wrapped elements"""
     (x,) = lift(array)
     if isinstance(pad_width, dict):
         pad_width = [pad_width.get(d, pad_width.get(d - x.ndim, (0, 0))) for d in range(x.ndim)]
@@ -217,8 +217,10 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
     if mode == "constant":
         return _pad_constant(x, widths, options.get("constant_values", 0))
     if mode not in ("edge", "reflect", "symmetric", "wrap", "empty") or options.get("reflect_type", "even") != "even":
+        given = ", ".join(f"{name}={value!r}" for name, value in {"mode": mode, **options}.items())
         raise recording_error(
-            f"np.pad with mode={mode!r} and {options}", 'Use "constant", "edge", "reflect", "symmetric" or "wrap".'
+            f"np.pad with {given} is not supported on recorded values",
+            'Use mode="constant", "edge", "reflect", "symmetric" or "wrap".',
         )
     for d, (before, after) in enumerate(widths):
         if before or after:

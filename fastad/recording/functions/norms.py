@@ -1,4 +1,4 @@
-"""Norms of vectors, and of matrices where they need no factorisation."""
+"""Norms of vectors, and those norms of matrices that need no factorisation."""
 
 import math
 from typing import Any
@@ -25,7 +25,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 
 def root(total: Any, order: Any = 2) -> Any:
-    """total ** (1 / order), with derivative 0 at 0: a norm has its least value there, and 0 is a subgradient."""
+    """total ** (1 / order), with derivative 0 at 0: a norm has its minimum there, so 0 is a subgradient."""
     if order < 0:
         return total ** (1.0 / order)
     zero = total == 0
@@ -54,7 +54,8 @@ def _matrix(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
         return root(np.sum(a * a, axis=axes, keepdims=keepdims))
     if ord in (2, -2, "nuc"):
         raise recording_error(
-            f"np.linalg.norm of a matrix with ord={ord!r} needs singular values", 'Use the norm "fro".'
+            f"np.linalg.norm of a matrix with ord={ord!r} needs singular values, which are not supported",
+            'Use ord="fro".',
         )
     if ord not in (1, -1, math.inf, -math.inf):
         raise ValueError("Invalid norm order for matrices.")

@@ -31,7 +31,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = NO_VALUE, append: An
 
 
 def _as_slice(v: Any, x: Array, axis: int) -> Any:
-    """A number becomes one slice."""
+    """v as a slice of x along the axis: a number is broadcast to one."""
     return np.broadcast_to(v, (*x.shape[:axis], 1, *x.shape[axis + 1 :])) if np.ndim(v) == 0 else v
 
 
@@ -45,7 +45,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
 # ── np.gradient ───────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """np.gradient: second-order differences inside, one-sided ones at the ends"""
+    """np.gradient: second-order central differences inside, one-sided differences at the ends"""
     y, *_ = lift(f, *varargs)
     axes = tuple(range(y.ndim)) if axis is None else tuple(axis_index(d, y.ndim) for d in np.atleast_1d(axis))
     if len(varargs) not in (0, 1, len(axes)) or (len(varargs) == 1 and len(axes) > 1 and np.ndim(varargs[0])):
@@ -148,7 +148,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 def _take(x: Array, index: Any) -> Array:
-    """Elements at indices known to be inside."""
+    """Elements of a vector at indices in [0, n), which are not checked."""
     from fastad.recording.functions.sorting import gather_along
 
     return reshape(gather_along(x, reshape(index, -1), 0), index.shape)
@@ -167,7 +167,7 @@ def _periodic(x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
 # ── filters and polynomials ───────────────────────────────────────────────────────────────────────────────────
 @implements(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Array:
-    """np.convolve: windows of the longer array times the shorter one reversed"""
+    """np.convolve: the windows of the longer array times the reversed shorter one"""
     x, y = (np.atleast_1d(w) for w in lift(a, v))
     if x.ndim > 1 or y.ndim > 1:
         raise ValueError("object too deep for desired array")
@@ -260,7 +260,7 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Array:
 
 @implements(np.polyfit)
 def polyfit(*args: Any, **kwargs: Any) -> Any:
-    """np.polyfit: refused"""
+    """np.polyfit: an error"""
     raise recording_error(
         "np.polyfit is not supported on recorded values", "Solve the normal equations of np.vander(x, deg + 1) instead."
     )

@@ -1,4 +1,4 @@
-"""Products of vectors, matrices and tensors, all by way of the one `matmul` row."""
+"""Products of vectors, matrices and tensors. All of them use the `matmul` row."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ _STRIDED = opcode("strided")
 
 # ── the matmul row ────────────────────────────────────────────────────────────────────────────────────────────
 def _matrices(x: Array, shared: bool) -> tuple[int, int]:
-    """The row that holds a stack of matrices, and whether it holds them transposed.
+    """(row that holds a stack of matrices, 1 if it holds them transposed, else 0).
 
-    A transposed view is read in place: its row is a `strided` read that undoes itself with a flag of `matmul`.
+    A transposed view is a `strided` row. It is skipped: `matmul` reads its operand and has a flag for the transpose.
     """
     b, ref = x.recorder.builder, x.ref
     *_, m, k = x.shape
@@ -33,14 +33,15 @@ def _matrices(x: Array, shared: bool) -> tuple[int, int]:
 
 
 def matmul_stack(x: Array, y: Array) -> Array:
-    """Matrix product of stacks of shapes (*batch, m, k) and (*batch, k, n); a stack of one is shared."""
+    """Matrix product of stacks of shapes (*batch, m, k) and (*batch, k, n). A stack of one matrix serves for the whole
+    batch."""
     m, k = x.shape[-2:]
     n = y.shape[-1]
     lead = x.shape[:-2] if math.prod(x.shape[:-2]) >= math.prod(y.shape[:-2]) else y.shape[:-2]
     batch = math.prod(lead)
     (xr, ta), (yr, tb) = _matrices(x, batch == 1), _matrices(y, batch == 1)
     sx, sy = int(math.prod(x.shape[:-2]) == batch), int(math.prod(y.shape[:-2]) == batch)
-    if sx and not sy and not ta:  # one product of a taller matrix
+    if sx and not sy and not ta:  # y is the same for all: one product with the stacked rows of x
         statics: tuple[int, ...] = (1, batch * m, k, n, ta, tb, 1, 1)
     else:
         statics = (batch, m, k, n, ta, tb, sx, sy)
@@ -160,7 +161,7 @@ if hasattr(np.linalg, "outer"):
 
 @implements(np.tensordot, "linalg.tensordot")
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
-    """np.tensordot: one matrix product of rearranged operands."""
+    """np.tensordot: one matrix product of rearranged operands"""
     x, y = lift(a, b)
     if np.ndim(axes) == 0 and not isinstance(axes, list | tuple):
         count = int(axes)
@@ -180,7 +181,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
 
 
 def flat_matrix(x: Array, rows: list[int], columns: list[int], shape: tuple[int, ...]) -> Array:
-    """x with its axes grouped into the rows and columns of a matrix; a transposition stays one (see `_matrices`)."""
+    """x with its axes grouped into the rows and columns of a matrix. A transposed matrix stays a view (see
+    `_matrices`)."""
     order = rows + columns
     if order != list(range(x.ndim)) and columns + rows == list(range(x.ndim)):
         return reframe(reshape(x, shape[::-1]), lambda o: o.T)
@@ -265,7 +267,7 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
 # ── np.linalg without factorisations ──────────────────────────────────────────────────────────────────────────
 @implements(np.linalg.multi_dot)
 def multi_dot(arrays: Any) -> Array:
-    """np.linalg.multi_dot in the order that costs least"""
+    """np.linalg.multi_dot in the cheapest order"""
     values = lift(*arrays)
     if len(values) < 2:
         raise ValueError("Expecting at least two arrays.")
@@ -288,7 +290,10 @@ def matrix_power(a: Any, n: int) -> Array:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     if n < 0:
-        raise recording_error("np.linalg.matrix_power with a negative exponent", "Use np.linalg.inv on its result.")
+        raise recording_error(
+            "np.linalg.matrix_power with a negative exponent is not supported on recorded values",
+            "Apply it to the inverse, with a positive exponent.",
+        )
     if n == 0:
         from fastad.recording.functions.registry import constant
 

@@ -1,4 +1,4 @@
-"""Questions that NumPy answers about arrays: geometry and dtype at once, values as part of the path."""
+"""Questions about arrays. Those about shape and dtype are answered while recording; those about values get a guard."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 def _plain_type(x: Any) -> Any:
-    """What stands for x in questions about dtypes."""
+    """The dtype of a recorded value; anything else as it is."""
     return x.dtype if isinstance(x, Recorded) else x
 
 
@@ -44,7 +44,7 @@ implements(np.iscomplex)(lambda x: elementwise("not_equal", *[np.zeros_like(lift
 
 @implements(np.may_share_memory, np.shares_memory)
 def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
-    """np.shares_memory of recorded arrays: views of one array that overlap"""
+    """np.shares_memory: whether two recorded arrays are overlapping views of one array"""
     if not (isinstance(a, Recorded) and isinstance(b, Recorded)) or a.root is not b.root:
         return False
     base = np.zeros(a.root.size, np.int8)
@@ -55,7 +55,7 @@ def shares_memory(a: Any, b: Any, /, max_work: Any = None) -> bool:
     return bool(np.shares_memory(views[0], views[1]))
 
 
-# ── comparisons that end in one truth value ───────────────────────────────────────────────────────────────────
+# ── comparisons with one truth value as result ────────────────────────────────────────────────────────────────
 @implements(np.isclose)
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Array:
     """np.isclose"""
@@ -67,13 +67,13 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
 
 @implements(np.allclose)
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> bool:
-    """np.allclose; the answer is part of the path"""
+    """np.allclose; the answer gets a guard"""
     return bool(np.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
 @implements(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
-    """np.array_equal; the answer is part of the path"""
+    """np.array_equal; the answer gets a guard"""
     x, y = lift(a1, a2)
     if x.shape != y.shape:
         return False
@@ -95,7 +95,7 @@ def array_equiv(a1: Any, a2: Any) -> bool:
 # ── functions of functions ────────────────────────────────────────────────────────────────────────────────────
 @implements(np.apply_along_axis)
 def apply_along_axis(func1d: Any, axis: Any, arr: Any, *args: Any, **kwargs: Any) -> Any:
-    """np.apply_along_axis: the function is recorded once a slice"""
+    """np.apply_along_axis: the function is recorded once for each slice"""
     (x,) = lift(arr)
     last = np.moveaxis(x, axis, -1)
     axis = axis % x.ndim

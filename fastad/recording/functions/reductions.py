@@ -22,11 +22,11 @@ from fastad.recording.operands import elementwise, reshape
 from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
-NO_VALUE = np._NoValue  # what NumPy's wrappers pass for an option left out
+NO_VALUE = np._NoValue  # what NumPy passes for an option that the caller left out
 
 
 def adjacent(x: Array, axes: tuple[int, ...]) -> tuple[Array, int]:
-    """x with the reduced axes joined into one, and the place of that one."""
+    """(x with the given axes joined into one, the position of that axis)."""
     if axes != tuple(range(axes[0], axes[-1] + 1)):
         kept = [d for d in range(x.ndim) if d not in axes]
         x = np.transpose(x, [*kept, *axes])
@@ -67,7 +67,7 @@ def sum_(
 
 
 def _add_up(x: Array, axes: tuple[int, ...]) -> Array:
-    """Sums over groups of neighbouring axes, from the last group to the first: nothing is transposed."""
+    """The sum over axes, one group of neighbouring axes after another, so that nothing is transposed."""
     if not axes:
         return x * 1
     while axes:
@@ -83,7 +83,7 @@ def _add_up(x: Array, axes: tuple[int, ...]) -> Array:
 def prod(
     a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Array:
-    """np.prod, by a tree of products: its derivative is right where factors are zero, too."""
+    """np.prod, by a tree of products: the derivative is also right where factors are zero"""
     (x,) = lift(a)
     axes = axis_set(axis, x.ndim)
     x = _masked(x, where, 1) if dtype is None else _masked(x.astype(dtype), where, 1)
@@ -198,7 +198,7 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Array:
 
 
 def _along_first(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Methods of ufuncs reduce the first axis where none is given."""
+    """The function with axis 0 as its default, as methods of ufuncs have it."""
     return lambda a, axis=0, dtype=None, **options: (
         function(a, axis, **options) if dtype is None else function(lift(a)[0].astype(dtype), axis, **options)
     )
@@ -226,18 +226,18 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Array:
 
 @implements(np.cumprod)
 def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Array:
-    """np.cumprod, as the recurrence z_k = x_k z_{k-1}."""
+    """np.cumprod, as the recurrence z_k = x_k z_{k-1}"""
     x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)
     x = x.astype(int) if x.dtype == bool else x
     if not x.size:
         return x
-    # The first factor enters as the inhomogeneity: inf * 0 in the recurrence would be NaN.
+    # The first factor is the inhomogeneity, since x_0 z_{-1} = inf * 0 would be NaN for an infinite x_0.
     start, rest = axis_slice(x, place, 0, 1), axis_slice(x, place, 1)
     return along("linrec", _placed(rest, x.shape, place, 1), place, 0, operands=[_placed(start, x.shape, place, 0)])
 
 
 def _placed(x: Array, shape: tuple[int, ...], axis: int, start: int) -> Array:
-    """Zeros of this shape with x in it from `start` on along the axis."""
+    """Zeros of this shape with x written at `start` along the axis."""
     strides = contiguous_strides(shape)
     own = region(start * strides[axis], x.shape, strides)
     if not x.size:
@@ -257,7 +257,7 @@ def _multiply_accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Array:
 
 
 def _doubling(combine: str) -> Callable[..., Array]:
-    """An accumulation of an associative function in log2(n) steps (Hillis and Steele)."""
+    """Accumulation by an associative function in log2(n) steps (Hillis & Steele 1986, Data parallel algorithms)."""
 
     def accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Array:
         (x,) = lift(a)

@@ -1,4 +1,4 @@
-"""How a NumPy function gets its implementation on recorded values, and what implementations share."""
+"""Registration of implementations of NumPy functions on recorded values, and what the implementations share."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,14 +13,14 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
 Shape = tuple[int, ...]
-Array = Any  # a recorded value: to a type checker, what NumPy's functions return for it is an array
+Array = Any  # a recorded value; Any, because type checkers think that NumPy's functions return np.ndarray for it
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def implements(*functions: Any) -> Callable[[Function], Function]:
-    """Register an implementation of NumPy functions; it takes their arguments (`out=` is handled by the caller).
+    """Register an implementation of NumPy functions. It takes their arguments, except `out=`, which the caller handles.
 
-    Names (strings, such as "linalg.norm") stand for functions that not every NumPy release has.
+    Functions that not every NumPy release has are given by name, e.g. "linalg.matrix_norm".
     """
 
     def register(implementation: Function) -> Function:
@@ -52,18 +52,18 @@ def implements_ufunc(*names: str) -> Callable[[Function], Function]:
 
 
 def lift(*arguments: Any) -> list[Array]:
-    """The arguments as recorded values of the innermost of their recorders."""
+    """The arguments as recorded values in the innermost of their recorders."""
     recorder = recorder_of(arguments)
     return [as_recorded(x, recorder) for x in arguments]
 
 
 def to_list(arrays: Any) -> list[Array]:
-    """A sequence of arrays (or one array: its rows) as recorded values."""
+    """The elements of a sequence (or of an array, along its first axis) as recorded values."""
     return lift(*arrays)
 
 
 def viewer(function: Any) -> Callable[..., Array]:
-    """An implementation of a function whose result is a view: NumPy's own, on the geometry alone."""
+    """An implementation of a function whose result is a view: NumPy's function, applied to the geometry alone."""
 
     def view(a: Any, *args: Any, **kwargs: Any) -> Array:
         (x,) = lift(a)
@@ -82,7 +82,7 @@ def axis_set(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def along(name: str, x: Array, axis: int, *more: int, reduce: bool = False, operands: Sequence[Array] = ()) -> Array:
-    """A row of a primitive that works along one axis."""
+    """A row of the primitive `name`, which works along one axis."""
     shape = x.shape
     statics = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), *more)
     result = shape[:axis] + shape[axis + 1 :] if reduce else shape
@@ -96,7 +96,7 @@ def axis_slice(x: Array, axis: int, start: Any, stop: Any = None, step: Any = No
 
 
 def pick(x: Array, index: np.ndarray, axis: int) -> Array:
-    """Slices at static places along an axis, places that are known to be inside: nothing is checked at run time."""
+    """Slices of x at static indices along an axis. They must be in range: nothing is checked at run time."""
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     shape = (*x.shape[:axis], len(index), *x.shape[axis + 1 :])
     if 0 in shape:
@@ -107,12 +107,12 @@ def pick(x: Array, index: np.ndarray, axis: int) -> Array:
 
 
 def constant(like: Array, value: Any) -> Array:
-    """A constant (of its own memory: it may be written to) in the recording of `like`."""
+    """A new constant in the recording of `like`. It may be written to."""
     return Recorded(like.recorder, like.recorder.const(value))
 
 
 def require_none(function: str, **options: Any) -> None:
-    """Complain about options that are not supported on recorded values."""
+    """RecordingError if an option is given that is not supported on recorded values."""
     for name, value in options.items():
         if value is not None and value is not False:
             raise recording_error(f"np.{function} with {name}= is not supported on recorded values", "Leave it out.")

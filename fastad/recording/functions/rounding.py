@@ -1,4 +1,4 @@
-"""Clipping, rounding, cleaning, and what real numbers have of complex ones."""
+"""Clipping, rounding, replacing NaN and infinities, and functions of complex numbers on real ones."""
 
 from typing import Any
 

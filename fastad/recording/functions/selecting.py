@@ -1,5 +1,4 @@
-"""Choosing elements: where, take, clip, masks, sorting into places; boolean conditions that decide on shapes are
-part of the path."""
+"""Choosing, writing, inserting and deleting elements. Conditions that shapes depend on get a guard."""
 
 from typing import Any
 
@@ -27,7 +26,7 @@ def where(condition: Any, *branches: Any, **named: Any) -> Any:
 
 @implements(np.nonzero)
 def nonzero(a: Any) -> tuple[np.ndarray, ...]:
-    """np.nonzero: plain index arrays; which elements are zero is part of the path."""
+    """np.nonzero: plain index arrays; which elements are zero gets a guard"""
     (x,) = lift(a)
     mask = x if x.dtype == bool else elementwise("not_equal", x, 0)
     return np.nonzero(path_value(mask, mask.recorder))
@@ -110,7 +109,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Array:
 
 @implements(np.piecewise)
 def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -> Array:
-    """np.piecewise: functions see only their own elements, so the conditions are part of the path"""
+    """np.piecewise: each function gets only its own elements, so the conditions get guards"""
     (x,) = lift(x)
     listed = isinstance(condlist, list | tuple) and (np.ndim(condlist[0]) > 0 or x.ndim == 0)
     conditions = [path_value(c, x.recorder).astype(bool) for c in (condlist if listed else [condlist])]
@@ -144,7 +143,7 @@ def _target(x: Any, name: str) -> Array:
 
 @implements(np.copyto)
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
-    """np.copyto; object arrays (np.full of a recorded value) take recorded scalars"""
+    """np.copyto; an object array as target (from np.full of a recorded value) gets recorded scalars"""
     if isinstance(dst, np.ndarray) and dst.dtype == object and where is True:
         (x,) = lift(src)
         spread = np.broadcast_to(x, dst.shape)
@@ -204,7 +203,7 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     if x.ndim > 2 and len(set(x.shape)) > 1:
         raise ValueError("All dimensions of input must be of equal length")
     if wrap:
-        raise recording_error("np.fill_diagonal with wrap=True", "Leave it out.")
+        raise recording_error("np.fill_diagonal with wrap=True is not supported on recorded values", "Leave it out.")
     index = np.arange(min(x.shape))
     values = val if np.ndim(val) == 0 else np.resize(val, index.shape)
     x[(index,) * x.ndim] = values
@@ -237,7 +236,7 @@ def _triangle(x: Array, keep: Any) -> Array:
 
 
 def _lower(x: Array, k: int) -> np.ndarray:
-    """Mask of a lower triangle; a vector stands for a matrix with this row everywhere."""
+    """Mask of the lower triangle. A vector stands for a square matrix with this vector as every row."""
     rows, columns = (x.shape * 2)[-2:] if x.ndim == 1 else x.shape[-2:]
     return np.tri(rows, columns, k=k, dtype=np.bool_)
 
@@ -268,7 +267,7 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Array:
 
 @implements(np.insert)
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Array:
-    """np.insert at static places"""
+    """np.insert; recorded positions get a guard"""
     recorder = recorder_of((arr, obj, values))
     x, axis = _flat_or_axis(as_recorded(arr, recorder), axis)
     obj = obj if isinstance(obj, slice) else path_value(obj, recorder)
@@ -277,7 +276,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Array:
     v = v if v.dtype == x.dtype else v.astype(x.dtype)
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
     v = reshape(v, (1,) * (x.ndim - v.ndim) + v.shape) if v.ndim < x.ndim else v
-    if single and x.ndim > 1:  # as NumPy: one place takes one slice, whose first axis is the inserted one
+    if single and x.ndim > 1:  # as in NumPy: for a single position the first axis of values is the inserted one
         v = np.moveaxis(v, 0, axis)
     places = np.insert(np.arange(n), obj, np.full(v.shape[axis] if single else 1, -1))
     count = len(places) - n

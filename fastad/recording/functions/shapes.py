@@ -84,7 +84,7 @@ for _numpy in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
 
 
 def _splitter(function: Any) -> Any:
-    """split, hsplit, ...: NumPy's own splitting of the geometry, piece by piece."""
+    """split, hsplit, …: NumPy's function splits the geometry, and each piece becomes a view."""
 
     def split(ary: Any, indices_or_sections: Any, *args: Any, **kwargs: Any) -> list[Array]:
         (x,) = lift(ary)

@@ -1,4 +1,4 @@
-"""Sorting, searching and order statistics: permutations are values of their own, so replays sort anew."""
+"""Sorting, searching and order statistics. Permutations are computed at every replay."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from fastad.recording.recorder import recording_error
 
 
 def gather_along(x: Array, index: Array, axis: int) -> Array:
-    """Elements at non-negative indices along an axis (indices that are known to be inside)."""
+    """Elements at indices along an axis. The indices must be in [0, n): nothing is checked at run time."""
     strides = contiguous_strides(x.shape)
     places = [n if d != axis else 1 for d, n in enumerate(index.shape)]
     grids = np.ix_(*(np.arange(n) for n in places))
@@ -58,7 +58,7 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
 
 @implements(np.partition)
 def partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Array:
-    """np.partition, by sorting: a sorted array is partitioned at every place"""
+    """np.partition, by sorting"""
     return sort(a, axis)
 
 
@@ -70,12 +70,12 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", or
 
 @implements(np.sort_complex)
 def _sort_complex(a: Any) -> Array:
-    raise recording_error("np.sort_complex is not supported on recorded values", "They are real: use np.sort.")
+    raise recording_error("np.sort_complex is not supported on recorded values, which are real", "Use np.sort.")
 
 
 @implements(np.lexsort)
 def lexsort(keys: Any, axis: int = -1) -> Array:
-    """np.lexsort: one stable sort a key"""
+    """np.lexsort: one stable sort for each key"""
     values = lift(*keys)
     axis = axis_index(axis, values[0].ndim)
     order = _argsort(values[0], axis)
@@ -86,7 +86,7 @@ def lexsort(keys: Any, axis: int = -1) -> Array:
 
 @implements(np.take_along_axis)
 def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Array:
-    """np.take_along_axis; indices are checked at every run"""
+    """np.take_along_axis; indices are checked at every replay"""
     x, axis = _axis_or_flat(arr, axis)
     index: Array = lift(x, indices)[1]
     if index.dtype.kind != "i":
@@ -107,7 +107,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     """np.put_along_axis"""
     if not isinstance(arr, Recorded):
         raise recording_error(
-            "np.put_along_axis into a plain NumPy array would lose the derivative", "Make it with np.zeros_like(x)."
+            "np.put_along_axis into a plain NumPy array would lose the derivative",
+            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
         )
     x = reshape(arr, -1) if axis is None else arr
     axis = 0 if axis is None else axis_index(axis, x.ndim)
@@ -131,7 +132,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Arra
 
 @implements(np.digitize)
 def digitize(x: Any, bins: Any, right: bool = False) -> Array:
-    """np.digitize; whether bins fall or rise is decided on their values now"""
+    """np.digitize; whether the bins increase or decrease is decided while recording"""
     x, bins = lift(x, bins)
     steps = np.diff(bins.value)
     if np.all(steps >= 0):
@@ -156,7 +157,8 @@ def median(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: bo
 
 
 def _ordered(x: Array, axis: Any) -> tuple[Recorded, int, Array]:
-    """x sorted along (joined) axes, where they are, and the largest elements: NaN if there is one."""
+    """(x sorted along the given axes, joined into one; the position of that one; the largest elements, NaN if any
+    is)."""
     x = x if x.dtype.kind == "f" else x.astype(float)
     if x.ndim == 0:
         return reshape(x, (1,)), 0, x
@@ -178,9 +180,12 @@ def quantile(
     a: Any, q: Any, axis: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False,
     *, weights: Any = None,
 ) -> Array:  # fmt: skip
-    """np.quantile by interpolation between the sorted elements; q can be recorded"""
+    """np.quantile by interpolation between the sorted elements; q may be recorded"""
     if weights is not None:
-        raise recording_error("np.quantile with weights", "Leave them out, or sort and interpolate by hand.")
+        raise recording_error(
+            "np.quantile with weights= is not supported on recorded values",
+            "Leave it out, or sort and interpolate by hand.",
+        )
     x = lift(a, q)[0]
     levels = q if isinstance(q, Recorded) else np.asarray(q, float)
     known = levels.value if isinstance(levels, Recorded) else levels
@@ -212,7 +217,7 @@ def percentile(
     return quantile(a, levels / 100, axis, overwrite_input, method, keepdims, weights=weights)
 
 
-# Hyndman and Fan (1996): alpha and beta of the continuous definitions.
+# alpha and beta of the continuous definitions: Hyndman & Fan (1996), Sample quantiles in statistical packages.
 _CONTINUOUS = {
     "linear": (1.0, 1.0), "hazen": (0.5, 0.5), "weibull": (0.0, 0.0), "median_unbiased": (1 / 3, 1 / 3),
     "normal_unbiased": (3 / 8, 3 / 8),
@@ -220,7 +225,7 @@ _CONTINUOUS = {
 
 
 def _position(q: Any, n: int, method: str) -> tuple[Any, Any]:
-    """Index of the element below the quantile, and the share of the next one."""
+    """(index of the element below the quantile, weight of the next element)."""
     if method in _CONTINUOUS:
         alpha, beta = _CONTINUOUS[method]
         at = q * (n - 1) if method == "linear" else n * q + (alpha + q * (1 - alpha - beta)) - 1
@@ -232,23 +237,26 @@ def _position(q: Any, n: int, method: str) -> tuple[Any, Any]:
         low = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint, "midpoint": np.floor}[method](at)
         share = np.where(at > low, 0.5, 0.0) if method == "midpoint" else 0.0 * low
     else:
-        raise recording_error(f"np.quantile with method={method!r}", 'Use "linear" or another continuous method.')
+        raise recording_error(
+            f"np.quantile with method={method!r} is not supported on recorded values",
+            f"Use {', '.join(map(repr, _CONTINUOUS))}, 'lower', 'higher', 'nearest' or 'midpoint'.",
+        )
     return low.astype(np.int64), share
 
 
-# ── what depends on values in its shape ───────────────────────────────────────────────────────────────────────
+# ── results whose shape depends on values ─────────────────────────────────────────────────────────────────────
 @implements(np.unique, "unique_values", "unique_counts", "unique_all", "unique_inverse")
 def unique(*args: Any, **kwargs: Any) -> Any:
-    """np.unique: refused, as its shape depends on values"""
+    """np.unique: an error, because the shape of its result depends on values"""
     raise recording_error(
-        "np.unique is not supported on recorded values: the shape of its result depends on them",
+        "np.unique is not supported on recorded values, because the shape of its result depends on them",
         "Use np.sort, or compute the unique values of plain arrays outside.",
     )
 
 
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
-    """np.bincount; the length of the result is part of the path"""
+    """np.bincount; x gets a guard, because the length of the result depends on it"""
     values = path_value(x, recorder_of((x, weights)))
     if values.ndim != 1 or values.dtype.kind not in "iub" or (values.size and values.min() < 0):
         raise ValueError("'x' must be a one-dimensional array of non-negative integers")

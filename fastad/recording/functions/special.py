@@ -1,4 +1,4 @@
-"""SciPy's special functions that are composed of others. They work on plain arrays and on recorded values."""
+"""Functions of scipy.special that are composed of other rows, for plain arrays and recorded values."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
 
-# ── functions that SciPy writes in Python: it gives recorded values no way in, so they are offered here ───────
+# ── functions that SciPy writes in Python: they convert their arguments to plain arrays, so fastad has its own ─
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     """log(sum(b * exp(a))) without overflow, as scipy.special.logsumexp."""
     a = _array(a)
@@ -59,7 +59,8 @@ def multigammaln(a: Any, d: int) -> Any:
 
 
 def _shift(x: Any, axis: Any) -> Any:
-    """The maximum that keeps exponentials in range. The result does not depend on it, so its derivative is left out."""
+    """The maximum, which is subtracted to keep exponentials in range. Results do not depend on it, so its derivative is
+    left out."""
     return detached(np.max(x, axis=axis, keepdims=True))
 
 
@@ -81,11 +82,11 @@ def _betaln(a: Any, b: Any) -> Any:
 
 
 def _row(name: str, x: Any) -> Any:
-    """A ufunc of one operand, which may be plain where another operand is recorded."""
+    """A ufunc of one operand, recorded or plain."""
     return UFUNCS[name](x) if isinstance(x, Recorded) else _scipy(name)(x)
 
 
-# scipy.special.zeta is a Python function that calls one of these.
+# scipy.special.zeta is a Python function that calls one of these two ufuncs.
 implements_ufunc("_zeta")(UFUNCS["zeta"])
 implements_ufunc("_riemann_zeta")(lambda x: UFUNCS["zeta"](x, 1.0))
 implements_ufunc("beta")(lambda a, b: np.exp(_betaln(a, b)))

@@ -141,7 +141,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     return np.clip(c / deviation[:, None] / deviation[None, :], -1, 1)
 
 
-# ── the same, leaving out NaN ─────────────────────────────────────────────────────────────────────────────────
+# ── the same without NaN elements ─────────────────────────────────────────────────────────────────────────────
 def _filled(a: Any, value: Any) -> tuple[Array, Any]:
     (x,) = lift(a)
     missing = np.isnan(x)

@@ -1,4 +1,4 @@
-"""Ufuncs that are not elementwise rows of their own, truth values in arithmetic, and the methods of ufuncs."""
+"""Ufuncs without an elementwise row of their own, ufuncs on truth values and integers, and methods of ufuncs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,9 +30,7 @@ def _is_integer(*operands: Any) -> bool:
 def _bitwise(name: str, logical: str) -> None:
     def implementation(*operands: Any) -> Array:
         if not _is_bool(*operands):
-            raise recording_error(
-                f"np.{name} on values that are not truth values", f"Use np.{logical}, or comparisons, on them."
-            )
+            raise recording_error(f"np.{name} is supported on truth values only", f"Use np.{logical}, or comparisons.")
         return elementwise(logical, *operands)
 
     implements_ufunc(name)(implementation)
@@ -91,7 +89,7 @@ for _name, _row in (("fabs", "absolute"), ("heaviside", "heaviside"), ("rint", "
 
 
 def _rounding(name: str) -> None:
-    """Integers are their own floor."""
+    """Register floor, ceil or trunc: integers are returned as they are."""
     implements_ufunc(name)(lambda x: lift(x)[0].frozen() if _is_integer(x) else elementwise(name, x))
 
 

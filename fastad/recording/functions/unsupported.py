@@ -1,4 +1,4 @@
-"""NumPy functions that recorded values do not have: what to do instead."""
+"""NumPy functions that recorded values do not support, and the fix that the error names."""
 
 from typing import Any
 
@@ -28,14 +28,14 @@ _fix(
 _fix(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
 _fix(np.fft, "fftshift ifftshift", "Use np.roll.")
 _fix(
-    np, "histogram histogram2d histogramdd", "Use np.bincount with weights=, or sums over masks, on plain bin numbers."
+    np, "histogram histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=."
 )
 _fix(
     np,
     "intersect1d union1d setdiff1d setxor1d isin",
-    "Sets of values decide on shapes: use plain arrays, or np.sort and comparisons.",
+    "The shape of the result would depend on the values: use plain arrays, or np.sort and comparisons.",
 )
-_fix(np, "roots poly polydiv", "Use fad.root on np.polyval.")
+_fix(np, "roots poly polydiv", _SOLVERS)
 _fix(
     np,
     "save savez savetxt array2string array_repr array_str",
