@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution import cache
+from fastad.execution import cache, symbols
 from fastad.execution.kernel import SIGNATURE
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
 from fastad.tables.composite import Driver
@@ -54,7 +54,7 @@ none:
 
 @lru_cache(maxsize=1)
 def _code() -> LoadedCode:
-    return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL])
+    return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL], symbols.address)
 
 
 @lru_cache(maxsize=1)

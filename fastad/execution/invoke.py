@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fastad.execution import cache
+from fastad.execution import cache, symbols
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
 
 _TEXT = """
@@ -59,7 +59,7 @@ class _MethodDefinition(ctypes.Structure):
 @lru_cache(maxsize=1)
 def _loaded() -> LoadedCode:
     names = ["fastad_invoke", "fastad_invoke_object"]
-    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), names)
+    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), names, symbols.address)
 
 
 @lru_cache(maxsize=1)

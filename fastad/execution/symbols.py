@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from fastad.execution import objects
 from fastad.kernels import scipy_blas
 
 _SPECIAL, _BLAS, _LAPACK = "fastad_", "fastad_blas_", "fastad_lapack_"
@@ -235,7 +236,5 @@ _thunks: list[object] = []  # linked code that must stay
 
 
 def _compile_thunk(text: str) -> int:
-    from fastad.execution import objects  # not at the top: objects look up their symbols here
-
-    _thunks.append(code := objects.load_object(objects.compile_ir(text), ["thunk"]))
+    _thunks.append(code := objects.load_object(objects.compile_ir(text), ["thunk"], address))
     return code["thunk"]
