@@ -5,22 +5,20 @@ arguments, the copies in and out and the call are generated as straight-line Pyt
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastad.execution import compiled as execution
 from fastad.execution.compiled import Binding
 from fastad.recording.recorder import open_recorders
-
-if TYPE_CHECKING:
-    from fastad.transforms.base import Path
+from fastad.transforms.paths import Path
 
 MISS = object()  # returned for a call that has to go the long way
 _MOST = 16  # inputs or results: more are better served by loops
 
 
-def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any] | None:
+def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any] | None:
     """A function of the arguments that returns the result, or `MISS` if it is not made for them.
 
     None where arguments are of other kinds than float arrays and floats. May raise GuardFailed.
@@ -35,7 +33,7 @@ def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]]
     return known
 
 
-def _is_inline(path: "Path") -> bool:
+def _is_inline(path: Path) -> bool:
     """Whether to write the comparison of outside values into the code: not if they keep changing."""
     return path.view.places is not None and len(path.view.places) <= _MOST and len(path.fast) < _MOST
 
@@ -46,7 +44,7 @@ def _kind(x: Any) -> Any:
     return float if type(x) is float else None
 
 
-def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any]:
+def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any]:
     names = [f"x{k}" for k in range(len(kinds))]
     space: dict[str, Any] = {
         "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "execution": execution, "path": path,
@@ -65,7 +63,7 @@ def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], A
     return space["fast"]
 
 
-def _outside(path: "Path", space: dict[str, Any]) -> list[str]:
+def _outside(path: Path, space: dict[str, Any]) -> list[str]:
     """Whether the values that the function takes from outside are what they were."""
     if not _is_inline(path):
         return ["    if not path.view.unchanged():", "        return MISS"]
@@ -85,13 +83,13 @@ def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:
     return [f"    if {test}:", "        return MISS"]
 
 
-def _long(path: "Path") -> list[str]:
+def _long(path: Path) -> list[str]:
     """By way of `Path.run`; as long as the table is interpreted, look whether it has been compiled."""
     lines = [] if path.compiled.is_native else ["    if compiled.is_native:", "        return MISS"]
     return [*lines, "    return path.run(args)"]
 
 
-def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] | None:
+def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | None:
     """Straight-line copies, for native code with few values, all inline and float64."""
     compiled, result = path.compiled, path.program.flat
     if result is None or not compiled.is_native or not path.is_plain or len(names) > _MOST:

@@ -7,13 +7,13 @@ import numpy as np
 
 from fastad.errors import RecordingError
 from fastad.tables.table import DTYPES, ValueType
-from fastad.transforms.base import Path, Transformed
+from fastad.transforms.paths import Path
 
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
-def numba_function(function: Transformed) -> Any:
-    """An `@njit` function of the array and number arguments (pytrees flattened, static ones left out).
+def numba_function(path: Path, name: str) -> Any:
+    """An `@njit` function of a path's array and number arguments (pytrees flattened, static ones left out).
 
     It runs the path that was recorded first, so call or `.prepare` the function once with arguments of the wanted
     shapes. It returns the results as a flat tuple (or the only result), and raises ValueError when a shape differs,
@@ -34,15 +34,9 @@ def numba_function(function: Transformed) -> Any:
     >>> bool(np.all(np.abs(descend(np.ones(2))) < 1e-8))
     True
     """
-    paths = function.all_paths()
-    if not paths:
-        raise RecordingError(
-            f"call {function.__name__} once (or .prepare it) before using .numba_function: it is recorded then"
-        )
-    known = function.__dict__.get("_numba_function")
-    if known is None or known[0] is not paths[0]:
-        known = function._numba_function = (paths[0], _make(paths[0], function.__name__))  # type: ignore[attr-defined]
-    return known[1]
+    if path.numba_function is None:
+        path.numba_function = _make(path, name)
+    return path.numba_function
 
 
 def _make(path: Path, name: str) -> Any:

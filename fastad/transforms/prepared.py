@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.execution.compiled import Binding, GuardFailed
-from fastad.transforms.base import Path, Transformed
+from fastad.execution.compiled import Binding
 from fastad.transforms.call import Call, described, make_call, unflatten
+from fastad.transforms.paths import Path, Paths, Undecided, follow
 
 
 class Prepared:
@@ -27,7 +27,7 @@ class Prepared:
     array([6., 8.])
     """
 
-    def __init__(self, function: Transformed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, function: Paths, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         args, kwargs = function.normalise(args, kwargs)
         self._function = function
         self._call = make_call(args, kwargs)
@@ -80,23 +80,19 @@ class Prepared:
         """The kernel stopped: raise its error, or go over to the path that these inputs take."""
         call = self._current()
         path = self._function.path_for(call)  # not the present one: paths are found from the first one on
+        try:
+            follow(self._function, call, path, self._run_path)
+        except Undecided as undecided:
+            raise RecordingError(
+                f"a comparison at {undecided.place} hangs on the last bits of its operands, or differs between the "
+                "lanes of a vmap; use np.where there"
+            ) from None
+
+    def _run_path(self, path: Path) -> None:
         self._bind(path, self._binding_of(path))
-        while True:
-            for view, value in self._ins:
-                view[...] = value
-            try:
-                self._binding.run()
-                return
-            except GuardFailed as failed:
-                other = self._function.other_path(call, path, failed.guard)
-                if other.program.plan == path.program.plan:
-                    line = path.program.plan.base.line_of(path.program.plan.base.guards[failed.guard])
-                    raise RecordingError(
-                        f"a comparison at {line} hangs on the last bits of its operands, or differs between the lanes "
-                        "of a vmap; use np.where there"
-                    ) from None
-                path = other
-                self._bind(path, self._binding_of(path))
+        for view, value in self._ins:
+            view[...] = value
+        self._binding.run()
 
     def _binding_of(self, path: Path) -> Binding:
         """The buffers for a path, bound once."""
