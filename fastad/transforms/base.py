@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, RecordingError, TableError
-from fastad.execution.compiled import Compiled, GuardFailed
+from fastad.execution.compiled import Compiled
+from fastad.execution.executors import AUTO, policy
+from fastad.execution.kernel import GuardFailed
 from fastad.recording.capture import View, Watch
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
@@ -41,9 +43,8 @@ class Transformed:
             raise TypeError(f"expected a function, got {type(function).__name__}")
         if isinstance(function, Transformed):
             tier, threads = tier or function.tier, threads or function.threads
-        tier = tier or "auto"
-        if tier not in ("auto", "sweep", "native"):
-            raise ValueError(f"tier must be 'auto', 'sweep' or 'native', not {tier!r}")
+        tier = tier or AUTO
+        policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}")
         self.tier: str = tier
@@ -111,7 +112,8 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        return self._from(call, Path(program, Compiled(program.plan, "sweep"), Contents((), program), View(())))
+        compiled = Compiled(program.request, policy(self.tier).first.name)
+        return self._from(call, Path(program, compiled, Contents((), program), View(())))
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
@@ -173,7 +175,7 @@ class Transformed:
             known = path.after.get(guard)
             if known is None or not known.is_current():
                 new = self._recorded(call, self._watch.view())
-                if new.program.plan == path.program.plan:
+                if new.program.request == path.program.request:
                     return new
                 known = path.after[guard] = self._renewed(known, new)
             return known
@@ -181,7 +183,11 @@ class Transformed:
     @staticmethod
     def _renewed(old: Path | None, new: Path) -> Path:
         """The old path if recording it again has changed nothing."""
-        if old is None or old.program.plan != new.program.plan or old.program.out_leaves != new.program.out_leaves:
+        if (
+            old is None
+            or old.program.request != new.program.request
+            or old.program.out_leaves != new.program.out_leaves
+        ):
             return new
         old.contents.confirmed(new.contents)
         old.view = new.view
@@ -202,7 +208,7 @@ class Transformed:
         views = (view, *call.views)
         arrays = [a for v in views for a in v.arrays]
         held = tuple(x for v in views for x in v.held)
-        return Path(program, Compiled(program.plan, self.tier, self.threads), Contents(arrays, program), view, held)
+        return Path(program, Compiled(program.request, self.tier, self.threads), Contents(arrays, program), view, held)
 
     def _follow_settings(self) -> None:
         """The function has read a setting for the first time. What was recorded before does not depend on it, but
@@ -265,7 +271,7 @@ class Transformed:
             "calls": sum(p.count[0] for p in paths),
             "tables": [
                 {
-                    "rows": p.program.plan.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
+                    "rows": p.program.request.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
                     "compile_seconds": p.compiled.compile_seconds,
                     "interpreted_seconds": p.compiled.interpreted_seconds,
                 }

@@ -7,7 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from fastad.execution.compiled import Compiled, GuardFailed
+from fastad.execution.compiled import Compiled
+from fastad.execution.kernel import GuardFailed
 from fastad.recording.capture import Content, View
 from fastad.transforms.call import Call
 from fastad.transforms.program import Program
@@ -41,7 +42,7 @@ class Path:
     @cached_property
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
-        return self.program.sources == tuple(range(len(self.program.plan.inputs)))
+        return self.program.sources == tuple(range(len(self.program.request.inputs)))
 
     def is_current(self) -> bool:
         """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
@@ -102,7 +103,7 @@ class Undecided(Exception):
     def __init__(self, path: Path, guard: int) -> None:
         super().__init__(guard)
         self.path = path
-        self.place = path.program.plan.base.line_of(path.program.plan.base.guards[guard])
+        self.place = path.program.request.base.line_of(path.program.request.base.guards[guard])
 
 
 def follow(paths: Paths, call: Call, path: Path, run: Callable[[Path], T]) -> T:
@@ -112,6 +113,6 @@ def follow(paths: Paths, call: Call, path: Path, run: Callable[[Path], T]) -> T:
             return run(path)
         except GuardFailed as failed:
             other = paths.other_path(call, path, failed.guard)
-            if other.program.plan == path.program.plan:
+            if other.program.request == path.program.request:
                 raise Undecided(other, failed.guard) from None
             path = other

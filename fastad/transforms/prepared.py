@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.execution.compiled import Binding
+from fastad.execution.marshalling import Binding, Passed
 from fastad.transforms.call import Call, described, make_call, unflatten
 from fastad.transforms.paths import Path, Paths, Undecided, follow
 
@@ -62,7 +62,7 @@ class Prepared:
 
     def _adopt(self, path: Path, binding: Binding) -> None:
         """Let the kernel's own input vector be the buffers where it holds float64 values inline."""
-        for source, (view, _) in zip(path.program.sources, binding.inputs, strict=False):
+        for source, view in zip(path.program.sources, binding.views_in, strict=False):
             if source >= 0 and view is not None and self._buffers[source].dtype == np.float64:
                 view[...] = self._buffers[source]
                 self._buffers[source] = view
@@ -109,28 +109,29 @@ class Prepared:
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
         program = path.program
         values = [*program.gather(self._buffers), *program.captured]
-        for value, (view, offset) in zip(values, binding.inputs, strict=True):
+        form = binding.form
+        for value, view, passed in zip(values, binding.views_in, form.inputs, strict=True):
             if view is not value:
-                self._bind_input(np.asarray(value), view, offset)
-        outputs = [self._bind_output(*o) for o in binding.outputs]
+                self._bind_input(np.asarray(value), view, passed)
+        outputs = [self._bind_output(v, passed) for v, passed in zip(binding.views_out, form.outputs, strict=True)]
         self._outs = [(typed, raw) for typed, raw in outputs if typed is not raw]
-        typed = [t for t, _ in outputs]
-        self._result = program.result(typed if binding.chosen is None else [typed[i] for i in binding.chosen])
+        self._result = program.result(form.choose([typed for typed, _ in outputs]))
 
-    def _bind_input(self, value: np.ndarray, view: np.ndarray | None, offset: int) -> None:
+    def _bind_input(self, value: np.ndarray, view: np.ndarray | None, passed: Passed) -> None:
         """By reference where the kernel takes an address and the data is as it wants it; else copied every run."""
         if view is None:
             direct = value.dtype == np.float64 and value.flags.c_contiguous
             view = value if direct else np.empty(value.shape)
-            self._binding.addresses_in[offset] = view.ctypes.data
+            self._binding.addresses_in[passed.offset] = view.ctypes.data
             self._held.append(view)
             if direct:
                 return
         self._ins.append((view, value))
 
-    def _bind_output(self, view: Any, offset: int, shape: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _bind_output(self, view: np.ndarray | None, passed: Passed) -> tuple[np.ndarray, np.ndarray]:
+        """The array of the caller's, and the one that the kernel writes."""
         if view is None:
-            view = np.empty(shape)
-            self._binding.addresses_out[offset] = view.ctypes.data
+            view = np.empty(passed.shape)
+            self._binding.addresses_out[passed.offset] = view.ctypes.data
             self._held.append(view)
-        return (view, view) if dtype is None else (np.empty(shape, dtype), view)
+        return (view, view) if passed.dtype is None else (np.empty(passed.shape, passed.dtype), view)

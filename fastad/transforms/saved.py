@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastad.errors import ShapeError, TableError
-from fastad.execution.compiled import Compiled, GuardFailed, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.executors import SWEEP
+from fastad.execution.kernel import GuardFailed
+from fastad.execution.request import Request
 from fastad.tables.reference import Stopped
 from fastad.tables.store import load_many, save_many
 from fastad.tables.table import Table
@@ -41,7 +44,7 @@ def _takes(program: Program, call: Call) -> bool:
     if not program.table.guards:
         return True
     try:
-        Compiled(Plan(program.table), "sweep")([*program.gather(call.inputs), *program.table.captured])
+        Compiled(Request(program.table), SWEEP.name)([*program.gather(call.inputs), *program.table.captured])
     except GuardFailed:
         return False
     return True
@@ -96,7 +99,7 @@ def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> Entry:
         raise ValueError("the inputs do not fit the table")
     if sum(x is None for x in out_leaves) != len(table.outputs):
         raise ValueError("the results do not fit the table")
-    return entry["arguments"], Program(Plan(table), sources, (), tree, out_leaves)
+    return entry["arguments"], Program(Request(table), sources, (), tree, out_leaves)
 
 
 # ── structures as JSON ────────────────────────────────────────────────────────────────────────────────────────

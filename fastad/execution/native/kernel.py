@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from fastad.execution import cache, objects, symbols
-from fastad.execution.calling import CALL, Packet, call_address
+from fastad.execution.calling import CALL, MakePart, Packet, call_address
 from fastad.execution.exported import entry_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.native.calls import ENTRY, PACKET
@@ -28,15 +28,20 @@ class NativeKernel:
     table : the program.
     threads : how many threads large loops may use. Results do not depend on it.
     threshold : size from which inputs and results go by reference (see `layout_of`).
+    part : makes the kernels of sub-programs.
     """
 
-    def __init__(self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> None:
+    chosen: tuple[int, ...] | None = None
+
+    def __init__(
+        self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM, part: MakePart | None = None
+    ) -> None:
         start = time.perf_counter()
         self.rows, self.context, self.threads = table, 0, threads
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
-        self.packets: Sequence[Packet] = [Packet(sub, "native") for sub in table.subs]
+        self.packets: Sequence[Packet] = [Packet(sub, part or _part) for sub in table.subs]
         self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
 
@@ -75,6 +80,11 @@ class NativeKernel:
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
+
+
+def _part(table: Table) -> NativeKernel:
+    """The kernel of a sub-program."""
+    return NativeKernel(table, threshold=None)
 
 
 def is_cached(table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> bool:
