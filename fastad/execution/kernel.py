@@ -69,14 +69,17 @@ class GuardFailed(Exception):  # control flow, never seen by users
 
 
 def raise_for(code: int, rows: Table) -> None:
-    """Raise what a return code other than 0 stands for: a failed guard if it is positive, an error if negative."""
+    """Raise what a return code other than 0 stands for: a failed guard if it is positive, an error if negative.
+
+    That is the exception of Python code that the kernel called, if there is one.
+    """
     if code > 0:
         raise GuardFailed(rows.guards.index(code - 1))
     index = -code - 1
     row, line = rows.row(index), rows.line_of(index)
     if row.sub is not None:
         raise composite_error(f"{row.sub.name}, recorded at {line}")
-    raise IndexRangeError(f"index out of bounds in {row.name}, recorded at {line}")
+    raise pending_error() or IndexRangeError(f"index out of bounds in {row.name}, recorded at {line}")
 
 
 def raise_for_part(code: int, name: str) -> None:
