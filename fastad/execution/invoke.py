@@ -80,7 +80,9 @@ def caller(packet: np.ndarray, release: bool) -> Callable[[], int]:
     return make(ctypes.addressof(_definition()), address, None)
 
 
-def packet(address: int, context: int | None, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray) -> np.ndarray:
+def packet(
+    address: int, context: int | None, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray
+) -> np.ndarray:
     """The packet for a kernel on these vectors; it and the vectors must outlive the calls."""
     vectors = (vector_in.ctypes.data, vector_out.ctypes.data, work.ctypes.data)
     return np.array([address, context or 0, *vectors], np.int64)

@@ -24,7 +24,7 @@ _VARIADIC = np.array([isinstance(row, ArrayPrimitive) and row.arity < 0 for row 
 _IN_RUNS = np.isin(np.arange(len(PRIMITIVES)), [INPUT, CONST, GUARD, _STRIDED]) | _ELEMENTWISE
 
 
-class Program:
+class SweepProgram:
     """The arrays of a runnable table, which all modes share.
 
     `columns` are a, b, c with places in the arena for operand rows; `step_rows` and `steps` are the (first) row and
@@ -48,11 +48,11 @@ class Program:
         self.pool = np.stack([table.offsets[listed].astype(np.int64), sizes[listed]], axis=1)
 
 
-def program_of(table: Table) -> Program:
+def sweep_program(table: Table) -> SweepProgram:
     """The program of a table, made once."""
     found = table._cache.get("program")
     if found is None:
-        found = table._cache["program"] = Program(table)
+        found = table._cache["program"] = SweepProgram(table)
     return found
 
 

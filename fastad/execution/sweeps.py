@@ -19,7 +19,7 @@ from fastad.errors import CompileError
 from fastad.execution import drivers, exported, sweep_source, symbols
 from fastad.execution.calling import MakePart, Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
-from fastad.execution.program import active_codes, activity, program_of
+from fastad.execution.program import active_codes, activity, sweep_program
 from fastad.kernels import fields as f
 from fastad.kernels import scipy_blas
 from fastad.primitives import opcode
@@ -137,7 +137,7 @@ class SweepKernel:
 
     # ── the program ──────────────────────────────────────────────────────────────────────────────────────────
     def _make_program(self) -> np.ndarray:
-        table, shared = self.rows, program_of(self.rows)
+        table, shared = self.rows, sweep_program(self.rows)
         steps = shared.steps
         p = np.zeros(f.FIELDS, np.int64)
         if self.mode != "value":

@@ -6,7 +6,7 @@ from typing import Any
 from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
 from fastad.execution.native.products import simplest
-from fastad.execution.native.steps import Call
+from fastad.execution.native.steps import CallStep
 
 ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
 _SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
@@ -15,7 +15,7 @@ _SIGNATURE = "(ptr, i64, ptr, i64, ptr, i64, ptr, i64)"
 class CallCode(Function):
     """The function of one call step."""
 
-    def build(self, step: Call) -> "CallCode":
+    def build(self, step: CallStep) -> "CallCode":
         row = self.p.table.row(step.row)
         getattr(self, f"_{row.name}", self._kernel)(row)
         return self

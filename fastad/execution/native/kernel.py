@@ -14,7 +14,8 @@ from fastad.execution.exported import entry_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.native.calls import ENTRY, PACKET
 from fastad.execution.native.function import CONSTANTS
-from fastad.execution.native.program import Program
+from fastad.execution.native.plans import make_plan
+from fastad.execution.native.program import NativeCode
 from fastad.tables.table import Table
 
 _LENGTH = 8  # bytes of the length of what precedes the objects
@@ -48,9 +49,10 @@ class NativeKernel:
     def _compile(self) -> bytes:
         """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
-        program = Program(self.rows, self.layout, self.threads)
-        found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in program.parts]
-        head = json.dumps({"work": program.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
+        plan = make_plan(self.rows, self.layout)
+        parts = NativeCode(plan, self.threads).parts
+        found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in parts]
+        head = json.dumps({"work": plan.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
         return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *(code for code, _ in found)])
 
     def _link(self, stored: bytes) -> int:

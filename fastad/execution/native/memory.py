@@ -9,7 +9,7 @@ from collections import defaultdict
 from fastad.execution.layout import Layout, Slot
 from fastad.execution.native.demand import Demand
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.steps import SCALAR, VIRTUAL, Loop, Place, Scalars, Step
+from fastad.execution.native.steps import SCALAR, VIRTUAL, LoopStep, Place, ScalarStep, Step
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.table import CONST, GUARD, INPUT
 
@@ -51,7 +51,7 @@ class Memory:
     # ── chunks ───────────────────────────────────────────────────────────────────────────────────────────────
     def _cut(self, chunk: int) -> None:
         for step in self.p.steps:
-            if isinstance(step, Scalars):
+            if isinstance(step, ScalarStep):
                 self._cut_scalars(step, chunk)
             else:
                 self.number[step.index] = len(self.steps)
@@ -59,18 +59,18 @@ class Memory:
         for r, home in self.p.home.items():
             self.made_in[r] = self.number[home]
         for old in self.steps:
-            if isinstance(old, Loop):
+            if isinstance(old, LoopStep):
                 self.made_in |= dict.fromkeys(old.reductions, self.number[old.index])
-            elif not isinstance(old, Scalars):
+            elif not isinstance(old, ScalarStep):
                 self.made_in[old.row] = self.number[old.index]
 
-    def _cut_scalars(self, step: Scalars, chunk: int) -> None:
+    def _cut_scalars(self, step: ScalarStep, chunk: int) -> None:
         size, room = self.p.size, 0
         inside = {r for pack in step.packs.values() for r in pack[1:]}
         for r in step.rows:
             if room <= 0 and r not in inside:
                 room = chunk
-                self.steps.append(Scalars(len(self.steps), packs=step.packs))
+                self.steps.append(ScalarStep(len(self.steps), packs=step.packs))
             self.steps[-1].rows.append(r)  # type: ignore[union-attr]
             self.made_in[r] = len(self.steps) - 1
             room -= size[r]
@@ -78,10 +78,10 @@ class Memory:
     # ── uses ─────────────────────────────────────────────────────────────────────────────────────────────────
     def _find_uses(self, demand: Demand) -> None:
         for at, step in enumerate(self.steps):
-            if isinstance(step, Scalars):
+            if isinstance(step, ScalarStep):
                 for r in step.rows:
                     self._chunk_uses(r, at)
-            elif isinstance(step, Loop):
+            elif isinstance(step, LoopStep):
                 for x in demand.reads[step.index]:
                     self._use(x, at)
             else:

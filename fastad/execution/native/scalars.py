@@ -8,7 +8,7 @@ import numpy as np
 from fastad.execution.native.function import Function
 from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Block, Truth
 from fastad.execution.native.packing import packed_function, width
-from fastad.execution.native.steps import Scalars
+from fastad.execution.native.steps import ScalarStep
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.regions import parts
 
@@ -27,7 +27,7 @@ _FETCH = "\n".join(
 class ScalarCode(Function):
     """The function of one chunk."""
 
-    def build(self, step: Scalars, following: str = "") -> "ScalarCode":
+    def build(self, step: ScalarStep, following: str = "") -> "ScalarCode":
         """`following` is the function that runs next, where it is worth fetching ahead."""
         self.values: dict[Key, str] = {}
         self.entry = Block(self.module, alone=True)
