@@ -10,6 +10,7 @@ from fastad.control.branches import cond
 from fastad.control.inverses import check_inverse
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
+from fastad.transforms.base import load
 from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
     grad,
@@ -26,7 +27,6 @@ from fastad.transforms.public import (
     vjp,
     vmap,
 )
-from fastad.transforms.saved import load
 from fastad.transforms.tape import Tape
 from fastad.version import __version__
 

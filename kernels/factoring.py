@@ -9,7 +9,7 @@ import math
 
 from .blas import dgetrf, dpotrf, dtrsm
 from .flags import at, helper, kernel
-from .memory import doubles, indices, view
+from .memory import indices, view
 
 # Where a call of LAPACK becomes faster than the loops.
 _GETRF_FROM = 40

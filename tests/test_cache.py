@@ -225,11 +225,11 @@ def run(program, place, **environment):
 
 NATIVE = """
     import ctypes
-    from fastad.execution import cache, objects
+    from fastad.execution import cache, objects, symbols
     text = "define double @f(double %x) {\\n  %y = fadd double %x, 1.0\\n  ret double %y\\n}"
     made = []
     code = cache.cached([text], lambda: made.append(1) or objects.compile_ir(text))
-    loaded = objects.load_object(code, ["f"])
+    loaded = objects.load_object(code, ["f"], symbols.address)
     print(len(made), ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(loaded["f"])(1.0))
 """
 

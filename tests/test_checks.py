@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastad as fad
-from fastad.execution import compiled
+from fastad.execution.observing import observing
 from fastad.primitives import primitive
 from fastad.primitives.expression import parse, times
 from fastad.tables import contributions, derive
@@ -14,8 +14,6 @@ from fastad.tables.reference import evaluate
 @pytest.fixture
 def wrong_partial(monkeypatch):
     """A way to give a primitive a wrong partial; programs run by the reference interpreter, as derived from the row."""
-    monkeypatch.setattr(compiled, "inspector", lambda plan, values: [x[()] for x in evaluate(plan.table, values)])
-
     def spoil(name, *partials):
         row = primitive(name)
         monkeypatch.setitem(row.__dict__, "contribution_exprs", tuple(times(parse(p), "u") for p in partials))
@@ -25,7 +23,8 @@ def wrong_partial(monkeypatch):
         contributions.rules.cache_clear()
         derive._differentiable.cache_clear()
 
-    yield spoil
+    with observing(lambda request, values: [x[()] for x in evaluate(request.table, values)]):
+        yield spoil
     monkeypatch.undo()
     forget()
 

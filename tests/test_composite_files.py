@@ -14,7 +14,8 @@ import pytest
 
 import fastad as fad
 from fastad.errors import IndexRangeError, TableError
-from fastad.execution.compiled import Compiled, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.request import Request
 from fastad.primitives.regions import region
 from fastad.schedules.actions import Action, Code
 from fastad.tables.builder import Builder
@@ -285,7 +286,7 @@ def test_what_was_kept_may_be_anything():
     b = Builder()
     x, halves = b.input((adjoint.n_in,)), [b.input((n,)) for n in (1, len(kept) - 1)]
     copied = b.assemble(halves, [region(0, (1,), (1,)), region(1, (len(kept) - 1,), (1,))], (len(kept),))
-    run = Compiled(Plan(b.table([b.call(adjoint, x, copied)])), "sweep")
+    run = Compiled(Request(b.table([b.call(adjoint, x, copied)])), "sweep")
     argument, rng = np.linspace(0.3, 1.2, adjoint.n_in), np.random.default_rng(0)
     assert np.isfinite(run([argument, kept[:1], kept[1:]])[0]).all()
     for _ in range(2000):
@@ -303,7 +304,8 @@ FUZZ = """
 import signal, sys, warnings
 import numpy as np
 from fastad.errors import FastadError
-from fastad.execution.compiled import Compiled, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.request import Request
 from fastad.tables.derive import adjoint_table
 from fastad.tables.store import load, save
 
@@ -315,7 +317,7 @@ def attempt(path):
         given = [np.linspace(0.3, 1.2, max(kind.size, 1))[: kind.size].reshape(kind.shape) for kind in table.inputs]
         for t in (table, adjoint_table(table, [0])):
             given += [np.ones(kind.shape) for kind in t.inputs[len(given):]]
-            Compiled(Plan(t), "sweep")(given)
+            Compiled(Request(t), "sweep")(given)
         return "run"
     except (FastadError, IndexError, MemoryError) as error:
         return type(error).__name__

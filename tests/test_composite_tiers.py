@@ -5,7 +5,8 @@ import numpy as np
 
 import fastad as fad
 from fastad.execution.calling import kernel_of
-from fastad.execution.compiled import Compiled, Plan, compile_seconds
+from fastad.execution.executors import NATIVE, SWEEP, compile_seconds, policy
+from fastad.execution.request import Request
 from fastad.tables.loops import LoopAdjoint
 
 X = np.linspace(0.3, 1.2, 5)
@@ -21,8 +22,7 @@ def loop_of(table):
 
 
 def test_long_loops_are_native_at_once():
-    run = Compiled(Plan(fad.trace(lambda x: scanned(x, 10**7), X)))
-    assert run._native_at_once(compile_seconds(run.plan))
+    assert policy("auto").start(Request(fad.trace(lambda x: scanned(x, 10**7), X)), threads=1) is NATIVE
 
 
 def test_rows_of_parts_count_when_compiling():
@@ -34,16 +34,16 @@ def test_rows_of_parts_count_when_compiling():
     few, many = (
         fad.trace(lambda x, f=f: fad.scan(f, x, length=3)[0], 1.0) for f in (lambda y, _: (np.sin(y), None), long)
     )
-    assert compile_seconds(Plan(many)) > 2 * compile_seconds(Plan(few)) - 0.02
-    assert compile_seconds(Plan(many, "adjoint", (0,))) > compile_seconds(Plan(many))
+    assert compile_seconds(Request(many)) > 2 * compile_seconds(Request(few)) - 0.02
+    assert compile_seconds(Request(many, "adjoint", (0,))) > compile_seconds(Request(many))
 
 
 def test_loops_share_the_kernel_of_their_body():
     loop = loop_of(fad.trace(scanned, X))
-    kernels = [kernel_of(sub, "sweep") for sub in (loop, loop.keeper, LoopAdjoint.of(loop.keeper))]
+    kernels = [kernel_of(sub, SWEEP.part) for sub in (loop, loop.keeper, LoopAdjoint.of(loop.keeper))]
     bodies = {id(kernel._held[0]) for kernel in kernels}
     assert len(bodies) == 1
-    assert kernel_of(loop.body, "sweep") is kernels[0]._held[0]
+    assert kernel_of(loop.body, SWEEP.part) is kernels[0]._held[0]
 
 
 def test_prepared_calls_and_numba_functions():

@@ -4,7 +4,8 @@ import pytest
 import scipy.linalg
 
 import fastad as fad
-from fastad.execution.compiled import Compiled, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.request import Request
 from fastad.primitives import array_rows, primitive
 from fastad.tables.batch import batch_table
 from fastad.tables.builder import Builder
@@ -47,7 +48,7 @@ def one_row(name, number):
 
 
 def run(table, values, tier):
-    return Compiled(Plan(table), tier)(values)
+    return Compiled(Request(table), tier)(values)
 
 
 def wrt_of(table, name):

@@ -9,7 +9,8 @@ from native_tools import Bound
 
 import fastad as fad
 from fastad.execution.calling import kernel_of
-from fastad.execution.drivers import run_kernel
+from fastad.execution.executors import EXECUTORS
+from fastad.execution.marshalling import run_part
 from fastad.execution.native import NativeKernel
 from fastad.execution.sweeps import SweepKernel
 from fastad.tables import composite
@@ -50,7 +51,7 @@ def random_loop(sizes, length, seed=0, conditional=False, **options):
 def by_driver(sub, x, tier, kept=None):
     """The result of a row by its driver, called by a table, or with (a copy of) what was kept for it."""
     if kept is not None:
-        return run_kernel(kernel_of(sub, tier), sub, x, kept)
+        return run_part(kernel_of(sub, EXECUTORS[tier].part), sub, x, kept)
     b = Builder()
     table = b.table([b.call(sub, b.input(x.shape))])
     bound = Bound((NativeKernel if tier == "native" else SweepKernel)(table), [x])

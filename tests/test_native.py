@@ -13,7 +13,8 @@ from fastad.execution import cache
 from fastad.execution.kernel import raise_for
 from fastad.execution.layout import layout_of
 from fastad.execution.native import NativeKernel
-from fastad.execution.native.program import Program
+from fastad.execution.native.plans import make_plan
+from fastad.execution.native.program import NativeCode
 from fastad.execution.symbols import vector_math
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
@@ -405,9 +406,9 @@ def test_matrix_products(sizes, ta, tb, shared, rng):
 @pytest.mark.parametrize("width", [2, 4])
 def test_narrower_vectors(width, rng, monkeypatch):
     """What CPUs without AVX512 run."""
-    from fastad.execution.native import products, values
+    from fastad.execution.native import nests, products
 
-    monkeypatch.setattr(values, "lanes", lambda: width)
+    monkeypatch.setattr(nests, "lanes", lambda: width)
     monkeypatch.setattr(products, "lanes", lambda: width)
     monkeypatch.setattr(cache, "cached", lambda key, make: make())  # the key does not tell what only a test changes
     for seed in range(8):
@@ -430,7 +431,8 @@ def chain_table(n, size):
 
 
 def longest_function(table):
-    texts = [text for part in Program(table, layout_of(table)).parts for text in part.text.split("define ")]
+    parts = NativeCode(make_plan(table, layout_of(table))).parts
+    texts = [text for part in parts for text in part.text.split("define ")]
     return max(text.count("\n") for text in texts if not text.startswith("i64 @kernel"))
 
 

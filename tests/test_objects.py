@@ -30,7 +30,7 @@ def calling(name, arguments=1):
 
 
 def load(text, *names, level=2):
-    return objects.load_object(objects.compile_ir(text, level=level), names)
+    return objects.load_object(objects.compile_ir(text, level=level), names, symbols.address)
 
 
 # ── compiling and linking ─────────────────────────────────────────────────────────────────────────
@@ -63,7 +63,7 @@ def test_values_used_before_they_exist_raise(level):
 def test_a_missing_function_is_named():
     code = objects.compile_ir(calling("no_such_function") + calling("sin").replace("@call", "@other"))
     with pytest.raises(FastadError, match="no_such_function"):
-        objects.load_object(code, ["call"])
+        objects.load_object(code, ["call"], symbols.address)
 
 
 def test_a_function_that_the_object_lacks_raises():
@@ -75,7 +75,7 @@ def test_damaged_objects_raise():
     code = objects.compile_ir(SQUARE + calling("exp"))
     for length in [0, 4, 40, *range(64, len(code) - 64, 41)]:
         with pytest.raises(CompileError):
-            objects.load_object(code[:length], ["square"])
+            objects.load_object(code[:length], ["square"], symbols.address)
 
 
 def test_the_caller_can_give_addresses():
@@ -116,7 +116,7 @@ def test_memory_is_given_back():
 
     def load_many(times):
         for _ in range(times):
-            objects.load_object(code, ["square"])
+            objects.load_object(code, ["square"], symbols.address)
         return resident()
 
     before = load_many(70)
@@ -140,8 +140,8 @@ def test_threads_compile_at_the_same_time():
 
 def test_a_process_ends_cleanly_with_code_loaded():
     program = f"""
-from fastad.execution import objects
-code = objects.load_object(objects.compile_ir({SQUARE!r}), ["square"])
+from fastad.execution import objects, symbols
+code = objects.load_object(objects.compile_ir({SQUARE!r}), ["square"], symbols.address)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

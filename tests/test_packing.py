@@ -7,7 +7,7 @@ from native_tools import run
 from fastad.execution import cache
 from fastad.execution.native import packing
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.steps import Scalars
+from fastad.execution.native.steps import ScalarStep
 from fastad.execution.symbols import vector_math
 from fastad.primitives import PRIMITIVES
 from fastad.primitives.elementwise import DOMAINS
@@ -49,9 +49,9 @@ def _other(b, x, y, size, rng):
 
 def planned(table):
     planner = Planner(table, 16).run()
-    before = [list(step.rows) for step in planner.steps if isinstance(step, Scalars)]
+    before = [list(step.rows) for step in planner.steps if isinstance(step, ScalarStep)]
     packing.find_packs(planner)
-    return planner, before, [step for step in planner.steps if isinstance(step, Scalars)]
+    return planner, before, [step for step in planner.steps if isinstance(step, ScalarStep)]
 
 
 @pytest.mark.parametrize("rows", [3, 60, 3000])

@@ -411,10 +411,10 @@ def test_threads_share_a_kernel():
 
 
 def test_a_scalar_table_is_not_copied():
-    from fastad.execution.program import program_of
+    from fastad.execution.program import sweep_program
 
     table = random_program(200, 1)
-    assert all(np.shares_memory(c, table.columns[n]) for c, n in zip(program_of(table).columns, "abc", strict=True))
+    assert all(np.shares_memory(c, table.columns[n]) for c, n in zip(sweep_program(table).columns, "abc", strict=True))
 
 
 def test_unknown_modes_are_refused():

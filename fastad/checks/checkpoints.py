@@ -11,7 +11,8 @@ from fastad.checks.profile import Measurement, aligned, html_table, time_text
 from fastad.checks.profiling import TIERS, measure
 from fastad.errors import ScheduleError
 from fastad.execution.attended import counted_steps
-from fastad.execution.compiled import Compiled, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.request import Request
 from fastad.schedules.base import WORK_STATES, Schedule
 from fastad.schedules.nested import Periodic, Revolve, StoreAll, optimal_steps
 from fastad.schedules.online import Online
@@ -169,12 +170,12 @@ def profile(
     given, _ = gradient.normalise(args, {})
     call = make_call(given, {})
     program = gradient.program(call)
-    plan, values = program.plan, [*program.gather(call.inputs), *program.captured]
-    loops = tuple(LoopSize(x.name, x.length, 8 * x.sizes.state) for x in plan.base.subs if _schedulable(x))
+    request, values = program.request, [*program.gather(call.inputs), *program.captured]
+    loops = tuple(LoopSize(x.name, x.length, 8 * x.sizes.state) for x in request.base.subs if _schedulable(x))
     if not loops:
         raise ScheduleError(f"{gradient.__name__} runs no loop with a known number of steps; write it with fad.scan")
-    value = measure(Plan(plan.base), values, tier, seconds)
-    run = _Run(plan, values, loops, tier, value.fastest / sum(x.steps for x in loops))
+    value = measure(Request(request.base), values, tier, seconds)
+    run = _Run(request, values, loops, tier, value.fastest / sum(x.steps for x in loops))
     chosen = list(default_schedules(loops) if schedules is None else schedules)
     for schedule in chosen:
         if not isinstance(schedule, Schedule):
@@ -190,7 +191,7 @@ def profile(
 class _Run:
     """A gradient to be measured under schedules, and what a step takes."""
 
-    plan: Plan
+    request: Request
     values: Sequence[Any]
     loops: Sequence[LoopSize]
     tier: str
@@ -221,8 +222,8 @@ class _Run:
             binding.call(self.values)
         return int(count[0]) - self.n - len(self.loops)
 
-    def _scheduled(self, schedule: Schedule, **options: Any) -> Plan:
-        return replace(self.plan, base=scheduled(self.plan.base, schedule=schedule, **options))
+    def _scheduled(self, schedule: Schedule, **options: Any) -> Request:
+        return replace(self.request, base=scheduled(self.request.base, schedule=schedule, **options))
 
 
 def scheduled(table: Table, **options: Any) -> Table:

@@ -12,22 +12,19 @@ import numpy as np
 
 from fastad.checks.inside import calls, results
 from fastad.errors import IndexRangeError, NanError
-from fastad.execution import compiled
+from fastad.execution.kernel import GuardFailed
+from fastad.execution.observing import observing
 from fastad.primitives import Elementwise, Form
 from fastad.tables.listing import input_name
 from fastad.tables.reference import Stopped, steps
 from fastad.tables.sub import Sub
 from fastad.tables.table import DTYPES, Row, Table
 
-_lock = threading.Lock()
-_users = 0  # number of open contexts, in all threads
-
 
 @dataclass
 class _Mode(threading.local):
-    """What this thread checks."""
+    """What this thread checks besides NaN."""
 
-    nan: bool = False
     inf: bool = False
 
 
@@ -59,27 +56,13 @@ def nans(*, inf: bool = False) -> Iterator[None]:
         ...
     fastad.errors.NanError: the adjoint is NaN: multiply of 0 and inf...
     """
-    previous = _mode.nan, _mode.inf
-    _mode.nan, _mode.inf = True, inf or _mode.inf
-    _count(1)
+    previous = _mode.inf
+    _mode.inf = inf or previous
     try:
-        yield
+        with observing(lambda request, values: checked_results(request.table, values, _mode.inf)):
+            yield
     finally:
-        _mode.nan, _mode.inf = previous
-        _count(-1)
-
-
-def _count(change: int) -> None:
-    """Install the hook of the executors while any context is open, and remove it afterwards."""
-    global _users
-    with _lock:
-        _users += change
-        compiled.inspector = _inspect if _users else None
-
-
-def _inspect(plan: compiled.Plan, values: Sequence[Any]) -> list[Any] | None:
-    """Results of a program that is run row by row; None if this thread has no open context."""
-    return checked_results(plan.table, values, _mode.inf) if _mode.nan else None
+        _mode.inf = previous
 
 
 def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> list[Any]:
@@ -88,7 +71,7 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
     try:
         _walk(table, inputs, inf, found)
     except Stopped as stopped:
-        raise compiled.GuardFailed(table.guards.index(stopped.row)) from None
+        raise GuardFailed(table.guards.index(stopped.row)) from None
     except IndexError as error:
         line = table.line_of(len(found))
         raise IndexRangeError(f"{error}, in {table.row(len(found)).name}, recorded at {line}") from None

@@ -12,7 +12,9 @@ import numpy as np
 from fastad.checks.problem import Problem, make_problem
 from fastad.checks.profile import LineShare, Measurement, Profile, ProgramProfile
 from fastad.errors import TableError
-from fastad.execution.compiled import Compiled, Plan, native_work_bytes
+from fastad.execution.compiled import Compiled, native_work_bytes
+from fastad.execution.executors import NATIVE, SWEEP
+from fastad.execution.request import Request
 from fastad.tables.cost import Cost, cost, count_operations
 from fastad.tables.listing import count_text, size_text
 from fastad.tables.table import CONST, INPUT, Table
@@ -21,7 +23,7 @@ from fastad.transforms.call import Call, make_call
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction
 from fastad.transforms.jacobians import Jacobian
 
-TIERS = ("sweep", "native")
+TIERS = (SWEEP.name, NATIVE.name)  # whose memory can be predicted
 _FEWEST, _MOST = 5, 1000  # timed calls
 
 
@@ -84,9 +86,9 @@ def profile(
     for name, transformed, given, operations in _transformed(p, call, predicted):
         program = transformed.program(given)
         values = [*program.gather(given.inputs), *program.table.captured]
-        measured, note = _measure_all(program.plan, values, tiers, seconds, max_bytes)
+        measured, note = _measure_all(program.request, values, tiers, seconds, max_bytes)
         own = count_operations(program.table).total
-        planned = {tier: planned_bytes(program.plan, tier) for tier in tiers}
+        planned = {tier: planned_bytes(program.request, tier) for tier in tiers}
         programs.append(ProgramProfile(name, len(program.table), operations, own, planned, measured, note))
     return Profile(p.name, predicted, recording, tuple(programs), tuple(_lines(table)), tuple(tiers))
 
@@ -110,12 +112,21 @@ def _first(f: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     return lambda *x: f(*x)[0]
 
 
-def planned_bytes(plan: Plan, tier: str) -> int:
-    """Predicted peak memory without inputs: the arenas of sweeps or the work memory of native code, and results."""
-    if tier == "native":
-        return native_work_bytes(plan.table) + 8 * sum(kind.size for kind in plan.results)
-    arenas = 1 if plan.mode == "value" else 2
-    return 8 * (arenas * _arena(plan.base) + sum(kind.size for kind in plan.sweep_results))
+def planned_bytes(request: Request, tier: str) -> int:
+    """Predicted peak memory besides inputs: of sweeps their arenas, of native code its work memory, and results."""
+    return _PLANNED[tier](request)
+
+
+def _sweep_bytes(request: Request) -> int:
+    arenas = 1 if request.mode == "value" else 2
+    return 8 * (arenas * _arena(request.base) + sum(kind.size for kind in request.all_results))
+
+
+def _native_bytes(request: Request) -> int:
+    return native_work_bytes(request.table) + 8 * sum(kind.size for kind in request.results)
+
+
+_PLANNED: dict[str, Callable[[Request], int]] = {SWEEP.name: _sweep_bytes, NATIVE.name: _native_bytes}
 
 
 def _arena(table: Table) -> int:
@@ -128,21 +139,21 @@ def _arena(table: Table) -> int:
 
 # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _measure_all(
-    plan: Plan, values: Sequence[Any], tiers: Sequence[str], seconds: float, max_bytes: int
+    request: Request, values: Sequence[Any], tiers: Sequence[str], seconds: float, max_bytes: int
 ) -> tuple[dict[str, Measurement], str]:
     measured, notes = {}, []
     for tier in tiers:
-        needed = planned_bytes(plan, tier)
+        needed = planned_bytes(request, tier)
         if needed > max_bytes:
             notes.append(f"not run in {tier}: it would take {size_text(needed)}")
         else:
-            measured[tier] = measure(plan, values, tier, seconds)
+            measured[tier] = measure(request, values, tier, seconds)
     return measured, "; ".join(notes)
 
 
-def measure(plan: Plan, values: Sequence[Any], tier: str, seconds: float) -> Measurement:
-    """Times of a call, and its peak memory."""
-    program = Compiled(plan, tier)
+def measure(request: Request, values: Sequence[Any], tier: str, seconds: float) -> Measurement:
+    """Median time of a call, and its peak memory."""
+    program = Compiled(request, tier)
     binding = program.binding()
     start = time.perf_counter()
     binding.call(values)

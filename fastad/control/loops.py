@@ -24,7 +24,7 @@ from fastad.control.parts import (
     structure_error,
 )
 from fastad.errors import ShapeError
-from fastad.execution import drivers  # noqa: F401 - runs loops while they are recorded
+from fastad.execution import evaluating  # noqa: F401 - runs loops while they are recorded
 from fastad.primitives.regions import region
 from fastad.recording.operands import copied
 from fastad.recording.recorded import Recorded

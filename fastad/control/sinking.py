@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from fastad.primitives import Form
 from fastad.control.parts import Part
-from fastad.execution.compiled import Plan
+from fastad.execution.request import Request
+from fastad.primitives import Form
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, open_recordings
 from fastad.tables.builder import Builder, Ref
@@ -51,7 +51,7 @@ def sunk(part: Part, before: Lengths) -> Part:
     table = compact(b.table([rows[i] for i in program.table.outputs], program.captured))
     sources = (*range(len(lead)), *(-1 - k for k in range(len(leaves))))
     values = tuple(Recorded(recorder, ref) for recorder, ref in leaves)
-    return replace(part, program=replace(program, plan=Plan(table), sources=sources, lifted=values))
+    return replace(part, program=replace(program, request=Request(table), sources=sources, lifted=values))
 
 
 def _divided(

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.compiled import Compiled, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.request import Request
 from fastad.transforms.call import Call
 from fastad.transforms.derivatives import Gradient, Jit
 from fastad.transforms.program import Program
@@ -42,14 +43,14 @@ def recorded(gradient: Gradient) -> Program:
 
 def tier_timing(program: Program, tier: str, x: np.ndarray) -> Timing:
     """Time of value and gradient of a recording in one tier."""
-    runs = [_runner(plan, tier, program, x) for plan in (Plan(program.plan.base), program.plan)]
+    runs = [_runner(request, tier, program, x) for request in (Request(program.request.base), program.request)]
     first = sum(seconds(run) for run in runs)
     value, gradient = (median_seconds(run) for run in runs)
     return Timing(first, value, gradient)
 
 
-def _runner(plan: Plan, tier: str, program: Program, x: np.ndarray) -> Callable[[], Any]:
-    compiled = Compiled(plan, tier)
+def _runner(request: Request, tier: str, program: Program, x: np.ndarray) -> Callable[[], Any]:
+    compiled = Compiled(request, tier)
     values = [x, *program.captured]
     return lambda: compiled(values)
 

@@ -71,7 +71,7 @@ def _record(function: measure.Stopwatch, gradient: Any, x: np.ndarray, progress:
     total = measure.seconds(lambda: gradient(x))
     program = measure.recorded(gradient)
     rows = [("", "rows", "bytes", "seconds", "a row")]
-    tables, times = (program.plan.base, program.table), (function.seconds, total - function.seconds)
+    tables, times = (program.request.base, program.table), (function.seconds, total - function.seconds)
     for name, t, taken in zip(("recording", "its gradient, derived"), tables, times, strict=True):
         rows.append((name, f"{len(t):,}", f"{t.nbytes:,}", f"{taken:.2f}", duration(taken / len(t))))
     _section(progress, "Op tables", rows)

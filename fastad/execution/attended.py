@@ -17,6 +17,7 @@ import numpy as np
 
 from fastad.errors import CompileError, ScheduleError
 from fastad.execution.kernel import SIGNATURE
+from fastad.execution.pending import keep_error
 from fastad.kernels import loop_fields as f
 
 _PERIOD = 0.1  # seconds between looks at the number of steps
@@ -103,8 +104,6 @@ class AttendedKernel:
         self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
 
     def _run(self, context: Any, source: int, target: int, work: int) -> int:
-        from fastad.execution.calling import keep_error
-
         told = self._told.copy()  # of this call: several threads may be here
         try:
             with contextlib.ExitStack() as stack:

@@ -7,16 +7,18 @@ function that calls it, keeps its exception for the caller and returns an error 
 """
 
 import ctypes
-import threading
 import weakref
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from fastad.execution import cache
-from fastad.execution.kernel import SIGNATURE
+from fastad.execution import cache, symbols
+from fastad.execution.drivers import DriverKernel
+from fastad.execution.kernel import SIGNATURE, PartKernel
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
+from fastad.execution.pending import keep_error
 from fastad.tables.composite import Driver
 from fastad.tables.sub import Sub
 from fastad.tables.table import Table
@@ -54,7 +56,7 @@ none:
 
 @lru_cache(maxsize=1)
 def _code() -> LoadedCode:
-    return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL])
+    return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL], symbols.address)
 
 
 @lru_cache(maxsize=1)
@@ -63,58 +65,31 @@ def call_address() -> int:
     return _code()[CALL]
 
 
+MakePart = Callable[[Table], PartKernel]  # makes the kernel of a sub-program of its own table
+
+
 class Packet:
     """What a composite row needs to run its sub-program; `address` is that of the packet."""
 
-    def __init__(self, sub: Sub, tier: str) -> None:
-        self._kernel = kernel = kernel_of(sub, tier)
+    def __init__(self, sub: Sub, part: MakePart) -> None:
+        self._kernel = kernel = kernel_of(sub, part)
         self.work_size: int = kernel.work_size
         self._data = np.array([kernel.address, kernel.context or 0, kernel.work_size, call_address()], np.int64)
         self.address = int(self._data.ctypes.data)
 
 
-def kernel_of(sub: Sub, tier: str) -> Any:
-    """The kernel of a sub-program, its operands and results inline."""
+def kernel_of(sub: Sub, part: MakePart) -> PartKernel:
+    """The kernel of a sub-program, its operands and results inline; `part` makes those of tables."""
     if isinstance(sub, Driver):
-        from fastad.execution.drivers import DriverKernel
-
-        return DriverKernel(sub, partial(kernel_of, tier=tier))
+        return DriverKernel(sub, partial(kernel_of, part=part))
     if sub.table is None:
         return _Callback(sub)
-    key = (sub.table.hash, tier)  # a loop, the one that keeps its states, and its adjoint call the same body
+    key = (sub.table.hash, part)  # a loop, the one that keeps its states, and its adjoint call the same body
     found = _shared.get(key)
-    return found if found is not None else _shared.setdefault(key, _of_table(sub.table, tier))
+    return found if found is not None else _shared.setdefault(key, part(sub.table))
 
 
-_shared: weakref.WeakValueDictionary[tuple[str, str], Any] = weakref.WeakValueDictionary()
-
-
-def _of_table(table: Table, tier: str) -> Any:
-    if tier == "native":
-        from fastad.execution.native import NativeKernel
-
-        return NativeKernel(table, threshold=None)
-    from fastad.execution.sweeps import SweepKernel
-
-    return SweepKernel(table, threshold=None)
-
-
-class _Pending(threading.local):
-    error: BaseException | None = None
-
-
-_pending = _Pending()
-
-
-def pending_error() -> BaseException | None:
-    """The exception that a Python sub-program raised in this thread, once."""
-    error, _pending.error = _pending.error, None
-    return error
-
-
-def keep_error(error: BaseException) -> None:
-    """Keep an exception for whoever called the kernel in this thread."""
-    _pending.error = error
+_shared: weakref.WeakValueDictionary[tuple[str, MakePart], PartKernel] = weakref.WeakValueDictionary()
 
 
 class _Callback:

@@ -12,12 +12,9 @@ import numpy as np
 
 from fastad.execution import exported
 from fastad.execution.attended import AttendedKernel
-from fastad.execution.kernel import SIGNATURE, aligned, composite_error
 from fastad.kernels import loop_fields as f
-from fastad.tables import composite
 from fastad.tables.composite import Branch, Driver, Lanes
 from fastad.tables.loops import Loop, LoopAdjoint
-from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub
 
 _ENTRY = '''\
@@ -170,34 +167,8 @@ class DriverKernel:
         return int(1 + p[f.CARRY] * (1 + p[f.MEMORY_SLOTS]) + chosen)
 
 
-# ── evaluation while recording ────────────────────────────────────────────────────────────────────────────────
-_NATIVE_FROM = 100_000  # row evaluations from which native code pays
-
-
-def run(sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
-    """The result of a driver for a vector, and a copy of what was kept for it."""
-    from fastad.execution.calling import kernel_of
-
-    kernel = vars(sub).get("_evaluator")
-    if kernel is None:
-        tier = "native" if row_evaluations(sub) >= _NATIVE_FROM else "sweep"
-        kernel = vars(sub)["_evaluator"] = kernel_of(sub, tier)
-    return run_kernel(kernel, sub, x, kept)
-
-
-def run_kernel(kernel: Any, sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
-    """The result of a driver's kernel for a vector, and a copy of what was kept for it."""
-    work = aligned(max(kernel.work_size, 1))
-    out = np.zeros(sub.n_out)  # slots may stay unused, and are looked at for NaN
-    source = np.ascontiguousarray(x, np.float64)
-    own = np.array(() if kept is None else kept, np.float64)
-    work.view(np.int64)[:1] = own.ctypes.data
-    code = SIGNATURE(kernel.address)(kernel.context, source.ctypes.data, out.ctypes.data, work.ctypes.data)
-    if code > 0:
-        raise Stopped(0)
-    if code < 0:
-        raise composite_error(sub.name)
-    return out
+# ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────
+_MANY = 100_000  # steps of a loop of unknown length
 
 
 def row_evaluations(sub: Sub) -> int:
@@ -205,13 +176,10 @@ def row_evaluations(sub: Sub) -> int:
     loop = sub.loop if isinstance(sub, LoopAdjoint) else sub
     times = 1
     if isinstance(loop, Loop):
-        times = loop.length if loop.length >= 0 and loop.condition is None else _NATIVE_FROM
+        times = loop.length if loop.length >= 0 and loop.condition is None else _MANY
     elif isinstance(loop, Lanes):
         times = loop.size
     own = sum(row_evaluations(part) for part in sub.parts)
     if sub.table is not None:
         own += len(sub.table) + sum(row_evaluations(inner) for inner in sub.table.subs)
     return times * own
-
-
-composite.runner = run

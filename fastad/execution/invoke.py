@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fastad.execution import cache
+from fastad.execution import cache, symbols
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
 
 _TEXT = """
@@ -59,7 +59,7 @@ class _MethodDefinition(ctypes.Structure):
 @lru_cache(maxsize=1)
 def _loaded() -> LoadedCode:
     names = ["fastad_invoke", "fastad_invoke_object"]
-    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), names)
+    return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), names, symbols.address)
 
 
 @lru_cache(maxsize=1)
@@ -80,7 +80,9 @@ def caller(packet: np.ndarray, release: bool) -> Callable[[], int]:
     return make(ctypes.addressof(_definition()), address, None)
 
 
-def packet(address: int, context: int, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray) -> np.ndarray:
+def packet(
+    address: int, context: int | None, vector_in: np.ndarray, vector_out: np.ndarray, work: np.ndarray
+) -> np.ndarray:
     """The packet for a kernel on these vectors; it and the vectors must outlive the calls."""
     vectors = (vector_in.ctypes.data, vector_out.ctypes.data, work.ctypes.data)
     return np.array([address, context or 0, *vectors], np.int64)

@@ -8,6 +8,8 @@ import numpy as np
 
 from fastad.errors import IndexRangeError
 from fastad.execution.layout import Layout
+from fastad.execution.pending import pending_error
+from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 
 # int64 kernel(const void *context, const double *in, double *out, double *work)
@@ -22,35 +24,84 @@ class Called(Protocol):
         """Doubles of work memory."""
 
 
+class PartKernel(Protocol):
+    """The kernel of a sub-program: one vector in, one vector out, both inline."""
+
+    @property
+    def address(self) -> int:
+        """A C function with the signature of kernels."""
+
+    @property
+    def context(self) -> int | None:
+        """Its first argument."""
+
+    @property
+    def work_size(self) -> int:
+        """Doubles of work memory."""
+
+
 class Kernel(Protocol):
     """A program ready to run. `address` is a C function of `SIGNATURE`; it returns 0, row + 1 of a failed guard, or
-    -(row + 1) of a row with an index out of bounds; `rows` is the table that these rows belong to."""
+    -(row + 1) of a row with an index out of bounds; `rows` is the table that these rows belong to.
+
+    A kernel of a derivative may compute all its results; `chosen` are then those that are wanted, in order.
+    """
 
     address: int
     context: int
     layout: Layout
     work_size: int
     rows: Table
+    chosen: tuple[int, ...] | None
 
     @property
     def packets(self) -> Sequence[Called]:
         """The kernels that it calls."""
 
 
+# ── return codes ──────────────────────────────────────────────────────────────────────────────────────────────
+class GuardFailed(Exception):  # control flow, never seen by users
+    """A replay met another path than the recorded one; `guard` counts the guards of the table."""
+
+    def __init__(self, guard: int) -> None:
+        super().__init__(guard)
+        self.guard = guard
+
+
 def raise_for(code: int, rows: Table) -> None:
-    """Raise the error that a negative return code stands for."""
+    """Raise what a return code other than 0 stands for: a failed guard if it is positive, an error if negative.
+
+    That is the exception of Python code that the kernel called, if there is one.
+    """
+    if code > 0:
+        raise GuardFailed(rows.guards.index(code - 1))
     index = -code - 1
     row, line = rows.row(index), rows.line_of(index)
     if row.sub is not None:
         raise composite_error(f"{row.sub.name}, recorded at {line}")
     primitive: Any = row.primitive
-    raise primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
+    raise pending_error() or primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
+
+
+def raise_for_part(code: int, name: str) -> None:
+    """The same for the kernel of a sub-program, whose guards are not followed."""
+    if code > 0:
+        raise Stopped(0)
+    raise composite_error(name)
+
+
+def failure_lines(name: str) -> list[str]:
+    """The same as Python lines for numba, which knows no rows; `code` is the return code."""
+    return [
+        "if code > 0:",
+        f"    raise RuntimeError({name + ': the arguments lead to a path that was not recorded'!r})",
+        "if code < 0:",
+        f"    raise IndexError({name + ': index out of bounds'!r})",
+    ]
 
 
 def composite_error(what: str) -> BaseException:
     """Why a composite row has failed: the exception of a Python function that it called, or what else it can be."""
-    from fastad.execution.calling import pending_error
-
     return pending_error() or IndexRangeError(f"{what}: an index out of bounds, or no memory for its states")
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 import llvmlite.binding as llvm
 
 from fastad.errors import CompileError
-from fastad.execution import symbols
 
 # llvmlite serialises single calls into LLVM; this makes one compilation, or one link, a unit.
 _lock = threading.RLock()
@@ -109,16 +108,15 @@ class LoadedCode:
         return self.addresses[name]
 
 
-def load_object(
-    code: bytes, names: Iterable[str], resolve: Callable[[str], int | None] = symbols.address
-) -> LoadedCode:
+def load_object(code: bytes, names: Iterable[str], resolve: Callable[[str], int | None]) -> LoadedCode:
     """Link object code into this process.
 
     Parameters
     ----------
     code : what `compile_ir` returned, on this machine or one that agrees in `host()`.
     names : the functions whose addresses are wanted.
-    resolve : from the name of an external function to its address, or None if there is none.
+    resolve : from the name of an external function to its address, or None if there is none; for all functions
+    that are known here, `fastad.execution.symbols.address`.
 
     Raises
     ------

@@ -15,15 +15,15 @@ from fastad.execution.sweep_source import case_numbers
 from fastad.kernels import activity as plain
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
-from fastad.tables.table import CONST, GUARD, INPUT, Table
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.tables.table import CONST, GUARD, INPUT, Table
 
 _STRIDED = STRIDED.code
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
 _IN_RUNS = np.isin(np.arange(len(PRIMITIVES)), [INPUT, CONST, GUARD, _STRIDED]) | _ELEMENTWISE
 
 
-class Program:
+class SweepProgram:
     """The arrays of a runnable table, which all modes share.
 
     `columns` are a, b, c with places in the arena for operand rows; `step_rows` and `steps` are the (first) row and
@@ -47,11 +47,11 @@ class Program:
         self.pool = np.stack([table.offsets[listed].astype(np.int64), sizes[listed]], axis=1)
 
 
-def program_of(table: Table) -> Program:
+def sweep_program(table: Table) -> SweepProgram:
     """The program of a table, made once."""
     found = table._cache.get("program")
     if found is None:
-        found = table._cache["program"] = Program(table)
+        found = table._cache["program"] = SweepProgram(table)
     return found
 
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from fastad.errors import CompileError
 from fastad.execution import drivers, exported, sweep_source, symbols
-from fastad.execution.calling import Packet, call_address
+from fastad.execution.calling import MakePart, Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
-from fastad.execution.program import active_codes, activity, program_of
+from fastad.execution.program import active_codes, activity, sweep_program
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, array_rows
 from fastad.schedules.tiered import Multistage
@@ -86,16 +86,19 @@ class SweepKernel:
 
     Inputs and results are those of `table` (mode "value"), of `tangent_table(table, wrt)` ("tangent") or of
     `adjoint_table(table, wrt, seeds=seeds)` ("adjoint"). With `directions`, the tangents of inputs and of results
-    have a leading axis of that length. Several threads may run a kernel, each with a work vector of its own.
+    have a leading axis of that length. `chosen` are the results that the caller gets (None: all). `part` makes the
+    kernels of sub-programs. Several threads may run a kernel, each with a work vector of its own.
     """
 
     def __init__(
         self, table: Table, mode: str = "value", wrt: Sequence[int] = (), seeds: Sequence[float] | None = None,
         *, directions: int | None = None, threshold: int | None = BY_REFERENCE_FROM,
+        chosen: tuple[int, ...] | None = None, part: MakePart | None = None,
     ) -> None:  # fmt: skip
         if mode not in _SWEEPS:
             raise ValueError(f"mode is one of {', '.join(_SWEEPS)}, not {mode!r}")
-        self.rows, self.mode, self.wrt = table, mode, tuple(wrt)
+        self.rows, self.mode, self.wrt, self.chosen = table, mode, tuple(wrt), chosen
+        self._part = part or _part
         self.seeds = None if seeds is None else np.array(seeds, np.float64)
         self.directions = directions
         self.layout = self._layout(threshold)
@@ -134,7 +137,7 @@ class SweepKernel:
 
     # ── the program ──────────────────────────────────────────────────────────────────────────────────────────
     def _make_program(self) -> np.ndarray:
-        table, shared = self.rows, program_of(self.rows)
+        table, shared = self.rows, sweep_program(self.rows)
         steps = shared.steps
         p = np.zeros(f.FIELDS, np.int64)
         if self.mode != "value":
@@ -164,7 +167,7 @@ class SweepKernel:
             return steps, statics
         if self.mode != "value":
             raise CompileError("a derivative sweep over rows that are differentiated by derivation only")
-        self.packets = [Packet(sub, "sweep") for sub in self.rows.subs]
+        self.packets = [Packet(sub, self._part) for sub in self.rows.subs]
         steps = steps.copy()
         calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
         numbers = statics[steps[calls, f.C_SLOT] + 1]
@@ -230,6 +233,11 @@ class SweepKernel:
 def is_swept(table: Table) -> bool:
     """Whether the derivative sweeps know all rows of a table; others run the derived table."""
     return all(map(sweep_source.is_swept, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
+
+
+def _part(table: Table) -> SweepKernel:
+    """The kernel of a sub-program."""
+    return SweepKernel(table, threshold=None)
 
 
 def _move(place: int, slot: Slot) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 
 import llvmlite.binding as llvm
 
+from fastad.execution import objects
 from fastad.kernels import scipy_blas
 from fastad.primitives import elementwise_rows
 
@@ -237,7 +238,5 @@ _thunks: list[object] = []  # linked code that must stay
 
 
 def _compile_thunk(text: str) -> int:
-    from fastad.execution import objects  # not at the top: objects look up their symbols here
-
-    _thunks.append(code := objects.load_object(objects.compile_ir(text), ["thunk"]))
+    _thunks.append(code := objects.load_object(objects.compile_ir(text), ["thunk"], address))
     return code["thunk"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastad.primitives.values import strided_view
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
+from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import from_scipy
 from fastad.tables.builder import Ref

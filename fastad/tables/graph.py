@@ -152,7 +152,7 @@ def _label(table: Table, row: Row, inline: list[str | None]) -> str:
 def _sign(name: str) -> str:
     """What stands for an elementwise primitive in a drawing; empty if its name does."""
     row = primitive(name)
-    if row.operator is None or not row.operator.instruction.startswith("f") and row.operator.kind != "comparison":
+    if row.operator is None or (not row.operator.instruction.startswith("f") and row.operator.kind != "comparison"):
         return str(row.sign)
     return _SIGNS.get(row.operator.sign, row.operator.sign)
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.errors import TableError
 from fastad import primitives
+from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
 from fastad.primitives.regions import pieces
 

@@ -3,89 +3,32 @@
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastad.errors import FastadError, RecordingError
-from fastad.execution.compiled import Compiled, GuardFailed
-from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
+from fastad.errors import FastadError, RecordingError, TableError
+from fastad.execution.compiled import Compiled
+from fastad.execution.executors import AUTO, policy
+from fastad.execution.kernel import GuardFailed
+from fastad.recording.capture import OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
+from fastad.transforms import saved
 from fastad.transforms.call import Call, make_call
 from fastad.transforms.fast import MISS, fast_call
+from fastad.transforms.numba_call import numba_function
+from fastad.transforms.paths import Path, Undecided, UsedElements, follow
+from fastad.transforms.prepared import Prepared
 from fastad.transforms.program import Program, record, replay, run_by_numpy
 
 # Paths of one structure after which the user is told once that a function keeps finding new ones.
 _MANY_PATHS = 64
-_CONTENT_LIMIT = 100_000  # elements: larger outside arrays that are used as a whole are not compared at first
-_CONFIRMATIONS = 3  # changes of outside arrays that led to the same table, after which they are not compared
-
-
-@dataclass
-class Path:
-    """One recorded path: the program, how it runs, and where a failed guard leads."""
-
-    program: Program
-    compiled: Compiled
-    elements: "UsedElements"
-    outside: OutsideState  # as it was when the path was last looked up
-    held: tuple[Any, ...] = ()  # what the key of the path knows by address only
-    after: dict[int, "Path"] = field(default_factory=dict)
-    count: list[int] = field(default_factory=lambda: [0])  # calls; a list, since it is counted in generated code
-    fast: dict[Any, Callable[[tuple[Any, ...]], Any]] = field(default_factory=dict)  # see `fastad.transforms.fast`
-
-    def run(self, inputs: Sequence[Any]) -> Any:
-        """The result for the inputs of a call; raises GuardFailed."""
-        self.count[0] += 1
-        program = self.program
-        given = inputs if self.is_plain else [*program.gather(inputs), *program.captured]
-        return program.result(self.compiled(given))
-
-    @cached_property
-    def is_plain(self) -> bool:
-        """Whether the inputs of the call are the inputs of the table as they come."""
-        return self.program.sources == tuple(range(len(self.program.plan.inputs)))
-
-    def is_current(self) -> bool:
-        """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
-        same = not self.outside.settings or self.outside.same_settings()
-        return same and (not self.elements.needed or self.elements.unchanged())
-
-
-class UsedElements:
-    """Elements of outside arrays that a recording may depend on.
-
-    An array that the program reads anew at every run need not be compared, unless other values were computed from it
-    while recording: a branch, say, or its mean. That is seen where such a value enters the program; and a branch is
-    trusted not to depend on the array once several changes of it have led to the same table.
-    """
-
-    def __init__(self, arrays: Sequence[np.ndarray], program: Program) -> None:
-        captured = {id(a) for a in program.captured} | {id(a.base) for a in program.captured}
-        always = [a for a in arrays if program.derived or id(a) not in captured]
-        self._always = [ArrayElements(a) for a in always]
-        tried = [a for a in arrays if not program.derived and id(a) in captured and a.size <= _CONTENT_LIMIT]
-        self._tried = [ArrayElements(a) for a in tried]
-        self.confirmations = 0
-        self.needed = bool(self._always or self._tried)
-
-    def unchanged(self) -> bool:
-        return all(c.unchanged() for c in self._always) and all(c.unchanged() for c in self._tried)
-
-    def confirmed(self, new: "UsedElements") -> None:
-        """A new recording gave the same table; take over what it saw."""
-        self.confirmations += 1
-        self._always = new._always
-        self._tried = new._tried if self.confirmations < _CONFIRMATIONS else []
-        self.needed = bool(self._always or self._tried)
 
 
 class Transformed:
@@ -100,9 +43,8 @@ class Transformed:
             raise TypeError(f"expected a function, got {type(function).__name__}")
         if isinstance(function, Transformed):
             tier, threads = tier or function.tier, threads or function.threads
-        tier = tier or "auto"
-        if tier not in ("auto", "sweep", "native"):
-            raise ValueError(f"tier must be 'auto', 'sweep' or 'native', not {tier!r}")
+        tier = tier or AUTO
+        policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}")
         self.tier: str = tier
@@ -149,25 +91,19 @@ class Transformed:
     def _from(self, call: Call, path: Path) -> Any:
         """Run from this path on, along guards that fail."""
         inputs = call.inputs
-        while True:
-            try:
-                return path.run(inputs)
-            except GuardFailed as failed:
-                other = self.other_path(call, path, failed.guard)
-                if other.program.plan == path.program.plan:
-                    return self._by_numpy(call, other, failed.guard)
-                path = other
-
-    def _by_numpy(self, call: Call, path: Path, guard: int) -> Any:
-        """The result where a guard fails though the path was recorded for these inputs: a comparison that hangs on
-        the last bits, which kernels round as they like. Or the lanes of a vmap differ."""
         try:
-            return run_by_numpy(path.program, call.inputs)
+            return follow(self, call, path, lambda path: path.run(inputs))
+        except Undecided as undecided:
+            return self._by_numpy(call, undecided)
+
+    def _by_numpy(self, call: Call, undecided: Undecided) -> Any:
+        """The result where kernels cannot tell which branch to take."""
+        try:
+            return run_by_numpy(undecided.path.program, call.inputs)
         except Stopped:
-            line = path.program.plan.base.line_of(path.program.plan.base.guards[guard])
             raise RecordingError(
-                f"the lanes of {self.__name__} take different branches at {line}; use np.where or fad.cond there, "
-                "and np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
+                f"the lanes of {self.__name__} take different branches at {undecided.place}; use np.where or fad.cond "
+                "there, and np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
             ) from None
 
     def inside(self, call: Call) -> Any:
@@ -176,33 +112,37 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        compiled = Compiled(program.plan, "sweep")
+        compiled = Compiled(program.request, policy(self.tier).first.name)
         return self._from(call, Path(program, compiled, UsedElements((), program), OutsideState(())))
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
         """A call with buffers bound once: see `fastad.transforms.prepared.Prepared`."""
-        from fastad.transforms.prepared import Prepared
-
         return Prepared(self, args, kwargs)
 
     @property
     def numba_function(self) -> Any:
         """The function for use inside @njit code: see `fastad.transforms.numba_call.numba_function`."""
-        from fastad.transforms.numba_call import numba_function
-
-        return numba_function(self)
+        paths = self.all_paths()
+        if not paths:
+            raise RecordingError(
+                f"call {self.__name__} once (or .prepare it) before using .numba_function: it is recorded then"
+            )
+        return numba_function(paths[0], self.__name__)
 
     def save(self, path: Any) -> None:
         """Write all recorded paths to a file that `fad.load` reads; no pickles, captured arrays by value."""
-        from fastad.transforms.saved import save
-
-        save(self, path)
+        now = self._outside.read().key
+        firsts = [(call_key, first) for (call_key, seen), first in list(self._paths.items()) if seen == now]
+        found = [(call_key, path.program) for call_key, first in firsts for path in _current_paths(first)]
+        if not found:
+            raise TableError(
+                f"{self.__name__} has not been recorded yet (with what it refers to now): call it once before saving"
+            )
+        saved.save(self.__name__, [saved.described(call_key, program) for call_key, program in found], path)
 
     def __reduce__(self) -> Any:
-        from fastad.transforms.saved import restore, to_bytes
-
-        return restore, (to_bytes(self), self.tier, self.threads)
+        return restore, (saved.to_bytes(self.save), self.tier, self.threads)
 
     def __copy__(self) -> "Transformed":
         return self  # as functions do
@@ -235,7 +175,7 @@ class Transformed:
             known = path.after.get(guard)
             if known is None or not known.is_current():
                 new = self._recorded(call, self._outside.read())
-                if new.program.plan == path.program.plan:
+                if new.program.request == path.program.request:
                     return new
                 known = path.after[guard] = self._renewed(known, new)
             return known
@@ -243,7 +183,11 @@ class Transformed:
     @staticmethod
     def _renewed(old: Path | None, new: Path) -> Path:
         """The old path if recording it again has changed nothing."""
-        if old is None or old.program.plan != new.program.plan or old.program.out_leaves != new.program.out_leaves:
+        if (
+            old is None
+            or old.program.request != new.program.request
+            or old.program.out_leaves != new.program.out_leaves
+        ):
             return new
         old.elements.confirmed(new.elements)
         old.outside = new.outside
@@ -264,7 +208,7 @@ class Transformed:
         outer = (outside, *call.outside)
         arrays = [a for state in outer for a in state.arrays]
         held = tuple(x for state in outer for x in state.held)
-        compiled = Compiled(program.plan, self.tier, self.threads)
+        compiled = Compiled(program.request, self.tier, self.threads)
         return Path(program, compiled, UsedElements(arrays, program), outside, held)
 
     def _follow_settings(self) -> None:
@@ -328,7 +272,7 @@ class Transformed:
             "calls": sum(p.count[0] for p in paths),
             "tables": [
                 {
-                    "rows": p.program.plan.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
+                    "rows": p.program.request.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
                     "compile_seconds": p.compiled.compile_seconds,
                     "interpreted_seconds": p.compiled.interpreted_seconds,
                 }
@@ -344,6 +288,12 @@ class Transformed:
         return f"<fastad {type(self).__name__} of {self.__name__}: {len(self.all_paths())} recorded path(s)>"
 
 
+def _current_paths(path: Path) -> list[Path]:
+    """A path and those that follow it, as far as they still hold."""
+    own = [path] if path.is_current() else []
+    return [*own, *(p for after in path.after.values() for p in _current_paths(after))]
+
+
 def base_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """The user's function under all transformations."""
     while isinstance(function, Transformed):
@@ -354,3 +304,50 @@ def base_function(function: Callable[..., Any]) -> Callable[..., Any]:
 def program_of(function: Callable[..., Any], call: Call) -> Program:
     """The program of a plain or transformed function for a call with concrete arguments."""
     return function.program(call) if isinstance(function, Transformed) else record(function, call)
+
+
+# ── saved functions ───────────────────────────────────────────────────────────────────────────────────────────
+class Loaded(Transformed):
+    """A saved function. It is callable and differentiable without its source, for the structures it was saved with."""
+
+    def __init__(self, name: str, entries: list[saved.Entry]) -> None:
+        super().__init__(_no_source)
+        self.__name__ = name
+        self._entries = entries
+
+    def program(self, call: Call) -> Program:
+        return saved.program_for(self.__name__, self._entries, call)
+
+    def save(self, path: Any) -> None:
+        """As of any function; one that was not called yet is saved as it was loaded."""
+        if self._paths:
+            super().save(path)
+        else:
+            saved.save(self.__name__, self._entries, path)
+
+
+def _no_source() -> None:
+    """Stands for the source of a loaded function, which there is not."""
+
+
+def load(path: Any) -> Loaded:
+    """A function saved by `.save(path)`: callable and differentiable without its source.
+
+    Raises `TableError` if the file is not a saved function. Nothing is unpickled.
+
+    >>> import os, tempfile, numpy as np, fastad as fad
+    >>> f = fad.jit(lambda x: np.sum(x**2))
+    >>> _ = f(np.ones(3))
+    >>> path = os.path.join(tempfile.mkdtemp(), "f.npz")
+    >>> f.save(path)
+    >>> fad.grad(fad.load(path))(np.ones(3))
+    array([2., 2., 2.])
+    """
+    return Loaded(*saved.load(path))
+
+
+def restore(data: bytes, tier: str, threads: int | None) -> Loaded:
+    """The function that was pickled as these bytes."""
+    loaded = saved.from_bytes(data, load)
+    loaded.tier, loaded.threads = tier, threads
+    return loaded

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import DerivativeError, ShapeError
-from fastad.execution.compiled import Plan
+from fastad.execution.request import Request
 from fastad.recording.recorded import Recorded
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, described, flatten, make_call, unflatten
@@ -112,7 +112,9 @@ class Gradient(Differentiated):
         self._check(primal)
         wrt = tuple(primal.wrt(numbers))
         seeds = (1.0, *(0.0 for _ in primal.table.outputs[1:]))
-        return self._packed(replace(primal, plan=Plan(primal.table, "adjoint", wrt, seeds)), gradient, len(numbers))
+        return self._packed(
+            replace(primal, request=Request(primal.table, "adjoint", wrt, seeds)), gradient, len(numbers)
+        )
 
     def _check(self, primal: Program) -> None:
         if self.has_aux and not (isinstance(_skeleton(primal), tuple) and len(_skeleton(primal)) == 2):
@@ -137,7 +139,7 @@ class Gradient(Differentiated):
             packed: Any = ((head, aux), gradient) if self.with_value else (gradient, aux)
         else:
             packed = (skeleton, gradient) if self.with_value else gradient
-        order = list(range(len(p.plan.results)))
+        order = list(range(len(p.request.results)))
         values, bars = order[: len(order) - count], order[len(order) - count :]
         if not self.with_value:
             values = values[1:]
@@ -153,9 +155,9 @@ def _skeleton(p: Program) -> Any:
 def select_outputs(p: Program, outputs: list[int], out_tree: Any, out_leaves: tuple[Any, ...]) -> Program:
     """The program with only these results, by position. Sweeps compute all of them and return these."""
     places = tuple(outputs)
-    if places == tuple(range(len(p.plan.results))):
+    if places == tuple(range(len(p.request.results))):
         return replace(p, out_tree=out_tree, out_leaves=out_leaves)
-    return replace(p, plan=replace(p.plan, chosen=places), out_tree=out_tree, out_leaves=out_leaves)
+    return replace(p, request=replace(p.request, chosen=places), out_tree=out_tree, out_leaves=out_leaves)
 
 
 def input_numbers(call: Call) -> tuple[Any, Any]:
@@ -198,11 +200,11 @@ class JvpFunction(Transformed):
         pairs = zip(flatten(numbers)[0], flatten(tangents)[0], strict=True)
         moving = [(n, t) for n, t in pairs if n >= 0 and t >= 0]
         wrt = tuple(primal.wrt([n for n, _ in moving]))
-        plan = Plan(primal.table, "tangent", wrt)
+        request = Request(primal.table, "tangent", wrt)
         packed = (_skeleton(primal), _skeleton(primal))
         leaves, tree = flatten(packed)
         sources = (*primal.sources, *(t for _, t in moving))
-        return replace(primal, plan=plan, sources=sources, out_tree=tree, out_leaves=tuple(leaves))
+        return replace(primal, request=request, sources=sources, out_tree=tree, out_leaves=tuple(leaves))
 
 
 class VjpFunction(Transformed):
@@ -214,12 +216,12 @@ class VjpFunction(Transformed):
         primal = program_of(self.__wrapped__, inner)
         self._check(primal, cotangent)
         wrt = tuple(primal.wrt(range(len(inner.inputs))))
-        plan = Plan(primal.table, "adjoint", wrt)
+        request = Request(primal.table, "adjoint", wrt)
         seeds = [n for n in flatten(input_numbers(call)[0][1])[0] if n >= 0]
         bars = unflatten(inner.tree, [None if d else Fixed(None) for d in inner.dynamic])[0]
         leaves, tree = flatten((_skeleton(primal), bars))
         sources = (*primal.sources, *seeds)
-        return replace(primal, plan=plan, sources=sources, out_tree=tree, out_leaves=tuple(leaves))
+        return replace(primal, request=request, sources=sources, out_tree=tree, out_leaves=tuple(leaves))
 
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         primals, cotangent = args

@@ -5,22 +5,20 @@ arguments, the copies in and out and the call are generated as straight-line Pyt
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastad.execution import compiled as execution
-from fastad.execution.compiled import Binding
+from fastad.execution.marshalling import Binding, Passed
+from fastad.execution.observing import observers
 from fastad.recording.recorder import open_recorders
-
-if TYPE_CHECKING:
-    from fastad.transforms.base import Path
+from fastad.transforms.paths import Path
 
 MISS = object()  # returned for a call that has to go the long way
 _MOST = 16  # inputs or results: more are better served by loops
 
 
-def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any] | None:
+def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any] | None:
     """A function of the arguments that returns the result, or `MISS` if it is not made for them.
 
     None where arguments are of other kinds than float arrays and floats. May raise GuardFailed.
@@ -28,14 +26,14 @@ def fast_call(args: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]]
     kinds = tuple([_kind(x) for x in args])
     if None in kinds:
         return None
-    key = (kinds, path.compiled.is_native, path.outside if _is_inline(path) else None)
+    key = (kinds, path.compiled.is_settled, path.outside if _is_inline(path) else None)
     known = path.fast.get(key)
     if known is None:
         known = path.fast[key] = _make(kinds, path)
     return known
 
 
-def _is_inline(path: "Path") -> bool:
+def _is_inline(path: Path) -> bool:
     """Whether to write the comparison of outside values into the code: not if they keep changing."""
     return path.outside.places is not None and len(path.outside.places) <= _MOST and len(path.fast) < _MOST
 
@@ -46,13 +44,13 @@ def _kind(x: Any) -> Any:
     return float if type(x) is float else None
 
 
-def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], Any]:
+def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any]:
     names = [f"x{k}" for k in range(len(kinds))]
     space: dict[str, Any] = {
-        "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "execution": execution, "path": path,
+        "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "observers": observers, "path": path,
         "compiled": path.compiled,
     }  # fmt: skip
-    lines = ["def fast(args):", "    if recorders or execution.inspector is not None:", "        return MISS"]
+    lines = ["def fast(args):", "    if recorders or observers:", "        return MISS"]
     lines += [f"    if len(args) != {len(names)}:", "        return MISS"]
     lines += [f"    {', '.join(names)}, = args"] if names else []
     for name, kind in zip(names, kinds, strict=True):
@@ -65,7 +63,7 @@ def _make(kinds: tuple[Any, ...], path: "Path") -> Callable[[tuple[Any, ...]], A
     return space["fast"]
 
 
-def _outside(path: "Path", space: dict[str, Any]) -> list[str]:
+def _outside(path: Path, space: dict[str, Any]) -> list[str]:
     """Whether the values that the function takes from outside are what they were."""
     if not _is_inline(path):
         return ["    if not path.outside.unchanged():", "        return MISS"]
@@ -85,26 +83,25 @@ def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:
     return [f"    if {test}:", "        return MISS"]
 
 
-def _long(path: "Path") -> list[str]:
-    """By way of `Path.run`; as long as the table is interpreted, look whether it has been compiled."""
-    lines = [] if path.compiled.is_native else ["    if compiled.is_native:", "        return MISS"]
+def _long(path: Path) -> list[str]:
+    """By way of `Path.run`; as long as the executor may be replaced, look whether it has been."""
+    lines = [] if path.compiled.is_settled else ["    if compiled.is_settled:", "        return MISS"]
     return [*lines, "    return path.run(args)"]
 
 
-def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] | None:
-    """Straight-line copies, for native code with few values, all inline and float64."""
+def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | None:
+    """Straight-line copies, where values are few, all inline and float64."""
     compiled, result = path.compiled, path.program.flat
-    if result is None or not compiled.is_native or not path.is_plain or len(names) > _MOST:
+    if result is None or not compiled.is_settled or not path.is_plain or len(names) > _MOST:
         return None
     binding = compiled.binding()
-    plain = all(view is not None for view, *_ in (*binding.inputs, *binding.outputs))
-    if not plain or any(o[3] is not None for o in binding.outputs) or len(binding.outputs) > _MOST:
+    form = binding.form
+    if len(form.outputs) > _MOST or not all(passed.is_plain for passed in (*form.inputs, *form.outputs)):
         return None
     space |= {"count": path.count, "free": [_fields(binding)], "bind": lambda: _fields(compiled.binding())}
-    ins = [f"i{k}" for k in range(len(binding.inputs))]
-    outs = [f"o{k}" for k in range(len(binding.outputs))]
-    # A scalar's buffer is read as a NumPy scalar, an array's buffer is copied.
-    reads = [f"{o}.copy()" if spec[2] else f"{o}[()]" for o, spec in zip(outs, binding.outputs, strict=True)]
+    ins = [f"i{k}" for k in range(len(form.inputs))]
+    outs = [f"o{k}" for k in range(len(form.outputs))]
+    reads = form.choose([_read(o, passed) for o, passed in zip(outs, form.outputs, strict=True)])
     return [
         "    count[0] += 1",
         "    try:",  # another thread may take the last one between a test and the pop
@@ -123,6 +120,10 @@ def _short(names: list[str], path: "Path", space: dict[str, Any]) -> list[str] |
     ]  # fmt: skip
 
 
+def _read(name: str, passed: Passed) -> str:
+    """A result from its buffer: a scalar is read as a NumPy scalar, an array is copied."""
+    return f"{name}.copy()" if passed.shape else f"{name}[()]"
+
+
 def _fields(binding: Binding) -> tuple[Any, ...]:
-    views = [view for view, *_ in (*binding.inputs, *binding.outputs)]
-    return (*views, binding.invoke, binding.fail, binding)
+    return (*binding.views_in, *binding.views_out, binding.invoke, binding.fail, binding)

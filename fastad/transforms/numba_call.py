@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.tables.table import DTYPES, ValueType
-from fastad.transforms.base import Path, Transformed
+from fastad.execution.kernel import failure_lines
+from fastad.execution.marshalling import Passed
+from fastad.tables.table import DTYPES
+from fastad.transforms.paths import Path
 
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
-def numba_function(function: Transformed) -> Any:
-    """An `@njit` function of the array and number arguments (pytrees flattened, static ones left out).
+def numba_function(path: Path, name: str) -> Any:
+    """An `@njit` function of a path's array and number arguments (pytrees flattened, static ones left out).
 
     It runs the path that was recorded first, so call or `.prepare` the function once with arguments of the wanted
     shapes. It returns the results as a flat tuple (or the only result), and raises ValueError when a shape differs,
@@ -34,48 +36,37 @@ def numba_function(function: Transformed) -> Any:
     >>> bool(np.all(np.abs(descend(np.ones(2))) < 1e-8))
     True
     """
-    paths = function.all_paths()
-    if not paths:
-        raise RecordingError(
-            f"call {function.__name__} once (or .prepare it) before using .numba_function: it is recorded then"
-        )
-    known = function.__dict__.get("_numba_function")
-    if known is None or known[0] is not paths[0]:
-        known = function._numba_function = (paths[0], _make(paths[0], function.__name__))  # type: ignore[attr-defined]
-    return known[1]
+    if path.numba_function is None:
+        path.numba_function = _make(path, name)
+    return path.numba_function
 
 
 def _make(path: Path, name: str) -> Any:
     import numba
 
     binding = path.compiled.binding()
-    table, kernel = path.program.table, binding.kernel
-    arguments = [f"x{k}" for k in range(table.explicit_inputs)]
+    form, kernel, captured = binding.form, binding.kernel, path.program.captured
+    arguments = [f"x{k}" for k in range(len(form.inputs) - len(captured))]
     lines = [
         f"vin = aligned({kernel.layout.in_size})",
         f"vout = aligned({kernel.layout.out_size})",
         f"work = aligned({kernel.work_size})",
     ]
     namespace: dict[str, Any] = {"np": np, "kernel": _SIGNATURE(kernel.address), **_helpers()}
-    for k, (kind, slot) in enumerate(zip(table.inputs, kernel.layout.inputs, strict=True)):
-        if k < table.explicit_inputs:
-            lines += _input_lines(f"x{k}", slot, kind)
-        else:
-            lines += _captured_lines(f"a{k}", slot, table.captured[k - table.explicit_inputs])
-    results = zip(kernel.layout.outputs, binding.result_types, strict=True)
-    places = [_output_lines(lines, k, slot, kind) for k, (slot, kind) in enumerate(results)]
+    for name_in, passed in zip(arguments, form.inputs, strict=False):
+        lines += _input_lines(name_in, passed)
+    for k, array in enumerate(captured):
+        lines += _captured_lines(f"a{k}", form.inputs[len(arguments) + k], array)
+    places = [_output_lines(lines, k, passed) for k, passed in enumerate(form.outputs)]
     lines += [
         f"code = kernel({kernel.context or 0}, vin.ctypes.data, vout.ctypes.data, work.ctypes.data)",
-        "if code > 0:",
-        f"    raise RuntimeError({name + ': the arguments lead to a path that was not recorded'!r})",
-        "if code < 0:",
-        f"    raise IndexError({name + ': index out of bounds'!r})",
+        *failure_lines(name),
     ]
-    chosen = places if binding.chosen is None else [places[i] for i in binding.chosen]
+    chosen = form.choose(places)
     lines += [f"return {chosen[0]}" if len(chosen) == 1 else f"return ({', '.join(chosen)},)"]
     exec(f"def call({', '.join(arguments)}):\n    " + "\n    ".join(lines), namespace)
     compiled = numba.njit(namespace["call"])
-    compiled._fastad_keeps = (binding, table.captured)  # the kernel's code and the captured data live as long as this
+    compiled._fastad_keeps = (binding, captured)  # the kernel's code and the captured data live as long as this
     return compiled
 
 
@@ -101,8 +92,9 @@ def _helpers() -> dict[str, Any]:
     return {"aligned": aligned, "pointer": pointer, "carray": numba.carray}
 
 
-def _input_lines(value: str, slot: Any, kind: ValueType) -> list[str]:
+def _input_lines(value: str, passed: Passed) -> list[str]:
     """Lines that check an argument and place it, or its address."""
+    slot, kind = passed.slot, passed.kind
     if not kind.shape:
         return [f"vin[{slot.offset}] = {value}"]
     lines = [
@@ -121,8 +113,9 @@ def _input_lines(value: str, slot: Any, kind: ValueType) -> list[str]:
     ]
 
 
-def _captured_lines(value: str, slot: Any, array: np.ndarray) -> list[str]:
+def _captured_lines(value: str, passed: Passed, array: np.ndarray) -> list[str]:
     """Lines that place the address of a captured array, or its elements as they are at the call."""
+    slot = passed.slot
     if slot.by_reference and array.dtype == np.float64 and array.flags.c_contiguous:
         return [f"vin.view(np.int64)[{slot.offset}] = {array.ctypes.data}"]
     if array.size == 0:
@@ -149,8 +142,9 @@ def _captured_lines(value: str, slot: Any, array: np.ndarray) -> list[str]:
     return [*lines, f"{indent}{target}[k{value}] = {value}[{index}]", f"{indent}k{value} += 1"]
 
 
-def _output_lines(lines: list[str], k: int, slot: Any, kind: ValueType) -> str:
+def _output_lines(lines: list[str], k: int, passed: Passed) -> str:
     """The expression for a result; lines that give it a place are added."""
+    slot, kind = passed.slot, passed.kind
     place = f"vout[{slot.offset}]"
     if slot.by_reference:
         lines += [f"out{k} = np.empty({kind.shape})", f"vout.view(np.int64)[{slot.offset}] = out{k}.ctypes.data"]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.execution.compiled import Binding, GuardFailed
-from fastad.transforms.base import Path, Transformed
+from fastad.execution.marshalling import Binding, Passed
 from fastad.transforms.call import Call, described, make_call, unflatten
+from fastad.transforms.paths import Path, Paths, Undecided, follow
 
 
 class Prepared:
@@ -27,7 +27,7 @@ class Prepared:
     array([6., 8.])
     """
 
-    def __init__(self, function: Transformed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, function: Paths, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         args, kwargs = function.normalise(args, kwargs)
         self._function = function
         self._call = make_call(args, kwargs)
@@ -62,7 +62,7 @@ class Prepared:
 
     def _adopt(self, path: Path, binding: Binding) -> None:
         """Let the kernel's own input vector be the buffers where it holds float64 values inline."""
-        for source, (view, _) in zip(path.program.sources, binding.inputs, strict=False):
+        for source, view in zip(path.program.sources, binding.views_in, strict=False):
             if source >= 0 and view is not None and self._buffers[source].dtype == np.float64:
                 view[...] = self._buffers[source]
                 self._buffers[source] = view
@@ -80,23 +80,19 @@ class Prepared:
         """The kernel stopped: raise its error, or go over to the path that these inputs take."""
         call = self._current()
         path = self._function.path_for(call)  # not the present one: paths are found from the first one on
+        try:
+            follow(self._function, call, path, self._run_path)
+        except Undecided as undecided:
+            raise RecordingError(
+                f"a comparison at {undecided.place} hangs on the last bits of its operands, or differs between the "
+                "lanes of a vmap; use np.where there"
+            ) from None
+
+    def _run_path(self, path: Path) -> None:
         self._bind(path, self._binding_of(path))
-        while True:
-            for view, value in self._ins:
-                view[...] = value
-            try:
-                self._binding.run()
-                return
-            except GuardFailed as failed:
-                other = self._function.other_path(call, path, failed.guard)
-                if other.program.plan == path.program.plan:
-                    line = path.program.plan.base.line_of(path.program.plan.base.guards[failed.guard])
-                    raise RecordingError(
-                        f"a comparison at {line} hangs on the last bits of its operands, or differs between the lanes "
-                        "of a vmap; use np.where there"
-                    ) from None
-                path = other
-                self._bind(path, self._binding_of(path))
+        for view, value in self._ins:
+            view[...] = value
+        self._binding.run()
 
     def _binding_of(self, path: Path) -> Binding:
         """The buffers for a path, bound once."""
@@ -113,28 +109,29 @@ class Prepared:
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
         program = path.program
         values = [*program.gather(self._buffers), *program.captured]
-        for value, (view, offset) in zip(values, binding.inputs, strict=True):
+        form = binding.form
+        for value, view, passed in zip(values, binding.views_in, form.inputs, strict=True):
             if view is not value:
-                self._bind_input(np.asarray(value), view, offset)
-        outputs = [self._bind_output(*o) for o in binding.outputs]
+                self._bind_input(np.asarray(value), view, passed)
+        outputs = [self._bind_output(v, passed) for v, passed in zip(binding.views_out, form.outputs, strict=True)]
         self._outs = [(typed, raw) for typed, raw in outputs if typed is not raw]
-        typed = [t for t, _ in outputs]
-        self._result = program.result(typed if binding.chosen is None else [typed[i] for i in binding.chosen])
+        self._result = program.result(form.choose([typed for typed, _ in outputs]))
 
-    def _bind_input(self, value: np.ndarray, view: np.ndarray | None, offset: int) -> None:
+    def _bind_input(self, value: np.ndarray, view: np.ndarray | None, passed: Passed) -> None:
         """By reference where the kernel takes an address and the data is as it wants it; else copied every run."""
         if view is None:
             direct = value.dtype == np.float64 and value.flags.c_contiguous
             view = value if direct else np.empty(value.shape)
-            self._binding.addresses_in[offset] = view.ctypes.data
+            self._binding.addresses_in[passed.offset] = view.ctypes.data
             self._held.append(view)
             if direct:
                 return
         self._ins.append((view, value))
 
-    def _bind_output(self, view: Any, offset: int, shape: Any, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _bind_output(self, view: np.ndarray | None, passed: Passed) -> tuple[np.ndarray, np.ndarray]:
+        """The array of the caller's, and the one that the kernel writes."""
         if view is None:
-            view = np.empty(shape)
-            self._binding.addresses_out[offset] = view.ctypes.data
+            view = np.empty(passed.shape)
+            self._binding.addresses_out[passed.offset] = view.ctypes.data
             self._held.append(view)
-        return (view, view) if dtype is None else (np.empty(shape, dtype), view)
+        return (view, view) if passed.dtype is None else (np.empty(passed.shape, passed.dtype), view)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.execution.compiled import Plan
+from fastad.execution.request import Request
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
@@ -35,12 +35,12 @@ class Program:
 
     `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
     n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
-    table, or `Fixed`; `out_tree` is their structure. `plan` is what the executors run. `derived` says
+    table, or `Fixed`; `out_tree` is their structure. `request` is what the executors run. `derived` says
     that constants of the table may have been computed from arrays that it also captures. `settings` are those that
     were read while it was recorded.
     """
 
-    plan: Plan
+    request: Request
     sources: tuple[int, ...]
     lifted: tuple[Any, ...]
     out_tree: Any
@@ -51,16 +51,16 @@ class Program:
     @property
     def table(self) -> Table:
         """The op table; a derived one is made when it is first needed."""
-        return self.plan.table
+        return self.request.table
 
     @property
     def captured(self) -> tuple[Any, ...]:
         """The arrays that the function refers to; they follow the explicit inputs."""
-        return self.plan.base.captured
+        return self.request.base.captured
 
     def with_table(self, table: Table, **changes: Any) -> "Program":
         """The program with another table (run as it stands)."""
-        return replace(self, plan=Plan(table), **changes)
+        return replace(self, request=Request(table), **changes)
 
     def gather(self, inputs: Sequence[Any]) -> list[Any]:
         """Values of all explicit inputs, from the inputs of a call."""
@@ -112,7 +112,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
-    return Program(Plan(table), sources, lifted, tree, tuple(out_leaves), recorder.derived, settings)
+    return Program(Request(table), sources, lifted, tree, tuple(out_leaves), recorder.derived, settings)
 
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

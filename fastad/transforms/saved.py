@@ -3,51 +3,45 @@
 import json
 import os
 import tempfile
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastad.errors import ShapeError, TableError
-from fastad.execution.compiled import Compiled, GuardFailed, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.executors import SWEEP
+from fastad.execution.kernel import GuardFailed
+from fastad.execution.request import Request
 from fastad.tables.reference import Stopped
 from fastad.tables.store import load_many, save_many
 from fastad.tables.table import Table
-from fastad.transforms.base import Path, Transformed
 from fastad.transforms.call import Call, flatten, unflatten
 from fastad.transforms.program import Fixed, Program, run_by_numpy
 
+T = TypeVar("T")
 _SCALARS = (str, int, float, bool, type(None))
 
 
-class Loaded(Transformed):
-    """A function from a file. It can be called and differentiated, without its source, for the saved structures of
-    arguments."""
+Entry = tuple[dict[str, Any], Program]  # a signature as JSON, and the program for it
 
-    def __init__(self, name: str, entries: list[tuple[dict[str, Any], Program]]) -> None:
-        super().__init__(_no_source)
-        self.__name__ = name
-        self._entries = entries
 
-    def program(self, call: Call) -> Program:
-        signature = _signature(call)
-        wanted = json.dumps(signature)  # compared as text, because True == 1
-        fitting = [p for s, p in self._entries if json.dumps(s) == wanted]
-        if not fitting:
-            known = "; ".join(sorted({_readable(s) for s, _ in self._entries}))
-            raise ShapeError(
-                f"{self.__name__} was saved for arguments {known}, not for {_readable(signature)}; call it with these "
-                "and save it again"
-            )
-        for takes in (_takes, _takes_by_numpy):
-            for program in fitting:
-                if takes(program, call):
-                    return program
-        raise TableError(
-            f"{self.__name__}: these arguments lead to a path that was not recorded before saving; call the original "
-            "function with them and save it again"
+def program_for(name: str, entries: list[Entry], call: Call) -> Program:
+    """The program that was saved for calls like this one."""
+    signature = _signature(call.key)
+    wanted = json.dumps(signature)  # as text, True and 1 differ
+    fitting = [p for s, p in entries if json.dumps(s) == wanted]
+    if not fitting:
+        known = "; ".join(sorted({_readable(s) for s, _ in entries}))
+        raise ShapeError(
+            f"{name} was saved for arguments {known}, not for {_readable(signature)}; call it with these and save it again"
         )
-
-
-def _no_source() -> None:
-    """In place of the source of a loaded function."""
+    for takes in (_takes, _takes_by_numpy):
+        for program in fitting:
+            if takes(program, call):
+                return program
+    raise TableError(
+        f"{name}: these arguments lead to a path that was not recorded before saving; call the original function with "
+        "them and save it again"
+    )
 
 
 def _takes(program: Program, call: Call) -> bool:
@@ -55,7 +49,7 @@ def _takes(program: Program, call: Call) -> bool:
     if not program.table.guards:
         return True
     try:
-        Compiled(Plan(program.table), "sweep")([*program.gather(call.inputs), *program.table.captured])
+        Compiled(Request(program.table), SWEEP.name)([*program.gather(call.inputs), *program.table.captured])
     except GuardFailed:
         return False
     return True
@@ -70,40 +64,16 @@ def _takes_by_numpy(program: Program, call: Call) -> bool:
     return True
 
 
-def save(function: Transformed, target: Any) -> None:
-    """Write the recorded paths of a function to a file: those for what it reads from outside now."""
-    if isinstance(function, Loaded) and not function._paths:
-        return _save_entries(function, target)
-    tables: dict[str, Table] = {}
-    entries = []
-    now = function._outside.read().key
-    for (call_key, seen), first in list(function._paths.items()):
-        for path in _with_successors(first) if seen == now else ():
-            number = f"path{len(tables)}"
-            tables[number] = path.program.table
-            entries.append(_described(call_key, path.program, number))
-    if not tables:
-        raise TableError(
-            f"{function.__name__} has no recording for the values that it refers to now: call it once before saving"
-        )
-    save_many(tables, {"name": function.__name__, "entries": entries}, target)
+def described(call_key: Any, program: Program) -> Entry:
+    """What is saved of a path that was recorded for calls with this key."""
+    return _signature(call_key), program
 
 
-def _save_entries(function: Loaded, target: Any) -> None:
-    """Write a loaded function that has not been called: all that it was loaded with."""
-    tables = {f"path{k}": program.table for k, (_, program) in enumerate(function._entries)}
-    entries = [_entry(s, p, f"path{k}") for k, (s, p) in enumerate(function._entries)]
-    save_many(tables, {"name": function.__name__, "entries": entries}, target)
-
-
-def _with_successors(path: Path) -> list[Path]:
-    own = [path] if path.is_current() else []
-    return [*own, *(p for after in path.after.values() for p in _with_successors(after))]
-
-
-def _described(call_key: Any, program: Program, number: str) -> dict[str, Any]:
-    tree, *kinds = call_key
-    return _entry(_encode(unflatten(tree, [_encode_kind(k) for k in kinds])), program, number)
+def save(name: str, entries: list[Entry], target: Any) -> None:
+    """Write programs to a file, with the signatures that they were recorded for."""
+    tables = {f"path{k}": program.table for k, (_, program) in enumerate(entries)}
+    listed = [_entry(signature, program, f"path{k}") for k, (signature, program) in enumerate(entries)]
+    save_many(tables, {"name": name, "entries": listed}, target)
 
 
 def _entry(arguments: Any, program: Program, number: str) -> dict[str, Any]:
@@ -115,28 +85,16 @@ def _entry(arguments: Any, program: Program, number: str) -> dict[str, Any]:
     }
 
 
-def load(path: Any) -> Loaded:
-    """A function saved by `.save(path)`. It can be called and differentiated without its source.
-
-    Raises `TableError` if the file is not a saved function. Nothing is unpickled, so a file cannot run code.
-
-    >>> import os, tempfile, numpy as np, fastad as fad
-    >>> f = fad.jit(lambda x: np.sum(x**2))
-    >>> _ = f(np.ones(3))
-    >>> path = os.path.join(tempfile.mkdtemp(), "f.npz")
-    >>> f.save(path)
-    >>> fad.grad(fad.load(path))(np.ones(3))
-    array([2., 2., 2.])
-    """
+def load(path: Any) -> tuple[str, list[Entry]]:
+    """Name and programs from a file; raises `TableError` if it is not a saved function."""
     tables, meta = load_many(path)
     try:
-        entries = [_restored(entry, tables) for entry in meta["entries"]]
-        return Loaded(str(meta["name"]), entries)
+        return str(meta["name"]), [_restored(entry, tables) for entry in meta["entries"]]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise TableError(f"{os.fspath(path)} is not a saved function: {error}") from None
 
 
-def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str, Any], Program]:
+def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> Entry:
     table = tables[entry["table"]]
     _readable(entry["arguments"])  # raises unless this describes arguments
     leaves, tree = flatten(_decode(entry["result"]))
@@ -146,7 +104,7 @@ def _restored(entry: dict[str, Any], tables: dict[str, Table]) -> tuple[dict[str
         raise ValueError("the inputs do not fit the table")
     if sum(x is None for x in out_leaves) != len(table.outputs):
         raise ValueError("the results do not fit the table")
-    return entry["arguments"], Program(Plan(table), sources, (), tree, out_leaves)
+    return entry["arguments"], Program(Request(table), sources, (), tree, out_leaves)
 
 
 # ── structures as JSON ────────────────────────────────────────────────────────────────────────────────────────
@@ -206,8 +164,8 @@ def _decode(node: Any) -> Any:
     return {"list": list, "tuple": tuple}[key](_decode(x) for x in value)
 
 
-def _signature(call: Call) -> Any:
-    tree, *kinds = call.key
+def _signature(call_key: Any) -> Any:
+    tree, *kinds = call_key
     return _encode(unflatten(tree, [_encode_kind(k) for k in kinds]))
 
 
@@ -222,21 +180,19 @@ def _readable(signature: Any) -> str:
 
 
 # ── pickling ──────────────────────────────────────────────────────────────────────────────────────────────────
-def to_bytes(function: Transformed) -> bytes:
-    """The saved file as bytes, for pickles of a transformed function."""
+def to_bytes(write: Callable[[str], None]) -> bytes:
+    """What `write(name)` writes to a file of that name; this is what a compiled function pickles as."""
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "function.npz")
-        save(function, name)
+        write(name)
         with open(name, "rb") as file:
             return file.read()
 
 
-def restore(data: bytes, tier: str, threads: int | None) -> Loaded:
-    """The function that `to_bytes` saved."""
+def from_bytes(data: bytes, read: Callable[[str], T]) -> T:
+    """What `read(name)` finds in a file of that name that has these bytes."""
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "function.npz")
         with open(name, "wb") as file:
             file.write(data)
-        loaded = load(name)
-    loaded.tier, loaded.threads = tier, threads
-    return loaded
+        return read(name)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import DerivativeError, RecordingError, ShapeError
-from fastad.execution.compiled import Compiled, Plan
+from fastad.execution.compiled import Compiled
+from fastad.execution.request import Request
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, with_inputs
 from fastad.tables.builder import Ref
@@ -128,7 +129,7 @@ class Tape:
         order = [*(x.ref for x in self._variables), *(c.ref for c in self._recorder.captures)]
         table = with_inputs(self._recorder.builder, (ref,), order, {}, [c.array for c in self._recorder.captures])
         wrt = tuple(range(len(self._variables)))
-        return Compiled(Plan(table, "adjoint", wrt), self._tier)
+        return Compiled(Request(table, "adjoint", wrt), self._tier)
 
     def _checked(self, x: Variable, value: Any) -> Any:
         if not isinstance(x, Variable) or x._recorder is not self._recorder:

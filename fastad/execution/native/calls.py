@@ -6,7 +6,7 @@ from typing import Any
 
 from fastad.execution.calling import CALL
 from fastad.execution.native.function import Function
-from fastad.execution.native.steps import Call
+from fastad.execution.native.steps import CallStep
 from fastad.primitives import Form
 
 ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
@@ -16,7 +16,7 @@ _GUARD_FAILED = 2  # what a kernel returns then; 1 is an error
 class CallCode(Function):
     """The function of one call step."""
 
-    def build(self, step: Call) -> "CallCode":
+    def build(self, step: CallStep) -> "CallCode":
         row = self.p.table.row(step.row)
         if row.form is Form.COMPOSITE:
             self._composite(row)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fastad.execution.native.operations import cost_of
-from fastad.tables.table import Table
 from fastad.primitives.operands import OPERAND_COUNT
+from fastad.tables.table import Table
 
 Cone = frozenset[int]
 

@@ -7,7 +7,7 @@ through. A row wanted in several contexts is computed in each if that is cheap, 
 from collections import defaultdict
 
 from fastad.execution.native.plan import MEMBERS, Planner
-from fastad.execution.native.steps import VIRTUAL, Loop
+from fastad.execution.native.steps import VIRTUAL, LoopStep
 from fastad.primitives import PRIMITIVES
 
 Context = tuple[int, tuple[int, ...]]
@@ -25,7 +25,7 @@ class Demand:
 
     def run(self) -> "Demand":
         for step in self.p.steps:
-            if isinstance(step, Loop):
+            if isinstance(step, LoopStep):
                 for r in step.reductions:
                     self._want(self.p.a[r], (step.index, ()))
         for r in range(len(self.p.op) - 1, -1, -1):
@@ -48,7 +48,7 @@ class Demand:
         if r in p.stored:
             home = p.home[r]
             loop = p.steps[home]
-            assert isinstance(loop, Loop)
+            assert isinstance(loop, LoopStep)
             loop.stores.append(r)
             computed = {c for c in contexts if c[0] <= home} | {(home, ())}
             for loop_index, _ in contexts - computed:

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from fastad.execution import cache, objects, symbols
-from fastad.execution.calling import CALL, Packet, call_address
+from fastad.execution.calling import CALL, MakePart, Packet, call_address
 from fastad.execution.exported import entry_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.native.calls import ENTRY, PACKET
 from fastad.execution.native.function import CONSTANTS
-from fastad.execution.native.program import Program
+from fastad.execution.native.plans import make_plan
+from fastad.execution.native.program import NativeCode
 from fastad.tables.table import Table
 
 _LENGTH = 8  # bytes of the length of what precedes the objects
@@ -28,24 +29,30 @@ class NativeKernel:
     table : the program.
     threads : how many threads large loops may use. Results do not depend on it.
     threshold : size from which inputs and results go by reference (see `layout_of`).
+    part : makes the kernels of sub-programs.
     """
 
-    def __init__(self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> None:
+    chosen: tuple[int, ...] | None = None
+
+    def __init__(
+        self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM, part: MakePart | None = None
+    ) -> None:
         start = time.perf_counter()
         self.rows, self.context, self.threads = table, 0, threads
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
-        self.packets: Sequence[Packet] = [Packet(sub, "native") for sub in table.subs]
+        self.packets: Sequence[Packet] = [Packet(sub, part or _part) for sub in table.subs]
         self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
 
     def _compile(self) -> bytes:
         """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
-        program = Program(self.rows, self.layout, self.threads)
-        found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in program.parts]
-        head = json.dumps({"work": program.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
+        plan = make_plan(self.rows, self.layout)
+        parts = NativeCode(plan, self.threads).parts
+        found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in parts]
+        head = json.dumps({"work": plan.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
         return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *(code for code, _ in found)])
 
     def _link(self, stored: bytes) -> int:
@@ -75,6 +82,11 @@ class NativeKernel:
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
+
+
+def _part(table: Table) -> NativeKernel:
+    """The kernel of a sub-program."""
+    return NativeKernel(table, threshold=None)
 
 
 def is_cached(table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> bool:

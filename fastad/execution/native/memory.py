@@ -10,7 +10,7 @@ from typing import Any
 from fastad.execution.layout import Layout, Slot
 from fastad.execution.native.demand import Demand
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.steps import SCALAR, VIRTUAL, Call, Loop, Place, Scalars, Step
+from fastad.execution.native.steps import SCALAR, VIRTUAL, CallStep, LoopStep, Place, ScalarStep, Step
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.table import CONST, GUARD, INPUT
 
@@ -53,7 +53,7 @@ class Memory:
     # ── chunks ───────────────────────────────────────────────────────────────────────────────────────────────
     def _cut(self, chunk: int) -> None:
         for step in self.p.steps:
-            if isinstance(step, Scalars):
+            if isinstance(step, ScalarStep):
                 self._cut_scalars(step, chunk)
             else:
                 self.number[step.index] = len(self.steps)
@@ -61,18 +61,18 @@ class Memory:
         for r, home in self.p.home.items():
             self.made_in[r] = self.number[home]
         for old in self.steps:
-            if isinstance(old, Loop):
+            if isinstance(old, LoopStep):
                 self.made_in |= dict.fromkeys(old.reductions, self.number[old.index])
-            elif not isinstance(old, Scalars):
+            elif not isinstance(old, ScalarStep):
                 self.made_in[old.row] = self.number[old.index]
 
-    def _cut_scalars(self, step: Scalars, chunk: int) -> None:
+    def _cut_scalars(self, step: ScalarStep, chunk: int) -> None:
         size, room = self.p.size, 0
         inside = {r for pack in step.packs.values() for r in pack[1:]}
         for r in step.rows:
             if room <= 0 and r not in inside:
                 room = chunk
-                self.steps.append(Scalars(len(self.steps), packs=step.packs))
+                self.steps.append(ScalarStep(len(self.steps), packs=step.packs))
             self.steps[-1].rows.append(r)  # type: ignore[union-attr]
             self.made_in[r] = len(self.steps) - 1
             room -= size[r]
@@ -80,10 +80,10 @@ class Memory:
     # ── uses ─────────────────────────────────────────────────────────────────────────────────────────────────
     def _find_uses(self, demand: Demand) -> None:
         for at, step in enumerate(self.steps):
-            if isinstance(step, Scalars):
+            if isinstance(step, ScalarStep):
                 for r in step.rows:
                     self._chunk_uses(r, at)
-            elif isinstance(step, Loop):
+            elif isinstance(step, LoopStep):
                 for x in demand.reads[step.index]:
                     self._use(x, at)
             else:
@@ -164,7 +164,7 @@ class Memory:
     def _give_scratch(self, start: int) -> int:
         """Scratch memory for the steps that call a kernel which needs it: the same for all; its size."""
         start = -(-start // _ALIGN) * _ALIGN
-        rows = [self.p.table.row(step.row) for step in self.steps if isinstance(step, Call)]
+        rows = [self.p.table.row(step.row) for step in self.steps if isinstance(step, CallStep)]
         for row in rows:
             primitive: Any = row.primitive
             needed = primitive.work(row.statics, row.size, [self.p.size[x] for x in row.operands])

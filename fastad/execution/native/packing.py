@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from fastad.execution.native.operations import Block, Module, c_functions
 from fastad.execution.native.plan import Planner
-from fastad.execution.native.steps import Scalars
+from fastad.execution.native.steps import ScalarStep
 from fastad.execution.native.vectors import lanes
 from fastad.execution.symbols import vector_symbol
 from fastad.primitives import PRIMITIVES, Elementwise, Primitive
@@ -26,7 +26,7 @@ def find_packs(p: Planner) -> None:
     widths = {op: width(PRIMITIVES[op]) for op in set(p.op)}
     widths = {op: w for op, w in widths.items() if w > 1}
     for step in p.steps:
-        if isinstance(step, Scalars) and sum(p.size[r] for r in step.rows if p.op[r] in widths) > 1:
+        if isinstance(step, ScalarStep) and sum(p.size[r] for r in step.rows if p.op[r] in widths) > 1:
             order = _Order(p, widths)
             order.run(step.rows)
             step.rows, step.packs = order.rows, order.packs

@@ -21,7 +21,7 @@ from fastad.execution.native.maps import (
     is_chain,
     useful,
 )
-from fastad.execution.native.steps import MEMORY, SCALAR, VIRTUAL, Call, Loop, Scalars, Step
+from fastad.execution.native.steps import MEMORY, SCALAR, VIRTUAL, CallStep, LoopStep, ScalarStep, Step
 from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
@@ -54,7 +54,7 @@ class Planner:
         self.solid: set[int] = set()
         self.stored: set[int] = set()
         self._scalar_steps: list[int] = []
-        self._loops: dict[int, list[Loop]] = {}
+        self._loops: dict[int, list[LoopStep]] = {}
         self._checked = 0
 
     def run(self) -> "Planner":
@@ -86,7 +86,7 @@ class Planner:
         at = bisect_left(self._scalar_steps, bound)
         if at == len(self._scalar_steps):
             self._scalar_steps.append(len(self.steps))
-            self.steps.append(Scalars(len(self.steps)))
+            self.steps.append(ScalarStep(len(self.steps)))
         step: Any = self.steps[self._scalar_steps[at]]
         step.rows.append(r)
         realm[r], made[r] = SCALAR, step.index
@@ -143,14 +143,14 @@ class Planner:
             return self.in_memory(x), self.in_memory(x)
         return self.home[x], self.home[x] + 1
 
-    def _join(self, size: int, bound: int, splits: Splits) -> Loop:
+    def _join(self, size: int, bound: int, splits: Splits) -> LoopStep:
         """The earliest loop over `size` elements that may hold a row."""
         loops = self._loops.setdefault(size, [])
         for loop in loops:
             if loop.index >= bound and loop.members < MEMBERS and is_chain(size, loop.splits | splits):
                 break
         else:
-            loop = Loop(len(self.steps), size)
+            loop = LoopStep(len(self.steps), size)
             loops.append(loop)
             self.steps.append(loop)
         loop.splits |= splits
@@ -342,7 +342,7 @@ class Planner:
         for x in row.operands:
             self.in_memory(x)
         self.made[r] = len(self.steps)
-        self.steps.append(Call(len(self.steps), r))
+        self.steps.append(CallStep(len(self.steps), r))
         if row.primitive.stops:
             self._checked = self.made[r] + 1
 

@@ -1,28 +1,21 @@
-"""From a table to the text of its native program."""
+"""From a plan to the text of its native code."""
 
 from functools import cached_property
 from typing import NamedTuple
 
-from fastad.execution.layout import Layout, layout_of
 from fastad.execution.native.calls import CallCode
-from fastad.execution.native.demand import Demand
 from fastad.execution.native.function import ARGUMENTS, Function
 from fastad.execution.native.loops import LoopCode
 from fastad.execution.native.maps import Incompatible
-from fastad.execution.native.memory import Memory
+from fastad.execution.native.nests import LoopPlan
 from fastad.execution.native.operations import Module
-from fastad.execution.native.packing import find_packs
-from fastad.execution.native.plan import Planner
+from fastad.execution.native.plans import Plan
 from fastad.execution.native.products import OWN_CODE
 from fastad.execution.native.scalars import ScalarCode
-from fastad.execution.native.steps import Loop, Place, Scalars, Step
-from fastad.tables.table import Table
+from fastad.execution.native.steps import LoopStep, Place, ScalarStep, Step
 
-UNROLL = 16  # elements: rows of at most so many are unrolled into registers
-SMALL = 2000  # operations on single numbers that are optimised as a whole
 _INLINED = 30  # steps that may become one function
 _MANY_CHUNKS = 30  # chunks that the nearer caches hold
-CHUNK = 300  # operations of one function of larger programs
 
 _WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
 
@@ -35,41 +28,21 @@ class Part(NamedTuple):
     names: list[str]
 
 
-class Program:
-    """A table's kernel: planned at once, `work_size` doubles of work memory included; its IR is written when `parts`
-    are asked for. The last part has the function `kernel`; later parts call functions of earlier ones."""
+class NativeCode:
+    """The code of a plan: modules of IR, of which the last has the function `kernel`; later ones call functions of
+    earlier ones."""
 
-    def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
-        self.layout, self.threads = layout, threads
-        try:
-            self._plan(table, safe=False)
-        except Incompatible:  # a value is wanted in an order that its operands cannot be walked through: store more
-            self._plan(table, safe=True)
-
-    def _plan(self, table: Table, safe: bool) -> None:
-        """Steps and memory; loops are written already, which shows whether all their values can be walked through."""
-        planner = Planner(table, _unrolling(table), safe).run()
-        demand = Demand(planner).run()
-        find_packs(planner)
-        operations = sum(planner.size[r] for step in planner.steps if isinstance(step, Scalars) for r in step.rows)
-        self.small = operations <= SMALL
-        self.memory = Memory(planner, demand, self.layout, SMALL if self.small else CHUNK)
-        self.work_size = self.memory.work_size
-        self.module = self.chunks = Module()
-        if not self.small:
-            self.chunks = Module()
-        self.loops = {
-            step.index: LoopCode(self.module, self.memory, demand, step, self.threads).build()
-            for step in self.memory.steps
-            if isinstance(step, Loop) and (step.stores or step.reductions)
-        }
+    def __init__(self, plan: Plan, threads: int = 1) -> None:
+        self.plan, self.memory, self.threads = plan, plan.memory, threads
+        self.module = Module()
+        self.chunks = self.module if plan.is_small else Module()
 
     @cached_property
     def parts(self) -> list[Part]:
         """The modules of IR."""
         names, chunks = [], []
-        for at, step in enumerate(self.memory.steps):
-            if isinstance(step, Loop) and step.index not in self.loops:
+        for at, step in enumerate(self.plan.steps):
+            if isinstance(step, LoopStep) and step.index not in self.plan.loops:
                 continue
             names.append(f"step{at}")
             code = self._function(step)
@@ -87,20 +60,28 @@ class Program:
         return [*parts, Part(self.module.text() + _WEIGHTS, 2, ["kernel"])]
 
     def _function(self, step: Step) -> Function:
-        if isinstance(step, Scalars):
+        if isinstance(step, ScalarStep):
             return ScalarCode(self.chunks, self.memory).build(step, self._following(step))
-        if isinstance(step, Loop):
-            return self.loops[step.index]
+        if isinstance(step, LoopStep):
+            return self._loop(self.plan.loops[step.index])
         row = self.memory.p.table.row(step.row)
         own = OWN_CODE.get(row.name)
         code = own(self.module, self.memory, row) if own else None
         return code or CallCode(self.module, self.memory).build(step)
 
-    def _following(self, step: Scalars) -> str:
+    def _loop(self, loop: LoopPlan) -> Function:
+        try:
+            return LoopCode(self.module, self.memory, loop, self.threads)
+        except Incompatible:
+            raise AssertionError("a loop was planned that cannot walk through its values") from None
+
+    def _following(self, step: ScalarStep) -> str:
         """The function after a chunk of a program that the instruction caches do not hold."""
         steps = self.memory.steps
         at = self.memory.made_in[step.rows[0]] + 1
-        return f"step{at}" if len(steps) > _MANY_CHUNKS and at < len(steps) and isinstance(steps[at], Scalars) else ""
+        return (
+            f"step{at}" if len(steps) > _MANY_CHUNKS and at < len(steps) and isinstance(steps[at], ScalarStep) else ""
+        )
 
     def _copies(self) -> Function:
         """Results that are inputs, constants, parts of other values, or given twice."""
@@ -112,21 +93,6 @@ class Program:
             target = code.address(Place("out_ref" if slot.by_reference else "out", slot.offset))
             code.entry.do(f"call void @{name}(ptr {target}, ptr {code.pointer(r)}, i64 {8 * slot.size}, i1 false)")
         return code
-
-
-def work_bytes(table: Table) -> int:
-    """Bytes of work memory of a table's kernel and of the largest kernel that it calls."""
-    inside = [work_bytes(sub.table) for sub in table.subs if sub.table is not None]
-    return 8 * Program(table, layout_of(table)).work_size + max(inside, default=0)
-
-
-def _unrolling(table: Table) -> int:
-    """Fewer elements are unrolled where that would make a program too long to optimise."""
-    sizes = table.sizes
-    for unroll in (UNROLL, 4):
-        if sizes[sizes <= unroll].sum() <= max(SMALL, 2 * int((sizes == 1).sum())):
-            return unroll
-    return 2  # a loop over two elements is no faster than twice the code, and takes six times as long to compile
 
 
 def _kernel(names: list[str]) -> str:

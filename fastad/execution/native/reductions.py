@@ -5,34 +5,14 @@ the innermost one. Then it is collected in memory, unless the innermost dimensio
 registers (`flat`).
 """
 
-from math import prod
-
-from fastad.execution.native.maps import Map
 from fastad.execution.native.operations import Block, literal
 from fastad.execution.native.values import ValueCode
 from fastad.execution.native.vectors import Variant, load_vector, store_vector
 from fastad.primitives import PRIMITIVES, ArrayPrimitive
 
-_COLLECTED = 16  # vectors of results that registers hold
-_WRITTEN_OUT = 64  # operations on vectors
-
 
 class ReductionCode(ValueCode):
     """Adds the reductions of a loop to its values."""
-
-    unroll = 1
-    flat = False  # the innermost dimension is written out, vector by vector
-
-    def _result_map(self, r: int) -> Map:
-        _, n, inner = self.p.table.row(r).statics
-        rest, steps = prod(self.dims), []
-        for size in self.dims:
-            rest //= size
-            if rest >= n * inner:
-                steps.append(rest // n)
-            else:
-                steps.append(0 if rest >= inner else rest)
-        return self.own[0] if steps[-1] else 0, tuple(steps)
 
     def _primitive(self, r: int) -> ArrayPrimitive:
         row = PRIMITIVES[self.p.op[r]]
@@ -42,44 +22,21 @@ class ReductionCode(ValueCode):
     def _neutral(self, r: int) -> float:
         return self._primitive(r).neutral
 
-    def _depth(self, r: int) -> int:
-        """The number of outer loops that the result varies in."""
-        return max((d + 1 for d, s in enumerate(self._result_map(r)[1][: self.depth - self.flat]) if s), default=0)
-
-    def _along(self, r: int) -> bool:
-        """Whether the result varies in the innermost dimension."""
-        return bool(self._result_map(r)[1][-1])
-
-    def in_registers(self, r: int) -> bool:
-        return not self._along(r) or (self.flat and self._is_short(r))
-
-    def _is_short(self, r: int) -> bool:
-        """Whether a result that varies in the innermost dimension varies in no other inside those reduced."""
-        varies = [bool(s) for s, n in zip(self._result_map(r)[1][:-1], self.dims, strict=False) if n > 1]
-        return varies == sorted(varies, reverse=True)
-
-    def flattens(self) -> bool:
-        """Whether the innermost dimension is better written out: a result that varies in it then stays in registers."""
-        results = sum(self._along(r) and self._is_short(r) for r in self.loop.reductions)
-        vectors = -(-self.dims[-1] // self.width)
-        body = len(self.computes) + len(self.loop.reductions)
-        return self.depth > 1 and 0 < results * vectors <= _COLLECTED and vectors * body <= _WRITTEN_OUT
-
     def start_reduction(self, r: int) -> None:
         """Set what a reduction is collected in to the neutral element."""
         neutral = literal(self._neutral(r))
-        if not self.in_registers(r):
+        if not self.nest.in_registers(r):
             self._fill(r, neutral)
             return
         kind = f"<{self.width} x double>"
         for u in self._collectors(r):
             at = f"%acc{r}.{u}"
             self.entry.lines.insert(0, f"  {at} = alloca {kind}")
-            self.blocks[self._depth(r)].do(f"store {kind} splat (double {neutral}), ptr {at}")
+            self.blocks[self.nest.depth_of(r)].do(f"store {kind} splat (double {neutral}), ptr {at}")
 
     def _collectors(self, r: int) -> range:
         """One for each vector of the unrolled body, or of the result."""
-        return range(-(-self.dims[-1] // self.width) if self.flat and self._along(r) else self.unroll)
+        return range(-(-self.dims[-1] // self.width) if self.nest.flat and self.nest.along(r) else self.nest.unroll)
 
     def _fill(self, r: int, neutral: str) -> None:
         """Set all elements of a row in memory to a number, before the nest."""
@@ -100,11 +57,11 @@ class ReductionCode(ValueCode):
         """Take one vector of the operand into a reduction."""
         block, kind = v.block, v.block.type
         value = self._number(self.value(self.p.a[r], self.own, v), v)
-        if not self.in_registers(r):
-            at = self.place(r, self._result_map(r), v, self.depth)
+        if not self.nest.in_registers(r):
+            at = self.place(r, self.nest.result_map(r), v, self.depth)
             store_vector(v, self.combine(r, block, load_vector(v, at, 1), value), at)
             return
-        along = self._along(r)
+        along = self.nest.along(r)
         if v.active and not along:
             neutral = block.constant(self._neutral(r))
             value = block.emit(f"select {block.bits} {v.mask}, {kind} {value}, {kind} {neutral}")
@@ -114,23 +71,23 @@ class ReductionCode(ValueCode):
 
     def end_reduction(self, r: int, partial: str | None) -> None:
         """Write the result of a reduction in registers; `partial` is the address for a block's share of it."""
-        depth = self._depth(r)
+        depth = self.nest.depth_of(r)
         after = self.after[depth]
-        if self._along(r):
+        if self.nest.along(r):
             return self._end_along(r, depth)
         vector = Block(self.module, self.width)
         vector.lines = after.lines
-        totals = [vector.emit(f"load {vector.type}, ptr %acc{r}.{u}") for u in range(self.unroll)]
+        totals = [vector.emit(f"load {vector.type}, ptr %acc{r}.{u}") for u in range(self.nest.unroll)]
         while len(totals) > 1:
             totals = [self.combine(r, vector, *totals[i : i + 2]) for i in range(0, len(totals), 2)]
         total = self._across(r, totals[0], after)
-        at = partial if partial and depth == 0 else self._outer_place(r, self._result_map(r), depth)
+        at = partial if partial and depth == 0 else self._outer_place(r, self.nest.result_map(r), depth)
         after.do(f"store double {total}, ptr {at}")
 
     def _end_along(self, r: int, depth: int) -> None:
         """Write the vectors of a result that varies in the innermost dimension."""
         after, n = self.after[depth], self.dims[-1]
-        start = self._outer_place(r, self._result_map(r), depth)
+        start = self._outer_place(r, self.nest.result_map(r), depth)
         for u in self._collectors(r):
             block, first = Block(self.module, self.width), u * self.width
             block.lines = after.lines

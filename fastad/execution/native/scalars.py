@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from fastad.execution.native import written_linear
 from fastad.execution.native.function import Function
 from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Block, Truth
 from fastad.execution.native.packing import packed_function, width
-from fastad.execution.native.steps import Scalars
-from fastad.execution.native import written_linear
+from fastad.execution.native.steps import ScalarStep
 from fastad.execution.native.written import WRITTEN, reduced
 from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import parts
@@ -29,7 +29,7 @@ _FETCH = "\n".join(
 class ScalarCode(Function):
     """The function of one chunk."""
 
-    def build(self, step: Scalars, following: str = "") -> "ScalarCode":
+    def build(self, step: ScalarStep, following: str = "") -> "ScalarCode":
         """`following` is the function that runs next, where it is worth fetching ahead."""
         self.values: dict[Key, str] = {}
         self.entry = Block(self.module, alone=True)

@@ -9,7 +9,7 @@ SCALAR, MEMORY, VIRTUAL = 0, 1, 2  # realms of rows: unrolled in registers; stor
 
 
 @dataclass
-class Scalars:
+class ScalarStep:
     """Straight-line code on single numbers: rows of few elements, unrolled."""
 
     index: int
@@ -18,7 +18,7 @@ class Scalars:
 
 
 @dataclass
-class Loop:
+class LoopStep:
     """One nest of loops over `size` elements: rows stored and reductions made from values computed on the way."""
 
     index: int
@@ -30,14 +30,14 @@ class Loop:
 
 
 @dataclass
-class Call:
+class CallStep:
     """A row that is a step of its own."""
 
     index: int
     row: int
 
 
-Step = Scalars | Loop | Call
+Step = ScalarStep | LoopStep | CallStep
 
 
 class Place(NamedTuple):

@@ -5,40 +5,37 @@ A value that does not vary in the inner dimensions is computed in the outermost 
 
 from typing import Any
 
-from fastad.execution.native.demand import Demand
 from fastad.execution.native.function import Function
-from fastad.execution.native.maps import Incompatible, Map, compose, contiguous
+from fastad.execution.native.maps import Map
 from fastad.execution.native.memory import Memory
+from fastad.execution.native.nests import LoopPlan, Nest
 from fastad.execution.native.operations import ZERO, Block, Module
-from fastad.execution.native.steps import VIRTUAL, Loop
-from fastad.execution.native.vectors import Value, Variant, lanes, load_vector, store_vector
+from fastad.execution.native.vectors import Value, Variant, load_vector, store_vector
+from fastad.execution.native.walking import Way, origin, resolved
 from fastad.primitives import PRIMITIVES
 
 
 class ValueCode(Function):
     """Code of a nest: `blocks[d]` runs in the d outermost loops, before the next loop, `after[d]` behind it."""
 
-    def __init__(self, module: Module, memory: Memory, demand: Demand, loop: Loop) -> None:
+    nest: Nest
+
+    def __init__(self, module: Module, memory: Memory, plan: LoopPlan) -> None:
         super().__init__(module, memory)
-        self.loop, self.width = loop, lanes()
-        self.computes = sorted(demand.computes[loop.index])
+        self.plan, self.loop, self.width = plan, plan.step, plan.width
         self.memos: list[dict[Any, Value]] = [{}]
 
-    def enter(self, dims: tuple[int, ...], start: int) -> None:
-        """Begin a nest over these dimensions, whose first point is element `start` of the loop's domain."""
-        self.dims, self.depth = dims, len(dims)
-        self.own: Map = (start, contiguous(dims))
-        self.blocks = [self.entry, *(Block(self.module) for _ in dims[1:])]
-        self.after = [Block(self.module) for _ in dims]
-        self.memos = [self.memos[0], *({} for _ in dims[1:])]
+    def enter(self, nest: Nest) -> None:
+        """Begin a nest."""
+        self.nest, self.dims, self.depth, self.own = nest, nest.dims, nest.depth, nest.own
+        self.blocks = [self.entry, *(Block(self.module) for _ in nest.dims[1:])]
+        self.after = [Block(self.module) for _ in nest.dims]
+        self.memos = [self.memos[0], *({} for _ in nest.dims[1:])]
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def value(self, x: int, where: Map, v: Variant) -> Value:
         """A row's value at the places of a map."""
-        p = self.p
-        x, shift = p.base(x)
-        if shift:
-            where = (where[0] + shift, where[1])
+        x, where = resolved(self.p, x, where)
         depth = max((d + 1 for d, s in enumerate(where[1]) if s), default=0)
         memo = v.memo if depth == self.depth else self.memos[depth]
         key = (x, where)
@@ -48,31 +45,18 @@ class ValueCode(Function):
         return found
 
     def _compute(self, x: int, where: Map, v: Variant, depth: int) -> Value:
-        p = self.p
-        if p.realm[x] != VIRTUAL or (x in p.stored and p.home[x] < self.loop.index):
+        way, operands = origin(self.p, self.loop.index, self.dims, x, where)
+        if way is Way.READ:
             return self._load(x, where, v, depth), depth
-        if x in p.regions:
-            source, own = p.regions[x]
-            return self.value(source, compose(self.dims, where, own), v)
-        if x in p.joined:
-            return self._run(x, where, v)
-        row = PRIMITIVES[p.op[x]]
-        operands = (p.a[x], p.b[x], p.c[x])[: len(row.domain)]  # type: ignore[attr-defined]
-        nowhere = (0, (0,) * self.depth)
-        values = [self.value(y, where if p.size[y] > 1 else nowhere, v) for y in operands]
+        if way is Way.ZERO:
+            return ZERO, 0
+        values = [self.value(*operand, v) for operand in operands]
+        if way is Way.SAME:
+            return values[0]
         depth = max(d for _, d in values)
         block = self._block(depth, v)
-        return block.apply(row.name, *(self.widened(value, depth, v) for value in values)), depth
-
-    def _run(self, x: int, where: Map, v: Variant) -> Value:
-        """A row of runs: the domain's segment lies in one of them."""
-        found = list(self.p.runs(x, self.dims, where))
-        if len(found) != 1:
-            raise Incompatible
-        source, offset, _, _ = found[0]
-        if source < 0:
-            return ZERO, 0
-        return self.value(source, (offset, (1,)), v)
+        name = PRIMITIVES[self.p.op[x]].name
+        return block.apply(name, *(self.widened(value, depth, v) for value in values)), depth
 
     def _block(self, depth: int, v: Variant) -> Block:
         return v.block if depth == self.depth else self.blocks[depth]

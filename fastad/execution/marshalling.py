@@ -1,0 +1,165 @@
+"""How values go to a kernel and come back: one description, which every way to call a kernel is made from.
+
+A `CallForm` says for every input and result its type, its place in the kernel's vector, and how it is converted.
+A `Binding` is memory for one caller at a time. The shortest calls (`fastad.transforms.fast`), prepared calls and
+calls from numba code are made from the same description.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.invoke import caller, packet
+from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
+from fastad.execution.layout import Slot
+from fastad.execution.request import Request
+from fastad.tables.sub import Sub
+from fastad.tables.table import DTYPES, ValueType
+
+# Values up to which a kernel is so short that it keeps the interpreter's lock.
+_HOLD_UP_TO = 20_000
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One input or result of a kernel: its type, and its place in the kernel's vector.
+
+    Kernels compute in float64. Other inputs are converted to it, and results from it.
+    """
+
+    kind: ValueType
+    slot: Slot
+
+    @property
+    def offset(self) -> int:
+        """Place in the vector, in doubles: of the value, or of its address."""
+        return self.slot.offset
+
+    @property
+    def by_reference(self) -> bool:
+        return self.slot.by_reference
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.kind.shape
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """What a result is cast to; None for float64."""
+        return None if self.kind.dtype == "d" else DTYPES[self.kind.dtype]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value lies in the vector as it is."""
+        return not self.by_reference and self.dtype is None
+
+    def view(self, vector: np.ndarray) -> np.ndarray | None:
+        """The part of a vector that holds the value; None if it goes by reference."""
+        if self.by_reference:
+            return None
+        return vector[self.offset : self.offset + self.slot.size].reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class CallForm:
+    """A kernel with its inputs and results. `chosen` are the results that the caller gets, in order (None: all)."""
+
+    kernel: Kernel
+    inputs: tuple[Passed, ...]
+    outputs: tuple[Passed, ...]
+    chosen: tuple[int, ...] | None = None
+
+    @staticmethod
+    def of(kernel: Kernel, request: Request) -> "CallForm":
+        """How a kernel of a request is called."""
+        results = request.results if kernel.chosen is None else request.all_results
+        layout = kernel.layout
+        return CallForm(kernel, _passed(request.inputs, layout.inputs), _passed(results, layout.outputs), kernel.chosen)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a run takes less time than it takes to hand the interpreter's lock over and get it back."""
+        rows = self.kernel.rows
+        return not rows.subs and int(rows.sizes.sum()) <= _HOLD_UP_TO
+
+    def choose(self, results: Sequence[Any]) -> Sequence[Any]:
+        """The results that the caller gets."""
+        return results if self.chosen is None else [results[i] for i in self.chosen]
+
+
+def _passed(kinds: Sequence[ValueType], slots: Sequence[Slot]) -> tuple[Passed, ...]:
+    return tuple(Passed(kind, slot) for kind, slot in zip(kinds, slots, strict=True))
+
+
+class Binding:
+    """A kernel with buffers of its own. One thread at a time may use it."""
+
+    def __init__(self, form: CallForm) -> None:
+        self.form, self.kernel = form, form.kernel
+        kernel = form.kernel
+        self.vector_in, self.vector_out = aligned(kernel.layout.in_size), aligned(kernel.layout.out_size)
+        self.work = aligned(kernel.work_size)
+        self.views_in = [passed.view(self.vector_in) for passed in form.inputs]
+        self.views_out = [passed.view(self.vector_out) for passed in form.outputs]
+        self.addresses_in = self.vector_in.view(np.int64)
+        self.addresses_out = self.vector_out.view(np.int64)
+        # What `call` needs of every value.
+        self._ins = [(view, passed.offset) for view, passed in zip(self.views_in, form.inputs, strict=True)]
+        self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
+        self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
+        self.invoke = caller(self._packet, release=not form.is_short)
+
+    def call(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Results for these inputs, as new arrays."""
+        held = []
+        for (view, offset), value in zip(self._ins, values, strict=True):
+            if view is not None:
+                view[...] = value
+            else:
+                array = np.ascontiguousarray(value, np.float64)
+                held.append(array)
+                self.addresses_in[offset] = array.ctypes.data
+        out: list[Any] = []
+        for view, offset, shape, _ in self._outs:
+            if view is None:
+                view = np.empty(shape)
+                self.addresses_out[offset] = view.ctypes.data
+            out.append(view)
+        self.run()
+        return self.form.choose([_finished(array, *o) for array, o in zip(out, self._outs, strict=True)])
+
+    def run(self) -> None:
+        """Run the kernel on the buffers as they are."""
+        code = self.invoke()
+        if code:
+            self.fail(code)
+
+    def fail(self, code: int) -> None:
+        """Raise what a return code other than 0 means."""
+        raise_for(code, self.kernel.rows)
+
+
+def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:
+    """A result of the caller's own: a copy of what lies in the kernel's buffer, in its dtype; scalars unboxed."""
+    if not shape:
+        return array[()] if dtype is None else dtype.type(array[()])
+    if dtype is not None:
+        return array.astype(dtype)
+    return array if view is None else array.copy()
+
+
+# ── kernels of sub-programs ───────────────────────────────────────────────────────────────────────────────────
+def run_part(kernel: PartKernel, sub: Sub, x: np.ndarray, kept: Any = None) -> np.ndarray:
+    """The result of a sub-program's kernel for a vector, and a copy of what was kept for it."""
+    work = aligned(max(kernel.work_size, 1))
+    out = np.zeros(sub.n_out)  # slots may stay unused, and are looked at for NaN
+    source = np.ascontiguousarray(x, np.float64)
+    own = np.array(() if kept is None else kept, np.float64)
+    work.view(np.int64)[:1] = own.ctypes.data
+    vectors = packet(kernel.address, kernel.context, source, out, work)
+    code = caller(vectors, release=True)()
+    if code:
+        raise_for_part(code, sub.name)
+    return out
