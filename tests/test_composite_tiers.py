@@ -40,7 +40,7 @@ def test_rows_of_parts_count_when_compiling():
 
 def test_loops_share_the_kernel_of_their_body():
     loop = loop_of(fad.trace(scanned, X))
-    kernels = [kernel_of(sub, "sweep") for sub in (loop, loop.keeper, LoopAdjoint.of(loop.keeper))]
+    kernels = [kernel_of(sub, "sweep") for sub in (loop, loop.saving, LoopAdjoint.of(loop.saving))]
     bodies = {id(kernel._held[0]) for kernel in kernels}
     assert len(bodies) == 1
     assert kernel_of(loop.body, "sweep") is kernels[0]._held[0]

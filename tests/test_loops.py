@@ -12,7 +12,7 @@ from fastad.execution.calling import kernel_of
 from fastad.execution.drivers import run_kernel
 from fastad.execution.native import NativeKernel
 from fastad.execution.sweeps import SweepKernel
-from fastad.tables import composite
+from fastad.tables import driver
 from fastad.tables.builder import Builder
 from fastad.tables.composite import Branch, Lanes, made
 from fastad.tables.loops import Loop, LoopAdjoint, Sizes
@@ -37,7 +37,7 @@ def dense(rng, name, n_in, n_out):
 def random_loop(sizes, length, seed=0, conditional=False, **options):
     """A loop with a random body, and, if it is conditional, one that ends sooner or later."""
     rng = np.random.default_rng(seed)
-    n_in = sum(block.size for block in sizes.step_in)
+    n_in = sum(span.size for span in sizes.step_in)
     body = dense(rng, "body", n_in, sizes.state + sizes.result)
     test = None
     if conditional:
@@ -47,10 +47,10 @@ def random_loop(sizes, length, seed=0, conditional=False, **options):
     return Loop.of("loop", sizes, length, body, condition=test, **options)
 
 
-def by_driver(sub, x, tier, kept=None):
-    """The result of a row by its driver, called by a table, or with (a copy of) what was kept for it."""
-    if kept is not None:
-        return run_kernel(kernel_of(sub, tier), sub, x, kept)
+def by_driver(sub, x, tier, saved=None):
+    """The result of a row by its driver, called by a table, or with (a copy of) what was saved for it."""
+    if saved is not None:
+        return run_kernel(kernel_of(sub, tier), sub, x, saved)
     b = Builder()
     table = b.table([b.call(sub, b.input(x.shape))])
     bound = Bound((NativeKernel if tier == "native" else SweepKernel)(table), [x])
@@ -64,7 +64,7 @@ def by_definition(monkeypatch):
 
     def run(sub, x):
         with monkeypatch.context() as inside:
-            inside.setattr(composite, "runner", None)
+            inside.setattr(driver, "runner", None)
             return sub.evaluate(x)
 
     return run
@@ -81,15 +81,15 @@ SCHEDULES = st.sampled_from([None, *STEPWISE])
 
 
 def check_driver(loop, tier, rng):
-    """A loop, its keeper, and its adjoint with and without the help of the keeper."""
+    """A loop, the one that saves its states, and its adjoint with and without saved states."""
     x, u = rng.normal(size=loop.n_in), rng.normal(size=loop.n_out)
     adjoint, both = LoopAdjoint.of(loop), np.concatenate([x, u])
-    kept = by_driver(loop.keeper, x, tier)
+    saved = by_driver(loop.saving, x, tier)
     close(by_driver(loop, x, tier), loop.reference(x))
-    close(kept[: loop.n_out], loop.reference(x))
+    close(saved[: loop.n_out], loop.reference(x))
     own = by_driver(adjoint, both, tier)
     close(own, adjoint.reference(both))
-    helped = by_driver(LoopAdjoint.of(loop.keeper), both, tier, kept)
+    helped = by_driver(LoopAdjoint.of(loop.saving), both, tier, saved)
     np.testing.assert_array_equal(helped, own)
 
 
@@ -111,7 +111,7 @@ def test_drivers_of_native_parts_are_their_definitions(sizes, rng):
 @settings(max_examples=15)
 @given(SIZES, st.integers(0, 9), st.sampled_from([None, C.StoreAll(), C.Online(1), C.Online(3)]), st.integers(0, 99))
 def test_drivers_of_loops_with_a_condition(sizes, length, schedule, seed):
-    sizes = Sizes(sizes.state, 0, 0, sizes.shared, sizes.counted)
+    sizes = Sizes(sizes.state, 0, 0, sizes.shared, sizes.indexed)
     loop = random_loop(sizes, length, seed, conditional=True, schedule=schedule)
     check_driver(loop, "sweep", np.random.default_rng(seed))
 
@@ -205,7 +205,7 @@ def test_rows_are_equal_where_they_compute_the_same():
     same = [Loop.of("loop", sizes, 3, body), Loop.of("other name", sizes, 3, body)]
     others = [
         Loop.of("loop", sizes, 3, body, schedule=C.Revolve(2)), Loop.of("loop", sizes, 3, body, schedule=C.Revolve(3)),
-        Loop.of("loop", sizes, 3, body, backward=True), Loop.of("loop", sizes, 4, body), same[0].keeper,
+        Loop.of("loop", sizes, 3, body, backward=True), Loop.of("loop", sizes, 4, body), same[0].saving,
         Loop.of("loop", sizes, 3, random_loop(sizes, 3, 1).body), LoopAdjoint.of(same[0]),
         Loop.of("loop", sizes, 3, body, inverse=random_loop(Sizes(2, 1, 0, 1), 3).body),
     ]  # fmt: skip

@@ -243,7 +243,7 @@ _array("assemble", _assemble, -1, "(nd offset shape... strides...)...", check=_c
        tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble, result="same")
 
 # A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`). The second
-# operand is what a forward pass kept for this adjoint, which may change it; without, it is the first one again.
+# operand are the states saved for this adjoint, which may overwrite them; without, it is the first one again.
 _array("call", None, 2, "sub", check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
        adjoint=rules.adjoint_call, batch=rules.batch_call)
 

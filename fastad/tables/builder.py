@@ -65,7 +65,7 @@ class Builder:
         self._appends = [column.append for column in self.columns.values()]
         self._result_types: dict[Any, int] = {}
         self.subs: list[Any] = []
-        self.kept: dict[Ref, Ref] = {}  # of results of composite rows: what was kept for their adjoints
+        self.saved: dict[Ref, Ref] = {}  # of results of composite rows: the states saved for their adjoints
         self._sub_numbers: dict[str, int] = {}
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -234,14 +234,14 @@ class Builder:
         statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
         return self.emit("assemble", operands, statics, shape)
 
-    def call(self, sub: Any, x: Ref, kept: Ref | None = None) -> Ref:
-        """A composite row: the sub-program applied to the vector x, with what a forward pass kept for it."""
+    def call(self, sub: Any, x: Ref, saved: Ref | None = None) -> Ref:
+        """A composite row: the sub-program applied to the vector x, with the states that were saved for it."""
         number = self._sub_numbers.get(sub.key)
         if number is None:
             number = self._sub_numbers[sub.key] = len(self.subs)
             self.subs.append(sub)
-        operands = (x, x if kept is None else kept)
-        if sub.changes_kept or sub.fills_kept:  # what is kept belongs to one adjoint: such rows are not shared
+        operands = (x, x if saved is None else saved)
+        if sub.overwrites_saved or sub.result_is_overwritten:  # saved states belong to one adjoint: no sharing
             return self._append(opcode("call"), ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
         return self.emit("call", operands, (number,), (sub.n_out,), "d")
 

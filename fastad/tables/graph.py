@@ -13,7 +13,6 @@ from fastad.tables.derive import adjoint_table
 from fastad.tables.inline import copy_row
 from fastad.tables.listing import constant_text, count_text, input_name, line_text, region_text
 from fastad.tables.reference import Stopped, evaluate_rows
-from fastad.tables.sublisting import kind_text
 from fastad.tables.table import Row, Table
 
 _SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "power": "^"}
@@ -145,7 +144,7 @@ def _label(table: Table, row: Row, inline: list[str | None]) -> str:
     if row.name == "strided":
         return _strided_label(table, row)
     if row.sub is not None:
-        return f"{row.sub.name}: {kind_text(row.sub)}"
+        return f"{row.sub.name}: {row.sub.kind_text}"
     if isinstance(row.primitive, Elementwise):
         return _elementwise_label(row, [inline[i] for i in row.operands])
     return _SYMBOLS.get(row.name, row.name)
