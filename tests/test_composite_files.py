@@ -19,7 +19,7 @@ from fastad.primitives.regions import region
 from fastad.schedules.actions import Action, Code
 from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table
-from fastad.tables.loops import LoopAdjoint
+from fastad.tables.loop_adjoint import LoopAdjoint
 from fastad.tables.reference import evaluate
 from fastad.tables.store import load, save
 

@@ -6,7 +6,7 @@ import numpy as np
 import fastad as fad
 from fastad.execution.calling import kernel_of
 from fastad.execution.compiled import Compiled, Plan, compile_seconds
-from fastad.tables.loops import LoopAdjoint
+from fastad.tables.loop_adjoint import LoopAdjoint
 
 X = np.linspace(0.3, 1.2, 5)
 
