@@ -1,303 +1,325 @@
 """Drivers of loops: every step is one call of the body's kernel by its address.
 
-A loop maps [state | shared | elements] to [state | results]. The body maps [state | element | number | shared] to
-[state | result], where the step's number is there if it is counted. The adjoint of a loop keeps states as the
-schedule says, and recomputes the others (Griewank & Walther, 2000, Algorithm 799). What the forward pass keeps for
-it follows the results: [steps made | state before the last step | slots | what was chosen online].
+A loop maps [state | shared | elements] to [state | results]. The body maps [state | element | index | shared] to
+[state | result]; the step's index is there if the loop is indexed. The adjoint of a loop finds states as the policy
+says, and recomputes the others (Griewank & Walther, 2000, Algorithm 799). The states that the forward pass saves for it
+follow the results: [steps made | state before the last step | slots | state of an online planner].
+
+A loop with a condition may end before all its elements are used: the results of the other steps are zeros.
 """
 
+from typing import Any, NamedTuple
+
 from .flags import helper, kernel
-from .loop_fields import (
-    ACTION,
-    ACTIONS_AT,
-    ADJOINT,
-    BACKWARD,
-    BAR_IN,
-    BAR_OUT,
-    BODY,
-    CARRY,
-    CHUNK,
-    CONDITION,
-    COUNTED,
-    DISK,
-    EVERY,
-    HINTED,
-    INVERSE,
-    INVERTED,
-    KEEP,
-    KEPT,
-    LENGTH,
-    LOOP_FIELDS,
-    MEMORY_SLOTS,
-    NOTHING,
-    ONLINE,
-    PLAN,
-    PLAN_AT,
-    PLAN_SIZE,
-    PROGRESS,
-    SCHEDULED,
-    SCRATCH,
-    SHARED,
-    SHARED_BAR,
-    SLOTS,
-    STEP_IN,
-    STEP_OUT,
-    X,
-    Y,
-)
-from .memory import call_kernel, doubles, integers, matrix, view
+from .memory import address, call_kernel, doubles, integers, matrix, record_at, shift, view
 from .online import choose, finish, is_possible
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
+from .records import ACTION, CHUNK, EVERY, INVERTED, LOOP, NOTHING, ONLINE, SCHEDULED
 
-WRONG = -1  # a schedule, or what a table from elsewhere says was kept, does not fit
+WRONG = -1  # a schedule, or saved states of a table from elsewhere, do not fit
+
+loop_at = record_at(LOOP)
+
+
+class Space(NamedTuple):
+    """The vectors of a driver in its work, by pointers: see `records.LOOP_WORK`."""
+
+    step_in: Any
+    step_out: Any
+    bar_in: Any
+    bar_out: Any
+    shared_bar: Any
+    saved: Any
+    cursor: Any
+    plan: Any
+    actions: Any
+    scratch: Any
+
+
+class Reversal(NamedTuple):
+    """What the adjoint of a loop is given, and where its result goes, by pointers."""
+
+    arguments: Any
+    elements: Any
+    seeds: Any
+    target: Any
+
+
+@helper
+def _space(loop, work):
+    at = loop.work
+    return Space(
+        doubles(work + 8 * at.step_in),
+        doubles(work + 8 * at.step_out),
+        doubles(work + 8 * at.bar_in),
+        doubles(work + 8 * at.bar_out),
+        doubles(work + 8 * at.shared_bar),
+        doubles(work + 8 * at.saved),
+        integers(work + 8 * at.cursor),
+        integers(work + 8 * at.plan),
+        integers(work + 8 * at.actions),
+        doubles(work + 8 * at.scratch),
+    )
 
 
 @helper
 def _copy(target, source, n):
-    """Copy n doubles, by addresses."""
-    a, b = view(doubles(target), n), view(doubles(source), n)
+    """Copy n doubles."""
+    a, b = view(target, n), view(source, n)
     for i in range(n):
         a[i] = b[i]
 
 
 @helper
-def _load(p, elements, k, work):
-    """Give a step its element and its number; its state is there already."""
-    at = work + 8 * (p[STEP_IN] + p[CARRY])
-    _copy(at, elements + 8 * k * p[X], p[X])
-    if p[COUNTED]:
-        view(doubles(at + 8 * p[X]), 1)[0] = k
+def _clear(target, n):
+    """Make n doubles zero."""
+    view(target, n)[:] = 0.0
 
 
 @helper
-def _place(p, k):
+def _call(part, source, target, space):
+    return call_kernel(part.address, part.context, address(source), address(target), address(space.scratch))
+
+
+@helper
+def _shared_place(loop):
+    """Where a step's argument has what is shared."""
+    return loop.state + loop.element + loop.indexed
+
+
+@helper
+def _step_size(loop):
+    """Length of a step's argument."""
+    return _shared_place(loop) + loop.shared
+
+
+@helper
+def _place(loop, k):
     """Where step k finds its element: a backward loop starts at the end."""
-    return p[LENGTH] - 1 - k if p[BACKWARD] else k
+    return loop.length - 1 - k if loop.backward else k
 
 
 @helper
-def _start(p, source, work):
+def _load(loop, elements, k, space):
+    """Give step k its element and its index; its state is there already."""
+    place = _place(loop, k)
+    _copy(shift(space.step_in, loop.state), shift(elements, place * loop.element), loop.element)
+    if loop.indexed:
+        space.step_in[loop.state + loop.element] = place
+
+
+@helper
+def _start(loop, source, space):
     """The first state, and what the steps share."""
-    inside = work + 8 * p[STEP_IN]
-    _copy(inside, source, p[CARRY])
-    _copy(inside + 8 * (p[CARRY] + p[X] + p[COUNTED]), source + 8 * p[CARRY], p[SHARED])
+    _copy(space.step_in, source, loop.state)
+    _copy(shift(space.step_in, _shared_place(loop)), shift(source, loop.state), loop.shared)
 
 
 @helper
-def _count(p):
-    """For whoever watches: one more step."""
-    if p[PROGRESS]:
-        view(integers(p[PROGRESS]), 1)[0] += 1
+def _count(loop):
+    """One more step for the progress bar."""
+    if loop.progress:
+        view(integers(loop.progress), 1)[0] += 1
 
 
 @helper
-def _step(p, elements, k, work):
+def _step(loop, elements, k, space):
     """Make step k; its result lies behind the new state."""
-    _count(p)
-    inside, outside = work + 8 * p[STEP_IN], work + 8 * p[STEP_OUT]
-    _load(p, elements, _place(p, k), work)
-    code = call_kernel(p[BODY], p[BODY + 1], inside, outside, work + 8 * p[SCRATCH])
-    _copy(inside, outside, p[CARRY])
+    _count(loop)
+    _load(loop, elements, k, space)
+    code = _call(loop.body, space.step_in, space.step_out, space)
+    _copy(space.step_in, space.step_out, loop.state)
     return code
 
 
 @helper
-def _goes_on(p, k, work):
-    """1 or 0: whether there is a step k; a negative code or that of a failed guard (plus 1) if the condition fails."""
-    if p[LENGTH] >= 0 and k >= p[LENGTH]:
+def _goes_on(loop, elements, k, space):
+    """Returns 1 to run step k, 0 to stop, a negative value for an error, and guard + 1 where a guard of the condition
+    fails."""
+    if loop.length >= 0 and k >= loop.length:
         return 0
-    if not p[CONDITION]:
+    if not loop.condition.address:
         return 1
-    if p[COUNTED]:
-        view(doubles(work + 8 * (p[STEP_IN] + p[CARRY] + p[X])), 1)[0] = k
-    flag = work + 8 * p[STEP_OUT]
-    code = call_kernel(p[CONDITION], p[CONDITION + 1], work + 8 * p[STEP_IN], flag, work + 8 * p[SCRATCH])
+    _load(loop, elements, k, space)
+    code = _call(loop.condition, space.step_in, space.step_out, space)
     if code:
         return code if code < 0 else code + 1
-    return 1 if view(doubles(flag), 1)[0] != 0.0 else 0
+    return 1 if space.step_out[0] != 0.0 else 0
 
 
 @helper
-def _slot(p, kept, slot):
+def _slot(loop, saved, slot):
     """Address of a slot, 0 if there is no such slot."""
-    if slot < 0 or slot >= p[SLOTS]:
+    if slot < 0 or slot >= loop.slots:
         return 0
-    if slot < p[MEMORY_SLOTS]:
-        return kept + 8 * slot * p[CARRY]
-    return p[DISK] + 8 * (slot - p[MEMORY_SLOTS]) * p[CARRY]
+    if slot < loop.memory_slots:
+        return address(saved) + 8 * slot * loop.state
+    return loop.disk + 8 * (slot - loop.memory_slots) * loop.state
 
 
 @helper
-def _keep(p, kept, slot, state):
+def _store(loop, saved, slot, state):
     """Copy a state into a slot."""
-    at = _slot(p, kept, slot)
+    at = _slot(loop, saved, slot)
     if not at:
         return WRONG
-    _copy(at, state, p[CARRY])
+    _copy(doubles(at), state, loop.state)
     return 0
 
 
 # ── the schedule ──────────────────────────────────────────────────────────────────────────────────────────────
 @helper
-def _rewind(p, cursor, work):
+def _rewind(loop, space):
     """Start the schedule: nothing is planned yet."""
-    cursor[0], cursor[1] = 0, 0
-    state, first = view(integers(work + 8 * p[PLAN_AT]), p[PLAN_SIZE]), view(integers(p[PLAN]), p[PLAN_SIZE])
-    for i in range(p[PLAN_SIZE]):
-        state[i] = first[i]
+    space.cursor[0], space.cursor[1] = 0, 0
+    first = view(integers(loop.initial_plan), loop.plan_size)
+    for i in range(loop.plan_size):
+        space.plan[i] = first[i]
 
 
 @helper
-def _action(p, cursor, work):
+def _action(loop, space):
     """Address of the current action, 0 at the end; plans further ones where they are used up."""
-    buffer = work + 8 * p[ACTIONS_AT]
+    cursor = space.cursor
     if cursor[0] == cursor[1]:
-        state = view(integers(work + 8 * p[PLAN_AT]), p[PLAN_SIZE])
-        cursor[0], cursor[1] = 0, plan(state, matrix(integers(buffer), CHUNK, ACTION))
-    return buffer + 8 * ACTION * cursor[0] if cursor[1] else 0
+        count = plan(view(space.plan, loop.plan_size), matrix(space.actions, CHUNK, ACTION))
+        cursor[0], cursor[1] = 0, count
+    return address(space.actions) + 8 * ACTION * cursor[0] if cursor[1] else 0
 
 
 @helper
-def _keep_before(p, cursor, kept, k, work):
-    """In the forward pass, before step k: keep the state as the schedule says."""
-    inside = work + 8 * p[STEP_IN]
+def _store_before(loop, saved, k, space):
+    """In the forward pass, before step k: store the state as the schedule says."""
     while True:
-        at = _action(p, cursor, work)
+        at = _action(loop, space)
         if not at:
             return 0
         action = view(integers(at), ACTION)
         code, start, stop, slot = action[0], action[1], action[2], action[3]
         if code == ADVANCE and k < stop:
-            return _keep(p, kept, slot + k - start, inside) if slot >= 0 else 0
+            return _store(loop, saved, slot + k - start, space.step_in) if slot >= 0 else 0
         if code == REVERSE or (code == STORE and start > k):
             return 0
         if code == STORE:
-            failed = _keep(p, kept, slot, inside)
+            failed = _store(loop, saved, slot, space.step_in)
             if failed:
                 return failed
-        cursor[0] += 1
+        space.cursor[0] += 1
 
 
 # ── forward ───────────────────────────────────────────────────────────────────────────────────────────────────
 @helper
-def _forward(p, source, target, saved, work):
-    """Make all steps, keeping states from `saved` on. Results go behind the state in `target`, if it is there."""
-    n = p[CARRY]
-    elements, current, kept = source + 8 * (n + p[SHARED]), saved + 8, saved + 8 * (1 + n)
-    keep = p[KEEP] if saved else NOTHING
-    cursor = view(integers(work + 8 * p[PLAN_AT] - 16), 2)
-    if keep == SCHEDULED:
-        _rewind(p, cursor, work)
-    state = view(integers(work + 8 * p[PLAN_AT]), p[PLAN_SIZE])
-    if keep == ONLINE:
-        first = view(integers(p[PLAN]), p[PLAN_SIZE])
-        for i in range(p[PLAN_SIZE]):
-            state[i] = first[i]
-    _start(p, source, work)
+def _forward(loop, source, target, saved, space):
+    """Make all steps, saving states from the address `saved` on, if it is not 0. Results go behind the state at the
+    address `target`, if that is not 0."""
+    n = loop.state
+    elements, results = shift(source, n + loop.shared), shift(doubles(target), n)
+    current, slots = shift(doubles(saved), 1), shift(doubles(saved), 1 + n)
+    policy = loop.policy if saved else NOTHING
+    if policy == SCHEDULED or policy == ONLINE:
+        _rewind(loop, space)
+    _start(loop, source, space)
+    if target and loop.condition.address:
+        _clear(results, max(loop.length, 0) * loop.result)
     k, code = 0, 0
     while True:
-        more = _goes_on(p, k, work)
+        more = _goes_on(loop, elements, k, space)
         if more != 1:
             code = more if more < 0 else max(more - 1, 0)
             break
-        if keep == EVERY:
-            code = _keep(p, kept, k, work + 8 * p[STEP_IN])
-        elif keep == SCHEDULED:
-            code = _keep_before(p, cursor, kept, k, work)
-        elif keep == ONLINE and k > 0:  # the step before was not the last one
-            slot = choose(state, k - 1)
-            code = _keep(p, kept, slot, current) if slot >= 0 else 0
-        if keep != NOTHING:
-            _copy(current, work + 8 * p[STEP_IN], n)
-        code = code or _step(p, elements, k, work)
+        if policy == EVERY:
+            code = _store(loop, slots, k, space.step_in)
+        elif policy == SCHEDULED:
+            code = _store_before(loop, slots, k, space)
+        elif policy == ONLINE and k > 0:  # the step before was not the last one
+            slot = choose(view(space.plan, loop.plan_size), k - 1)
+            code = _store(loop, slots, slot, current) if slot >= 0 else 0
+        if policy != NOTHING:
+            _copy(current, space.step_in, n)
+        code = code or _step(loop, elements, k, space)
         if code:
             break
         if target:
-            _copy(target + 8 * (n + _place(p, k) * p[Y]), work + 8 * (p[STEP_OUT] + n), p[Y])
+            _copy(shift(results, _place(loop, k) * loop.result), shift(space.step_out, n), loop.result)
         k += 1
     if saved:
-        view(doubles(saved), 1)[0] = k
-    if keep == ONLINE:  # as numbers: the bits of an integer may be those of a NaN
-        chosen = view(doubles(kept + 8 * p[MEMORY_SLOTS] * n), p[PLAN_SIZE])
-        for i in range(p[PLAN_SIZE]):
-            chosen[i] = state[i]
+        doubles(saved)[0] = k
+    if policy == ONLINE:  # as numbers: the bits of an integer may be those of a NaN
+        chosen = shift(slots, loop.memory_slots * n)
+        for i in range(loop.plan_size):
+            chosen[i] = space.plan[i]
     return code
 
 
 @kernel
 def run_loop(context, source, target, work):
-    """A loop, its states kept for the adjoint if it is hinted."""
-    p = view(integers(context), LOOP_FIELDS)
-    n = p[CARRY]
-    results = p[Y] * p[LENGTH] if p[Y] else 0
-    saved = target + 8 * (n + results) if p[HINTED] and p[KEEP] != INVERTED else 0
-    code = _forward(p, source, target, saved, work)
-    _copy(target, work + 8 * p[STEP_IN], n)
+    """A loop. If it saves states for the adjoint, they follow its results."""
+    loop = loop_at(context)
+    space = _space(loop, work)
+    results = loop.state + (loop.result * loop.length if loop.result else 0)
+    saved = target + 8 * results if loop.saves and loop.policy != INVERTED else 0
+    code = _forward(loop, doubles(source), target, saved, space)
+    _copy(doubles(target), space.step_in, loop.state)
     return code
 
 
 # ── reverse ───────────────────────────────────────────────────────────────────────────────────────────────────
 @helper
-def _pull_back(p, elements, seeds, target, k, work):
+def _pull_back(loop, given, k, space):
     """The adjoint of step k at the current state: adjoints of its element and, added up, of what is shared."""
-    _count(p)
-    n, nx, extra = p[CARRY], p[X], p[COUNTED]
-    inside, outside = work + 8 * p[BAR_IN], work + 8 * p[BAR_OUT]
-    place = _place(p, k)
-    _load(p, elements, place, work)
-    _copy(inside, work + 8 * p[STEP_IN], n + nx + extra)
-    _copy(inside + 8 * (n + nx + extra + p[SHARED] + n), seeds + 8 * (n + place * p[Y]), p[Y])
-    code = call_kernel(p[ADJOINT], p[ADJOINT + 1], inside, outside, work + 8 * p[SCRATCH])
-    _copy(inside + 8 * (n + nx + extra + p[SHARED]), outside, n)
-    _copy(target + 8 * (n + p[SHARED] + place * nx), outside + 8 * n, nx)
-    total = view(doubles(work + 8 * p[SHARED_BAR]), p[SHARED])
-    own = view(doubles(outside + 8 * (n + nx + extra)), p[SHARED])
-    for i in range(p[SHARED]):
+    _count(loop)
+    n, inside, place = loop.state, _step_size(loop), _place(loop, k)
+    _load(loop, given.elements, k, space)
+    _copy(space.bar_in, space.step_in, _shared_place(loop))
+    _copy(shift(space.bar_in, inside + n), shift(given.seeds, n + place * loop.result), loop.result)
+    code = _call(loop.adjoint, space.bar_in, space.bar_out, space)
+    _copy(shift(space.bar_in, inside), space.bar_out, n)
+    bar = shift(given.target, n + loop.shared + place * loop.element)
+    _copy(bar, shift(space.bar_out, n), loop.element)
+    own = shift(space.bar_out, _shared_place(loop))
+    total = space.shared_bar
+    for i in range(loop.shared):
         total[i] += own[i]
     return code
 
 
 @helper
-def _seed(p, source, seeds, work):
+def _seed(loop, given, space):
     """Before the last step's adjoint: what is shared, the adjoint of the last state, no adjoint of what is shared."""
-    at = work + 8 * (p[BAR_IN] + p[CARRY] + p[X] + p[COUNTED])
-    _copy(at, source + 8 * p[CARRY], p[SHARED])
-    _copy(at + 8 * p[SHARED], seeds, p[CARRY])
-    total = view(doubles(work + 8 * p[SHARED_BAR]), p[SHARED])
-    total[:] = 0.0
+    _copy(shift(space.bar_in, _shared_place(loop)), shift(given.arguments, loop.state), loop.shared)
+    _copy(shift(space.bar_in, _step_size(loop)), given.seeds, loop.state)
+    _clear(space.shared_bar, loop.shared)
 
 
 @helper
-def _execute(p, at, kept, lines, work):
-    """One action of the adjoint pass; `lines` are the addresses (arguments, elements, seeds, target)."""
-    source, elements, seeds, target = lines
+def _execute(loop, at, saved, given, space):
+    """One action of the adjoint pass."""
     action = view(integers(at), ACTION)
     code, start, stop, slot = action[0], action[1], action[2], action[3]
-    inside, n = work + 8 * p[STEP_IN], p[CARRY]
     if code == RESTART:
-        _copy(inside, source, n)
+        _copy(space.step_in, given.arguments, loop.state)
     elif code == STORE:
-        return _keep(p, kept, slot, inside)
+        return _store(loop, saved, slot, space.step_in)
     elif code == LOAD:
-        place = _slot(p, kept, slot)
+        place = _slot(loop, saved, slot)
         if not place:
             return WRONG
-        _copy(inside, place, n)
+        _copy(space.step_in, doubles(place), loop.state)
     elif code == ADVANCE:
         for k in range(start, stop):
-            failed = _keep(p, kept, slot + k - start, inside) if slot >= 0 else 0
-            failed = failed or _step(p, elements, k, work)
+            failed = _store(loop, saved, slot + k - start, space.step_in) if slot >= 0 else 0
+            failed = failed or _step(loop, given.elements, k, space)
             if failed:
                 return failed
     elif code == REVERSE:
         for k in range(stop - 1, start - 1, -1):
-            place = _slot(p, kept, slot + k - start)
+            place = _slot(loop, saved, slot + k - start)
             if slot >= 0 and not place:
                 return WRONG
             if slot >= 0:
-                _copy(inside, place, n)
-            failed = _pull_back(p, elements, seeds, target, k, work)
+                _copy(space.step_in, doubles(place), loop.state)
+            failed = _pull_back(loop, given, k, space)
             if failed:
                 return failed
     elif code != DISCARD:
@@ -306,107 +328,107 @@ def _execute(p, at, kept, lines, work):
 
 
 @helper
-def _resume(p, steps, kept, cursor, work):
-    """Go on with the choices that the forward pass has made; whether they can be such."""
-    cursor[0], cursor[1] = 0, 0
-    state = view(integers(work + 8 * p[PLAN_AT]), p[PLAN_SIZE])
-    chosen = view(doubles(kept + 8 * p[MEMORY_SLOTS] * p[CARRY]), p[PLAN_SIZE])
-    for i in range(p[PLAN_SIZE]):
-        state[i] = int(chosen[i])
-    if not is_possible(state, view(integers(p[PLAN]), p[PLAN_SIZE]), steps):
+def _resume(loop, steps, saved, space):
+    """Go on with the choices that the forward pass has made. False where they cannot be such."""
+    space.cursor[0], space.cursor[1] = 0, 0
+    chosen = shift(saved, loop.memory_slots * loop.state)
+    for i in range(loop.plan_size):
+        space.plan[i] = int(chosen[i])
+    state = view(space.plan, loop.plan_size)
+    if not is_possible(state, view(integers(loop.initial_plan), loop.plan_size), steps):
         return False
     finish(state, steps)
     return True
 
 
 @helper
-def _run_schedule(p, steps, kept, lines, work):
+def _run_schedule(loop, steps, saved, given, space):
     """The schedule from its first adjoint on."""
-    cursor = view(integers(work + 8 * p[PLAN_AT] - 16), 2)
-    reversing = p[KEEP] == ONLINE
+    reversing = loop.policy == ONLINE
     if reversing:
-        if not _resume(p, steps, kept, cursor, work):
+        if not _resume(loop, steps, saved, space):
             return WRONG
     else:
-        _rewind(p, cursor, work)
+        _rewind(loop, space)
     while True:
-        at = _action(p, cursor, work)
+        at = _action(loop, space)
         if not at:
             return 0
         action = view(integers(at), ACTION)
         if action[1] < 0 or action[2] > steps or action[1] > action[2]:
             return WRONG
         reversing = reversing or action[0] == REVERSE
-        code = _execute(p, at, kept, lines, work) if reversing else 0
+        code = _execute(loop, at, saved, given, space) if reversing else 0
         if code:
             return code
-        cursor[0] += 1
+        space.cursor[0] += 1
 
 
 @helper
-def _every_step(p, steps, kept, lines, work):
-    """Adjoints of all steps, whose states were all kept."""
+def _every_step(loop, steps, saved, given, space):
+    """Adjoints of all steps, whose states were all stored."""
     for k in range(steps - 1, -1, -1):
-        _copy(work + 8 * p[STEP_IN], kept + 8 * k * p[CARRY], p[CARRY])
-        code = _pull_back(p, lines[1], lines[2], lines[3], k, work)
+        _copy(space.step_in, shift(saved, k * loop.state), loop.state)
+        code = _pull_back(loop, given, k, space)
         if code:
             return code
     return 0
 
 
 @helper
-def _invert(p, steps, lines, work):
+def _invert(loop, steps, given, space):
     """Adjoints of all steps, each state from the one after it."""
-    inside, outside = work + 8 * p[STEP_IN], work + 8 * p[STEP_OUT]
     for k in range(steps - 1, -1, -1):
-        _load(p, lines[1], _place(p, k), work)
-        code = call_kernel(p[INVERSE], p[INVERSE + 1], inside, outside, work + 8 * p[SCRATCH])
-        _copy(inside, outside, p[CARRY])
-        code = code or _pull_back(p, lines[1], lines[2], lines[3], k, work)
+        _load(loop, given.elements, k, space)
+        code = _call(loop.inverse, space.step_in, space.step_out, space)
+        _copy(space.step_in, space.step_out, loop.state)
+        code = code or _pull_back(loop, given, k, space)
         if code:
             return code
     return 0
 
 
 @helper
-def _reverse(p, steps, current, kept, lines, work):
-    """Adjoints of all steps, by the way in which states are kept."""
-    if p[KEEP] == INVERTED:
-        return _invert(p, steps, lines, work)
-    if p[KEEP] == EVERY:
-        return _every_step(p, steps, kept, lines, work) if steps <= p[SLOTS] else WRONG
-    _copy(work + 8 * p[STEP_IN], current, p[CARRY])
-    return _run_schedule(p, steps, kept, lines, work)
+def _reverse(loop, steps, saved, given, space):
+    """Adjoints of all steps, by the loop's policy. `saved` starts at the state before the last step."""
+    slots = shift(saved, loop.state)
+    if loop.policy == INVERTED:
+        return _invert(loop, steps, given, space)
+    if loop.policy == EVERY:
+        return _every_step(loop, steps, slots, given, space) if steps <= loop.slots else WRONG
+    _copy(space.step_in, saved, loop.state)
+    return _run_schedule(loop, steps, slots, given, space)
 
 
 @kernel
 def reverse_loop(context, source, target, work):
     """The adjoint of a loop: [arguments | adjoints of state and results] to adjoints of arguments.
 
-    What the forward pass kept is [state | results | what follows them], its address is in the first place of `work`.
+    If the loop saves states, the first place of `work` has the address of its whole result, which ends with them.
     """
-    p = view(integers(context), LOOP_FIELDS)
-    n, length = p[CARRY], max(p[LENGTH], 0)
-    elements = source + 8 * (n + p[SHARED])
-    seeds = elements + 8 * length * p[X]
-    given = view(integers(work), 1)[0]
-    saved = given + 8 * (n + length * p[Y])
-    if p[HINTED]:
-        _start(p, source, work)
-        _copy(work + 8 * p[STEP_IN], given, n)
+    loop = loop_at(context)
+    space = _space(loop, work)
+    n, length = loop.state, max(loop.length, 0)
+    elements = shift(doubles(source), n + loop.shared)
+    given = Reversal(doubles(source), elements, shift(elements, length * loop.element), doubles(target))
+    saved = integers(work)[0] + 8 * (n + length * loop.result)
+    if loop.saves:
+        _start(loop, given.arguments, space)
+        _copy(space.step_in, doubles(integers(work)[0]), n)
     else:
-        saved = work + 8 * p[KEPT]
-        code = _forward(p, source, 0, saved if p[KEEP] != INVERTED else 0, work)
+        saved = address(space.saved)
+        code = _forward(loop, given.arguments, 0, saved if loop.policy != INVERTED else 0, space)
         if code:
             return code
-    steps = p[LENGTH]
-    if p[KEEP] != INVERTED:
-        steps = int(view(doubles(saved), 1)[0])
-    if steps < 0 or (p[LENGTH] >= 0 and steps > p[LENGTH]):
+    steps = loop.length
+    if loop.policy != INVERTED:
+        steps = int(doubles(saved)[0])
+    if steps < 0 or (loop.length >= 0 and steps > loop.length):
         return WRONG
-    _seed(p, source, seeds, work)
-    lines = (source, elements, seeds, target)
-    code = _reverse(p, steps, saved + 8, saved + 8 * (1 + n), lines, work)
-    _copy(target, work + 8 * (p[BAR_IN] + n + p[X] + p[COUNTED] + p[SHARED]), n)
-    _copy(target + 8 * n, work + 8 * p[SHARED_BAR], p[SHARED])
+    if loop.condition.address:
+        _clear(shift(given.target, n + loop.shared), length * loop.element)
+    _seed(loop, given, space)
+    code = _reverse(loop, steps, shift(doubles(saved), 1), given, space)
+    _copy(given.target, shift(space.bar_in, _step_size(loop)), n)
+    _copy(shift(given.target, n), space.shared_bar, loop.shared)
     return code

@@ -1,7 +1,7 @@
 """Raw memory: pointers from addresses, arrays that borrow, calls by address, scratch memory of the C library."""
 
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
@@ -27,6 +27,30 @@ words = _pointer_to(types.uint32)
 indices = _pointer_to(types.int32)
 halves = _pointer_to(types.uint16)
 octets = _pointer_to(types.uint8)
+
+
+def record_at(dtype):
+    """An intrinsic that makes an address (an integer) a record of a structured dtype."""
+    kind = from_dtype(dtype)
+
+    @intrinsic
+    def record(typing, address):
+        def generate(context, builder, signature, arguments):  # records are held by their address
+            return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
+        return kind(types.int64), generate
+
+    return record
+
+
+@intrinsic
+def shift(typing, pointer, n):
+    """The pointer n elements on."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, types.int64), generate
 
 
 @intrinsic

@@ -20,7 +20,7 @@ from fastad.primitives.regions import region
 from fastad.schedules.actions import Action, Code
 from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table
-from fastad.tables.loops import LoopAdjoint
+from fastad.tables.loop_adjoint import LoopAdjoint
 from fastad.tables.reference import evaluate
 from fastad.tables.store import load, save
 
@@ -198,6 +198,10 @@ def change(key, value, index=None):
     return changed
 
 
+def instead(described):
+    return lambda header: header["tables"][-1]["subs"].__setitem__(0, described)
+
+
 WRONG = {
     "length": change("length", 4),
     "no length": change("length", -1),
@@ -210,11 +214,11 @@ WRONG = {
     "endless element": change("sizes", 2**41, 1),
     "result": change("sizes", 3, 2),
     "shared": change("sizes", 1, 3),
-    "counted": change("sizes", True, 4),
-    "counted of another type": change("sizes", 1, 4),
+    "indexed": change("sizes", True, 4),
+    "indexed of another type": change("sizes", 1, 4),
     "sizes": change("sizes", []),
     "flags": change("flags", [False]),
-    "kept": change("flags", True, 1),
+    "saved": change("flags", True, 1),
     "no body": change("parts", None, 0),
     "no parts": change("parts", []),
     "a condition": lambda h: loop(h)["parts"].__setitem__(1, loop(h)["parts"][0]),
@@ -227,13 +231,17 @@ WRONG = {
     "a schedule of wrong numbers": change("schedule", [{"name": "Revolve", "numbers": {"snapshots": -3}}, None]),
     "a schedule with a file": change("schedule", [{"name": "Multistage", "numbers": {"path": "x"}}, None]),
     "a schedule of other names": change("schedule", [{"name": "Revolve", "numbers": {"slots": 1}}, None]),
-    "a list that is not there": change("schedule", [{"name": "Listed", "memory": None}, "actions.7"]),
-    "empty choice": lambda h: h["tables"][-1]["subs"].__setitem__(0, {"name": "c", "branches": []}),
-    "lanes": lambda h: h["tables"][-1]["subs"].__setitem__(0, {"name": "c", "lanes": 2**61, "sub": [0, "x"]}),
-    "negative lanes": lambda h: h["tables"][-1]["subs"].__setitem__(0, {"name": "c", "lanes": -1, "sub": [0, "x"]}),
-    "adjoint of a table": lambda h: h["tables"][-1]["subs"].__setitem__(0, {"adjoint": [0, "x"]}),
-    "nothing": lambda h: h["tables"][-1]["subs"].__setitem__(0, {}),
-    "a number": lambda h: h["tables"][-1]["subs"].__setitem__(0, 3),
+    "a list that is not there": change("schedule", [{"name": "Listed", "memory": None}, "integers.7"]),
+    "empty choice": instead({"kind": "branch", "name": "c", "branches": []}),
+    "lanes": instead({"kind": "lanes", "name": "c", "lanes": 2**61, "sub": [0, "x"]}),
+    "negative lanes": instead({"kind": "lanes", "name": "c", "lanes": -1, "sub": [0, "x"]}),
+    "adjoint of a table": instead({"kind": "adjoint", "name": "a", "loop": [0, "x"]}),
+    "unknown kind": change("kind", "bisection"),
+    "no kind": change("kind", None),
+    "another kind": change("kind", "branch"),
+    "nothing": instead({}),
+    "a number": instead(3),
+    "rules that are not there": instead([0, "x", 0]),
 }
 
 
@@ -252,7 +260,7 @@ def test_wrong_actions_are_refused(at, value, tmp_path):
     table = fad.trace(lambda x: scanned(x, Restarting()), X)
     save(table, tmp_path / "t.npz")
     arrays, header = parts_of(tmp_path / "t.npz")
-    actions = arrays["actions.0"].reshape(-1, 4)
+    actions = arrays["integers.0"].reshape(-1, 4)
     if actions[at] == value:
         return
     actions[at] = value
@@ -269,29 +277,29 @@ def test_wrong_actions_are_refused(at, value, tmp_path):
 def adjoint_of_while():
     """The adjoint of an online loop, and what its forward pass keeps for it."""
     (row,) = (r for r in fad.trace(FUNCTIONS["while"], X).rows() if r.sub is not None)
-    adjoint = LoopAdjoint.of(row.sub.keeper)
-    return adjoint, row.sub.keeper.evaluate(np.array([0.3, 1.2])[: row.sub.n_in])
+    adjoint = LoopAdjoint.of(row.sub.saving)
+    return adjoint, row.sub.saving.evaluate(np.array([0.3, 1.2])[: row.sub.n_in])
 
 
 def test_what_a_loop_changes_is_its_own():
-    adjoint, kept = adjoint_of_while()
+    adjoint, saved = adjoint_of_while()
     b = Builder()
-    operands = b.input((adjoint.n_in,)), b.input((len(kept),))
+    operands = b.input((adjoint.n_in,)), b.input((len(saved),))
     with pytest.raises(TableError, match="not the result of a loop"):
         b.table([b.call(adjoint, *operands)])
 
 
-def test_what_was_kept_may_be_anything():
-    adjoint, kept = adjoint_of_while()
+def test_what_was_saved_may_be_anything():
+    adjoint, saved = adjoint_of_while()
     b = Builder()
-    x, halves = b.input((adjoint.n_in,)), [b.input((n,)) for n in (1, len(kept) - 1)]
-    copied = b.assemble(halves, [region(0, (1,), (1,)), region(1, (len(kept) - 1,), (1,))], (len(kept),))
+    x, halves = b.input((adjoint.n_in,)), [b.input((n,)) for n in (1, len(saved) - 1)]
+    copied = b.assemble(halves, [region(0, (1,), (1,)), region(1, (len(saved) - 1,), (1,))], (len(saved),))
     run = Compiled(Request(b.table([b.call(adjoint, x, copied)])), "sweep")
     argument, rng = np.linspace(0.3, 1.2, adjoint.n_in), np.random.default_rng(0)
-    assert np.isfinite(run([argument, kept[:1], kept[1:]])[0]).all()
+    assert np.isfinite(run([argument, saved[:1], saved[1:]])[0]).all()
     for _ in range(2000):
-        wrong = kept.copy()
-        at, numbers = rng.integers(len(kept)), [-1, 0, 1, 5, 2**31, 2**62, -(2**62)]
+        wrong = saved.copy()
+        at, numbers = rng.integers(len(saved)), [-1, 0, 1, 5, 2**31, 2**62, -(2**62)]
         if rng.random() < 0.3:
             wrong[at] = rng.choice([np.nan, -1.0, 3.0, 1e9, 1e300])
         else:

@@ -7,7 +7,7 @@ import fastad as fad
 from fastad.execution.calling import kernel_of
 from fastad.execution.executors import NATIVE, SWEEP, compile_seconds, policy
 from fastad.execution.request import Request
-from fastad.tables.loops import LoopAdjoint
+from fastad.tables.loop_adjoint import LoopAdjoint
 
 X = np.linspace(0.3, 1.2, 5)
 
@@ -40,7 +40,7 @@ def test_rows_of_parts_count_when_compiling():
 
 def test_loops_share_the_kernel_of_their_body():
     loop = loop_of(fad.trace(scanned, X))
-    kernels = [kernel_of(sub, SWEEP.part) for sub in (loop, loop.keeper, LoopAdjoint.of(loop.keeper))]
+    kernels = [kernel_of(sub, SWEEP.part) for sub in (loop, loop.saving, LoopAdjoint.of(loop.saving))]
     bodies = {id(kernel._held[0]) for kernel in kernels}
     assert len(bodies) == 1
     assert kernel_of(loop.body, SWEEP.part) is kernels[0]._held[0]

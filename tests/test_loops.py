@@ -10,13 +10,19 @@ from native_tools import Bound
 import fastad as fad
 from fastad.execution.calling import kernel_of
 from fastad.execution.executors import EXECUTORS
+from fastad.execution.kernel import SIGNATURE, aligned
 from fastad.execution.marshalling import run_part
 from fastad.execution.native import NativeKernel
 from fastad.execution.sweeps import SweepKernel
-from fastad.tables import composite
+from fastad.tables import driver
 from fastad.tables.builder import Builder
 from fastad.tables.composite import Branch, Lanes, made
-from fastad.tables.loops import Loop, LoopAdjoint, Sizes
+from fastad.tables.derive import adjoint_table
+from fastad.tables.loop_adjoint import LoopAdjoint
+from fastad.tables.loops import Loop, Sizes
+from fastad.tables.reference import evaluate
+from fastad.tables.store import load, save
+from fastad.tables.sub import packed, slices
 
 C = fad.checkpoint
 
@@ -38,7 +44,7 @@ def dense(rng, name, n_in, n_out):
 def random_loop(sizes, length, seed=0, conditional=False, **options):
     """A loop with a random body, and, if it is conditional, one that ends sooner or later."""
     rng = np.random.default_rng(seed)
-    n_in = sum(block.size for block in sizes.step_in)
+    n_in = sum(span.size for span in sizes.step_in)
     body = dense(rng, "body", n_in, sizes.state + sizes.result)
     test = None
     if conditional:
@@ -48,10 +54,10 @@ def random_loop(sizes, length, seed=0, conditional=False, **options):
     return Loop.of("loop", sizes, length, body, condition=test, **options)
 
 
-def by_driver(sub, x, tier, kept=None):
-    """The result of a row by its driver, called by a table, or with (a copy of) what was kept for it."""
-    if kept is not None:
-        return run_part(kernel_of(sub, EXECUTORS[tier].part), sub, x, kept)
+def by_driver(sub, x, tier, saved=None):
+    """The result of a row by its driver, called by a table, or with (a copy of) what was saved for it."""
+    if saved is not None:
+        return run_part(kernel_of(sub, EXECUTORS[tier].part), sub, x, saved)
     b = Builder()
     table = b.table([b.call(sub, b.input(x.shape))])
     bound = Bound((NativeKernel if tier == "native" else SweepKernel)(table), [x])
@@ -65,7 +71,7 @@ def by_definition(monkeypatch):
 
     def run(sub, x):
         with monkeypatch.context() as inside:
-            inside.setattr(composite, "runner", None)
+            inside.setattr(driver, "runner", None)
             return sub.evaluate(x)
 
     return run
@@ -82,15 +88,15 @@ SCHEDULES = st.sampled_from([None, *STEPWISE])
 
 
 def check_driver(loop, tier, rng):
-    """A loop, its keeper, and its adjoint with and without the help of the keeper."""
+    """A loop, the one that saves its states, and its adjoint with and without saved states."""
     x, u = rng.normal(size=loop.n_in), rng.normal(size=loop.n_out)
     adjoint, both = LoopAdjoint.of(loop), np.concatenate([x, u])
-    kept = by_driver(loop.keeper, x, tier)
+    saved = by_driver(loop.saving, x, tier)
     close(by_driver(loop, x, tier), loop.reference(x))
-    close(kept[: loop.n_out], loop.reference(x))
+    close(saved[: loop.n_out], loop.reference(x))
     own = by_driver(adjoint, both, tier)
     close(own, adjoint.reference(both))
-    helped = by_driver(LoopAdjoint.of(loop.keeper), both, tier, kept)
+    helped = by_driver(LoopAdjoint.of(loop.saving), both, tier, saved)
     np.testing.assert_array_equal(helped, own)
 
 
@@ -109,11 +115,14 @@ def test_drivers_of_native_parts_are_their_definitions(sizes, rng):
         check_driver(random_loop(sizes, length, schedule=schedule), "native", rng)
 
 
-@settings(max_examples=15)
-@given(SIZES, st.integers(0, 9), st.sampled_from([None, C.StoreAll(), C.Online(1), C.Online(3)]), st.integers(0, 99))
-def test_drivers_of_loops_with_a_condition(sizes, length, schedule, seed):
-    sizes = Sizes(sizes.state, 0, 0, sizes.shared, sizes.counted)
-    loop = random_loop(sizes, length, seed, conditional=True, schedule=schedule)
+ENDING = st.sampled_from([None, C.StoreAll(), C.Online(1), C.Online(3)])
+
+
+@settings(max_examples=25)
+@given(SIZES, st.integers(0, 9), st.booleans(), ENDING, st.integers(0, 99))
+def test_drivers_of_loops_with_a_condition(sizes, length, backward, schedule, seed):
+    """They may end before all their elements are used."""
+    loop = random_loop(sizes, length, seed, conditional=True, schedule=schedule, backward=backward)
     check_driver(loop, "sweep", np.random.default_rng(seed))
 
 
@@ -123,12 +132,15 @@ def rows_of_all_kinds():
     plain = random_loop(sizes, 4)
     scheduled = random_loop(sizes, 5, 1, schedule=C.Revolve(2), backward=True)
     searching = random_loop(Sizes(2, shared=1), 6, 2, conditional=True)
+    bounded = random_loop(sizes, 6, 5, conditional=True)
+    online = random_loop(sizes, 6, 9, conditional=True, schedule=C.Online(2), backward=True)
     bodies = [random_loop(sizes, 3, k).body for k in range(3)]
     inner = random_loop(Sizes(2, shared=1), 3, 4)
     widened = made("nested", 2 + 1 + 1 + 2, lambda b, x: b.call(inner, b.emit("strided", (x,), (0, 3, 1), (3,))))
     nested = Loop.of("nested", Sizes(2, 1, 0, 2, True), 3, widened, schedule=C.StoreNone())
     return {
         "plain": plain, "scheduled": scheduled, "searching": searching, "nested": nested,
+        "bounded": bounded, "bounded online": online, "adjoint of bounded": LoopAdjoint.of(online),
         "branch": Branch.of(bodies, "branch"), "lanes": Lanes.of(Branch.of(bodies, "branch"), 3),
         "adjoint": LoopAdjoint.of(plain), "adjoint of scheduled": LoopAdjoint.of(scheduled),
         "adjoint of searching": LoopAdjoint.of(searching), "wide": plain._wide(2), "tangent": plain.augmented,
@@ -173,7 +185,7 @@ def test_rows_over_lanes(name, rng):
 @both_tiers
 def test_second_order_of_every_kind(tier, rng):
     """Adjoint of the adjoint, and tangent of the adjoint, against each other by the symmetry of u . f''."""
-    for name in ("plain", "scheduled", "searching", "nested"):
+    for name in ("plain", "scheduled", "searching", "nested", "bounded", "bounded online"):
         sub = KINDS[name]
         adjoint = sub.adjoint
         point = rng.normal(size=adjoint.n_in) * 0.7
@@ -206,9 +218,91 @@ def test_rows_are_equal_where_they_compute_the_same():
     same = [Loop.of("loop", sizes, 3, body), Loop.of("other name", sizes, 3, body)]
     others = [
         Loop.of("loop", sizes, 3, body, schedule=C.Revolve(2)), Loop.of("loop", sizes, 3, body, schedule=C.Revolve(3)),
-        Loop.of("loop", sizes, 3, body, backward=True), Loop.of("loop", sizes, 4, body), same[0].keeper,
+        Loop.of("loop", sizes, 3, body, backward=True), Loop.of("loop", sizes, 4, body), same[0].saving,
         Loop.of("loop", sizes, 3, random_loop(sizes, 3, 1).body), LoopAdjoint.of(same[0]),
         Loop.of("loop", sizes, 3, body, inverse=random_loop(Sizes(2, 1, 0, 1), 3).body),
     ]  # fmt: skip
     assert same[0].key == same[1].key
     assert len({same[0].key, *(other.key for other in others)}) == 1 + len(others)
+
+
+# ── results whose number is known only as a maximum ───────────────────────────────────────────────────────────────
+def decaying(length, schedule=None, **options):
+    """y becomes y·a·e, with the result y², while y > 1; a second state counts the steps."""
+
+    def body(b, v):
+        y, count, e, a = slices(b, v, (1, 1, 1, 1))
+        new = b.emit("multiply", (b.emit("multiply", (y, e)), a))
+        return packed(b, [new, b.add(count, b.const(np.ones(1))), b.emit("multiply", (y, y))])
+
+    def test(b, v):
+        return b.emit("strided", (b.emit("less", (b.const(np.ones(1)), slices(b, v, (1,))[0])),), (0, 1, 1), (1,), "d")
+
+    sizes = Sizes(2, 1, 1, 1)
+    condition = made("condition", 4, test)
+    return Loop.of("decay", sizes, length, made("body", 4, body), condition=condition, schedule=schedule, **options)
+
+
+def by_hand(x, length):
+    (y, count, a), e, results = x[:3], x[3:], np.zeros(length)
+    k = 0
+    while k < length and y > 1:
+        results[k] = y * y
+        y, k = y * a * e[k], k + 1
+    return np.array([y, count + k, *results]), k
+
+
+@both_tiers
+@pytest.mark.parametrize("schedule", [None, C.StoreAll(), C.Online(1), C.Online(2)], ids=repr)
+def test_unused_results_are_zeros_and_their_adjoints_are_ignored(tier, schedule, rng):
+    loop, length = decaying(9, schedule), 9
+    x = np.array([3.0, 0.0, 0.8, *np.linspace(1.0, 0.9, length)])
+    wanted, steps = by_hand(x, length)
+    assert 0 < steps < length and wanted[1] == steps
+    close(by_driver(loop, x, tier), wanted)
+    v, u = rng.normal(size=loop.n_in), rng.normal(size=loop.n_out)
+    tangent = by_driver(loop.tangent, np.concatenate([x, v]), tier)
+    close(tangent, (by_hand(x + 1e-6 * v, length)[0] - by_hand(x - 1e-6 * v, length)[0]) / 2e-6, 1e-7)
+    assert tangent[1] == v[1] and not tangent[2 + steps :].any()  # the count has no derivative, nor has what is unused
+    bar = by_driver(loop.adjoint, np.concatenate([x, u]), tier)
+    close(bar @ v, tangent @ u, 1e-11)
+    assert not bar[3 + steps :].any()
+    other = u.copy()
+    other[2 + steps :] = np.nan
+    np.testing.assert_array_equal(by_driver(LoopAdjoint.of(loop), np.concatenate([x, other]), tier), bar)
+
+
+@both_tiers
+def test_lanes_use_as_many_results_as_they_make_steps(tier):
+    loop, length = decaying(9), 9
+    x = np.stack([[y, 0.0, 0.8, *np.linspace(1.0, 0.9, length)] for y in (0.5, 1.1, 3.0, 900.0)])
+    found = by_driver(loop.batched(4), x.reshape(-1), tier).reshape(4, -1)
+    close(found, np.stack([by_hand(own, length)[0] for own in x]))
+    assert found[:, 1].tolist() == [0.0, 1.0, 5.0, 9.0]
+
+
+def test_work_of_before_does_not_shine_through(rng):
+    """The kernel writes its whole result, whatever was there."""
+    loop = decaying(9)
+    for sub in (loop, loop.saving, LoopAdjoint.of(loop)):
+        x = np.array([3.0, 0.0, 0.8, *np.ones(9), *rng.normal(size=max(sub.n_in - 12, 0))])
+        kernel = kernel_of(sub, EXECUTORS["sweep"].part)
+        results = []
+        for before in (0.0, np.nan):
+            out, work = np.full(sub.n_out, before), aligned(kernel.work_size)
+            work[:] = before
+            code = SIGNATURE(kernel.address)(kernel.context, x.ctypes.data, out.ctypes.data, work.ctypes.data)
+            assert code == 0
+            results.append(sub.numbers(out))
+        np.testing.assert_array_equal(*results)
+
+
+def test_bounded_loops_are_saved(tmp_path, rng):
+    b = Builder()
+    loop = decaying(9, C.Online(2))
+    table = b.table([b.call(loop, b.input((loop.n_in,)))])
+    save(table, tmp_path / "t.npz")
+    x = np.array([3.0, 0.0, 0.8, *np.ones(9)])
+    for own in (load(tmp_path / "t.npz"), table):
+        close(evaluate(own, [x])[0], by_hand(x, 9)[0])
+        close(evaluate(adjoint_table(own, [0]), [x, np.ones(11)])[1], loop.adjoint.evaluate([*x, *np.ones(11)]))

@@ -10,14 +10,13 @@ from typing import Any
 from fastad.checks.profile import Measurement, aligned, html_table, time_text
 from fastad.checks.profiling import TIERS, measure
 from fastad.errors import ScheduleError
-from fastad.execution.attended import counted_steps
+from fastad.execution.callbacks import counted_steps
 from fastad.execution.compiled import Compiled
 from fastad.execution.request import Request
 from fastad.schedules.base import WORK_STATES, Schedule
 from fastad.schedules.nested import Periodic, Revolve, StoreAll, optimal_steps
 from fastad.schedules.online import Online
 from fastad.tables.listing import count_text, size_text
-from fastad.tables.loops import Loop
 from fastad.tables.table import Table
 from fastad.transforms.call import make_call
 from fastad.transforms.derivatives import Gradient
@@ -171,7 +170,7 @@ def profile(
     call = make_call(given, {})
     program = gradient.program(call)
     request, values = program.request, [*program.gather(call.inputs), *program.captured]
-    loops = tuple(LoopSize(x.name, x.length, 8 * x.sizes.state) for x in request.base.subs if _schedulable(x))
+    loops = tuple(LoopSize(x.name, *size) for x in request.base.subs if (size := x.loop_size) is not None)
     if not loops:
         raise ScheduleError(f"{gradient.__name__} runs no loop with a known number of steps; write it with fad.scan")
     value = measure(Request(request.base), values, tier, seconds)
@@ -228,7 +227,7 @@ class _Run:
 
 def scheduled(table: Table, **options: Any) -> Table:
     """The table with these options (schedule, progress) for its loops."""
-    return replace(table, subs=tuple(replace(x, **options) if _schedulable(x) else x for x in table.subs))
+    return replace(table, subs=tuple(x.scheduled(**options) if x.loop_size else x for x in table.subs))
 
 
 def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
@@ -239,10 +238,6 @@ def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
     yield Periodic(root)
     yield Online(root)
     yield from (Revolve(c) for c in sorted({min(4 * root, max(n - 1, 1)), root, max(isqrt(root), 2)}, reverse=True))
-
-
-def _schedulable(sub: Any) -> bool:
-    return isinstance(sub, Loop) and sub.condition is None and sub.inverse is None and sub.length > 0
 
 
 def _predicted(schedule: Schedule, loops: Sequence[LoopSize]) -> ScheduleProfile:

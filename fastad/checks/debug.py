@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fastad.checks.inside import calls, results
 from fastad.errors import IndexRangeError, NanError
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.observing import observing
@@ -94,8 +93,8 @@ def _walk_sub(sub: Sub, x: np.ndarray, inf: bool) -> None:
     """Raise `NanError` for the first bad value inside a sub-program, with its step, branch or lane."""
     if sub.table is not None:
         _walk(sub.table, [x], inf, [])
-    for where, part, argument in calls(sub, x):
-        value = results(part, part.evaluate(argument))
+    for where, part, argument in sub.calls(x):
+        value = part.numbers(part.evaluate(argument))
         if np.isnan(value).any() or (inf and np.isinf(value).any()):
             try:
                 _walk_sub(part, argument, inf)
@@ -115,7 +114,7 @@ class _Bad:
 def _bad(row: Row, operands: Sequence[np.ndarray], value: np.ndarray, inf: bool) -> _Bad | None:
     if row.form is Form.CONSTANT:  # as in np.where(known, x, np.nan): a constant NaN is wrong only where it is used
         return None
-    flat = value.reshape(-1) if row.sub is None else results(row.sub, value.reshape(-1))
+    flat = value.reshape(-1) if row.sub is None else row.sub.numbers(value.reshape(-1))
     wrong = np.flatnonzero(np.isnan(flat))
     if len(wrong):
         return _Bad(int(wrong[0]), len(wrong), "NaN")

@@ -296,7 +296,7 @@ def _fori(body_fun: Any, carry: tuple[Any, Any], first: int, steps: int, options
     shared = Shared([part])
     kinds = [kind_of(x) for x in leaves]
     body = shared.sub(part, [*kinds, ValueType((), "i")], kinds)
-    sizes = Sizes(_total(kinds), shared=shared.size, counted=True)
+    sizes = Sizes(_total(kinds), shared=shared.size, indexed=True)
     loop = Loop.of(name, sizes, steps, body, **options)
     return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, [part]))
 

@@ -139,7 +139,7 @@ def check_schedule(loop: Loop) -> None:
         raise ScheduleError(f"{text}{at_line()}, not {loop.schedule!r}")
     if loop.condition is not None:
         try:
-            _ = loop.keeping
+            _ = loop.storage
         except ScheduleError as error:
             raise ScheduleError(f"{error}{at_line()}") from None
 

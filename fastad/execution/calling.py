@@ -19,7 +19,7 @@ from fastad.execution.drivers import DriverKernel
 from fastad.execution.kernel import SIGNATURE, PartKernel
 from fastad.execution.objects import LoadedCode, compile_ir, load_object
 from fastad.execution.pending import keep_error
-from fastad.tables.composite import Driver
+from fastad.tables.driver import Driver
 from fastad.tables.sub import Sub
 from fastad.tables.table import Table
 

@@ -8,17 +8,17 @@ from fastad.execution.calling import kernel_of
 from fastad.execution.drivers import row_evaluations
 from fastad.execution.executors import AUTO, policy
 from fastad.execution.marshalling import run_part
-from fastad.tables import composite
-from fastad.tables.composite import Driver
+from fastad.tables import driver
+from fastad.tables.driver import Driver
 
 
-def run(sub: Driver, x: np.ndarray, kept: Any = None) -> np.ndarray:
-    """The result of a driver for a vector; `kept` is what was kept for it."""
+def run(sub: Driver, x: np.ndarray, saved: Any = None) -> np.ndarray:
+    """The result of a driver for a vector; `saved` is what was saved for it."""
     kernel = vars(sub).get("_evaluator")
     if kernel is None:
         executor = policy(AUTO).once(row_evaluations(sub))
         kernel = vars(sub)["_evaluator"] = kernel_of(sub, executor.part)
-    return run_part(kernel, sub, x, kept)
+    return run_part(kernel, sub, x, saved)
 
 
-composite.runner = run
+driver.runner = run

@@ -112,7 +112,7 @@ ASSEMBLE = array("assemble", values.assemble, -1, "(nd offset shape... strides..
 
 # ── rows that are not functions of values alone ───────────────────────────────────────────────────────────────
 # A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`). The second
-# operand is what a forward pass kept for this adjoint, which may change it; without, it is the first one again.
+# operand are the states saved for this adjoint, which may overwrite them; without, it is the first one again.
 CALL = array("call", None, 2, "sub", form=Form.COMPOSITE,
              check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
              adjoint=rules.adjoint_call, batch=rules.batch_call)

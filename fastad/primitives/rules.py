@@ -147,13 +147,13 @@ def adjoint_assemble(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> li
 # ── composite rows ────────────────────────────────────────────────────────────────────────────────────────────
 def adjoint_call(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
     x = operands[0]
-    bar = row.sub.emit_adjoint(b, b.reshape(x, (b.size(x),)), u, b.kept.get(result))
+    bar = row.sub.emit_adjoint(b, b.reshape(x, (b.size(x),)), u, b.saved.get(result))
     return [b.reshape(bar, b.shape(x)), None]
 
 
 def batch_call(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
-    x, kept = (lead(b, v, f, size) for v, f in zip(operands, flags, strict=True))
-    given = b.reshape(kept, (b.size(kept),)) if row.sub.n_kept else None
+    x, saved = (lead(b, v, f, size) for v, f in zip(operands, flags, strict=True))
+    given = b.reshape(saved, (b.size(saved),)) if row.sub.n_saved else None
     out = row.sub.emit_batched(b, b.reshape(x, (b.size(x),)), size, given)
     return b.reshape(out, (size, *row.shape))
 

@@ -1,7 +1,7 @@
-"""Two orders of the values of several lanes: lane after lane, or block after block with the lanes of each together.
+"""Two orders of the values of several lanes: lane after lane, or span after span with the lanes of each together.
 
-A lane's vector is made of blocks, each `times` times `width` numbers. Lane after lane it is (lanes, all blocks); in
-blocks, block i is (times, lanes, width), or only (times, width) where all lanes share it. The lanes are those of a
+A lane's vector is made of spans, each `times` times `width` numbers. Lane after lane it is (lanes, all spans); in
+spans, span i is (times, lanes, width), or only (times, width) where all lanes share it. The lanes are those of a
 vmap, or two: values and their tangents.
 """
 
@@ -13,7 +13,7 @@ from fastad.primitives.regions import region
 from fastad.tables.builder import Ref
 
 
-class Block(NamedTuple):
+class Span(NamedTuple):
     """`times` times `width` numbers; `shared`: the same for all lanes."""
 
     times: int
@@ -25,33 +25,33 @@ class Block(NamedTuple):
         return self.times * self.width
 
 
-def block_sizes(blocks: Sequence[Block], lanes: int) -> int:
-    """Length of the vector in blocks."""
-    return sum(x.size if x.shared else lanes * x.size for x in blocks)
+def span_sizes(spans: Sequence[Span], lanes: int) -> int:
+    """Length of the vector in spans."""
+    return sum(x.size if x.shared else lanes * x.size for x in spans)
 
 
-def to_blocks(b: Any, x: Ref, lanes: int, blocks: Sequence[Block]) -> Ref:
-    """From lane after lane to blocks; of what is shared, the first lane's is taken."""
-    total = sum(block.size for block in blocks)
+def to_spans(b: Any, x: Ref, lanes: int, spans: Sequence[Span]) -> Ref:
+    """From lane after lane to spans; of what is shared, the first lane's is taken."""
+    total = sum(span.size for span in spans)
     moves, at, to = [], 0, 0
-    for block in blocks:
-        own = 1 if block.shared else lanes
-        shape = (own, block.times, block.width)
-        moves.append(((at, shape, (total, block.width, 1)), (to, shape, (block.width, own * block.width, 1))))
-        at, to = at + block.size, to + own * block.size
+    for span in spans:
+        own = 1 if span.shared else lanes
+        shape = (own, span.times, span.width)
+        moves.append(((at, shape, (total, span.width, 1)), (to, shape, (span.width, own * span.width, 1))))
+        at, to = at + span.size, to + own * span.size
     return _moved(b, x, moves, to)
 
 
-def to_lanes(b: Any, x: Ref, lanes: int, blocks: Sequence[Block]) -> Ref:
-    """From blocks to lane after lane; what is shared is given to all."""
-    total = sum(block.size for block in blocks)
+def to_lanes(b: Any, x: Ref, lanes: int, spans: Sequence[Span]) -> Ref:
+    """From spans to lane after lane; what is shared is given to all."""
+    total = sum(span.size for span in spans)
     moves, at, to = [], 0, 0
-    for block in blocks:
-        own = 1 if block.shared else lanes
-        shape = (lanes, block.times, block.width)
-        source = (at, shape, (0 if block.shared else block.width, own * block.width, 1))
-        moves.append((source, (to, shape, (total, block.width, 1))))
-        at, to = at + own * block.size, to + block.size
+    for span in spans:
+        own = 1 if span.shared else lanes
+        shape = (lanes, span.times, span.width)
+        source = (at, shape, (0 if span.shared else span.width, own * span.width, 1))
+        moves.append((source, (to, shape, (total, span.width, 1))))
+        at, to = at + own * span.size, to + span.size
     return _moved(b, x, moves, lanes * total)
 
 

@@ -66,7 +66,7 @@ class Builder(Vocabulary):
         self._appends = [column.append for column in self.columns.values()]
         self._result_types: dict[Any, int] = {}
         self.subs: list[Any] = []
-        self.kept: dict[Ref, Ref] = {}  # of results of composite rows: what was kept for their adjoints
+        self.saved: dict[Ref, Ref] = {}  # of results of composite rows: the states saved for their adjoints
         self._sub_numbers: dict[str, int] = {}
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -205,14 +205,14 @@ class Builder(Vocabulary):
             found = self._read_types[number, shape] = self.type_number(kind)
         return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
 
-    def call(self, sub: Any, x: Ref, kept: Ref | None = None) -> Ref:
-        """A composite row: the sub-program applied to the vector x, with what a forward pass kept for it."""
+    def call(self, sub: Any, x: Ref, saved: Ref | None = None) -> Ref:
+        """A composite row: the sub-program applied to the vector x, with the states that were saved for it."""
         number = self._sub_numbers.get(sub.key)
         if number is None:
             number = self._sub_numbers[sub.key] = len(self.subs)
             self.subs.append(sub)
-        operands = (x, x if kept is None else kept)
-        if sub.changes_kept or sub.fills_kept:  # what is kept belongs to one adjoint: such rows are not shared
+        operands = (x, x if saved is None else saved)
+        if sub.overwrites_saved or sub.result_is_overwritten:  # saved states belong to one adjoint: no sharing
             return self._append(CALL, ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
         return self._emit_array(CALL_ROW, operands, (number,), ValueType((sub.n_out,), "d"))
 

@@ -1,56 +1,23 @@
-"""Composite rows that numba drivers run; here those that choose among branches, and those that run several lanes.
+"""Composite rows that choose among branches, and those that run several lanes.
 
 Each derives to the same kind: a tangent of a choice is a choice among tangents. Loops are in `fastad.tables.loops`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fastad.tables.blocks import Block, to_blocks, to_lanes
+from fastad.errors import TableError
+from fastad.kernels.records import BRANCH, KERNEL, LANES, record
+from fastad.tables.blocks import Span, to_lanes, to_spans
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.driver import Data, Driver, Parameters, filled
 from fastad.tables.inline import compact
+from fastad.tables.operations import Operations
 from fastad.tables.sub import Sub, emit_joint_inline, packed, slices
-
-# How drivers are run, set by `fastad.execution.drivers`; without it their definition in NumPy is.
-runner: "Callable[[Driver, np.ndarray, Any], np.ndarray] | None" = None
-
-
-class Driver(Sub):
-    """A sub-program that a driver runs; `parts` are the sub-programs that it calls."""
-
-    @property
-    def parts(self) -> tuple[Sub, ...]:
-        raise NotImplementedError
-
-    @property
-    def has_guards(self) -> bool:
-        return any(part.has_guards for part in self.parts)
-
-    @property
-    def fails(self) -> bool:
-        return any(part.fails for part in self.parts)
-
-    def evaluate(self, x: Any, kept: Any = None) -> np.ndarray:
-        flat = np.ascontiguousarray(x, np.float64).reshape(-1)
-        return self.reference(flat) if runner is None else runner(self, flat, kept if self.n_kept else None)
-
-    def reference(self, x: np.ndarray) -> np.ndarray:
-        """What the driver computes, step by step in Python."""
-        raise NotImplementedError
-
-    @property
-    def keeps(self) -> bool:
-        """Whether a forward pass can keep something for the adjoint."""
-        return False
-
-    def _differentiable(self) -> Sub:
-        """A table that has the driver as its only row."""
-        b = Builder()
-        return Sub(self.n_in, self.n_out, self.name, b.table([b.call(self.by_itself, b.input((self.n_in,)))]))
 
 
 def made(name: str, n_in: int, emit: Callable[[Builder, Ref], Ref]) -> Sub:
@@ -63,10 +30,11 @@ def made(name: str, n_in: int, emit: Callable[[Builder, Ref], Ref]) -> Sub:
 
 # ── choices ───────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, eq=False)
-class Branch(Driver):
+class Branch(Driver, kind="branch"):
     """[number | operands] to the result of that branch; numbers outside of the range count as the nearest one."""
 
     branches: tuple[Sub, ...] = ()
+    kernel = "fastad.kernels.branching.run_branch"
 
     @staticmethod
     def of(branches: Sequence[Sub], name: str) -> "Branch":
@@ -74,17 +42,56 @@ class Branch(Driver):
         return Branch(1 + branches[0].n_in, branches[0].n_out, name, branches=tuple(branches))
 
     @property
-    def parts(self) -> tuple[Sub, ...]:
-        return self.branches
+    def named_parts(self) -> Mapping[str, Sub]:
+        return {f"branch {number}": part for number, part in enumerate(self.branches)}
 
     @cached_property
     def key(self) -> str:
         return f"branch {[part.key for part in self.branches]}"
 
-    def reference(self, x: np.ndarray) -> np.ndarray:
-        number = 0 if np.isnan(x[0]) else int(np.clip(x[0], 0, len(self.branches) - 1))
-        return self.branches[number].evaluate(x[1:])
+    @property
+    def kind_text(self) -> str:
+        return f"choice among {len(self.branches)} branches"
 
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    def parameters(self) -> Parameters:
+        count = len(self.branches)
+        dtype = record(*((name, BRANCH[name]) for name in BRANCH.names or ()), ("branches", KERNEL, (count,)))
+        return Parameters(filled(dtype, count=count), {"branches": self.branches})
+
+    def _chosen(self, x: np.ndarray) -> int:
+        return 0 if np.isnan(x[0]) else int(np.clip(x[0], 0, len(self.branches) - 1))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return self.branches[self._chosen(x)].evaluate(x[1:])
+
+    def calls(self, x: np.ndarray) -> Iterator[tuple[str, Sub, np.ndarray]]:
+        number = self._chosen(x)
+        yield f"branch {number} of {self.name}", self.branches[number], x[1:]
+
+    def operations(self, of: Callable[[Sub], Operations]) -> Operations:
+        return max((of(part) for part in self.branches), key=lambda own: own.total)
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    def check(self) -> str | None:
+        if not self.branches:
+            return "a choice without branches"
+        if any(part.n_saved for part in self.branches):
+            return "a branch that needs saved states"
+        same = {(part.n_in + 1, part.n_out) for part in self.branches} == {(self.n_in, self.n_out)}
+        return None if same else "branches of other sizes"
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        return {"branches": [write(part) for part in self.branches]}
+
+    @classmethod
+    def from_data(cls, name: str, data: Data, read: Any) -> "Branch":
+        branches = [read(part) for part in data.of("branches", list)]
+        if not branches:
+            raise TableError(f"{name}: a choice without branches")
+        return Branch.of(branches, name)
+
+    # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
     @cached_property
     def _joint(self) -> "Branch":
         return Branch.of([joint_sub(part) for part in self.branches], f"tangent of {self.name}")
@@ -98,7 +105,7 @@ class Branch(Driver):
         y, dy = slices(b, b.call(self._joint, packed(b, [x, moving])), (self.n_out, self.n_out))
         return y, dy
 
-    def emit_adjoint(self, b: Any, x: Ref, u: Ref, kept: Ref | None) -> Ref:
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
         return packed(b, [b.zeros((1,)), b.call(self._adjoint, packed(b, [x, u]))])
 
     def batched(self, size: int) -> Sub:
@@ -107,12 +114,13 @@ class Branch(Driver):
 
 # ── lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, eq=False)
-class Lanes(Driver):
+class Lanes(Driver, kind="lanes"):
     """One sub-program on each of several lanes, lane after lane in memory: each goes its own way through branches
     and loops."""
 
     sub: Sub | None = None
     size: int = 0
+    kernel = "fastad.kernels.branching.run_lanes"
 
     @staticmethod
     def of(sub: Sub, size: int) -> "Lanes":
@@ -121,55 +129,98 @@ class Lanes(Driver):
         return Lanes(size * sub.n_in, size * sub.n_out, name, sub=sub, size=size)
 
     @property
-    def parts(self) -> tuple[Sub, ...]:
+    def lane(self) -> Sub:
+        """The sub-program of one lane."""
         assert self.sub is not None
-        return (self.sub,)
+        return self.sub
 
     @property
-    def n_kept(self) -> int:
-        return self.size * self.parts[0].n_kept
-
-    @property
-    def by_itself(self) -> Sub:
-        return Lanes.of(self.parts[0].by_itself, self.size)
-
-    @property
-    def fills_kept(self) -> bool:
-        return self.parts[0].fills_kept
-
-    @property
-    def changes_kept(self) -> bool:
-        return self.parts[0].changes_kept
+    def named_parts(self) -> Mapping[str, Sub]:
+        return {"of each lane": self.lane}
 
     @cached_property
     def key(self) -> str:
-        return f"{self.size} lanes of {self.parts[0].key}"
+        return f"{self.size} lanes of {self.lane.key}"
+
+    @property
+    def kind_text(self) -> str:
+        return f"{self.size:,} lanes"
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    def parameters(self) -> Parameters:
+        lane = self.lane
+        p = filled(LANES, count=self.size, operands=lane.n_in, results=lane.n_out, saved=lane.n_saved)
+        return Parameters(p, {"lane": lane})
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        (sub,) = self.parts
-        return np.concatenate([sub.evaluate(lane) for lane in x.reshape(self.size, sub.n_in)])
+        return np.concatenate([self.lane.evaluate(own) for own in x.reshape(self.size, self.lane.n_in)])
 
+    def calls(self, x: np.ndarray) -> Iterator[tuple[str, Sub, np.ndarray]]:
+        for number, own in enumerate(x.reshape(self.size, self.lane.n_in)):
+            yield f"lane {number} of {self.lane.name}", self.lane, own
+
+    def numbers(self, value: np.ndarray) -> np.ndarray:
+        return np.concatenate([self.lane.numbers(own) for own in value.reshape(self.size, -1)] or [value])
+
+    @property
+    def repetitions(self) -> int:
+        return self.size
+
+    def operations(self, of: Callable[[Sub], Operations]) -> Operations:
+        return self.size * of(self.lane)
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    def check(self) -> str | None:
+        own = (self.size * self.lane.n_in, self.size * self.lane.n_out)
+        return None if self.size >= 0 and own == (self.n_in, self.n_out) else "lanes of other sizes"
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        return {"lanes": self.size, "sub": write(self.lane)}
+
+    @classmethod
+    def from_data(cls, name: str, data: Data, read: Any) -> "Lanes":
+        sub, size = read(data.get("sub")), data.of("lanes", int)
+        return Lanes(size * sub.n_in, size * sub.n_out, name, sub=sub, size=size)
+
+    # ── saved states of the lanes ────────────────────────────────────────────────────────────────────────────
+    @property
+    def n_saved(self) -> int:
+        return self.size * self.lane.n_saved
+
+    @property
+    def standalone(self) -> Sub:
+        return Lanes.of(self.lane.standalone, self.size)
+
+    @property
+    def result_is_overwritten(self) -> bool:
+        return self.lane.result_is_overwritten
+
+    @property
+    def overwrites_saved(self) -> bool:
+        return self.lane.overwrites_saved
+
+    # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
     @cached_property
     def _joint(self) -> "Lanes":
-        return Lanes.of(joint_sub(self.parts[0].by_itself), self.size)
+        return Lanes.of(joint_sub(self.lane.standalone), self.size)
 
     @cached_property
     def _adjoint(self) -> "Lanes":
-        return Lanes.of(self.parts[0].by_itself.adjoint, self.size)
+        return Lanes.of(self.lane.standalone.adjoint, self.size)
 
     def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
-        (sub,), size = self.parts, self.size
-        operands = to_lanes(b, packed(b, [x, dx]), size, [Block(1, sub.n_in), Block(1, sub.n_in)])
-        results = to_blocks(b, b.call(self._joint, operands), size, [Block(1, sub.n_out), Block(1, sub.n_out)])
+        sub, size = self.lane, self.size
+        operands = to_lanes(b, packed(b, [x, dx]), size, [Span(1, sub.n_in), Span(1, sub.n_in)])
+        results = to_spans(b, b.call(self._joint, operands), size, [Span(1, sub.n_out), Span(1, sub.n_out)])
         y, dy = slices(b, results, (self.n_out, self.n_out))
         return y, dy
 
-    def emit_adjoint(self, b: Any, x: Ref, u: Ref, kept: Ref | None) -> Ref:
-        (sub,), size = self.parts, self.size
-        return b.call(self._adjoint, to_lanes(b, packed(b, [x, u]), size, [Block(1, sub.n_in), Block(1, sub.n_out)]))
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
+        sub, size = self.lane, self.size
+        return b.call(self._adjoint, to_lanes(b, packed(b, [x, u]), size, [Span(1, sub.n_in), Span(1, sub.n_out)]))
 
     def batched(self, size: int) -> Sub:
-        return Lanes.of(self.parts[0], size * self.size)
+        return Lanes.of(self.lane, size * self.size)
 
 
 def joint_sub(sub: Sub) -> Sub:

@@ -7,7 +7,7 @@ of results in reverse mode).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
@@ -15,39 +15,12 @@ import numpy as np
 
 from fastad.primitives import PRIMITIVES, Elementwise, Form, primitive
 from fastad.primitives import expression as ex
-from fastad.tables.composite import Branch, Lanes
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import live_rows
 from fastad.tables.listing import count_text, size_text
-from fastad.tables.loops import Loop, LoopAdjoint
+from fastad.tables.operations import Operations
 from fastad.tables.sub import Sub
 from fastad.tables.table import CALL, CONST, INPUT, Row, Table
-
-
-@dataclass(frozen=True)
-class Operations:
-    """Counts of scalar operations. `products` are the multiplications of matrix products, counted in
-    `multiplications` too; `moves` are elements copied, which `total` leaves out."""
-
-    additions: int = 0
-    multiplications: int = 0
-    divisions: int = 0
-    functions: int = 0
-    comparisons: int = 0
-    moves: int = 0
-    products: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.additions + self.multiplications + self.divisions + self.functions + self.comparisons
-
-    def __add__(self, other: "Operations") -> "Operations":
-        return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def __mul__(self, times: int) -> "Operations":
-        return Operations(*(getattr(self, f.name) * times for f in fields(self)))
-
-    __rmul__ = __mul__
 
 
 @dataclass(frozen=True)
@@ -248,25 +221,7 @@ def _array_operations(table: Table, row: Row) -> Operations:
 def sub_operations(sub: Sub) -> Operations:
     """Operations of a sub-program; loops count the steps that are run, by their schedule, and no further ones where a
     condition may end them. Of a Python function, nothing is known. A choice counts as its costliest branch."""
-    if isinstance(sub, Branch):
-        return max((sub_operations(part) for part in sub.branches), key=lambda own: own.total)
-    if isinstance(sub, Lanes):
-        return sub.size * sub_operations(sub.parts[0])
-    if isinstance(sub, LoopAdjoint):
-        return _adjoint_operations(sub.loop)
-    if isinstance(sub, Loop):
-        steps = max(sub.length, 1)
-        return steps * sum((sub_operations(p) for p in (sub.body, sub.condition) if p is not None), Operations())
-    return Operations(functions=sub.n_out) if sub.table is None else count_operations(sub.table)
-
-
-def _adjoint_operations(loop: Loop) -> Operations:
-    assert loop.body is not None
-    steps, adjoint = max(loop.length, 1), sub_operations(loop.body.adjoint)
-    total = loop.total_steps(adjoint=True)
-    again = steps * (0 if loop.kept else 1) if total is None else total - steps * (1 + (loop.inverse is not None))
-    found = steps * adjoint + again * sub_operations(loop.body) + steps * Operations(additions=loop.sizes.shared)
-    return found + steps * sub_operations(loop.inverse) if loop.inverse is not None else found
+    return sub.operations(sub_operations) if sub.table is None else count_operations(sub.table)
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -302,19 +257,8 @@ def peak_bytes(table: Table, copies: Any = 1) -> int:
 
 def sub_bytes(sub: Sub) -> int:
     """Most bytes that a run of a sub-program needs besides its operands and results: of a loop, the states and vectors
-    of one step, and what its body needs; of an adjoint that nothing was kept for, all states that it keeps."""
-    own = max((sub_bytes(part) for part in sub.parts), default=0)
-    if sub.table is not None:
-        own = peak_bytes(sub.table)
-    loop = sub.loop if isinstance(sub, LoopAdjoint) else sub
-    if not isinstance(loop, Loop):
-        return own
-    s = loop.sizes
-    vectors = 2 * s.state + s.element + s.result + s.shared + s.counted
-    if isinstance(sub, LoopAdjoint):
-        vectors += 3 * s.state + 2 * s.element + s.result + 3 * s.shared + 2 * s.counted
-        vectors += 0 if loop.kept else sum(block.size for block in loop.keeper.blocks_kept)
-    return own + 8 * vectors
+    of one step, and what its body needs; of an adjoint without saved states, all states that it stores."""
+    return sub.work_bytes(sub_bytes) if sub.table is None else peak_bytes(sub.table)
 
 
 # Bytes of work memory that native code takes for a table. The executor, which stands on a higher floor, puts its own

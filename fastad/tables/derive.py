@@ -76,16 +76,16 @@ def push_forward(
 
 
 def _values(b: Builder, table: Table, inputs: Sequence[Ref], wrt: Sequence[int]) -> list[Ref]:
-    """All rows; composite rows that depend on the inputs `wrt` keep what their adjoints can use."""
-    if not any(sub.keeps for sub in table.subs):
+    """All rows; composite rows that depend on the inputs `wrt` save states for their adjoints."""
+    if not any(sub.can_save for sub in table.subs):
         return inline(b, table, inputs)
     active = _active_rows(table, wrt)
     refs: list[Ref] = []
     for row in table.rows():
         b.source_line(table.line_of(row.index))
-        if row.sub is not None and row.sub.keeps and active[row.index]:
-            value, kept = row.sub.emit_keeping(b, b.reshape(refs[row.operands[0]], (row.sub.n_in,)))
-            b.kept[value] = kept
+        if row.sub is not None and row.sub.can_save and active[row.index]:
+            value, saved = row.sub.emit_saving(b, b.reshape(refs[row.operands[0]], (row.sub.n_in,)))
+            b.saved[value] = saved
             refs.append(value)
         else:
             refs.append(copy_row(b, table, row, refs, inputs))

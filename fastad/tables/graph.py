@@ -13,7 +13,6 @@ from fastad.tables.derive import adjoint_table
 from fastad.tables.inline import copy_row
 from fastad.tables.listing import constant_text, count_text, input_name, line_text, region_text
 from fastad.tables.reference import Stopped, evaluate_rows
-from fastad.tables.sublisting import kind_text
 from fastad.tables.table import Row, Table
 
 _SIGNS = {"-": "−", "*": "×", "/": "÷", "<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}  # as they are printed
@@ -143,7 +142,7 @@ def _label(table: Table, row: Row, inline: list[str | None]) -> str:
     if row.form is Form.VIEW:
         return _strided_label(table, row)
     if row.sub is not None:
-        return f"{row.sub.name}: {kind_text(row.sub)}"
+        return f"{row.sub.name}: {row.sub.kind_text}"
     if isinstance(row.primitive, Elementwise):
         return _elementwise_label(row, [inline[i] for i in row.operands])
     return row.primitive.sign or row.name  # type: ignore[attr-defined]

@@ -122,7 +122,7 @@ def _arguments(table: Table, row: Row) -> str:
         return constant_text(table, row.index)
     text = statics_text(row)
     if row.form is not Form.PIECES:
-        shown = row.operands[:1] if row.sub is not None and not row.sub.n_kept else row.operands
+        shown = row.operands[:1] if row.sub is not None and not row.sub.n_saved else row.operands
         text = ", ".join([*map(_operand, shown), *([text] if text else [])])
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 

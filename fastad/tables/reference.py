@@ -52,9 +52,9 @@ def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.nd
         yield row, operands, values[-1]
 
 
-def _called(row: Row, x: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _called(row: Row, x: np.ndarray, saved: np.ndarray) -> np.ndarray:
     try:
-        return row.sub.evaluate(x, kept)
+        return row.sub.evaluate(x, saved)
     except Stopped:
         raise Stopped(row.index) from None
 

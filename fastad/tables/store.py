@@ -3,9 +3,10 @@
 Layout, version 1. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
 table its name, value types, source lines, inputs, results, the names of its primitives, and which of the shared
 `captured.<k>` arrays it refers to. The tables of sub-programs come before the tables that call them; `subs` has their
-numbers, or describes what drivers run (see `stored_subs`), whose lists of actions are `actions.<k>`. `<t>.op`,
-`<t>.a`, … are the columns and pools of table t. Opcodes are positions in the table's own list of primitive names, since
-an opcode may mean another primitive in another version of fastad.
+numbers, or describes drivers (see `stored_subs`), whose arrays of integers are `integers.<k>`; `rules` are the
+derivative rules of sub-programs that have some. `<t>.op`, `<t>.a`, … are the columns and pools of table t. Opcodes are
+positions in the table's own list of primitive names, since an opcode may mean another primitive in another version of
+fastad.
 
 A file can be wrong, by accident or on purpose. So nothing is unpickled, entries must be stored uncompressed (then no
 entry is larger than the file), sizes are compared before memory is taken, and every table is validated.
@@ -25,6 +26,7 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES
 from fastad.tables.stored_subs import Describer, Restorer, plain_parts
+from fastad.tables.sub import Sub
 from fastad.tables.table import COLUMNS, DTYPES, POOLS, Line, Table, ValueType
 from fastad.tables.validate import check_types
 
@@ -78,7 +80,8 @@ def save_many(tables: Mapping[str, Table], meta: Mapping[str, Any], path: str | 
         own = {"ops": [PRIMITIVES[i].name for i in names], "captured": captured, "subs": subs}
         described.append(_describe(table, name) | own)
     arrays |= {f"captured.{k}": x for k, x in enumerate(shared.values())} | describe.arrays
-    header = json.dumps({"format": FORMAT, "version": VERSION, "meta": dict(meta), "tables": described})
+    parts = {"meta": dict(meta), "tables": described, "rules": describe.rules}
+    header = json.dumps({"format": FORMAT, "version": VERSION, **parts})
     arrays["header"] = np.frombuffer(header.encode(), np.uint8)
     _write(path, arrays)
 
@@ -101,21 +104,26 @@ def load_many(path: str | os.PathLike[str]) -> tuple[dict[str, Table], dict[str,
 def _with_subs(tables: Mapping[str, Table], numbers: dict[str, int]) -> list[tuple[str, Table]]:
     """The tables with those of all sub-programs before them; `numbers` gets the places of the latter by their keys."""
     found: list[tuple[str, Table]] = []
+    ruled: list[Sub] = []
     for table in tables.values():
-        _collect_subs(table, found, numbers)
+        _collect_subs(table.subs, found, numbers, ruled)
+    while ruled:  # last, as a rule may call the sub-program that it is for
+        _collect_subs(ruled.pop().rules.parts, found, numbers, ruled)
     return [*found, *tables.items()]
 
 
-def _collect_subs(table: Table, found: list[tuple[str, Table]], numbers: dict[str, int]) -> None:
-    for sub in (part for composite in table.subs for part in plain_parts(composite)):
+def _collect_subs(
+    subs: Iterable[Sub], found: list[tuple[str, Table]], numbers: dict[str, int], ruled: list[Sub]
+) -> None:
+    for sub in (part for composite in subs for part in plain_parts(composite)):
         if sub.table is None:
             raise TableError(f"{sub.name} calls Python code, which cannot be saved")
-        if sub.make_tangent is not None or sub.make_adjoint is not None:
-            raise TableError(f"{sub.name} has derivative rules of its own, which cannot be saved")
         if sub.key not in numbers:
-            _collect_subs(sub.table, found, numbers)
+            _collect_subs(sub.table.subs, found, numbers, ruled)
             numbers[sub.key] = len(found)
             found.append((_SUB, sub.table))
+            if sub.rules is not None:
+                ruled.append(sub)
 
 
 def _describe(table: Table, name: str) -> dict[str, Any]:
@@ -169,8 +177,11 @@ def _read(file: BinaryIO) -> tuple[dict[str, Table], dict[str, Any]]:
         described, meta = _typed(header, "tables", list), _typed(header, "meta", dict)
         cache: dict[int, np.ndarray] = {}
         everything: list[tuple[str, Table]] = []
+        rules = _typed(header, "rules", list) if "rules" in header else []
+        restore = Restorer(everything, rules, lambda name: _array(archive, name, np.int64))
         for number, one in enumerate(described):
-            everything.append((_typed(one, "name", str), _table(archive, number, one, cache, everything)))
+            everything.append((_typed(one, "name", str), _table(archive, number, one, cache, restore)))
+        restore.check_rules()
         tables = {name: table for name, table in everything if name != _SUB}
         if len(tables) != sum(name != _SUB for name, _ in everything):
             raise TableError("two tables of one name")
@@ -203,7 +214,7 @@ def _array(archive: zipfile.ZipFile, name: str, dtype: Any, shape: tuple[int, ..
 
 
 def _table(
-    archive: zipfile.ZipFile, number: int, described: Any, cache: dict[int, np.ndarray], before: list[tuple[str, Table]]
+    archive: zipfile.ZipFile, number: int, described: Any, cache: dict[int, np.ndarray], restore: Restorer
 ) -> Table:
     names = _typed(described, "ops", list)
     known = {row.name: code for code, row in enumerate(PRIMITIVES)}
@@ -219,7 +230,7 @@ def _table(
     return Table(
         {key: arrays[key] for key in COLUMNS}, {key: arrays[key] for key in POOLS}, types,
         _lines(_typed(described, "lines", list)), inputs, _integers(_typed(described, "outputs", list)), captured,
-        tuple(map(Restorer(before, lambda name: _array(archive, name, np.int64)), _typed(described, "subs", list))),
+        tuple(map(restore, _typed(described, "subs", list))),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ instead of storage means (Algorithm 17.69 of the notes, for one piece of a progr
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from fastad.errors import DerivativeError
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact, inline
+from fastad.tables.operations import Operations
 from fastad.tables.table import Table, ValueType
 
 _numbers = itertools.count()
@@ -26,8 +27,8 @@ _numbers = itertools.count()
 class Sub:
     """A vector function: a table with one input and one output, both vectors, or a Python `callback`.
 
-    `make_tangent()` and `make_adjoint()` give the sub-programs of (x, dx) to dy and of (x, u) to Jᵀu, both operands
-    concatenated; without them the table is derived. `name` is for people.
+    `rules` give the sub-programs of (x, dx) to dy and of (x, u) to Jᵀu, both operands concatenated (see
+    `fastad.tables.sub_rules`); without them the table is derived. `name` is for people.
     """
 
     n_in: int
@@ -35,8 +36,7 @@ class Sub:
     name: str
     table: Table | None = None
     callback: Callable[[np.ndarray], np.ndarray] | None = None
-    make_tangent: "Callable[[], Sub] | None" = None
-    make_adjoint: "Callable[[], Sub] | None" = None
+    rules: Any = None
     reason: str = ""  # why a callback could not be recorded
     _number: int = field(default_factory=lambda: next(_numbers))
 
@@ -49,13 +49,58 @@ class Sub:
     @cached_property
     def key(self) -> str:
         """Equal for sub-programs that compute the same; only plain tables can be told to be equal."""
-        plain = self.table is not None and self.make_tangent is None and self.make_adjoint is None
+        plain = self.table is not None and self.rules is None
         return f"table {self.table.hash}" if plain and self.table is not None else f"sub {self._number}"
+
+    # ── what others ask of a composite row ───────────────────────────────────────────────────────────────────────
+    @property
+    def named_parts(self) -> "Mapping[str, Sub]":
+        """The sub-programs that it calls, by what each is to it, if a driver runs it (see `fastad.tables.driver`)."""
+        return {}
 
     @property
     def parts(self) -> "tuple[Sub, ...]":
-        """The sub-programs that it calls, if a driver runs it (see `fastad.tables.composite`)."""
-        return ()
+        """The sub-programs that it calls."""
+        return tuple(self.named_parts.values())
+
+    @property
+    def kind_text(self) -> str:
+        """What it is, in words."""
+        return "sub-program" if self.table is not None else "Python function"
+
+    def check(self) -> str | None:
+        """What is wrong with it; None if nothing is."""
+        return None
+
+    def calls(self, x: np.ndarray) -> "Iterator[tuple[str, Sub, np.ndarray]]":
+        """The calls of its parts in a run, in order: where ("step 3 of scan"), the part, its argument."""
+        return iter(())
+
+    def numbers(self, value: np.ndarray) -> np.ndarray:
+        """The part of its result that are numbers of the user's: saved states may be anything."""
+        return value
+
+    def operations(self, of: "Callable[[Sub], Operations]") -> Operations:
+        """Operations of a run, if it has no table of its own; `of` gives those of its parts."""
+        return Operations(functions=self.n_out)
+
+    def work_bytes(self, of: "Callable[[Sub], int]") -> int:
+        """Bytes that a run needs besides operands and results; `of` gives those of its parts."""
+        return max((of(part) for part in self.parts), default=0)
+
+    @property
+    def repetitions(self) -> int | None:
+        """How often a run calls its parts, about; None where that is not known, and may be often."""
+        return 1
+
+    @property
+    def loop_size(self) -> tuple[int, int] | None:
+        """Steps of a loop whose schedule can be chosen (see `scheduled`), and bytes of its state; None: it is none."""
+        return None
+
+    def scheduled(self, schedule: Any, *, progress: bool = False) -> "Sub":
+        """The same with another schedule, and with a progress bar, for those with a `loop_size`."""
+        raise NotImplementedError
 
     @property
     def has_guards(self) -> bool:
@@ -69,58 +114,58 @@ class Sub:
     @cached_property
     def tangent(self) -> "Sub":
         """(x, dx) to dy."""
-        if self.make_tangent is not None:
-            return self.make_tangent()
+        if self.rules is not None:
+            return self.rules.tangent(self)
         return derived_tangent(self._differentiable())
 
     @cached_property
     def adjoint(self) -> "Sub":
         """(x, u) to Jᵀu."""
-        if self.make_adjoint is not None:
-            return self.make_adjoint()
+        if self.rules is not None:
+            return self.rules.adjoint(self)
         return derived_adjoint(self._differentiable())
 
-    # ── what a forward pass keeps for an adjoint ─────────────────────────────────────────────────────────────────
+    # ── states that a forward pass saves for an adjoint ──────────────────────────────────────────────────────────
     @property
-    def n_kept(self) -> int:
-        """Length of what was kept for this adjoint; 0: nothing is."""
+    def n_saved(self) -> int:
+        """Length of the saved states that this adjoint takes as its second operand; 0: it takes none."""
         return 0
 
     @property
-    def by_itself(self) -> "Sub":
-        """What computes the same without what was kept: that follows from the argument."""
+    def standalone(self) -> "Sub":
+        """What computes the same from its argument alone, without saved states."""
         return self
 
     @property
-    def fills_kept(self) -> bool:
-        """Whether the result holds what an adjoint may change."""
+    def result_is_overwritten(self) -> bool:
+        """Whether an adjoint may overwrite the result, which holds saved states."""
         return False
 
     @property
-    def changes_kept(self) -> bool:
-        """Whether a run changes what was kept for it."""
+    def overwrites_saved(self) -> bool:
+        """Whether a run overwrites the saved states that it takes."""
         return False
 
-    # ── as a row: what derivation and batching emit for a call ───────────────────────────────────────────────────
     @property
-    def keeps(self) -> bool:
-        """Whether the forward pass can keep something that the adjoint uses."""
+    def can_save(self) -> bool:
+        """Whether the forward pass can save states for the adjoint, by `emit_saving`."""
         return False
 
-    def emit_keeping(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
-        """The result, and what the forward pass keeps for the adjoint; for those that `keeps` says it of."""
+    def emit_saving(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
+        """The result, and the saved states."""
         raise NotImplementedError
 
+    # ── as a row: what derivation and batching emit for a call ───────────────────────────────────────────────────
     def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         """The result and its tangent."""
         return b.call(self, x), b.call(self.tangent, packed(b, [x, dx]))
 
-    def emit_adjoint(self, b: Any, x: Ref, u: Ref, kept: Ref | None) -> Ref:
-        """Jᵀu; `kept` is what the forward pass kept, if it did."""
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
+        """Jᵀu; `saved` are the states that the forward pass saved, if it did."""
         return b.call(self.adjoint, packed(b, [x, u]))
 
-    def emit_batched(self, b: Any, x: Ref, size: int, kept: Ref | None = None) -> Ref:
-        """The results of `size` lanes, of operands (and what was kept) lane after lane."""
+    def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
+        """The results of `size` lanes, of operands (and saved states) lane after lane."""
         return b.call(self.batched(size), x)
 
     def _differentiable(self) -> "Sub":
@@ -132,11 +177,9 @@ class Sub:
 
     def batched(self, size: int) -> "Sub":
         """The sub-program over `size` lanes, one lane after another in memory."""
-        name = f"{self.name} over {size} lanes"
+        name, rules = f"{self.name} over {size} lanes", self.rules and self.rules.over_lanes(self, size)
         if self.table is None:
-            return Sub(
-                size * self.n_in, size * self.n_out, name, callback=_in_lanes(self, size), **self._lane_rules(size)
-            )
+            return Sub(size * self.n_in, size * self.n_out, name, callback=_in_lanes(self, size), rules=rules)
         from fastad.tables.batch import batch_table
 
         table, (flag,) = batch_table(self.table, [True], size)
@@ -145,17 +188,10 @@ class Sub:
         out = inline(b, table, [b.reshape(x, (size, self.n_in))])[table.outputs[0]]
         full = out if flag else b.broadcast(out, (size, self.n_out))
         flat = compact(b.table([b.reshape(full, (size * self.n_out,))]))
-        rules = self._lane_rules(size) if self.make_tangent or self.make_adjoint else {}
-        return Sub(size * self.n_in, size * self.n_out, name, flat, **rules)
+        return Sub(size * self.n_in, size * self.n_out, name, flat, rules=rules)
 
-    def _lane_rules(self, size: int) -> dict[str, Any]:
-        return {
-            "make_tangent": lambda: _over_lanes(self.tangent, size, (self.n_in, self.n_in)),
-            "make_adjoint": lambda: _over_lanes(self.adjoint, size, (self.n_in, self.n_out)),
-        }
-
-    def evaluate(self, x: Any, kept: Any = None) -> np.ndarray:
-        """The result for a vector, by NumPy; `kept` is what a forward pass kept, for those that use it."""
+    def evaluate(self, x: Any, saved: Any = None) -> np.ndarray:
+        """The result for a vector, by NumPy; `saved` are the saved states, for those that take them."""
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
         if self.table is None:
             assert self.callback is not None
@@ -165,13 +201,13 @@ class Sub:
         return evaluate(self.table, [flat])[0]
 
 
-def flat_sub(table: Table, name: str, **rules: Any) -> Sub:
+def flat_sub(table: Table, name: str) -> Sub:
     """A table with any inputs and results as a sub-program of one vector (captured arrays become inputs too)."""
     b = Builder()
     x = b.input((sum(kind.size for kind in table.inputs),))
     refs = inline(b, table, unpacked(b, x, table.inputs))
     out = packed(b, [refs[i] for i in table.outputs])
-    return Sub(b.size(x), b.size(out), name, compact(b.table([out])), **rules)
+    return Sub(b.size(x), b.size(out), name, compact(b.table([out])))
 
 
 def packed(b: Any, refs: Sequence[Ref]) -> Ref:
@@ -242,18 +278,6 @@ def _select(table: Table, sizes: tuple[int, int], n_out: int, name: str) -> Sub:
     return Sub(sum(sizes), n_out, name, compact(b.table([out])))
 
 
-def _over_lanes(derived: Sub, size: int, parts: tuple[int, int]) -> Sub:
-    """A derived sub-program over lanes, for operands that are each lane after lane."""
-    n, m = parts
-    b = Builder()
-    v = b.input((size * (n + m),))
-    first, second = unpacked(b, v, [ValueType((size, n), "d"), ValueType((size, m), "d")])
-    regions = [region(0, (size, n), (n + m, 1)), region(n, (size, m), (n + m, 1))]
-    lanes = b.assemble([first, second], regions, (size * (n + m),))
-    out = b.call(derived.batched(size), lanes)
-    return Sub(size * (n + m), size * derived.n_out, f"{derived.name} over {size} lanes", compact(b.table([out])))
-
-
 def _in_lanes(sub: Sub, size: int) -> Callable[[np.ndarray], np.ndarray]:
     def run(x: np.ndarray) -> np.ndarray:
         return np.concatenate([sub.evaluate(lane) for lane in x.reshape(size, sub.n_in)])
@@ -270,7 +294,7 @@ def emit_inline(b: Any, sub: Sub, x: Ref) -> Ref:
 
 def emit_joint_inline(b: Any, sub: Sub, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
     """Result and tangent of a sub-program, by the rows of its table where it has no rules of its own."""
-    if sub.table is None or sub.make_tangent is not None or sub.make_adjoint is not None:
+    if sub.table is None or sub.rules is not None:
         return sub.emit_joint(b, x, dx)
     from fastad.tables.derive import tangent_table
 

@@ -36,10 +36,10 @@ def validate(table: Any) -> None:
     _check_pool(table)
     _check_array_rows(table)
     if table.subs:
-        from fastad.tables.validate_subs import check_kept, check_subs
+        from fastad.tables.validate_subs import check_saved, check_subs
 
         check_subs(table.subs)
-        check_kept(table)
+        check_saved(table)
 
 
 def check_types(types: Iterable[Any]) -> None:
@@ -148,8 +148,8 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
             return "a sub-program that does not exist"
         if (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (sizes[0], kind.size):
             return "a sub-program for vectors of other sizes"
-        if sizes[1] != (table.subs[statics[0]].n_kept or sizes[0]):
-            return "a sub-program for which more, or less, was kept"
+        if sizes[1] != (table.subs[statics[0]].n_saved or sizes[0]):
+            return "a sub-program that takes saved states of another size"
     if row.form is Form.INPUT:
         return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
     try:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from fastad.recording.recorder import current_recorder
 from fastad.recording.settings import read_all
 from fastad.tables.builder import dtype_char
 from fastad.tables.reference import Stopped
-from fastad.tables.sub import Sub, flat_sub, packed, transposed, unpacked
+from fastad.tables.sub import Sub, flat_sub, packed, unpacked
+from fastad.tables.sub_rules import OwnRules
 from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten, make_call, unflatten
@@ -162,30 +164,21 @@ class UserPrimitive:
         args, _ = call.rebuild([np.array(x)[()] for x in call.inputs])
         leaves, out_tree = flatten(self.__wrapped__(*args))
         s = _Structure(call, tuple(map(_type_of, call.inputs)), tuple(map(_type_of, leaves)), out_tree)
-        rules: dict[str, Any] = {}
-        if self._jvp is not None or self._vjp is not None:
-            rules["make_tangent"] = lambda: self._tangent(s)
-            rules["make_adjoint"] = lambda: self._adjoint(s)
+        jvp, vjp = (self._jvp and partial(self._push, s)), (self._vjp and partial(self._pull, s))
+        rules = OwnRules(jvp, vjp) if jvp or vjp else None
         sub = _recorded_or_called(lambda *xs: self.__wrapped__(*xs), call, s.sizes, self.__name__, rules)
         return _Made(sub, s, outside)
 
     # ── derivatives ──────────────────────────────────────────────────────────────────────────────────────────
-    def _tangent(self, s: _Structure) -> Sub:
+    def _push(self, s: _Structure) -> Sub:
         n, m = s.sizes
-        if self._jvp is None:
-            return transposed(self._pull(s), n, f"tangent of {self.__name__}")
         call = make_call((s.primals(), s.tangents()), {})
-        return _recorded_or_called(self._checked_jvp(s), call, (2 * n, m), f"jvp rule of {self.__name__}", {})
-
-    def _adjoint(self, s: _Structure) -> Sub:
-        if self._vjp is not None:
-            return self._pull(s)
-        return transposed(self._tangent(s), s.sizes[0], f"adjoint of {self.__name__}")
+        return _recorded_or_called(self._checked_jvp(s), call, (2 * n, m), f"jvp rule of {self.__name__}")
 
     def _pull(self, s: _Structure) -> Sub:
         n, m = s.sizes
         call = make_call((s.primals(), s.cotangents()), {})
-        return _recorded_or_called(self._checked_vjp(s), call, (n + m, n), f"vjp rule of {self.__name__}", {})
+        return _recorded_or_called(self._checked_vjp(s), call, (n + m, n), f"vjp rule of {self.__name__}")
 
     def _checked_jvp(self, s: _Structure) -> Callable[..., Any]:
         def rule(primals: Any, tangents: Any) -> Any:
@@ -288,7 +281,7 @@ def check_primitive(p: UserPrimitive, args: Sequence[Any], rtol: float = 1e-5, s
 
 
 def _recorded_or_called(
-    f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: dict[str, Any]
+    f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: OwnRules | None = None
 ) -> Sub:
     """f as a sub-program: a table where f can be recorded, else a callback to Python."""
     reason = ""
@@ -312,10 +305,10 @@ def _recorded_or_called(
         leaves = flatten(f(*args, **kwargs))[0]
         return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])
 
-    return Sub(*sizes, name, callback=callback, reason=reason, **rules)
+    return Sub(*sizes, name, callback=callback, reason=reason, rules=rules)
 
 
-def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules: dict[str, Any]) -> Sub:
+def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules: OwnRules | None) -> Sub:
     """The program's table as a sub-program. Captured arrays become constants."""
     from fastad.tables.builder import Builder
     from fastad.tables.inline import compact, inline
@@ -325,7 +318,7 @@ def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules
     x = b.input((sizes[0],))
     inputs = unpacked(b, x, table.inputs[: table.explicit_inputs])
     refs = inline(b, table, [*inputs, *(b.const(a) for a in table.captured)])
-    return Sub(*sizes, name, compact(b.table([packed(b, [refs[i] for i in table.outputs])])), **rules)
+    return Sub(*sizes, name, compact(b.table([packed(b, [refs[i] for i in table.outputs])])), rules=rules)
 
 
 def _type_of(x: Any) -> ValueType:

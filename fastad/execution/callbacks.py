@@ -1,15 +1,11 @@
-"""Drivers that Python attends to while they run: states on disk, and a progress bar.
-
-The kernel is a C function that calls Python, which prepares, runs the driver with the interpreter's lock released,
-and cleans up, also after an error.
-"""
+"""Drivers that call back to Python: states on disk, and progress bars."""
 
 import contextlib
 import ctypes
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ import numpy as np
 from fastad.errors import CompileError, ScheduleError
 from fastad.execution.kernel import SIGNATURE
 from fastad.execution.pending import keep_error
-from fastad.kernels import loop_fields as f
+from fastad.tables.driver import ProgressBar, StatesOnDisk
 
 _PERIOD = 0.1  # seconds between looks at the number of steps
 _counters: list[np.ndarray] = []  # where steps are counted instead of shown
@@ -89,29 +85,34 @@ def progress_bars() -> Any:
     return tqdm
 
 
-class AttendedKernel:
-    """A driver's kernel with Python around it. `told` is the driver's vector of numbers."""
+class CallbackKernel:
+    """The kernel of a driver that needs Python before and after a run: a C function that calls Python, which gets the
+    resources ready, runs the driver with the interpreter's lock released, and cleans up, also after an error.
+
+    `resources` are those of `fastad.tables.driver.Parameters`, by fields of the driver's record.
+    """
 
     context = 0
 
-    def __init__(
-        self, address: int, told: np.ndarray, work_size: int, *, disk: int = 0, path: Any = None,
-        progress: tuple[str, int | None] | None = None,
-    ) -> None:  # fmt: skip
-        self._driver, self._told, self.work_size = SIGNATURE(address), told, work_size
-        self._disk, self._path, self._progress = disk, path, progress
+    def __init__(self, address: int, record: np.ndarray, work_size: int, resources: Mapping[str, Any]) -> None:
+        self._driver, self._record, self.work_size = SIGNATURE(address), record, work_size
+        self._resources = resources
         self._function = SIGNATURE(self._run)
         self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
 
     def _run(self, context: Any, source: int, target: int, work: int) -> int:
-        told = self._told.copy()  # of this call: several threads may be here
+        record = self._record.copy()  # of this call: several threads may be here
         try:
             with contextlib.ExitStack() as stack:
-                if self._disk:
-                    told[f.DISK] = stack.enter_context(states_on_disk(self._disk, self._path))
-                if self._progress:
-                    told[f.PROGRESS] = stack.enter_context(progress_bar(*self._progress))
-                return int(self._driver(told.ctypes.data, source, target, work))
+                for field, resource in self._resources.items():
+                    record[field] = stack.enter_context(_PROVIDERS[type(resource)](resource))
+                return int(self._driver(record.ctypes.data, source, target, work))
         except BaseException as error:
             keep_error(error)
             return -1
+
+
+_PROVIDERS: dict[type, Callable[[Any], contextlib.AbstractContextManager[int]]] = {
+    StatesOnDisk: lambda own: states_on_disk(own.doubles, own.path),
+    ProgressBar: lambda own: progress_bar(own.name, own.total),
+}
