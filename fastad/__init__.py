@@ -33,6 +33,6 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint", "cond",
     "debug", "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linalg", "linearize", "load", "primitive", "profile", "scan", "soft", "special", "trace", "value_and_grad", "vjp", "vmap",
-    "while_loop",
+    "linalg", "linearize", "load", "primitive", "profile", "scan", "soft", "special", "trace", "value_and_grad", "vjp",
+    "vmap", "while_loop",
 ]  # fmt: skip

@@ -180,7 +180,8 @@ def test_pivoting_is_needed_and_done():
     for tier in TIERS:
         for trans in (False, True):
             M = A.T if trans else A
-            np.testing.assert_allclose(fad.jit(np.linalg.solve, tier=tier)(M, np.ones(3)), np.linalg.solve(M, np.ones(3)))
+            x = fad.jit(np.linalg.solve, tier=tier)(M, np.ones(3))
+            np.testing.assert_allclose(x, np.linalg.solve(M, np.ones(3)))
         for sign in (1, -1):
             sign_found, log = fad.jit(np.linalg.slogdet, tier=tier)(sign * A)
             expected = np.linalg.slogdet(sign * A)
@@ -216,9 +217,10 @@ def test_only_one_triangle_is_read():
 
 def test_one_factorisation_serves_values_tangents_and_adjoints():
     """The gradient of a program that solves, and asks for a determinant, factorises once."""
-    table = fad.trace(fad.grad(lambda A, b: b @ np.linalg.solve(A, b) + np.linalg.slogdet(A)[1]), matrices(5), np.ones(5))
+    A, ones = matrices(5), np.ones(5)
+    table = fad.trace(fad.grad(lambda A, b: b @ np.linalg.solve(A, b) + np.linalg.slogdet(A)[1]), A, ones)
     assert sum(row.name == "lu" for row in table.rows()) == 1
-    twice = fad.trace(lambda A, v: fad.hvp(lambda A: np.sum(np.linalg.solve(A, np.ones(5))), A, v), matrices(5), np.eye(5))
+    twice = fad.trace(lambda A, v: fad.hvp(lambda A: np.sum(np.linalg.solve(A, ones)), A, v), A, np.eye(5))
     assert sum(row.name == "lu" for row in twice.rows()) == 1
 
 
@@ -245,6 +247,8 @@ def test_inside_vmap_scan_files_numba_and_costs(tmp_path):
     compiled(A[0], b[0])
     inner = compiled.numba_function
     assert numba.njit(lambda A, b: inner(A, b))(A[0], b[0]) == pytest.approx(energy(A[0], b[0]))
+    with pytest.raises(fad.SingularMatrixError, match="singular"):
+        numba.njit(lambda A, b: inner(A, b))(np.ones((3, 3)), b[0])
     cost = fad.trace(np.linalg.solve, matrices(10), np.ones(10)).cost().value.once
     assert cost.multiplications == 9 * 10 * 19 // 6 + 2 * 45
     assert cost.divisions == 45 + 10

@@ -36,7 +36,7 @@ def kernel_sources() -> dict[str, str]:
 
 @functools.cache
 def kernel_homes() -> dict[str, str]:
-    """Module of every function NAME_forward, NAME_reverse and NAME_tangent in `fastad.kernels`, found in the source text."""
+    """Module of every function NAME_forward, NAME_reverse and NAME_tangent in `fastad.kernels`, by the source text."""
     return {name: module for module, found in kernel_sources().items() for name in _KERNEL.findall(found)}
 
 

@@ -1,7 +1,7 @@
 """What every executor makes: a kernel, and the protocol to run it on NumPy arrays."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from fastad.errors import IndexRangeError
 from fastad.execution.layout import Layout
 from fastad.execution.pending import pending_error
+from fastad.primitives import PRIMITIVES, ArrayPrimitive
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 
@@ -68,19 +69,22 @@ class GuardFailed(Exception):  # control flow, never seen by users
         self.guard = guard
 
 
-def raise_for(code: int, rows: Table) -> None:
+def raise_for(code: int, rows: Table, explain: Callable[[int], BaseException | None] = lambda row: None) -> None:
     """Raise what a return code other than 0 stands for: a failed guard if it is positive, an error if negative.
 
-    That is the exception of Python code that the kernel called, if there is one.
+    That is the exception of Python code that the kernel called, if there is one; else what `explain` finds wrong with
+    a row.
     """
     if code > 0:
         raise GuardFailed(rows.guards.index(code - 1))
     index = -code - 1
     row, line = rows.row(index), rows.line_of(index)
+    if (known := pending_error() or explain(index)) is not None:
+        raise known
     if row.sub is not None:
         raise composite_error(f"{row.sub.name}, recorded at {line}")
     primitive: Any = row.primitive
-    raise pending_error() or primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
+    raise primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
 
 
 def raise_for_part(code: int, name: str) -> None:
@@ -90,14 +94,21 @@ def raise_for_part(code: int, name: str) -> None:
     raise composite_error(name)
 
 
-def failure_lines(name: str) -> list[str]:
-    """The same as Python lines for numba, which knows no rows; `code` is the return code."""
-    return [
+def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exception]]]:
+    """The same as Python lines for numba, and the errors that they name; `code` is the return code."""
+    lines = [
         "if code > 0:",
         f"    raise RuntimeError({name + ': the arguments lead to a path that was not recorded'!r})",
-        "if code < 0:",
-        f"    raise IndexError({name + ': index out of bounds'!r})",
     ]
+    errors: dict[str, type[Exception]] = {}
+    for code in np.flatnonzero(np.bincount(rows.columns["op"])).tolist():
+        row: Any = PRIMITIVES[code]
+        if isinstance(row, ArrayPrimitive) and row.error not in (None, IndexRangeError):
+            errors[row.error.__name__] = row.error  # type: ignore[union-attr]
+            places = [-(i + 1) for i in np.flatnonzero(rows.columns["op"] == code).tolist()]
+            test = " or ".join(f"code == {place}" for place in places)
+            lines += [f"if {test}:", f"    raise {row.error.__name__}({f'{name}: {row.complaint}'!r})"]  # type: ignore[union-attr]
+    return [*lines, "if code < 0:", f"    raise IndexError({name + ': index out of bounds'!r})"], errors
 
 
 def composite_error(what: str) -> BaseException:

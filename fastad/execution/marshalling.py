@@ -5,12 +5,14 @@ A `Binding` is memory for one caller at a time. The shortest calls (`fastad.tran
 calls from numba code are made from the same description.
 """
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fastad.execution.explaining import explanation
 from fastad.execution.invoke import caller, packet
 from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
 from fastad.execution.layout import Slot
@@ -138,7 +140,19 @@ class Binding:
 
     def fail(self, code: int) -> None:
         """Raise what a return code other than 0 means."""
-        raise_for(code, self.kernel.rows)
+        rows = self.kernel.rows
+        raise_for(code, rows, lambda index: explanation(rows, index, self._table_inputs()))
+
+    def _table_inputs(self) -> list[np.ndarray]:
+        """The inputs of the table that the kernel's rows belong to, as they are in the buffers. Seeds of derivatives
+        stand between its arguments and the arrays that it captured."""
+        rows, values = self.kernel.rows, []
+        for view, passed in zip(self.views_in, self.form.inputs, strict=True):
+            if view is None:
+                where = ctypes.cast(int(self.addresses_in[passed.offset]), ctypes.POINTER(ctypes.c_double))
+                view = np.ctypeslib.as_array(where, (passed.slot.size,)).reshape(passed.shape)
+            values.append(view)
+        return values[: rows.explicit_inputs] + values[len(values) - len(rows.captured) :]
 
 
 def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:

@@ -1,5 +1,5 @@
-"""What makes the array rows safe: `f(statics, size, sizes of operands)` returns a complaint, or None where a kernel that
-is run with these static integers stays inside its arrays, and ends."""
+"""What makes the array rows safe: `f(statics, size, sizes of operands)` returns a complaint, or None where a kernel
+that is run with these static integers stays inside its arrays, and ends."""
 
 import math
 from typing import Any

@@ -1,4 +1,5 @@
-"""The rows of dense linear algebra, on stacks of square matrices: `batch` matrices of `n` rows, right sides of `m` columns.
+"""The rows of dense linear algebra, on stacks of square matrices: `batch` matrices of `n` rows, right sides of `m`
+columns.
 
 `separate` is 1 where every system of a stack has a matrix of its own, 0 where all share one.
 """
@@ -113,7 +114,8 @@ array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_ch
       tangent=rules.tangent_lu_solve, adjoint=rules.adjoint_lu_solve, batch=rules.batch_lu_solve,
       symbols=("dtrsm",), **_SINGULAR, domain=("regular", "factors", "R"),
       examples=[((1, 3, 2, trans, 1), (3, 2), [(3, 3), (12,), (3, 2)]) for trans in (0, 1)]
-      + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]), ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)])])
+      + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
+         ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)])])
 array("slogdet", values.slogdet, 2, "batch n", check=_check(2, 0, _of_slogdet), operations=_logarithms, unrolls=_small,
       parts=lambda s: (s[0], (Part("sign", (), "d"), Part("logabsdet", (), "d"))), differentiable=(0,),
       tangent=rules.tangent_slogdet, adjoint=rules.adjoint_slogdet, batch=rules.batch_slogdet,

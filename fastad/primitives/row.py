@@ -141,8 +141,8 @@ def _never(statics: Statics, size: int) -> bool:
 class ArrayPrimitive(Primitive):
     """A primitive on whole arrays, with static integers.
 
-    `numpy(statics, shape, *operands)` evaluates it. `arity` is the number of operands, -1 for any; rows of more than two
-    keep them in a pool. `statics` names the integers.
+    `numpy(statics, shape, *operands)` evaluates it. `arity` is the number of operands, -1 for any; rows of more than
+    two keep them in a pool. `statics` names the integers.
     `form` tells what a planner may do with a row. A reduction combines by the elementwise primitive `combine`, starting
     from `neutral`.
 
@@ -158,10 +158,12 @@ class ArrayPrimitive(Primitive):
 
     `result` is the dtype rule (see `fastad.tables.builder.result_dtype`). A row of several results has one value that
     holds them one after another, lane by lane: `parts(statics)` says the number of lanes and the results of each.
-    `error` is raised where the kernel returns 1, with what `complaint` says. `kept`: rows stay though no result depends
-    on them. `keeps_zero`: where the first operand is zero the result is. `symbols` are functions of BLAS and LAPACK that
-    the kernel calls. `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time. `domain`: for each operand the key of values to
-    test on. `pure`: equal rows compute equal values. `examples`: (statics, shape, shapes of operands) to test on.
+    `error` is raised where the kernel returns 1, with what `complaint` says. `symbols` are functions of BLAS and LAPACK
+    that the kernel calls. `kept`: rows stay though no result depends on them. `keeps_zero`: where the first operand is
+    zero the result is. `pure`: equal rows compute equal values.
+    `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
+    `domain`: for each operand the key of values to test on; `examples`: (statics, shape, shapes of operands) to test.
+    `sign` is what drawings show in place of the name.
 
     The functions NAME_forward and NAME_reverse in `fastad.kernels` execute it.
     """

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import FastadError
 from fastad.primitives import Elementwise, Form
 from fastad.tables.table import Row, Table
 
@@ -47,9 +48,17 @@ def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.nd
                 value = np.broadcast_to(row.primitive.numpy(*flat), (row.size,))
         else:
             with np.errstate(all="ignore"):
-                value = row.primitive.numpy(row.statics, row.shape, *operands)
+                value = _evaluated(table, row, operands)
         values.append(np.asarray(value, np.float64).reshape(row.shape))
         yield row, operands, values[-1]
+
+
+def _evaluated(table: Table, row: Row, operands: list[np.ndarray]) -> Any:
+    """The value of an array row; its error names the user's line."""
+    try:
+        return row.primitive.numpy(row.statics, row.shape, *operands)
+    except FastadError as error:
+        raise type(error)(f"{error}, recorded at {table.line_of(row.index)}") from None
 
 
 def _called(row: Row, x: np.ndarray, saved: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ Shape = tuple[int, ...]
 # input: a is the number of the input.
 COLUMNS = {"op": np.uint16, "type": np.uint16, "line": np.uint16, "a": np.int32, "b": np.int32, "c": np.int32}
 POOLS = {"operands": np.int32, "statics": np.int64, "constants": np.float64}
-INPUT, CONST, GUARD, CALL = (row.code for row in (primitives.INPUT, primitives.CONST, primitives.GUARD, primitives.CALL))
+INPUT, CONST = primitives.INPUT.code, primitives.CONST.code
+GUARD, CALL = primitives.GUARD.code, primitives.CALL.code
 DTYPES: dict[str, np.dtype[Any]] = {
     "d": np.dtype(np.float64),
     "f": np.dtype(np.float32),

@@ -58,10 +58,12 @@ def _make(path: Path, name: str) -> Any:
     for k, array in enumerate(captured):
         lines += _captured_lines(f"a{k}", form.inputs[len(arguments) + k], array)
     places = [_output_lines(lines, k, passed) for k, passed in enumerate(form.outputs)]
+    failures, errors = failure_lines(name, kernel.rows)
     lines += [
         f"code = kernel({kernel.context or 0}, vin.ctypes.data, vout.ctypes.data, work.ctypes.data)",
-        *failure_lines(name),
+        *failures,
     ]
+    namespace |= errors
     chosen = form.choose(places)
     lines += [f"return {chosen[0]}" if len(chosen) == 1 else f"return ({', '.join(chosen)},)"]
     exec(f"def call({', '.join(arguments)}):\n    " + "\n    ".join(lines), namespace)

@@ -32,7 +32,8 @@ def program_for(name: str, entries: list[Entry], call: Call) -> Program:
     if not fitting:
         known = "; ".join(sorted({_readable(s) for s, _ in entries}))
         raise ShapeError(
-            f"{name} was saved for arguments {known}, not for {_readable(signature)}; call it with these and save it again"
+            f"{name} was saved for arguments {known}, not for {_readable(signature)}; call it with these "
+            "and save it again"
         )
     for takes in (_takes, _takes_by_numpy):
         for program in fitting:

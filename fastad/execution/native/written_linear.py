@@ -1,4 +1,4 @@
-"""Linear algebra of one small matrix as straight-line code: its numbers stay in registers, choices of pivots are selects.
+"""Linear algebra of one small matrix as straight-line code: its numbers are in registers, pivots are chosen by selects.
 
 The algorithms are those of `fastad.kernels.factoring`, step by step.
 """
