@@ -1,6 +1,6 @@
-"""The op table: a program as a frozen struct of arrays; the only representation of a program in fastad.
+"""The op table: a program as a frozen struct of arrays, the only representation of programs in fastad.
 
-One row computes one value from the values of earlier rows. Scalar rows cost 22 bytes (see `COLUMNS`).
+Each row computes one value from the values of earlier rows. A scalar row takes 18 bytes (see `COLUMNS`).
 """
 
 import hashlib
