@@ -22,23 +22,24 @@ Written by `python docs/make_primitives.py` from the primitive table
 
 ## Elementwise
 
-Each row maps numbers to a number, over arrays with NumPy's broadcasting. In the expressions `a`, `b`, `c` are the
-operands and `r` is the result; each partial derivative is itself an expression in primitives, so derivatives of any
-order follow. A value that is a call of the row's own name is a machine operation or a C function.
+Each primitive maps numbers to a number, and arrays element by element, with NumPy's broadcasting. In the expressions,
+`a`, `b`, `c` are the operands and `r` is the result. Each partial derivative is an expression in primitives, so there
+are derivatives of any order. Where the value is a call of the primitive itself, it is a machine operation or a C
+function.
 """
 
 ARRAYS = """\
 ## Arrays
 
-All other NumPy functions are reduced to these rows. The static integers hold the geometry, so views, transposes,
-broadcasts and slices are all `strided`.
+All other NumPy functions are composed of these primitives. Static integers describe the geometry of a row: views,
+transposes, broadcasts and slices are all `strided`.
 """
 
 FUNCTIONS_HEAD = """\
 ## NumPy and SciPy functions
 
-What may be called on recorded values, with the operators and methods of arrays that belong to them. Anything else
-raises `RecordingError`, which names the line and what to do instead.
+These functions accept recorded values; so do the corresponding operators and methods of arrays. Any other function
+raises `RecordingError`, which names the line and the fix.
 """
 
 
@@ -81,7 +82,7 @@ def functions() -> dict[str, set[str]]:
 
 
 def _public(function: Callable[..., Any]) -> tuple[str, str]:
-    """Module and name by which users know a function."""
+    """The module and the name under which users call a function."""
     name = function.__name__
     module = (getattr(function, "__module__", None) or "numpy").partition("._")[0]
     return "numpy" if getattr(np, name, None) is function else module, name

@@ -1,17 +1,17 @@
 """Which rows of an op table carry derivatives: those that depend on chosen inputs and that results depend on.
 
-Plain Python, written over anything that can be indexed: for short tables these functions over lists are faster than
-loading compiled ones. `activity_entry` is for long tables.
+These are plain Python functions of anything that can be indexed. For short tables, running them on lists is faster than
+loading compiled code. `activity_entry` compiles them for long tables.
 """
 
 from .fields import CHOSEN, POOLED
 
 
 def depend(masks, passes, floating, chosen, columns, pool):
-    """masks[row] = the operands through which the row depends on chosen inputs, as bits; 1 for such inputs.
+    """Set masks[row] to the operands, as bits, through which the row depends on chosen inputs; 1 for such an input.
 
-    `columns` are op, type, a, b, c; `floating` tells by type whether a value can have a derivative; `passes`
-    what derivatives pass through a primitive: operand k as bit k, or POOLED or CHOSEN.
+    `columns` are op, type, a, b, c. `floating` says, by type, whether a value can have a derivative. `passes` says, by
+    opcode, through which operands derivatives pass: operand k as bit k, or POOLED or CHOSEN.
     """
     op, kind, a, b, c = columns
     for i in range(len(op)):
@@ -34,7 +34,7 @@ def depend(masks, passes, floating, chosen, columns, pool):
 
 
 def reach(masks, reached, passes, columns, pool):
-    """Clear the masks of rows that no result depends on; `reached` marks the results."""
+    """Clear the masks of rows that no result depends on. At first, `reached` marks the results."""
     op, _, a, b, c = columns
     for i in range(len(op) - 1, -1, -1):
         mask = masks[i]

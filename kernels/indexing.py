@@ -1,7 +1,6 @@
-"""Indexing by data, and tests on data: every index is checked, since only its value can tell whether it is
-valid.
+"""Indexing by computed values, and guards. Every index is checked.
 
-An index is a float64 that must hold an integer in [0, size); NaN, fractions and anything outside are errors.
+An index is a float64 that must be an integer in [0, size). NaN, fractions and other values are errors.
 """
 
 from .flags import at, helper, kernel
@@ -10,7 +9,7 @@ from .flags import at, helper, kernel
 @helper
 def _valid(v, size):
     """Whether v is an integer in [0, size)."""
-    # Compared as a number before it is converted, since converting NaN or 1e300 has no defined result.
+    # Compared as a float first, because the conversion of NaN or 1e300 to an integer is undefined.
     return v >= 0.0 and v < size and float(int(v)) == v
 
 
@@ -21,7 +20,7 @@ def _rows(length, inner):
 
 @kernel
 def gather_forward(out, x, y, s):
-    """out[j, :] = x[y[j], :] for rows of s[0] (inner) values; 1 if an index is invalid."""
+    """out[j, :] = x[y[j], :] for rows of s[0] (inner) values. Returns 1 if an index is invalid."""
     inner = s[0]
     if inner == 0:
         return 0
@@ -52,7 +51,7 @@ def gather_reverse(xb, yb, ob, x, y, o, s):
 
 @kernel
 def scatter_add_forward(out, x, y, s):
-    """out = 0, then out[y[j], :] += x[j, :] for rows of s[0] (inner) values; 1 if an index is invalid."""
+    """out = 0, then out[y[j], :] += x[j, :] for rows of s[0] (inner) values. Returns 1 if an index is invalid."""
     inner = s[0]
     out[:] = 0.0
     if inner == 0:
@@ -81,7 +80,7 @@ def scatter_add_reverse(xb, yb, ob, x, y, o, s):
 
 @kernel
 def wrap_index_forward(out, x, y, s):
-    """out = x, + n where negative; 1 unless all are then integers in [0, n); s = (n,)."""
+    """out = x, or x + n where x is negative; s = (n,). Returns 1 unless all results are integers in [0, n)."""
     size = float(s[0])
     for j in range(len(x)):
         v = x[at(j)]

@@ -1,4 +1,4 @@
-"""Raw memory: pointers from addresses, arrays that borrow, calls by address, scratch memory of the C library."""
+"""Raw memory: pointers from addresses, borrowed arrays, calls by address, memory from the C library."""
 
 from llvmlite import ir
 from numba import from_dtype, types
@@ -9,7 +9,7 @@ from numba.types import ExternalFunction
 
 
 def _pointer_to(element):
-    """An intrinsic that makes an address (an integer) a pointer to elements of a type."""
+    """An intrinsic that converts an address (an integer) to a pointer to elements of a type."""
 
     @intrinsic
     def pointer(typing, address):
@@ -55,7 +55,7 @@ def shift(typing, pointer, n):
 
 @intrinsic
 def address(typing, pointer):
-    """The address that a pointer holds."""
+    """The address of a pointer, as an integer."""
 
     def generate(context, builder, signature, arguments):
         return builder.ptrtoint(arguments[0], ir.IntType(64))
@@ -65,7 +65,7 @@ def address(typing, pointer):
 
 @intrinsic
 def select(typing, condition, yes, no):
-    """yes or no, both evaluated: unlike a conditional expression it adds no branch."""
+    """yes if condition, else no. Both are evaluated, so there is no branch in the code."""
 
     def generate(context, builder, signature, arguments):
         chosen, yes, no = arguments
@@ -75,7 +75,7 @@ def select(typing, condition, yes, no):
 
 
 def _indirect(function, arguments):
-    """Code generator for a call of the C function at an address, the first argument."""
+    """Code generator for a call of a C function, whose address is the first argument."""
 
     def generate(context, builder, signature, values):
         kind = ir.FunctionType(context.get_value_type(function), [v.type for v in values[1:]])
@@ -98,13 +98,14 @@ def call2(typing, function, x, y):
 
 @intrinsic
 def call_kernel(typing, function, context, inputs, outputs, work):
-    """Run a kernel by its address; all arguments are addresses."""
+    """Call a kernel by its address. All arguments are addresses."""
     return _indirect(types.int64, (types.int64,) * 4)
 
 
 @intrinsic
 def view(typing, pointer, size):
-    """Array of the values from a pointer on: like numba's carray, but borrowed, so no reference is counted."""
+    """Array of `size` values that start at a pointer. It is borrowed: unlike numba's carray it has no reference
+    counter."""
     array = types.Array(pointer.dtype, 1, "C")
 
     def generate(context, builder, signature, arguments):
@@ -119,7 +120,7 @@ def view(typing, pointer, size):
 
 @intrinsic
 def matrix(typing, pointer, rows, columns):
-    """Matrix of the values from a pointer on, row after row; borrowed, as by `view`."""
+    """Matrix of values that start at a pointer, row by row; borrowed like a `view`."""
     array = types.Array(pointer.dtype, 2, "C")
 
     def generate(context, builder, signature, arguments):
@@ -132,6 +133,6 @@ def matrix(typing, pointer, rows, columns):
     return array(pointer, types.int64, types.int64), generate
 
 
-# Scratch memory by address. Numba's own allocator would tie the code to a process with numba in it.
+# Scratch memory by address. With numba's own allocator, the compiled code would need numba in the process.
 allocate = ExternalFunction("malloc", types.int64(types.int64))
 release = ExternalFunction("free", types.void(types.int64))

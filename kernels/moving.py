@@ -1,7 +1,7 @@
-"""Moving values between a contiguous array and a strided region of another one.
+"""Moving values between a contiguous array and a strided region of another array.
 
-A region is (offset, shape, strides) in units of elements; strides may be zero, negative or overlapping. Five
-operations cover the three primitives and their derivatives; c runs over the contiguous array, p over the
+A region is (offset, shape, strides) in units of elements; strides may be zero, negative or overlapping. Five operations
+suffice for the three primitives and their derivatives. c are the elements of the contiguous array, p those of the
 region:
 
     take      c  = p        strided
@@ -10,7 +10,7 @@ region:
     put_add   p += c        strided_add; strided, reverse
     take_out  c += p, p = 0   assemble, reverse
 
-One walk serves all: the last two dimensions are loops, the others an odometer that needs no memory.
+All use one walk: the last two dimensions are loops, and a mixed-radix counter without memory counts the others.
 """
 
 from .flags import at, helper, kernel
@@ -51,7 +51,7 @@ def _put(c, c0, p, p0, n, stride):
 
 @helper
 def _lane_sum(c, c0, n):
-    """Sum in four lanes, since one running sum waits for each addition."""
+    """Sum in four lanes, because a single running sum would wait for every addition."""
     a, b, d, e = 0.0, 0.0, 0.0, 0.0
     whole = n - n % 4
     for i in range(0, whole, 4):
@@ -99,12 +99,12 @@ def _row(mode, c, c0, p, p0, n, stride):
 
 @helper
 def _block(mode, c, c0, p, p0, m, n, down, across):
-    """An (m, n) block whose rows lie `down` apart in the region and whose columns `across`."""
+    """Apply an operation to an (m, n) block. In the region, rows are `down` apart and columns `across`."""
     if down == n * across:
         _row(mode, c, c0, p, p0, m * n, across)
         return
-    # Walking across by a multiple of 512 bytes, the lines of memory fetched for a long row push each other out of the
-    # cache before the next row can use them, so it is done in strips (measured: 4 times faster for 2048 x 2048).
+    # With a stride across of a multiple of 512 bytes, the cache lines of a long row evict each other before the next
+    # row can use them, so the block is done in strips (measured: 4 times faster for 2048 x 2048).
     width = _STRIP if across % 64 == 0 and across != 0 and n > _STRIP else n
     for j in range(0, n, width):
         count = width if width < n - j else n - j
@@ -114,7 +114,7 @@ def _block(mode, c, c0, p, p0, m, n, down, across):
 
 @helper
 def _advance(s, base, outer, done):
-    """How far the position moves after `done` blocks: a step in the last outer dimension, with carries."""
+    """How far the position moves after `done` blocks: one step in the last outer dimension, with carries."""
     move = 0
     for d in range(outer - 1, -1, -1):
         size, stride = s[base + 1 + d], s[base + 1 + outer + 2 + d]
@@ -182,9 +182,9 @@ def assemble_forward(out, x, y, s):
 
 @kernel
 def assemble_reverse(xb, yb, ob, x, y, o, s):
-    """Take one piece's adjoint out of ob, which is left zero there.
+    """Move one piece's part of the adjoint ob into its adjoint; ob becomes zero there.
 
-    The caller goes through the pieces from the last to the first, so an earlier piece receives nothing
-    where a later one overwrote it. A piece's region must not overlap itself.
+    The caller goes through the pieces from the last to the first, so an earlier piece gets zero where a later one
+    overwrote it. The region of a piece must not overlap itself.
     """
     _walk(_TAKE_OUT, xb, ob, s, 1, s[0])

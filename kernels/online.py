@@ -1,12 +1,14 @@
 """Checkpoints of a loop whose number of steps is not known in advance.
 
-The states kept are a list by steps; each has a level. A new one has level 0 and takes a free slot, or, when there
-is none, that of a state which a later one of a higher level makes dispensable. Where nothing is dispensable, the
-last one is moved forward, at the step from which on that raises its level by one. A state of level k at place i of
-c then is C(c − i + 1 + k, k) steps after the one before it, at most: what k + 1 runs reach with the slots that are
-left there. So the number of runs of a step is the least possible at any moment (Wang, Moin & Iaccarino 2009), and
-as long as two runs are enough, n ≤ (c + 1)(c + 2)/2, the number of steps is the optimum of Revolve (Stumm &
-Walther 2010): all slots are in use, and the last one holds state n − 2 or n − 3.
+The stored states form a list, ordered by steps. Each has a level.
+1. A new state has level 0 and takes a free slot.
+2. If there is none, it takes the slot of a dispensable state: one that has a later state of a higher level.
+3. If there is none either, the last state is replaced by a later one, at the step at which its level rises by one.
+
+A state of level k at position i of c is then at most C(c − i + 1 + k, k) steps after the one before it, which is what
+k + 1 runs reach with the slots that are left there. So at any moment the number of runs of a step is the least possible
+(Wang, Moin & Iaccarino 2009). As long as two runs are enough, n ≤ (c + 1)(c + 2)/2, the number of steps is the optimum
+of Revolve (Stumm & Walther 2010): all slots are in use, and the last one holds state n − 2 or n − 3.
 """
 
 from .flags import helper, kernel
@@ -39,7 +41,7 @@ ALWAYS = 2**62  # the level of the initial state
 
 @helper
 def _put(state, slot, step, level):
-    """A state at the end of the list."""
+    """Append a state to the list."""
     own, size = state[OWN], state[SIZE]
     row = own + LISTS + slot
     state[own + DROPPED] = state[row] if slot < state[own + COUNT] else -1
@@ -52,7 +54,7 @@ def _put(state, slot, step, level):
 
 @helper
 def _dispensable(state):
-    """Take the slot of a dispensable state off the list: the last one; −1: there is none."""
+    """Remove the last dispensable state from the list. Returns its slot, or −1 if there is none."""
     own, size = state[OWN], state[SIZE]
     raised = state[own + RAISED]
     if raised < 0:
@@ -68,7 +70,7 @@ def _dispensable(state):
 
 @helper
 def _move_last(state, step):
-    """Move the last state to this step if that is where its level rises; its slot, or −1."""
+    """Replace the last state by that at this step, if its level rises here. Returns its slot, or −1."""
     own, size = state[OWN], state[SIZE]
     last = state[own + LAST]
     row = own + LISTS + last
@@ -85,9 +87,10 @@ def _move_last(state, step):
 
 @kernel
 def choose(state, step):
-    """The slot for the state at `step`, or −1: to be called once it is known that this step is not the last one.
+    """The slot for the state at `step`, or −1 not to store it.
 
-    For every step in order. The slot may hold another state, which is no longer needed then.
+    Call it for every step in order, when it is known that the step is not the last one. A state that is in the slot is
+    no longer needed.
     """
     own = state[OWN]
     count = state[own + COUNT]
@@ -102,8 +105,8 @@ def choose(state, step):
 
 @kernel
 def is_possible(state, first, n):
-    """Whether `state` can be what some calls of `choose`, for a loop of n steps, have made of `first`: a list of states
-    in different steps, in slots that there are. A vector from elsewhere must be, before it says what to index."""
+    """Whether calls of `choose` in a loop of n steps can have changed `first` into `state`: its list has states of
+    different steps, in existing slots. A vector from a file must be checked before it is used for indexing."""
     own, size = first[OWN], first[SIZE]
     for place in (SIZE, STACK, SLOTS, OWN):
         if state[place] != first[place]:
@@ -122,7 +125,7 @@ def is_possible(state, first, n):
 
 @kernel
 def finish(state, n):
-    """There are n steps: from here on `plan` gives the adjoint's rows; the current state is that at n − 1."""
+    """There are n steps: from now on `plan` writes the rows of the adjoint, with state n − 1 as the current one."""
     own, size, count = state[OWN], state[SIZE], state[state[OWN] + COUNT]
     state[RULE], state[STEPS], state[DEPTH], state[ON_DISK] = BINOMIAL, n, count, 0
     slot = state[own + LAST]
@@ -138,7 +141,7 @@ def finish(state, n):
 
 @helper
 def _advance(state, buffer, written, step):
-    """Run the steps up to this one."""
+    """Write a row that runs the steps up to this one."""
     done = state[state[OWN] + DONE]
     state[state[OWN] + DONE] = step
     return emit(buffer, written, ADVANCE, done, step, -1) if step > done else written
@@ -146,7 +149,7 @@ def _advance(state, buffer, written, step):
 
 @helper
 def online_rows(state, buffer):
-    """Rows of the forward sweep for a number of steps that is known, chosen as if it were not."""
+    """Rows of the forward sweep for a known number of steps, chosen as if it were unknown."""
     written, own = 0, state[OWN]
     while state[own + SEEN] < state[STEPS] - 1 and written + MOST_AT_ONCE <= buffer.shape[0]:
         step = state[own + SEEN]

@@ -1,7 +1,7 @@
-"""Planning: the rows of any schedule, in pieces.
+"""The planner: writes the rows of any schedule in pieces, so that a million steps need no long list.
 
-All that a plan knows is in `state`, a vector of integers, so that a million steps need no long list. What the rows
-mean and how segments nest is written in `segments`; `online` decides while the number of steps is not known.
+The state of a plan is a vector of integers. `segments` describes the rows and the nesting of segments; `online` chooses
+states while the number of steps is not known.
 """
 
 from .flags import helper, kernel
@@ -12,7 +12,7 @@ from .segments import next_rows
 
 @helper
 def _copy(state, buffer):
-    """The next rows of a list that the state itself holds."""
+    """Copy the next rows of the list that is in the state."""
     first = state[OWN] + 4 * state[DEPTH]
     count = min(buffer.shape[0], state[STEPS] - state[DEPTH])
     for k in range(4 * count):
@@ -23,7 +23,7 @@ def _copy(state, buffer):
 
 @kernel
 def plan(state, buffer):
-    """Write the next rows into `buffer` (MOST_AT_ONCE of them must fit); their number, 0 at the end."""
+    """Write the next rows into `buffer`, which has room for at least MOST_AT_ONCE. Returns their number; 0: the end."""
     if state[RULE] == LISTED:
         return _copy(state, buffer)
     written = online_rows(state, buffer) if state[RULE] == ONLINE else 0
@@ -32,7 +32,7 @@ def plan(state, buffer):
 
 @kernel
 def survey(state, buffer, memory):
-    """Totals over the whole plan, which is used up: steps run, slots, writes to and reads from slots ≥ memory."""
+    """Run the whole plan, and return totals: steps run, slots, writes to and reads from slots ≥ memory."""
     steps, slots, writes, reads = 0, 0, 0, 0
     while True:
         count = plan(state, buffer)

@@ -1,8 +1,8 @@
 """Reductions over the middle axis of an (outer, n, inner) array: sum, amax, amin, argmax, argmin.
 
-Statics: s = (outer, n, inner). A contiguous sum runs in eight lanes (independent running sums, which the
-processor adds side by side), over blocks of 512 whose totals are added with compensation, so the error
-hardly grows with the length.
+Statics: s = (outer, n, inner). A contiguous sum runs in eight lanes: independent running sums, which the processor
+computes in parallel. The totals of blocks of 512 values are added with compensation, so the error hardly grows with the
+length.
 """
 
 from .flags import at, helper, kernel
@@ -46,7 +46,7 @@ def _long_sum(x, x0, n):
         count = _BLOCK if n - j > _BLOCK else n - j
         total, error = _add_exactly(total, _lanes(x, x0 + j, count))
         lost += error
-    # After an infinity or an overflow the errors are NaN, though the total is right.
+    # After an infinity or an overflow the compensation is NaN, although the total is right.
     return total + lost if lost - lost == 0.0 else total
 
 
@@ -58,7 +58,7 @@ def _sum_rows(out, x, outer, n):
 
 @helper
 def _sum_columns(out, x, n, inner, o):
-    """Add the rows of an (n, inner) slab, four at a time, so that out is read and written less often."""
+    """Add the rows of an (n, inner) block, four at a time, so that out is read and written less often."""
     r0, x0 = o * inner, o * n * inner
     for i in range(inner):
         out[at(r0 + i)] = 0.0
@@ -104,13 +104,13 @@ def sum_reverse(xb, yb, ob, x, y, o, s):
 
 @helper
 def _larger(a, b):
-    """The larger of a and b, NaN if either is, and without a branch."""
+    """The larger of a and b, or NaN if either is NaN, without a branch."""
     return b if (b > a) | (b != b) else a
 
 
 @helper
 def _row_extreme(x, x0, n, sign):
-    """The extreme of n > 0 contiguous values, in four lanes; the smallest is the largest of the negated."""
+    """The largest (sign 1) or smallest (sign −1) of n > 0 contiguous values, in four lanes."""
     a = sign * x[at(x0)]
     b, c, d = a, a, a
     whole = n - n % 4
@@ -145,7 +145,7 @@ def _extreme(out, x, s, sign):
 
 @helper
 def _share(xb, g, x, extreme, x0, step, n):
-    """Split g evenly among the values that equal the extreme (all NaN, if it is NaN)."""
+    """Split g evenly among the values that equal the extreme (all that are NaN, if it is NaN)."""
     ties = 0
     for j in range(n):
         v = x[at(x0 + j * step)]
@@ -168,31 +168,31 @@ def _extreme_reverse(xb, ob, x, o, s):
 
 @kernel
 def amax_forward(out, x, y, s):
-    """out[o, i] = the largest x[o, :, i], NaN if any is; an error if n is 0."""
+    """out[o, i] = the largest x[o, :, i], or NaN if any is NaN. An error if n is 0."""
     return _extreme(out, x, s, 1.0)
 
 
 @kernel
 def amax_reverse(xb, yb, ob, x, y, o, s):
-    """The adjoint goes to the largest value, in equal parts if there are several."""
+    """The adjoint goes to the largest value, in equal parts if several are largest."""
     _extreme_reverse(xb, ob, x, o, s)
 
 
 @kernel
 def amin_forward(out, x, y, s):
-    """out[o, i] = the smallest x[o, :, i], NaN if any is; an error if n is 0."""
+    """out[o, i] = the smallest x[o, :, i], or NaN if any is NaN. An error if n is 0."""
     return _extreme(out, x, s, -1.0)
 
 
 @kernel
 def amin_reverse(xb, yb, ob, x, y, o, s):
-    """The adjoint goes to the smallest value, in equal parts if there are several."""
+    """The adjoint goes to the smallest value, in equal parts if several are smallest."""
     _extreme_reverse(xb, ob, x, o, s)
 
 
 @helper
 def _where_extreme(x, x0, step, n, sign):
-    """Position of the first extreme; the first NaN, if there is one."""
+    """Index of the first extreme, or of the first NaN if there is one."""
     best, where = x[at(x0)], 0
     for j in range(n):
         v = x[at(x0 + j * step)]
@@ -205,7 +205,7 @@ def _where_extreme(x, x0, step, n, sign):
 
 @helper
 def _first(x, x0, n, value):
-    """Position of the first x that equals value, or is NaN if value is."""
+    """Index of the first x that equals value, or that is NaN if value is NaN."""
     for j in range(n):
         v = x[at(x0 + j)]
         if v == value or (v != v and value != value):
@@ -229,13 +229,13 @@ def _arg_extreme(out, x, s, sign):
 
 @kernel
 def argmax_forward(out, x, y, s):
-    """out[o, i] = the first j with the largest x[o, j, i]; NaN counts as largest; an error if n is 0."""
+    """out[o, i] = the first j with the largest x[o, j, i], where NaN counts as largest. An error if n is 0."""
     return _arg_extreme(out, x, s, 1.0)
 
 
 @kernel
 def argmin_forward(out, x, y, s):
-    """out[o, i] = the first j with the smallest x[o, j, i]; NaN counts as smallest; an error if n is 0."""
+    """out[o, i] = the first j with the smallest x[o, j, i], where NaN counts as smallest. An error if n is 0."""
     return _arg_extreme(out, x, s, -1.0)
 
 

@@ -1,8 +1,7 @@
 """Running sums and linear recurrences along the middle axis of an (outer, n, inner) array.
 
-Statics: s = (outer, n, inner, reverse). Both read their rows in one order forward and in the other order
-for the adjoint. With inner = 1 the running value stays in a register; otherwise it is the row written
-before.
+Statics: s = (outer, n, inner, reverse). The adjoint reads the rows in the opposite order. With inner = 1 the running
+value stays in a register; otherwise it is the row that was written last.
 """
 
 from .flags import at, helper, kernel
@@ -10,7 +9,7 @@ from .flags import at, helper, kernel
 
 @helper
 def _ends(n, backwards):
-    """First row and step of a walk along the axis."""
+    """(first row, step) of a walk along the axis."""
     return (n - 1, -1) if backwards else (0, 1)
 
 
@@ -38,7 +37,7 @@ def cumsum_forward(out, x, y, s):
 
 @kernel
 def cumsum_reverse(xb, yb, ob, x, y, o, s):
-    """The adjoint of a running sum is the running sum of the adjoints from the other end, made in their place."""
+    """The adjoint of a running sum is the running sum of the adjoints from the other end, computed in place."""
     outer, n, inner = s[0], s[1], s[2]
     first, step = _ends(n, s[3] == 0)
     for p in range(outer):
@@ -54,7 +53,7 @@ def cumsum_reverse(xb, yb, ob, x, y, o, s):
 
 @kernel
 def linrec_forward(out, x, y, s):
-    """z_k = x_k z_{k-1} + y_k along the axis, from z_{-1} = 0; with k + 1, from the end, if reverse."""
+    """z_k = x_k z_{k-1} + y_k along the axis, from z_{-1} = 0; if reverse, z_k = x_k z_{k+1} + y_k from the end."""
     outer, n, inner = s[0], s[1], s[2]
     first, step = _ends(n, s[3] != 0)
     for o in range(outer):
@@ -62,7 +61,7 @@ def linrec_forward(out, x, y, s):
         if inner == 1:
             z = 0.0
             for k in range(n):
-                # The first x multiplies nothing, even if it is infinite.
+                # The first x is not used: inf * 0 would be NaN.
                 z = x[at(j)] * z + y[at(j)] if k > 0 else y[at(j)]
                 out[at(j)] = z
                 j += step

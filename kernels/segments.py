@@ -1,4 +1,4 @@
-"""Segments: which states a loop of n steps stores, and which it computes anew, as rows of four integers.
+"""Segments: which states a loop of n steps stores and which it recomputes, as rows of four integers.
 
 A row is (code, start, stop, slot); step k leads from state k to state k + 1:
 
@@ -11,13 +11,13 @@ A row is (code, start, stop, slot); step k leads from state k to state k + 1:
            slot = −1: one step, whose state is the current one
 - RESTART  make the initial state, which the caller keeps, the current one
 
-Schedules differ in the rule by which they split a segment of steps. The segments that wait for their adjoint
-form a stack; a segment's first state is in its slot, and all of them together need no more slots than there
-are. After the split of [a, b) at a + m: advance to a + m, do [a + m, b), load state a, do [a, a + m).
+Schedules differ in the rule by which they split a segment of steps. The segments that wait for their adjoint form a
+stack. The first state of each is in its slot, and together they need no more slots than there are. After the split of
+[a, b) at a + m: advance to a + m, do [a + m, b), load state a, do [a, a + m).
 
-Segments whose first state is on disk lie below all others on the stack. Where the stack has such segments, or
-may get one, a list says at which step to split (0: not at all, go on in memory); OWN holds the number of entries
-read so far, and the list.
+Segments whose first state is on disk are below all others on the stack. While the stack has such segments, or may get
+one, a list says at which step to split (0: do not split, continue in memory). OWN holds the number of entries read so
+far, and then the list.
 """
 
 from .flags import helper, kernel
@@ -53,7 +53,7 @@ def emit(buffer, written, code, start, stop, slot):
 
 @helper
 def repetitions(length, slots):
-    """(r, C(slots + r, r)) for the least r with length ≤ C(slots + r, r): how often a step must be run at most."""
+    """(r, C(slots + r, r)) for the least r with length ≤ C(slots + r, r): no step must be run more than r times."""
     r, reach = 0, 1
     while reach < length:
         r += 1
@@ -70,7 +70,7 @@ def fewest_steps(length, slots):
 
 @helper
 def _binomial(length, slots):
-    """Where to split so that both parts can be done with the fewest steps (Griewank & Walther 2000); 0: store all."""
+    """Where to split so that both parts need the fewest steps (Griewank & Walther 2000); 0: store all states."""
     if length <= slots + 1:
         return 0
     if slots <= 1:
@@ -83,7 +83,7 @@ def _binomial(length, slots):
 
 @helper
 def _split(state, length, free):
-    """Where to split a segment with `free` memory slots, that of its first state included; 0: store all."""
+    """Where to split a segment with `free` memory slots, that of its first state included; 0: store all states."""
     if state[RULE] != PERIODIC:
         return _binomial(length, free)
     return 0 if length <= state[SIZE] else state[SIZE]
@@ -91,13 +91,13 @@ def _split(state, length, free):
 
 @helper
 def _slot(state, taken):
-    """The memory slot of a segment that starts when `taken` others have one."""
+    """The memory slot of a new segment when `taken` others have one."""
     return taken if state[SLOTS] < 0 else state[state[SLOTS] + taken]
 
 
 @helper
 def _ascending(state, taken, count):
-    """Whether `count` slots from that of segment number `taken` on follow one another."""
+    """Whether the `count` slots from that of segment number `taken` on are consecutive."""
     if state[SLOTS] >= 0:
         for k in range(1, count):
             if _slot(state, taken + k) != _slot(state, taken) + k:
@@ -107,7 +107,7 @@ def _ascending(state, taken, count):
 
 @kernel
 def push(state, start, stop):
-    """A new segment on top of the stack; the current state is its first."""
+    """Push a segment onto the stack. The current state is its first."""
     state[state[STACK] + state[DEPTH]] = start
     state[STOP] = stop
     state[DEPTH] += 1
@@ -117,7 +117,7 @@ def push(state, start, stop):
 @helper
 def _pop(state):
     state[DEPTH] -= 1
-    state[STOP] = state[state[STACK] + state[DEPTH]]  # a segment ends where the one above it has begun
+    state[STOP] = state[state[STACK] + state[DEPTH]]  # a segment ends where the one above it began
     state[ON_DISK] = min(state[ON_DISK], state[DEPTH])
     state[FRESH] = 0
 
@@ -126,14 +126,14 @@ def _pop(state):
 def _first_slot(state):
     """The slot of the first state of the segment on top; −1: none."""
     place = state[DEPTH] - 1
-    if state[FRESH] != 0 and state[STOP] - state[state[STACK] + place] == 1:  # its adjoint follows at once
+    if state[FRESH] != 0 and state[STOP] - state[state[STACK] + place] == 1:  # its adjoint is next, so it is not stored
         return -1
     return state[SIZE] + place if place < state[ON_DISK] else _slot(state, place - state[ON_DISK])
 
 
 @helper
 def _to_start(state, buffer, written, start, slot):
-    """Make the first state of the segment on top the current one, and keep it in the segment's slot."""
+    """Make the first state of the segment on top the current one, and store it in the segment's slot."""
     if state[FRESH] == 0:
         return emit(buffer, written, RESTART if slot < 0 else LOAD, start, start, slot)
     return written if slot < 0 else emit(buffer, written, STORE, start, start, slot)
@@ -141,7 +141,7 @@ def _to_start(state, buffer, written, start, slot):
 
 @helper
 def _one_step(state, buffer, written, start, slot):
-    """The adjoint of the segment on top, which has one step."""
+    """Write the adjoint of the segment on top, which has one step."""
     if state[FRESH] == 0 and slot < 0:
         written = _to_start(state, buffer, written, start, slot)
     _pop(state)
@@ -150,7 +150,7 @@ def _one_step(state, buffer, written, start, slot):
 
 @helper
 def _store_all(state, buffer, written, start, last, slot):
-    """Adjoints of the segment on top: run it once, each state stored but the last one, which is then current."""
+    """Write the adjoints of the segment on top: run it once, with all states stored but the last, which is current."""
     if state[FRESH] != 0:
         written = emit(buffer, written, ADVANCE, start, last, slot)
     else:  # the first state is stored already
@@ -166,7 +166,7 @@ def _store_all(state, buffer, written, start, last, slot):
 
 @helper
 def _divide(state, buffer, written, start, m):
-    """Split the segment on top: its right part, of which the first state is current then, is done first."""
+    """Split the segment on top. The right part is done first; its first state is the current one then."""
     written = _to_start(state, buffer, written, start, _first_slot(state))
     written = emit(buffer, written, ADVANCE, start, start + m, -1)
     push(state, start + m, state[STOP])
@@ -175,14 +175,14 @@ def _divide(state, buffer, written, start, m):
 
 @helper
 def _listed_split(state):
-    """The next size in the list of a rule with two tiers."""
+    """The next split in the list of the rule TIERED."""
     state[state[OWN]] += 1
     return state[state[OWN] + state[state[OWN]]]
 
 
 @helper
 def _fetch(state, buffer, written, start):
-    """Take the segment on top, whose first state is on disk, into memory."""
+    """Move the segment on top, whose first state is on disk, into memory."""
     slot = _first_slot(state)
     state[ON_DISK] -= 1
     state[FRESH] = 1
@@ -191,7 +191,7 @@ def _fetch(state, buffer, written, start):
 
 @helper
 def _in_memory(state, buffer, written, start):
-    """What to do next with the segment on top, whose first state is, or will be, in memory."""
+    """Do the next part of the segment on top, whose first state is, or will be, in memory."""
     stop, taken = state[STOP], state[DEPTH] - 1 - state[ON_DISK]
     m = _split(state, stop - start, state[SIZE] - taken)
     if m == 0 and _ascending(state, taken, stop - start - 1):
@@ -201,7 +201,7 @@ def _in_memory(state, buffer, written, start):
 
 @helper
 def _next(state, buffer, written):
-    """What to do next with the segment on top."""
+    """Do the next part of the segment on top."""
     start = state[state[STACK] + state[DEPTH] - 1]
     if state[STOP] - start == 1:
         return _one_step(state, buffer, written, start, _first_slot(state))
@@ -209,7 +209,7 @@ def _next(state, buffer, written):
     undecided = state[DEPTH] == state[ON_DISK] + 1 and state[FRESH] != 0
     if state[RULE] == TIERED and (on_disk or undecided):
         m = _listed_split(state)
-        if m > 0 and undecided:  # its first state goes to the disk
+        if m > 0 and undecided:  # its first state goes to disk
             state[ON_DISK] += 1
         if m > 0:
             return _divide(state, buffer, written, start, m)
@@ -220,7 +220,7 @@ def _next(state, buffer, written):
 
 @kernel
 def next_rows(state, buffer, written):
-    """Write rows into `buffer` after those that it holds, until it is nearly full or no segment waits; their number."""
+    """Append rows to `buffer` until it is nearly full or no segment waits. Returns the number of rows in it."""
     while state[DEPTH] > 0 and written + MOST_AT_ONCE <= buffer.shape[0]:
         written = _next(state, buffer, written)
     return written

@@ -1,4 +1,4 @@
-"""Sorting and searching, with NaN after every number, as in NumPy."""
+"""Sorting and searching. NaN comes after every number, as in NumPy."""
 
 from .flags import at, helper, kernel
 
@@ -12,7 +12,7 @@ def _before(a, b):
 
 @helper
 def _insertion(keys, places, low, high):
-    """Sort keys[low:high] stably, and the places with them."""
+    """Sort keys[low:high] stably, and permute the places in the same way."""
     for i in range(low + 1, high):
         key, place = keys[at(i)], places[at(i)]
         j = i
@@ -24,7 +24,7 @@ def _insertion(keys, places, low, high):
 
 @helper
 def _merge(keys, places, to_keys, to_places, low, middle, high):
-    """Merge the sorted runs low:middle and middle:high; of equal keys the left one goes first."""
+    """Merge the sorted runs low:middle and middle:high. Of equal keys the left one comes first."""
     i, j = low, middle
     for k in range(low, high):
         right = i == middle or (j < high and _before(keys[at(j)], keys[at(i)]))
@@ -38,7 +38,7 @@ def _merge(keys, places, to_keys, to_places, low, middle, high):
 
 @helper
 def _merge_sort(keys, places, keys2, places2, n):
-    """Bottom-up merge sort of keys and places; true if the result ended in the second pair of arrays."""
+    """Bottom-up merge sort of keys and places. Returns True if the result is in the second pair of arrays."""
     for low in range(0, n, _RUN):
         _insertion(keys, places, low, low + _RUN if low + _RUN < n else n)
     width, second = _RUN, False
@@ -72,7 +72,7 @@ def argsort_forward(out, x, y, s, w):
 
 @kernel
 def searchsorted_forward(out, x, y, s):
-    """out[j] = how many of the sorted x are < y[j], or <= y[j] if s[0] (right) is set."""
+    """out[j] = the number of sorted x that are < y[j], or <= y[j] if s[0] (right) is set."""
     right = s[0] != 0
     for j in range(len(y)):
         v = y[at(j)]

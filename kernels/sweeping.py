@@ -1,6 +1,6 @@
 """What the generated sweeps stand on: raw memory, moves between vectors and arenas, operands that are listed.
 
-A sweep reads a program: addresses and counts, named in `fields`.
+A sweep reads a program: addresses and counts, whose indices have names in `fields`.
 """
 
 from . import fields as f
@@ -61,7 +61,7 @@ def store(arena, vector, moves, count):
             target[i] = 0.0 if zero else source[i]
 
 
-# Several directions: the arenas of the directions lie one after another, and so do their values in the vector.
+# Several directions: their arenas follow one another in memory, and so do their values in the vector.
 @helper
 def load_directions(arenas, vector, moves, count, directions, size):
     for k in range(count):
@@ -126,9 +126,9 @@ def assemble(p, arena, s):
 
 @helper
 def assemble_back(p, adjoints, s):
-    """Hand an assembly's adjoint to its pieces; it is zero afterwards.
+    """Add an assembly's adjoint to those of its pieces; it is zero afterwards.
 
-    The first piece comes last: others may have been written over it, while they do not overlap each other.
+    The first piece comes last, because the others may have overwritten parts of it. The others do not overlap.
     """
     out, t, where = view(place(adjoints, s[f.OUT]), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
     for k in range(s[f.A_SIZE]):

@@ -1,16 +1,16 @@
-"""The cheapest way to take a loop's adjoint with slots in memory and on disk, where writing and reading cost.
+"""The cheapest adjoint of a loop with slots in memory and on disk, where writing to disk and reading from it cost time.
 
-Costs in forward steps; memory is free. With c slots in memory and m free ones on disk, for l steps whose first
-state is the current one (D), or also in a slot on disk (P):
+Costs are in forward steps; memory is free. With c slots in memory and m free slots on disk, the costs of l steps whose
+first state is the current one are D; if that state is also in a slot on disk, they are P:
 
     D(l, m) = min(t(l, c), write + P(l, m − 1))            D(l, 0) = t(l, c), Revolve's optimum
     P(l, m) = min(t(l, c), min over 0 < j < l of j + D(l − j, m) + read + P(j, m))
 
-Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2), for two levels. With enough slots on disk, D and P do not
-depend on m. All functions of l are nearly linear in pieces. Between the ends, a sum of one function of j and one of
-l − j has a minimum where one of the two bends upwards, so only bends are tried: far fewer than l.
+Herrmann & Pallez (2020), H-Revolve, ACM TOMS 46(2), for two levels. With enough slots on disk, D and P do not depend on
+m. All functions of l are nearly piecewise linear. Except at the ends, a sum of a function of j and a function of l − j
+has a minimum only where one of the two bends upwards, so only these bends are tried: far fewer than l.
 
-Lengths are counted in units of some steps, one where that is not too many.
+Lengths are in units of one step, or of several steps for long loops.
 """
 
 from .flags import helper, kernel
@@ -19,7 +19,7 @@ from .segments import fewest_steps
 
 @helper
 def _bends(f, k):
-    """Whether f bends upwards at k, by more than rounding."""
+    """Whether f bends upwards at k by more than rounding errors."""
     return f[k + 1] - 2.0 * f[k] + f[k - 1] > 1e-12 * (1.0 + f[k])
 
 
@@ -49,7 +49,8 @@ def _note_bend(f, length, bends, counts, side):
 
 @helper
 def _stored(unit, write, read, unlimited, costs, bends, counts, split):
-    """Fill P with P(l, m) and split with the best j for one m, from D(l, m), or for any m, and D with it."""
+    """Fill P with P(l, m) and `split` with the best j, for one m, from D(l, m). If `unlimited`, for any m, and fill D
+    too."""
     memory_only, d, p = costs[0], costs[1], costs[2]
     counts[:] = 0
     p[1] = memory_only[1]
@@ -66,11 +67,11 @@ def _stored(unit, write, read, unlimited, costs, bends, counts, split):
 
 @kernel
 def splits(memory, unit, write, read, unlimited, table, work):
-    """Where to split a segment of l units with m more free slots on disk, as table[m, l].
+    """Write to table[m, l] where to split a segment of l units with m more free slots on disk.
 
-    0: not at all, go on in memory. Negative: only if its first state is on disk already. If `unlimited`, table[0, l]
-    for as many slots as can be of use. `table` is int32 (disk, n + 1); to work with: zeros of float64 (3, n + 1),
-    int64 (2, n + 1) and (2,).
+    0: do not split, continue in memory. Negative: split only if the first state is on disk already. If `unlimited`,
+    table[0, l] is for as many slots as can be of use. `table` is int32 of shape (disk, n + 1). `work` are zeros:
+    float64 of shape (3, n + 1), int64 of shapes (2, n + 1) and (2,).
     """
     costs, bends, counts = work
     memory_only, d, p = costs[0], costs[1], costs[2]
@@ -86,10 +87,11 @@ def splits(memory, unit, write, read, unlimited, table, work):
 
 @kernel
 def listed_splits(table, length, unit, unlimited, stack, out):
-    """The splits of a segment in the order in which the planner asks for them, those that fit into `out`.
+    """Write the splits of a segment to `out`, in the order in which the planner reads them, as many as fit.
 
-    Returns their number, and how many slots on disk are in use at once. stack: int64 to work with, of 3 numbers a
-    segment (length, free slots on disk, whether the first state is on disk), as many as slots in use, and one.
+    Returns their number, and how many slots on disk are in use at once. `stack` is int64 work memory: 3 numbers for
+    each segment (length, free slots on disk, whether the first state is on disk), for one segment more than slots in
+    use.
     """
     disk = table.shape[0]
     stack[0, 0], stack[0, 1], stack[0, 2] = length, disk, 0

@@ -91,7 +91,7 @@ def test_no_adjoints_without_a_scalar_result():
 
 def test_wrong_inputs_are_an_error():
     table, _ = s1_example()
-    with pytest.raises(ShapeError, match="2 inputs, 1 were given"):
+    with pytest.raises(ShapeError, match="2 inputs, but 1 were given"):
         to_svg(table, [1.0])
     b = Builder()
     x = b.input(())

@@ -1,7 +1,7 @@
-"""Rewrites applied to a row before it is added: one small function a primitive, each exact in IEEE arithmetic.
+"""Rewrites of a row before it is added: one small function for each primitive, exact in IEEE arithmetic.
 
-A rewrite gets the builder, the operands, the type of the result and the static integers, and returns a reference
-to an equal value, or None. Products with zero stay (0 * inf is NaN); what vanishes by structure is never emitted.
+A rewrite gets the builder, the operands, the type of the result and the static integers. It returns a reference to an
+equal value, or None. Products with zero stay, because 0 * inf is NaN; structural zeros are never emitted.
 """
 
 import math
@@ -224,14 +224,14 @@ def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _sparser(b: Any, operands: Any, regions: Any, kind: Any, kept: list[int], based: bool) -> Ref | None:
-    """Drop zero pieces: an assembly starts from zeros."""
+    """Drop pieces of zeros, because an assembly starts from zeros."""
     kept = [i for i in kept if not _is_zero(b, operands[i])]
     statics = [n for i in kept for n in ((len(regions[i]) - 1) // 2, *regions[i])]
     return b.emit("assemble", [operands[i] for i in kept], statics, kind.shape, kind.dtype)
 
 
 def _reassembled(b: Any, operands: Any, regions: Any, kind: Any) -> Ref | None:
-    """All elements of one array, read and put back in their own places, are that array."""
+    """An assembly of all elements of one array, at their own positions, is that array."""
     if sum(b.size(x) for x in operands) != kind.size:
         return None
     sources = set()
@@ -244,7 +244,7 @@ def _reassembled(b: Any, operands: Any, regions: Any, kind: Any) -> Ref | None:
 
 
 def _wrap_index(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
-    """Constant indices are checked here, once; those that are wrong keep their row, which raises the error."""
+    """Constant indices are checked here, once. Where one is wrong the row stays, and raises the error."""
     op, start, _, _ = b.definition(operands[0])
     if op != _CONST:
         return None
@@ -255,7 +255,7 @@ def _wrap_index(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _guard(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
-    """A value is what it is: guards of captured arrays that became constants."""
+    """The guard of a constant cannot fail (a captured array may have become one)."""
     return operands[0] if operands[0] == operands[1] else None
 
 

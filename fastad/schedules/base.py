@@ -36,13 +36,13 @@ class Schedule(ABC):
     10
 
     `verify` proves that the actions are valid. The actions before the first REVERSE are the forward sweep; it ends with
-    state n − 1 as the current one or in a slot. The first `memory_slots` slots are in memory, the others in the file
-    `path` on disk.
+    state n − 1 as the current one or in a slot. The first `memory_slots` slots are in memory, the others in a file on
+    disk, at `path`.
     """
 
     memory_slots: int | None = None  # number of slots in memory; further ones are on disk. None: all in memory
     stores_all: bool = False  # whether every state has its own slot
-    path: str | PathLike[str] | None = None  # the file for states on disk; None: a temporary one
+    path: str | PathLike[str] | None = None  # for states on disk: a folder or a new file; None: a temporary file
 
     @abstractmethod
     def actions(self, n_steps: int) -> Iterator[Action]:

@@ -30,7 +30,8 @@ class Multistage(Planned):
     at least the number of slots that can be of use. In longer loops, states on disk are chosen among every second,
     third, … state, so that planning takes seconds.
 
-    `path` is the file for the states on disk, which is removed afterwards; None: a temporary file.
+    `path` is a folder for the file with the states on disk, or the name of a new file; None: the system's folder for
+    temporary files. The file is removed afterwards.
 
     >>> schedule = Multistage(memory=5, disk=5, write=2, read=2)
     >>> schedule.predicted_cost(100), schedule.predicted_steps(100), schedule.slots(100)

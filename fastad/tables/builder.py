@@ -1,4 +1,4 @@
-"""Builder of op tables: interns types, constants and static integers, shares equal rows, simplifies as it goes."""
+"""Builder of op tables. It stores equal types, constants, static integers and rows once, and simplifies new rows."""
 
 import math
 from array import array
@@ -22,8 +22,8 @@ Shape = tuple[int, ...]
 _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
-# What an operand may be that rewrites look for: a constant number, a negation, a spread number, one of the constants
-# that some rewrite treats apart, a difference.
+# Kinds of operands that rewrites look for: a constant number, a negation, a broadcast number, one of the constants in
+# SPECIAL_NUMBERS, a difference.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, DIFFERENCE = 1, 2, 4, 8, 16, 32
 _STRIDED = STRIDED.code
 _READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
@@ -86,7 +86,7 @@ class Builder(Vocabulary):
         return self._sizes[self.columns["type"][ref]]
 
     def scalar(self, ref: Ref) -> float | None:
-        """The number that a reference stands for, if it is a constant of one value."""
+        """The value of a row, if it is a constant of one value; else None."""
         return self._scalars.get(ref)
 
     def definition(self, ref: Ref) -> tuple[int, int, int, int]:
@@ -98,7 +98,7 @@ class Builder(Vocabulary):
         return tuple(self.statics[c + 1 : c + 1 + self.statics[c]])
 
     def places(self, c: int) -> dict[Region, int]:
-        """Which piece of an assembly with these static integers a region is."""
+        """The number of each piece, by region, of an assembly with these static integers."""
         found = self._places.get(c)
         if found is None:
             found = self._places[c] = {own: p for p, own in enumerate(pieces(self.statics_at(c)))}
@@ -117,7 +117,7 @@ class Builder(Vocabulary):
         kind = ValueType(x.shape, dtype or dtype_char(x.dtype))
         data = np.ascontiguousarray(x, np.float64)
         raw = data.tobytes()
-        if data.size > 1 and raw == raw[:8] * data.size:  # one number, spread
+        if data.size > 1 and raw == raw[:8] * data.size:  # one number, broadcast
             return self.broadcast(self.const(data.reshape(-1)[0], kind.dtype), kind.shape)
         key = (CONST, kind, raw)
         ref = self._rows.get(key)
@@ -141,7 +141,7 @@ class Builder(Vocabulary):
         self, name: str, operands: Sequence[Ref], statics: Sequence[int] = (), shape: Shape | None = None,
         dtype: str | None = None,
     ) -> Ref:  # fmt: skip
-        """A row, simplified; an equal row that exists already is returned instead of a new one."""
+        """The reference of a row. The row is simplified, and an equal row is not added twice."""
         record = _ELEMENTWISE.get(name)
         if record is None:
             row = primitive(name)
@@ -151,7 +151,7 @@ class Builder(Vocabulary):
         return self.emit_elementwise(name, operands, self._elementwise_type(record[1], operands, shape, dtype))
 
     def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int) -> Ref:
-        """An elementwise row whose result is of type `number`; operands have its size, or size 1."""
+        """An elementwise row with the result type `number`. Operands have the result's size, or size 1."""
         code, _, commutes, always, wanted = _ELEMENTWISE[name]
         flags = self._flags
         if len(operands) == 2:
@@ -164,7 +164,7 @@ class Builder(Vocabulary):
             all_of, any_of = flags[a], flags[a]
             for x in operands[1:]:
                 all_of, any_of = all_of & flags[x], any_of | flags[x]
-        if all_of & CONSTANT or (always | any_of) & wanted:  # otherwise no rewrite can apply
+        if all_of & CONSTANT or (always | any_of) & wanted:  # else no rewrite can apply
             simpler = simplify(self, name, tuple(operands), self.type_list[number])
             if simpler is not None:
                 return simpler
@@ -252,7 +252,7 @@ class Builder(Vocabulary):
         return ref
 
     def _flag(self, op: int, number: int, a: int) -> int:
-        """Bits that tell which rewrites of rows with this operand may apply."""
+        """The kinds (as bits) that an operand is of; see CONSTANT and the others."""
         if op == CONST:
             return CONSTANT if self.type_list[number].size == 1 else 0
         if op == _STRIDED:
@@ -263,7 +263,7 @@ class Builder(Vocabulary):
         number = self.types.get(kind)
         if number is None:
             if len(self.type_list) > 65_535:
-                raise TableError("more than 65,536 different shapes in one program; use fixed shapes, or scan")
+                raise TableError("one program has more than 65,536 different shapes; use fixed shapes, or fad.scan")
             number = self.types[kind] = len(self.type_list)
             self.type_list.append(kind)
             self._sizes.append(kind.size)
@@ -285,7 +285,7 @@ class Builder(Vocabulary):
         return at
 
     def _elementwise_type(self, rule: str, operands: Sequence[Ref], shape: Shape | None, dtype: str | None) -> int:
-        """Number of the result's type; it follows from the rule, the operands' types, and which are constants."""
+        """Number of the result's type, by the rule, the types of the operands, and which of them are constants."""
         flags, types = self._flags, self.columns["type"]
         key = (rule, shape, dtype, *[types[x] * 2 + (flags[x] & CONSTANT) for x in operands])
         number = self._result_types.get(key)
@@ -302,16 +302,16 @@ class Builder(Vocabulary):
         return result_dtype(row.result, [self.type(x).dtype for x in operands])
 
     def source_line(self, line: Line) -> None:
-        """Rows emitted from here on come from this line of the user's source."""
+        """Rows emitted from now on come from this line of the user's source."""
         if line is self._line:
             return
         self.line = self.line_number(line)
         self._line = line
 
     def line_number(self, line: Line) -> int:
-        """The number that rows have in column `line`."""
+        """The number of a line, as it is in the column `line`."""
         number = self.lines.setdefault(line, len(self.lines))
-        if number > 65_535:  # too many to tell apart: no program has so many lines
+        if number > 65_535:  # the column cannot hold it; further lines share the last number
             del self.lines[line]
             return 0
         return number
@@ -322,14 +322,14 @@ class Builder(Vocabulary):
 
 
 def strong_dtypes(dtypes: Sequence[str], constants: Sequence[Any]) -> Sequence[str]:
-    """The dtypes that decide about a result's. Constants are weak: x * 2.0 has the dtype of x, but of no integer or
-    truth value is it one."""
+    """The dtypes that determine the dtype of a result. Constants are weak: x * 2.0 has the dtype of x if x is a float,
+    but an integer or boolean x becomes a float."""
     strong = [dtype for dtype, constant in zip(dtypes, constants, strict=True) if not constant]
     return dtypes if not strong or (not _has_float(strong) and _has_float(dtypes)) else strong
 
 
 def result_dtype(rule: str, dtypes: Sequence[str]) -> str:
-    """Dtype of a result by the rule of a row: float, bool, int, first, same (promoted) or total (bool counts)."""
+    """Dtype of a result by the rule of a row: float, bool, int, first, same (promoted) or total (bool becomes int)."""
     if rule in ("bool", "int"):
         return rule[0]
     if rule == "first":
@@ -345,7 +345,7 @@ def _has_float(dtypes: Iterable[str]) -> bool:
 
 
 def dtype_char(dtype: np.dtype) -> str:
-    """The table's character of a NumPy dtype; raises TableError for what a table cannot hold."""
+    """The character that tables use for a NumPy dtype; TableError if a table cannot hold it."""
     for char, known in DTYPES.items():
         if dtype == known:
             return char

@@ -1,7 +1,7 @@
-"""Derivation: tables of tangents and adjoints from a table. Composition of the two gives any order.
+"""Derivation: tables of tangents and adjoints from a table. Composing the two gives derivatives of any order.
 
-Forward mode is Algorithm 17.65 of the notes (Griewank & Walther, table 3.3), reverse mode Algorithm 17.66 (table
-3.6): adjoints of a value that several rows use are summed.
+Griewank & Walther (2008), Evaluating Derivatives: forward mode is table 3.3, reverse mode table 3.6. The adjoint of a
+value that several rows use is the sum of their contributions.
 """
 
 import math
@@ -21,7 +21,7 @@ from fastad.tables.table import INPUT, Row, Table, ValueType
 
 
 def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
-    """Table of (inputs, tangents of the inputs `wrt`) to (results, tangents of the results)."""
+    """Table from (inputs, tangents of the inputs `wrt`) to (results, tangents of the results)."""
     b = Builder()
     inputs, seeds = new_inputs(b, table, [table.inputs[i] for i in wrt])
     refs, tangents = push_forward(b, table, inputs, dict(zip(wrt, seeds, strict=True)))
@@ -31,9 +31,9 @@ def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
 
 
 def adjoint_table(table: Table, wrt: Sequence[int], *, seeds: Sequence[float] | None = None) -> Table:
-    """Table of (inputs, adjoints of the results) to (results, adjoints of the inputs `wrt`).
+    """Table from (inputs, adjoints of the results) to (results, adjoints of the inputs `wrt`).
 
-    With `seeds` (one number a result) the adjoints of the results are these constants instead of inputs.
+    With `seeds` (one number for each result) the adjoints of the results are these constants instead of inputs.
     """
     b = Builder()
     kinds = table.output_types
@@ -59,7 +59,7 @@ def push_forward(
             t is not None and row.primitive.is_differentiable(k)  # type: ignore[attr-defined]
             for k, t in enumerate(own)
         )
-        if moves and row.sub is not None:  # value and tangent at once
+        if moves and row.sub is not None:  # one row computes value and tangent
             b.source_line(line.derived("tangent"))
             x, dx = (b.reshape(v, (row.sub.n_in,)) for v in (refs[row.operands[0]], own[0]) if v is not None)
             value, tangent = row.sub.emit_joint(b, x, dx)
@@ -162,7 +162,7 @@ def _names(operands: Sequence[Ref], result: Ref) -> dict[str, Ref]:
 
 
 def _active_rows(table: Table, wrt: Sequence[int]) -> list[bool]:
-    """Rows whose value depends differentiably on an input of `wrt`."""
+    """Whether each row depends differentiably on an input of `wrt`."""
     active: list[bool] = []
     chosen = set(wrt)
     floating = [kind.dtype in "df" for kind in table.types]
@@ -199,8 +199,8 @@ def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
 
 
 class AdjointSums:
-    """Sums of contributions to the adjoints of a table's rows. Contributions to regions are collected and written
-    once, so that reading an array element by element does not cost an array for each element."""
+    """Sums of contributions to the adjoints of a table's rows. Contributions to regions are collected and written in
+    one row, so a program that reads an array element by element does not need an adjoint array for each element."""
 
     def __init__(self, b: Builder, rows: int) -> None:
         self._builder = b
@@ -211,7 +211,7 @@ class AdjointSums:
         return self.full[index] is not None or index in self.pieces
 
     def add(self, index: int, contribution: Ref | Piece) -> None:
-        """One more contribution to the adjoint of row `index`."""
+        """Add a contribution to the adjoint of row `index`."""
         if isinstance(contribution, Piece):
             self._add_piece(self.pieces.setdefault(index, {}), contribution)
         else:
@@ -237,7 +237,7 @@ class AdjointSums:
 
 
 class _Plain:
-    """The elementwise rows of float64 values of one shape, operands included."""
+    """Elementwise rows whose operands and result are float64 of one shape."""
 
     def __init__(self, b: Builder, table: Table, refs: Sequence[Ref]) -> None:
         self._builder, self._refs = b, refs
@@ -269,7 +269,7 @@ class _Plain:
 
 
 def _disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Region, Ref]]]:
-    """Distribute pieces over as few layers as a greedy walk needs, no two pieces of a layer overlapping."""
+    """Distribute pieces over layers, greedily, so that no two pieces of a layer overlap."""
     layers: list[tuple[np.ndarray, list[tuple[Region, Ref]]]] = []
     for own, ref in pieces.items():
         offset, shape, strides = parts(own)

@@ -1,6 +1,6 @@
-"""Pictures of op tables: Graphviz text, and SVG with a layout of our own, so that nothing need be installed.
+"""Pictures of op tables: Graphviz text, and SVG with its own layout, which needs no other program.
 
-The picture in the README is made by `python -m fastad.tables.drawing docs/s1-graph.svg`.
+`python -m fastad.tables.drawing docs/s1-graph.svg` makes the picture in the README.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,14 @@ _DARK = {
 }  # fmt: skip
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _GAP, _LAYER_GAP, _MARGIN = 26, 54, 16
-_WIDE = 1000  # pixels: what would be wider when drawn rightwards is drawn downwards
+_WIDE = 1000  # pixels: a graph that is wider when drawn to the right is drawn downwards
 
 
 def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> str:
-    """The graph as SVG text. With `values` (the inputs) every node shows its value, and its adjoint if the table has
-    one scalar result. Of a large table the first `limit` rows are drawn, and the picture says so.
+    """The graph as SVG text.
+
+    With `values` (the inputs) every node shows its value, and its adjoint if the table has one scalar result. Of a
+    table with more than `limit` rows only the first are drawn, and the picture says so.
 
     >>> table, values = s1_example()
     >>> to_svg(table, values).startswith("<svg")
@@ -53,7 +55,7 @@ def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -
 
 
 def to_dot(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> str:
-    """The graph in Graphviz' language, with values and adjoints as in `to_svg`.
+    """The graph in the language of Graphviz, with values and adjoints as in `to_svg`.
 
     >>> print(to_dot(*s1_example()).splitlines()[4])
       n0 [label="x₀\\nvalue 2\\nadjoint 39", fillcolor="#e7f1fe", color="#4a90e2"];
@@ -87,14 +89,14 @@ def _omitted(g: Graph) -> str:
 
 # ── SVG ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def _box(node: Node) -> tuple[float, float]:
-    """Width and height of a node: of its label, its type, and the line of its value and adjoint."""
+    """Width and height of a node, from its label, its type, and the line with value and adjoint."""
     facts = _extent(node.value, 13) + _extent(node.adjoint, 13) + (16 if node.adjoint else 0)
     width = max(_extent(node.label, 18), _extent(node.type, 11), facts) + 28
     return max(round(width / 2) * 2, 58), 38 + 14 * bool(node.type) + 20 * bool(node.value)
 
 
 def _extent(text: str, size: float) -> float:
-    """Width of a text in pixels, about: the viewer chooses the font."""
+    """Approximate width of a text in pixels; the viewer chooses the font."""
     narrow, wide = sum(c in " ,.[]()|il" for c in text), sum(c in "−…×÷@" for c in text)
     return size * (0.62 * len(text) - 0.25 * narrow + 0.25 * wide)
 
@@ -142,7 +144,7 @@ class _Place:
                 (route[-1][0], route[-1][1] + entries[a, b]),
             )
             points = [self.point(first, p, self.boxes[a][along] / 2), self.point(first, p, self.depth[first] / 2)]
-            for layer, r in route[1:-1]:  # straight through a layer, so that no node is touched
+            for layer, r in route[1:-1]:  # straight through a layer, so that it meets no node
                 points += [self.point(layer, r, -self.depth[layer] / 2), self.point(layer, r, self.depth[layer] / 2)]
             points += [
                 self.point(last, q, -self.depth[last] / 2 - 7),
@@ -152,7 +154,7 @@ class _Place:
         return found
 
     def _ports(self, end: int) -> dict[tuple[int, int], float]:
-        """Where edges meet the side of a node: side by side, in the order of their other ends."""
+        """Where edges meet the side of a node: next to each other, in the order of their other ends."""
         groups: dict[int, list[tuple[float, tuple[int, int]]]] = {}
         for edge, route in self.layout.routes.items():
             other = route[-2][1] if end == 1 else route[1][1]
@@ -165,7 +167,7 @@ class _Place:
         return shifts
 
     def _curve(self, points: Sequence[tuple[float, float]]) -> str:
-        """A smooth curve along the flow at every point: straight in the layers, bent between them."""
+        """A smooth curve through the points, straight inside layers and bent between them."""
         text = f"M{points[0][0]:g} {points[0][1]:g}"
         for k, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
             if k % 2 == 0:
@@ -205,7 +207,7 @@ def _text(kind: str, x: float, y: float, text: str, size: int, more: str = "") -
 
 
 def _legend(g: Graph, top: float) -> list[str]:
-    """Under the picture: what the coloured numbers are, and that rows were left out."""
+    """The text under the picture: what the colours mean, and how many rows were left out."""
     words = [("value", "value")] if any(node.value for node in g.nodes) else []
     words += [("adjoint", "adjoint: derivative of the result by this value")] if g.has_adjoints else []
     words += [("faint", _omitted(g))] if g.omitted else []
@@ -220,7 +222,7 @@ def _legend(g: Graph, top: float) -> list[str]:
 
 
 def _style() -> str:
-    """Colours for light and, where the viewer asks for it, dark surroundings; only inside this picture."""
+    """Colours for light and dark themes, valid inside this picture only."""
     return f"{_rules(_LIGHT)} @media (prefers-color-scheme: dark) {{ {_rules(_DARK)} }}"
 
 

@@ -1,4 +1,4 @@
-"""What a drawing of a table shows: nodes with labels, values and adjoints, and edges; whatever draws it."""
+"""The graph of a table as drawings show it: nodes with labels, values and adjoints, and edges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes, edges between them (by place in `nodes`), and how many rows were left out."""
+    """Nodes, edges between them (as positions in `nodes`), and the number of rows left out."""
 
     nodes: list[Node]
     edges: list[tuple[int, int]]
@@ -47,7 +47,7 @@ class Graph:
 
 
 def graph(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> Graph:
-    """The first `limit` rows as a graph; constants of one value are written into the labels of their users."""
+    """The first `limit` rows as a graph. Constants of one value appear in the labels of the rows that use them."""
     inline = [_number(table, i) for i in range(len(table))]
     drawn = [i for i in range(len(table)) if inline[i] is None or i in table.outputs]
     texts, adjoints = _texts(table, values)
@@ -58,9 +58,10 @@ def graph(table: Table, values: Sequence[Any] | None = None, limit: int = 60) ->
 
 
 def adjoints_of(table: Table, values: Sequence[Any]) -> list[np.ndarray | None]:
-    """Adjoint of every row at these inputs (None for integers and truth values); the table has one scalar result.
+    """Adjoint of every row at these inputs (None for integers and booleans) of a table with one scalar result.
 
-    The adjoint of a value is the derivative by a perturbation added to it, so every row gets one, as an input.
+    The adjoint of a value is the derivative with respect to a perturbation added to it, so such a perturbation of every
+    row is made an input.
 
     >>> table, values = s1_example()
     >>> [float(a) for a in adjoints_of(table, values)[:2]]
@@ -84,7 +85,7 @@ def adjoints_of(table: Table, values: Sequence[Any]) -> list[np.ndarray | None]:
 
 
 def s1_example() -> tuple[Table, list[float]]:
-    """The worked example of the course notes, f = (2 x₀ + 5 x₁)(3 x₀ x₁), and the point (2, 1): 54 and (39, 84)."""
+    """(table, inputs) of the README's example f = (2 x₀ + 5 x₁)(3 x₀ x₁) at (2, 1): value 54, gradient (39, 84)."""
     b = Builder()
     x0, x1 = b.input(()), b.input(())
     total = b.add(b.multiply(b.const(2.0), x0), b.multiply(b.const(5.0), x1))
@@ -93,13 +94,13 @@ def s1_example() -> tuple[Table, list[float]]:
 
 
 def _evaluated(table: Table, values: Sequence[Any]) -> list[np.ndarray]:
-    """Values of all rows; captured arrays are read where they are."""
+    """Values of all rows, with the current elements of captured arrays."""
     if len(values) != table.explicit_inputs:
-        raise ShapeError(f"the table has {count_text(table.explicit_inputs, 'input')}, {len(values)} were given")
+        raise ShapeError(f"the table has {count_text(table.explicit_inputs, 'input')}, but {len(values)} were given")
     try:
         return evaluate_rows(table, [*values, *table.captured])
     except Stopped as stop:
-        raise ShapeError(f"these inputs take another path than the recorded one: {stop}") from stop
+        raise ShapeError(f"these inputs take another path than this table: {stop}; draw that path's table") from stop
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -116,7 +117,7 @@ def _texts(table: Table, values: Sequence[Any] | None) -> tuple[list[str], list[
 
 
 def value_text(x: np.ndarray) -> str:
-    """A number, or the first few of an array."""
+    """A number, or the first elements of an array, as text."""
     flat = [f"{v:.4g}".replace("-", "−") for v in x.reshape(-1)[:3].tolist()]
     if x.size == 1:
         return flat[0]
@@ -180,7 +181,7 @@ def _strided_label(table: Table, row: Row) -> str:
 
 
 def _number(table: Table, index: int) -> str | None:
-    """Text of a constant of one value, or of one spread over an array; None for other rows."""
+    """Text of a constant of one value, also if it is broadcast to an array; None for other rows."""
     row = table.row(index)
     if row.form is Form.CONSTANT and row.size == 1:
         return constant_text(table, index).strip("[]").replace("-", "−")

@@ -2,8 +2,8 @@
 
 Sugiyama, Tagawa & Toda (1981), "Methods for visual understanding of hierarchical system structures".
 
-Vertices are numbers 0 … n−1, edges are pairs (from, to) with from < to. An edge that spans several layers is routed
-through an invisible vertex in each layer between.
+Vertices are numbers 0 … n−1, edges are pairs (from, to) with from < to. An edge over several layers passes through an
+invisible vertex in each layer between its ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Edge = tuple[int, int]
 
 @dataclass(frozen=True)
 class Layout:
-    """Layer and position across it for every vertex, and the points (layer, position) that every edge passes."""
+    """The layer of every vertex and its position in the layer, and the points (layer, position) of every edge."""
 
     layer: list[int]
     position: list[float]
@@ -24,7 +24,7 @@ class Layout:
 
 
 def layered(n: int, edges: Sequence[Edge], size: Sequence[float], gap: float) -> Layout:
-    """Place n vertices whose extents across the layers are `size`, at least `gap` apart.
+    """Place n vertices with these sizes across the layers, at least `gap` apart.
 
     >>> layout = layered(3, [(0, 2), (1, 2)], [10.0, 10.0, 10.0], 4.0)
     >>> layout.layer, layout.position
@@ -59,7 +59,8 @@ def _longest_paths(n: int, edges: Sequence[Edge]) -> list[int]:
 def _with_invisible(
     layer: list[int], edges: Sequence[Edge], size: Sequence[float]
 ) -> tuple[dict[Edge, list[int]], list[float]]:
-    """Chains of vertices, one in each layer, that stand for the edges; `layer` gains the invisible vertices."""
+    """(chain of vertices, one in each layer, for every edge; sizes of all vertices). The layers of invisible vertices
+    are appended to `layer`."""
     extents, chains = list(size), {}
     for a, b in edges:
         chain = [a]
@@ -82,7 +83,8 @@ def _neighbours(n: int, links: Sequence[Edge]) -> tuple[list[list[int]], list[li
 
 # ── order within the layers ───────────────────────────────────────────────────────────────────────────────────
 def _ordered(layer: list[int], before: list[list[int]], after: list[list[int]], sweeps: int = 12) -> list[list[int]]:
-    """Sort the layers by the mean place of the neighbours, to and fro; keep the order with the fewest crossings."""
+    """Sort the layers by the mean positions of neighbours, forward and backward in turn. Returns the order with the
+    fewest crossings."""
     rows: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
     for v, k in enumerate(layer):
         rows[k].append(v)
@@ -103,7 +105,7 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 
 
 def _crossings(rows: list[list[int]], after: list[list[int]]) -> int:
-    """Pairs of crossing links between neighbouring layers."""
+    """The number of crossings of edges between neighbouring layers."""
     place = {v: i for row in rows for i, v in enumerate(row)}
     count = 0
     for row in rows:
@@ -116,7 +118,7 @@ def _crossings(rows: list[list[int]], after: list[list[int]]) -> int:
 def _positions(
     rows: list[list[int]], size: list[float], before: list[list[int]], after: list[list[int]], gap: float
 ) -> list[float]:
-    """Positions close to the mean of the neighbours', in the given order and without overlaps."""
+    """Positions close to the means of the neighbours' positions, in the given order and without overlaps."""
     position = [0.0] * len(size)
 
     def weight(v: int, u: int) -> float:  # long edges should be straight
@@ -140,9 +142,9 @@ def _positions(
 
 
 def _separated(wanted: list[float], weights: list[float], size: list[float], gap: float) -> list[float]:
-    """The positions closest to the wanted ones (weighted least squares) that keep the order and the distances.
+    """The positions closest to the wanted ones, by weighted least squares, that keep the order and minimum distances.
 
-    With the least distances subtracted this is isotonic regression: neighbours in the wrong order are pooled.
+    After subtraction of the minimum distances this is isotonic regression: neighbours in the wrong order are pooled.
     """
     offsets, reach = [], 0.0
     for k, s in enumerate(size):

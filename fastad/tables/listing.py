@@ -1,4 +1,4 @@
-"""Op tables as readable text: one line a row, with operands, static integers by name, and the user's source line."""
+"""Op tables as text: one line for each row, with operands, named static integers, and the user's source line."""
 
 from pathlib import PurePath
 
@@ -6,14 +6,14 @@ from fastad.primitives import ArrayPrimitive, Form
 from fastad.tables.sublisting import sub_lines
 from fastad.tables.table import Line, Row, Table
 
-_SHOWN_VALUES = 4  # of a constant array
-_WIDEST = 60  # characters of the operands: source lines stay in view
+_SHOWN_VALUES = 4  # elements of a constant array
+_WIDEST = 60  # characters of the operands, so that the source line stays visible
 
 
 def listing(table: Table, limit: int | None = 60) -> str:
-    """The table as text; of a table with more than `limit` rows, only the first and the last are shown.
+    """The table as text. Of a table with more than `limit` rows, only the first and the last are shown.
 
-    `limit=None` shows all rows. What composite rows run follows, indented, each once.
+    `limit=None` shows all rows. The tables of sub-programs follow their row, indented, each once.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()
@@ -29,7 +29,7 @@ def listing(table: Table, limit: int | None = 60) -> str:
 
 
 def table_lines(table: Table, limit: int | None, seen: set[str]) -> list[str]:
-    """The lines of a table and of its sub-programs, but for those in `seen`."""
+    """The lines of a table and of its sub-programs, except those in `seen`."""
     n = len(table)
     if limit is None or n <= limit:
         shown, gap = list(range(n)), n
@@ -55,7 +55,7 @@ def statics_text(row: Row) -> str:
 
 
 def region_text(region: tuple[int, ...]) -> str:
-    """A region of a flat array: as a slice if it has one dimension, else by offset, shape and strides."""
+    """A region of a flat array as text: a slice if it has one dimension, else offset, shape and strides."""
     nd = (len(region) - 1) // 2
     offset, shape, strides = region[0], region[1 : 1 + nd], region[1 + nd :]
     if nd == 1 and shape[0] == 1:
@@ -76,14 +76,14 @@ def constant_text(table: Table, index: int) -> str:
 
 
 def input_name(table: Table, index: int) -> str:
-    """Name of an input row: x0, x1, … for what the caller passes, c0, c1, … for captured arrays."""
+    """Name of an input row: x0, x1, … for arguments, c0, c1, … for captured arrays."""
     number = int(table.columns["a"][index])
     count = table.explicit_inputs
     return f"x{number}" if number < count else f"c{number - count}"
 
 
 def line_text(line: Line) -> str:
-    """File, number and, in derived tables, role of a source line, in short; empty if it is not known."""
+    """File, number and, in derived tables, role of a source line as short text; empty if it is not known."""
     if not line.number:
         return ""
     return f"{PurePath(line.file).name}:{line.number}{f' ({line.role})' if line.role else ''}"
@@ -97,12 +97,12 @@ def _header(table: Table) -> str:
 
 
 def count_text(n: int, what: str) -> str:
-    """A number of things, in the plural where that is due."""
+    """A number and a noun, in the plural where needed."""
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def size_text(n: float) -> str:
-    """A number of bytes in the unit that suits it."""
+    """A number of bytes with a suitable unit."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if n < 1024 or unit == "GiB":
             return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"

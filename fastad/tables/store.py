@@ -1,4 +1,4 @@
-"""Op tables in files: `.npz` archives of plain arrays that any NumPy can read, and that cannot run code when loaded.
+"""Op tables in files: `.npz` archives of plain arrays, which any NumPy can read and which cannot run code.
 
 Layout, version 1. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
 table its name, value types, source lines, inputs, results, the names of its primitives, and which of the shared
@@ -8,8 +8,8 @@ derivative rules of sub-programs that have some. `<t>.op`, `<t>.a`, … are the 
 positions in the table's own list of primitive names, since an opcode may mean another primitive in another version of
 fastad.
 
-A file can be wrong, by accident or on purpose. So nothing is unpickled, entries must be stored uncompressed (then no
-entry is larger than the file), sizes are compared before memory is taken, and every table is validated.
+A file can be wrong, by accident or on purpose. So nothing is unpickled; entries must be uncompressed, so that none is
+larger than the file; sizes are checked before memory is allocated; and every table is validated.
 """
 
 import json
@@ -37,7 +37,7 @@ _SUB = ""  # name of the tables of sub-programs
 
 
 def save(table: Table, path: str | os.PathLike[str]) -> None:
-    """Write a table to the file `path`; captured arrays are saved by value.
+    """Write a table to the file `path`. Captured arrays are saved by value.
 
     >>> import os, tempfile
     >>> from fastad.tables.builder import Builder
@@ -52,7 +52,7 @@ def save(table: Table, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Table:
-    """Read the table that `save` wrote. Raises `TableError` if the file is not a valid table (see `load_many`)."""
+    """Read a table that `save` wrote. Raises `TableError` if the file is not a valid table (see `load_many`)."""
     tables, _ = load_many(path)
     if list(tables) != [_ONE]:
         raise TableError(f"{os.fspath(path)} holds the tables of a saved function; use fastad.load(path)")
@@ -60,12 +60,12 @@ def load(path: str | os.PathLike[str]) -> Table:
 
 
 def save_many(tables: Mapping[str, Table], meta: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write several tables, by name, and `meta` (anything that JSON can hold) to one file.
+    """Write tables, by name, and `meta` (any JSON value) to one file.
 
-    An array that several tables captured is written once. The file appears only when it is complete.
+    An array that several tables capture is written once. The file appears only when it is complete.
     """
     shared: dict[tuple[int, str], np.ndarray] = {}
-    keep: list[Any] = []  # keeps captured objects alive, so that their ids stay unique
+    keep: list[Any] = []  # captured objects, which must live as long as their ids are used
     arrays: dict[str, np.ndarray] = {}
     described = []
     numbers: dict[str, int] = {}
@@ -87,22 +87,22 @@ def save_many(tables: Mapping[str, Table], meta: Mapping[str, Any], path: str | 
 
 
 def load_many(path: str | os.PathLike[str]) -> tuple[dict[str, Table], dict[str, Any]]:
-    """Read the tables and the meta that `save_many` wrote.
+    """Read the tables and the `meta` that `save_many` wrote.
 
-    Raises `TableError`, naming the file, if it is damaged, is not such a file, comes from a newer version, or holds a
-    table that is not a well-formed program; `OSError` if it cannot be opened.
+    Raises `TableError`, which names the file, if the file is damaged, has another format or version, or holds a table
+    that is not a valid program; `OSError` if it cannot be opened.
     """
     with open(path, "rb") as file:
         try:
             return _read(file)
-        except Exception as error:  # whatever the bytes of the file made a parser raise: it is not a valid file
+        except Exception as error:  # whatever a parser raises for these bytes, the file is not valid
             reason = str(error) or type(error).__name__
             raise TableError(f"{os.fspath(path)} is not a valid fastad file: {reason}") from error
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _with_subs(tables: Mapping[str, Table], numbers: dict[str, int]) -> list[tuple[str, Table]]:
-    """The tables with those of all sub-programs before them; `numbers` gets the places of the latter by their keys."""
+    """All tables, those of sub-programs first. `numbers` gets the positions of the latter, by their keys."""
     found: list[tuple[str, Table]] = []
     ruled: list[Sub] = []
     for table in tables.values():
@@ -117,7 +117,7 @@ def _collect_subs(
 ) -> None:
     for sub in (part for composite in subs for part in plain_parts(composite)):
         if sub.table is None:
-            raise TableError(f"{sub.name} calls Python code, which cannot be saved")
+            raise TableError(f"{sub.name} calls Python code, which cannot be saved; write it with NumPy")
         if sub.key not in numbers:
             _collect_subs(sub.table.subs, found, numbers, ruled)
             numbers[sub.key] = len(found)
@@ -133,19 +133,22 @@ def _describe(table: Table, name: str) -> dict[str, Any]:
 
 
 def _share(shared: dict[tuple[int, str], np.ndarray], x: Any, kind: ValueType) -> int:
-    """Number of the captured array x among those that the file holds."""
+    """The number of the captured array x among those in the file."""
     key = (id(x), kind.dtype)
     if key not in shared:
         dtype: Any = DTYPES[kind.dtype]
         data = np.ascontiguousarray(x, dtype).reshape(np.shape(x))
         if data.shape != kind.shape:
-            raise TableError(f"a captured array has the shape {data.shape} now; it was recorded with {kind.shape}")
+            raise TableError(
+                f"a captured array has shape {data.shape} now, but had shape {kind.shape} when it was recorded; "
+                "call the function again before saving"
+            )
         shared[key] = data
     return list(shared).index(key)
 
 
 def _write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-    """Write beside the target and move into place: a reader never sees half a file."""
+    """Write a temporary file and rename it, so that a reader never sees an incomplete file."""
     target = Path(path)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
@@ -159,7 +162,7 @@ def _write(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
 
 
 def _umask() -> int:
-    """The mask for the permissions of new files; the system tells it only when it is set."""
+    """The mask for permissions of new files. The system returns it only when it is set."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
@@ -171,9 +174,11 @@ def _read(file: BinaryIO) -> tuple[dict[str, Table], dict[str, Any]]:
         _check_sizes(archive, file)
         header = json.loads(_array(archive, "header", np.uint8).tobytes())
         if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise TableError("it does not say that it holds op tables")
+            raise TableError("its header does not say that it holds op tables")
         if header.get("version") != VERSION:
-            raise TableError(f"format version {header.get('version')!r}; this version of fastad reads {VERSION}")
+            raise TableError(
+                f"its format has version {header.get('version')!r}; this version of fastad reads {VERSION}"
+            )
         described, meta = _typed(header, "tables", list), _typed(header, "meta", dict)
         cache: dict[int, np.ndarray] = {}
         everything: list[tuple[str, Table]] = []
@@ -184,23 +189,23 @@ def _read(file: BinaryIO) -> tuple[dict[str, Table], dict[str, Any]]:
         restore.check_rules()
         tables = {name: table for name, table in everything if name != _SUB}
         if len(tables) != sum(name != _SUB for name, _ in everything):
-            raise TableError("two tables of one name")
+            raise TableError("two tables have the same name")
         return tables, meta
 
 
 def _check_sizes(archive: zipfile.ZipFile, file: BinaryIO) -> None:
-    """No entry may claim more bytes than the file has, so what is read fits in memory if the file does."""
+    """TableError if an entry claims more bytes than the file has: then reading it might take any amount of memory."""
     members = archive.infolist()
     if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
-        raise TableError("compressed or encrypted entries")
+        raise TableError("an entry is compressed or encrypted")
     if len({m.filename for m in members}) != len(members):
-        raise TableError("two entries of one name")
+        raise TableError("two entries have the same name")
     if sum(m.file_size for m in members) > os.fstat(file.fileno()).st_size:
-        raise TableError("entries larger than the file")
+        raise TableError("the entries are larger than the file")
 
 
 def _array(archive: zipfile.ZipFile, name: str, dtype: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """One array of the archive, of exactly this dtype, and of this shape (None: one-dimensional)."""
+    """An array of the archive, of exactly this dtype and this shape (None: one-dimensional)."""
     with archive.open(f"{name}.npy") as entry:
         if np.lib.format.read_magic(entry) != (1, 0):
             raise TableError(f"array {name!r} is in another version of NumPy's format")
@@ -209,7 +214,7 @@ def _array(archive: zipfile.ZipFile, name: str, dtype: Any, shape: tuple[int, ..
             raise TableError(f"array {name!r} has an unexpected dtype or shape")
         data = entry.read()
     if min(found, default=0) < 0 or len(data) != math.prod(found) * kind.itemsize:
-        raise TableError(f"array {name!r} has another size than it says")
+        raise TableError(f"array {name!r} does not have the size that its header says")
     return np.frombuffer(data, dtype).reshape(found)
 
 
@@ -236,7 +241,7 @@ def _table(
 
 def _remapped(op: np.ndarray, codes: list[int]) -> np.ndarray:
     if len(op) and op.max() >= len(codes):
-        raise TableError("a row with an unknown primitive")
+        raise TableError("a row has an unknown primitive")
     return np.array(codes, np.uint16)[op] if codes else op
 
 
@@ -244,7 +249,7 @@ def _captured(
     archive: zipfile.ZipFile, numbers: list[Any], inputs: tuple[ValueType, ...], cache: dict[int, np.ndarray]
 ) -> tuple[np.ndarray, ...]:
     if len(numbers) > len(inputs):
-        raise TableError("more captured arrays than inputs")
+        raise TableError("there are more captured arrays than inputs")
     found = []
     for k, kind in zip(_integers(numbers), inputs[len(inputs) - len(numbers) :], strict=True):
         if k not in cache:
@@ -264,7 +269,7 @@ def _typed(described: Any, key: str, kind: type) -> Any:
 def _integers(values: Iterable[Any]) -> tuple[int, ...]:
     found = tuple(values)
     if any(type(x) is not int for x in found):
-        raise TableError("its header has something else where an integer is due")
+        raise TableError("its header has a value that should be an integer")
     return found
 
 

@@ -1,6 +1,6 @@
-"""The op table: a program as a frozen struct of arrays; the only representation of a program in fastad.
+"""The op table: a program as a frozen struct of arrays, the only representation of programs in fastad.
 
-One row computes one value from the values of earlier rows. Scalar rows cost 22 bytes (see `COLUMNS`).
+Each row computes one value from the values of earlier rows. A scalar row takes 18 bytes (see `COLUMNS`).
 """
 
 import hashlib
@@ -18,9 +18,10 @@ from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
 from fastad.primitives.regions import pieces
 
 Shape = tuple[int, ...]
-# Column a..c: operand rows (-1: none). Array rows: c is the offset of the row's static integers; those of more than two
-# operands: a and b are the offset and length of the operand list in `operands`; const: a is an offset in `constants`;
-# input: a is the number of the input.
+# Columns a, b, c are operand rows (-1: none), except:
+# array rows: c is the offset of the row's static integers;
+# rows of more than two operands: a and b are offset and length of the list in `operands`;
+# const: a is an offset in `constants`; input: a is the number of the input.
 COLUMNS = {"op": np.uint16, "type": np.uint16, "line": np.uint16, "a": np.int32, "b": np.int32, "c": np.int32}
 POOLS = {"operands": np.int32, "statics": np.int64, "constants": np.float64}
 INPUT, CONST = primitives.INPUT.code, primitives.CONST.code
@@ -31,11 +32,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "i": np.dtype(np.int64),
     "b": np.dtype(np.bool_),
 }
-_ALIGN = 8  # doubles: slots of arrays start on cache lines
+_ALIGN = 8  # doubles: slots of arrays are aligned to cache lines
 
 
 class ValueType(NamedTuple):
-    """Shape and dtype character of a value; in memory every value is float64."""
+    """Shape and dtype character of a value. In memory every value is float64."""
 
     shape: Shape
     dtype: str
@@ -50,7 +51,7 @@ class ValueType(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of the user's source; `role` says what a row computes of it: "" its value, or e.g. "adjoint"."""
+    """A line of the user's source. `role` says what a row computes for it: "" the value, or e.g. "adjoint"."""
 
     file: str
     number: int
@@ -58,7 +59,7 @@ class Line(NamedTuple):
     role: str = ""
 
     def derived(self, role: str) -> "Line":
-        """The line as rows of a derivative have it: "tangent", "adjoint", "tangent of adjoint", …"""
+        """The line for rows of a derivative, with the role "tangent", "adjoint", "tangent of adjoint", …"""
         return Line(*self[:3], f"{role} of {self.role}" if self.role else role)
 
     def __str__(self) -> str:
@@ -99,9 +100,9 @@ class Row:
 class Table:
     """A program: columns, pools, and which rows are its results.
 
-    `inputs` are the types of its inputs, `outputs` the rows of its results. `captured` are the arrays that the
-    recorded function refers to; they follow the explicit inputs and are read anew at every run. `subs` are the
-    sub-programs that its composite rows run (`fastad.tables.sub.Sub`).
+    `inputs` are the types of its inputs, `outputs` the rows of its results. `captured` are arrays outside the recorded
+    function. They are the last inputs, and are read at every run. `subs` are the sub-programs of its composite rows
+    (`fastad.tables.sub.Sub`).
     """
 
     columns: dict[str, np.ndarray]
@@ -165,7 +166,7 @@ class Table:
         return self.types[self.columns["type"][index]]
 
     def line_of(self, index: int) -> Line:
-        """The user's source line that a row came from."""
+        """The line of the user's source that a row comes from."""
         return self.lines[self.columns["line"][index]]
 
     @property
@@ -174,7 +175,7 @@ class Table:
 
     @property
     def explicit_inputs(self) -> int:
-        """Number of inputs that a caller passes; the captured arrays come after them."""
+        """Number of inputs that the caller passes. The captured arrays follow them."""
         return len(self.inputs) - len(self.captured)
 
     @cached_property
@@ -193,7 +194,7 @@ class Table:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """Place of every row's value in an arena that keeps them all (uint32, in doubles)."""
+        """Slot of every row's value in an arena that holds all values (uint32, in doubles)."""
         sizes = self.sizes
         slots = np.where(sizes < _ALIGN, sizes, -(-sizes // _ALIGN) * _ALIGN)
         ends = np.cumsum(slots)
@@ -203,14 +204,14 @@ class Table:
 
     @property
     def arena_size(self) -> int:
-        """Doubles that an arena of all values takes."""
+        """Size of an arena that holds all values, in doubles."""
         if not len(self):
             return 0
         return int(self.offsets[-1]) + max(-(-int(self.sizes[-1]) // _ALIGN) * _ALIGN, 1)
 
     @cached_property
     def guards(self) -> tuple[int, ...]:
-        """Rows that stop a replay whose path differs from the recorded one."""
+        """The guard rows, which stop a replay that takes another path."""
         rows = np.flatnonzero(np.isin(self.columns["op"], (GUARD, CALL))).tolist()
         return tuple(i for i in rows if self.columns["op"][i] == GUARD or self.row(i).sub.has_guards)
 
@@ -222,7 +223,7 @@ class Table:
     # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────
     @cached_property
     def hash(self) -> str:
-        """Digest of all that determines what the table computes (not its source lines)."""
+        """Digest of everything that determines what the table computes; source lines do not."""
         h = hashlib.sha256()
         for name in ("op", "type", "a", "b", "c"):
             h.update(self.columns[name].tobytes())
@@ -252,27 +253,27 @@ class Table:
         return to_svg(self)
 
     def to_dot(self, values: Sequence[Any] | None = None) -> str:
-        """The graph in Graphviz' language; with `values` (the inputs), every value and adjoint is written in."""
+        """The graph in the language of Graphviz. With `values` (the inputs) it shows every value and adjoint."""
         from fastad.tables.drawing import to_dot
 
         return to_dot(self, values)
 
     def cost(self, wrt: Sequence[int] | None = None) -> Any:
-        """Predicted operations and bytes of running the table and of differentiating it by the inputs `wrt` (default:
+        """Predicted operations and bytes of the table and of its derivatives with respect to the inputs `wrt` (default:
         all floating-point arguments); see `fastad.tables.cost.Cost`."""
         from fastad.tables.cost import cost
 
         return cost(self, wrt)
 
     def save(self, path: Any) -> None:
-        """Write the table to an `.npz` file (plain arrays, no pickles); captured arrays are saved by value."""
+        """Write the table to an `.npz` file (plain arrays, no pickles). Captured arrays are saved by value."""
         from fastad.tables.store import save
 
         save(self, path)
 
     @staticmethod
     def load(path: Any) -> "Table":
-        """Read a table from a file written by `save`; raises `TableError` if the file is not a valid table."""
+        """Read a table from a file written by `save`. Raises `TableError` if the file is not a valid table."""
         from fastad.tables.store import load
 
         return load(path)

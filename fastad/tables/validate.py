@@ -1,4 +1,5 @@
-"""What every op table must satisfy. Executors rely on it: a table that passes cannot make them leave their arrays."""
+"""The rules that every op table must satisfy. A table that does cannot make an executor access memory outside its
+arrays."""
 
 import math
 from collections.abc import Iterable
@@ -10,9 +11,9 @@ from fastad.errors import TableError
 from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 
-LARGEST = 2**40  # elements of a value (8 TiB), and of all values: products of two sizes stay far from overflow
+LARGEST = 2**40  # elements of a value (8 TiB), and of all values together, so that sizes and offsets cannot overflow
 MOST_DIMENSIONS = 64  # NumPy's limit
-_REGION = 2 * MOST_DIMENSIONS + 2  # most static integers for one operand: nd, offset, shape, strides
+_REGION = 2 * MOST_DIMENSIONS + 2  # most static integers of one operand: nd, offset, shape, strides
 
 
 def validate(table: Any) -> None:
@@ -22,15 +23,15 @@ def validate(table: Any) -> None:
     types = table.types
     check_types((*types, *table.inputs))
     if len(table.captured) > len(table.inputs):
-        raise TableError("more captured arrays than inputs")
+        raise TableError("there are more captured arrays than inputs")
     if n and (table.columns["op"].max() >= len(PRIMITIVES) or table.columns["type"].max() >= len(types)):
-        raise TableError("a row with an unknown primitive or value type")
+        raise TableError("a row has an unknown primitive or value type")
     if n and table.columns["line"].max() >= len(table.lines):
-        raise TableError("a row with an unknown source line")
+        raise TableError("a row has an unknown source line")
     if any(not 0 <= i < n for i in table.outputs):
-        raise TableError("a result that is not a row of the table")
+        raise TableError("a result is not a row of the table")
     if table.sizes.sum(dtype=np.float64) > LARGEST:
-        raise TableError("values of more than 8 TiB")
+        raise TableError("the values take more than 8 TiB")
     _check_elementwise(table)
     _check_constants(table)
     _check_pool(table)
@@ -46,12 +47,12 @@ def check_types(types: Iterable[Any]) -> None:
     """Raise `TableError` unless all value types have a known dtype and dimensions whose products fit an int64."""
     for shape, dtype in types:
         if dtype not in ("d", "f", "i", "b"):
-            raise TableError(f"a value type of unknown dtype {dtype!r}")
+            raise TableError(f"a value type has the unknown dtype {dtype!r}")
         if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0:
-            raise TableError("a value type with a negative dimension or too many of them")
-        # Zeros count as one: NumPy and loops multiply the other dimensions too.
+            raise TableError("a value type has a negative dimension or too many dimensions")
+        # A dimension of 0 counts as 1, because NumPy and loops also form the product of the other dimensions.
         if math.prod(max(int(n), 1) for n in shape) > LARGEST:
-            raise TableError("a value type of more than 8 TiB")
+            raise TableError("a value type takes more than 8 TiB")
 
 
 def _check_columns(table: Any) -> None:
@@ -65,13 +66,13 @@ def _check_columns(table: Any) -> None:
             if array.dtype != dtype or array.ndim != 1 or not (array.flags.c_contiguous and array.flags.aligned):
                 raise TableError(f"array {name!r} must be contiguous, one-dimensional and of dtype {np.dtype(dtype)}")
     if len({len(column) for column in table.columns.values()}) > 1:
-        raise TableError("columns of different lengths")
+        raise TableError("the columns have different lengths")
     if len(table) >= 2**31:
-        raise TableError("more than 2,147,483,647 rows")
+        raise TableError("there are more than 2,147,483,647 rows")
 
 
 def _check_elementwise(table: Any) -> None:
-    """Operands precede their row and have its size or size 1."""
+    """Operands must precede their row, and have its size or size 1."""
     op = table.columns["op"]
     arity = np.where(_ELEMENTWISE[op], OPERAND_COUNT[op], 0)
     sizes = table.sizes
@@ -79,32 +80,33 @@ def _check_elementwise(table: Any) -> None:
         rows = np.flatnonzero(arity > place)
         operand = table.columns[column][rows]
         if np.any(operand < 0) or np.any(operand >= rows):
-            raise TableError(f"row {rows[(operand < 0) | (operand >= rows)][0]}: an operand that does not precede it")
+            raise TableError(f"row {rows[(operand < 0) | (operand >= rows)][0]}: an operand does not precede it")
         size = sizes[operand]
         bad = (size != sizes[rows]) & (size != 1)
         if np.any(bad):
-            raise TableError(f"row {rows[bad][0]}: an operand of another size than the row")
+            raise TableError(f"row {rows[bad][0]}: an operand has neither the row's size nor size 1")
 
 
 def _check_constants(table: Any) -> None:
-    """Constants lie in their pool (all at once: programs on scalars have many)."""
+    """Constants must lie in their pool. All are checked at once, because programs on scalars have many."""
     rows = np.flatnonzero(table.columns["op"] == _CONST)
     start = table.columns["a"][rows].astype(np.int64)
     bad = (start < 0) | (start > len(table.pools["constants"]) - table.sizes[rows])
     bad |= table.columns["c"][rows] >= 0
     if np.any(bad):
-        raise TableError(f"row {rows[bad][0]}: a constant outside of its pool, or with static integers")
+        raise TableError(f"row {rows[bad][0]}: a constant is outside its pool, or has static integers")
 
 
 def _check_pool(table: Any) -> None:
-    """Operand lists do not share their pool, so that checking (and running) a row costs what it takes in the file."""
+    """Operand lists must not overlap in their pool, so that the cost of checking and running is bounded by the size of
+    the file."""
     counts = table.columns["b"][POOLED[table.columns["op"]]]
     if len(counts) and (counts.min() < 0 or counts.sum(dtype=np.int64) > len(table.pools["operands"])):
-        raise TableError("lists of operands longer than their pool")
+        raise TableError("the lists of operands are longer than their pool")
 
 
 def _check_array_rows(table: Any) -> None:
-    """Every array row; rows that differ in their operands only, but not in the sizes of these, are checked once."""
+    """Check every array row. Rows with equal static integers and sizes of operands are checked once."""
     rows = np.flatnonzero(np.isin(table.columns["op"], _ARRAY_OPCODES))
     columns = [table.columns[name][rows].tolist() for name in ("op", "type", "a", "b", "c")]
     sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
@@ -112,12 +114,12 @@ def _check_array_rows(table: Any) -> None:
     for index, op, kind, a, b, c in zip(rows.tolist(), *columns, strict=True):
         row: Any = PRIMITIVES[op]
         if row.is_pooled and (a < 0 or b < 0 or a + b > len(pool)):
-            raise _complaint(index, op, "operands outside of their pool")
+            raise _complaint(index, op, "operands are outside their pool")
         operands = pool[a : a + b] if row.is_pooled else (a, b)[: row.arity]
         if len(operands) != row.arity >= 0:
             raise _complaint(index, op, f"{len(operands)} operands instead of {row.arity}")
         if operands and not 0 <= min(operands) <= max(operands) < index:
-            raise _complaint(index, op, "an operand that does not precede it")
+            raise _complaint(index, op, "an operand does not precede it")
         key = (op, kind, c, a if op == _INPUT else -1, *[sizes[x] for x in operands])
         if key not in known:
             known[key] = _check_array_row(table, op, table.types[kind], a, c, [sizes[x] for x in operands])
@@ -139,23 +141,23 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
         if c >= len(pool) or not 0 <= pool[c] < len(pool) - c:
             return "static integers outside of their pool"
         if pool[c] > max(len(sizes), 1) * _REGION:
-            return "more static integers than it can have"
+            return "it has more static integers than its primitive can have"
         statics = tuple(pool[c + 1 : c + 1 + pool[c]].tolist())
         if max(map(abs, statics), default=0) > LARGEST:
-            return "a static integer beyond all sizes"
+            return "a static integer is larger than any size"
     if row.form is Form.COMPOSITE:
         if statics[:1] not in [(k,) for k in range(len(table.subs))]:
-            return "a sub-program that does not exist"
+            return "its sub-program does not exist"
         if (table.subs[statics[0]].n_in, table.subs[statics[0]].n_out) != (sizes[0], kind.size):
-            return "a sub-program for vectors of other sizes"
+            return "its sub-program is for vectors of other sizes"
         if sizes[1] != (table.subs[statics[0]].n_saved or sizes[0]):
-            return "a sub-program that takes saved states of another size"
+            return "its sub-program takes saved states of another size"
     if row.form is Form.INPUT:
-        return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "an input that does not exist"
+        return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "it names an input that does not exist"
     try:
         return row.check(statics, kind.size, sizes)
     except (IndexError, ValueError, OverflowError):
-        return "static integers that cannot be read"
+        return "its static integers cannot be read"
 
 
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
