@@ -51,7 +51,7 @@ def test_planning_writes_no_code(no_writing):
         plan = make_plan(table, layout_of(table))
         assert work_bytes(table) >= 8 * plan.work_size
         with pytest.raises(AssertionError, match="code is written"):
-            NativeCode(plan).parts
+            assert NativeCode(plan).parts
     assert fad.trace(joined, np.ones(40)).cost().adjoint.native_bytes > 0
 
 

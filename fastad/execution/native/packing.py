@@ -9,7 +9,7 @@ made: no two of them depend on each other, so the processor overlaps them, which
 
 from collections.abc import Iterator, Sequence
 
-from fastad.execution.native.operations import Block, Module, c_functions
+from fastad.execution.native.operations import c_functions
 from fastad.execution.native.plan import Planner
 from fastad.execution.native.steps import ScalarStep
 from fastad.execution.native.vectors import lanes
@@ -18,7 +18,6 @@ from fastad.primitives import PRIMITIVES, Elementwise, Primitive
 
 _AHEAD = 1000  # rows that wait: more fill the packs better, but their values live longer
 _REGISTERS = 8  # arguments that a call passes in registers
-_ALIGN = 64  # bytes
 
 
 def find_packs(p: Planner) -> None:
@@ -38,32 +37,6 @@ def width(row: Primitive) -> int:
         return 1
     most = min(lanes(), _REGISTERS // row.arity)
     return next((w for w in (8, 4, 2) if w <= most and all(vector_symbol(c, w) for c in called)), 1)
-
-
-def packed_function(module: Module, row: Elementwise, count: int) -> str:
-    """A function of a module that applies a primitive to `count` numbers: `void f(double a0, …, double b0, …, ptr
-    results)`. Numbers go in by registers, as vectors that are stored in parts and loaded as a whole wait for memory."""
-    name = f"{row.name}.{count}"
-    if name not in module.declarations:
-        block = Block(module, 8 if count > 4 else min(width(row), 4))
-        operands = [[f"%{x}{i}" for i in range(count)] for x in "abc"[: row.arity]]
-        value = block.number(block.apply(row.name, *(_vector(block, xs) for xs in operands)))
-        block.do(f"store {block.type} {value}, ptr %results, align {_ALIGN}")
-        parameters = ", ".join(f"double {x}" for xs in operands for x in xs)
-        module.declarations[name] = "\n".join(
-            [f"define internal void @{name}({parameters}, ptr noalias %results) nounwind {{", "entry:",
-             *block.lines, "  ret void", "}"]
-        )  # fmt: skip
-    return name
-
-
-def _vector(block: Block, numbers: list[str]) -> str:
-    """Numbers as a vector; lanes without a number repeat the first."""
-    vector = "poison"
-    for lane in range(block.lanes):
-        x = numbers[lane] if lane < len(numbers) else numbers[0]
-        vector = block.emit(f"insertelement {block.type} {vector}, double {x}, i32 {lane}")
-    return vector
 
 
 class _Order:

@@ -2,6 +2,8 @@
 
 The rows' steps and fusion are the planner's (`plan`), who computes what in which loop is found from the uses
 (`demand`), how loops run in `nests`, the order of straight-line code in `packing`, and where values live in `memory`.
+An executor that makes code of its own can take these plans. The sweeps group rows in another way
+(`fastad.execution.program`): with them it shares requests and the protocol of kernels.
 """
 
 from dataclasses import dataclass

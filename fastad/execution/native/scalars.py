@@ -8,7 +8,8 @@ import numpy as np
 from fastad.execution.native import written_linear
 from fastad.execution.native.function import Function
 from fastad.execution.native.operations import _EMITTERS, ONE, ZERO, Block, Truth
-from fastad.execution.native.packing import packed_function, width
+from fastad.execution.native.packed import packed_function
+from fastad.execution.native.packing import width
 from fastad.execution.native.steps import ScalarStep
 from fastad.execution.native.written import WRITTEN, reduced
 from fastad.primitives import PRIMITIVES, Elementwise, Form
