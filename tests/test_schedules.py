@@ -45,6 +45,9 @@ SCHEDULES = [s for family in FAMILIES.values() for s in family]
 class Listed(C.Schedule):
     """A user's schedule: nothing but a generator. Keeps every state, and the work to do for it minimal."""
 
+    def __repr__(self):  # which names tests, in every process alike
+        return "Listed()"
+
     def actions(self, n_steps):
         for k in range(n_steps - 1):
             yield Action(Code.STORE, k, k, k)
