@@ -1,9 +1,11 @@
-"""Settings that all tests share."""
+"""Settings that all tests share, and how a whole run is spread over the processors."""
 
 import os
+import zlib
 
 import numpy as np
 import pytest
+import side_by_side
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -16,6 +18,19 @@ _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=40, **_common)
 settings.register_profile("thorough", max_examples=2000, print_blob=True, **_common)
 settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
+def pytest_cmdline_main(config):
+    """Spread a run of all tests over the processors; tests that are named run in this process."""
+    side_by_side.choose_workers(config)
+
+
+def pytest_sessionstart(session):
+    """Compile what most tests need before the workers start, which would all compile the same."""
+    if side_by_side.is_controller(session.config):
+        side_by_side.report_progress(session)
+        side_by_side.warm_up(session.config)
 
 
 def pytest_collection_modifyitems(items):
@@ -33,6 +48,15 @@ def quiet_floating_point():
     """Tests go to poles, overflows and NaN on purpose; NumPy's warnings about them say nothing here."""
     with np.errstate(all="ignore"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_random_numbers(request):
+    """What a test draws from its module's RNG does not depend on the tests that ran before it."""
+    generator = getattr(request.module, "RNG", None)
+    if isinstance(generator, np.random.Generator):
+        own = np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+        generator.bit_generator.state = own.bit_generator.state
 
 
 @pytest.fixture

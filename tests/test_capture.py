@@ -239,7 +239,7 @@ def test_functions_whose_address_is_used_again():
     for k in range(50):
         namespace["g"] = eval(f"lambda x: x * {k}")
         assert jitted(1.0) == k
-        gc.collect()
+        gc.collect(1)  # the young ones, which the old lambda is one of
     namespace["g"] = None
     holder = {}
     jitted = fad.jit(lambda x: x * holder["a"][0])

@@ -23,8 +23,9 @@ def bars(figure):
 ], ids=repr)  # fmt: skip
 @pytest.mark.parametrize("n", [0, 1, 2, 30])
 def test_every_schedule_can_be_drawn(schedule, n, tmp_path):
-    figure = C.draw(schedule, n, tmp_path / "schedule.png")
-    assert (tmp_path / "schedule.png").stat().st_size > 5000
+    path = tmp_path / "schedule.png" if n == 30 else None  # writing takes longer than drawing
+    figure = C.draw(schedule, n, path)
+    assert path is None or path.stat().st_size > 5000
     upper, lower = figure.axes
     lines = {c.get_label(): c.get_segments() for c in upper.collections}
     run = sum(s[1][1] - s[0][1] for s in lines["steps"])

@@ -58,15 +58,32 @@ def test_a_nan_in_a_derivative(role, derivative):
     assert "np.where" in message  # what to do
 
 
-def test_roles_of_second_derivatives():
-    def power(x):
-        return x**1.5  # f'' = 0.75 / sqrt(x)
+def power(x):
+    y = x**1.5  # y'' = 0.75 / sqrt(x), infinite at 0, where it meets a factor 0
+    return np.sum(y * x * x)
 
-    message = failure(lambda x: fad.grad(fad.grad(lambda x: power(x) * x * x))(x), -1.0)
-    assert message.startswith("the value is NaN")
-    table = fad.trace(fad.hessian(lambda x: np.sum(np.sin(x))), np.ones(2))
-    roles = {table.line_of(i).role for i in range(len(table))}
-    assert "tangent of adjoint" in roles or "tangent" in roles
+
+ONES = np.ones(3)
+SECOND = {
+    "hessian": ("tangent of adjoint", lambda x: fad.hessian(power)(x)),
+    "hvp": ("tangent of adjoint", lambda x: fad.hvp(power, x, ONES)),
+    "jvp of grad": ("tangent of adjoint", lambda x: fad.jvp(fad.grad(power), (x,), (ONES,))),
+    "grad of grad": ("adjoint of adjoint", lambda x: fad.grad(lambda x: np.sum(fad.grad(power)(x)))(x)),
+    "jvp of jvp": ("tangent of tangent", lambda x: fad.jvp(lambda x: fad.jvp(power, (x,), (ONES,))[1], (x,), (ONES,))),
+    "grad of jvp": ("adjoint of tangent", lambda x: fad.grad(lambda x: fad.jvp(power, (x,), (ONES,))[1])(x)),
+}
+
+
+@pytest.mark.parametrize(("role", "derivative"), SECOND.values(), ids=SECOND)
+def test_roles_of_second_derivatives(role, derivative):
+    """A NaN is laid to the derivative that it arose in: at 0 only to the second, below 0 to the value."""
+    with fad.debug.nans():
+        assert np.isfinite(fad.grad(power)(ZERO)).all()
+        assert np.isfinite(derivative(ZERO + 1.0)[-1]).all()
+    message = failure(derivative, ZERO)
+    assert message.startswith(f"the {role} is NaN at [") and "of 0 and inf" in message
+    assert f"test_debug.py:{line_of(power, 'x**1.5')} in power" in message or "y * x * x" in message
+    assert failure(derivative, ZERO - 1.0).startswith("the value is NaN at [")
 
 
 def test_a_nan_that_came_in():

@@ -6,14 +6,14 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from transform_tools import each_tier, same
+from transform_tools import each_tier_and_auto, same
 
 import fastad as fad
 
 Point = namedtuple("Point", "x y")
 
 
-@each_tier
+@each_tier_and_auto
 def test_pytrees_of_arguments_and_results(tier, rng):
     def f(p, items, *, scale, extra=None):
         assert extra is None
@@ -27,7 +27,7 @@ def test_pytrees_of_arguments_and_results(tier, rng):
         same(jitted(*args, scale=scale, extra=None), f(*args, scale=scale))
 
 
-@each_tier
+@each_tier_and_auto
 def test_static_arguments_are_part_of_the_key(tier):
     @functools.partial(fad.jit, tier=tier)
     def f(x, n, mode, flag):
@@ -55,7 +55,7 @@ def test_statics_that_are_equal_but_of_other_types_are_told_apart():
         f(x, {1, 2})
 
 
-@each_tier
+@each_tier_and_auto
 def test_dtypes(tier, rng):
     f = fad.jit(lambda x: (x * 2, np.sin(x), np.sum(x), x > 1, x // 2), tier=tier)
     for dtype in (np.float64, np.float32, np.int64, np.int32, np.bool_):
@@ -70,7 +70,7 @@ def test_dtypes(tier, rng):
             same(f(x), f.__wrapped__(x))
 
 
-@each_tier
+@each_tier_and_auto
 def test_kinds_of_numbers(tier):
     f = fad.jit(lambda x: 2 * x + 1, tier=tier)
     for x in (1.5, np.float64(1.5), np.array(1.5), np.float32(1.5)):
@@ -81,7 +81,7 @@ def test_kinds_of_numbers(tier):
     assert f(True) == 3
 
 
-@each_tier
+@each_tier_and_auto
 def test_memory_layouts(tier, rng):
     f = fad.jit(lambda x: (x @ x.T, x[1], x.sum(0)), tier=tier)
     base = rng.normal(size=(40, 60))
@@ -100,7 +100,7 @@ def test_memory_layouts(tier, rng):
     assert f.stats()["recordings"] == 1
 
 
-@each_tier
+@each_tier_and_auto
 def test_empty_arrays(tier):
     f = fad.jit(lambda x: (x * 2, np.sum(x), np.concatenate([x, x]), x.reshape(2, 0)), tier=tier)
     same(f(np.zeros(0)), f.__wrapped__(np.zeros(0)))
@@ -108,7 +108,7 @@ def test_empty_arrays(tier):
     same(f(np.zeros((0, 3))), np.zeros((0, 3)))
 
 
-@each_tier
+@each_tier_and_auto
 @pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 5000, 300_000])
 def test_sizes_across_the_limit_of_passing_by_reference(tier, n, rng):
     f = fad.jit(lambda x, y: (x * y, np.sum(x), x), tier=tier)
@@ -117,7 +117,7 @@ def test_sizes_across_the_limit_of_passing_by_reference(tier, n, rng):
         same(f(x, y), f.__wrapped__(x, y), 1e-10)
 
 
-@each_tier
+@each_tier_and_auto
 @pytest.mark.parametrize("n", [3, 1000])
 def test_results_are_arrays_of_their_own(tier, n):
     def f(x):
@@ -138,7 +138,7 @@ def test_results_are_arrays_of_their_own(tier, n):
     same(x, np.arange(n, dtype=float))
 
 
-@each_tier
+@each_tier_and_auto
 def test_constants_and_other_results(tier):
     f = fad.jit(lambda x: ("text", None, 3, True, np.arange(3), Point, x), tier=tier)
     out = f(1.0)
@@ -150,7 +150,7 @@ def test_constants_and_other_results(tier):
 
 
 # ── branches ──────────────────────────────────────────────────────────────────────────────────────────────────
-@each_tier
+@each_tier_and_auto
 def test_branches_are_guarded_by_value(tier):
     def f(x):
         if x[0] > 0:
@@ -167,7 +167,7 @@ def test_branches_are_guarded_by_value(tier):
     assert jitted.stats()["calls"] >= 12
 
 
-@each_tier
+@each_tier_and_auto
 def test_nan_takes_the_branch_that_numpy_takes(tier):
     f = fad.jit(lambda x: x * 2 if x > 0 else x - 1, tier=tier)
     assert f(1.0) == 2.0
@@ -175,7 +175,7 @@ def test_nan_takes_the_branch_that_numpy_takes(tier):
     assert f(-1.0) == -2.0
 
 
-@each_tier
+@each_tier_and_auto
 def test_while_loop_with_a_trip_count_from_the_data(tier):
     def collatz(n):
         steps = n * 0.0
@@ -189,7 +189,7 @@ def test_while_loop_with_a_trip_count_from_the_data(tier):
         assert f(n) == collatz(n)
 
 
-@each_tier
+@each_tier_and_auto
 def test_integers_of_recorded_values(tier):
     def f(x, k):
         n = int(k)
@@ -201,7 +201,7 @@ def test_integers_of_recorded_values(tier):
         same(jitted(x, np.int64(k)), np.float64(f(x, k)))
 
 
-@each_tier
+@each_tier_and_auto
 def test_gradients_through_branches(tier, rng):
     def f(x):
         total = 0.0
@@ -234,7 +234,7 @@ def test_few_paths_are_not_reported():
 
 
 # ── indices ───────────────────────────────────────────────────────────────────────────────────────────────────
-@each_tier
+@each_tier_and_auto
 @pytest.mark.parametrize("n", [4, 400])
 def test_an_index_out_of_bounds_in_a_replay_is_an_error_that_names_the_line(tier, n):
     f = fad.jit(lambda x, i: x[i] * 2, tier=tier)
@@ -249,14 +249,14 @@ def test_an_index_out_of_bounds_in_a_replay_is_an_error_that_names_the_line(tier
     same(f(x, i), x[i] * 2)
 
 
-@each_tier
+@each_tier_and_auto
 def test_an_index_out_of_bounds_while_recording_is_an_error(tier):
     f = fad.jit(lambda x, i: x[i] * 2, tier=tier)
     with pytest.raises(IndexError):
         f(np.arange(3.0), np.array([5]))
 
 
-@each_tier
+@each_tier_and_auto
 def test_nan_and_inf_pass_through(tier):
     f = fad.value_and_grad(lambda x: np.sum(np.log(x) / x), tier=tier)
     for x in (np.array([0.0, 1.0]), np.array([np.inf, 1.0]), np.array([np.nan, 1.0]), np.array([-1.0, 1.0])):
@@ -267,7 +267,7 @@ def test_nan_and_inf_pass_through(tier):
 
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────
-@each_tier
+@each_tier_and_auto
 def test_errors_of_the_function_reach_the_caller_and_leave_no_recording_behind(tier):
     def f(x, fail):
         if fail:
@@ -315,7 +315,7 @@ def test_in_place_changes_of_arguments_are_refused():
         fad.jit(f)(np.zeros(2))
 
 
-@each_tier
+@each_tier_and_auto
 def test_stats_and_tables(tier):
     f = fad.jit(lambda x: x if x > 0 else -x, tier=tier)
     assert f.stats()["recordings"] == 0 and f.tables == []

@@ -3,12 +3,12 @@
 import numba
 import numpy as np
 import pytest
-from transform_tools import each_tier, same
+from transform_tools import each_tier, each_tier_and_auto, same
 
 import fastad as fad
 
 
-@each_tier
+@each_tier_and_auto
 @pytest.mark.parametrize("n", [2, 257, 5000])
 def test_values_and_gradients(tier, n, rng):
     f = fad.value_and_grad(lambda x, k: k * np.sum(np.sin(x)), tier=tier)
@@ -82,19 +82,21 @@ def test_wrong_shapes_branches_and_indices(tier):
 @each_tier
 @pytest.mark.parametrize("n", [3, 1000])
 def test_captured_arrays_are_read_anew(tier, n):
-    a = np.arange(float(n))
-    for captured in (a, a[::-1], np.arange(n), np.ones(n, np.float32)):
-        f = fad.jit(lambda x, c=captured: np.sum(x * c), tier=tier)
-        f(np.ones(n))
-        g = f.numba_function
+    """Whole ones, strided ones, and those of other types, in one function: numba compiles it once."""
+    a, b = np.arange(float(n)), np.arange(float(n))
+    captured = (a, b[::-1], np.arange(n), np.ones(n, np.float32))
+    f = fad.jit(lambda x: tuple(np.sum(x * c) for c in captured), tier=tier)
+    f(np.ones(n))
+    g = f.numba_function
 
-        @numba.njit
-        def use(x, g=g):
-            return g(x)
+    @numba.njit
+    def use(x):
+        return g(x)
 
-        for value in (2, 3):
-            captured[:] = value
-            assert use(np.ones(n)) == value * n
+    for value in (2, 3):
+        for k, array in enumerate(captured):
+            array[:] = value + 10 * k
+        assert use(np.ones(n)) == tuple((value + 10 * k) * n for k in range(len(captured)))
 
 
 @each_tier

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from transform_tools import each_tier, same
+from transform_tools import each_tier_and_auto, same
 
 import fastad as fad
 
@@ -33,7 +33,7 @@ def in_threads(count, work):
         raise errors[0]
 
 
-@each_tier
+@each_tier_and_auto
 @pytest.mark.parametrize("n", [3, 3000])
 def test_threads_call_one_function(tier, n):
     f = fad.value_and_grad(lambda x, k: k * np.sum(np.sin(x)), tier=tier)  # first calls race, too
@@ -50,7 +50,7 @@ def test_threads_call_one_function(tier, n):
     assert f.stats()["recordings"] == 1
 
 
-@each_tier
+@each_tier_and_auto
 def test_threads_and_branches(tier):
     f = fad.jit(lambda x: x * 2 if x > 0 else (x * 3 if x > -1 else -x), tier=tier)
 
@@ -72,7 +72,7 @@ def test_threads_record_different_functions_at_once():
     in_threads(8, work)
 
 
-@each_tier
+@each_tier_and_auto
 def test_threads_with_callbacks_and_their_errors(tier):
     def f(x):
         if float(x) < 0:
@@ -153,7 +153,7 @@ def call_by_name(tier, xs, out):
     out.put([FUNCTIONS[tier](x) for x in xs])
 
 
-@each_tier
+@each_tier_and_auto
 def test_functions_go_on_working_after_a_fork(tier):
     f = FUNCTIONS[tier]
     large = np.linspace(0.1, 1.0, 400_000)

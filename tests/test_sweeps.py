@@ -85,8 +85,11 @@ def draw(domain, shape):
     return low + (high - low) * RNG.random(shape)
 
 
-def check_derivatives(table, wrt, arguments, differences=True, rtol=1e-12):
-    """Tangent and adjoint sweeps against the derived tables, the dot-product law, and central differences."""
+def check_derivatives(table, wrt, arguments, differences=True, rtol=1e-12, owners=None):
+    """Tangent and adjoint sweeps against the derived tables, the dot-product law, and central differences.
+
+    With `owners`, wrt[i] is an input of result owners[i] alone, and the dot-product law holds for each result.
+    """
     tangents = [RNG.normal(size=np.size(arguments[i])) for i in wrt]
     outputs = value(table, *arguments)
     seeds = [RNG.normal(size=len(out)) for out in outputs]
@@ -100,9 +103,12 @@ def check_derivatives(table, wrt, arguments, differences=True, rtol=1e-12):
     close(backward, value(adjoint_table(table, wrt), *arguments, *seeds), rtol)
     close(forward[:count], outputs, 0)
     close(backward[:count], outputs, 0)
-    along = sum(u @ t for u, t in zip(seeds, forward[count:], strict=True))
-    against = sum(g @ v for g, v in zip(backward[count:], tangents, strict=True))
-    np.testing.assert_allclose(along, against, rtol=1e-9, atol=1e-9)
+    along = np.array([u @ t for u, t in zip(seeds, forward[count:], strict=True)])
+    against = np.array([g @ v for g, v in zip(backward[count:], tangents, strict=True)])
+    if owners is None:
+        np.testing.assert_allclose(along.sum(), against.sum(), rtol=1e-9, atol=1e-9)
+    else:
+        np.testing.assert_allclose(along, np.bincount(owners, against, count), rtol=1e-9, atol=1e-9)
     if differences:
         close(forward[count:], central(table, wrt, arguments, tangents), 1e-6)
     directions = [np.stack([t, -2 * t, 0 * t]) for t in tangents]
@@ -131,21 +137,37 @@ def close(found, expected, rtol):
 ROWS = [row for row in elementwise_rows() if not row.detached]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_elementwise(row):
-    n = len(row.domain)
-    patterns = [((),) * n, ((2, 3),) * n] + ([p for p in itertools.product([(4,), ()], repeat=n) if n > 1])
-    for shapes in patterns:
-        shape = max(shapes, key=len)
-        arguments = [draw(key, s) for key, s in zip(row.domain, shapes, strict=True)]
-        table = one_row(row.name, shapes, shape)
-        expected = np.asarray(row.numpy(*arguments), float)
-        np.testing.assert_allclose(value(table, *arguments)[0], expected.reshape(-1), rtol=3e-13, atol=1e-15)
-        able = [k for k in range(n) if row.is_differentiable(k) and row.name != "zeta"] or list(range(n))
-        for count in range(1, len(able) + 1):
-            for wrt in itertools.combinations(able, count):
-                if row.name != "zeta" or wrt == (1,):
-                    check_derivatives(table, wrt, arguments, differences=row.result != "bool")
+def patterns(arity):
+    """Shapes of operands: numbers, arrays, and, of several operands, all mixtures of both."""
+    mixed = list(itertools.product([(4,), ()], repeat=arity)) if arity > 1 else []
+    return [((),) * arity, ((2, 3),) * arity, *mixed]
+
+
+def choices(row):
+    """Every set of operands by which a row can be differentiated."""
+    able = [k for k in range(row.arity) if row.is_differentiable(k) and row.name != "zeta"] or list(range(row.arity))
+    sets = [wrt for count in range(1, len(able) + 1) for wrt in itertools.combinations(able, count)]
+    return [(1,)] if row.name == "zeta" else sets
+
+
+@pytest.mark.parametrize("pattern", range(len(patterns(3))))
+def test_elementwise(pattern):
+    """All rows in one table; of each the pattern of shapes and the operands whose turn it is."""
+    b, arguments, first, results = Builder(), [], [], []
+    for row in ROWS:
+        of_row = patterns(row.arity)
+        shapes = of_row[pattern % len(of_row)]
+        first.append(len(arguments))
+        arguments += [draw(key, s) for key, s in zip(row.domain, shapes, strict=True)]
+        results.append(append(b, row.name, [b.input(s) for s in shapes], max(shapes, key=len)))
+    table = b.table(results)
+    for row, start, found in zip(ROWS, first, value(table, *arguments), strict=True):
+        expected = np.asarray(row.numpy(*arguments[start : start + row.arity]), float)
+        np.testing.assert_allclose(found, expected.reshape(-1), rtol=3e-13, atol=1e-15, err_msg=row.name)
+    for turn in range(max(len(choices(row)) for row in ROWS)):
+        chosen = [choices(row)[turn % len(choices(row))] for row in ROWS]
+        wrt = [start + k for start, own in zip(first, chosen, strict=True) for k in own]
+        check_derivatives(table, wrt, arguments, owners=np.repeat(np.arange(len(ROWS)), [len(own) for own in chosen]))
 
 
 @pytest.mark.parametrize("name", ["sin", "multiply", "where", "maximum", "expit"])
