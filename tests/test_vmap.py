@@ -259,7 +259,7 @@ def test_every_primitive_like_a_loop_over_lanes(tier, case, rng):
 
 
 def check_derivatives(f, in_axes, args, tier):
-    """The gradient through vmap is that through a loop, written with stack."""
+    """The gradient through vmap equals that through a loop with np.stack."""
     weights = np.random.default_rng(1)
 
     def weighed(results):
@@ -310,7 +310,7 @@ def no_lanes_cases():
 @pytest.mark.parametrize("f", no_lanes_cases())
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_an_axis_of_size_0(tier, f, axis):
-    """The results are those for one lane, without it; derivatives likewise."""
+    """Results and derivatives have the shapes for one lane, with size 0 on the axis."""
     none, one = np.zeros(np.insert([3], axis % 2, 0)), np.ones(np.insert([3], axis % 2, 1))
     leaves = lambda tree: list(tree) if isinstance(tree, tuple) else [tree]
     found = leaves(fad.vmap(f, axis, tier=tier)(none))
