@@ -1,7 +1,5 @@
-"""Contenders must compute the same thing before they are timed.
-
-Two checks: against each other, and against the complex step of the NumPy function itself, which needs no peer.
-"""
+"""Checks that contenders compute the same, before they are timed: against each other, and against the complex step of
+the NumPy function."""
 from functools import cache
 from types import SimpleNamespace
 
@@ -24,7 +22,7 @@ def relative_difference(a, b) -> float:
 
 
 def complex_namespace():
-    """NumPy with the two functions that it does not extend analytically to complex numbers."""
+    """NumPy, with two functions replaced that are not analytic on its complex numbers."""
 
     def top(x, axis=None, keepdims=False):
         """The entry of largest real part."""

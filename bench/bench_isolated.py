@@ -21,7 +21,7 @@ def test_programs_by_size(benchmark):
     sizes = (100, 200) if SMALL else (1_000, 10_000, 100_000)
     figures = measured(benchmark, isolated.scaling, sizes)
     assert all(f["table bytes"] <= 24 * f["table rows"] + 4096 for f in figures), figures
-    if not SMALL:  # linear: ten times the rows, about ten times the seconds
+    if not SMALL:  # cost must be linear: ten times the rows take about ten times as long
         assert figures[2]["native first gradient"] <= 15 * figures[1]["native first gradient"], figures
 
 

@@ -46,7 +46,7 @@ TASKS = {"revolve": {"snapshots": 5 if SMALL else 100}, "leapfrog": {}, "plannin
 
 @pytest.mark.parametrize("task", TASKS)
 def test_long_loop(benchmark, task):
-    """Gradients under several schedules and by an inverse are those of StoreAll; times in a process of their own."""
+    """Gradients under several schedules and by an inverse equal those of StoreAll; each is timed in a new process."""
     arguments = {"steps": STEPS} | TASKS[task]
     figures = benchmark.pedantic(isolated.run, (f"loops.{task}",), arguments, rounds=1)
     benchmark.extra_info["figures"] = figures

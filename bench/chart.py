@@ -3,7 +3,7 @@ from pathlib import Path
 
 from bench.workloads import BY_NAME
 
-# One colour a library, told apart without colour vision too (Okabe and Ito).
+# One colour for each library, which can be distinguished with colour blindness too (Okabe & Ito).
 COLOURS = {"JAX": "#0072B2", "PyTorch": "#D55E00", "CasADi, both prepared": "#009E73", "autograd": "#999999"}
 PEERS = dict(zip(COLOURS, (("jax", "jax-numpy", "jax-rev"), ("torch",), ("casadi",), ("autograd",))))
 
@@ -22,7 +22,7 @@ def ratios(record: dict, work) -> dict[str, float]:
 
 
 def draw(records: dict[str, dict], path: Path, caption: str) -> bool:
-    """Write the chart; False if there is nothing of ours to show or no matplotlib."""
+    """Write the chart. Returns False if there are no figures of fastad, or no matplotlib."""
     shown = [(BY_NAME[name], record) for name, record in records.items() if "fastad" in record["times"]]
     try:
         import matplotlib

@@ -1,8 +1,8 @@
 """The registry of contenders: who can run which workload, and how.
 
 A contender's factory takes a workload and `what` to compute ("primal", "value_and_grad", "grad", "jacobian",
-"hessian") and returns a function of no arguments that computes it once, prepared as a user in a hurry would.
-`to_numpy` undoes what the contender returns, for the comparison of results; it is not measured.
+"hessian"). It returns a function of no arguments that computes it once, prepared as a user who wants speed would.
+`to_numpy` converts results to NumPy for comparison; it is not timed.
 """
 import importlib
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Contender:
 
 
 def contender(name: str, workloads, package: str | None = None, to_numpy=lambda result: result, primal=True):
-    """Register the decorated factory for these workloads; skipped at run time where `package` is missing."""
+    """Register the decorated factory for these workloads. It is skipped where `package` is not installed."""
 
     def register(factory):
         for workload in workloads:

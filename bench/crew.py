@@ -9,8 +9,8 @@ import traceback
 from contextlib import contextmanager
 from typing import Any
 
-# Torch's OpenMP threads spin while they wait. On a machine with other work a spinning barrier costs up to 100 times
-# the computation, so they wait passively here; this helps torch, and does not change its number of threads.
+# PyTorch's OpenMP threads spin while they wait. On a busy machine, a spinning barrier can cost 100 times the
+# computation, so they wait passively here. This helps PyTorch, and does not change its number of threads.
 ENVIRONMENT = {"torch": {"OMP_WAIT_POLICY": "passive"}}
 
 
@@ -82,7 +82,7 @@ def serve(pipe):
 
 
 class Orders:
-    """What a worker can be asked to do; a call is named by (contender, what)."""
+    """The orders that a worker accepts. A call is named by (contender, what)."""
 
     def __init__(self):
         self.calls = {}
@@ -110,7 +110,7 @@ class Orders:
 
         call = self.calls[tuple(key)]
         if calls > 1:
-            call()  # back into the caches after the others
+            call()  # the other workers may have evicted its data from the processor's caches
         return timing.sample_time(call, calls)
 
     def forget(self):

@@ -1,8 +1,8 @@
 """The benchmarked functions, in plain NumPy.
 
-Libraries that offer NumPy under another name (JAX, autograd) run the same source: `functions_with(jax.numpy)`
-is this module with its `np` replaced. Nothing here may therefore write in place. Loops are scans; a library that has
-one of its own is given in the same way, `functions_with(jax.numpy, jax.lax.scan)`.
+Libraries that have NumPy's functions under another name (JAX, autograd) run the same source:
+`functions_with(jax.numpy)` is this module with its `np` replaced. So nothing here may write in place. Loops are scans,
+and a library's own scan is passed in the same way: `functions_with(jax.numpy, jax.lax.scan)`.
 """
 import importlib.util
 from types import ModuleType
@@ -21,7 +21,7 @@ def functions_with(namespace, scan=None) -> ModuleType:
 
 
 def scan(f, init, xs, length=None):
-    """The scan of libraries that have none: a plain loop, with the leading parameters of jax.lax.scan."""
+    """The scan for libraries without one: a plain loop, with the first parameters of jax.lax.scan."""
     carry, results = init, []
     for k in range(len(xs) if length is None else length):
         carry, result = f(carry, None if xs is None else xs[k])
@@ -98,13 +98,13 @@ def determinant(x):
 
 
 def field(x, A, B):
-    """R^n -> R^n, of elementwise and matmul rows."""
+    """A function R^n -> R^n of elementwise operations and matrix products."""
     h = np.tanh(A @ x)
     return np.exp(-h * h) * (B @ h) + np.sin(x)
 
 
 def energy(x, A, B):
-    """R^n -> R, of elementwise and matmul rows; its Hessian is dense."""
+    """A function R^n -> R of elementwise operations and matrix products, with a dense Hessian."""
     h = np.tanh(A @ x)
     return np.sum(np.log1p(h * h)) + 0.5 * (h @ (B @ h)) + np.sum(np.cos(x) * h)
 
@@ -167,13 +167,13 @@ def filters(volatilities, observations):
 
 
 def oscillators(q, p, h):
-    """A step of five weakly coupled oscillators by symplectic Euler: no number grows, and none dies out."""
+    """A step of five weakly coupled oscillators by symplectic Euler: all numbers stay of moderate size."""
     p = p - h * (2.0 * q - 0.2 * (np.roll(q, 1) + np.roll(q, -1)) + 0.1 * np.sin(q))
     return q + h * p, p
 
 
 def leapfrog(q, p, h):
-    """A step of two coupled pendulums by leapfrog; with −h it goes back."""
+    """A step of two coupled pendulums by leapfrog; −h inverts it."""
     p = p - 0.5 * h * np.sin(q + 0.3 * q[::-1])
     q = q + h * p
     return q, p - 0.5 * h * np.sin(q + 0.3 * q[::-1])

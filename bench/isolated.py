@@ -40,7 +40,7 @@ def start(repeats: int = 7) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "saved.npz")
         run("save_function", path=path)
-        run("first_gradient", path=path)  # warms every cache
+        run("first_gradient", path=path)  # fills every cache
         samples = [run("first_gradient", path=path) for _ in range(repeats)]
     medians = {key: statistics.median(sample[key] for sample in samples) for key in samples[0]}
     return medians | {"repeats": repeats, "numpy": statistics.median(run("import_numpy") for _ in range(repeats))}

@@ -1,11 +1,11 @@
-"""What RESULTS.md says of long loops: the verdicts on their targets, and their tables."""
+"""The sections of RESULTS.md about long loops: verdicts on their targets, and tables."""
 from collections.abc import Iterator
 
 from bench.targets import Verdict, duration, table
 
 
 def size(number: float) -> str:
-    """Bytes with three digits and a unit."""
+    """A number of bytes with three digits and a unit."""
     factor, unit = next((pair for pair in ((1e6, "MB"), (1e3, "kB")) if number >= pair[0]), (1, "B"))
     return f"{number / factor:.3g} {unit}"
 

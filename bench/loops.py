@@ -1,4 +1,4 @@
-"""Figures of long loops: the gradient of a million steps under a schedule, or by an inverse, and what planning takes.
+"""Figures of long loops: the gradient of a million steps under a schedule or by an inverse, and the time of planning.
 
 Each function is a task of `bench.isolated.run`, for a process of its own.
 """
@@ -15,18 +15,18 @@ ROUNDS = 5
 
 
 def resident(key: str) -> int:
-    """Bytes of this process that /proc knows by this name; 0 where there is none."""
+    """Bytes of this process by this key of /proc; 0 where there is no such key."""
     status = Path("/proc/self/status")
     rows = status.read_text().splitlines() if status.exists() else []
     return next((1024 * int(row.split()[1]) for row in rows if row.startswith(key)), 0)
 
 
 def growth(make) -> tuple:
-    """A call, and by how much making it and calling it raises the resident set of the process, at its peak."""
+    """(a call, the increase of the peak resident set of the process by making and calling it)."""
     gc.collect()
     reset = Path("/proc/self/clear_refs")
     if reset.exists():
-        reset.write_text("5")  # the peak is the present size
+        reset.write_text("5")  # resets the peak to the current size
     before = resident("VmRSS")
     call = make()
     call()
@@ -50,7 +50,7 @@ def work_bytes(prepared) -> int:
 
 
 def kernel_bytes(kernel) -> int:
-    """All memory that a kernel has at once: its own work, and that of the largest one it calls."""
+    """The memory that a kernel has at once: its own work memory, and that of the largest kernel it calls."""
     called = [kernel_bytes(packet._kernel) for packet in getattr(kernel, "packets", ())]
     return 8 * kernel.work_size + max(called, default=0)
 
@@ -75,7 +75,7 @@ def revolve(steps: int, snapshots: int) -> dict:
     value = fad.jit(final, tier="native").prepare(x)
     every = round(steps**0.5)
     schedules = [fad.checkpoint.Revolve(snapshots), fad.checkpoint.Periodic(every), fad.checkpoint.StoreAll()]
-    for schedule in schedules:  # compiled; another number of steps, so that nothing else is kept
+    for schedule in schedules:  # compile everything; a different number of steps, so that no result is reused
         gradient(schedule, 2 * every)()
     runs, grown = {}, {}
     for schedule in schedules:
@@ -101,7 +101,7 @@ def revolve(steps: int, snapshots: int) -> dict:
 
 # ---- invertible steps ---------------------------------------------------------------------------------------------
 def leapfrog(steps: int) -> dict:
-    """The gradient of two pendulums, going back by the step's inverse, beside all states stored."""
+    """The gradient of two pendulums, by the inverse of a step and with all states stored."""
     import fastad as fad
 
     q, p, h = np.array([0.5, 1.0]), np.zeros(2), 0.01

@@ -10,13 +10,14 @@ from bench.workloads import SMALL, Workload
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure. A contender slower than `budget / rounds` a sample gets fewer rounds, three at least."""
+    """How long to measure. A contender that needs more than `budget / rounds` for a sample gets fewer rounds, but at
+    least three."""
 
     rounds: int = 3 if SMALL else 15
     sample: float = 0.002 if SMALL else 0.05  # seconds
     warmup: float = 0.0 if SMALL else 0.3
     budget: float = 0.2 if SMALL else 8.0  # seconds a contender
-    pause: float = 0.0 if SMALL else 0.01  # for the others' thread pools to fall asleep
+    pause: float = 0.0 if SMALL else 0.01  # until the threads of the other workers sleep
 
 
 def speed(work: Workload, crew: Crew, effort: Effort, only: tuple[str, ...] = ()) -> dict:

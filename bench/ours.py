@@ -1,4 +1,4 @@
-"""fastad's own ways to run a workload: through Python with NumPy in and out, prepared, and by the sweeps."""
+"""fastad's contenders: NumPy in and out, prepared, and the sweeps."""
 from functools import cache, partial
 
 import numpy as np

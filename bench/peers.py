@@ -1,7 +1,7 @@
-"""The same workloads in JAX, PyTorch, CasADi and autograd, each in the form that is natural and fast there.
+"""The same workloads in JAX, PyTorch, CasADi and autograd, each in the form that is usual and fast there.
 
-JAX and autograd run the very source of bench.functions; PyTorch's versions use its own fused functions;
-CasADi's are symbolic expressions evaluated into prepared buffers.
+JAX and autograd run the source of bench.functions. PyTorch's versions use its own fused functions. CasADi's are
+symbolic expressions, evaluated into prepared buffers.
 """
 from functools import cache, partial
 
@@ -173,7 +173,7 @@ def torch_to_numpy(result):
 
 @contender("torch", NO_LOOPS, to_numpy=torch_to_numpy)
 def torch_eager(work, what):
-    """`torch.autograd.grad` on leaf tensors that share NumPy's memory; torch.func for Jacobians and Hessians."""
+    """`torch.autograd.grad` on leaf tensors that share memory with NumPy; torch.func for Jacobians and Hessians."""
     import optree
     import torch
 

@@ -1,10 +1,10 @@
 """Random straight-line scalar programs, as Python source.
 
-A program maps a vector of ten numbers to a number by `rows` scalar operations, no more and no less. It is made of
-blocks of 500: ten registers start from the inputs, 490 operations overwrite a register by an operation on itself (and
-most of them on another one too), so that no row is dead, and ten additions put the registers into the total. Blocks
-keep a program of any length well conditioned; while it is generated it is also evaluated, with its ten tangents, and
-an operation is refused where it would leave the range [-3, 3] or let a tangent grow beyond 20.
+A program maps a vector of ten numbers to a number by exactly `rows` scalar operations. It consists of blocks of 500
+operations. In a block, ten registers start from the inputs; 490 operations overwrite a register by a function of itself
+and, mostly, of another one, so that no row is dead; and ten additions add the registers to the total. Blocks keep a
+program of any length well conditioned. While it is generated, the program is evaluated with its ten tangents, and an
+operation is rejected where its result would leave [-3, 3] or a tangent would exceed 20.
 """
 import linecache
 
@@ -29,7 +29,7 @@ SHARE = np.array([3, 3, 4, 2, 1, 1, 1, 1, 0.5, 0.5])  # seven tenths arithmetic
 
 
 def make_source(rows: int, x: np.ndarray, seed: int = 0) -> str:
-    """Source text of `program(x)` with exactly `rows` operations, well conditioned at `x`; a function a block."""
+    """Source text of `program(x)` with exactly `rows` operations, well conditioned at `x`. Each block is a function."""
     rng = np.random.default_rng(seed)
     arguments = ", ".join(f"x{i}" for i in range(INPUTS))
     functions, calls, total = [], [], "None"
@@ -72,7 +72,7 @@ def _draw(values, tangents, rng):
 
 
 def compile_source(source: str, namespace, name: str):
-    """The function of `source` with `np` bound to `namespace`; its lines can be shown by tracebacks."""
+    """The function of `source` with `np` bound to `namespace`. Tracebacks can show its lines."""
     filename = f"<{name} for {namespace.__name__}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     scope = {"np": namespace}

@@ -1,6 +1,7 @@
 """Measure everything and write bench/RESULTS.md, results.json and results.png: `python -m bench.report`.
 
-Records of earlier runs in results.json are kept for whatever this run does not measure (`--only`), each with its date.
+Records of earlier runs in results.json, each with its date, are kept for everything that this run does not measure
+(`--only`).
 """
 import argparse
 import json
@@ -73,7 +74,7 @@ def parse(arguments):
         if not any(known.startswith(name) for known in (*BY_NAME, *OTHERS)):
             parser.error(f"--only {name}: no workload's name begins so; known: {', '.join((*BY_NAME, *OTHERS))}")
     if SMALL and options.output == HERE:
-        parser.error("FASTAD_BENCH_SMALL is set: figures of the smallest sizes do not belong in bench/; give --output")
+        parser.error("FASTAD_BENCH_SMALL is set: its figures must not overwrite those in bench/; give --output")
     options.output.mkdir(parents=True, exist_ok=True)
     return options
 

@@ -1,4 +1,4 @@
-"""Whether measured figures reach the targets: pure functions from records to verdicts."""
+"""Verdicts: whether measured figures reach the targets."""
 from dataclasses import dataclass
 
 from bench.workloads import Target, Workload
@@ -59,7 +59,7 @@ def best_ratio(times: dict[str, float]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Three digits and a unit."""
+    """A duration with three digits and a unit."""
     units = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
     factor, unit = next((pair for pair in units if seconds >= 0.9995 * pair[0]), units[-1])
     value = seconds / factor

@@ -21,7 +21,8 @@ def sample_time(call: Callable, calls: int) -> float:
 
 
 def calibrate(call: Callable, sample: float, warmup: float) -> int:
-    """Calls that fill a sample; `call` is run for `warmup` seconds on the way (compilation, caches, thread pools)."""
+    """The number of calls that fill a sample. `call` first runs for `warmup` seconds, for compilation, caches and
+    thread pools."""
     calls, start = 1, time.perf_counter()
     while True:
         seconds = sample_time(call, calls) * calls

@@ -1,6 +1,6 @@
 """What is measured: functions, data, sizes and targets, by name.
 
-`FASTAD_BENCH_SMALL=1` shrinks the large sizes so that everything runs in seconds (figures then mean nothing).
+`FASTAD_BENCH_SMALL=1` reduces the large sizes so that everything runs in seconds; the figures then mean nothing.
 """
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ SMALL = os.environ.get("FASTAD_BENCH_SMALL", "") not in ("", "0")
 
 @dataclass(frozen=True)
 class Target:
-    """`ours` must be at least `factor` times faster than the fastest of `peers`, and take `seconds` at most.
+    """`ours` must be at least `factor` times faster than the fastest of `peers`, and take at most `seconds`.
 
     `per_primal` bounds the time of ours divided by the time of our primal alone.
     """
@@ -180,7 +180,7 @@ BY_NAME = {work.name: work for work in ALL}
 
 
 def leaves(result: Any) -> list[np.ndarray]:
-    """The arrays of a nested result, in order; what correctness is compared by."""
+    """The arrays of a nested result, in order, for comparisons."""
     if isinstance(result, (tuple, list)):
         return [leaf for part in result for leaf in leaves(part)]
     return [np.asarray(result, dtype=float)]

@@ -11,9 +11,9 @@ COLUMNS = ("fastad", "fastad-prepared", "fastad-sweep", "jax", "jax-numpy", "jax
 METHOD = """\
 Times are medians of interleaved rounds (A B C, C B A, …; {rounds} rounds of samples of about {sample:g} ms, fewer for
 calls that take long), each after a warm-up of {warmup:g} s, garbage collector off. Every library runs in its own
-process, with its default number of threads (OMP_WAIT_POLICY=passive for PyTorch, whose spinning threads suffer when
-another process is running); while one is timed the others sleep. Before timing, all derivatives are compared: the
-largest relative difference was {difference:.0e}.
+process, with its default number of threads (OMP_WAIT_POLICY=passive for PyTorch, whose spinning threads are slow on a
+busy machine); while one is timed the others sleep. Before timing, all derivatives are compared: the largest relative
+difference was {difference:.0e}.
 
 `fastad`: NumPy in and out, native code; `fastad-prepared`: buffers bound once; `fastad-sweep`: the numba sweeps,
 prepared. `jax`: jitted, x64, its own device arrays, block_until_ready; `jax-numpy`: NumPy in and out for what is

@@ -1,4 +1,4 @@
-"""Random programs through every executor, at orders one and two, against judges that share no code with them.
+"""Random programs in every executor, at orders one and two, compared with references that share no code with fastad.
 
     python -m tests.campaign --count 10000            # two processes, a progress line, a report of disagreements
     python -m tests.campaign --seed 1234              # one program: its source, and what disagrees
@@ -9,7 +9,7 @@ For each program, at its base point and at others that may take other branches:
 - order 1: tangent and adjoint sweeps = derived tables = native = complex step of the program, <u, J v> = <J'u, v>;
 - order 2: tangent of the adjoint and adjoint of the adjoint, by sweeps, derived tables and native code = complex step
   of the adjoint table = extrapolated differences of complex steps of the program (to fewer digits); grad of grad;
-- JAX as a further judge of gradient and Hessian-vector product, of a share of the programs that it can run.
+- JAX as a further reference for gradient and Hessian-vector product, for a fraction of the programs that it can run.
 
 Measure. |found - wanted| <= 1e-12 (scale + |wanted|), where the scale is the largest magnitude in any row of the
 table's reference run (values, and adjoints and tangents of all intermediate results): terms of that size are added
@@ -43,12 +43,12 @@ from fastad.tables.reference import evaluate_rows
 
 TOLERANCE, VALUE_TOLERANCE, DIFFERENCE_TOLERANCE = 1e-12, 1e-13, 1e-6
 DIFFERENCE_STEP = 2e-5
-JAX_EVERY, NATIVE_EVERY = 25, 5  # shares of programs: judged by JAX; all tables and transformations compiled
-OWN_PATHS = {"branch", "mask", "recorded index"}  # what other points may record another table with
+JAX_EVERY, NATIVE_EVERY = 25, 5  # one program in so many: compared with JAX; with all tables compiled
+OWN_PATHS = {"branch", "mask", "recorded index"}  # traits of programs that may take another path at other points
 
 
 class Disagreement(AssertionError):
-    """Two ways of computing the same differ."""
+    """Two computations of the same value differ."""
 
 
 def agree(what, found, wanted, scale, tolerance=TOLERANCE):

@@ -1,8 +1,8 @@
 """NumPy continued to complex arguments near the real axis, for derivatives by complex steps exact to rounding.
 
-f(x + i h v) = f(x) + i h f'(x) v up to h², which is nothing for h = 1e-30: the step of Lyness & Moler (1967), Squire &
-Trapp (1998). Kinks are decided by real parts. Functions that NumPy and SciPy have only on reals are defined here anew;
-nothing in this file knows about op tables or partial derivatives of theirs, but for those marked "known derivative".
+f(x + i h v) = f(x) + i h f'(x) v up to h², which is negligible for h = 1e-30: the complex step of Lyness & Moler (1967)
+and Squire & Trapp (1998). At kinks the real parts decide. Functions that NumPy and SciPy have for real numbers only are
+defined here. Nothing in this file uses fastad's partial derivatives; the few used are marked "known derivative".
 """
 
 import numpy as np

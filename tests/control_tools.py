@@ -1,4 +1,4 @@
-"""What the tests of control flow share: two versions of a program compared, derivative by derivative."""
+"""What the tests of control flow share: a comparison of two versions of a program, derivative by derivative."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ both_tiers = pytest.mark.parametrize("tier", ("sweep", "native"))
 
 
 def equal_derivatives(f, plain, *args, argnums=None, tier="sweep", tolerance=1e-11, second=True):
-    """f and the same program in plain Python: value, gradient, tangent, pullback, and second derivatives by every
-    composition."""
+    """Compare f with the same program in plain Python: value, gradient, tangent, pullback, and second derivatives in
+    every combination of modes."""
     same(fad.jit(f, tier=tier)(*args), fad.jit(plain, tier="sweep")(*args), tolerance)
     rng = np.random.default_rng(5)
     for k in range(len(args)) if argnums is None else argnums:

@@ -87,7 +87,7 @@ def apart(a, b):
 
 
 def distinct(x, ax=None):
-    """The elements along an axis (or all) are no ties."""
+    """The elements along an axis (or all of them) have no ties."""
     ordered = f"np.sort(np.reshape({x}, -1))" if ax is None else f"np.sort({x}, axis={ax})"
     along = "" if ax is None else f", axis={ax}"
     return f"margin(np.min(np.diff({ordered}{along}), initial=1.0) > {CLEAR})"

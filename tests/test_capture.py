@@ -25,7 +25,7 @@ exec("def helper(x):\n    return x * k\n", module.__dict__)
 
 
 def follow(make, changes, tier="sweep"):
-    """Call jit(f), change something, call again: always what f itself gives. `make()` returns f."""
+    """Call jit(f), change something and call again: the result must be that of f itself. `make()` returns f."""
     f = make()
     jitted = fad.jit(f, tier=tier)
     gradient = fad.grad(lambda x: np.sum(jitted(x)), tier=tier)

@@ -44,7 +44,7 @@ def test_bars_are_as_long_as_states_are_kept():
 
 
 def test_too_many_steps_are_not_drawn():
-    with pytest.raises(ValueError, match="cannot be told apart"):
+    with pytest.raises(ValueError, match="a picture cannot show"):
         C.draw(C.Revolve(10), 10**5)
 
 

@@ -1,4 +1,4 @@
-"""Checks of derivatives (spec S2, S3): they pass on right derivatives, fail on wrong ones, and say why."""
+"""Checks of derivatives: they pass for right derivatives, fail for wrong ones, and say why."""
 
 import numpy as np
 import pytest

@@ -300,7 +300,7 @@ WRONG_BRANCHES = {
 
 @pytest.mark.parametrize("name", [*WRONG, *WRONG_BRANCHES])
 def test_errors_name_the_line_and_the_fix(name):
-    """Where nothing is recorded, and inside of a recording."""
+    """Outside of any recording, and inside one."""
     call, text = (WRONG | WRONG_BRANCHES)[name]
     for f in (fad.jit(call), fad.grad(call), *([call] if name in WRONG else [])):
         with pytest.raises(fad.FastadError, match=text) as found:

@@ -1,4 +1,4 @@
-"""Pictures of tables: layout, SVG and Graphviz text, values and adjoints on the nodes (spec S1)."""
+"""Pictures of tables: layout, SVG and Graphviz text, values and adjoints on the nodes."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -34,7 +34,7 @@ def scalar_chain(n):
     return b.table([x])
 
 
-# ── the worked example of spec S1 ─────────────────────────────────────────────────────────────────────────────
+# ── the example of the README ─────────────────────────────────────────────────────────────────────────────────
 def test_every_value_and_adjoint_of_s1_stands_on_its_node():
     g = graph(*s1_example())
     found = {(node.label, node.value, node.adjoint) for node in g.nodes}

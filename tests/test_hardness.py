@@ -46,7 +46,7 @@ cases = pytest.mark.parametrize("name", CASES)
 
 
 def weighed(f):
-    """A scalar function that tells all elements of f's result apart."""
+    """A scalar function that depends on every element of f's result with a different weight."""
     return lambda *args: np.sum(f(*args) * np.cos(np.arange(np.size(f(*args)))).reshape(np.shape(f(*args))))
 
 

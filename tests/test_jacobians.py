@@ -146,7 +146,7 @@ def layered(weights, x):
 
 
 def test_the_mode_is_chosen_by_cost(rng):
-    """Example 17.63 of the notes: one result of a layered model is cheaper in reverse; many of few inputs are not."""
+    """One result of a layered model is cheaper in reverse mode; many results of few inputs are cheaper forward."""
     from fastad.tables.cost import cost
     from fastad.transforms.jacobians import cheaper_mode
 

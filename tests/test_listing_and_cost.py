@@ -1,4 +1,4 @@
-"""What a table says of itself: its listing and its predicted cost (spec S6, Example 17.63)."""
+"""The listing of a table, and its predicted cost."""
 
 import numpy as np
 import pytest
@@ -116,8 +116,8 @@ def test_rows_without_use_take_no_memory():
     assert peak_bytes(b.table([b.emit("sin", (x,))])) == 800
 
 
-# ── Example 17.63 ─────────────────────────────────────────────────────────────────────────────────────────────
-def test_example_17_63_work():
+# ── a layered network with one result ─────────────────────────────────────────────────────────────────────────
+def test_work_of_a_layered_network():
     """610 multiplications a product with the network's matrices; ten of them forward, one in reverse."""
     c = cost(network(6))
     assert (c.d, c.m) == (10, 1)
@@ -127,7 +127,7 @@ def test_example_17_63_work():
     assert c.jacobian_forward.total > 4 * c.jacobian_reverse.total  # the values themselves are counted in both
 
 
-def test_example_17_63_memory():
+def test_memory_of_a_layered_network():
     """Forward memory follows the width; reverse memory the number of values, 60 of them."""
     six, twelve, wide = cost(network(6)), cost(network(12)), cost(network(6, 20))
     assert six.tangent.bytes == twelve.tangent.bytes <= 8 * 4 * 10

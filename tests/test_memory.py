@@ -1,4 +1,4 @@
-"""Memory of reverse mode: what `table.cost()` predicts is what calls take (spec S6)."""
+"""Memory of reverse mode: calls take what `table.cost()` predicts."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""Errors and printed forms that a newcomer meets: each names what was called, and the fix."""
+"""Errors and printed forms that a newcomer meets: each names what was called, what was wrong, and the fix."""
 
 import re
 import warnings

@@ -1,4 +1,4 @@
-"""Profiles (spec S6): predicted beside measured, by program, tier and source line; Example 17.63 end to end."""
+"""Profiles: predicted and measured figures by program, tier and source line, also of a layered network."""
 
 import inspect
 from collections import Counter
@@ -14,7 +14,7 @@ READOUT = RNG.normal(size=(1, 10))
 
 
 def network(x):
-    """Example 17.63: 10 inputs, 6 layers of 10, one output."""
+    """A layered network: 10 inputs, 6 layers of 10, one output."""
     for W in WEIGHTS:
         x = np.tanh(W @ x)
     return READOUT @ x
@@ -25,7 +25,7 @@ def example():
     return fad.profile(network, np.full(10, 0.1), seconds=0.01)
 
 
-def test_example_17_63(example):
+def test_a_layered_network(example):
     """Forward: O(6100) work and O(10) memory; reverse: O(610) work and O(60) memory."""
     c = example.cost
     assert (c.d, c.m) == (10, 1)

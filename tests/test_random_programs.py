@@ -1,4 +1,4 @@
-"""Random programs agree in all executors and with independent judges; what such campaigns found stays fixed."""
+"""Random programs agree in all executors and with independent references; errors that campaigns found stay fixed."""
 
 import os
 
@@ -61,7 +61,7 @@ def test_programs_repeat_and_shrink():
 
 
 def test_the_campaign_notices_what_is_wrong(monkeypatch):
-    """A wrong derivative, and an executor that differs from the others, are complaints."""
+    """A wrong derivative and an executor that differs from the others are both reported."""
     program = next(p for p in map(draw_program, range(100)) if "np.tanh(" in p.source() and not p.traits)
     assert campaign.check_seed(program.seed, jax_share=0)[2] is None
     right = campaign.executed

@@ -1,4 +1,4 @@
-"""Random numbers drawn by a recorded function are constants of the recording, and the user is told once."""
+"""Random numbers drawn by a recorded function are constants of the recording, and one warning says so."""
 
 import warnings
 

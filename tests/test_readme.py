@@ -1,4 +1,4 @@
-"""What the README and the guide claim: their examples run, their links and commands lead somewhere."""
+"""The README and the docs: their examples run, their links and commands exist."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Recorded arrays behave as arrays: indexing in all forms, views, writes, edge cases, NumPy's errors."""
+"""Recorded arrays behave like NumPy arrays: indexing in all forms, views, writes, edge cases, errors."""
 
 import numpy as np
 import pytest
@@ -328,7 +328,7 @@ def test_same_values_after_many_writes_to_overlapping_parts():
 
 
 def test_arrays_from_outside_that_decide_on_shapes_are_watched():
-    """Masks and counts that the function refers to are part of its path: they may change after the recording."""
+    """Masks and counts that a function refers to get guards, so they may change after the recording."""
     mask, counts = np.array([True, False, True]), np.array([1, 0, 2])
     for f, outside in (
         (lambda a: a[mask], mask), (lambda a: np.compress(mask, a), mask), (lambda a: np.extract(mask, a), mask),

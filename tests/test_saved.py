@@ -106,7 +106,7 @@ def test_captured_arrays_by_value_and_numbers(tmp_path):
         f.save(tmp_path / "g.npz")
     a[:] = 1.0
     second = f(X)
-    h = reloaded(f, tmp_path)  # holds the present values only
+    h = reloaded(f, tmp_path)  # holds the recordings for the current values only
     assert h(X) == second and second != first
     assert g(X) == first
 

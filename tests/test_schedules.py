@@ -18,7 +18,7 @@ C = fad.checkpoint
 Action, Code = C.Action, C.Code
 A, S, L, D, R, N = Code.ADVANCE, Code.STORE, Code.LOAD, Code.DISCARD, Code.REVERSE, Code.RESTART
 
-# The figures of the first table of issue and paper: (steps, slots) -> fewest steps to run.
+# Figures of Griewank & Walther (2000): (steps, slots) -> fewest steps to run.
 OPTIMA = {
     (10, 1): 45, (10, 2): 20, (10, 3): 15, (56, 5): 140, (56, 3): 210, (57, 3): 216, (100, 5): 316, (100, 10): 222,
     (1000, 5): 6284, (1000, 10): 3636, (1000, 45): 1953, (10**4, 20): 37976, (10**5, 50): 375196,
@@ -43,7 +43,7 @@ SCHEDULES = [s for family in FAMILIES.values() for s in family]
 
 
 class Listed(C.Schedule):
-    """A user's schedule: nothing but a generator. Keeps every state, and the work to do for it minimal."""
+    """A user's schedule, which defines `actions` only. It stores every state."""
 
     def __repr__(self):  # which names tests, in every process alike
         return "Listed()"
@@ -158,7 +158,7 @@ def test_known_optima_of_two_tiers():
 
 
 def cost_of(schedule, n):
-    """Counted by the symbolic executor."""
+    """The cost of a schedule, counted by the symbolic executor."""
     found = C.verify(schedule, n)
     return found.steps + schedule.write * found.writes + schedule.read * found.reads
 
@@ -211,7 +211,7 @@ def test_multistage_of_long_loops_is_optimal_among_every_few_states(work, monkey
 
 
 def least_cost(n, memory, disk, write=0.0, read=0.0):
-    """The least cost of all schedules there are: a shortest path over (adjoints left, current state, states stored)."""
+    """The least cost of all schedules: a shortest path over (adjoints left, current state, states stored)."""
     number = count()
     best, heap = {}, [(0.0, next(number), (n, 0, frozenset(), frozenset()))]
     while True:
@@ -227,7 +227,7 @@ def least_cost(n, memory, disk, write=0.0, read=0.0):
 
 
 def moves(left, current, memory, disk, memory_slots, disk_slots, write, read):
-    """(cost, what is reached) for everything that can be done next; states that no adjoint needs are dropped."""
+    """(cost, next node) for every possible action; states that no adjoint needs are dropped."""
     if current == left - 1:
         yield 0, (current, None, memory - {current}, disk - {current})
     elif current is not None:
@@ -242,7 +242,7 @@ def moves(left, current, memory, disk, memory_slots, disk_slots, write, read):
 
 
 def keeping(stored, state, slots):
-    """What can be stored once the state is stored too."""
+    """The sets of states that can be stored after this state has been stored too."""
     if len(stored) < slots:
         return [stored | {state}]
     return [stored - {k} | {state} for k in stored]

@@ -18,7 +18,7 @@ def weighted(test, body, x, steps):
 
 
 def spiral(x, limit, sigma, steps=12, loop=soft.while_loop):
-    """A point turns inward until it is close to the origin."""
+    """A point moves inward on a spiral until it is close to the origin."""
     turn = np.array([[0.8, -0.3], [0.3, 0.8]])
     return loop(lambda x: np.sum(x**2) > limit, lambda x: turn @ x, x, steps, sigma)
 
@@ -89,7 +89,7 @@ def test_states_of_any_structure_and_joined_tests():
 
 @each_tier
 def test_the_loop_does_not_run_on_without_weight(tier):
-    """x⁽²ᵏ⁾ overflows after ten steps, and its derivative before that."""
+    """x⁽²ᵏ⁾ overflows after ten steps, and its derivative earlier."""
     f = lambda x: soft.while_loop(lambda x: x < 1e10, lambda x: x * x, x, 500, 0.1)
     value, slope = fad.value_and_grad(f, tier=tier)(2.0)
     assert value == 2.0**64 and slope == 64 * 2.0**63

@@ -1,4 +1,4 @@
-"""Tables in files: what was saved comes back, and whatever else a file holds raises TableError."""
+"""Tables in files: what was saved is loaded, and any other content raises TableError."""
 
 import dataclasses
 import io
@@ -140,7 +140,7 @@ def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
 
 # ── damage ────────────────────────────────────────────────────────────────────────────────────────────────────
 def loads_or_raises(path):
-    """A file either is refused, with its name in the message, or gives a table that is well formed."""
+    """A file either raises TableError, which names it, or gives a valid table."""
     try:
         table = load(path)
     except TableError as error:
@@ -226,7 +226,7 @@ def compressed(path, saved):
 
 
 def overlapping(path, saved):
-    """Many entries in the directory that share one entry's bytes."""
+    """A file with many entries in its directory that share the bytes of one entry."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("header.npy", b"0" * 100_000)
@@ -316,7 +316,7 @@ def test_bad_files_are_refused(kind, saved, tmp_path):
 
 
 def test_refusing_a_bomb_takes_no_memory(tmp_path):
-    """In a process that may not have the memory which the files claim."""
+    """In a process with a memory limit below what the files claim to hold."""
     resource = pytest.importorskip("resource")
     assert resource
     paths = [tmp_path / f"{k}.npz" for k in range(3)]

@@ -1,4 +1,4 @@
-"""What a table must satisfy (the executors rely on it), tried with wrong numbers and hostile geometry."""
+"""Validation of tables, with wrong numbers and malicious geometry: executors rely on it."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def fits(x, dtype):
 
 @given(st.data())
 def test_wrong_numbers(data):
-    """Wrong numbers in the columns and pools, past the file's checksums: the table itself must refuse them."""
+    """Wrong numbers in the columns and pools, which no checksum of a file would find: the table must reject them."""
     columns = {name: x.copy() for name, x in TABLE.columns.items()}
     pools = {name: x.copy() for name, x in TABLE.pools.items()}
     arrays = columns | pools
@@ -43,7 +43,7 @@ def test_wrong_numbers(data):
 
 
 def stays_inside(table):
-    """Independent of `validate`, and slow: every element that a kernel may touch lies in its array."""
+    """Whether every element that a kernel may access is inside its array; slow, and independent of `validate`."""
     for row in table.rows():
         sizes = [table.type_of(i).size for i in row.operands]
         assert all(0 <= i < row.index for i in row.operands)
@@ -159,7 +159,7 @@ def test_good_geometry_is_accepted():
 
 
 def test_operand_lists_that_share_their_pool_are_refused():
-    """Otherwise a small file could ask for a check (and a run) of quadratic cost."""
+    """Otherwise a small file could cause checks and runs of quadratic cost."""
     table = one_row("assemble", (1, 0, 3, 1, 1, 3, 2, 1), (3, 2), 5, pooled=True)
     columns = {name: np.concatenate([x, x[-1:]]) for name, x in table.columns.items()}
     with pytest.raises(TableError, match="pool"):

@@ -309,7 +309,7 @@ def no_lanes_cases():
 @pytest.mark.parametrize("f", no_lanes_cases())
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_an_axis_of_size_0(tier, f, axis):
-    """The results are those for one lane, without it; derivatives likewise."""
+    """Results and derivatives have the shapes for one lane, with size 0 on the axis."""
     none, one = np.zeros(np.insert([3], axis % 2, 0)), np.ones(np.insert([3], axis % 2, 1))
     leaves = lambda tree: list(tree) if isinstance(tree, tuple) else [tree]
     found = leaves(fad.vmap(f, axis, tier=tier)(none))

@@ -1,1 +1,1 @@
-"""Structured control flow: conditions and loops as single rows of a table, whatever their number of steps."""
+"""Structured control flow: loops and choices as single rows of a table, for any number of steps."""

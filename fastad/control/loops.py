@@ -36,7 +36,7 @@ from fastad.tables.sub import packed, slices, unpacked
 from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.call import unflatten
 
-_STORE_ALL_UP_TO = 1_000_000  # while loops with max_steps store all states by default, up to so many numbers
+_STORE_ALL_UP_TO = 1_000_000  # while loops with max_steps store all states by default, up to this many numbers
 _SNAPSHOTS = 100  # of the default schedule of longer while loops
 
 
@@ -128,7 +128,7 @@ def while_loop(
     """`while cond_fun(state): state = body_fun(state)`; returns the last state.
 
     The number of steps is determined at every run and need not be known, not even for reverse mode. With `max_steps`
-    the loop ends after at most so many steps, even if the condition still holds. The derivative is that of the steps
+    the loop ends after at most that many steps, even if the condition still holds. The derivative is that of the steps
     that were run.
 
     Parameters

@@ -18,7 +18,7 @@ VISCOSITY, COURANT = 0.2, 0.3
 
 
 def energy(u: np.ndarray, steps: int) -> float:
-    """The energy of a flow after so many upwind steps of Burgers' equation with periodic boundary conditions."""
+    """The energy of a flow after `steps` upwind steps of Burgers' equation with periodic boundary conditions."""
 
     def step(_: int, u: np.ndarray) -> np.ndarray:
         left, right = np.roll(u, 1), np.roll(u, -1)

@@ -1,1 +1,1 @@
-"""Pictures of tables and results."""
+"""Pictures of profiles and checkpoint schedules."""

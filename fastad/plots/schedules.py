@@ -13,7 +13,7 @@ from fastad.schedules.verify import verify
 
 _FORWARD, _ADJOINT = "#2a5f94", "#c8502a"
 _MEMORY, _DISK = "#b9cbdc", "#d9b44a"
-_MOST = 20_000  # steps run and adjoint steps: more cannot be told apart in a picture
+_MOST = 20_000  # steps run and adjoint steps that a picture can show
 
 
 def draw(schedule: Schedule, n_steps: int, path: str | PathLike[str] | None = None) -> Any:
@@ -33,7 +33,7 @@ def draw(schedule: Schedule, n_steps: int, path: str | PathLike[str] | None = No
     total = schedule.predicted_steps(n) + n
     if total > _MOST:
         raise ValueError(
-            f"{total} steps and adjoint steps cannot be told apart in a picture; draw fewer than {n} steps"
+            f"a picture cannot show {total} steps and adjoint steps, more than {_MOST}; draw fewer than {n} steps"
         )
     figure = new_figure((10.0, 6.0))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])

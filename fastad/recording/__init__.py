@@ -1,4 +1,4 @@
-"""Recording: running a NumPy function once on recorded values, by NumPy's own protocols."""
+"""Recording: a NumPy function runs once on recorded values, through NumPy's own protocols."""
 
 from fastad.recording import functions
 

@@ -38,7 +38,7 @@ _LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
 _PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
-_LONG = 64  # a container of plain values with at least so many elements is turned into bytes at once
+_LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MISSING = object()
 # Instructions that read globals. The index of the name is their argument without this many low bits.
@@ -216,7 +216,7 @@ class OutsideState:
     def _of_function(self, function: types.FunctionType) -> Hashable:
         found: list[Hashable] = [self._identity(function)]
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
-        # Objects are told apart by address, so all of them must live until the walk ends: pass no temporary objects.
+        # Objects are distinguished by address, so all of them must live until the walk ends: pass no temporary objects.
         found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))

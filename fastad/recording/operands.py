@@ -132,8 +132,8 @@ def as_recorded(x: Any, recorder: Recorder | None = None) -> Recorded:
 
 
 def path_value(x: Any, recorder: Recorder) -> np.ndarray:
-    """The value of something that shapes depend on. It gets a guard, so a replay with another value is recorded anew,
-    also where a captured array has changed."""
+    """The value of something that shapes depend on. It gets a guard, so the function is recorded again for another
+    value, also where a captured array has changed."""
     if isinstance(x, Recorded):
         return np.asarray(x.recorder.guard(x.ref))
     if is_recorded(x):

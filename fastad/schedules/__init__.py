@@ -1,7 +1,11 @@
-"""Checkpoint schedules: which states of a loop are stored for its adjoint, and which are computed anew, as data.
+"""Checkpoint schedules as data: which states of a loop are stored for its adjoint, and which are recomputed.
 
-- `actions`  what a schedule consists of
-- `base`     what every schedule offers; a new one is a subclass that gives its actions
-- `nested`   the schedules
-- `verify`   the symbolic executor: proves that actions are a valid schedule, and counts
+- `actions`  the actions that a schedule consists of
+- `base`     the interface; a new schedule is a subclass that defines its actions
+- `nested`   StoreAll, StoreNone, Revolve, Periodic
+- `tiered`   Multistage: memory and disk
+- `online`   Online: an unknown number of steps
+- `auto`     Auto: a given number of bytes
+- `stored`   schedules in files
+- `verify`   the symbolic executor: proves that a schedule is valid, and counts what it does
 """

@@ -1,1 +1,1 @@
-"""The op table."""
+"""The op table: building, deriving, validating, storing and showing programs."""

@@ -7,7 +7,7 @@ of results in reverse mode).
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from typing import Any
 
@@ -88,19 +88,8 @@ class Cost:
             (f"Jacobian, {count_text(self.d, 'JVP')}", self.jacobian_forward, self.tangent),
             (f"Jacobian, {count_text(self.m, 'VJP')}", self.jacobian_reverse, self.adjoint),
         ]
-        heading = (
-            "",
-            "operations",
-            "add",
-            "multiply",
-            "divide",
-            "function",
-            "compare",
-            "move",
-            "memory",
-            "sweep memory",
-            "native memory",
-        )
+        kinds = [name for name, _ in _counts(self.value.once)]
+        heading = ("", "operations", *kinds, "memory", "sweep memory", "native memory")
         return [
             heading,
             *(
@@ -281,8 +270,12 @@ def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) ->
 
 
 def _numbers(ops: Operations) -> list[str]:
-    kinds = (ops.additions, ops.multiplications, ops.divisions, ops.functions, ops.comparisons, ops.moves)
-    return [f"{n:,}" for n in (ops.total, *kinds)]
+    return [f"{n:,}" for n in (ops.total, *(count for _, count in _counts(ops)))]
+
+
+def _counts(ops: Operations) -> list[tuple[str, int]]:
+    """The counts by kind; products are counted as multiplications already."""
+    return [(f.name, getattr(ops, f.name)) for f in fields(ops) if f.name != "products"]
 
 
 _ARRAYS = [code for code, row in enumerate(PRIMITIVES) if not isinstance(row, Elementwise)]

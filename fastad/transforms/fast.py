@@ -91,8 +91,8 @@ def _long(path: Path) -> list[str]:
 
 def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | None:
     """Straight-line copies, where values are few, all inline and float64."""
-    compiled, result = path.compiled, path.program.flat
-    if result is None or not compiled.is_settled or not path.is_plain or len(names) > _MOST:
+    compiled = path.compiled
+    if not compiled.is_settled or not path.is_plain or len(names) > _MOST:
         return None
     binding = compiled.binding()
     form = binding.form
@@ -102,6 +102,9 @@ def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | N
     ins = [f"i{k}" for k in range(len(form.inputs))]
     outs = [f"o{k}" for k in range(len(form.outputs))]
     reads = form.choose([_read(o, passed) for o, passed in zip(outs, form.outputs, strict=True)])
+    result = path.program.result_text(reads)
+    if result is None:
+        return None
     return [
         "    count[0] += 1",
         "    try:",  # another thread may take the last one between a test and the pop
@@ -114,7 +117,7 @@ def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | N
         "    if code:",
         "        free.append(fields)",
         "        fail(code)",
-        f"    results = {reads[0] if result == 0 else '(' + ', '.join(reads) + ',)'}",
+        f"    results = {result}",
         "    free.append(fields)",
         "    return results",
     ]  # fmt: skip

@@ -68,25 +68,52 @@ class Program:
 
     def result(self, outputs: Sequence[Any]) -> Any:
         """The caller's result from the outputs of the table."""
-        shape = self.flat
-        if shape is not None:
-            return outputs[0] if shape == 0 else tuple(outputs)
-        given = iter(outputs)
-        return unflatten(self.out_tree, [next(given) if x is None else x.value for x in self.out_leaves])
+        return self._assemble(outputs)
 
     @cached_property
-    def flat(self) -> int | None:
-        """0 where the result is one output, 1 where it is a tuple of all outputs, None otherwise."""
+    def _assemble(self) -> Callable[[Sequence[Any]], Any]:
+        """`result`, as a function of its own where the structure can be written down: that takes a tenth of the time."""
+        text = self.result_text([f"o[{k}]" for k in range(len(self.out_leaves))])
+        if text is not None:
+            return eval(f"lambda o: {text}")
+
+        def assemble(outputs: Sequence[Any]) -> Any:
+            given = iter(outputs)
+            return unflatten(self.out_tree, [next(given) if x is None else x.value for x in self.out_leaves])
+
+        return assemble
+
+    def result_text(self, outputs: Sequence[str]) -> str | None:
+        """The result as a Python expression, of expressions for the outputs; None where it is not made of tuples, lists
+        and dicts of outputs alone."""
         if any(x is not None for x in self.out_leaves):
             return None
-        skeleton = unflatten(self.out_tree, list(self.out_leaves))
-        if skeleton is None:
-            return 0
-        return 1 if type(skeleton) is tuple and all(x is None for x in skeleton) else None
+        return _structure_text(unflatten(self.out_tree, [_Output(text) for text in outputs[: len(self.out_leaves)]]))
 
     def wrt(self, numbers: Sequence[int]) -> list[int]:
         """Explicit inputs of the table that stand for these inputs of the call."""
         return [self.sources.index(n) for n in numbers]
+
+
+class _Output(str):
+    """The expression for an output, where its value will stand."""
+
+
+def _structure_text(x: Any) -> str | None:
+    if type(x) is _Output:
+        return str(x)
+    if type(x) is dict and all(type(key) is str for key in x):
+        parts = [(f"{key!r}: ", _structure_text(value)) for key, value in x.items()]
+    elif type(x) in (tuple, list):
+        parts = [("", _structure_text(value)) for value in x]
+    else:
+        return None
+    if any(text is None for _, text in parts):
+        return None
+    inside = ", ".join(f"{start}{text}" for start, text in parts)
+    if type(x) is tuple:
+        return f"({inside},)" if parts else "()"
+    return f"[{inside}]" if type(x) is list else f"{{{inside}}}"
 
 
 def record(function: Callable[..., Any], call: Call) -> Program:
