@@ -101,7 +101,8 @@ class Progress:
     def show(self):
         total = max(self.session.testscollected, 1)
         minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
-        text = f"{self.done:5d} of {total} tests ({self.done / total:4.0%}), {self.failed} failed, {minutes}:{seconds:02d}"
+        share, failed = self.done / total, self.failed
+        text = f"{self.done:5d} of {total} tests ({share:4.0%}), {failed} failed, {minutes}:{seconds:02d}"
         if self.reporter.isatty:
             self.reporter.rewrite(text, erase=True)
         else:
