@@ -19,6 +19,8 @@ HOMES = {
     "cumsum": "scanning", "linrec": "scanning", "argsort": "sorting", "searchsorted": "sorting",
     "gather": "indexing", "scatter_add": "indexing", "wrap_index": "indexing", "guard": "indexing",
     "matmul": "products",
+    "lu": "factoring", "lu_solve": "factoring", "triangular_solve": "factoring", "permute_rows": "factoring",
+    "slogdet": "factoring", "cholesky": "factoring",
 }
 
 

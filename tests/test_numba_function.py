@@ -171,3 +171,15 @@ def test_the_same_function_again():
     f = fad.jit(lambda x: x * 2)
     f(1.0)
     assert f.numba_function is f.numba_function
+
+
+@pytest.mark.parametrize("n", [3, 1000])
+def test_several_captured_arrays_keep_their_copies(n):
+    """Those that are copied for the kernel live until it has run; a view is read where it lies."""
+    a, b, c = np.arange(float(n)), np.arange(float(n))[::-1], np.arange(n)
+    f = fad.jit(lambda x: tuple(np.sum(x * own) for own in (a, b, c)), tier="native")
+    f(np.ones(n))
+    g = f.numba_function
+    a[:], b[:], c[:] = 2, 3, 4
+    assert numba.njit(lambda x: g(x))(np.ones(n)) == (2 * n, 3 * n, 4 * n)
+    assert f(np.ones(n)) == (2 * n, 3 * n, 4 * n)

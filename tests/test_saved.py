@@ -137,8 +137,9 @@ def test_what_cannot_be_saved_says_so(tmp_path):
     ruled = fad.primitive(lambda x: x**2, vjp=lambda primals, u: (7.0 * u,))
     f = fad.jit(lambda x: ruled(x) * 2)
     f(2.0)
-    with pytest.raises(fad.TableError, match="rules of its own"):
-        f.save(tmp_path / "f.npz")
+    f.save(tmp_path / "f.npz")
+    assert fad.grad(fad.load(tmp_path / "f.npz"))(2.0) == 14.0
+    (tmp_path / "f.npz").unlink()
     f = fad.jit(lambda x, g: g(x))
     f(2.0, np.sin)
     with pytest.raises(fad.TableError, match="static argument of type"):

@@ -306,6 +306,7 @@ def is_swept(code: int) -> bool:
 
 
 # ── modules ───────────────────────────────────────────────────────────────────────────────────────────────────
+@functools.cache
 def source(mode: str) -> str:
     """Text of the module of one mode; its function `entry` is the C function."""
     template, found, call = {

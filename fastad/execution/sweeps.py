@@ -22,8 +22,9 @@ from fastad.execution.calling import MakePart, Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.program import active_codes, activity, sweep_program
 from fastad.kernels import fields as f
-from fastad.primitives import PRIMITIVES, array_rows
+from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
+from fastad.tables.cost import scratch_size
 from fastad.tables.table import CALL, CONST, INPUT, Table, ValueType
 
 _RAMP, _ZEROS = np.arange(f.TILE, dtype=np.uint32), np.zeros(f.TILE, np.uint32)
@@ -103,7 +104,7 @@ class SweepKernel:
         self.directions = directions
         self.layout = self._layout(threshold)
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
-        self._work = table.arena_size * (1 + copies), _scratch(table, mode)
+        self._work = table.arena_size * (1 + copies), scratch_size(table, tangents=mode == "tangent")
         self.work_size = sum(self._work)
         self.packets: Sequence[Packet] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
@@ -232,7 +233,7 @@ class SweepKernel:
 
 def is_swept(table: Table) -> bool:
     """Whether the derivative sweeps know all rows of a table; others run the derived table."""
-    return all(map(sweep_source.is_swept, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
+    return not table.subs and all(map(sweep_source.is_swept, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
 
 
 def _part(table: Table) -> SweepKernel:
@@ -242,21 +243,6 @@ def _part(table: Table) -> SweepKernel:
 
 def _move(place: int, slot: Slot) -> tuple[int, ...]:
     return place, slot.offset, slot.size, f.REFERENCE if slot.by_reference else f.INLINE
-
-
-def _scratch(table: Table, mode: str) -> int:
-    """Doubles of scratch memory that the kernels of a table's rows need, or also the tangents of the rows."""
-    needed = 0
-    for index in np.flatnonzero(np.isin(table.columns["op"], _WORKING)).tolist():
-        row: Any = table.row(index)
-        sizes = [int(table.sizes[i]) for i in row.operands]
-        needed = max(needed, row.primitive.work(row.statics, row.size, sizes))
-        if mode == "tangent":
-            needed = max(needed, row.primitive.tangent_work(row.statics, row.size, sizes))
-    return needed
-
-
-_WORKING = [row.code for row in array_rows() if row.needs_work or row.tangent_needs_work]
 
 
 def _specials(table: Table, derivatives: bool) -> np.ndarray:

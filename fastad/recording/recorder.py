@@ -248,11 +248,17 @@ class Recorder:
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
+        """Whether nobody but this recording has the array, nor the array that it is a view of."""
         root = capture.array if capture.array.base is None else capture.array.base
         if not isinstance(root, np.ndarray):
             return False
+        # sys.getrefcount counts its argument, and `root` here.
+        if root is not capture.array:
+            known = sum(c.array is capture.array for c in self.captures)
+            if sys.getrefcount(capture.array) > 1 + known:
+                return False
         own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
-        return sys.getrefcount(root) <= 2 + own  # this frame's reference, and that of the argument
+        return sys.getrefcount(root) <= 2 + own
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import PRIMITIVES, Elementwise, Form, primitive
+from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows, primitive
 from fastad.primitives import expression as ex
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import live_rows
@@ -137,6 +137,7 @@ def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
     results = [kind for kind in table.output_types if kind.dtype in "df"]
     tangent, adjoint = tangent_table(table, wrt), adjoint_table(table, wrt)
     arena = 8 * table.arena_size
+    scratch, of_tangents = 8 * scratch_size(table), 8 * scratch_size(table, tangents=True)
     moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
     # Tangents of the inputs are given, or their adjoints are results.
     derived = 2 * arena + moved + 8 * sum(table.inputs[i].size for i in wrt)
@@ -146,9 +147,9 @@ def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
         value_bytes=8 * int(table.sizes.sum()),
         d=sum(table.inputs[i].size for i in wrt),
         m=sum(kind.size for kind in results),
-        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved, table),
-        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived),
-        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved + scratch, table),
+        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived + of_tangents),
+        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived + scratch),
     )
 
 
@@ -250,6 +251,18 @@ def sub_bytes(sub: Sub) -> int:
     return sub.work_bytes(sub_bytes) if sub.table is None else peak_bytes(sub.table)
 
 
+def scratch_size(table: Table, *, tangents: bool = False) -> int:
+    """Doubles of scratch memory that the kernels of a table's rows need, or also the tangents of the rows."""
+    needed = 0
+    for index in np.flatnonzero(np.isin(table.columns["op"], _WORKING)).tolist():
+        row: Any = table.row(index)
+        sizes = [int(table.sizes[i]) for i in row.operands]
+        needed = max(needed, row.primitive.work(row.statics, row.size, sizes))
+        if tangents:
+            needed = max(needed, row.primitive.tangent_work(row.statics, row.size, sizes))
+    return needed
+
+
 # Bytes of work memory that native code takes for a table. The executor, which stands on a higher floor, puts its own
 # plan here; without one it is what the values need.
 native_work_bytes: Callable[[Table], int] = peak_bytes
@@ -278,4 +291,5 @@ def _counts(ops: Operations) -> list[tuple[str, int]]:
     return [(f.name, getattr(ops, f.name)) for f in fields(ops) if f.name != "products"]
 
 
+_WORKING = [row.code for row in array_rows() if row.needs_work or row.tangent_needs_work]
 _ARRAYS = [code for code, row in enumerate(PRIMITIVES) if not isinstance(row, Elementwise)]

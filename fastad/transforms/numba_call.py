@@ -1,6 +1,7 @@
 """Compiled functions inside the user's own numba code: a generated @njit wrapper around the kernel's address."""
 
 import ctypes
+import functools
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ def _make(path: Path, name: str) -> Any:
     failures, errors = failure_lines(name, kernel.rows)
     lines += [
         f"code = kernel({kernel.context or 0}, vin.ctypes.data, vout.ctypes.data, work.ctypes.data)",
+        f"alive = ({''.join(f'{name}, ' for name in _copies(lines))}vin)",  # numba frees what is not used any more
         *failures,
     ]
     namespace |= errors
@@ -72,6 +74,7 @@ def _make(path: Path, name: str) -> Any:
     return compiled
 
 
+@functools.cache
 def _helpers() -> dict[str, Any]:
     """What the generated code calls: vectors that start on a cache line, memory at an address as an array."""
     import numba
@@ -142,6 +145,11 @@ def _captured_lines(value: str, passed: Passed, array: np.ndarray) -> list[str]:
         indent += "    "
     index = " + ".join([str(-low // step), *(f"i{d} * {s // step}" for d, s in enumerate(array.strides))])
     return [*lines, f"{indent}{target}[k{value}] = {value}[{index}]", f"{indent}k{value} += 1"]
+
+
+def _copies(lines: list[str]) -> list[str]:
+    """The arrays whose addresses the kernel gets."""
+    return [line.split(" = ")[0] for line in lines if line.startswith("c") and " = " in line]
 
 
 def _output_lines(lines: list[str], k: int, passed: Passed) -> str:

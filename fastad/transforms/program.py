@@ -99,13 +99,18 @@ class _Output(str):
     """The expression for an output, where its value will stand."""
 
 
-def _structure_text(x: Any) -> str | None:
+_DEEPEST = 20  # Python's parser ends somewhere
+
+
+def _structure_text(x: Any, depth: int = 0) -> str | None:
     if type(x) is _Output:
         return str(x)
+    if depth == _DEEPEST:
+        return None
     if type(x) is dict and all(type(key) is str for key in x):
-        parts = [(f"{key!r}: ", _structure_text(value)) for key, value in x.items()]
+        parts = [(f"{key!r}: ", _structure_text(value, depth + 1)) for key, value in x.items()]
     elif type(x) in (tuple, list):
-        parts = [("", _structure_text(value)) for value in x]
+        parts = [("", _structure_text(value, depth + 1)) for value in x]
     else:
         return None
     if any(text is None for _, text in parts):
