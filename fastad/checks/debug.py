@@ -12,6 +12,7 @@ import numpy as np
 
 from fastad.errors import IndexRangeError, NanError
 from fastad.execution import compiled
+from fastad.execution.drivers import run
 from fastad.primitives import Elementwise
 from fastad.tables.listing import input_name
 from fastad.tables.reference import Stopped, steps
@@ -97,7 +98,7 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
 
 def _walk(table: Table, inputs: Sequence[Any], inf: bool, found: list[np.ndarray]) -> None:
     """Evaluate the rows one by one into `found`; of a composite row, the row inside it is what counts."""
-    for row, operands, value in steps(table, inputs):
+    for row, operands, value in steps(table, inputs, run):
         bad = _bad(row, operands, value, inf)
         if bad is not None:
             if row.sub is not None:
@@ -110,8 +111,8 @@ def _walk_sub(sub: Sub, x: np.ndarray, inf: bool) -> None:
     """Raise `NanError` for the first bad value inside of a sub-program, with the step, branch or lane it is in."""
     if sub.table is not None:
         _walk(sub.table, [x], inf, [])
-    for where, part, argument in sub.calls(x):
-        value = part.numbers(part.evaluate(argument))
+    for where, part, argument in sub.calls(x, run):
+        value = part.numbers(part.evaluate(argument, run=run))
         if np.isnan(value).any() or (inf and np.isinf(value).any()):
             try:
                 _walk_sub(part, argument, inf)

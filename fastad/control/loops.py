@@ -24,7 +24,7 @@ from fastad.control.parts import (
     structure_error,
 )
 from fastad.errors import ShapeError
-from fastad.execution import drivers  # noqa: F401 - runs loops while they are recorded
+from fastad.execution import drivers
 from fastad.primitives.regions import region
 from fastad.recording.operands import copied
 from fastad.recording.recorded import Recorded
@@ -36,7 +36,7 @@ from fastad.tables.sub import packed, slices, unpacked
 from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.call import unflatten
 
-_STORE_ALL_UP_TO = 1_000_000  # numbers: while loops with a limit keep all their states up to this size
+_STORE_ALL_UP_TO = 1_000_000  # numbers: while loops with a limit store all their states up to this size
 _SNAPSHOTS = 100
 
 
@@ -47,19 +47,21 @@ def scan(
     """Carry a state through steps: `carry, y = f(carry, x)` for each x along the leading axis of `xs`.
 
     One row of a table, whatever the number of steps: f is recorded once. Returns (carry, ys), the results y of all
-    steps stacked. Reverse mode keeps the states as `checkpoint` says and runs the steps between anew.
+    steps stacked. Reverse mode stores the states that `checkpoint` says and recomputes the others.
 
     Parameters
     ----------
-    f : function (carry, x) to (new carry, y); the carry keeps its structure and shapes; x is None without `xs`. f may
-        refer to recorded values from outside: they are differentiated too. Branches on values: `np.where`, `fad.cond`.
+    f : function (carry, x) to (new carry, y); the structure and shapes of the carry do not change; x is None without
+        `xs`. f may refer to recorded values from outside: they are differentiated too. Branches on values: `np.where`,
+        `fad.cond`.
     init : the first carry, a pytree of arrays and numbers.
     xs : pytree of arrays with the same leading axis, or None.
     length : number of steps; needed without `xs`.
-    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`; None keeps all states (`StoreAll`).
+    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`; None stores all states (`StoreAll`).
     reverse : go from the last x to the first; ys stay in the order of xs.
-    inverse : function (new carry, x) to the carry before the step. Reverse mode then keeps no state but the last and
-        goes back by it (Algorithm 17.67 of the notes); `fad.check_inverse` measures what rounding does to it.
+    inverse : function (new carry, x) to the carry before the step. Reverse mode then stores the last state only and
+        computes each state from the next, as for reversible layers (Blondel & Roulet, The Elements of Differentiable
+        Programming, 2024); `fad.check_inverse` measures what rounding does to it.
     progress : show a bar while the loop, or its adjoint, runs (needs tqdm).
 
     Raises ShapeError where f changes the carry's structure or shapes, RecordingError where a Python branch in f goes
@@ -126,7 +128,7 @@ def while_loop(
     """`while cond_fun(state): state = body_fun(state)`; returns the last state.
 
     The number of steps is found at every run and need not be known, not even for reverse mode: the states are then
-    kept by `checkpoint`, `Online(snapshots)` by default. With `max_steps` the loop ends after so many steps at the
+    stored by `checkpoint`, `Online(snapshots)` by default. With `max_steps` the loop ends after so many steps at the
     latest, whatever the condition says. The derivative is that of the steps that were made.
 
     Parameters
@@ -364,7 +366,7 @@ def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, 
     rows = [np.reshape(x, (loop.length, -1)) for x in elements if np.size(x)]
     flat = [np.ravel(x) for x in (*lead, np.concatenate(rows, axis=1) if rows else ())]
     try:
-        out = loop.evaluate(np.concatenate(flat))
+        out = drivers.run(loop, np.concatenate(flat))
     except Stopped:
         raise branch_error(parts) from None
     found, at = [], 0

@@ -13,7 +13,6 @@ import numpy as np
 from fastad.execution.invoke import caller, packet
 from fastad.execution.kernel import Kernel, aligned, raise_for
 from fastad.execution.layout import Slot
-from fastad.tables import cost
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import compact
 from fastad.tables.table import DTYPES, Table, ValueType
@@ -342,9 +341,6 @@ def native_work_bytes(table: Table) -> int:
     from fastad.execution.native import work_bytes
 
     return work_bytes(table)
-
-
-cost.native_work_bytes = native_work_bytes
 
 
 def default_threads() -> int:

@@ -39,12 +39,13 @@ class Pass:
     bytes: int
     sweep_bytes: int
     program: Table = field(repr=False, compare=False)
+    native_work: "Callable[[Table], int]" = field(repr=False, compare=False)
 
     @cached_property
     def native_bytes(self) -> int:
         """Bytes of work memory, inputs and results of native code (captured arrays are not copied)."""
         kinds = (*self.program.inputs[: self.program.explicit_inputs], *self.program.output_types)
-        return native_work_bytes(self.program) + 8 * sum(kind.size for kind in kinds)
+        return self.native_work(self.program) + 8 * sum(kind.size for kind in kinds)
 
     def repeated(self, times: int) -> Operations:
         """Operations for this many directions or results."""
@@ -136,8 +137,11 @@ class Cost:
         return f"<p>{self.summary()}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
+def cost(table: Table, wrt: Sequence[int] | None = None, native_work: Callable[[Table], int] | None = None) -> Cost:
     """Predicted cost of a table and of its derivatives by the inputs `wrt` (default: all floating-point arguments).
+
+    `native_work` gives the bytes of work memory that native code takes for a table; without it they are those that the
+    values need.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()
@@ -150,6 +154,7 @@ def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
         wrt = [i for i, kind in enumerate(table.inputs[: table.explicit_inputs]) if kind.dtype in "df"]
     count = table.explicit_inputs
     results = [kind for kind in table.output_types if kind.dtype in "df"]
+    native = native_work or peak_bytes
     tangent, adjoint = tangent_table(table, wrt), adjoint_table(table, wrt)
     arena = 8 * table.arena_size
     moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
@@ -161,9 +166,9 @@ def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
         value_bytes=8 * int(table.sizes.sum()),
         d=sum(table.inputs[i].size for i in wrt),
         m=sum(kind.size for kind in results),
-        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved, table),
-        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived),
-        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved, table, native),
+        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived, native),
+        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived, native),
     )
 
 
@@ -286,12 +291,9 @@ def sub_bytes(sub: Sub) -> int:
     return sub.work_bytes(sub_bytes) if sub.table is None else peak_bytes(sub.table)
 
 
-# Bytes of work memory that native code takes for a table. The executor, which stands on a higher floor, puts its own
-# plan here; without one it is what the values need.
-native_work_bytes: Callable[[Table], int] = peak_bytes
-
-
-def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) -> Pass:
+def _derived(
+    table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int, native_work: Callable[[Table], int]
+) -> Pass:
     """Cost of a derived table; what depends on the inputs `seeds` is done for each direction or result."""
     wanted = set(seeds)
     moving = np.zeros(len(table), np.bool_)
@@ -302,7 +304,7 @@ def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) ->
             moving[row.index] = any(moving[i] for i in row.operands)
     live = live_rows(table)
     once, each = count_operations(table, live & ~moving), count_operations(table, live & moving)
-    return Pass(once, each, peak, sweep_bytes, table)
+    return Pass(once, each, peak, sweep_bytes, table, native_work)
 
 
 def _numbers(ops: Operations) -> list[str]:

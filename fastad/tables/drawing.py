@@ -11,6 +11,7 @@ from typing import Any
 
 from fastad.tables.graph import Graph, Node, graph, s1_example
 from fastad.tables.layered import Layout, layered
+from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
 _LIGHT = {
@@ -28,15 +29,15 @@ _GAP, _LAYER_GAP, _MARGIN = 26, 54, 16
 _WIDE = 1000  # pixels: what would be wider when drawn rightwards is drawn downwards
 
 
-def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> str:
+def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60, run: Runner | None = None) -> str:
     """The graph as SVG text. With `values` (the inputs) every node shows its value, and its adjoint if the table has
-    one scalar result. Of a large table the first `limit` rows are drawn, and the picture says so.
+    one scalar result. Of a large table the first `limit` rows are drawn, and the picture says so. `run` runs drivers.
 
     >>> table, values = s1_example()
     >>> to_svg(table, values).startswith("<svg")
     True
     """
-    g = graph(table, values, limit)
+    g = graph(table, values, limit, run)
     boxes = [_box(node) for node in g.nodes]
     place = _Place(g, boxes, across=1)
     if place.width > _WIDE:
@@ -52,13 +53,13 @@ def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -
     return "\n".join(parts) + "\n"
 
 
-def to_dot(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> str:
+def to_dot(table: Table, values: Sequence[Any] | None = None, limit: int = 60, run: Runner | None = None) -> str:
     """The graph in Graphviz' language, with values and adjoints as in `to_svg`.
 
     >>> print(to_dot(*s1_example()).splitlines()[4])
       n0 [label="x₀\\nvalue 2\\nadjoint 39", fillcolor="#e7f1fe", color="#4a90e2"];
     """
-    g = graph(table, values, limit)
+    g = graph(table, values, limit, run)
     lines = ["digraph {", "  rankdir=LR;", '  node [shape=box, style="rounded,filled", fontname="Helvetica"];']
     lines.append('  edge [color="#9aa4af"];')
     for node in g.nodes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
+from fastad.execution import drivers
 from fastad.execution.compiled import Plan
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Recorded
@@ -91,7 +92,7 @@ class Program:
 
 def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
-    with Recorder() as recorder, np.errstate(all="ignore"):
+    with Recorder(drivers.run) as recorder, np.errstate(all="ignore"):
         inputs = []
         for value in call.inputs:
             x = Recorded(recorder, recorder.input(value))
@@ -162,7 +163,7 @@ def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
 
 def run_by_numpy(program: Program, inputs: Sequence[Any]) -> Any:
     """The result, computed row by row as while recording; raises `Stopped` where a guard fails."""
-    with Recorder() as recorder, np.errstate(all="ignore"):
+    with Recorder(drivers.run) as recorder, np.errstate(all="ignore"):
         result = replay(program, recorder, [Recorded(recorder, recorder.input(x)) for x in inputs])
         for i, op in enumerate(recorder.builder.columns["op"]):
             if op == GUARD:
