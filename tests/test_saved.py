@@ -137,7 +137,7 @@ def test_what_cannot_be_saved_says_so(tmp_path):
     ruled = fad.primitive(lambda x: x**2, vjp=lambda primals, u: (7.0 * float(u),))
     f = fad.jit(lambda x: ruled(x) * 2)
     f(2.0)
-    with pytest.raises(fad.TableError, match="vjp rule of .* calls Python code"):
+    with pytest.raises(fad.TableError, match="calls Python code"):
         f.save(tmp_path / "f.npz")
     f = fad.jit(lambda x, g: g(x))
     f(2.0, np.sin)
