@@ -1,8 +1,8 @@
 """Factorisations of dense square matrices, stored row by row, and what is done with the factors.
 
 The factors of A = P L U are stored as LAPACK does: L without its unit diagonal below, U above, then n pivots: row k was
-swapped with row pivots[k]. Small matrices are loops; larger ones go to LAPACK, which counts by columns: a matrix by rows
-is its transpose there.
+swapped with row pivots[k]. Small matrices are loops; larger ones go to LAPACK, which counts by columns: a matrix by
+rows is its transpose there.
 """
 
 import math

@@ -15,6 +15,7 @@ import pytest
 import fastad as fad
 from fastad.errors import IndexRangeError, TableError
 from fastad.execution.compiled import Compiled
+from fastad.execution.evaluating import run
 from fastad.execution.request import Request
 from fastad.primitives.regions import region
 from fastad.schedules.actions import Action, Code
@@ -136,7 +137,7 @@ def test_tables_come_back_with_what_their_rows_run(function, tmp_path):
 
 def test_a_pickle_has_nothing_of_this_process():
     table = fad.trace(FUNCTIONS["lanes"], X)
-    evaluate(table, [X])  # now the sub-programs have kernels
+    evaluate(table, [X], run)  # now the sub-programs have kernels
     copy = pickle.loads(pickle.dumps(table))
     assert not any("_evaluator" in vars(sub) for sub in copy.subs)
 
@@ -278,7 +279,7 @@ def adjoint_of_while():
     """The adjoint of an online loop, and what its forward pass keeps for it."""
     (row,) = (r for r in fad.trace(FUNCTIONS["while"], X).rows() if r.sub is not None)
     adjoint = LoopAdjoint.of(row.sub.saving)
-    return adjoint, row.sub.saving.evaluate(np.array([0.3, 1.2])[: row.sub.n_in])
+    return adjoint, run(row.sub.saving, np.array([0.3, 1.2])[: row.sub.n_in])
 
 
 def test_what_a_loop_changes_is_its_own():
@@ -313,6 +314,7 @@ import signal, sys, warnings
 import numpy as np
 from fastad.errors import FastadError
 from fastad.execution.compiled import Compiled
+from fastad.execution.evaluating import run
 from fastad.execution.request import Request
 from fastad.tables.derive import adjoint_table
 from fastad.tables.store import load, save

@@ -9,12 +9,12 @@ from native_tools import Bound
 
 import fastad as fad
 from fastad.execution.calling import kernel_of
+from fastad.execution.evaluating import run
 from fastad.execution.executors import EXECUTORS
 from fastad.execution.kernel import SIGNATURE, aligned
 from fastad.execution.marshalling import run_part
 from fastad.execution.native import NativeKernel
 from fastad.execution.sweeps import SweepKernel
-from fastad.tables import driver
 from fastad.tables.builder import Builder
 from fastad.tables.composite import Branch, Lanes, made
 from fastad.tables.derive import adjoint_table
@@ -65,16 +65,14 @@ def by_driver(sub, x, tier, saved=None):
     return bound.results[0].copy()
 
 
-@pytest.fixture
-def by_definition(monkeypatch):
+def by_definition(sub, x):
     """The result of a row as its definition in Python says, of the rows inside too."""
+    return sub.evaluate(x)
 
-    def run(sub, x):
-        with monkeypatch.context() as inside:
-            inside.setattr(driver, "runner", None)
-            return sub.evaluate(x)
 
-    return run
+def run_rows(sub, x):
+    """The result of a row, or of a table of rows, by drivers."""
+    return sub.evaluate(x, run=run)
 
 
 def close(found, wanted, tolerance=1e-12):
@@ -151,7 +149,7 @@ KINDS = rows_of_all_kinds()
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_tangents_and_adjoints_of_rows(name, by_definition, rng):
+def test_tangents_and_adjoints_of_rows(name, rng):
     """<u, J v> = <J'u, v>; J v is the central difference of the definition; drivers agree with definitions."""
     sub = KINDS[name]
     x, v = rng.normal(size=(2, sub.n_in)) * 0.7
@@ -159,16 +157,16 @@ def test_tangents_and_adjoints_of_rows(name, by_definition, rng):
         number = 1 + (sub.n_in - 1 if isinstance(sub, Branch) else sub.n_in // 3 - 1)
         x[::number] = np.arange(len(x[::number])) % 3
     u, step = rng.normal(size=sub.n_out), 1e-6
-    tangent = sub.tangent.evaluate(np.concatenate([x, v]))
+    tangent = run_rows(sub.tangent, np.concatenate([x, v]))
     moving = v * np.array([not isinstance(sub, Branch | Lanes) or i % number != 0 for i in range(len(v))])
     wanted = (by_definition(sub, x + step * moving) - by_definition(sub, x - step * moving)) / (2 * step)
-    close(sub.tangent.evaluate(np.concatenate([x, moving])), wanted, 1e-7)
-    bar = sub.adjoint.evaluate(np.concatenate([x, u]))
+    close(run_rows(sub.tangent, np.concatenate([x, moving])), wanted, 1e-7)
+    bar = run_rows(sub.adjoint, np.concatenate([x, u]))
     close(tangent @ u, bar @ v, 1e-11)
     for derived in (sub.tangent, sub.adjoint):
         point = rng.normal(size=derived.n_in) * 0.7
         point[: len(x)] = x
-        close(derived.evaluate(point), by_definition(derived, point))
+        close(run_rows(derived, point), by_definition(derived, point))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -176,10 +174,10 @@ def test_rows_over_lanes(name, rng):
     sub = KINDS[name]
     x = rng.normal(size=(3, sub.n_in)) * 0.7
     for size in (1, 3):
-        wanted = np.concatenate([sub.evaluate(lane) for lane in x[:size]])
-        close(sub.batched(size).evaluate(x[:size].reshape(-1)), wanted)
+        wanted = np.concatenate([run_rows(sub, lane) for lane in x[:size]])
+        close(run_rows(sub.batched(size), x[:size].reshape(-1)), wanted)
     twice = sub.batched(1).batched(3) if name != "nested" else sub.batched(3)
-    close(twice.evaluate(x.reshape(-1)), wanted)
+    close(run_rows(twice, x.reshape(-1)), wanted)
 
 
 @both_tiers

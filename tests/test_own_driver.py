@@ -66,12 +66,12 @@ class Bisection(Driver, kind="bisection"):
         record = filled(BISECTION, steps=self.steps, parameters=n - 1)
         return Parameters(record, {"function": self.function}, work={"argument": n, "value": 1})
 
-    def _brackets(self, x):
+    def _brackets(self, x, run=None):
         """The points at which f is evaluated, and the values; at the end the root."""
         (low, high), theta, sign = x[:2], x[2:], 0.0
         for k in range(self.steps + 1):
             point = np.array([low if k == 0 else (low + high) / 2, *theta])
-            value = self.function.evaluate(point)[0]
+            value = self.function.evaluate(point, run=run)[0]
             yield point
             if k == 0:
                 sign = 1.0 if value > 0 else -1.0
@@ -84,8 +84,8 @@ class Bisection(Driver, kind="bisection"):
     def reference(self, x):
         return list(self._brackets(x))[-1]
 
-    def calls(self, x):
-        for k, point in enumerate(list(self._brackets(x))[:-1]):
+    def calls(self, x, run=None):
+        for k, point in enumerate(list(self._brackets(x, run))[:-1]):
             yield f"step {k} of {self.name}", self.function, point
 
     @property

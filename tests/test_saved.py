@@ -134,12 +134,11 @@ def test_what_cannot_be_saved_says_so(tmp_path):
     f(2.0)
     with pytest.raises(fad.TableError, match="Python code"):
         f.save(tmp_path / "f.npz")
-    ruled = fad.primitive(lambda x: x**2, vjp=lambda primals, u: (7.0 * u,))
+    ruled = fad.primitive(lambda x: x**2, vjp=lambda primals, u: (7.0 * float(u),))
     f = fad.jit(lambda x: ruled(x) * 2)
     f(2.0)
-    f.save(tmp_path / "f.npz")
-    assert fad.grad(fad.load(tmp_path / "f.npz"))(2.0) == 14.0
-    (tmp_path / "f.npz").unlink()
+    with pytest.raises(fad.TableError, match="calls Python code"):
+        f.save(tmp_path / "f.npz")
     f = fad.jit(lambda x, g: g(x))
     f(2.0, np.sin)
     with pytest.raises(fad.TableError, match="static argument of type"):

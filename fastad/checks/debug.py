@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import IndexRangeError, NanError
+from fastad.execution.evaluating import run
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.observing import observing
 from fastad.primitives import Elementwise, Form
@@ -80,7 +81,7 @@ def checked_results(table: Table, inputs: Sequence[Any], inf: bool = False) -> l
 
 def _walk(table: Table, inputs: Sequence[Any], inf: bool, found: list[np.ndarray]) -> None:
     """Evaluate the rows one by one into `found`. For a composite row, the error names the bad row inside it."""
-    for row, operands, value in steps(table, inputs):
+    for row, operands, value in steps(table, inputs, run):
         bad = _bad(row, operands, value, inf)
         if bad is not None:
             if row.sub is not None:
@@ -93,8 +94,8 @@ def _walk_sub(sub: Sub, x: np.ndarray, inf: bool) -> None:
     """Raise `NanError` for the first bad value inside a sub-program, with its step, branch or lane."""
     if sub.table is not None:
         _walk(sub.table, [x], inf, [])
-    for where, part, argument in sub.calls(x):
-        value = part.numbers(part.evaluate(argument))
+    for where, part, argument in sub.calls(x, run):
+        value = part.numbers(part.evaluate(argument, run=run))
         if np.isnan(value).any() or (inf and np.isinf(value).any()):
             try:
                 _walk_sub(part, argument, inf)

@@ -81,7 +81,7 @@ def profile(
     start = time.perf_counter()
     table = Jit(p.function).program(call).table
     recording = time.perf_counter() - start
-    predicted = cost(table, list(range(len(p.point))))
+    predicted = cost(table, list(range(len(p.point))), native_work_bytes)
     programs = []
     for name, transformed, given, operations in _transformed(p, call, predicted):
         program = transformed.program(given)

@@ -24,7 +24,7 @@ from fastad.control.parts import (
     structure_error,
 )
 from fastad.errors import ShapeError
-from fastad.execution import evaluating  # noqa: F401 - runs loops while they are recorded
+from fastad.execution.evaluating import run
 from fastad.primitives.regions import region
 from fastad.recording.operands import copied
 from fastad.recording.recorded import Recorded
@@ -367,7 +367,7 @@ def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, 
     rows = [np.reshape(x, (loop.length, -1)) for x in elements if np.size(x)]
     flat = [np.ravel(x) for x in (*lead, np.concatenate(rows, axis=1) if rows else ())]
     try:
-        out = loop.evaluate(np.concatenate(flat))
+        out = run(loop, np.concatenate(flat))
     except Stopped:
         raise branch_error(parts) from None
     found, at = [], 0

@@ -12,7 +12,6 @@ from fastad.execution.layout import BY_REFERENCE_FROM
 from fastad.execution.marshalling import Binding, CallForm
 from fastad.execution.observing import observed, observers
 from fastad.execution.request import Request
-from fastad.tables import cost
 from fastad.tables.table import Table
 
 
@@ -104,9 +103,6 @@ def native_work_bytes(table: Table) -> int:
     from fastad.execution.native import work_bytes
 
     return work_bytes(table)
-
-
-cost.native_work_bytes = native_work_bytes
 
 
 def default_threads() -> int:

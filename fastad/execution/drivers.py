@@ -13,7 +13,7 @@ from fastad.tables.driver import Driver
 from fastad.tables.kinds import BUILT_IN
 from fastad.tables.sub import Sub
 
-_ENTRY = '''
+_ENTRY = """
 from numba import types
 
 SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
@@ -21,7 +21,7 @@ SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
 
 def entry(context, source, target, work):
     return {name}(context, source, target, work)
-'''
+"""
 _OWN = "fastad.kernels."
 _ALIGN = 8  # doubles: kernels find their work at the start of a cache line
 
@@ -57,7 +57,7 @@ class DriverKernel:
     def __init__(self, sub: Driver, make: Any) -> None:
         given = sub.parameters()
         self._held: list[Any] = []
-        self._record = given.record.reshape(1).copy()
+        self._record = given.record.reshape(1)
         record, scratch = self._record[0], 0
         for field, parts in given.kernels.items():
             one = parts is None or isinstance(parts, Sub)
@@ -90,12 +90,12 @@ def _lay_out(record: Any, work: Any, scratch: int) -> int:
     the address of saved states."""
     if not work:
         return scratch
-    at = _ALIGN
-    for field, size in work.items():
-        record["work"][field] = at
+    at, places = _ALIGN, {}
+    for field, size in (*work.items(), ("scratch", scratch)):
+        places[field] = at
         at += -(-size // _ALIGN) * _ALIGN
-    record["work"]["scratch"] = at
-    return at + scratch
+    record["work"] = tuple(places[field] for field in record["work"].dtype.names)
+    return at
 
 
 # ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────

@@ -19,6 +19,7 @@ from fastad.primitives.regions import Region
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.inline import compact, inline
+from fastad.tables.reference import Runner
 from fastad.tables.table import CALL, CONST, DTYPES, GUARD, Table, ValueType
 
 # Rows that may raise an error, by their values.
@@ -67,10 +68,13 @@ class Recorder:
 
     Recorders nest (a gradient inside a recorded function records its own function): an operation belongs to the
     innermost recorder among those of its operands, and values of outer recorders enter as lifted inputs.
+
+    `run` runs the drivers of composite rows; without it their definitions in Python are run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Runner | None = None) -> None:
         self.builder = Builder()
+        self._run = run
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
@@ -185,7 +189,7 @@ class Recorder:
             return self.given[i]
         statics = self.builder.statics_at(c) if c >= 0 else ()
         if row.form is Form.COMPOSITE:
-            return self.builder.subs[statics[0]].evaluate(values[a], values[b])
+            return self.builder.subs[statics[0]].evaluate(values[a], values[b], self._run)
         try:
             x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
         except FastadError as error:

@@ -17,6 +17,7 @@ from fastad.tables.builder import Builder, Ref
 from fastad.tables.driver import Data, Driver, Parameters, filled
 from fastad.tables.inline import compact
 from fastad.tables.operations import Operations
+from fastad.tables.reference import Runner
 from fastad.tables.sub import Sub, emit_joint_inline, packed, slices
 
 
@@ -65,7 +66,7 @@ class Branch(Driver, kind="branch"):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return self.branches[self._chosen(x)].evaluate(x[1:])
 
-    def calls(self, x: np.ndarray) -> Iterator[tuple[str, Sub, np.ndarray]]:
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
         number = self._chosen(x)
         yield f"branch {number} of {self.name}", self.branches[number], x[1:]
 
@@ -115,8 +116,8 @@ class Branch(Driver, kind="branch"):
 # ── lanes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, eq=False)
 class Lanes(Driver, kind="lanes"):
-    """One sub-program on each of several lanes, lane after lane in memory: each goes its own way through branches
-    and loops."""
+    """One sub-program on each of several lanes, lane after lane in memory. Each lane takes its own branches, and as
+    many steps as it needs."""
 
     sub: Sub | None = None
     size: int = 0
@@ -155,7 +156,7 @@ class Lanes(Driver, kind="lanes"):
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.concatenate([self.lane.evaluate(own) for own in x.reshape(self.size, self.lane.n_in)])
 
-    def calls(self, x: np.ndarray) -> Iterator[tuple[str, Sub, np.ndarray]]:
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
         for number, own in enumerate(x.reshape(self.size, self.lane.n_in)):
             yield f"lane {number} of {self.lane.name}", self.lane, own
 

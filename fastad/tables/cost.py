@@ -35,12 +35,13 @@ class Pass:
     bytes: int
     sweep_bytes: int
     program: Table = field(repr=False, compare=False)
+    native_work: "Callable[[Table], int]" = field(repr=False, compare=False)
 
     @cached_property
     def native_bytes(self) -> int:
         """Bytes of work memory, inputs and results of native code (captured arrays are not copied)."""
         kinds = (*self.program.inputs[: self.program.explicit_inputs], *self.program.output_types)
-        return native_work_bytes(self.program) + 8 * sum(kind.size for kind in kinds)
+        return self.native_work(self.program) + 8 * sum(kind.size for kind in kinds)
 
     def repeated(self, times: int) -> Operations:
         """Operations for this many directions or results."""
@@ -121,8 +122,11 @@ class Cost:
         return f"<p>{self.summary()}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
+def cost(table: Table, wrt: Sequence[int] | None = None, native_work: Callable[[Table], int] | None = None) -> Cost:
     """Predicted cost of a table and of its derivatives by the inputs `wrt` (default: all floating-point arguments).
+
+    `native_work` gives the bytes of work memory that native code takes for a table; without it they are those that the
+    values need.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()
@@ -135,21 +139,23 @@ def cost(table: Table, wrt: Sequence[int] | None = None) -> Cost:
         wrt = [i for i, kind in enumerate(table.inputs[: table.explicit_inputs]) if kind.dtype in "df"]
     count = table.explicit_inputs
     results = [kind for kind in table.output_types if kind.dtype in "df"]
+    native = native_work or peak_bytes
     tangent, adjoint = tangent_table(table, wrt), adjoint_table(table, wrt)
     arena = 8 * table.arena_size
     scratch, of_tangents = 8 * scratch_size(table), 8 * scratch_size(table, tangents=True)
     moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
     # Tangents of the inputs are given, or their adjoints are results.
     derived = 2 * arena + moved + 8 * sum(table.inputs[i].size for i in wrt)
+    moved_by, seeded_by = range(count, count + len(wrt)), range(count, count + len(table.outputs))
     return Cost(
         rows=len(table),
         column_bytes=table.nbytes,
         value_bytes=8 * int(table.sizes.sum()),
         d=sum(table.inputs[i].size for i in wrt),
         m=sum(kind.size for kind in results),
-        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved + scratch, table),
-        tangent=_derived(tangent, range(count, count + len(wrt)), tangent_bytes(table, wrt), derived + of_tangents),
-        adjoint=_derived(adjoint, range(count, count + len(table.outputs)), peak_bytes(adjoint), derived + scratch),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved + scratch, table, native),
+        tangent=_derived(tangent, moved_by, tangent_bytes(table, wrt), derived + of_tangents, native),
+        adjoint=_derived(adjoint, seeded_by, peak_bytes(adjoint), derived + scratch, native),
     )
 
 
@@ -263,12 +269,9 @@ def scratch_size(table: Table, *, tangents: bool = False) -> int:
     return needed
 
 
-# Bytes of work memory that native code takes for a table. The executor, which stands on a higher floor, puts its own
-# plan here; without one it is what the values need.
-native_work_bytes: Callable[[Table], int] = peak_bytes
-
-
-def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) -> Pass:
+def _derived(
+    table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int, native_work: Callable[[Table], int]
+) -> Pass:
     """Cost of a derived table; what depends on the inputs `seeds` is done for each direction or result."""
     wanted = set(seeds)
     moving = np.zeros(len(table), np.bool_)
@@ -279,7 +282,7 @@ def _derived(table: Table, seeds: Iterable[int], peak: int, sweep_bytes: int) ->
             moving[row.index] = any(moving[i] for i in row.operands)
     live = live_rows(table)
     once, each = count_operations(table, live & ~moving), count_operations(table, live & moving)
-    return Pass(once, each, peak, sweep_bytes, table)
+    return Pass(once, each, peak, sweep_bytes, table, native_work)
 
 
 def _numbers(ops: Operations) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastad.tables.graph import Graph, Node, graph, s1_example
 from fastad.tables.layered import Layout, layered
+from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
 _LIGHT = {
@@ -28,7 +29,7 @@ _GAP, _LAYER_GAP, _MARGIN = 26, 54, 16
 _WIDE = 1000  # pixels: a graph that is wider when drawn to the right is drawn downwards
 
 
-def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> str:
+def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60, run: Runner | None = None) -> str:
     """The graph as SVG text.
 
     With `values` (the inputs) every node shows its value, and its adjoint if the table has one scalar result. Of a
@@ -38,7 +39,7 @@ def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -
     >>> to_svg(table, values).startswith("<svg")
     True
     """
-    g = graph(table, values, limit)
+    g = graph(table, values, limit, run)
     boxes = [_box(node) for node in g.nodes]
     place = _Place(g, boxes, across=1)
     if place.width > _WIDE:
@@ -54,13 +55,13 @@ def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -
     return "\n".join(parts) + "\n"
 
 
-def to_dot(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> str:
+def to_dot(table: Table, values: Sequence[Any] | None = None, limit: int = 60, run: Runner | None = None) -> str:
     """The graph in the language of Graphviz, with values and adjoints as in `to_svg`.
 
     >>> print(to_dot(*s1_example()).splitlines()[4])
       n0 [label="x₀\\nvalue 2\\nadjoint 39", fillcolor="#e7f1fe", color="#4a90e2"];
     """
-    g = graph(table, values, limit)
+    g = graph(table, values, limit, run)
     lines = ["digraph {", "  rankdir=LR;", '  node [shape=box, style="rounded,filled", fontname="Helvetica"];']
     lines.append('  edge [color="#9aa4af"];')
     for node in g.nodes:

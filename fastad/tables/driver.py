@@ -10,7 +10,7 @@ kind. A kind is found by its name:
 The module of a kernel outside of `fastad.kernels` stands by itself: it may import numba, NumPy and `fastad.kernels`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from fastad.errors import TableError
 from fastad.tables.builder import Builder
+from fastad.tables.reference import Runner
 from fastad.tables.sub import Sub
 
 _kinds: "dict[str, type[Driver]]" = {}
@@ -95,9 +96,9 @@ class Driver(Sub):
     def fails(self) -> bool:
         return any(part.fails for part in self.parts)
 
-    def evaluate(self, x: Any, saved: Any = None) -> np.ndarray:
+    def evaluate(self, x: Any, saved: Any = None, run: Runner | None = None) -> np.ndarray:
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
-        return self.reference(flat) if runner is None else runner(self, flat, saved if self.n_saved else None)
+        return self.reference(flat) if run is None else run(self, flat, saved if self.n_saved else None)
 
     def _differentiable(self) -> Sub:
         """A table that has the driver as its only row."""
@@ -106,7 +107,7 @@ class Driver(Sub):
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
     def parameters(self) -> Parameters:
-        """What the kernel reads."""
+        """What the kernel reads. The record is a new one: addresses are written into it."""
         raise NotImplementedError
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -152,7 +153,3 @@ class Data(dict[str, Any]):
         if [type(x) for x in found] != list(kinds):
             raise TableError(f"its header has a sub-program without a valid {key!r}")
         return list(found)
-
-
-# How drivers are run, set by `fastad.execution.drivers`; without it their definition in NumPy is.
-runner: "Callable[[Driver, np.ndarray, Any], np.ndarray] | None" = None

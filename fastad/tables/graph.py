@@ -12,7 +12,7 @@ from fastad.tables.builder import Builder
 from fastad.tables.derive import adjoint_table
 from fastad.tables.inline import copy_row
 from fastad.tables.listing import constant_text, count_text, input_name, line_text, region_text
-from fastad.tables.reference import Stopped, evaluate_rows
+from fastad.tables.reference import Runner, Stopped, evaluate_rows
 from fastad.tables.table import Row, Table
 
 _SIGNS = {"-": "−", "*": "×", "/": "÷", "<=": "≤", ">=": "≥", "==": "=", "!=": "≠"}  # as they are printed
@@ -46,18 +46,18 @@ class Graph:
         return any(node.adjoint for node in self.nodes)
 
 
-def graph(table: Table, values: Sequence[Any] | None = None, limit: int = 60) -> Graph:
+def graph(table: Table, values: Sequence[Any] | None = None, limit: int = 60, run: Runner | None = None) -> Graph:
     """The first `limit` rows as a graph. Constants of one value appear in the labels of the rows that use them."""
     inline = [_number(table, i) for i in range(len(table))]
     drawn = [i for i in range(len(table)) if inline[i] is None or i in table.outputs]
-    texts, adjoints = _texts(table, values)
+    texts, adjoints = _texts(table, values, run)
     shown = {row: k for k, row in enumerate(drawn[:limit])}
     nodes = [_node(table, table.row(i), inline, texts, adjoints) for i in shown]
     edges = sorted({(shown[x], shown[i]) for i in shown for x in table.row(i).operands if x in shown})
     return Graph(nodes, edges, len(drawn) - len(shown))
 
 
-def adjoints_of(table: Table, values: Sequence[Any]) -> list[np.ndarray | None]:
+def adjoints_of(table: Table, values: Sequence[Any], run: Runner | None = None) -> list[np.ndarray | None]:
     """Adjoint of every row at these inputs (None for integers and booleans) of a table with one scalar result.
 
     The adjoint of a value is the derivative with respect to a perturbation added to it, so such a perturbation of every
@@ -79,7 +79,7 @@ def adjoints_of(table: Table, values: Sequence[Any]) -> list[np.ndarray | None]:
     perturbed = b.table([refs[i] for i in table.outputs], table.captured)
     first = table.explicit_inputs
     derived = adjoint_table(perturbed, range(first, first + len(rows)), seeds=[1.0])
-    found = _evaluated(derived, [*values, *(np.zeros(row.shape) for row in rows)])
+    found = _evaluated(derived, [*values, *(np.zeros(row.shape) for row in rows)], run)
     by_row = {row.index: found[i] for row, i in zip(rows, derived.outputs[len(table.outputs) :], strict=True)}
     return [by_row.get(i) for i in range(len(table))]
 
@@ -93,27 +93,27 @@ def s1_example() -> tuple[Table, list[float]]:
     return b.table([b.multiply(total, product)]), [2.0, 1.0]
 
 
-def _evaluated(table: Table, values: Sequence[Any]) -> list[np.ndarray]:
+def _evaluated(table: Table, values: Sequence[Any], run: Runner | None) -> list[np.ndarray]:
     """Values of all rows, with the current elements of captured arrays."""
     if len(values) != table.explicit_inputs:
         raise ShapeError(f"the table has {count_text(table.explicit_inputs, 'input')}, but {len(values)} were given")
     try:
-        return evaluate_rows(table, [*values, *table.captured])
+        return evaluate_rows(table, [*values, *table.captured], run)
     except Stopped as stop:
         raise ShapeError(f"these inputs take another path than this table: {stop}; draw that path's table") from stop
 
 
 # ── texts ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def _texts(table: Table, values: Sequence[Any] | None) -> tuple[list[str], list[str]]:
+def _texts(table: Table, values: Sequence[Any] | None, run: Runner | None) -> tuple[list[str], list[str]]:
     """Values and adjoints of all rows as texts; empty where there are none."""
     empty = [""] * len(table)
     if values is None:
         return empty, empty
-    found = [value_text(x) for x in _evaluated(table, values)]
+    found = [value_text(x) for x in _evaluated(table, values, run)]
     scalar = len(table.outputs) == 1 and table.output_types[0].size == 1 and table.output_types[0].dtype in "df"
     if not scalar:
         return found, empty
-    return found, ["" if a is None else value_text(a) for a in adjoints_of(table, values)]
+    return found, ["" if a is None else value_text(a) for a in adjoints_of(table, values, run)]
 
 
 def value_text(x: np.ndarray) -> str:

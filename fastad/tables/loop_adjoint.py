@@ -18,6 +18,7 @@ from fastad.tables.builder import Ref
 from fastad.tables.composite import Lanes, made
 from fastad.tables.driver import Data, Driver, Parameters
 from fastad.tables.operations import Operations
+from fastad.tables.reference import Runner
 from fastad.tables.sub import Sub, packed, slices
 
 
@@ -69,8 +70,8 @@ class LoopAdjoint(Driver, kind="adjoint"):
         own += 0 if loop.saves else sum(span.size for span in loop.storage.spans(s.state))
         return super().work_bytes(of) + 8 * own
 
-    def calls(self, x: np.ndarray) -> Iterator[tuple[str, Sub, np.ndarray]]:
-        for k, argument, _ in self.steps_back(x):
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
+        for k, argument, _ in self.steps_back(x, run):
             yield f"step {k} of {self.loop.name}", self.loop.step.adjoint, argument
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,20 +158,22 @@ class LoopAdjoint(Driver, kind="adjoint"):
         bar, shared = x[loop.n_in :][:n], np.zeros(s.shared)
         elements = np.zeros((max(loop.length, 0), s.element))
         for k, _, out in self.steps_back(x):
-            bar, elements[loop._place(k)] = out[:n], out[n : n + s.element]
+            bar = out[:n]
+            if s.element:
+                elements[loop._place(k)] = out[n : n + s.element]
             shared = shared + out[n + s.element + s.indexed :]
         return np.concatenate([bar, shared, elements.reshape(-1)])
 
-    def steps_back(self, x: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def steps_back(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Every step from the last one: its number, argument and result of its adjoint."""
         loop, s, n = self.loop, self.loop.sizes, self.loop.sizes.state
         u = x[loop.n_in :]
-        states, _, _ = loop.trajectory(x[: loop.n_in])
+        states, _, _ = loop.trajectory(x[: loop.n_in], run)
         bar = u[:n]
         for k in range(len(states) - 1, -1, -1):
             place = loop._place(k)
             seed = np.concatenate([bar, u[n + place * s.result :][: s.result]])
             argument = np.concatenate([loop.step_argument(x, states[k], k), seed])
-            out = loop.step.adjoint.evaluate(argument)
+            out = loop.step.adjoint.evaluate(argument, run=run)
             yield k, argument, out
             bar = out[:n]

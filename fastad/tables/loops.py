@@ -19,6 +19,7 @@ from fastad.tables.driver import Data, Driver, Parameters, ProgressBar, StatesOn
 from fastad.tables.loop_adjoint import LoopAdjoint
 from fastad.tables.loop_sizes import NO_SIZES, Sizes, StateStorage, state_storage
 from fastad.tables.operations import Operations
+from fastad.tables.reference import Runner
 from fastad.tables.sub import Sub, emit_inline, emit_joint_inline, packed, slices
 from fastad.tables.validate import LARGEST
 
@@ -186,8 +187,8 @@ class Loop(Driver, kind="loop"):
     def work_bytes(self, of: Callable[[Sub], int]) -> int:
         return super().work_bytes(of) + 8 * (self.sizes.inside + self.sizes.state + self.sizes.result)
 
-    def calls(self, x: np.ndarray) -> Iterator[tuple[str, Sub, np.ndarray]]:
-        for k, state in enumerate(self.trajectory(x)[0]):
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
+        for k, state in enumerate(self.trajectory(x, run)[0]):
             yield f"step {k} of {self.name}", self.step, self.step_argument(x, state, k)
 
     def numbers(self, value: np.ndarray) -> np.ndarray:
@@ -354,8 +355,8 @@ class Loop(Driver, kind="loop"):
         each = out[n : self.n_results].reshape(-1, self.sizes.result) if self.sizes.result else np.zeros((0, 0))
         for k, own in enumerate(results[: len(each)]):
             each[self._place(k)] = own
-        if self.saves:
-            saved = out[self.n_results :]
+        saved = out[self.n_results :]
+        if len(saved):
             saved[: 1 + n] = [made_steps, *(states[-1] if states else np.zeros(n))]
             for k, own in enumerate(states if self.storage.policy == "every" else []):
                 saved[1 + n * (k + 1) :][:n] = own
@@ -372,17 +373,19 @@ class Loop(Driver, kind="loop"):
         element = x[n + s.shared + place * s.element :][: s.element]
         return np.concatenate([state, element, [float(place)] * s.indexed, x[n : n + s.shared]])
 
-    def trajectory(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    def trajectory(
+        self, x: np.ndarray, run: Runner | None = None
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
         """The state before every step, the result of every step, the last state."""
         states: list[np.ndarray] = []
         results: list[np.ndarray] = []
         state = x[: self.sizes.state]
         while self.length < 0 or len(states) < self.length:
             inside = self.step_argument(x, state, len(states))
-            if self.condition is not None and not self.condition.evaluate(inside)[0]:
+            if self.condition is not None and not self.condition.evaluate(inside, run=run)[0]:
                 break
             states.append(state)
-            out = self.step.evaluate(inside)
+            out = self.step.evaluate(inside, run=run)
             state = out[: self.sizes.state]
             results.append(out[self.sizes.state :])
         return states, results, state

@@ -1,6 +1,6 @@
 """The reference interpreter: what a table means, one NumPy call a row. Slow; executors are tested against it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,9 @@ import numpy as np
 from fastad.errors import FastadError
 from fastad.primitives import Elementwise, Form
 from fastad.tables.table import Row, Table
+
+# What runs a driver (see `fastad.tables.driver`): its result for a vector, and for saved states (None: it has none).
+Runner = Callable[[Any, np.ndarray, Any], np.ndarray]
 
 
 class Stopped(Exception):
@@ -18,18 +21,21 @@ class Stopped(Exception):
         self.row = row
 
 
-def evaluate(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
-    """Results of a table for given inputs, as float64 arrays; raises `Stopped` where a guard fails."""
-    values = evaluate_rows(table, inputs)
+def evaluate(table: Table, inputs: Sequence[Any], run: Runner | None = None) -> list[np.ndarray]:
+    """Results of a table for given inputs, as float64 arrays; raises `Stopped` where a guard fails. `run` runs the
+    drivers; without it their definitions in Python are."""
+    values = evaluate_rows(table, inputs, run)
     return [values[r].copy() for r in table.outputs]
 
 
-def evaluate_rows(table: Table, inputs: Sequence[Any]) -> list[np.ndarray]:
+def evaluate_rows(table: Table, inputs: Sequence[Any], run: Runner | None = None) -> list[np.ndarray]:
     """Values of all rows."""
-    return [value for _, _, value in steps(table, inputs)]
+    return [value for _, _, value in steps(table, inputs, run)]
 
 
-def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.ndarray], np.ndarray]]:
+def steps(
+    table: Table, inputs: Sequence[Any], run: Runner | None = None
+) -> Iterator[tuple[Row, list[np.ndarray], np.ndarray]]:
     """Every row with the values of its operands and its own, as the rows are evaluated."""
     values: list[np.ndarray] = []
     for row in table.rows():
@@ -41,7 +47,7 @@ def steps(table: Table, inputs: Sequence[Any]) -> Iterator[tuple[Row, list[np.nd
         elif row.form is Form.GUARD:
             value = _guard(row.index, *operands)
         elif row.sub is not None:
-            value = _called(row, *operands)
+            value = _called(row, operands, run)
         elif isinstance(row.primitive, Elementwise):
             flat = [np.reshape(x, -1) if x.size != 1 else x.reshape(()) for x in operands]
             with np.errstate(all="ignore"):
@@ -61,9 +67,9 @@ def _evaluated(table: Table, row: Row, operands: list[np.ndarray]) -> Any:
         raise type(error)(f"{error}, recorded at {table.line_of(row.index)}") from None
 
 
-def _called(row: Row, x: np.ndarray, saved: np.ndarray) -> np.ndarray:
+def _called(row: Row, operands: list[np.ndarray], run: Runner | None) -> np.ndarray:
     try:
-        return row.sub.evaluate(x, saved)
+        return row.sub.evaluate(*operands, run)
     except Stopped:
         raise Stopped(row.index) from None
 

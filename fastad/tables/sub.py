@@ -2,7 +2,8 @@
 
 `call` rows run a sub-program once. The derivative of a call is a call of the derived sub-program, so composite rows
 derive to composite rows; inside the derived program the values are computed anew, which is what recomputation
-instead of storage means (Algorithm 17.69 of the notes, for one piece of a program).
+instead of storage means (checkpointing of one piece of a program, Griewank & Walther, Evaluating Derivatives, 2008,
+chapter 12).
 """
 
 import itertools
@@ -18,6 +19,7 @@ from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact, inline
 from fastad.tables.operations import Operations
+from fastad.tables.reference import Runner, evaluate
 from fastad.tables.table import Table, ValueType
 
 _numbers = itertools.count()
@@ -48,7 +50,7 @@ class Sub:
 
     @cached_property
     def key(self) -> str:
-        """Equal for sub-programs that compute the same; only plain tables can be told to be equal."""
+        """Equal for sub-programs that compute the same; only plain tables can be compared."""
         plain = self.table is not None and self.rules is None
         return f"table {self.table.hash}" if plain and self.table is not None else f"sub {self._number}"
 
@@ -72,8 +74,9 @@ class Sub:
         """What is wrong with it; None if nothing is."""
         return None
 
-    def calls(self, x: np.ndarray) -> "Iterator[tuple[str, Sub, np.ndarray]]":
-        """The calls of its parts in a run, in order: where ("step 3 of scan"), the part, its argument."""
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> "Iterator[tuple[str, Sub, np.ndarray]]":
+        """The calls of its parts in a run, in order: where ("step 3 of scan"), the part, its argument. `run`: see
+        `evaluate`."""
         return iter(())
 
     def numbers(self, value: np.ndarray) -> np.ndarray:
@@ -190,15 +193,14 @@ class Sub:
         flat = compact(b.table([b.reshape(full, (size * self.n_out,))]))
         return Sub(size * self.n_in, size * self.n_out, name, flat, rules=rules)
 
-    def evaluate(self, x: Any, saved: Any = None) -> np.ndarray:
-        """The result for a vector, by NumPy; `saved` are the saved states, for those that take them."""
+    def evaluate(self, x: Any, saved: Any = None, run: Runner | None = None) -> np.ndarray:
+        """The result for a vector, by NumPy; `saved` are the saved states, for those that take them. `run` runs the
+        drivers; without it their definitions in Python are."""
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
         if self.table is None:
             assert self.callback is not None
             return np.asarray(self.callback(flat), np.float64).reshape(self.n_out)
-        from fastad.tables.reference import evaluate
-
-        return evaluate(self.table, [flat])[0]
+        return evaluate(self.table, [flat], run)[0]
 
 
 def flat_sub(table: Table, name: str) -> Sub:

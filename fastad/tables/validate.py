@@ -153,7 +153,8 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
         if sizes[1] != (table.subs[statics[0]].n_saved or sizes[0]):
             return "its sub-program takes saved states of another size"
     if row.form is Form.INPUT:
-        return None if 0 <= a < len(table.inputs) and table.inputs[a] == kind else "it names an input that does not exist"
+        exists = 0 <= a < len(table.inputs) and table.inputs[a] == kind
+        return None if exists else "it names an input that does not exist"
     try:
         return row.check(statics, kind.size, sizes)
     except (IndexError, ValueError, OverflowError):

@@ -12,6 +12,7 @@ from fastad.errors import FastadError, RecordingError, TableError
 from fastad.execution.compiled import Compiled
 from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import GuardFailed
+from fastad.execution.traced import traced
 from fastad.recording.capture import OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
@@ -261,7 +262,7 @@ class Transformed:
     @property
     def tables(self) -> list[Table]:
         """The tables recorded so far, one a structure and path."""
-        return [path.program.table for path in self.all_paths()]
+        return [traced(path.program.table) for path in self.all_paths()]
 
     def stats(self) -> dict[str, Any]:
         """Recordings, paths, calls, and for each path its rows, tier and compile time in seconds."""

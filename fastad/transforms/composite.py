@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
+from fastad.execution.evaluating import run
 from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
@@ -120,7 +121,7 @@ def _passes(sub: Sub, x: np.ndarray) -> bool:
     if not sub.has_guards:
         return True
     try:
-        sub.evaluate(np.concatenate([x, np.zeros(sub.n_in - x.size)]))
+        sub.evaluate(np.concatenate([x, np.zeros(sub.n_in - x.size)]), run=run)
     except Stopped:
         return False
     return True

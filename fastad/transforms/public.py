@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fastad.execution.traced import traced
 from fastad.recording.settings import pinned
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import make_call
@@ -176,7 +177,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     4
     """
     function = f if isinstance(f, Transformed) else Jit(f)
-    return function.program(make_call(*function.normalise(args, kwargs))).table
+    return traced(function.program(make_call(*function.normalise(args, kwargs))).table)
 
 
 def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:

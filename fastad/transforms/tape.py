@@ -7,7 +7,9 @@ import numpy as np
 
 from fastad.errors import DerivativeError, RecordingError, ShapeError
 from fastad.execution.compiled import Compiled
+from fastad.execution.evaluating import run
 from fastad.execution.request import Request
+from fastad.execution.traced import traced
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, with_inputs
 from fastad.tables.builder import Ref
@@ -43,7 +45,7 @@ class Tape:
     """
 
     def __init__(self, tier: str = "sweep") -> None:
-        self._recorder = Recorder()
+        self._recorder = Recorder(run)
         self._variables: list[Variable] = []
         self._last: Ref | None = None
         self._tier = tier
@@ -109,7 +111,7 @@ class Tape:
     def table(self) -> Table:
         """The op table. Its result is the value of the last call of `backward`, or the last row before any."""
         last = self._last if self._last is not None else len(self._recorder.builder) - 1
-        return self._table((last,) if last >= 0 else ())
+        return traced(self._table((last,) if last >= 0 else ()))
 
     def __repr__(self) -> str:
         return f"<fastad Tape: {len(self._variables)} variable(s), {len(self._recorder.builder)} rows>"
@@ -117,7 +119,8 @@ class Tape:
     def _repr_svg_(self) -> str:
         from fastad.tables.drawing import to_svg
 
-        return to_svg(self.table, [*self._inputs(), *(c.array for c in self._recorder.captures)])
+        values = [*self._inputs(), *(c.array for c in self._recorder.captures)]
+        return to_svg(self.table, values, run=run)
 
     def _table(self, outputs: tuple[Ref, ...]) -> Table:
         return self._recorder.builder.table(outputs, [c.array for c in self._recorder.captures])
