@@ -58,7 +58,7 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     recorder, refs = operand_refs([pred, *leaves, *shared.values])
 
     def rows(b: Any) -> list[int]:
-        number = b.emit("not_equal", (b.reshape(refs[0], ()), b.const(0.0)))
+        number = b.truth(b.reshape(refs[0], ()))
         return unpacked(b, b.call(choice, packed(b, [number, *refs[1:]])), kinds)
 
     given = iter(emit(recorder, rows, [yes, no]))

@@ -403,7 +403,7 @@ def _stacked(b: Any, rest: int, kinds: Sequence[ValueType], steps: int, width: i
         shape = (steps, *kind.shape)
         if steps * kind.size:
             place = region(at, (steps, kind.size), (width, 1))
-            found.append(b.emit("strided", (rest,), place, shape, kind.dtype))
+            found.append(b.region(rest, place, shape, kind.dtype))
         else:
             found.append(cast(b, b.zeros(shape), ValueType(shape, kind.dtype)))
         at += kind.size

@@ -101,7 +101,7 @@ def cast(b: Any, ref: int, kind: ValueType) -> int:
     """The value converted to the dtype of this type."""
     if b.dtype(ref) == kind.dtype:
         return ref
-    return b.emit("strided", (ref,), (0, kind.size, 1), kind.shape, kind.dtype)
+    return b.cast(ref, kind.shape, kind.dtype)
 
 
 def flatten_state(tree: Any) -> tuple[list[Any], Any]:

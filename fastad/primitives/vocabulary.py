@@ -30,6 +30,10 @@ class Vocabulary:
     def multiply(self, x: Ref, y: Ref) -> Ref:
         return self.emit("multiply", (x, y))
 
+    def truth(self, x: Ref) -> Ref:
+        """Whether a number is not 0."""
+        return self.emit("not_equal", (x, self.const(0.0)))
+
     def zeros(self, shape: Shape) -> Ref:
         return self.broadcast(self.const(0.0), shape)
 

@@ -60,5 +60,5 @@ def _moved(b: Any, x: Ref, moves: Sequence[tuple[Any, Any]], size: int) -> Ref:
     full = [(source, target) for source, target in moves if 0 not in source[1]]
     if not full:
         return b.zeros((size,))
-    pieces = [b.emit("strided", (x,), region(*source), (math.prod(source[1]),)) for source, _ in full]
+    pieces = [b.region(x, region(*source), (math.prod(source[1]),)) for source, _ in full]
     return b.assemble(pieces, [region(*target) for _, target in full], (size,))

@@ -226,7 +226,7 @@ def unpacked(b: Any, x: Ref, kinds: Sequence[ValueType]) -> list[Ref]:
     refs, start = [], 0
     for kind in kinds:
         refs.append(
-            b.emit("strided", (x,), (start, kind.size, 1), kind.shape, kind.dtype) if kind.size else b.zeros(kind.shape)
+            b.region(x, (start, kind.size, 1), kind.shape, kind.dtype) if kind.size else b.zeros(kind.shape)
         )
         start += kind.size
     return refs

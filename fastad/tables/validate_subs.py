@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import opcode
+from fastad.primitives import ASSEMBLE, CALL, STRIDED
 
 
 def check_subs(subs: Iterable[Any]) -> None:
@@ -23,10 +23,10 @@ def check_subs(subs: Iterable[Any]) -> None:
 def check_saved(table: Any) -> None:
     """Raise `TableError` where a row would overwrite a value that is not its own: an input, or a constant."""
     op, a, b, c = (table.columns[name] for name in ("op", "a", "b", "c"))
-    for row in np.flatnonzero(op == opcode("call")).tolist():
+    for row in np.flatnonzero(op == CALL.code).tolist():
         saved = int(b[row])
         if table.subs[int(table.pools["statics"][c[row] + 1])].overwrites_saved:
-            while op[saved] == opcode("strided"):  # may be a view of its operand
+            while op[saved] == STRIDED.code:  # may be a view of its operand
                 saved = int(a[saved])
-            if op[saved] not in (opcode("call"), opcode("assemble")):
+            if op[saved] not in (CALL.code, ASSEMBLE.code):
                 raise TableError(f"row {row} (call): its saved states are not the result of a loop")
