@@ -74,11 +74,18 @@ def filled(dtype: np.dtype, **values: Any) -> np.ndarray:
 
 # ── the contract ──────────────────────────────────────────────────────────────────────────────────────────────
 class Driver(Sub):
-    """A sub-program that a driver runs. Besides what is here, a subclass gives `named_parts`, `key`, `emit_joint`,
-    `emit_adjoint` and `batched` (or `emit_batched`)."""
+    """A sub-program that a driver runs.
+
+    Besides what is here, a subclass gives `named_parts`, `key`, `emit_joint`, `emit_adjoint` and `batched`, and, where
+    it has something to say, `kind_text`, `calls`, `numbers`, `repetitions`, `operations`, `work_bytes`, `loop_size` and
+    what is about saved states (see `fastad.tables.sub.Sub`). `kernel` is the dotted name of a function of four
+    addresses, (context, source, target, work), compiled by `fastad.kernels.flags.kernel`. It returns 0, guard + 1 of a
+    guard that failed, or a negative number for an error. The first place of its work has the address of the saved
+    states, if it takes some.
+    """
 
     kind: ClassVar[str]
-    kernel: ClassVar[str]  # dotted name of int64 kernel(context, source, target, work), all addresses
+    kernel: ClassVar[str]
 
     def __init_subclass__(cls, kind: str, **options: Any) -> None:
         super().__init_subclass__(**options)
