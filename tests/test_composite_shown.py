@@ -6,6 +6,7 @@ import pytest
 import fastad as fad
 from fastad.tables.cost import count_operations, peak_bytes, sub_operations
 from fastad.tables.derive import adjoint_table
+from fastad.tables.drawing import to_dot, to_svg
 from fastad.tables.graph import graph
 
 X = np.linspace(0.3, 1.2, 30)
@@ -47,7 +48,7 @@ def test_kinds_are_told():
 def test_a_drawing_names_the_loop():
     (label,) = (node.label for node in graph(scanned(C.Revolve(2))).nodes if "loop" in node.label)
     assert label == "scan: loop of 30 steps, Revolve(snapshots=2)"
-    assert "loop of 30 steps" in scanned().to_dot() and "loop of 30 steps" in scanned()._repr_svg_()
+    assert "loop of 30 steps" in to_dot(scanned()) and "loop of 30 steps" in to_svg(scanned())
 
 
 def test_a_loop_costs_what_its_steps_cost():

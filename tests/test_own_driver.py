@@ -21,13 +21,14 @@ from fastad.errors import NanError, TableError
 from fastad.execution.calling import kernel_of
 from fastad.execution.executors import EXECUTORS
 from fastad.execution.marshalling import run_part
+from fastad.tables.columns import ValueType
 from fastad.tables.composite import Lanes
+from fastad.tables.cost import cost
 from fastad.tables.derive import adjoint_table
 from fastad.tables.drawing import to_svg
 from fastad.tables.driver import Driver, Parameters, filled
 from fastad.tables.store import load, save
 from fastad.tables.sub import Sub, emit_joint_inline, flat_sub, packed, slices
-from fastad.tables.table import ValueType
 from fastad.transforms.composite import call_sub
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,7 +218,7 @@ def test_it_is_listed_drawn_and_costed():
     assert "root of ratio, bisection in 60 steps" in text and "function: ratio" in text
     assert "bisection in 60 steps" in to_svg(table) and "root of ratio" in table.to_dot()
     a, b = (fad.trace(lambda t, n=n: root(t, Bisection.of(F, n)), THETA).cost().value.once for n in (10, 30))
-    assert b.total - a.total == 20 * flat_sub(fad.trace(ratio, 1.0, np.ones(2)), "f").table.cost().value.once.total
+    assert b.total - a.total == 20 * cost(flat_sub(fad.trace(ratio, 1.0, np.ones(2)), "f").table).value.once.total
     assert table.cost().adjoint.bytes > 0
 
 

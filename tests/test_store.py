@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from fastad.errors import TableError
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder
+from fastad.tables.columns import Line
 from fastad.tables.derive import adjoint_table
 from fastad.tables.store import load, load_many, save, save_many
 from fastad.tables.sub import Sub
-from fastad.tables.table import Line
 from fastad.tables.validate import validate
 
 DATA = np.arange(6.0).reshape(2, 3)

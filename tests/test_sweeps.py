@@ -18,8 +18,8 @@ from fastad.primitives import PRIMITIVES, ArrayPrimitive, opcode, primitive
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.builder import Builder
+from fastad.tables.columns import ValueType
 from fastad.tables.derive import adjoint_table, tangent_table
-from fastad.tables.table import ValueType
 
 RNG = np.random.default_rng(5)
 

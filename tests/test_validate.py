@@ -9,7 +9,8 @@ from test_store import TABLE
 from fastad.errors import TableError
 from fastad.primitives import opcode
 from fastad.tables.builder import Builder
-from fastad.tables.table import COLUMNS, POOLS, Line, Table, ValueType
+from fastad.tables.columns import COLUMNS, POOLS, Line, ValueType
+from fastad.tables.table import Table
 from fastad.tables.validate import LARGEST
 
 EXTREMES = [-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 64, 2**15, 2**31 - 1, 2**31, 2**32, 2**40, 2**62, 2**63 - 1]

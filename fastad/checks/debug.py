@@ -15,10 +15,11 @@ from fastad.execution.evaluating import run
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.observing import observing
 from fastad.primitives import Elementwise, Form
+from fastad.tables.columns import DTYPES
 from fastad.tables.listing import input_name
 from fastad.tables.reference import Stopped, steps
 from fastad.tables.sub import Sub
-from fastad.tables.table import DTYPES, Row, Table
+from fastad.tables.table import Row, Table
 
 
 @dataclass

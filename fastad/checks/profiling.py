@@ -15,9 +15,10 @@ from fastad.errors import TableError
 from fastad.execution.compiled import Compiled, native_work_bytes
 from fastad.execution.executors import NATIVE, SWEEP
 from fastad.execution.request import Request
+from fastad.tables.columns import CONST, INPUT
 from fastad.tables.cost import Cost, cost, count_operations
 from fastad.tables.listing import count_text, size_text
-from fastad.tables.table import CONST, INPUT, Table
+from fastad.tables.table import Table
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import Call, make_call
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction

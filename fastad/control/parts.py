@@ -14,12 +14,12 @@ from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
 from fastad.tables.builder import Builder, dtype_char
+from fastad.tables.columns import ValueType
 from fastad.tables.composite import made
 from fastad.tables.inline import inline
 from fastad.tables.loops import Loop
 from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, packed, unpacked
-from fastad.tables.table import ValueType
 from fastad.transforms.base import program_of
 from fastad.transforms.call import NAMESPACE, Call, described, flatten, make_call, unflatten
 from fastad.transforms.program import Program

@@ -104,10 +104,10 @@ def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exc
     for code in np.flatnonzero(np.bincount(rows.columns["op"])).tolist():
         row: Any = PRIMITIVES[code]
         if isinstance(row, ArrayPrimitive) and row.error not in (None, IndexRangeError):
-            errors[row.error.__name__] = row.error  # type: ignore[union-attr]
+            errors[row.error.__name__] = row.error
             places = [-(i + 1) for i in np.flatnonzero(rows.columns["op"] == code).tolist()]
             test = " or ".join(f"code == {place}" for place in places)
-            lines += [f"if {test}:", f"    raise {row.error.__name__}({f'{name}: {row.complaint}'!r})"]  # type: ignore[union-attr]
+            lines += [f"if {test}:", f"    raise {row.error.__name__}({f'{name}: {row.complaint}'!r})"]
     return [*lines, "if code < 0:", f"    raise IndexError({name + ': index out of bounds'!r})"], errors
 
 

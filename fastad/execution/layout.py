@@ -8,7 +8,8 @@ likewise.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastad.tables.table import Table, ValueType
+from fastad.tables.columns import ValueType
+from fastad.tables.table import Table
 
 BY_REFERENCE_FROM = 257  # elements: smaller values are cheaper to copy than to address
 

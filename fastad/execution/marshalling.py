@@ -17,8 +17,8 @@ from fastad.execution.invoke import caller, packet
 from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
 from fastad.execution.layout import Slot
 from fastad.execution.request import Request
+from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.sub import Sub
-from fastad.tables.table import DTYPES, ValueType
 
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
 _HOLD_UP_TO = 20_000

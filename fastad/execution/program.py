@@ -16,7 +16,8 @@ from fastad.kernels import activity as plain
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
-from fastad.tables.table import CONST, GUARD, INPUT, Table
+from fastad.tables.columns import CONST, GUARD, INPUT
+from fastad.tables.table import Table
 
 _STRIDED = STRIDED.code
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])

@@ -23,8 +23,9 @@ from fastad.execution.program import active_codes, activity, sweep_program
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
+from fastad.tables.columns import CALL, CONST, INPUT, ValueType
 from fastad.tables.cost import scratch_size
-from fastad.tables.table import CALL, CONST, INPUT, Table, ValueType
+from fastad.tables.table import Table
 
 _RAMP, _ZEROS = np.arange(f.TILE, dtype=np.uint32), np.zeros(f.TILE, np.uint32)
 _SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}

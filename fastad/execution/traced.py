@@ -1,34 +1,41 @@
-"""Tables as users get them: their cost and their pictures know the executors."""
+"""Op tables as users get them: they print, draw, save, and predict their cost, that of native code included."""
 
+import os
 from collections.abc import Sequence
-from typing import Any
 
 from fastad.execution.compiled import native_work_bytes
 from fastad.execution.evaluating import run
-from fastad.tables.cost import Cost, cost
-from fastad.tables.store import load
+from fastad.tables import cost, drawing, store
+from fastad.tables.listing import listing
 from fastad.tables.table import Table
 
 
 class TracedTable(Table):
-    """A table whose cost includes the memory of native code, and whose loops are run by their drivers when it is drawn
-    with values."""
+    """An op table; `print(table)` lists its rows, and a notebook shows its graph."""
 
-    def cost(self, wrt: Sequence[int] | None = None) -> Cost:
-        """Predicted operations and bytes of running the table and of differentiating it by the inputs `wrt` (default:
+    def __str__(self) -> str:
+        return listing(self)
+
+    def _repr_svg_(self) -> str:
+        return drawing.to_svg(self)
+
+    def to_dot(self, values: Sequence[object] | None = None) -> str:
+        """The graph in the language of Graphviz. With `values` (the inputs) it shows every value and adjoint."""
+        return drawing.to_dot(self, values, run=run)
+
+    def cost(self, wrt: Sequence[int] | None = None) -> cost.Cost:
+        """Predicted operations and bytes of the table and of its derivatives with respect to the inputs `wrt` (default:
         all floating-point arguments); see `fastad.tables.cost.Cost`."""
-        return cost(self, wrt, native_work_bytes)
+        return cost.cost(self, wrt, native_work_bytes)
 
-    def to_dot(self, values: Sequence[Any] | None = None) -> str:
-        """The graph in Graphviz' language; with `values` (the inputs), every value and adjoint is written in."""
-        from fastad.tables.drawing import to_dot
-
-        return to_dot(self, values, run=run)
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to an `.npz` file (plain arrays, no pickles). Captured arrays are saved by value."""
+        store.save(self, path)
 
     @staticmethod
-    def load(path: Any) -> "TracedTable":
-        """Read a table from a file written by `save`; raises `TableError` if the file is not a valid table."""
-        return traced(load(path))
+    def load(path: str | os.PathLike[str]) -> "TracedTable":
+        """Read a table from a file written by `save`. Raises `TableError` if the file is not a valid table."""
+        return traced(store.load(path))
 
 
 def traced(table: Table) -> TracedTable:

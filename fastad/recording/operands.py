@@ -13,7 +13,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
 from fastad.tables.builder import Ref, dtype_char
-from fastad.tables.table import DTYPES, ValueType
+from fastad.tables.columns import DTYPES, ValueType
 
 Shape = tuple[int, ...]
 _NUMBERS = (float, int, np.floating, np.integer, np.bool_)

@@ -15,7 +15,7 @@ from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import from_scipy
 from fastad.tables.builder import Ref
-from fastad.tables.table import DTYPES
+from fastad.tables.columns import DTYPES
 
 Shape = tuple[int, ...]
 Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array

@@ -18,9 +18,10 @@ from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
+from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
 from fastad.tables.inline import compact, inline
 from fastad.tables.reference import Runner
-from fastad.tables.table import CALL, CONST, DTYPES, GUARD, Table, ValueType
+from fastad.tables.table import Table
 
 # Rows that may raise an error, by their values.
 _FAILING = frozenset(row.code for row in array_rows() if row.error is not None)

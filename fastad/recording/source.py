@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.tables.table import Line
+from fastad.tables.columns import Line
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _KERNELS = os.path.join(os.path.dirname(_HERE), "kernels")

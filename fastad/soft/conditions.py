@@ -11,7 +11,7 @@ from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.soft import comparisons, logic
 from fastad.soft.numbers import as_array, real
-from fastad.tables.table import CONST
+from fastad.tables.columns import CONST
 
 _COMPARISONS: dict[str, Callable[..., Any]] = {
     "greater": comparisons.greater, "greater_equal": comparisons.greater_equal, "less": comparisons.less,

@@ -6,8 +6,9 @@ from typing import Any
 from fastad.errors import RecordingError
 from fastad.primitives import Elementwise, Form
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact, copy_row
-from fastad.tables.table import Row, Table, ValueType
+from fastad.tables.table import Row, Table
 
 
 def batch_table(table: Table, batched: Sequence[bool], size: int) -> tuple[Table, tuple[bool, ...]]:

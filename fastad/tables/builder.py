@@ -15,7 +15,8 @@ from fastad.primitives.regions import Region, pieces
 from fastad.primitives.rewrites import NEGATIVE, REWRITES, SPECIAL_NUMBERS, SUBTRACT, simplify
 from fastad.primitives.row import Elementwise
 from fastad.primitives.vocabulary import Vocabulary
-from fastad.tables.table import CALL, CONST, DTYPES, INPUT, Line, Table, ValueType
+from fastad.tables.columns import CALL, CONST, DTYPES, INPUT, Line, ValueType
+from fastad.tables.table import Table
 
 Ref = int
 Shape = tuple[int, ...]

@@ -8,7 +8,7 @@ from functools import cache
 from fastad.primitives import PRIMITIVES, Elementwise, primitive
 from fastad.primitives.expression import Expr
 from fastad.tables.builder import Builder, Ref, result_dtype, strong_dtypes
-from fastad.tables.table import ValueType
+from fastad.tables.columns import ValueType
 
 # From the builder's `emit_elementwise` and `number`, type numbers by dtype, the operands a, b, c, the result r and the
 # tangent or adjoint u to the contribution.

@@ -15,12 +15,13 @@ import numpy as np
 
 from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows, primitive
 from fastad.primitives import expression as ex
+from fastad.tables.columns import CALL, CONST, INPUT
 from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import live_rows
 from fastad.tables.listing import count_text, size_text
 from fastad.tables.operations import Operations
 from fastad.tables.sub import Sub
-from fastad.tables.table import CALL, CONST, INPUT, Row, Table
+from fastad.tables.table import Row, Table
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from fastad.primitives import Elementwise, Form
 from fastad.primitives.regions import Region, parts
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.columns import INPUT, ValueType
 from fastad.tables.contributions import Kinds, rules
 from fastad.tables.inline import Lookup, compact, copy_row, inline, new_inputs
-from fastad.tables.table import INPUT, Row, Table, ValueType
+from fastad.tables.table import Row, Table
 
 
 def tangent_table(table: Table, wrt: Sequence[int]) -> Table:

@@ -1,10 +1,12 @@
 """Op tables as text: one line for each row, with operands, named static integers, and the user's source line."""
 
+from collections.abc import Iterator
 from pathlib import PurePath
+from typing import Any
 
 from fastad.primitives import ArrayPrimitive, Form
-from fastad.tables.sublisting import sub_lines
-from fastad.tables.table import Line, Row, Table
+from fastad.tables.columns import Line
+from fastad.tables.table import Row, Table
 
 _SHOWN_VALUES = 4  # elements of a constant array
 _WIDEST = 60  # characters of the operands, so that the source line stays visible
@@ -40,7 +42,7 @@ def table_lines(table: Table, limit: int | None, seen: set[str]) -> list[str]:
     lines = _aligned(rows)
     if gap < n:
         lines.insert(gap, f"… {n - len(shown)} more rows")
-    return [_header(table), *lines, _results(table), *sub_lines(table, limit, seen)]
+    return [_header(table), *lines, _results(table), *_sub_lines(table, limit, seen)]
 
 
 def statics_text(row: Row) -> str:
@@ -144,3 +146,24 @@ def _results(table: Table) -> str:
     shown = [f"%{i}" for i in table.outputs[:16]]
     more = len(table.outputs) - len(shown)
     return f"return {', '.join(shown)}{f', … {more} more' if more else ''}".rstrip()
+
+
+# ── what composite rows run, each once and indented ──────────────────────────────────────────────────────────
+def _sub_lines(table: Any, limit: int | None, seen: set[str]) -> Iterator[str]:
+    """The sub-programs of a table; those in `seen` are only named."""
+    for number, sub in enumerate(table.subs):
+        yield from _lines(f"sub {number}", sub, limit, seen)
+
+
+def _lines(what: str, sub: Any, limit: int | None, seen: set[str]) -> Iterator[str]:
+    known = sub.key in seen
+    seen.add(sub.key)
+    yield f"{what}: {sub.name}, {sub.kind_text}{' (shown above)' if known and (sub.table or sub.parts) else ''}"
+    if known:
+        return
+    inner: list[str] = []
+    if sub.table is not None:
+        inner = table_lines(sub.table, limit, seen)
+    for name, part in sub.named_parts.items():
+        inner += _lines(name, part, limit, seen)
+    yield from (f"    {line}" for line in inner)

@@ -25,9 +25,10 @@ import numpy as np
 
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES
+from fastad.tables.columns import COLUMNS, DTYPES, POOLS, Line, ValueType
 from fastad.tables.stored_subs import Describer, Restorer, plain_parts
 from fastad.tables.sub import Sub
-from fastad.tables.table import COLUMNS, DTYPES, POOLS, Line, Table, ValueType
+from fastad.tables.table import Table
 from fastad.tables.validate import check_types
 
 FORMAT, VERSION = "fastad op tables", 1

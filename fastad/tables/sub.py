@@ -17,10 +17,11 @@ import numpy as np
 from fastad.errors import DerivativeError
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact, inline
 from fastad.tables.operations import Operations
 from fastad.tables.reference import Runner, evaluate
-from fastad.tables.table import Table, ValueType
+from fastad.tables.table import Table
 
 _numbers = itertools.count()
 

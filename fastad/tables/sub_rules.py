@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from fastad.errors import TableError
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder
+from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact
 from fastad.tables.sub import Sub, transposed, unpacked
-from fastad.tables.table import ValueType
 
 _kinds: "dict[str, type[Rules]]" = {}
 

@@ -1,69 +1,24 @@
-"""The op table: a program as a frozen struct of arrays, the only representation of programs in fastad.
+"""The op table: a program as a frozen struct of arrays; the only representation of a program in fastad.
 
-Each row computes one value from the values of earlier rows. A scalar row takes 18 bytes (see `COLUMNS`).
+One row computes one value from the values of earlier rows. Scalar rows cost 18 bytes (see `columns`).
 """
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastad import primitives
 from fastad.errors import TableError
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
 from fastad.primitives.regions import pieces
+from fastad.tables.columns import CALL, GUARD, Line, Shape, ValueType
+from fastad.tables.validate import validate
 
-Shape = tuple[int, ...]
-# Columns a, b, c are operand rows (-1: none), except:
-# array rows: c is the offset of the row's static integers;
-# rows of more than two operands: a and b are offset and length of the list in `operands`;
-# const: a is an offset in `constants`; input: a is the number of the input.
-COLUMNS = {"op": np.uint16, "type": np.uint16, "line": np.uint16, "a": np.int32, "b": np.int32, "c": np.int32}
-POOLS = {"operands": np.int32, "statics": np.int64, "constants": np.float64}
-INPUT, CONST = primitives.INPUT.code, primitives.CONST.code
-GUARD, CALL = primitives.GUARD.code, primitives.CALL.code
-DTYPES: dict[str, np.dtype[Any]] = {
-    "d": np.dtype(np.float64),
-    "f": np.dtype(np.float32),
-    "i": np.dtype(np.int64),
-    "b": np.dtype(np.bool_),
-}
 _ALIGN = 8  # doubles: slots of arrays are aligned to cache lines
-
-
-class ValueType(NamedTuple):
-    """Shape and dtype character of a value. In memory every value is float64."""
-
-    shape: Shape
-    dtype: str
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    def __str__(self) -> str:
-        dims = ",".join(map(str, self.shape))
-        return f"{DTYPES[self.dtype].name}[{dims}]" if self.shape else DTYPES[self.dtype].name
-
-
-class Line(NamedTuple):
-    """A line of the user's source. `role` says what a row computes for it: "" the value, or e.g. "adjoint"."""
-
-    file: str
-    number: int
-    function: str
-    role: str = ""
-
-    def derived(self, role: str) -> "Line":
-        """The line for rows of a derivative, with the role "tangent", "adjoint", "tangent of adjoint", …"""
-        return Line(*self[:3], f"{role} of {self.role}" if self.role else role)
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.number} in {self.function}" if self.number else "(no source line)"
 
 
 @dataclass(slots=True)
@@ -116,8 +71,6 @@ class Table:
     _cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        from fastad.tables.validate import validate
-
         for array in (*self.columns.values(), *self.pools.values()):
             array.setflags(write=False)
         validate(self)
@@ -238,42 +191,5 @@ class Table:
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"_cache": {}}
 
-    # ── what users call ──────────────────────────────────────────────────────────────────────────────────────
-    def __str__(self) -> str:
-        from fastad.tables.listing import listing
-
-        return listing(self)
-
     def __repr__(self) -> str:
         return f"<op table: {len(self)} rows, {len(self.inputs)} inputs, {len(self.outputs)} outputs>"
-
-    def _repr_svg_(self) -> str:
-        from fastad.tables.drawing import to_svg
-
-        return to_svg(self)
-
-    def to_dot(self, values: Sequence[Any] | None = None) -> str:
-        """The graph in the language of Graphviz. With `values` (the inputs) it shows every value and adjoint."""
-        from fastad.tables.drawing import to_dot
-
-        return to_dot(self, values)
-
-    def cost(self, wrt: Sequence[int] | None = None) -> Any:
-        """Predicted operations and bytes of the table and of its derivatives with respect to the inputs `wrt` (default:
-        all floating-point arguments); see `fastad.tables.cost.Cost`."""
-        from fastad.tables.cost import cost
-
-        return cost(self, wrt)
-
-    def save(self, path: Any) -> None:
-        """Write the table to an `.npz` file (plain arrays, no pickles). Captured arrays are saved by value."""
-        from fastad.tables.store import save
-
-        save(self, path)
-
-    @staticmethod
-    def load(path: Any) -> "Table":
-        """Read a table from a file written by `save`. Raises `TableError` if the file is not a valid table."""
-        from fastad.tables.store import load
-
-        return load(path)

@@ -10,6 +10,7 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.tables.columns import COLUMNS, POOLS
 
 LARGEST = 2**40  # elements of a value (8 TiB), and of all values together, so that sizes and offsets cannot overflow
 MOST_DIMENSIONS = 64  # NumPy's limit
@@ -56,8 +57,6 @@ def check_types(types: Iterable[Any]) -> None:
 
 
 def _check_columns(table: Any) -> None:
-    from fastad.tables.table import COLUMNS, POOLS
-
     for kinds, arrays in ((COLUMNS, table.columns), (POOLS, table.pools)):
         if set(arrays) != set(kinds):
             raise TableError(f"expected the arrays {sorted(kinds)}, found {sorted(arrays)}")

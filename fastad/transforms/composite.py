@@ -16,10 +16,10 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.settings import read_all
 from fastad.tables.builder import dtype_char
+from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.reference import Stopped
 from fastad.tables.sub import Sub, flat_sub, packed, unpacked
 from fastad.tables.sub_rules import OwnRules
-from fastad.tables.table import DTYPES, ValueType
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten, make_call, unflatten
 from fastad.transforms.program import Program, record

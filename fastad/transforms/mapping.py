@@ -10,8 +10,8 @@ from fastad.primitives.regions import region
 from fastad.recording.recorded import Recorded
 from fastad.tables.batch import batch_rows
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.columns import DTYPES
 from fastad.tables.inline import compact
-from fastad.tables.table import DTYPES
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten
 from fastad.transforms.program import Program

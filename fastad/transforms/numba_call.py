@@ -9,7 +9,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.execution.kernel import failure_lines
 from fastad.execution.marshalling import Passed
-from fastad.tables.table import DTYPES
+from fastad.tables.columns import DTYPES
 from fastad.transforms.paths import Path
 
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)

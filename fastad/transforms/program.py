@@ -15,9 +15,10 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
+from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
-from fastad.tables.table import GUARD, Table
+from fastad.tables.table import Table
 from fastad.transforms.call import Call, flatten, unflatten
 
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")

@@ -13,7 +13,8 @@ from fastad.execution.traced import traced
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, with_inputs
 from fastad.tables.builder import Ref
-from fastad.tables.table import DTYPES, Table
+from fastad.tables.columns import DTYPES
+from fastad.tables.table import Table
 
 
 class Variable(Recorded):

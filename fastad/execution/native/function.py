@@ -3,7 +3,7 @@
 from fastad.execution.native.memory import Memory
 from fastad.execution.native.operations import Block, Module, literal
 from fastad.execution.native.steps import Place
-from fastad.tables.table import CONST
+from fastad.tables.columns import CONST
 
 PARAMETERS = "ptr noalias %in, ptr noalias %out, ptr noalias %work"
 ARGUMENTS = "ptr %in, ptr %out, ptr %work"

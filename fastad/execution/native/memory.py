@@ -12,7 +12,7 @@ from fastad.execution.native.demand import Demand
 from fastad.execution.native.plan import Planner
 from fastad.execution.native.steps import SCALAR, VIRTUAL, CallStep, LoopStep, Place, ScalarStep, Step
 from fastad.primitives import PRIMITIVES, Elementwise
-from fastad.tables.table import CONST, GUARD, INPUT
+from fastad.tables.columns import CONST, GUARD, INPUT
 
 _ALIGN = 8  # doubles: arrays start on cache lines
 

@@ -144,12 +144,12 @@ class ScalarCode(Function):
     def _array(self, row: Any) -> list[str] | None:
         """The elements of a row of an array primitive; None if they are stored already."""
         if row.form is Form.PIECES:
-            return self._assemble(row)
-        if row.form is Form.GUARD:
-            return self._guard(row)
-        if row.form is Form.REDUCTION:
-            return reduced(self, row)
-        return WRITTEN[row.name](self, row)
+            self._assemble(row)
+        elif row.form is Form.GUARD:
+            self._guard(row)
+        else:
+            return reduced(self, row) if row.form is Form.REDUCTION else WRITTEN[row.name](self, row)
+        return None
 
     def _assemble(self, row: Any) -> None:
         """Numbers stored to their places in an array that starts as zeros."""

@@ -28,7 +28,8 @@ def _parts(name: str, value: Any, statics: Sequence[int], lead: Shape) -> list[A
     """The results of a row that has several, each over these leading axes."""
     batch, parts = primitive(name).parts(tuple(statics))
     sizes = [math.prod(part.shape) for part in parts]
-    found, start = [], 0
+    found: list[Any] = []
+    start = 0
     for part, size in zip(parts, sizes, strict=True):
         shape = (*lead, *part.shape)
         if isinstance(value, Recorded):
