@@ -164,7 +164,7 @@ def _elementwise_label(row: Row, numbers: list[str | None]) -> str:
         return sign
     if len(numbers) == 2 and _sign(row.name):
         left, right = numbers
-        if primitive(row.name).commutes and sign == _SIGNS["*"]:  # the order of a product is the builder's, not the user's
+        if primitive(row.name).commutes and sign == _SIGNS["*"]:  # the builder may have swapped them
             left, right = left or right, None if not left else right
         return " ".join(text for text in (left, sign, right) if text)
     return f"{row.name}({', '.join(text or '·' for text in numbers)})"
