@@ -8,7 +8,7 @@ from functools import cache, partial
 import numpy as np
 
 from bench import functions
-from bench.contenders import contender
+from bench.registry import contender
 from bench.workloads import ALL, BY_NAME, Workload
 
 EVERY = tuple(BY_NAME)

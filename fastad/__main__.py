@@ -87,7 +87,9 @@ def _profile_checkpoints(options: argparse.Namespace) -> int:
 def _warmup(options: argparse.Namespace) -> int:
     from fastad.demo.measure import seconds
     from fastad.demo.terminal import Progress, duration
-    from fastad.execution import cache, drivers, exported, sweeps
+    from fastad.execution.composites import drivers
+    from fastad.execution.machine import cache, exported
+    from fastad.execution.sweeps import kernel as sweeps
 
     progress = Progress(len(exported.entry_names()) + len(drivers.driver_names()) + 3)
 

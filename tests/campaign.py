@@ -37,8 +37,8 @@ from random_programs import draw_program, minimised
 
 import fastad as fad
 from fastad.execution.native import NativeKernel
-from fastad.execution.sweeps import SweepKernel
-from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.execution.sweeps.kernel import SweepKernel
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.reference import evaluate_rows
 
 TOLERANCE, VALUE_TOLERANCE, DIFFERENCE_TOLERANCE = 1e-12, 1e-13, 1e-6

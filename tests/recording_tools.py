@@ -5,7 +5,7 @@ import numpy as np
 import fastad.recording
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
-from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.reference import evaluate
 
 assert fastad.recording

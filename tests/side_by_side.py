@@ -9,8 +9,8 @@ import pytest
 
 # Two processes of about the same length. The first compiles its three sweeps side by side again.
 WARM_UPS = {
-    "sweeps": "from fastad.execution import sweeps; sweeps.warmup()",
-    "kernels and drivers": "from fastad.execution import sweeps; sweeps.warmup(modes=(), kernels=True)",
+    "sweeps": "from fastad.execution.sweeps.kernel import warmup; warmup()",
+    "kernels and drivers": "from fastad.execution.sweeps.kernel import warmup; warmup(modes=(), kernels=True)",
 }
 EVERY = 10  # seconds between lines of progress where lines cannot be rewritten
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastad.errors import FastadError
-from fastad.execution import cache
+from fastad.execution.machine import cache
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions as on Unix")
 
@@ -225,7 +225,9 @@ def run(program, place, **environment):
 
 NATIVE = """
     import ctypes
-    from fastad.execution import cache, objects, symbols
+    from fastad.execution.machine import cache
+    from fastad.execution.machine import objects
+    from fastad.execution.machine import symbols
     text = "define double @f(double %x) {\\n  %y = fadd double %x, 1.0\\n  ret double %y\\n}"
     made = []
     code = cache.cached([text], lambda: made.append(1) or objects.compile_ir(text))
@@ -258,7 +260,7 @@ def total(a):
 
 GENERATED = f"""
     import numpy as np
-    from fastad.execution import cache
+    from fastad.execution.machine import cache
     module = cache.source_module("generated", {SOURCE!r})
     value = module.total(np.arange(4.0))
     print(value, sum(module.total.stats.cache_misses.values()), module.total.stats.cache_path)
@@ -294,7 +296,7 @@ def test_kernels_are_cached_in_the_folder_and_user_code_is_not(place, tmp_path):
     (tmp_path / "users_own.py").write_text("import numba\n@numba.njit(cache=True)\ndef f(x):\n    return x\n")
     program = f"""
         import sys
-        from fastad.execution import cache
+        from fastad.execution.machine import cache
         cache.use_private_numba_cache()
         from fastad.kernels import moving
         kernel = next(v for v in vars(moving).values() if hasattr(v, "stats"))

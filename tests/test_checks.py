@@ -7,7 +7,7 @@ import fastad as fad
 from fastad.execution.observing import observing
 from fastad.primitives import primitive
 from fastad.primitives.expression import parse, times
-from fastad.tables import contributions, derive
+from fastad.tables.passes import contributions, derive
 from fastad.tables.reference import evaluate
 
 

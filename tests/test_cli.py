@@ -34,7 +34,8 @@ def test_info_names_what_matters(capsys):
 
 
 def test_warmup_says_where_the_cache_is(capsys, monkeypatch, tmp_path):
-    from fastad.execution import cache, sweeps
+    from fastad.execution.machine import cache
+    from fastad.execution.sweeps import kernel as sweeps
 
     asked = []
     monkeypatch.setattr(sweeps, "_sweep", asked.append)

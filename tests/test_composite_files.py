@@ -15,15 +15,15 @@ import pytest
 import fastad as fad
 from fastad.errors import IndexRangeError, TableError
 from fastad.execution.compiled import Compiled
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.primitives.regions import region
 from fastad.schedules.actions import Action, Code
 from fastad.tables.builder import Builder
-from fastad.tables.derive import adjoint_table
-from fastad.tables.loop_adjoint import LoopAdjoint
+from fastad.tables.composites.loop_adjoint import LoopAdjoint
+from fastad.tables.files.store import load, save
+from fastad.tables.passes.derive import adjoint_table
 from fastad.tables.reference import evaluate
-from fastad.tables.store import load, save
 
 C = fad.checkpoint
 X = np.linspace(0.3, 1.2, 5)
@@ -314,10 +314,10 @@ import signal, sys, warnings
 import numpy as np
 from fastad.errors import FastadError
 from fastad.execution.compiled import Compiled
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
-from fastad.tables.derive import adjoint_table
-from fastad.tables.store import load, save
+from fastad.tables.passes.derive import adjoint_table
+from fastad.tables.files.store import load, save
 
 def attempt(path):
     try:

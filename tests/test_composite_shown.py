@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import fastad as fad
-from fastad.tables.cost import count_operations, peak_bytes, sub_operations
-from fastad.tables.derive import adjoint_table
-from fastad.tables.drawing import to_dot, to_svg
-from fastad.tables.graph import graph
+from fastad.tables.passes.cost import count_operations, peak_bytes, sub_operations
+from fastad.tables.passes.derive import adjoint_table
+from fastad.tables.shown.drawing import to_dot, to_svg
+from fastad.tables.shown.graph import graph
+from fastad.tables.shown.listing import listing
 
 X = np.linspace(0.3, 1.2, 30)
 C = fad.checkpoint
@@ -27,7 +28,7 @@ def loop_of(table):
 
 
 def test_a_listing_shows_what_rows_run_each_once():
-    text = str(adjoint_table(scanned(C.Revolve(2)), [0]))
+    text = listing(adjoint_table(scanned(C.Revolve(2)), [0]))
     assert text.count("loop of 30 steps, Revolve(snapshots=2)") == 2  # the loop and its adjoint
     assert text.count("\n    body: scan") == 2 and text.count("body: scan, sub-program (shown above)") == 1
     assert "adjoint of the body" in text
@@ -38,11 +39,11 @@ def test_a_listing_shows_what_rows_run_each_once():
 
 def test_kinds_are_told():
     limited = fad.trace(lambda a: fad.while_loop(lambda y: y < 9, lambda y: y * a, a, max_steps=1000), 2.0)
-    assert "loop while a condition holds, for 1,000 steps at most" in str(limited)
+    assert "loop while a condition holds, for 1,000 steps at most" in listing(limited)
     many = fad.trace(fad.vmap(lambda a: fad.while_loop(lambda y: y < 9, lambda y: y * a, a, max_steps=9)), X)
-    assert "30 lanes" in str(many)
+    assert "30 lanes" in listing(many)
     backwards = fad.trace(lambda x: fad.scan(step, x[0], x, reverse=True)[0], X)
-    assert "loop of 30 steps, backwards" in str(backwards)
+    assert "loop of 30 steps, backwards" in listing(backwards)
 
 
 def test_a_drawing_names_the_loop():

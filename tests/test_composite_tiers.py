@@ -4,10 +4,10 @@ import numba
 import numpy as np
 
 import fastad as fad
-from fastad.execution.calling import kernel_of
+from fastad.execution.composites.calling import kernel_of
 from fastad.execution.executors import NATIVE, SWEEP, compile_seconds, policy
 from fastad.execution.request import Request
-from fastad.tables.loop_adjoint import LoopAdjoint
+from fastad.tables.composites.loop_adjoint import LoopAdjoint
 
 X = np.linspace(0.3, 1.2, 5)
 

@@ -13,8 +13,8 @@ WORDS = {"input", "const", "call"}
 TAKERS = {"opcode", "primitive", "emit", "emit_elementwise", "apply", "array"}
 HOMES = (
     "fastad/primitives/",  # rows and rules
-    "kernels/", "fastad/execution/native/written.py", "fastad/execution/native/written_linear.py",
-    "fastad/execution/native/products.py",  # kernels
+    "kernels/", "fastad/execution/native/code/written.py", "fastad/execution/native/code/written_linear.py",
+    "fastad/execution/native/code/products.py",  # kernels
     "fastad/recording/",  # recorded functions
     "fastad/soft/", "fastad/plots/", "fastad/demo/",  # functions of users' own, scales of axes
 )  # fmt: skip

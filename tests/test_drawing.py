@@ -13,11 +13,11 @@ from fastad.errors import ShapeError
 from fastad.execution.traced import traced
 from fastad.tables.builder import Builder
 from fastad.tables.columns import Line
-from fastad.tables.derive import adjoint_table
-from fastad.tables.drawing import to_dot, to_svg
-from fastad.tables.graph import adjoints_of, graph, s1_example
-from fastad.tables.layered import layered
+from fastad.tables.passes.derive import adjoint_table
 from fastad.tables.reference import evaluate_rows
+from fastad.tables.shown.drawing import to_dot, to_svg
+from fastad.tables.shown.graph import adjoints_of, graph, s1_example
+from fastad.tables.shown.layered import layered
 
 ROOT = Path(__file__).resolve().parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
@@ -47,7 +47,7 @@ def test_every_value_and_adjoint_of_s1_stands_on_its_node():
 
 
 def test_the_picture_in_the_docs_is_what_the_code_draws():
-    """Made by `python -m fastad.tables.drawing docs/s1-graph.svg`."""
+    """Made by `python -m fastad.tables.shown.drawing docs/s1-graph.svg`."""
     assert (ROOT / "docs" / "s1-graph.svg").read_text(encoding="utf-8") == to_svg(*s1_example())
 
 

@@ -12,7 +12,7 @@ from transform_tools import same
 
 import fastad as fad
 from fastad.errors import IndexRangeError
-from fastad.execution.calling import kernel_of
+from fastad.execution.composites.calling import kernel_of
 from fastad.execution.executors import EXECUTORS, NATIVE, SWEEP, Executor, policy
 from fastad.execution.kernel import SIGNATURE
 from fastad.execution.layout import layout_of

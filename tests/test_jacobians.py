@@ -147,7 +147,7 @@ def layered(weights, x):
 
 def test_the_mode_is_chosen_by_cost(rng):
     """One result of a layered model is cheaper in reverse mode; many results of few inputs are cheaper forward."""
-    from fastad.tables.cost import cost
+    from fastad.tables.passes.cost import cost
     from fastad.transforms.jacobians import cheaper_mode
 
     weights = [rng.normal(size=(10, 10)) / 3 for _ in range(6)]

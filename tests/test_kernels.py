@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
 
-from fastad.execution import exported
+from fastad.execution.machine import exported
 from fastad.primitives import primitive
 
 EMPTY = np.empty(0)

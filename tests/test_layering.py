@@ -128,6 +128,61 @@ def test_kernels_import_only_what_numba_compiles_with(module):
     assert not bad, f"{MODULES[module][0]}: {bad}"
 
 
+def circles(graph):
+    """The sets of files that import each other, directly or by way of others."""
+    reach = {m: set(found) for m, found in graph.items()}
+    for middle in reach:
+        for found in reach.values():
+            if middle in found:
+                found |= reach[middle]
+    return {frozenset(n for n in reach[m] if m in reach[n]) for m in reach if m in reach[m]}
+
+
+def test_files_do_not_import_each_other():
+    """Of all imports, those inside of functions too: where two files need each other, a third is missing."""
+    graph = {m: {name for _, name in file_imports(m) if name in MODULES and name != m} for m in MODULES}
+    found = sorted(", ".join(sorted(circle)) for circle in circles(graph))
+    assert not found, "\n".join(found)
+
+
+def test_files_of_benchmarks_do_not_import_each_other():
+    files = {f"bench.{path.stem}": path for path in sorted((ROOT / "bench").glob("*.py"))}
+    graph = {
+        name: {found for _, found in imports(path.read_text(encoding="utf-8"), "bench", files) if found in files}
+        for name, path in files.items()
+    }
+    assert not circles(graph)
+
+
+def test_a_planted_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == {frozenset("abc")}
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def writes_upward(source):
+    """Lines where a module sets an attribute of something that it imported: a hidden way to be called back."""
+    tree = ast.parse(source)
+    imported = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }  # fmt: skip
+    for node in tree.body:
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in imported:
+                yield node.lineno
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_sets_another_ones_attribute(module):
+    assert not list(writes_upward(MODULES[module][0].read_text(encoding="utf-8")))
+
+
+def test_a_planted_write_is_found():
+    assert list(writes_upward("from a import cost\ncost.native_bytes = len")) == [2]
+    assert not list(writes_upward("class A: pass\nA.x = 1"))
+
+
 def test_packages_do_not_import_each_other():
     graph = {here: set() for here in FLOORS}
     for module in MODULES:

@@ -7,9 +7,9 @@ import fastad as fad
 from fastad.execution.compiled import Compiled
 from fastad.execution.request import Request
 from fastad.primitives import array_rows, primitive
-from fastad.tables.batch import batch_table
 from fastad.tables.builder import Builder
-from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.passes.batch import batch_table
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.reference import evaluate
 
 RNG = np.random.default_rng(8)

@@ -7,9 +7,9 @@ from fastad.execution.traced import traced
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.builder import Builder
 from fastad.tables.columns import Line
-from fastad.tables.cost import Operations, choose_mode, cost, count_operations, peak_bytes
-from fastad.tables.derive import adjoint_table
-from fastad.tables.listing import listing
+from fastad.tables.passes.cost import Operations, choose_mode, cost, count_operations, peak_bytes
+from fastad.tables.passes.derive import adjoint_table
+from fastad.tables.shown.listing import listing
 
 
 def network(depth, width=10, results=1, activation="tanh"):

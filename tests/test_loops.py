@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from native_tools import Bound
 
 import fastad as fad
-from fastad.execution.calling import kernel_of
-from fastad.execution.evaluating import run
+from fastad.execution.composites.calling import kernel_of
+from fastad.execution.composites.evaluating import run
 from fastad.execution.executors import EXECUTORS
 from fastad.execution.kernel import SIGNATURE, aligned
 from fastad.execution.marshalling import run_part
 from fastad.execution.native import NativeKernel
-from fastad.execution.sweeps import SweepKernel
+from fastad.execution.sweeps.kernel import SweepKernel
 from fastad.tables.builder import Builder
-from fastad.tables.composite import Branch, Lanes, made
-from fastad.tables.derive import adjoint_table
-from fastad.tables.loop_adjoint import LoopAdjoint
-from fastad.tables.loops import Loop, Sizes
+from fastad.tables.composites.choices import Branch, Lanes, made
+from fastad.tables.composites.loop_adjoint import LoopAdjoint
+from fastad.tables.composites.loops import Loop, Sizes
+from fastad.tables.composites.sub import packed, slices
+from fastad.tables.files.store import load, save
+from fastad.tables.passes.derive import adjoint_table
 from fastad.tables.reference import evaluate
-from fastad.tables.store import load, save
-from fastad.tables.sub import packed, slices
 
 C = fad.checkpoint
 

@@ -7,7 +7,7 @@ import pytest
 
 import fastad as fad
 from fastad.execution.native import NativeKernel, work_bytes
-from fastad.tables.derive import adjoint_table
+from fastad.tables.passes.derive import adjoint_table
 
 RNG = np.random.default_rng(8)
 X, W = RNG.normal(size=(800, 30)), RNG.normal(size=(30, 40)) / 6

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from native_tools import Bound, Programs, run
 
 from fastad.errors import IndexRangeError
-from fastad.execution import cache
 from fastad.execution.kernel import raise_for
 from fastad.execution.layout import layout_of
+from fastad.execution.machine import cache
+from fastad.execution.machine.symbols import vector_math
 from fastad.execution.native import NativeKernel
-from fastad.execution.native.plans import make_plan
+from fastad.execution.native.planning.plans import make_plan
 from fastad.execution.native.program import NativeCode
-from fastad.execution.symbols import vector_math
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.builder import Builder
-from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.reference import Stopped, evaluate
 
 SPECIAL = np.array(
@@ -406,7 +406,8 @@ def test_matrix_products(sizes, ta, tb, shared, rng):
 @pytest.mark.parametrize("width", [2, 4])
 def test_narrower_vectors(width, rng, monkeypatch):
     """What CPUs without AVX512 run."""
-    from fastad.execution.native import nests, products
+    from fastad.execution.native.code import products
+    from fastad.execution.native.planning import nests
 
     monkeypatch.setattr(nests, "lanes", lambda: width)
     monkeypatch.setattr(products, "lanes", lambda: width)

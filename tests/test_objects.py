@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 
 from fastad.errors import CompileError, FastadError
-from fastad.execution import objects, parallel, symbols
+from fastad.execution.machine import objects, parallel, symbols
 
 DOUBLE = ctypes.c_double
 SQUARE = "define double @square(double %x) {\n  %y = fmul double %x, %x\n  ret double %y\n}\n"
@@ -140,7 +140,8 @@ def test_threads_compile_at_the_same_time():
 
 def test_a_process_ends_cleanly_with_code_loaded():
     program = f"""
-from fastad.execution import objects, symbols
+from fastad.execution.machine import objects
+from fastad.execution.machine import symbols
 code = objects.load_object(objects.compile_ir({SQUARE!r}), ["square"], symbols.address)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -184,7 +185,8 @@ def test_blas():
 def test_scipy_is_imported_only_when_needed():
     program = """
 import sys
-from fastad.execution import objects, symbols
+from fastad.execution.machine import objects
+from fastad.execution.machine import symbols
 symbols.address("exp"), symbols.vector_symbol("sin", 4)
 assert "scipy" not in sys.modules
 """
@@ -286,7 +288,7 @@ def test_vector_functions_can_be_switched_off():
     with symbols.vector_math(False):
         assert symbols.vector_symbol("exp", 4) is None
         assert symbols.vector_library() == "none"
-    program = "from fastad.execution import symbols; assert symbols.vector_symbol('exp', 4) is None"
+    program = "from fastad.execution.machine import symbols; assert symbols.vector_symbol('exp', 4) is None"
     subprocess.run([sys.executable, "-c", program], check=True, env={"FASTAD_NO_LIBMVEC": "1"})
 
 

@@ -18,17 +18,17 @@ from control_tools import both_tiers
 
 import fastad as fad
 from fastad.errors import NanError, TableError
-from fastad.execution.calling import kernel_of
+from fastad.execution.composites.calling import kernel_of
 from fastad.execution.executors import EXECUTORS
 from fastad.execution.marshalling import run_part
 from fastad.tables.columns import ValueType
-from fastad.tables.composite import Lanes
-from fastad.tables.cost import cost
-from fastad.tables.derive import adjoint_table
-from fastad.tables.drawing import to_svg
-from fastad.tables.driver import Driver, Parameters, filled
-from fastad.tables.store import load, save
-from fastad.tables.sub import Sub, emit_joint_inline, flat_sub, packed, slices
+from fastad.tables.composites.choices import Lanes
+from fastad.tables.composites.driver import Driver, Parameters, filled
+from fastad.tables.composites.sub import Sub, emit_joint_inline, flat_sub, packed, slices
+from fastad.tables.files.store import load, save
+from fastad.tables.passes.cost import cost
+from fastad.tables.passes.derive import adjoint_table
+from fastad.tables.shown.drawing import to_svg
 from fastad.transforms.composite import call_sub
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -268,7 +268,7 @@ def test_a_file_with_a_kind_that_was_not_imported_is_refused(tmp_path):
     save(adjoint_table(fad.trace(root, THETA), [0]), tmp_path / "t.npz")
     program = f"""
         from fastad.errors import TableError
-        from fastad.tables.store import load
+        from fastad.tables.files.store import load
         try:
             load({str(tmp_path / "t.npz")!r})
         except TableError as error:

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from native_tools import run
 
-from fastad.execution import cache
-from fastad.execution.native import packing
-from fastad.execution.native.plan import Planner
-from fastad.execution.native.steps import ScalarStep
-from fastad.execution.symbols import vector_math
+from fastad.execution.machine import cache
+from fastad.execution.machine.symbols import vector_math
+from fastad.execution.native.planning import packing
+from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.steps import ScalarStep
 from fastad.primitives import PRIMITIVES
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.builder import Builder
-from fastad.tables.derive import adjoint_table
+from fastad.tables.passes.derive import adjoint_table
 from fastad.tables.reference import evaluate
 
 CALLING = [row for row in elementwise_rows() if packing.width(row) > 1]

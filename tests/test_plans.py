@@ -6,13 +6,14 @@ from native_tools import Programs, run
 from random_programs import draw_program
 
 import fastad as fad
-from fastad.execution import cache
 from fastad.execution.layout import layout_of
-from fastad.execution.native import plans, work_bytes
-from fastad.execution.native.operations import Block, Module
-from fastad.execution.native.plans import make_plan
+from fastad.execution.machine import cache
+from fastad.execution.native import work_bytes
+from fastad.execution.native.code.operations import Block, Module
+from fastad.execution.native.planning import plans
+from fastad.execution.native.planning.plans import make_plan
 from fastad.execution.native.program import NativeCode
-from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.reference import evaluate
 
 

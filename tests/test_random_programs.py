@@ -10,7 +10,7 @@ from random_programs import draw_program, minimised, programs
 
 import fastad as fad
 from fastad.execution.native import NativeKernel
-from fastad.execution.sweeps import SweepKernel
+from fastad.execution.sweeps.kernel import SweepKernel
 from fastad.tables.builder import Builder
 from fastad.tables.reference import evaluate_rows
 

@@ -18,9 +18,9 @@ from fastad.errors import TableError
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder
 from fastad.tables.columns import Line
-from fastad.tables.derive import adjoint_table
-from fastad.tables.store import load, load_many, save, save_many
-from fastad.tables.sub import Sub
+from fastad.tables.composites.sub import Sub
+from fastad.tables.files.store import load, load_many, save, save_many
+from fastad.tables.passes.derive import adjoint_table
 from fastad.tables.validate import validate
 
 DATA = np.arange(6.0).reshape(2, 3)
@@ -325,7 +325,7 @@ def test_refusing_a_bomb_takes_no_memory(tmp_path):
     program = """
         import resource, sys
         from fastad.errors import TableError
-        from fastad.tables.store import load
+        from fastad.tables.files.store import load
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for path in sys.argv[1:]:
             try:

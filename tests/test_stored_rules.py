@@ -8,7 +8,7 @@ import pytest
 
 import fastad as fad
 from fastad.errors import TableError
-from fastad.tables.store import load, save
+from fastad.tables.files.store import load, save
 
 X = np.linspace(0.3, 1.2, 4)
 

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from fastad.errors import IndexRangeError
-from fastad.execution import sweep_source, sweeps
 from fastad.execution.kernel import SIGNATURE, aligned, raise_for
-from fastad.execution.sweeps import SweepKernel
+from fastad.execution.sweeps import kernel as sweeps
+from fastad.execution.sweeps import source as sweep_source
+from fastad.execution.sweeps.kernel import SweepKernel
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, opcode, primitive
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.builder import Builder
 from fastad.tables.columns import ValueType
-from fastad.tables.derive import adjoint_table, tangent_table
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 
 RNG = np.random.default_rng(5)
 
@@ -433,7 +434,7 @@ def test_threads_share_a_kernel():
 
 
 def test_a_scalar_table_is_not_copied():
-    from fastad.execution.program import sweep_program
+    from fastad.execution.sweeps.program import sweep_program
 
     table = random_program(200, 1)
     assert all(np.shares_memory(c, table.columns[n]) for c, n in zip(sweep_program(table).columns, "abc", strict=True))
@@ -452,7 +453,7 @@ def test_warmup_reports_progress():
 
 def test_scipy_special_is_imported_only_when_needed(tmp_path):
     code = (
-        "import sys\nfrom fastad.execution.sweeps import SweepKernel, warmup\n"
+        "import sys\nfrom fastad.execution.sweeps.kernel import SweepKernel, warmup\n"
         "from fastad.tables.builder import Builder\n"
         "warmup()\nb = Builder()\nx = b.input(())\nSweepKernel(b.table([b.emit('erf', (x,))]), 'adjoint', [0])\n"
         "assert 'scipy.special' not in sys.modules\n"

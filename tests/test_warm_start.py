@@ -8,7 +8,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastad.execution import cache, drivers, exported, objects, sweep_source, symbols
+from fastad.execution.composites import drivers
+from fastad.execution.machine import cache, exported, objects, symbols
+from fastad.execution.sweeps import source as sweep_source
 from fastad.kernels import scipy_blas
 
 # Of the C library and the mathematics library.

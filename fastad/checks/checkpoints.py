@@ -10,13 +10,13 @@ from typing import Any
 from fastad.checks.profile import Measurement, aligned, html_table, time_text
 from fastad.checks.profiling import TIERS, measure
 from fastad.errors import ScheduleError
-from fastad.execution.callbacks import counted_steps
 from fastad.execution.compiled import Compiled
+from fastad.execution.composites.callbacks import counted_steps
 from fastad.execution.request import Request
 from fastad.schedules.base import WORK_STATES, Schedule
 from fastad.schedules.nested import Periodic, Revolve, StoreAll, optimal_steps
 from fastad.schedules.online import Online
-from fastad.tables.listing import count_text, size_text
+from fastad.tables.shown.listing import count_text, size_text
 from fastad.tables.table import Table
 from fastad.transforms.call import make_call
 from fastad.transforms.derivatives import Gradient

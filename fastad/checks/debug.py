@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import IndexRangeError, NanError
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.observing import observing
 from fastad.primitives import Elementwise, Form
 from fastad.tables.columns import DTYPES
-from fastad.tables.listing import input_name
+from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Stopped, steps
-from fastad.tables.sub import Sub
+from fastad.tables.shown.listing import input_name
 from fastad.tables.table import Row, Table
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastad.execution import cache, objects, symbols
 from fastad.execution.compiled import default_threads
+from fastad.execution.machine import cache, objects, symbols
 from fastad.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "optree", "matplotlib", "tqdm")

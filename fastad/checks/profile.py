@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from fastad.tables.cost import Cost
-from fastad.tables.listing import count_text, size_text
+from fastad.tables.passes.cost import Cost
+from fastad.tables.shown.listing import count_text, size_text
 
 _LINES_SHOWN = 12
 _WIDEST = 60  # characters of a source line

@@ -16,8 +16,8 @@ from fastad.execution.compiled import Compiled, native_work_bytes
 from fastad.execution.executors import NATIVE, SWEEP
 from fastad.execution.request import Request
 from fastad.tables.columns import CONST, INPUT
-from fastad.tables.cost import Cost, cost, count_operations
-from fastad.tables.listing import count_text, size_text
+from fastad.tables.passes.cost import Cost, cost, count_operations
+from fastad.tables.shown.listing import count_text, size_text
 from fastad.tables.table import Table
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import Call, make_call

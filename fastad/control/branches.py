@@ -12,8 +12,8 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 from fastad.tables.builder import dtype_char
 from fastad.tables.columns import DTYPES, ValueType
-from fastad.tables.composite import Branch
-from fastad.tables.sub import packed, unpacked
+from fastad.tables.composites.choices import Branch
+from fastad.tables.composites.sub import packed, unpacked
 from fastad.transforms.call import unflatten
 
 

@@ -24,16 +24,16 @@ from fastad.control.parts import (
     structure_error,
 )
 from fastad.errors import ShapeError
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.primitives.regions import region
 from fastad.recording.operands import copied
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES, ValueType
-from fastad.tables.loops import Loop, Sizes
+from fastad.tables.composites.loops import Loop, Sizes
+from fastad.tables.composites.sub import packed, slices, unpacked
 from fastad.tables.reference import Stopped
-from fastad.tables.sub import packed, slices, unpacked
 from fastad.transforms.call import unflatten
 
 _STORE_ALL_UP_TO = 1_000_000  # while loops with max_steps store all states by default, up to this many numbers

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastad.demo import measure, model
 from fastad.demo.terminal import Progress, bold, duration, table
-from fastad.execution.sweeps import warmup
+from fastad.execution.sweeps.kernel import warmup
 from fastad.transforms.public import value_and_grad
 
 STAGES = (

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.drivers import row_evaluations
+from fastad.execution.composites.drivers import row_evaluations
 from fastad.execution.kernel import Kernel
 from fastad.execution.request import DERIVED, Request
 from fastad.tables.table import Table
@@ -48,7 +48,7 @@ def _sweep_estimate(request: Request) -> float:
 
 
 def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:
-    from fastad.execution.sweeps import SweepKernel, is_swept
+    from fastad.execution.sweeps.kernel import SweepKernel, is_swept
 
     _modes_loaded.add(request.mode)
     if not is_swept(request.base):

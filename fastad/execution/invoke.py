@@ -13,8 +13,8 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fastad.execution import cache, symbols
-from fastad.execution.objects import LoadedCode, compile_ir, load_object
+from fastad.execution.machine import cache, symbols
+from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
 
 _TEXT = """
 declare ptr @PyLong_AsVoidPtr(ptr)

@@ -18,7 +18,7 @@ from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, rais
 from fastad.execution.layout import Slot
 from fastad.execution.request import Request
 from fastad.tables.columns import DTYPES, ValueType
-from fastad.tables.sub import Sub
+from fastad.tables.composites.sub import Sub
 
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
 _HOLD_UP_TO = 20_000

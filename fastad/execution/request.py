@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from fastad.tables.columns import ValueType
-from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import compact
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.table import Table
 
 DERIVED = 3  # rows of a derivative, about, for each row of its value

@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 
 from fastad.execution.compiled import native_work_bytes
-from fastad.execution.evaluating import run
-from fastad.tables import cost, drawing, store
-from fastad.tables.listing import listing
+from fastad.execution.composites.evaluating import run
+from fastad.tables.files import store
+from fastad.tables.passes import cost
+from fastad.tables.shown import drawing
+from fastad.tables.shown.listing import listing
 from fastad.tables.table import Table
 
 
@@ -25,7 +27,7 @@ class TracedTable(Table):
 
     def cost(self, wrt: Sequence[int] | None = None) -> cost.Cost:
         """Predicted operations and bytes of the table and of its derivatives with respect to the inputs `wrt` (default:
-        all floating-point arguments); see `fastad.tables.cost.Cost`."""
+        all floating-point arguments); see `fastad.tables.passes.cost.Cost`."""
         return cost.cost(self, wrt, native_work_bytes)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -111,8 +111,8 @@ ASSEMBLE = array("assemble", values.assemble, -1, "(nd offset shape... strides..
                  result="same")
 
 # ── rows that are not functions of values alone ───────────────────────────────────────────────────────────────
-# A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.sub`). The second
-# operand are the states saved for this adjoint, which may overwrite them; without, it is the first one again.
+# A composite row: the static integer is the number of a sub-program of the table (see `fastad.tables.composites.sub`).
+# The second operand are the states saved for this adjoint, which may overwrite them; without, the first one again.
 CALL = array("call", None, 2, "sub", form=Form.COMPOSITE,
              check=lambda s, size, sizes: None if len(s) == 1 else "one sub-program is needed",
              adjoint=rules.adjoint_call, batch=rules.batch_call)

@@ -148,7 +148,7 @@ class ArrayPrimitive(Primitive):
 
     Functions of (statics, size of the result, sizes of the operands):
     - `check` returns a complaint or None: it proves that a kernel run with these integers stays inside its arrays;
-    - `operations` counts scalar operations, by the names of `fastad.tables.cost.Operations`;
+    - `operations` counts scalar operations, by the names of `fastad.tables.passes.cost.Operations`;
     - `work` and `tangent_work` are the doubles of scratch memory that the kernel, and the sweep of tangents, are given.
     `unrolls(statics, size)`: a row of few elements is better written out than called.
 

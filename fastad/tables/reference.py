@@ -9,7 +9,7 @@ from fastad.errors import FastadError
 from fastad.primitives import Elementwise, Form
 from fastad.tables.table import Row, Table
 
-# What runs a driver (see `fastad.tables.driver`): its result for a vector, and for saved states (None: it has none).
+# What runs a driver (see `composites.driver`): its result for a vector, and for saved states (None: it has none).
 Runner = Callable[[Any, np.ndarray, Any], np.ndarray]
 
 

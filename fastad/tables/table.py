@@ -57,7 +57,7 @@ class Table:
 
     `inputs` are the types of its inputs, `outputs` the rows of its results. `captured` are arrays outside the recorded
     function. They are the last inputs, and are read at every run. `subs` are the sub-programs of its composite rows
-    (`fastad.tables.sub.Sub`).
+    (`fastad.tables.composites.sub.Sub`).
     """
 
     columns: dict[str, np.ndarray]

@@ -38,7 +38,7 @@ def validate(table: Any) -> None:
     _check_pool(table)
     _check_array_rows(table)
     if table.subs:
-        from fastad.tables.validate_subs import check_saved, check_subs
+        from fastad.tables.composites.validate_subs import check_saved, check_subs
 
         check_subs(table.subs)
         check_saved(table)

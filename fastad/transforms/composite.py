@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
@@ -17,9 +17,9 @@ from fastad.recording.recorder import current_recorder
 from fastad.recording.settings import read_all
 from fastad.tables.builder import dtype_char
 from fastad.tables.columns import DTYPES, ValueType
+from fastad.tables.composites.sub import Sub, flat_sub, packed, unpacked
+from fastad.tables.composites.sub_rules import OwnRules
 from fastad.tables.reference import Stopped
-from fastad.tables.sub import Sub, flat_sub, packed, unpacked
-from fastad.tables.sub_rules import OwnRules
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten, make_call, unflatten
 from fastad.transforms.program import Program, record

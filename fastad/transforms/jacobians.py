@@ -6,10 +6,10 @@ from typing import Any
 
 from fastad.errors import DerivativeError
 from fastad.primitives.regions import contiguous_strides, region
-from fastad.tables.batch import batch_rows
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.derive import adjoint_table, tangent_table
 from fastad.tables.inline import compact
+from fastad.tables.passes.batch import batch_rows
+from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.table import Table
 from fastad.transforms.base import program_of
 from fastad.transforms.call import Call, flatten, unflatten
@@ -50,7 +50,7 @@ class Jacobian(Differentiated):
 
 def cheaper_mode(table: Table, wrt: Sequence[int]) -> str:
     """The mode, "fwd" or "rev", that the cost model predicts to be cheaper."""
-    from fastad.tables.cost import choose_mode, cost
+    from fastad.tables.passes.cost import choose_mode, cost
 
     d = sum(table.inputs[i].size for i in wrt)
     m = sum(k.size for k in table.output_types)

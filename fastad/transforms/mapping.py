@@ -8,10 +8,10 @@ import numpy as np
 from fastad.errors import ShapeError
 from fastad.primitives.regions import region
 from fastad.recording.recorded import Recorded
-from fastad.tables.batch import batch_rows
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import DTYPES
 from fastad.tables.inline import compact
+from fastad.tables.passes.batch import batch_rows
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, flatten
 from fastad.transforms.program import Program

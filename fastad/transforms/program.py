@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import RecordingError
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Recorded

@@ -11,8 +11,8 @@ from fastad.execution.compiled import Compiled
 from fastad.execution.executors import SWEEP
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.request import Request
+from fastad.tables.files.store import load_many, save_many
 from fastad.tables.reference import Stopped
-from fastad.tables.store import load_many, save_many
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, flatten, unflatten
 from fastad.transforms.program import Fixed, Program, run_by_numpy

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastad.errors import DerivativeError, RecordingError, ShapeError
 from fastad.execution.compiled import Compiled
-from fastad.execution.evaluating import run
+from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.execution.traced import traced
 from fastad.recording.recorded import Recorded
@@ -118,7 +118,7 @@ class Tape:
         return f"<fastad Tape: {len(self._variables)} variable(s), {len(self._recorder.builder)} rows>"
 
     def _repr_svg_(self) -> str:
-        from fastad.tables.drawing import to_svg
+        from fastad.tables.shown.drawing import to_svg
 
         values = [*self._inputs(), *(c.array for c in self._recorder.captures)]
         return to_svg(self.table, values, run=run)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from fastad.execution import cache, objects, symbols
-from fastad.execution.calling import CALL, MakePart, Packet, call_address
-from fastad.execution.exported import entry_address
+from fastad.execution.composites.calling import CALL, MakePart, Packet, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
-from fastad.execution.native.calls import ENTRY, PACKET
-from fastad.execution.native.function import CONSTANTS
-from fastad.execution.native.plans import make_plan
+from fastad.execution.machine import cache, objects, symbols
+from fastad.execution.machine.exported import entry_address
+from fastad.execution.native.code.calls import ENTRY, PACKET
+from fastad.execution.native.code.function import CONSTANTS
+from fastad.execution.native.planning.plans import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.table import Table
 
@@ -102,6 +102,6 @@ def _key(table: Table, threads: int, threshold: int | None) -> tuple[str, ...]:
 def _generator() -> str:
     """Digest of the code generator's source: what another version of it made is not used."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

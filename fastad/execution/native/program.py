@@ -3,16 +3,16 @@
 from functools import cached_property
 from typing import NamedTuple
 
-from fastad.execution.native.calls import CallCode
-from fastad.execution.native.function import ARGUMENTS, Function
-from fastad.execution.native.loops import LoopCode
-from fastad.execution.native.maps import Incompatible
-from fastad.execution.native.nests import LoopPlan
-from fastad.execution.native.operations import Module
-from fastad.execution.native.plans import Plan
-from fastad.execution.native.products import OWN_CODE
-from fastad.execution.native.scalars import ScalarCode
-from fastad.execution.native.steps import LoopStep, Place, ScalarStep, Step
+from fastad.execution.native.code.calls import CallCode
+from fastad.execution.native.code.function import ARGUMENTS, Function
+from fastad.execution.native.code.loops import LoopCode
+from fastad.execution.native.code.operations import Module
+from fastad.execution.native.code.products import OWN_CODE
+from fastad.execution.native.code.scalars import ScalarCode
+from fastad.execution.native.planning.maps import Incompatible
+from fastad.execution.native.planning.nests import LoopPlan
+from fastad.execution.native.planning.plans import Plan
+from fastad.execution.native.planning.steps import LoopStep, Place, ScalarStep, Step
 
 _INLINED = 30  # steps that may become one function
 _MANY_CHUNKS = 30  # chunks that the nearer caches hold

@@ -1,0 +1,1 @@
+"""Running composite rows: kernels that call kernels."""

@@ -1,0 +1,117 @@
+"""Running sub-programs from inside a kernel: by the address of their own kernel, with scratch memory of their own.
+
+A composite row finds a packet (kernel, context, doubles of work). `fastad_call` takes it apart, allocates the work
+vector and calls the kernel, the address of what was kept for it in the first place of that vector; both executors
+use it. A sub-program that is a Python function gets a kernel too: a C
+function that calls it, keeps its exception for the caller and returns an error code.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.composites.drivers import DriverKernel
+from fastad.execution.kernel import SIGNATURE, PartKernel
+from fastad.execution.machine import cache, symbols
+from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
+from fastad.execution.pending import keep_error
+from fastad.tables.composites.driver import Driver
+from fastad.tables.composites.sub import Sub
+from fastad.tables.table import Table
+
+CALL = "fastad_call"
+_TEXT = """
+declare noalias ptr @malloc(i64)
+declare void @free(ptr)
+
+define i64 @fastad_call(ptr %out, ptr %x, ptr %packet, ptr %kept) {
+  %kernel = load ptr, ptr %packet
+  %p1 = getelementptr i64, ptr %packet, i64 1
+  %context = load ptr, ptr %p1
+  %p2 = getelementptr i64, ptr %packet, i64 2
+  %doubles = load i64, ptr %p2
+  %bytes = mul i64 %doubles, 8
+  %room = add i64 %bytes, 128
+  %raw = call ptr @malloc(i64 %room)
+  %failed = icmp eq ptr %raw, null
+  br i1 %failed, label %none, label %run
+run:
+  %at = ptrtoint ptr %raw to i64
+  %up = add i64 %at, 63
+  %aligned = and i64 %up, -64
+  %work = inttoptr i64 %aligned to ptr
+  store ptr %kept, ptr %work
+  %code = call i64 %kernel(ptr %context, ptr %x, ptr %out, ptr %work)
+  call void @free(ptr %raw)
+  ret i64 %code
+none:
+  ret i64 -1
+}
+"""
+
+
+@lru_cache(maxsize=1)
+def _code() -> LoadedCode:
+    return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL], symbols.address)
+
+
+@lru_cache(maxsize=1)
+def call_address() -> int:
+    """Address of `int64 fastad_call(double *out, const double *x, const int64 *packet, double *kept)`."""
+    return _code()[CALL]
+
+
+MakePart = Callable[[Table], PartKernel]  # makes the kernel of a sub-program of its own table
+
+
+class Packet:
+    """What a composite row needs to run its sub-program; `address` is that of the packet."""
+
+    def __init__(self, sub: Sub, part: MakePart) -> None:
+        self._kernel = kernel = kernel_of(sub, part)
+        self.work_size: int = kernel.work_size
+        self._data = np.array([kernel.address, kernel.context or 0, kernel.work_size, call_address()], np.int64)
+        self.address = int(self._data.ctypes.data)
+
+
+def kernel_of(sub: Sub, part: MakePart) -> PartKernel:
+    """The kernel of a sub-program, its operands and results inline; `part` makes those of tables."""
+    if isinstance(sub, Driver):
+        return DriverKernel(sub, partial(kernel_of, part=part))
+    if sub.table is None:
+        return _Callback(sub)
+    key = (sub.table.hash, part)  # a loop, the one that keeps its states, and its adjoint call the same body
+    found = _shared.get(key)
+    return found if found is not None else _shared.setdefault(key, part(sub.table))
+
+
+_shared: weakref.WeakValueDictionary[tuple[str, MakePart], PartKernel] = weakref.WeakValueDictionary()
+
+
+class _Callback:
+    """The kernel of a Python function."""
+
+    context, work_size = 0, 0
+
+    def __init__(self, sub: Sub) -> None:
+        def run(context: Any, vector_in: int, vector_out: int, work: Any) -> int:
+            try:
+                x = _vector(vector_in, sub.n_in).copy()
+                _vector(vector_out, sub.n_out)[...] = sub.evaluate(x)
+            except BaseException as error:
+                keep_error(error)
+                return -1
+            return 0
+
+        self._function = SIGNATURE(run)
+        self.address = ctypes.cast(self._function, ctypes.c_void_p).value or 0
+
+
+def _vector(address: int, size: int) -> np.ndarray:
+    if size == 0:
+        return np.empty(0)
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), (size,))

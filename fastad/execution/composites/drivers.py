@@ -1,0 +1,110 @@
+"""Composite rows that drivers run: their parameters in memory, and how they are reached by address."""
+
+import functools
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.composites.callbacks import CallbackKernel
+from fastad.execution.machine import exported
+from fastad.tables.composites.driver import Driver
+from fastad.tables.composites.kinds import BUILT_IN
+from fastad.tables.composites.sub import Sub
+
+_ENTRY = """
+from numba import types
+
+SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
+
+
+def entry(context, source, target, work):
+    return {name}(context, source, target, work)
+"""
+_OWN = "fastad.kernels."
+_ALIGN = 8  # doubles: kernels find their work at the start of a cache line
+
+
+@functools.cache
+def driver_address(kernel: str) -> int:
+    """Address of a driver's kernel, which is given by its dotted name."""
+    return exported.address(f"driver_{kernel.rpartition('.')[2]}", driver_text(kernel))
+
+
+def driver_text(kernel: str) -> str:
+    """The text that `driver_address` compiles. It holds the text of a module that is not fastad's, which so becomes
+    part of the key of what is cached."""
+    home, _, name = kernel.rpartition(".")
+    if kernel.startswith(_OWN):
+        text = f"from {home} import {name}\n"
+    else:
+        spec = find_spec(home)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"the module of the driver {kernel} cannot be found")
+        text = Path(spec.origin).read_text(encoding="utf-8")
+    return text + _ENTRY.format(name=name)
+
+
+def driver_names() -> tuple[str, ...]:
+    """The kernels of fastad's drivers."""
+    return tuple(kind.kernel for kind in BUILT_IN)
+
+
+class DriverKernel:
+    """The kernel of a driver; `make` makes the kernels of the sub-programs that it calls."""
+
+    def __init__(self, sub: Driver, make: Any) -> None:
+        given = sub.parameters()
+        self._held: list[Any] = []
+        self._record = given.record.reshape(1)
+        record, scratch = self._record[0], 0
+        for field, parts in given.kernels.items():
+            one = parts is None or isinstance(parts, Sub)
+            listed: Any = (parts,) if one else parts
+            found = [self._part(part, make) for part in listed]
+            record[field] = found[0][:2] if one else [part[:2] for part in found]
+            scratch = max(scratch, *(part[2] for part in found))
+        for field, array in given.arrays.items():
+            self._held.append(own := np.ascontiguousarray(array, np.int64))
+            record[field] = own.ctypes.data
+        self.work_size = _lay_out(record, given.work, scratch)
+        self.context = int(self._record.ctypes.data)
+        self.address = driver_address(sub.kernel)
+        if given.resources:  # Python is needed before and after a run
+            kernel = CallbackKernel(self.address, self._record, self.work_size, given.resources)
+            self._held.append(kernel)
+            self.address, self.context = kernel.address, kernel.context
+
+    def _part(self, sub: Sub | None, make: Any) -> tuple[int, int, int]:
+        """Address, context and doubles of work of a part's kernel."""
+        if sub is None:
+            return 0, 0, 0
+        kernel = make(sub)
+        self._held.append(kernel)
+        return kernel.address, kernel.context or 0, kernel.work_size
+
+
+def _lay_out(record: Any, work: Any, scratch: int) -> int:
+    """Write the places of a driver's own vectors in its work; returns the length of that. The first place of all has
+    the address of saved states."""
+    if not work:
+        return scratch
+    at, places = _ALIGN, {}
+    for field, size in (*work.items(), ("scratch", scratch)):
+        places[field] = at
+        at += -(-size // _ALIGN) * _ALIGN
+    record["work"] = tuple(places[field] for field in record["work"].dtype.names)
+    return at
+
+
+# ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────
+_MANY = 100_000  # repetitions where their number is not known
+
+
+def row_evaluations(sub: Sub) -> int:
+    """How many rows a run evaluates, about; what is repeated an unknown number of times counts as long."""
+    own = sum(row_evaluations(part) for part in sub.parts)
+    if sub.table is not None:
+        own += len(sub.table) + sum(row_evaluations(inner) for inner in sub.table.subs)
+    return (_MANY if sub.repetitions is None else sub.repetitions) * own

@@ -1,0 +1,20 @@
+"""Evaluation of composite rows while they are recorded: drivers run by their kernels."""
+
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.composites.calling import kernel_of
+from fastad.execution.composites.drivers import row_evaluations
+from fastad.execution.executors import AUTO, policy
+from fastad.execution.marshalling import run_part
+from fastad.tables.composites.driver import Driver
+
+
+def run(sub: Driver, x: np.ndarray, saved: Any = None) -> np.ndarray:
+    """The result of a driver for a vector; `saved` is what was saved for it."""
+    kernel = vars(sub).get("_evaluator")
+    if kernel is None:
+        executor = policy(AUTO).once(row_evaluations(sub))
+        kernel = vars(sub)["_evaluator"] = kernel_of(sub, executor.part)
+    return run_part(kernel, sub, x, saved)

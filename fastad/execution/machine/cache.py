@@ -1,0 +1,334 @@
+"""The disk cache: object code by key, and generated Python modules whose numba code is cached.
+
+What lies in the cache is executed, so its folder must be the user's own and closed to writing by others;
+another folder is not used. A file that is damaged, of another version or for another key is ignored, and made
+anew.
+"""
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import os
+import re
+import shutil
+import stat
+import struct
+import sys
+import tempfile
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from fastad.errors import FastadError
+from fastad.execution.machine import objects, symbols
+from fastad.version import __version__
+
+_lock = threading.RLock()
+
+
+# ── the folder ────────────────────────────────────────────────────────────────────────────────────
+
+
+def folder() -> Path | None:
+    """The cache's folder, made if need be; None if there is no place to write to.
+
+    It is $FASTAD_CACHE_DIR, $XDG_CACHE_HOME/fastad or ~/.cache/fastad. If that cannot be used, or others can
+    write to it, a temporary folder takes its place until the process ends, after one warning.
+    """
+    with _lock:
+        return _usable(_wanted_folder())
+
+
+def _wanted_folder() -> str:
+    if chosen := os.environ.get("FASTAD_CACHE_DIR"):
+        return os.path.abspath(chosen)
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "fastad")
+
+
+@functools.cache
+def _usable(wanted: str) -> Path | None:
+    complaint = _complaint(wanted)
+    if complaint is None:
+        return Path(wanted)
+    warnings.warn(
+        f"fastad keeps compiled code for this process only: its cache folder {wanted} {complaint}. "
+        "Set FASTAD_CACHE_DIR to a folder of your own that nobody else can write to.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return _temporary_folder()
+
+
+def _complaint(path: str) -> str | None:
+    """Make the folder; return why it cannot be used, or None."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        status = os.stat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            return "is not a folder"
+        if os.name != "nt" and status.st_uid != os.geteuid():
+            return "belongs to another user"
+        if os.name != "nt" and status.st_mode & 0o022:
+            return "can be written to by other users"
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        return f"cannot be used ({error.strerror})"
+    return None
+
+
+@functools.cache
+def _temporary_folder() -> Path | None:
+    try:
+        path = Path(tempfile.mkdtemp(prefix="fastad-"))
+    except OSError:
+        return None
+    owner = os.getpid()
+    # A forked child that ends normally must not take the folder away from its parent.
+    atexit.register(lambda: shutil.rmtree(path, ignore_errors=True) if os.getpid() == owner else None)
+    return path
+
+
+def _subfolder(name: str) -> Path | None:
+    base = folder()
+    if base is None:
+        return None
+    with contextlib.suppress(OSError):
+        (base / name).mkdir(mode=0o700, exist_ok=True)
+    return base / name
+
+
+# ── objects ───────────────────────────────────────────────────────────────────────────────────────
+
+# A file: magic, version of this layout, SHA-256 of the key, SHA-256 of the payload, payload.
+_HEADER = struct.Struct("<8sI32s32s")
+_MAGIC, _VERSION = b"fastad\r\n", 1
+
+_DEFAULT_LIMIT = 512 * 2**20
+
+
+def cached(key_parts: Sequence[str | bytes], make: Callable[[], bytes]) -> bytes:
+    """The bytes that `make()` returns, from the cache if they were made before.
+
+    Parameters
+    ----------
+    key_parts : what the result depends on (IR text, or a table's hash and the options). The CPU and its
+    features, and
+        the versions of fastad, llvmlite, LLVM and the vector library are added here.
+    make : called if nothing valid is stored; its errors propagate, those of reading and writing files do not.
+    """
+    key = _digest([*_environment(), *key_parts])
+    where = _subfolder("objects")
+    if where is None:
+        return make()
+    path = where / key.hex()
+    if (payload := _read(path, key)) is None:
+        payload = make()
+        _store(path, key, payload)
+    return payload
+
+
+def is_stored(key_parts: Sequence[str | bytes]) -> bool:
+    """Whether `cached` would look at a file for this key rather than make the bytes."""
+    where = _subfolder("objects")
+    return where is not None and (where / _digest([*_environment(), *key_parts]).hex()).exists()
+
+
+@functools.cache
+def _fixed_environment() -> tuple[str, ...]:
+    return (*objects.host(), llvmlite.__version__, repr(llvm.llvm_version_info), __version__)
+
+
+def _environment() -> tuple[str, ...]:
+    return (*_fixed_environment(), symbols.vector_library())
+
+
+def _digest(parts: Sequence[str | bytes]) -> bytes:
+    result = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        # With their lengths, ("ab", "c") and ("a", "bc") are different keys.
+        result.update(struct.pack("<Q", len(data)) + data)
+    return result.digest()
+
+
+def _read(path: Path, key: bytes) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    payload = data[_HEADER.size :]
+    if data[: _HEADER.size] != _header(key, payload):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the modification time is the time of the last use: see _evict
+    return payload
+
+
+def _header(key: bytes, payload: bytes) -> bytes:
+    return _HEADER.pack(_MAGIC, _VERSION, key, hashlib.sha256(payload).digest())
+
+
+def _store(path: Path, key: bytes, payload: bytes) -> None:
+    with contextlib.suppress(OSError):
+        _write(path, _header(key, payload) + payload)
+        _account(path.parent, _HEADER.size + len(payload))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file so that readers see all of it or nothing."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+# ── eviction ──────────────────────────────────────────────────────────────────────────────────────
+
+# Bytes in a folder as far as this process knows: it looks at the files once, and again when the limit is
+# passed.
+_sizes: dict[Path, int] = {}
+
+
+def _limit() -> int:
+    with contextlib.suppress(ValueError):
+        return int(os.environ.get("FASTAD_CACHE_BYTES", _DEFAULT_LIMIT))
+    return _DEFAULT_LIMIT
+
+
+def _account(where: Path, added: int) -> None:
+    with _lock:
+        known = _sizes.get(where)
+        _sizes[where] = sum(size for _, size, _ in _files(where)) if known is None else known + added
+        if _sizes[where] > _limit():
+            _sizes[where] = _evict(where, _limit() * 3 // 4)
+
+
+def _evict(where: Path, limit: int) -> int:
+    """Remove the least recently used files until the rest fits the limit; return the size of the rest."""
+    total = 0
+    for _, size, path in sorted(_files(where), reverse=True):
+        total += size
+        if total > limit:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+                total -= size
+    return total
+
+
+def _files(where: Path) -> Iterator[tuple[float, int, str]]:
+    """(time of last use, size, path) of every file, those that an interrupted write left included."""
+    with os.scandir(where) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                yield status.st_mtime, status.st_size, entry.path
+
+
+# ── generated Python modules ──────────────────────────────────────────────────────────────────────
+
+
+def source_module(name: str, text: str) -> types.ModuleType:
+    """A module made from generated source text, whose numba functions with `cache=True` are cached on disk.
+
+    The text is written to `py/<name>_<hash>.py` in the cache, where numba and tracebacks look for it, but
+    what runs is the text given here: neither that file nor Python's bytecode cache is trusted.
+    """
+    full_name = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    qualified = f"fastad_generated.{full_name}"
+    with _lock:
+        if qualified in sys.modules:
+            return sys.modules[qualified]
+        path = _source_file(full_name, text)
+        use_private_numba_cache()
+        return _execute(qualified, path, text)
+
+
+def _execute(qualified: str, path: Path, text: str) -> types.ModuleType:
+    module = types.ModuleType(qualified)
+    module.__file__ = str(path)
+    sys.modules[qualified] = module  # numba pickles references to functions by their module's name
+    try:
+        exec(compile(text, str(path), "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[qualified]
+        raise
+    return module
+
+
+def _source_file(full_name: str, text: str) -> Path:
+    """The file with the text, written only where it differs: numba may key its cache by modification time."""
+    if not re.fullmatch(r"\w+", full_name, re.ASCII):
+        raise ValueError(f"a module's name has letters, digits and _ only, not {full_name!r}")
+    where = _subfolder("py")
+    if where is None:
+        raise FastadError("no folder can be written to; set FASTAD_CACHE_DIR or TMPDIR to one that can")
+    path = where / f"{full_name}.py"
+    data = text.encode()
+    try:
+        if not _holds(path, data):
+            _write(path, data)
+    except OSError as error:
+        raise FastadError(f"cannot write {path} ({error.strerror}); set FASTAD_CACHE_DIR") from None
+    return path
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
+
+
+@functools.cache
+def use_private_numba_cache() -> None:
+    """Let numba cache what fastad compiles in our folder, unless NUMBA_CACHE_DIR is set; the user's code is
+    untouched.
+
+    To be called before `fastad.kernels` modules are imported: numba chooses the place when it sees a
+    decorator. By itself numba writes next to the source, and, where it cannot, to a folder that need not
+    exist or be writable.
+    """
+    try:
+        from numba.core import caching, config
+
+        implementation = caching.CacheImpl
+        locators = implementation._locator_classes
+        base = caching.InTreeCacheLocator
+    except (ImportError, AttributeError):
+        return  # another numba, which then decides for itself
+
+    class PrivateLocator(base):  # type: ignore[misc, valid-type]
+        """Numba's interface for "where does the cache of the functions in this file go"."""
+
+        def __init__(self, py_func: types.FunctionType, py_file: str) -> None:
+            super().__init__(py_func, py_file)
+            self._cache_path = os.path.join(str(folder()), "numba", self.get_suitable_cache_subpath(py_file))
+
+        @classmethod
+        def from_function(cls, py_func: types.FunctionType, py_file: str) -> object:
+            if getattr(config, "CACHE_DIR", "") or not _is_ours(py_file) or folder() is None:
+                return None
+            return super().from_function(py_func, py_file)
+
+    implementation._locator_classes = [PrivateLocator, *locators]
+
+
+def _is_ours(py_file: str) -> bool:
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    kernels = getattr(sys.modules.get("fastad.kernels"), "__path__", [])
+    ours = [package, *kernels, str(folder())]
+    return any(os.path.abspath(py_file).startswith(os.path.join(place, "")) for place in ours)

@@ -1,0 +1,200 @@
+"""C functions that numba compiles, kept as objects: where the cache has one, it runs without numba.
+
+Importing numba and setting it up takes most of a second, compiling a sweep many; loading its object takes
+milliseconds. A function is given as the text of a module (see `fastad.kernels.export`), which with the text of the
+kernels and numba's version is what its object is kept by.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import re
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fastad.execution.machine import cache, objects, symbols
+from fastad.kernels import scipy_blas
+from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
+
+_NAME = "fastad_entry"
+_LEVEL = 3
+_lock = threading.Lock()
+_kept: list[object] = []  # code that must stay: its addresses are in use
+
+
+@functools.cache
+def kernel_sources() -> dict[str, str]:
+    """Text of the files of `fastad.kernels` by module."""
+    import fastad.kernels
+
+    folder = Path(fastad.kernels.__path__[0])
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
+
+
+@functools.cache
+def kernel_homes() -> dict[str, str]:
+    """Module of every function NAME_forward, NAME_reverse and NAME_tangent in `fastad.kernels`, by the source text."""
+    return {name: module for module, found in kernel_sources().items() for name in _KERNEL.findall(found)}
+
+
+_KERNEL = re.compile(r"^def (\w+_(?:forward|reverse|tangent))\(", re.MULTILINE)
+
+
+@functools.cache
+def kernel_digest() -> str:
+    """What the text of a function does not show: the kernels that it calls."""
+    return hashlib.sha256("\0".join(kernel_sources().values()).encode()).hexdigest()[:32]
+
+
+@functools.cache
+def numba_version() -> str:
+    """Tells versions of numba apart, without importing it."""
+    spec = importlib.util.find_spec("numba")
+    if spec is None or spec.origin is None:
+        return "none"
+    written = Path(spec.origin).with_name("_version.py")
+    if written.exists():
+        return hashlib.sha256(written.read_bytes()).hexdigest()
+    return repr(os.stat(spec.origin).st_mtime_ns)
+
+
+def address(name: str, text: str) -> int:
+    """Address of the C function `entry` of a text; it stays valid as long as the process lives.
+
+    Parameters
+    ----------
+    name : what to call a file with the text, if one is needed.
+    text : defines `entry` and `SIGNATURE`.
+    """
+    with _lock:
+        try:
+            code = objects.load_object(stored(text), [_NAME], _resolve)
+        except _NotExportableError:
+            return _by_numba(name, text)
+        _kept.append(code)
+        return code[_NAME]
+
+
+def stored(text: str) -> bytes:
+    """The object of a text."""
+    return cache.cached(_key(text), lambda: _compile(text))
+
+
+def is_stored(text: str) -> bool:
+    """Whether the object of a text is in the disk cache."""
+    return cache.is_stored(_key(text))
+
+
+def _key(text: str) -> tuple[str, ...]:
+    return "numba", text, kernel_digest(), numba_version(), str(_LEVEL)
+
+
+class _NotExportableError(Exception):
+    """This numba's code cannot be had as a module of its own."""
+
+
+def _compile(text: str) -> bytes:
+    try:
+        from fastad.kernels import export
+
+        code = objects.compile_ir(export.ir_of(text, _NAME), level=_LEVEL)
+    except Exception as error:  # export relies on the inner structure of numba, which may change in any way
+        raise _NotExportableError from error
+    if any(_resolve(name) is None for name in objects.undefined_symbols(code)):
+        raise _NotExportableError
+    return code
+
+
+def _resolve(name: str) -> int | None:
+    return int(scipy_blas.table_address()) if name == scipy_blas.TABLE else symbols.address(name)
+
+
+def _by_numba(name: str, text: str) -> int:
+    """The function as numba compiles it, from numba's own cache if it is there."""
+    module = cache.source_module(name, text)
+    from numba import cfunc
+
+    from fastad.kernels.flags import ENTRY
+
+    _kept.append(function := cfunc(module.SIGNATURE, **ENTRY)(module.entry))
+    return int(function.address or 0)
+
+
+# ── the kernels of array primitives ───────────────────────────────────────────────────────────────────────────
+_ENTRY = '''\
+"""The kernel {name} as a C function."""
+from numba import float64, types
+
+from fastad.kernels.memory import view
+from fastad.kernels.{home} import {name}_forward
+
+_D, _I = types.CPointer(float64), types.CPointer(types.int64)
+SIGNATURE = types.int64({kinds})
+
+
+def entry({parameters}):
+    return {name}_forward({arguments})
+'''
+
+
+@functools.cache
+def entry_address(name: str) -> int:
+    """Address of the forward kernel of an array primitive as
+
+    int64 f(double *out, int64 n_out, const double *x, int64 nx, …, const int64 *statics, int64 n_statics)
+
+    with the operands (two at least, absent ones empty) between, and scratch memory behind where the row asks for it.
+    """
+    load_symbols([primitive(name)])
+    return address(f"entry_{name}", entry_text(name))
+
+
+def entry_text(name: str) -> str:
+    """The text of `entry_address`."""
+    row: ArrayPrimitive = primitive(name)
+    arrays = ["out", *(f"x{k}" for k in range(max(row.arity, 2))), "s", *(["w"] if row.needs_work else [])]
+    return _ENTRY.format(
+        name=row.name,
+        home=kernel_homes()[f"{row.name}_forward"],
+        kinds=", ".join(f"{'_I' if a == 's' else '_D'}, types.int64" for a in arrays),
+        parameters=", ".join(f"{a}, n{a}" for a in arrays),
+        arguments=", ".join(f"view({a}, n{a})" for a in arrays),
+    )
+
+
+def entry_names() -> tuple[str, ...]:
+    """The kernels that native code calls; composite rows it calls by themselves."""
+    rows = [row for row in array_rows() if row.form is not Form.COMPOSITE]
+    return tuple(sorted(row.name for row in rows if f"{row.name}_forward" in kernel_homes()))
+
+
+def load_symbols(rows: Iterable[Any]) -> None:
+    """Have the functions of BLAS and LAPACK ready that the kernels of these primitives call."""
+    for row in rows:
+        if isinstance(row, ArrayPrimitive) and row.symbols:
+            scipy_blas.load(*row.symbols)
+
+
+# ── rows that carry derivatives ───────────────────────────────────────────────────────────────────────────────
+ACTIVITY = '''\
+"""The functions of `activity` as one C function."""
+from numba import types
+
+from fastad.kernels.activity_entry import find_activity
+from fastad.kernels.memory import integers
+
+SIGNATURE = types.int64(types.int64)
+
+
+def entry(program):
+    return find_activity(integers(program))
+'''
+
+
+@functools.cache
+def activity_address() -> int:
+    """Address of `int64 f(const int64 *program)`: see `fastad.kernels.activity_entry`."""
+    return address("activity", ACTIVITY)

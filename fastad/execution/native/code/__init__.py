@@ -1,0 +1,1 @@
+"""LLVM IR for the steps of a plan."""

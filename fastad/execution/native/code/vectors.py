@@ -1,0 +1,69 @@
+"""SIMD vectors of a loop's innermost code: how wide they are, how they are loaded and stored."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from fastad.execution.machine.objects import has_feature
+from fastad.execution.native.code.operations import Block
+
+Value = tuple[str, int]  # a register, and the depth of the block it is in
+
+
+@cache
+def lanes() -> int:
+    """Doubles of the CPU's widest vectors."""
+    if has_feature("avx512f"):
+        return 8
+    return 4 if has_feature("avx2") else 2
+
+
+@dataclass
+class Variant:
+    """The innermost code for one vector: its block, index, and, for the end of a row, its mask."""
+
+    block: Block
+    index: str
+    unrolled: int = 0
+    active: int = 0  # lanes that are inside; 0: all
+    memo: dict[Any, Value] = field(default_factory=dict)
+
+    @property
+    def mask(self) -> str:
+        bits = ", ".join(f"i1 {str(lane < self.active).lower()}" for lane in range(self.block.lanes))
+        return f"<{bits}>"
+
+
+def load_vector(v: Variant, at: str, step: int) -> str:
+    """The lanes at an address and every `step` elements from it; lanes outside are 1."""
+    block = v.block
+    count = v.active or block.lanes
+    if step == 1 and not v.active:
+        return block.emit(f"load {block.type}, ptr {at}, align 8")
+    if step == 1:
+        suffix = f"v{block.lanes}f64.p0"
+        block.module.declare(
+            f"llvm.masked.load.{suffix}",
+            f"{block.type} @llvm.masked.load.{suffix}(ptr, i32 immarg, {block.bits}, {block.type})",
+        )
+        arguments = f"ptr {at}, i32 8, {block.bits} {v.mask}, {block.type} {block.one}"
+        return block.emit(f"call {block.type} @llvm.masked.load.{suffix}({arguments})")
+    result = block.one if v.active else "poison"
+    for lane in range(count):
+        place = block.emit(f"getelementptr double, ptr {at}, i64 {lane * step}")
+        x = block.emit(f"load double, ptr {place}")
+        result = block.emit(f"insertelement {block.type} {result}, double {x}, i32 {lane}")
+    return result
+
+
+def store_vector(v: Variant, value: str, at: str) -> None:
+    """Store the lanes that are inside."""
+    block = v.block
+    if not v.active:
+        block.do(f"store {block.type} {value}, ptr {at}, align 8")
+        return
+    suffix = f"v{block.lanes}f64.p0"
+    block.module.declare(
+        f"llvm.masked.store.{suffix}", f"void @llvm.masked.store.{suffix}({block.type}, ptr, i32 immarg, {block.bits})"
+    )
+    block.do(f"call void @llvm.masked.store.{suffix}({block.type} {value}, ptr {at}, i32 8, {block.bits} {v.mask})")

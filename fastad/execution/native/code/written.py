@@ -1,0 +1,123 @@
+"""Array primitives written out as straight-line code, element by element: what a row of few elements becomes.
+
+`WRITTEN[name](code, row)` returns the elements of the result, given the function that they go to (see
+`fastad.execution.native.code.scalars.ScalarCode`). A primitive is written out where its row's `unrolls` says so.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.native.code.operations import ZERO
+
+WRITTEN: dict[str, Callable[[Any, Any], list[str]]] = {}
+
+
+def written(name: str) -> Callable[[Callable[[Any, Any], list[str]]], Callable[[Any, Any], list[str]]]:
+    def add(function: Callable[[Any, Any], list[str]]) -> Callable[[Any, Any], list[str]]:
+        WRITTEN[name] = function
+        return function
+
+    return add
+
+
+# ── along an axis ─────────────────────────────────────────────────────────────────────────────────────────────
+def reduced(code: Any, row: Any) -> list[str]:
+    """A reduction: values are combined pairwise, which is both accurate and quick."""
+    outer, n, inner = row.statics
+    x = np.array(code.all(row.operands[0]), object).reshape(outer, n, inner)
+    return [_fold(code, row.primitive.combine, x[o, :, i].tolist()) for o in range(outer) for i in range(inner)]
+
+
+def _fold(code: Any, name: str, values: list[str]) -> str:
+    while len(values) > 1:
+        rest = values[len(values) & ~1 :]
+        values = [code.entry.apply(name, *values[i : i + 2]) for i in range(0, len(values) - 1, 2)] + rest
+    return values[0]
+
+
+def _scan(row: Any, step: Callable[[Any, int], str]) -> list[str]:
+    outer, n, inner, reverse = row.statics
+    places = np.arange(row.size).reshape(outer, n, inner)
+    out = [ZERO] * row.size
+    for o in range(outer):
+        for i in range(inner):
+            state = None
+            for place in places[o, :: -1 if reverse else 1, i].tolist():
+                state = out[place] = step(state, place)
+    return out
+
+
+@written("cumsum")
+def _cumsum(code: Any, row: Any) -> list[str]:
+    x = code.all(row.operands[0])
+    return _scan(row, lambda state, k: x[k] if state is None else code.entry.apply("add", state, x[k]))
+
+
+@written("linrec")
+def _linrec(code: Any, row: Any) -> list[str]:
+    x, y = map(code.all, row.operands)
+
+    def step(state: str | None, k: int) -> str:
+        if state is None:
+            return y[k]  # the first x multiplies nothing, even if it is infinite
+        return code.entry.apply("add", code.entry.apply("multiply", x[k], state), y[k])
+
+    return _scan(row, step)
+
+
+# ── matrices ──────────────────────────────────────────────────────────────────────────────────────────────────
+@written("matmul")
+def _matmul(code: Any, row: Any) -> list[str]:
+    batch, m, k, n, ta, tb, sx, sy = row.statics
+    a = np.array(code.all(row.operands[0]), object).reshape((batch if sx else 1, *((k, m) if ta else (m, k))))
+    b = np.array(code.all(row.operands[1]), object).reshape((batch if sy else 1, *((n, k) if tb else (k, n))))
+    a, b = (a.swapaxes(1, 2) if ta else a), (b.swapaxes(1, 2) if tb else b)
+    return [
+        _dot(code, a[p * sx, i].tolist(), b[p * sy, :, j].tolist())
+        for p in range(batch) for i in range(m) for j in range(n)
+    ]  # fmt: skip
+
+
+def _dot(code: Any, a: list[str], b: list[str]) -> str:
+    total = ZERO
+    for i, (x, y) in enumerate(zip(a, b, strict=True)):
+        product = code.entry.apply("multiply", x, y)
+        total = code.entry.apply("add", total, product) if i else product
+    return total
+
+
+# ── indices ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _index(code: Any, row: Any, v: str, size: int) -> str:
+    """Stop unless v is an integer in [0, size); returns it as an integer."""
+    block = code.entry
+    low = block.apply("less", v, ZERO)
+    outside = block.emit(f"xor i1 {block.apply('less', v, block.constant(float(size)))}, true")
+    broken = block.apply("not_equal", block.apply("floor", v), v)
+    code.stop_if(block.emit(f"or i1 {low}, {block.emit(f'or i1 {outside}, {broken}')}"), -(row.index + 1))
+    return str(block.emit(f"fptosi double {v} to i64"))
+
+
+@written("wrap_index")
+def _wrap_index(code: Any, row: Any) -> list[str]:
+    results, block = [], code.entry
+    (n,) = row.statics
+    for v in code.all(row.operands[0]):
+        wrapped = block.apply("add", v, block.constant(float(n)))
+        v = block.apply("where", block.apply("less", v, ZERO), wrapped, v)
+        _index(code, row, v, n)
+        results.append(v)
+    return results
+
+
+@written("gather")
+def _gather(code: Any, row: Any) -> list[str]:
+    x, y = row.operands
+    start = code.pointer(x)
+    results = []
+    for v in code.all(y):
+        k = _index(code, row, v, code.p.size[x])
+        at = code.entry.emit(f"getelementptr double, ptr {start}, i64 {k}")
+        results.append(code.entry.emit(f"load double, ptr {at}"))
+    return results

@@ -1,0 +1,157 @@
+"""Linear algebra of one small matrix as straight-line code: its numbers are in registers, pivots are chosen by selects.
+
+The algorithms are those of `fastad.kernels.factoring`, step by step.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.native.code.operations import ONE, ZERO
+from fastad.execution.native.code.written import written
+
+Matrix = np.ndarray  # of texts
+
+
+def _matrix(code: Any, x: int, shape: tuple[int, ...]) -> Matrix:
+    return np.array(code.all(x), object).reshape(shape)
+
+
+class _Numbers:
+    """Arithmetic on the numbers of a function."""
+
+    def __init__(self, code: Any) -> None:
+        self.code, self.block = code, code.entry
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *operands: self.block.number(self.block.apply(name, *operands))
+
+    def minus_product(self, a: str, x: str, y: str) -> str:
+        return str(self.subtract(a, self.multiply(x, y)))
+
+    def constant(self, x: float) -> str:
+        return str(self.block.constant(float(x)))
+
+    def swap(self, condition: str, a: Matrix, i: int, j: int) -> None:
+        """Swap two rows where the condition holds."""
+        for k in range(a.shape[1]):
+            x, y = a[i, k], a[j, k]
+            a[i, k], a[j, k] = self.where(condition, y, x), self.where(condition, x, y)
+
+    def stop_if(self, condition: str, row: Any) -> None:
+        """End with the error of a row."""
+        self.code.stop_if(self.block.truth(condition), -(row.index + 1))
+
+
+# ── factors ───────────────────────────────────────────────────────────────────────────────────────────────────
+@written("lu")
+def _lu(code: Any, row: Any) -> list[str]:
+    _, n = row.statics
+    a, do = _matrix(code, row.operands[0], (n, n)), _Numbers(code)
+    pivots = []
+    for k in range(n):
+        best, pivot = do.absolute(a[k, k]), do.constant(k)
+        for i in range(k + 1, n):
+            size = do.absolute(a[i, k])
+            better = do.block.apply("greater", size, best)
+            best, pivot = do.where(better, size, best), do.where(better, do.constant(i), pivot)
+        for i in range(k + 1, n):
+            do.swap(do.block.apply("equal", pivot, do.constant(i)), a, k, i)
+        pivots.append(pivot)
+        _eliminate(do, a, k, n)
+    return [*a.reshape(-1).tolist(), *pivots]
+
+
+def _eliminate(do: _Numbers, a: Matrix, k: int, n: int) -> None:
+    """Nothing is to be done where the pivot is 0: then all below it is."""
+    divisor = do.where(do.block.apply("equal", a[k, k], ZERO), ONE, a[k, k])
+    for i in range(k + 1, n):
+        a[i, k] = do.divide(a[i, k], divisor)
+        for j in range(k + 1, n):
+            a[i, j] = do.minus_product(a[i, j], a[i, k], a[k, j])
+
+
+@written("cholesky")
+def _cholesky(code: Any, row: Any) -> list[str]:
+    _, n = row.statics
+    a, do = _matrix(code, row.operands[0], (n, n)), _Numbers(code)
+    lower = np.full((n, n), ZERO, object)
+    for i in range(n):
+        for j in range(i + 1):
+            total = a[i, j]
+            for k in range(j):
+                total = do.minus_product(total, lower[i, k], lower[j, k])
+            if i > j:
+                lower[i, j] = do.divide(total, lower[j, j])
+            else:
+                positive = do.block.apply("greater", total, ZERO)
+                do.stop_if(do.block.apply("equal", do.block.number(positive), ZERO), row)
+                lower[i, i] = do.sqrt(total)
+    return list(lower.reshape(-1))
+
+
+@written("slogdet")
+def _slogdet(code: Any, row: Any) -> list[str]:
+    _, n = row.statics
+    f, do = code.all(row.operands[1]), _Numbers(code)
+    sign, total = ONE, ZERO
+    for k in range(n):
+        d, swapped = f[k * n + k], do.not_equal(f[n * n + k], do.constant(k))
+        sign = do.where(do.block.apply("not_equal", do.less(d, ZERO), swapped), do.negative(sign), sign)
+        # 0 where d is, NaN where d is
+        ordinary = do.block.apply("greater", do.absolute(d), ZERO)
+        sign = do.where(ordinary, sign, do.multiply(sign, d))
+        total = do.add(total, do.log(do.absolute(d)))
+    return [sign, total]
+
+
+# ── systems ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _stop_if_singular(do: _Numbers, t: Matrix, row: Any) -> None:
+    for k in range(len(t)):
+        do.stop_if(do.block.apply("equal", t[k, k], ZERO), row)
+
+
+def _substitute(do: _Numbers, t: Matrix, b: Matrix, lower: int, trans: int, unit: int) -> None:
+    """b = op(T)⁻¹ b."""
+    n, m = b.shape
+    t, lower = (t.T, 1 - lower) if trans else (t, lower)
+    order = range(n) if lower else range(n - 1, -1, -1)
+    for i in order:
+        for j in range(m):
+            for k in range(i) if lower else range(n - 1, i, -1):
+                b[i, j] = do.minus_product(b[i, j], t[i, k], b[k, j])
+            if not unit:
+                b[i, j] = do.divide(b[i, j], t[i, i])
+
+
+@written("triangular_solve")
+def _triangular_solve(code: Any, row: Any) -> list[str]:
+    _, n, m, lower, trans, unit, _ = row.statics
+    t, b, do = _matrix(code, row.operands[0], (n, n)), _matrix(code, row.operands[1], (n, m)), _Numbers(code)
+    if not unit:
+        _stop_if_singular(do, t, row)
+    _substitute(do, t, b, lower, trans, unit)
+    return list(b.reshape(-1))
+
+
+@written("lu_solve")
+def _lu_solve(code: Any, row: Any) -> list[str]:
+    _, n, m, trans, _ = row.statics
+    _, f, z = row.operands
+    factors, do = code.all(f), _Numbers(code)
+    t, pivots = np.array(factors[: n * n], object).reshape(n, n), factors[n * n :]
+    b = _matrix(code, z, (n, m))
+    _stop_if_singular(do, t, row)
+    if not trans:
+        _permute(do, b, pivots, range(n))
+    _substitute(do, t, b, 1 - trans, trans, 1 - trans)
+    _substitute(do, t, b, trans, trans, trans)
+    if trans:
+        _permute(do, b, pivots, range(n - 1, -1, -1))
+    return list(b.reshape(-1))
+
+
+def _permute(do: _Numbers, b: Matrix, pivots: list[str], order: range) -> None:
+    for k in order:
+        for i in range(k + 1, len(b)):
+            do.swap(do.block.apply("equal", pivots[k], do.constant(i)), b, k, i)

@@ -1,0 +1,83 @@
+"""Plans: what the native code of a table does, all of it decided before any is written.
+
+The rows' steps and fusion are the planner's (`plan`), who computes what in which loop is found from the uses
+(`demand`), how loops run in `nests`, the order of straight-line code in `packing`, and where values live in `memory`.
+An executor that makes code of its own can take these plans. The sweeps group rows in another way
+(`fastad.execution.sweeps.program`): with them it shares requests and the protocol of kernels.
+"""
+
+from dataclasses import dataclass
+
+from fastad.execution.layout import Layout, layout_of
+from fastad.execution.native.planning.demand import Demand
+from fastad.execution.native.planning.maps import Incompatible
+from fastad.execution.native.planning.memory import Memory
+from fastad.execution.native.planning.nests import LoopPlan
+from fastad.execution.native.planning.packing import find_packs
+from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.steps import LoopStep, ScalarStep, Step
+from fastad.tables.table import Table
+
+UNROLL = 16  # elements: rows of at most so many are unrolled into registers
+SMALL = 2000  # operations on single numbers that are optimised as a whole
+CHUNK = 300  # operations of one function of larger programs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a table's kernel, in order; the plans of its loops by the steps' numbers; the places of all values;
+    whether its straight-line code is short enough to be optimised as a whole."""
+
+    memory: Memory
+    loops: dict[int, LoopPlan]
+    is_small: bool
+
+    @property
+    def steps(self) -> list[Step]:
+        return self.memory.steps
+
+    @property
+    def layout(self) -> Layout:
+        return self.memory.layout
+
+    @property
+    def work_size(self) -> int:
+        """Doubles of work memory."""
+        return self.memory.work_size
+
+
+def make_plan(table: Table, layout: Layout) -> Plan:
+    """The plan of a table's kernel."""
+    try:
+        return _planned(table, layout, safe=False)
+    except Incompatible:  # a value is wanted in an order that its operands cannot be walked through: store more
+        return _planned(table, layout, safe=True)
+
+
+def _planned(table: Table, layout: Layout, safe: bool) -> Plan:
+    planner = Planner(table, _unrolling(table), safe).run()
+    demand = Demand(planner).run()
+    loops = {
+        step.index: LoopPlan.of(planner, demand, step)
+        for step in planner.steps
+        if isinstance(step, LoopStep) and (step.stores or step.reductions)
+    }
+    find_packs(planner)
+    operations = sum(planner.size[r] for step in planner.steps if isinstance(step, ScalarStep) for r in step.rows)
+    is_small = operations <= SMALL
+    return Plan(Memory(planner, demand, layout, SMALL if is_small else CHUNK), loops, is_small)
+
+
+def _unrolling(table: Table) -> int:
+    """Fewer elements are unrolled where that would make a program too long to optimise."""
+    sizes = table.sizes
+    for unroll in (UNROLL, 4):
+        if sizes[sizes <= unroll].sum() <= max(SMALL, 2 * int((sizes == 1).sum())):
+            return unroll
+    return 2  # a loop over two elements is no faster than twice the code, and takes six times as long to compile
+
+
+def work_bytes(table: Table) -> int:
+    """Bytes of work memory of a table's kernel and of the largest kernel that it calls."""
+    inside = [work_bytes(sub.table) for sub in table.subs if sub.table is not None]
+    return 8 * make_plan(table, layout_of(table)).work_size + max(inside, default=0)

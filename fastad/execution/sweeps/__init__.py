@@ -1,0 +1,1 @@
+"""Tier 0: interpreters of op tables, compiled once for all programs."""

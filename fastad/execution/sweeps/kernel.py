@@ -1,0 +1,260 @@
+"""Tier 0: interpreters of op tables, compiled once for all programs and kept on disk.
+
+`SweepKernel` runs a table, or its derivatives by a forward or a reverse sweep over the recorded values, at once:
+nothing is compiled for it. The sweeps are tables 3.3 and 3.6 of Griewank & Walther (2008), "Evaluating
+Derivatives": an arena holds all values, a second one their adjoints (or one for each direction their tangents).
+"""
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from fastad.errors import CompileError
+from fastad.execution.composites import drivers
+from fastad.execution.composites.calling import MakePart, Packet, call_address
+from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
+from fastad.execution.machine import exported, symbols
+from fastad.execution.sweeps import source as sweep_source
+from fastad.execution.sweeps.program import active_codes, activity, sweep_program
+from fastad.kernels import fields as f
+from fastad.primitives import PRIMITIVES
+from fastad.schedules.tiered import Multistage
+from fastad.tables.columns import CALL, CONST, INPUT, ValueType
+from fastad.tables.passes.cost import scratch_size
+from fastad.tables.table import Table
+
+_RAMP, _ZEROS = np.arange(f.TILE, dtype=np.uint32), np.zeros(f.TILE, np.uint32)
+_SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}
+
+
+@functools.cache
+def _sweep(mode: str) -> int:
+    """Address of the sweep of a mode, compiled at first use or loaded from the disk cache."""
+    return exported.address(f"sweep_{mode}", sweep_source.source(mode))
+
+
+def _compile_others(modes: Sequence[str]) -> dict[str, subprocess.Popen[bytes]]:
+    """Of the modes that are in no cache, compile all but the last in processes of their own, side by side.
+
+    A process that fails is no harm: the mode is then compiled here.
+    """
+    missing = [mode for mode in modes if not exported.is_stored(sweep_source.source(mode))]
+    started = {}
+    for mode in missing[:-1] if (os.cpu_count() or 1) > 1 else ():
+        command = [sys.executable, "-c", f"from fastad.execution.sweeps.kernel import _sweep; _sweep({mode!r})"]
+        with contextlib.suppress(OSError):
+            started[mode] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return started
+
+
+def _load(modes: Sequence[str]) -> None:
+    """Have these sweeps ready."""
+    others = _compile_others(modes)
+    for mode in sorted(modes, key=others.__contains__):  # those that are compiled elsewhere last
+        if mode in others:
+            others[mode].wait()
+        _sweep(mode)
+
+
+def warmup(
+    progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES,
+    *, kernels: bool = False,
+) -> None:  # fmt: skip
+    """Compile the sweeps, or load them; with `kernels`, also what native code calls, drivers and planners.
+
+    `progress` is called with what comes next and the fraction that is done.
+    """
+    jobs: list[tuple[str, Callable[[], object]]] = [(f"sweeps of {', '.join(modes)}", partial(_load, modes))]
+    if kernels:
+        jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
+        jobs += [(f"driver {name}", partial(drivers.driver_address, name)) for name in drivers.driver_names()]
+        jobs.append(("derivatives of long tables", exported.activity_address))
+        jobs.append(("planners of checkpoints", lambda: Multistage(1, 1).predicted_cost(4)))
+    for k, (what, job) in enumerate(jobs):
+        if progress:
+            progress(what, k / len(jobs))
+        job()
+    if progress:
+        progress("sweeps", 1.0)
+
+
+class SweepKernel:
+    """A table, or its derivatives, run by the sweeps; a `fastad.execution.kernel.Kernel`.
+
+    Inputs and results are those of `table` (mode "value"), of `tangent_table(table, wrt)` ("tangent") or of
+    `adjoint_table(table, wrt, seeds=seeds)` ("adjoint"). With `directions`, the tangents of inputs and of results
+    have a leading axis of that length. `chosen` are the results that the caller gets (None: all). `part` makes the
+    kernels of sub-programs. Several threads may run a kernel, each with a work vector of its own.
+    """
+
+    def __init__(
+        self, table: Table, mode: str = "value", wrt: Sequence[int] = (), seeds: Sequence[float] | None = None,
+        *, directions: int | None = None, threshold: int | None = BY_REFERENCE_FROM,
+        chosen: tuple[int, ...] | None = None, part: MakePart | None = None,
+    ) -> None:  # fmt: skip
+        if mode not in _SWEEPS:
+            raise ValueError(f"mode is one of {', '.join(_SWEEPS)}, not {mode!r}")
+        self.rows, self.mode, self.wrt, self.chosen = table, mode, tuple(wrt), chosen
+        self._part = part or _part
+        self.seeds = None if seeds is None else np.array(seeds, np.float64)
+        self.directions = directions
+        self.layout = self._layout(threshold)
+        copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
+        self._work = table.arena_size * (1 + copies), scratch_size(table, tangents=mode == "tangent")
+        self.work_size = sum(self._work)
+        self.packets: Sequence[Packet] = ()  # of the sub-programs that are called
+        self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
+        if mode != "value":
+            _load(("values", _SWEEPS[mode]))
+        self._program = self._make_program()
+        self.context = self._program.ctypes.data
+        self.address = _sweep(_SWEEPS[mode])
+        exported.load_symbols(PRIMITIVES[code] for code in np.flatnonzero(np.bincount(table.columns["op"])).tolist())
+
+    # ── inputs and results ───────────────────────────────────────────────────────────────────────────────────
+    def _layout(self, threshold: int | None) -> Layout:
+        table, before = self.rows, self.rows.explicit_inputs
+        inputs, outputs = table.inputs, table.output_types
+        own = tuple(table.inputs[i] for i in self.wrt)
+        given: tuple[ValueType, ...] = ()
+        if self.mode == "tangent":
+            given, derived = self._led(own), self._led(outputs)
+        elif self.mode == "adjoint":
+            given, derived = () if self.seeds is not None else outputs, own
+        else:
+            derived = ()
+        self._given = range(before, before + len(given))
+        return make_layout((*inputs[:before], *given, *inputs[before:]), (*outputs, *derived), threshold)
+
+    def _led(self, kinds: Sequence[ValueType]) -> tuple[ValueType, ...]:
+        """Types with a leading axis of directions."""
+        if self.directions is None:
+            return tuple(kinds)
+        return tuple(ValueType((self.directions, *kind.shape), kind.dtype) for kind in kinds)
+
+    # ── the program ──────────────────────────────────────────────────────────────────────────────────────────
+    def _make_program(self) -> np.ndarray:
+        table, shared = self.rows, sweep_program(self.rows)
+        steps = shared.steps
+        p = np.zeros(f.FIELDS, np.int64)
+        if self.mode != "value":
+            masks = activity(table, self.wrt)
+            steps = steps.copy()
+            steps[:, f.CHOICE] = masks[shared.step_rows]
+            p[f.ACTIVE_CODES] = self._keep(active_codes(table, masks))
+            p[f.VALUES] = _sweep("values")
+            self._derivative_moves(p, masks)
+        steps, statics = self._with_packets(steps)
+        p[f.STEPS], p[f.STEP_COUNT], p[f.CODES] = self._keep(steps), len(steps), self._keep(table.columns["op"])
+        p[[f.A, f.B, f.C]] = [self._keep(column) for column in shared.columns]
+        p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(statics)
+        p[f.POOL], p[f.SPECIALS] = self._keep(shared.pool), self._keep(_specials(table, self.mode != "value"))
+        p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), table.arena_size
+        p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
+        p[[f.WORK, f.WORK_SIZE]] = self._work
+        self._moves(p, f.LOADS, self._loads())
+        stores = zip(table.outputs, self.layout.outputs, strict=False)
+        self._moves(p, f.STORES, (_move(int(table.offsets[row]), slot) for row, slot in stores))
+        return p
+
+    def _with_packets(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and static integers, in which composite rows have the addresses of their packets."""
+        statics = self.rows.pools["statics"]
+        if not self.rows.subs:
+            return steps, statics
+        if self.mode != "value":
+            raise CompileError("a derivative sweep over rows that are differentiated by derivation only")
+        self.packets = [Packet(sub, self._part) for sub in self.rows.subs]
+        steps = steps.copy()
+        calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
+        numbers = statics[steps[calls, f.C_SLOT] + 1]
+        steps[calls, f.C_SLOT], steps[calls, f.STATIC_COUNT] = len(statics) + 3 * numbers, 2
+        added = [(2, packet.address, call_address()) for packet in self.packets]
+        return steps, np.concatenate([statics, np.array(added, np.int64).reshape(-1)])
+
+    def _keep(self, array: np.ndarray) -> int:
+        """The address of an array's data, which stays valid as long as the kernel."""
+        self._arrays.append(array)
+        return array.ctypes.data
+
+    def _moves(self, p: np.ndarray, field: int, moves: Iterator[tuple[int, ...]]) -> None:
+        array = np.array(list(moves), np.int64).reshape(-1, f.MOVE)
+        p[field], p[field + 1] = self._keep(array), len(array)
+
+    def _loads(self) -> Iterator[tuple[int, ...]]:
+        """Inputs, and constants of several numbers."""
+        table = self.rows
+        constants = table.pools["constants"].ctypes.data
+        rows = np.flatnonzero((table.columns["op"] == INPUT) | ((table.columns["op"] == CONST) & (table.sizes != 1)))
+        for row in rows.tolist():
+            number, place = int(table.columns["a"][row]), int(table.offsets[row])
+            if table.columns["op"][row] == INPUT:
+                yield _move(place, self._input_slot(number))
+            else:
+                yield place, constants + 8 * number, int(table.sizes[row]), f.ABSOLUTE
+
+    def _input_slot(self, number: int) -> Slot:
+        return self.layout.inputs[number + (len(self._given) if number >= self._given.start else 0)]
+
+    def _derivative_moves(self, p: np.ndarray, masks: np.ndarray) -> None:
+        table, outputs = self.rows, self.rows.outputs
+        inputs = np.flatnonzero((table.columns["op"] == INPUT) & (masks != 0)).tolist()
+        rows = {int(table.columns["a"][row]): row for row in inputs}
+        own = [rows.get(number, -1) for number in self.wrt]
+        seeded, wanted = (own, outputs) if self.mode == "tangent" else (outputs, own)
+        slots = [self.layout.inputs[i] for i in self._given]
+        wanted = [row if row >= 0 and masks[row] else -1 for row in wanted]
+        results = zip(wanted, self.layout.outputs[len(outputs) :], strict=True)
+        self._moves(p, f.RESULTS, (self._lanes(row, slot) for row, slot in results))
+        if self.seeds is None:
+            pairs = zip(seeded, slots, strict=True)
+            self._moves(p, f.SEEDS, (self._lanes(row, slot) for row, slot in pairs if row >= 0))
+        else:
+            self._moves(p, f.SEEDS, self._constant_seeds())
+
+    def _constant_seeds(self) -> Iterator[tuple[int, ...]]:
+        assert self.seeds is not None
+        first = self._keep(self.seeds)
+        for k, row in enumerate(self.rows.outputs):
+            yield self._place(row), first + 8 * k, int(self.rows.sizes[row]), f.SPREAD
+
+    def _lanes(self, row: int, slot: Slot) -> tuple[int, ...]:
+        """Move of one direction's values, or of the only ones."""
+        place, offset, size, how = _move(self._place(row), slot)
+        return place, offset, size if self.directions is None else size // max(self.directions, 1), how
+
+    def _place(self, row: int) -> int:
+        return int(self.rows.offsets[row]) if row >= 0 else -1
+
+
+def is_swept(table: Table) -> bool:
+    """Whether the derivative sweeps know all rows of a table; others run the derived table."""
+    return not table.subs and all(map(sweep_source.is_swept, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
+
+
+def _part(table: Table) -> SweepKernel:
+    """The kernel of a sub-program."""
+    return SweepKernel(table, threshold=None)
+
+
+def _move(place: int, slot: Slot) -> tuple[int, ...]:
+    return place, slot.offset, slot.size, f.REFERENCE if slot.by_reference else f.INLINE
+
+
+def _specials(table: Table, derivatives: bool) -> np.ndarray:
+    """Addresses of the special functions, filled in for those that the table needs: finding them imports SciPy."""
+    names = sweep_source.specials()
+    found = np.zeros(len(names), np.int64)
+    for op in np.flatnonzero(np.bincount(table.columns["op"], minlength=1)).tolist():
+        for name in sweep_source.used_specials(op, derivatives):
+            address = symbols.address(name)
+            if address is None:
+                raise CompileError(f"no library here provides {name}")
+            found[names.index(name)] = address
+    return found

@@ -1,0 +1,150 @@
+"""An op table made ready for the sweeps: rows grouped into steps, operands as places in the arena.
+
+Runs of scalar rows stay columns (those of the table itself, if it has no arrays); every other row becomes a
+record of integers. The fields are named in `fastad.kernels.fields`.
+"""
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastad.execution.machine.exported import activity_address
+from fastad.execution.sweeps.source import case_numbers
+from fastad.kernels import activity as plain
+from fastad.kernels import fields as f
+from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
+from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.tables.columns import CONST, GUARD, INPUT
+from fastad.tables.table import Table
+
+_STRIDED = STRIDED.code
+_ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
+_IN_RUNS = np.isin(np.arange(len(PRIMITIVES)), [INPUT, CONST, GUARD, _STRIDED]) | _ELEMENTWISE
+
+
+class SweepProgram:
+    """The arrays of a runnable table, which all modes share.
+
+    `columns` are a, b, c with places in the arena for operand rows; `step_rows` and `steps` are the (first) row and
+    the record of every step; `pool` has the place and size of the operands of variadic rows.
+    """
+
+    def __init__(self, table: Table) -> None:
+        op, sizes = table.columns["op"], table.sizes
+        scalar = (sizes == 1) & _IN_RUNS[op]
+        guards = np.flatnonzero(op == GUARD)
+        scalar[guards] &= sizes[table.columns["a"][guards]] == 1
+        self.columns = _places(table, scalar)
+        skipped = (op == INPUT) | (op == CONST) | (_ELEMENTWISE[op] & (sizes == 0))
+        runs, counts = _runs(scalar)
+        own = np.flatnonzero(~scalar & ~skipped)
+        order = np.argsort(np.concatenate([runs, own]), kind="stable")
+        self.step_rows = np.concatenate([runs, own])[order]
+        records = np.concatenate([_run_records(table, runs, counts), _row_records(table, own, self.columns)])
+        self.steps = np.ascontiguousarray(records[order])
+        listed = table.pools["operands"]
+        self.pool = np.stack([table.offsets[listed].astype(np.int64), sizes[listed]], axis=1)
+
+
+def sweep_program(table: Table) -> SweepProgram:
+    """The program of a table, made once."""
+    found = table._cache.get("program")
+    if found is None:
+        found = table._cache["program"] = SweepProgram(table)
+    return found
+
+
+def _places(table: Table, scalar: np.ndarray) -> list[np.ndarray]:
+    """Columns a, b, c as uint32, operand rows replaced by their places in the arena."""
+    op, offsets = table.columns["op"], table.offsets
+    columns = [table.columns[name].view(np.uint32) for name in "abc"]
+    reads = np.flatnonzero(scalar & (op == _STRIDED))
+    if not len(reads) and np.array_equal(offsets, np.arange(len(op))):
+        return columns  # the place of a row is its number
+    for k in range(3):
+        used = np.flatnonzero(OPERAND_COUNT[op] > k)
+        columns[k] = columns[k].copy()
+        columns[k][used] = offsets[columns[k][used]]
+    statics = table.pools["statics"]
+    columns[0][reads] += statics[table.columns["c"][reads] + 1].astype(np.uint32)
+    return columns
+
+
+def _runs(scalar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First row and length of every run of scalar rows."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], scalar, [False]])))
+    return edges[::2], edges[1::2] - edges[::2]
+
+
+def _run_records(table: Table, runs: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    records = np.zeros((len(runs), f.STEP), np.int64)
+    records[:, f.KIND], records[:, f.ROW], records[:, f.SIZE] = f.SCALARS, runs, counts
+    records[:, f.OUT] = table.offsets[runs]
+    return records
+
+
+def _row_records(table: Table, rows: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
+    """Records of rows that are steps of their own."""
+    op, sizes = table.columns["op"][rows], table.sizes
+    elementwise = _ELEMENTWISE[op]
+    records = np.zeros((len(rows), f.STEP), np.int64)
+    records[:, f.KIND] = np.where(elementwise, f.ELEMENTS, f.ARRAY)
+    records[:, f.OP], records[:, f.ROW], records[:, f.SIZE] = op, rows, sizes[rows]
+    records[:, f.OUT] = table.offsets[rows]
+    for k, (slot, size) in enumerate(((f.A_SLOT, f.A_SIZE), (f.B_SLOT, f.B_SIZE), (f.C_SLOT, f.C_SIZE))):
+        used = OPERAND_COUNT[op] > k
+        # The loop over elements reads operands that a primitive does not have from place 0, as single numbers.
+        records[:, size] = np.where(elementwise, 1, 0)
+        records[used, slot] = columns[k][rows[used]]
+        records[used, size] = sizes[table.columns["abc"[k]][rows[used]]]
+    many = POOLED[op]
+    records[many, f.A_SLOT], records[many, f.A_SIZE] = (table.columns[name][rows[many]] for name in "ab")
+    c = table.columns["c"][rows]
+    static = ~elementwise & (c >= 0)
+    records[static, f.C_SLOT] = c[static]
+    records[static, f.STATIC_COUNT] = table.pools["statics"][c[static]]
+    return records
+
+
+# ── what derivatives pass through ─────────────────────────────────────────────────────────────────────────────
+def _passes(op: int, row: Any) -> int:
+    if op == INPUT:
+        return f.CHOSEN
+    if POOLED[op]:
+        return f.POOLED if row.is_differentiable(0) else 0
+    return sum(1 << k for k in range(OPERAND_COUNT[op]) if row.is_differentiable(k))
+
+
+_PASSES = np.array([_passes(op, row) for op, row in enumerate(PRIMITIVES)], np.uint8)
+_ACTIVITY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_COMPILED_FROM = 1000  # rows: loading compiled code takes as long as interpreting so many
+
+
+def activity(table: Table, wrt: Iterable[int]) -> np.ndarray:
+    """For every row, a bit mask of the operands through which a derivative reaches a result from inputs of `wrt`.
+
+    Inputs of `wrt`, and variadic rows that depend on one, have 1; rows that no result depends on have 0.
+    """
+    floating = np.array([kind.dtype in "df" for kind in table.types], np.uint8)
+    chosen = np.zeros(max(len(table.inputs), 1), np.uint8)
+    chosen[list(wrt)] = 1
+    masks, reached = np.zeros(len(table), np.uint8), np.zeros(len(table), np.uint8)
+    reached[list(table.outputs)] = 1
+    columns = [table.columns[name] for name in ("op", "type", "a", "b", "c")]
+    arrays = (masks, reached, _PASSES, floating, chosen, *columns, table.pools["operands"])
+    if len(table) >= _COMPILED_FROM:
+        program = np.array([len(table), *(array.ctypes.data for array in arrays)], np.int64)
+        _ACTIVITY(activity_address())(program.ctypes.data)
+        return masks
+    found, reached_list, passes, *lists = (array.tolist() for array in arrays)
+    floating_list, chosen_list, *listed, pool = lists
+    plain.depend(found, passes, floating_list, chosen_list, listed, pool)
+    plain.reach(found, reached_list, passes, listed, pool)
+    return np.array(found, np.uint8)
+
+
+def active_codes(table: Table, masks: np.ndarray) -> np.ndarray:
+    """Case of the derivative sweeps for every row."""
+    return case_numbers()[table.columns["op"], masks]

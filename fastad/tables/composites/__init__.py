@@ -1,0 +1,1 @@
+"""Composite rows: sub-programs, and the drivers that run them."""

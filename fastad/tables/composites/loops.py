@@ -1,0 +1,403 @@
+"""Loops as composite rows: what they compute, how they derive and batch.
+
+The tangent of a loop is a loop of the augmented body. Its adjoint is a driver of its own, `LoopAdjoint`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import ScheduleError, TableError
+from fastad.kernels.records import ACTION, CHUNK, LOOP
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.choices import Lanes, made
+from fastad.tables.composites.driver import Data, Driver, Parameters, ProgressBar, StatesOnDisk, filled
+from fastad.tables.composites.loop_adjoint import LoopAdjoint
+from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes, StateStorage, state_storage
+from fastad.tables.composites.spans import Span, to_lanes, to_spans
+from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, packed, slices
+from fastad.tables.passes.operations import Operations
+from fastad.tables.reference import Runner
+from fastad.tables.validate import LARGEST
+
+_PARTS = ("body", "condition", "inverse")
+_FLAGS = ("backward", "saves", "progress")
+_SIZES = ("state", "element", "result", "shared", "indexed")
+
+
+@dataclass(frozen=True, eq=False)
+class Loop(Driver, kind="loop"):
+    """[state | shared | elements] to [state | results], by `length` steps, or as many as the condition allows.
+
+    The body maps [state | element | index | shared] to [state | result]; the condition maps the same to one number;
+    the inverse gives the state before a step from the one after it (in the place of the state). `length` is -1
+    where nothing but the condition ends the loop. Where a condition ends it before, the results of the other steps are
+    zeros, and their elements have no derivative; a state that counts the steps says how many there are.
+
+    `schedule` says which states are stored for the adjoint (see `fastad.schedules`; None: all of them). A loop that
+    `saves` returns them behind the results.
+    """
+
+    sizes: Sizes = NO_SIZES
+    length: int = 0
+    body: Sub | None = None
+    condition: Sub | None = None
+    inverse: Sub | None = None
+    schedule: Any = None
+    backward: bool = False
+    saves: bool = False
+    progress: bool = False  # whether a bar shows the steps
+    kernel = "fastad.kernels.looping.run_loop"
+
+    @staticmethod
+    def of(name: str, sizes: Sizes, length: int, body: Sub | None, **options: Any) -> "Loop":
+        """The loop with this body; see the class for the options."""
+        own = Loop(0, 0, name, sizes=sizes, length=length, body=body, **options)
+        ends = [sum(span.size for span in spans) for spans in (own.spans_in, own.spans_out)]
+        return replace(own, n_in=ends[0], n_out=ends[1])
+
+    @property
+    def named_parts(self) -> Mapping[str, Sub]:
+        return {name: part for name in _PARTS if (part := getattr(self, name)) is not None}
+
+    @property
+    def step(self) -> Sub:
+        """The body, of a loop that was checked."""
+        assert self.body is not None
+        return self.body
+
+    @cached_property
+    def key(self) -> str:
+        options = (self.sizes, self.length, self.backward, self.saves, self.progress, repr(self.schedule))
+        parts = [part and part.key for part in (self.body, self.condition, self.inverse)]
+        return f"loop {options} {parts}"
+
+    @property
+    def kind_text(self) -> str:
+        text = f"loop of {self.length:,} steps"
+        if self.condition is not None:
+            limit = f", for {self.length:,} steps at most" if self.length >= 0 else ""
+            text = f"loop while a condition holds{limit}"
+        text += ", backwards" if self.backward else ""
+        if self.inverse is not None:
+            return f"{text}, inverted"
+        return text if self.schedule is None else f"{text}, {self.schedule!r}"
+
+    # ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def spans_in(self) -> list[Span]:
+        """[state | shared | elements]."""
+        return [Span(1, self.sizes.state), Span(1, self.sizes.shared), Span(max(self.length, 0), self.sizes.element)]
+
+    @property
+    def spans_results(self) -> list[Span]:
+        """[state | results]."""
+        return [Span(1, self.sizes.state), Span(max(self.length, 0), self.sizes.result)]
+
+    @property
+    def spans_out(self) -> list[Span]:
+        """Of the whole result."""
+        return [*self.spans_results, *(self.storage.spans(self.sizes.state) if self.saves else ())]
+
+    @property
+    def n_results(self) -> int:
+        return sum(span.size for span in self.spans_results)
+
+    @cached_property
+    def storage(self) -> StateStorage:
+        """How the adjoint finds the states."""
+        if self.inverse is not None:
+            return StateStorage("inverted")
+        return state_storage(self.name, self.resolved, self.length, self.condition is None)
+
+    @property
+    def resolved(self) -> Any:
+        """The schedule for this size of state."""
+        known = None if self.condition is not None else self.length
+        return self.schedule and self.schedule.resolve(known, 8 * self.sizes.state)
+
+    def total_steps(self, adjoint: bool) -> int | None:
+        """Steps and adjoint steps that a run makes; None if it is not known."""
+        if self.length < 0 or self.condition is not None:
+            return None
+        if not adjoint:
+            return self.length
+        again = 0 if self.saves else self.length
+        if self.storage.policy == "scheduled":
+            again = self.resolved.predicted_steps(self.length) - (self.length - 1 if self.saves else -1)
+        return self.length * (1 + (self.inverse is not None)) + again
+
+    @property
+    def repetitions(self) -> int | None:
+        return self.total_steps(adjoint=False)
+
+    @property
+    def loop_size(self) -> tuple[int, int] | None:
+        choosable = self.condition is None and self.inverse is None and self.length > 0
+        return (self.length, 8 * self.sizes.state) if choosable else None
+
+    def scheduled(self, schedule: Any, *, progress: bool = False) -> "Loop":
+        return replace(self, schedule=schedule, progress=progress)
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    def parameters(self, adjoint: bool = False) -> Parameters:
+        """What the kernel of the loop, or of its adjoint, reads."""
+        s, stores = self.sizes, self.saves or adjoint
+        storage = self.storage if stores else StateStorage("inverted")
+        policy = storage.code if stores else 0
+        p = filled(
+            LOOP, state=s.state, element=s.element, result=s.result, shared=s.shared, indexed=s.indexed,
+            length=self.length, backward=self.backward, policy=policy, saves=self.saves,
+            memory_slots=storage.memory_slots, slots=storage.memory_slots + storage.disk_slots,
+            plan_size=storage.plan_size,
+        )  # fmt: skip
+        kernels = {"body": self.body, "condition": self.condition}
+        if adjoint:
+            kernels |= {"adjoint": self.step.adjoint, "inverse": self.inverse}
+        arrays = {} if storage.initial_plan is None else {"initial_plan": storage.initial_plan}
+        return Parameters(p, kernels, arrays, self._resources(adjoint), self._work(storage, adjoint))
+
+    def _work(self, storage: StateStorage, adjoint: bool) -> dict[str, int]:
+        """Lengths of the driver's vectors."""
+        s, plans = self.sizes, storage.is_overwritten
+        step_in, step_out = s.inside, s.state + s.result
+        saved = 0 if self.saves else sum(span.size for span in storage.spans(s.state))
+        return {
+            "step_in": step_in, "step_out": max(step_out, 1), "bar_in": adjoint * (step_in + step_out),
+            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, "saved": adjoint * saved,
+            "cursor": 2 * plans, "plan": storage.plan_size, "actions": plans * ACTION * CHUNK,
+        }  # fmt: skip
+
+    def _resources(self, adjoint: bool) -> dict[str, StatesOnDisk | ProgressBar]:
+        found: dict[str, StatesOnDisk | ProgressBar] = {}
+        disk = self.storage.disk_slots * self.sizes.state if adjoint else 0
+        if disk:
+            found["disk"] = StatesOnDisk(disk, getattr(self.resolved, "path", None))
+        if self.progress:
+            found["progress"] = ProgressBar(self.name, self.total_steps(adjoint))
+        return found
+
+    def operations(self, of: Callable[[Sub], Operations]) -> Operations:
+        parts = (part for part in (self.body, self.condition) if part is not None)
+        return max(self.length, 1) * sum(map(of, parts), Operations())
+
+    def work_bytes(self, of: Callable[[Sub], int]) -> int:
+        return super().work_bytes(of) + 8 * (self.sizes.inside + self.sizes.state + self.sizes.result)
+
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
+        for k, state in enumerate(self.trajectory(x, run)[0]):
+            yield f"step {k} of {self.name}", self.step, self.step_argument(x, state, k)
+
+    def numbers(self, value: np.ndarray) -> np.ndarray:
+        return value[: self.n_results]
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    def check(self) -> str | None:
+        complaint = self._wrong_parts() or (self._too_many_states() if self.saves else None)
+        if complaint:
+            return complaint
+        ends = tuple(sum(span.size for span in spans) for spans in (self.spans_in, self.spans_out))
+        return None if (self.n_in, self.n_out) == ends else "operands or results of other sizes than its parts say"
+
+    def _wrong_parts(self) -> str | None:
+        """What is wrong with the parts, whatever the loop's own sizes are."""
+        s = self.sizes
+        if any(not 0 <= getattr(s, name) <= LARGEST for name in _SIZES) or not -1 <= self.length <= LARGEST:
+            return "sizes or a number of steps out of range"
+        if max(self.length, 0) * max(s.element, s.result) > LARGEST:
+            return "elements or results of more than 8 TiB"
+        if self.length < 0 and (self.condition is None or s.element or s.result or self.backward):
+            return "a loop of unknown length needs a condition, and has neither elements nor results"
+        if self.inverse is not None and self.condition is not None:
+            return "a loop with a condition cannot be inverted: its number of steps is not known"
+        if self.body is None:
+            return "a loop without a body"
+        parts = ((self.body, s.state + s.result), (self.condition, 1), (self.inverse, s.state))
+        if any(part is not None and (part.n_in, part.n_out) != (s.inside, n_out) for part, n_out in parts):
+            return "a part that is not for vectors of the loop's sizes"
+        return "a part that needs saved states" if any(part.n_saved for part in self.parts) else None
+
+    def _too_many_states(self) -> str | None:
+        """The saved states must be within what can be addressed."""
+        storage = self.storage
+        states = storage.memory_slots + storage.disk_slots + 1
+        total = states * max(self.sizes.state, 1) + storage.plan_size
+        return "saved states of more than 8 TiB" if total > LARGEST else None
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        return {
+            "length": self.length, "sizes": [getattr(self.sizes, name) for name in _SIZES],
+            "flags": [getattr(self, name) for name in _FLAGS],
+            "parts": [None if (part := getattr(self, name)) is None else write(part) for name in _PARTS],
+            "schedule": self.schedule and self._schedule_data(write),
+        }  # fmt: skip
+
+    def _schedule_data(self, write: Any) -> list[Any]:
+        from fastad.schedules.stored import to_data
+
+        try:
+            described, actions = to_data(self.schedule, self.length)
+        except ScheduleError as error:
+            raise TableError(f"{self.name}: {error}") from None
+        return [described, None if actions is None else write.array(actions)]
+
+    @classmethod
+    def from_data(cls, name: str, data: Data, read: Any) -> "Loop":
+        sizes = Sizes(*data.list_of("sizes", [int, int, int, int, bool]))
+        flags = data.list_of("flags", [bool] * len(_FLAGS))
+        length, parts = data.of("length", int), data.of("parts", list)
+        if len(parts) != len(_PARTS):
+            raise TableError("its header has an invalid loop")
+        made_parts = [None if part is None else read(part) for part in parts]
+        options: dict[str, Any] = dict(zip(_PARTS + _FLAGS, (*made_parts, *flags), strict=True))
+        options["schedule"] = _schedule_of(data.get("schedule"), length, read)
+        complaint = Loop(0, 0, name, sizes=sizes, length=length, **options)._wrong_parts()
+        if complaint:  # before sizes are computed from what is wrong
+            raise TableError(f"{name}: {complaint}")
+        return Loop.of(name, sizes, length, **options)
+
+    # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
+    @property
+    def can_save(self) -> bool:
+        return not self.saves and not self.storage.disk_slots
+
+    @property
+    def result_is_overwritten(self) -> bool:
+        return self.saves and self.storage.is_overwritten
+
+    @cached_property
+    def saving(self) -> "Loop":
+        """The loop that saves states for its adjoint."""
+        own = replace(self, saves=True)
+        return replace(own, n_out=sum(span.size for span in own.spans_out))
+
+    def emit_saving(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
+        everything = b.call(self.saving, x)
+        return slices(b, everything, (self.n_out,))[0], everything
+
+    def over(self, lanes: int, name: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Loop":
+        """The loop of several lanes: `emit` writes the rows of a part for an argument lane after lane."""
+
+        def widened(part: Sub | None, out: Sequence[Span]) -> Sub | None:
+            def rows(b: Builder, x: Ref) -> Ref:
+                assert part is not None
+                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, self.sizes.step_in)), lanes, out)
+
+            wide = [span.size if span.shared else lanes * span.size for span in self.sizes.step_in]
+            return None if part is None else made(f"{part.name}{name}", sum(wide), rows)
+
+        def test(b: Builder, x: Ref) -> Ref:  # of the first lane
+            assert self.condition is not None
+            first = slices(b, to_lanes(b, x, lanes, self.sizes.step_in), (self.condition.n_in,))[0]
+            return emit_inline(b, self.condition, first)
+
+        body = widened(self.body, self.sizes.step_out)
+        inverse = widened(self.inverse, [Span(1, self.sizes.state)])
+        wide = self.sizes.times(lanes)
+        condition = self.condition and made(self.condition.name, body.n_in if body else 0, test)
+        return Loop.of(
+            self.name + name, wide, self.length, body, condition=condition, inverse=inverse, progress=self.progress,
+            schedule=self.resolved if self.saves else self.schedule, backward=self.backward, saves=self.saves,
+        )  # fmt: skip
+
+    @cached_property
+    def augmented(self) -> "Loop":
+        """The loop of states and their tangents: two lanes, the second with the tangents."""
+
+        def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
+            x, dx = slices(b, lanes, (part.n_in, part.n_in))
+            sizes = [span.size for span in self.sizes.step_in]
+            state, element, index, shared = slices(b, dx, sizes)
+            still = b.zeros((b.size(index),))
+            return packed(b, emit_joint_inline(b, part, x, packed(b, [state, element, still, shared])))
+
+        return self.without_saving.over(2, " with tangents", emit)
+
+    @property
+    def without_saving(self) -> "Loop":
+        """The loop that returns its results alone."""
+        return self if not self.saves else replace(self, n_out=self.n_results, saves=False)
+
+    def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+        out = b.call(self.augmented, to_spans(b, packed(b, [x, dx]), 2, self.spans_in))
+        y, dy = slices(b, to_lanes(b, out, 2, self.spans_results), (self.n_results, self.n_results))
+        if not self.saves:
+            return y, dy
+        return b.call(self, x), packed(b, [dy, b.zeros((self.n_out - self.n_results,))])
+
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
+        if self.saves:  # saved states follow from the argument
+            u = slices(b, u, (self.n_results,))[0]
+        adjoint = LoopAdjoint.of(self.saving if saved is not None else self.without_saving)
+        return b.call(adjoint, packed(b, [x, u]), saved)
+
+    def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
+        if self.condition is not None:  # lanes end at different steps
+            return b.call(Lanes.of(self, size), x)
+        out = b.call(self._wide(size), to_spans(b, x, size, self.spans_in))
+        return to_lanes(b, out, size, self.spans_out)
+
+    def batched(self, size: int) -> Sub:
+        return made(f"{self.name} over {size} lanes", size * self.n_in, lambda b, x: self.emit_batched(b, x, size))
+
+    def _wide(self, size: int) -> "Loop":
+        return self.over(size, f" over {size} lanes", lambda b, part, x: emit_inline(b, part.batched(size), x))
+
+    # ── definition ───────────────────────────────────────────────────────────────────────────────────────────
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        states, results, state = self.trajectory(x)
+        n, made_steps = self.sizes.state, len(states)
+        out = np.zeros(self.n_out)
+        out[:n] = state
+        each = out[n : self.n_results].reshape(-1, self.sizes.result) if self.sizes.result else np.zeros((0, 0))
+        for k, own in enumerate(results[: len(each)]):
+            each[self._place(k)] = own
+        saved = out[self.n_results :]
+        if len(saved):
+            saved[: 1 + n] = [made_steps, *(states[-1] if states else np.zeros(n))]
+            for k, own in enumerate(states if self.storage.policy == "every" else []):
+                saved[1 + n * (k + 1) :][:n] = own
+        return out
+
+    def _place(self, k: int) -> int:
+        """Where step k finds its element: a backward loop starts at the end."""
+        return self.length - 1 - k if self.backward else k
+
+    def step_argument(self, x: np.ndarray, state: np.ndarray, k: int) -> np.ndarray:
+        """What the body gets at step k."""
+        n, s = self.sizes.state, self.sizes
+        place = self._place(k)
+        element = x[n + s.shared + place * s.element :][: s.element]
+        return np.concatenate([state, element, [float(place)] * s.indexed, x[n : n + s.shared]])
+
+    def trajectory(
+        self, x: np.ndarray, run: Runner | None = None
+    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        """The state before every step, the result of every step, the last state."""
+        states: list[np.ndarray] = []
+        results: list[np.ndarray] = []
+        state = x[: self.sizes.state]
+        while self.length < 0 or len(states) < self.length:
+            inside = self.step_argument(x, state, len(states))
+            if self.condition is not None and not self.condition.evaluate(inside, run=run)[0]:
+                break
+            states.append(state)
+            out = self.step.evaluate(inside, run=run)
+            state = out[: self.sizes.state]
+            results.append(out[self.sizes.state :])
+        return states, results, state
+
+
+def _schedule_of(value: Any, length: int, read: Any) -> Any:
+    """The schedule that a file describes."""
+    from fastad.schedules.stored import from_data
+
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise TableError("its header has an invalid schedule")
+    described, name = value
+    return from_data(described, None if name is None else read.array(str(name)), length)

@@ -1,0 +1,1 @@
+"""Op tables in files."""

@@ -1,0 +1,1 @@
+"""Passes over op tables: table to table, and what is counted of one."""

@@ -1,0 +1,287 @@
+"""Derivation: tables of tangents and adjoints from a table. Composing the two gives derivatives of any order.
+
+Griewank & Walther (2008), Evaluating Derivatives: forward mode is table 3.3, reverse mode table 3.6. The adjoint of a
+value that several rows use is the sum of their contributions.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import Elementwise, Form
+from fastad.primitives.regions import Region, parts
+from fastad.primitives.rules import Piece
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.columns import INPUT, ValueType
+from fastad.tables.inline import Lookup, compact, copy_row, inline, new_inputs
+from fastad.tables.passes.contributions import Kinds, rules
+from fastad.tables.table import Row, Table
+
+
+def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
+    """Table from (inputs, tangents of the inputs `wrt`) to (results, tangents of the results)."""
+    b = Builder()
+    inputs, seeds = new_inputs(b, table, [table.inputs[i] for i in wrt])
+    refs, tangents = push_forward(b, table, inputs, dict(zip(wrt, seeds, strict=True)))
+    outs = [refs[i] for i in table.outputs]
+    out_tangents = [_or_zeros(b, tangents[i], table.type_of(i)) for i in table.outputs]
+    return compact(b.table(outs + out_tangents, table.captured))
+
+
+def adjoint_table(table: Table, wrt: Sequence[int], *, seeds: Sequence[float] | None = None) -> Table:
+    """Table from (inputs, adjoints of the results) to (results, adjoints of the inputs `wrt`).
+
+    With `seeds` (one number for each result) the adjoints of the results are these constants instead of inputs.
+    """
+    b = Builder()
+    kinds = table.output_types
+    inputs, given = new_inputs(b, table, kinds if seeds is None else ())
+    refs = _values(b, table, inputs, wrt)
+    if seeds is not None:
+        given = [b.broadcast(b.const(s, k.dtype), k.shape) for s, k in zip(seeds, kinds, strict=True)]
+    adjoints = pull_back(b, table, refs, given, wrt)
+    bars = [_or_zeros(b, x, table.inputs[i]) for x, i in zip(adjoints, wrt, strict=True)]
+    return compact(b.table([refs[i] for i in table.outputs] + bars, table.captured))
+
+
+def push_forward(
+    b: Builder, table: Table, inputs: Sequence[Ref], seeds: dict[int, Ref]
+) -> tuple[list[Ref], list[Ref | None]]:
+    """Value and tangent (None: zero) of every row, given the tangents of some inputs, by their numbers."""
+    refs: list[Ref] = []
+    tangents: list[Ref | None] = []
+    for row in table.rows():
+        line = table.line_of(row.index)
+        own = [tangents[i] for i in row.operands]
+        moves = row.dtype in "df" and any(
+            t is not None and row.primitive.is_differentiable(k)  # type: ignore[attr-defined]
+            for k, t in enumerate(own)
+        )
+        if moves and row.sub is not None:  # one row computes value and tangent
+            b.source_line(line.derived("tangent"))
+            x, dx = (b.reshape(v, (row.sub.n_in,)) for v in (refs[row.operands[0]], own[0]) if v is not None)
+            value, tangent = row.sub.emit_joint(b, x, dx)
+        else:
+            b.source_line(line)
+            value = copy_row(b, table, row, refs, inputs)
+            b.source_line(line.derived("tangent"))
+            tangent = _row_tangent(b, row, refs, value, own) if moves else None
+        if row.form is Form.INPUT and row.dtype in "df":
+            tangent = seeds.get(int(table.columns["a"][row.index]))
+        refs.append(value)
+        tangents.append(tangent)
+    return refs, tangents
+
+
+def _values(b: Builder, table: Table, inputs: Sequence[Ref], wrt: Sequence[int]) -> list[Ref]:
+    """All rows; composite rows that depend on the inputs `wrt` save states for their adjoints."""
+    if not any(sub.can_save for sub in table.subs):
+        return inline(b, table, inputs)
+    active = _active_rows(table, wrt)
+    refs: list[Ref] = []
+    for row in table.rows():
+        b.source_line(table.line_of(row.index))
+        if row.sub is not None and row.sub.can_save and active[row.index]:
+            value, saved = row.sub.emit_saving(b, b.reshape(refs[row.operands[0]], (row.sub.n_in,)))
+            b.saved[value] = saved
+            refs.append(value)
+        else:
+            refs.append(copy_row(b, table, row, refs, inputs))
+    return refs
+
+
+def _row_tangent(b: Builder, row: Row, refs: Sequence[Ref], value: Ref, tangents: list[Ref | None]) -> Ref | None:
+    operands = [refs[i] for i in row.operands]
+    if not isinstance(row.primitive, Elementwise):
+        return row.primitive.tangent(b, row, operands, value, tangents)  # type: ignore[attr-defined]
+    values = _names(operands, value)
+    terms = []
+    for tangent, expr in zip(tangents, row.primitive.contribution_exprs, strict=True):
+        if tangent is not None and expr is not None:
+            term = b.expression(expr, values | {"u": tangent}, row.shape)
+            terms.append(b.broadcast(term, row.shape) if b.size(term) != row.size else b.reshape(term, row.shape))
+    return b.add(*terms) if terms else None
+
+
+def pull_back(
+    b: Builder, table: Table, refs: Sequence[Ref], seeds: Sequence[Ref], wrt: Sequence[int]
+) -> list[Ref | None]:
+    """Adjoints of the inputs `wrt` (None: zero), given adjoints of the results."""
+    active = _active_rows(table, wrt)
+    plain = _Plain(b, table, refs)
+    sums = AdjointSums(b, len(table))
+    for row_index, seed in zip(table.outputs, seeds, strict=True):
+        if active[row_index]:
+            sums.add(row_index, seed)
+    found: dict[int, Ref | None] = {}
+    lines = Lookup(lambda number: b.line_number(table.lines[number].derived("adjoint")))
+    for index in range(len(table) - 1, -1, -1):
+        if index not in sums:
+            continue
+        b.at_line(lines[table._lists["line"][index]])
+        u = sums.total(index, table.type_of(index).shape)
+        if plain.pull_back(index, u, active, sums):
+            continue
+        row = table.row(index)
+        if row.form is Form.INPUT:
+            found[int(table.columns["a"][index])] = u
+        else:
+            _spread_adjoint(b, row, refs, u, active, sums)
+    return [found.get(i) for i in wrt]
+
+
+def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: "AdjointSums") -> None:
+    operands = [refs[i] for i in row.operands]
+    if isinstance(row.primitive, Elementwise):
+        contributions: Any = _elementwise_adjoint(b, row, operands, refs[row.index], u, active)
+    else:
+        contributions = row.primitive.adjoint(b, row, operands, refs[row.index], u)  # type: ignore[attr-defined]
+    for operand, contribution in zip(row.operands, contributions, strict=True):
+        if contribution is not None and active[operand]:
+            sums.add(operand, contribution)
+
+
+def _elementwise_adjoint(b: Builder, row: Row, operands: Any, result: Ref, u: Ref, active: Any) -> list[Ref | None]:
+    values = _names(operands, result) | {"u": u}
+    contributions: list[Ref | None] = []
+    for index, operand, expr in zip(row.operands, operands, row.primitive.contribution_exprs, strict=True):  # type: ignore[attr-defined]
+        if expr is None or not active[index]:
+            contributions.append(None)
+            continue
+        term = b.expression(expr, values, row.shape)
+        if b.size(operand) != row.size:  # the operand was spread over the row
+            term = b.total(b.broadcast(term, row.shape), b.shape(operand))
+        contributions.append(b.reshape(term, b.shape(operand)))
+    return contributions
+
+
+def _names(operands: Sequence[Ref], result: Ref) -> dict[str, Ref]:
+    return dict(zip("abc", operands, strict=False)) | {"r": result}
+
+
+def _active_rows(table: Table, wrt: Sequence[int]) -> list[bool]:
+    """Whether each row depends differentiably on an input of `wrt`."""
+    active: list[bool] = []
+    chosen = set(wrt)
+    floating = [kind.dtype in "df" for kind in table.types]
+    columns = [table._lists[name] for name in ("op", "type", "a", "b", "c")]
+    for index, (op, kind, *operands) in enumerate(zip(*columns, strict=True)):
+        places = _differentiable(op)
+        if not floating[kind]:
+            active.append(False)
+        elif places is not None:
+            active.append(any(active[operands[k]] for k in places))
+        elif op == INPUT:
+            active.append(operands[0] in chosen)
+        else:
+            row = table.row(index)
+            differentiable = row.primitive.is_differentiable  # type: ignore[attr-defined]
+            active.append(any(active[i] and differentiable(k) for k, i in enumerate(row.operands)))
+    return active
+
+
+@cache
+def _differentiable(op: int) -> tuple[int, ...] | None:
+    """Operands of an elementwise primitive with derivatives; None for array primitives."""
+    found = rules(op)
+    return None if found is None else tuple(k for k, rule in enumerate(found) if rule is not None)
+
+
+def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
+    dtype = kind.dtype if kind.dtype in "df" else "d"
+    if ref is None:
+        return b.broadcast(b.const(0.0, dtype), kind.shape)
+    if b.dtype(ref) != dtype:  # a seed of another precision
+        return b.cast(ref, kind.shape, dtype)
+    return b.reshape(ref, kind.shape)
+
+
+class AdjointSums:
+    """Sums of contributions to the adjoints of a table's rows. Contributions to regions are collected and written in
+    one row, so a program that reads an array element by element does not need an adjoint array for each element."""
+
+    def __init__(self, b: Builder, rows: int) -> None:
+        self._builder = b
+        self.full: list[Ref | None] = [None] * rows
+        self.pieces: dict[int, dict[Region, Ref]] = {}
+
+    def __contains__(self, index: int) -> bool:
+        return self.full[index] is not None or index in self.pieces
+
+    def add(self, index: int, contribution: Ref | Piece) -> None:
+        """Add a contribution to the adjoint of row `index`."""
+        if isinstance(contribution, Piece):
+            self._add_piece(self.pieces.setdefault(index, {}), contribution)
+        else:
+            full = self.full[index]
+            self.full[index] = contribution if full is None else self._builder.add(full, contribution)
+
+    def _add_piece(self, pieces: dict[Region, Ref], piece: Piece) -> None:
+        b, known = self._builder, pieces.get(piece.region)
+        if known is not None:
+            pieces[piece.region] = b.add(known, b.reshape(piece.ref, b.shape(known)))
+        else:
+            pieces[piece.region] = piece.ref
+
+    def total(self, index: int, shape: tuple[int, ...]) -> Ref:
+        """The sum as one value of this shape."""
+        b, full, pieces = self._builder, self.full[index], self.pieces.pop(index, None)
+        if pieces is None and full is not None:
+            return b.reshape(full, shape)
+        layers = _disjoint_layers(pieces or {}, math.prod(shape))
+        terms = [] if full is None else [full]
+        terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
+        return b.reshape(b.add(*terms), shape)
+
+
+class _Plain:
+    """Elementwise rows whose operands and result are float64 of one shape."""
+
+    def __init__(self, b: Builder, table: Table, refs: Sequence[Ref]) -> None:
+        self._builder, self._refs = b, refs
+        col = table._lists
+        self._op, self._operands, self._type = col["op"], [col[name] for name in "abc"], col["type"]
+        self._kinds = [Kinds(b, kind.shape) if kind.dtype == "d" else None for kind in table.types]
+
+    def pull_back(self, index: int, u: Ref, active: Sequence[bool], sums: AdjointSums) -> bool:
+        """Contributions of a row to the adjoints of its operands; False if the row is not of this kind."""
+        contributions, kinds = rules(self._op[index]), self._kinds[self._type[index]]
+        if contributions is None or kinds is None:
+            return False
+        b, refs, types = self._builder, self._refs, self._builder.columns["type"]
+        rows = [column[index] for column, _ in zip(self._operands, contributions, strict=False)]
+        own = [refs[x] for x in rows]
+        number = types[refs[index]]
+        if types[u] != number or number != kinds["d"] or any(types[x] != number for x in own):
+            return False
+        terms = []
+        names = (b.emit_elementwise, b.number, kinds, *(*own, -1, -1)[:3], refs[index], u)
+        for x, rule in zip(rows, contributions, strict=True):
+            if rule is not None and active[x]:
+                terms.append((x, rule(*names)))
+        full = sums.full
+        for x, term in terms:
+            before = full[x]
+            full[x] = term if before is None else b.add_typed(before, term, number)
+        return True
+
+
+def _disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Region, Ref]]]:
+    """Distribute pieces over layers, greedily, so that no two pieces of a layer overlap."""
+    layers: list[tuple[np.ndarray, list[tuple[Region, Ref]]]] = []
+    for own, ref in pieces.items():
+        offset, shape, strides = parts(own)
+        for mask, layer in layers:
+            view = np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)
+            if not view.any():
+                view[...] = True
+                layer.append((own, ref))
+                break
+        else:
+            mask = np.zeros(size, np.bool_)
+            np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)[...] = True
+            layers.append((mask, [(own, ref)]))
+    return [layer for _, layer in layers]

@@ -1,0 +1,1 @@
+"""Op tables as text and pictures."""
