@@ -6,7 +6,8 @@ that contains another program (a loop, a call) is to be one more kind of step, w
 program's address and a further place in the arena.
 """
 
-# Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas.
+# Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas. ENTRIES
+# has the addresses, by opcode, of the kernels that sweeps do not contain.
 (
     STEPS,
     STEP_COUNT,
@@ -34,8 +35,9 @@ program's address and a further place in the arena.
     DIRECTIONS,
     WORK,
     WORK_SIZE,
+    ENTRIES,
     FIELDS,
-) = range(27)
+) = range(28)
 
 # Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE, STEP = range(14)

@@ -103,6 +103,18 @@ def call_kernel(typing, function, context, inputs, outputs, work):
 
 
 @intrinsic
+def call_entry(typing, function, arguments):
+    """Call the C function at an address with a tuple of integers and addresses; it returns an integer."""
+
+    def generate(context, builder, signature, values):
+        given = cgutils.unpack_tuple(builder, values[1])
+        kind = ir.FunctionType(ir.IntType(64), [v.type for v in given])
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), given)
+
+    return types.int64(types.int64, arguments), generate
+
+
+@intrinsic
 def view(typing, pointer, size):
     """Array of `size` values that start at a pointer. It is borrowed: unlike numba's carray it has no reference
     counter."""

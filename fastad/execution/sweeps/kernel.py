@@ -158,6 +158,7 @@ class SweepKernel:
         p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), table.arena_size
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
         p[[f.WORK, f.WORK_SIZE]] = self._work
+        p[f.ENTRIES] = self._keep(_entries(table))
         self._moves(p, f.LOADS, self._loads())
         stores = zip(table.outputs, self.layout.outputs, strict=False)
         self._moves(p, f.STORES, (_move(int(table.offsets[row]), slot) for row, slot in stores))
@@ -245,6 +246,15 @@ def _part(table: Table) -> SweepKernel:
 
 def _move(place: int, slot: Slot) -> tuple[int, ...]:
     return place, slot.offset, slot.size, f.REFERENCE if slot.by_reference else f.INLINE
+
+
+def _entries(table: Table) -> np.ndarray:
+    """Addresses by opcode of the kernels that the sweeps do not contain, filled in for those that the table needs."""
+    found = np.zeros(len(PRIMITIVES), np.int64)
+    for op in np.flatnonzero(np.bincount(table.columns["op"])).tolist():
+        if sweep_source.is_linked(op):
+            found[op] = exported.entry_address(PRIMITIVES[op].name)
+    return found
 
 
 def _specials(table: Table, derivatives: bool) -> np.ndarray:

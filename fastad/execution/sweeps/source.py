@@ -267,17 +267,34 @@ def _array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
     return "\n".join(lines)
 
 
-_LISTED = "view(listed(p, V, s, {0}), listed_size(p, s, {0}))"
-
-
 def _forward(row: ArrayPrimitive, out: str = "out", x: str = "x") -> str:
-    operands = [x, "y"] if row.arity <= 2 else [_LISTED.format(k) for k in range(row.arity)]
-    arguments = [out, *operands, "t", *(["w"] if row.needs_work else [])]
+    arguments = [out, x, "y", "t", *(["w"] if row.needs_work else [])]
     return f"{row.name}_forward({', '.join(arguments)})"
 
 
 def _forward_call(row: ArrayPrimitive) -> str:
-    return "return " + ("assemble(p, V, s)" if row.form is Form.PIECES else _forward(row))
+    if row.form is Form.PIECES:
+        return "return assemble(p, V, s)"
+    return f"return {_entry_call(row) if is_linked(row.code) else _forward(row)}"
+
+
+def _entry_call(row: ArrayPrimitive) -> str:
+    """The kernel by its address: `(address, size)` of the result, the operands, the static integers, scratch memory."""
+    places = ["place(V, s[A_SLOT])", "place(V, s[B_SLOT])"], ["s[A_SIZE]", "s[B_SIZE]"]
+    if row.arity > 2:
+        every = range(row.arity)
+        places = [f"listed(p, V, s, {k})" for k in every], [f"listed_size(p, s, {k})" for k in every]
+    pointers = ["place(V, s[OUT])", *places[0], "statics(p, s)", *(["place(V, p[WORK])"] if row.needs_work else [])]
+    sizes = ["s[SIZE]", *places[1], "s[STATIC_COUNT]", *(["p[WORK_SIZE]"] if row.needs_work else [])]
+    arguments = ", ".join(f"address({x}), {n}" for x, n in zip(pointers, sizes, strict=True))
+    return f"call_entry(integers(p[ENTRIES])[{row.code}], ({arguments}))"
+
+
+def is_linked(code: int) -> bool:
+    """Whether the sweeps call a kernel by its address instead of containing it: large kernels of few programs, which
+    would make everybody wait for their compilation. They are those without derivative sweeps."""
+    row = PRIMITIVES[code]
+    return isinstance(row, ArrayPrimitive) and row.form is Form.FUNCTION and not is_swept(code)
 
 
 def _reverse_call(row: ArrayPrimitive) -> str | None:
@@ -302,7 +319,7 @@ def is_swept(code: int) -> bool:
     row = PRIMITIVES[code]
     if not isinstance(row, ArrayPrimitive) or row.adjoint is None or row.form is Form.PIECES:
         return True
-    return f"{row.name}_reverse" in kernel_homes()
+    return row.arity <= 2 and f"{row.name}_reverse" in kernel_homes()
 
 
 # ── modules ───────────────────────────────────────────────────────────────────────────────────────────────────
