@@ -109,6 +109,16 @@ def energy(x, A, B):
     return np.sum(np.log1p(h * h)) + 0.5 * (h @ (B @ h)) + np.sum(np.cos(x) * h)
 
 
+def solution(A, b):
+    """Sum of squares of the solutions of A x = b."""
+    return np.sum(np.linalg.solve(A, b) ** 2)
+
+
+def factor(A):
+    """Sum of cubes of the Cholesky factor of A's symmetric part."""
+    return np.sum(np.linalg.cholesky(0.5 * (A + np.swapaxes(A, -1, -2))) ** 3)
+
+
 # ---- loops --------------------------------------------------------------------------------------------------------
 def lotka_volterra(rates, y, steps):
     """Sum of both populations, weighted, at time 10, by `steps` steps of the classical Runge-Kutta method."""

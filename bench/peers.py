@@ -48,6 +48,7 @@ def jax_transformed(work: Workload, what: str, mode: str = ""):
 
 # XLA took 450 s to compile the program of 1,000 rows here, 12 s for the determinant at n=6
 JAX_WORKLOADS = without("program-1e3", "program-1e5", "determinant")
+LINEAR = tuple(name for name in EVERY if name.startswith(("solve-", "cholesky-")))
 NO_LOOPS = without("lv-scan", "leaves")  # for libraries without a scan
 
 
@@ -171,7 +172,7 @@ def torch_to_numpy(result):
     return result.detach().numpy() if isinstance(result, torch.Tensor) else result
 
 
-@contender("torch", NO_LOOPS, to_numpy=torch_to_numpy)
+@contender("torch", tuple(name for name in NO_LOOPS if name not in LINEAR), to_numpy=torch_to_numpy)
 def torch_eager(work, what):
     """`torch.autograd.grad` on leaf tensors that share memory with NumPy; torch.func for Jacobians and Hessians."""
     import optree

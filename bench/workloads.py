@@ -106,6 +106,15 @@ def matrix(n, rng):
     return (rng.standard_normal((n, n)),)
 
 
+def systems(n, lead, rng):
+    x = rng.standard_normal((*lead, n, n))
+    return x @ np.swapaxes(x, -1, -2) + n * np.eye(n), rng.standard_normal((*lead, n, 1) if lead else n)
+
+
+def definite(n, lead, rng):
+    return systems(n, lead, rng)[:1]
+
+
 def lotka_volterra_data(rng):
     return np.array([1.5, 1.0, 1.0, 3.0]), np.array([1.0, 1.0])
 
@@ -135,6 +144,17 @@ ROWS = (size(1_000, 200), size(100_000, 2_000))
 SIDE = size(7, 4)
 STEPS, OBSERVATIONS, NODES = size(1_000, 20), size(614, 10), size(12, 3)
 WIDE, POWER = size(50, 5), "⁵" if SMALL else "⁵⁰"
+
+MANY, MANY_TEXT = size(10_000, 10), "10" if SMALL else "10⁴"
+SYSTEMS = (("3", "3×3", 3, (), 5), ("10", "10×10", 10, (), 5), ("100", "100×100", size(100, 12), (), 1),
+           ("batch", f"{MANY_TEXT} of 3×3", 3, (MANY,), 5))
+LINEAR = tuple(
+    Workload(f"{name}-{key}", f"{title}, {text}, value and gradient", function, partial(data, n, lead),
+             targets=(Target(factor=factor, peers=JAX),), primal=True)
+    for name, title, function, data in (("solve", "np.linalg.solve", lambda m: m.solution, systems),
+                                        ("cholesky", "np.linalg.cholesky", lambda m: m.factor, definite))
+    for key, text, n, lead, factor in SYSTEMS
+)
 
 ALL = (
     Workload("rosenbrock-2", "Rosenbrock, n=2, value and gradient", lambda m: m.rosenbrock, partial(vector, 2, 1.0),
@@ -175,6 +195,7 @@ ALL = (
              lambda m: m.filters, partial(filters_data, NODES, OBSERVATIONS), what="grad",
              targets=(Target(factor=20, peers=JAX),), primal=True,
              notes="after JAX's issue 40150, a hierarchical Gaussian filter. XLA takes 40 s to compile the gradient."),
+    *LINEAR,
 )
 BY_NAME = {work.name: work for work in ALL}
 

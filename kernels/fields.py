@@ -6,8 +6,8 @@ that contains another program (a loop, a call) is to be one more kind of step, w
 program's address and a further place in the arena.
 """
 
-# Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas. ENTRIES
-# has the addresses, by opcode, of the kernels that sweeps do not contain.
+# Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas.
+# ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain.
 (
     STEPS,
     STEP_COUNT,
