@@ -21,10 +21,11 @@ def _fix(module: Any, names: str, fix: str) -> None:
 
 _fix(
     np.linalg,
-    "inv pinv det qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank "
-    "tensorsolve tensorinv",
+    "pinv qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank tensorsolve tensorinv",
     _SOLVERS,
 )
+_fix(np.linalg, "inv", "Use np.linalg.solve(a, b) in place of inv(a) @ b, or np.linalg.solve(a, np.eye(n)).")
+_fix(np.linalg, "det", "Use np.linalg.slogdet: sign * np.exp(logabsdet).")
 _fix(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
 _fix(np.fft, "fftshift ifftshift", "Use np.roll.")
 _fix(
