@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.checks.problem import Line, Problem, make_problem, split
+from fastad.checks.problem import DirectionalLine, Problem, make_problem, split
 from fastad.errors import CheckError, ShapeError
 
 FORWARD_STEP = 1e-3
@@ -123,7 +123,7 @@ def scale(x: np.ndarray) -> float:
 
 
 # ── the methods ───────────────────────────────────────────────────────────────────────────────────────────────
-def central(line: Line, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
+def central(line: DirectionalLine, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
     """Central differences, with the best step of the ladder for every element, or with the given step."""
     at, eps = line(0.0), line.eps
     steps = unit * eps ** (1 / 3) * _LADDER if step is None else step * np.array([1 / _RATIO, 1.0])
@@ -140,7 +140,7 @@ def central(line: Line, sizes: Sequence[int], unit: float, step: float | None = 
     return Estimate(quotients[pick], steps[best], error[best - 1, pick[1]], noise[pick], np.nanmax(seen, axis=0), jump)
 
 
-def forward(line: Line, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
+def forward(line: DirectionalLine, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
     """Forward differences with a fixed step."""
     h = FORWARD_STEP if step is None else step
     at = line(0.0)
@@ -150,7 +150,7 @@ def forward(line: Line, sizes: Sequence[int], unit: float, step: float | None = 
     return Estimate(value, np.full(at.size, h), error, noise, np.abs(value))
 
 
-def complex_step(line: Line, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
+def complex_step(line: DirectionalLine, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:
     """The complex step; raises `CheckError` where f does not accept complex arguments or is not analytic."""
     h = COMPLEX_STEP * unit if step is None else step
     real = line(0.0)

@@ -46,9 +46,9 @@ class Problem:
     def sizes(self) -> list[int]:
         return [x.size for x in self.values]
 
-    def along(self, direction: Sequence[np.ndarray]) -> "Line":
+    def along(self, direction: Sequence[np.ndarray]) -> "DirectionalLine":
         """The function h ↦ f(point + h direction)."""
-        return Line(self, direction)
+        return DirectionalLine(self, direction)
 
     def chosen(self, tree: Any) -> list[Any]:
         """The leaves of a pytree like the arguments that belong to `point`."""
@@ -65,7 +65,7 @@ class Problem:
             return function(*leaves)
 
 
-class Line:
+class DirectionalLine:
     """The function h ↦ f(x + h v) in float64 (or complex128), with the results as one vector.
 
     `eps` is the rounding unit of the results of the last call: f may compute in float32 even on float64 arguments.

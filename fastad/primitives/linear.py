@@ -12,7 +12,7 @@ from fastad.errors import NotPositiveDefiniteError, SingularMatrixError
 from fastad.primitives import linear_rules as rules
 from fastad.primitives import linear_values as values
 from fastad.primitives.arrays import array
-from fastad.primitives.row import INDEX_ERROR, Part
+from fastad.primitives.row import INDEX_ERROR, Result
 
 Statics = tuple[int, ...]
 _WRITTEN = 3  # rows of a matrix for which code is written out
@@ -95,7 +95,7 @@ def _small(s: Statics, size: int) -> bool:
 # fmt: off
 array("lu", values.lu, 1, "batch n", check=_check(2, 0, _of_lu), operations=_factorisation(1), unrolls=_small,
       work=lambda s, size, sizes: s[1] * (s[1] + 1) + 2, symbols=("dgetrf",),
-      parts=lambda s: (s[0], (Part("factors", (s[1], s[1]), "d"), Part("pivots", (s[1],), "i"))),
+      parts=lambda s: (s[0], (Result("factors", (s[1], s[1]), "d"), Result("pivots", (s[1],), "i"))),
       tangent=rules.tangent_lu, adjoint=rules.adjoint_lu, batch=rules.batch_lu, domain=("regular",),
       examples=[((1, 3), (12,), [(3, 3)]), ((2, 4), (2, 20), [(2, 4, 4)]), ((1, 1), (2,), [(1, 1)])])
 array("permute_rows", values.permute_rows, 2, "batch n m inverse separate", check=_check(3, 2, _of_permutation),
@@ -117,7 +117,7 @@ array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_ch
       + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
          ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)])])
 array("slogdet", values.slogdet, 2, "batch n", check=_check(2, 0, _of_slogdet), operations=_logarithms, unrolls=_small,
-      parts=lambda s: (s[0], (Part("sign", (), "d"), Part("logabsdet", (), "d"))), differentiable=(0,),
+      parts=lambda s: (s[0], (Result("sign", (), "d"), Result("logabsdet", (), "d"))), differentiable=(0,),
       tangent=rules.tangent_slogdet, adjoint=rules.adjoint_slogdet, batch=rules.batch_slogdet,
       domain=("regular", "factors"), examples=[((1, 3), (2,), [(3, 3), (12,)]), ((2, 4), (2, 2), [(2, 4, 4), (2, 20)])])
 array("cholesky", values.cholesky, 1, "batch n", check=_check(2, 0, _of_cholesky), operations=_factorisation(2),

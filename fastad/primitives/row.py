@@ -113,7 +113,7 @@ class Elementwise(Primitive):
         return self.contribution_exprs[operand] is not None
 
 
-class Part(NamedTuple):
+class Result(NamedTuple):
     """One of several results: its shape in every lane, and its dtype character."""
 
     name: str
@@ -181,7 +181,7 @@ class ArrayPrimitive(Primitive):
     batch: Rule | None = None
     differentiable: tuple[int, ...] | None = None
     result: str = "float"
-    parts: Callable[..., tuple[int, tuple[Part, ...]]] | None = None
+    parts: Callable[..., tuple[int, tuple[Result, ...]]] | None = None
     combine: str = ""
     neutral: float = 0.0
     error: type[Exception] | None = None

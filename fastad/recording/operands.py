@@ -146,7 +146,7 @@ def path_value(x: Any, recorder: Recorder) -> np.ndarray:
 
 # ── elementwise ───────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ElementwisePlan:
     """The row that an elementwise operation on operands of given types needs, and its type."""
 
     name: str
@@ -222,7 +222,7 @@ def detached(x: Any) -> Any:
     return elementwise("stop_gradient", x) if isinstance(x, Recorded) else x
 
 
-def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> Plan:
+def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> ElementwisePlan:
     b = recorder.builder
     kinds = [b.type(x) for x in refs]
     if all(k.dtype == "b" for k in kinds):
@@ -233,7 +233,7 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     row = primitive(name)
     char = _promoted(name, row.result, operands, [k.dtype for k in kinds])
     direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
-    return Plan(name, b.type_number(ValueType(shape, char)), char, direct)
+    return ElementwisePlan(name, b.type_number(ValueType(shape, char)), char, direct)
 
 
 def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str]) -> str:

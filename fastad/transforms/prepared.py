@@ -84,8 +84,8 @@ class Prepared:
             follow(self._function, call, path, self._run_path)
         except Undecided as undecided:
             raise RecordingError(
-                f"a comparison at {undecided.place} hangs on the last bits of its operands, or differs between the "
-                "lanes of a vmap; use np.where there"
+                f"the comparison at {undecided.place} depends on the last bits of its operands, and kernels may round "
+                "differently from NumPy, or it differs between the lanes of a vmap; use np.where there"
             ) from None
 
     def _run_path(self, path: Path) -> None:

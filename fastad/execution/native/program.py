@@ -20,7 +20,7 @@ _MANY_CHUNKS = 30  # chunks that the nearer caches hold
 _WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
 
 
-class Part(NamedTuple):
+class ModuleText(NamedTuple):
     """A module of IR: its text, the level to compile it at, and the functions that others want of it."""
 
     text: str
@@ -38,7 +38,7 @@ class NativeCode:
         self.chunks = self.module if plan.is_small else Module()
 
     @cached_property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ModuleText]:
         """The modules of IR."""
         names, chunks = [], []
         for at, step in enumerate(self.plan.steps):
@@ -56,8 +56,8 @@ class NativeCode:
             names.append("copies")
             self.module.functions.append(self._copies().text("copies"))
         self.module.functions.append(_kernel(names))
-        parts = [Part(self.chunks.text() + _WEIGHTS, 0, chunks)] if chunks else []
-        return [*parts, Part(self.module.text() + _WEIGHTS, 2, ["kernel"])]
+        parts = [ModuleText(self.chunks.text() + _WEIGHTS, 0, chunks)] if chunks else []
+        return [*parts, ModuleText(self.module.text() + _WEIGHTS, 2, ["kernel"])]
 
     def _function(self, step: Step) -> Function:
         if isinstance(step, ScalarStep):

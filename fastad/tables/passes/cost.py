@@ -1,9 +1,9 @@
 """Predicted cost of a table and of its derivatives: operations counted exactly, memory by the values alive at once.
 
 The derivatives are derived and counted, not estimated. A pass of forward mode needs a value only until its last use;
-reverse mode needs the values until the adjoints have come back to them (Example 17.63 of the notes: memory follows the
-width of a network in forward mode and its depth in reverse mode; work follows the number of inputs in forward mode and
-of results in reverse mode).
+reverse mode needs the values until the adjoints have come back to them. So memory follows the width of a network in
+forward mode and its depth in reverse mode, and work follows the number of inputs in forward mode and of results in
+reverse mode (Griewank & Walther, Evaluating Derivatives, 2008, chapter 4).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -223,7 +223,7 @@ def sub_operations(sub: Sub) -> Operations:
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────
 def tangent_bytes(table: Table, wrt: Sequence[int]) -> int:
-    """Peak of a pass that carries one tangent with every value that has one (Algorithm 17.65)."""
+    """Peak of a pass that carries one tangent with every value that has one."""
     has_tangent = np.zeros(len(table), np.int64)
     for row in table.rows():
         if row.form is Form.INPUT:

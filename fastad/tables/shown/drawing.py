@@ -11,7 +11,7 @@ from typing import Any
 
 from fastad.tables.reference import Runner
 from fastad.tables.shown.graph import Graph, Node, graph, s1_example
-from fastad.tables.shown.layered import Layout, layered
+from fastad.tables.shown.layered import LayeredLayout, layered
 from fastad.tables.table import Table
 
 _LIGHT = {
@@ -107,7 +107,7 @@ class _Place:
 
     def __init__(self, g: Graph, boxes: list[tuple[float, float]], across: int) -> None:
         self.g, self.boxes, self.across = g, boxes, across
-        self.layout: Layout = layered(len(boxes), g.edges, [box[across] for box in boxes], _GAP)
+        self.layout: LayeredLayout = layered(len(boxes), g.edges, [box[across] for box in boxes], _GAP)
         along = 1 - across
         depth = [0.0] * self.layout.layers
         for k, box in zip(self.layout.layer, boxes, strict=True):

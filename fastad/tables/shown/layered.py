@@ -14,7 +14,7 @@ Edge = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Layout:
+class LayeredLayout:
     """The layer of every vertex and its position in the layer, and the points (layer, position) of every edge."""
 
     layer: list[int]
@@ -23,7 +23,7 @@ class Layout:
     layers: int
 
 
-def layered(n: int, edges: Sequence[Edge], size: Sequence[float], gap: float) -> Layout:
+def layered(n: int, edges: Sequence[Edge], size: Sequence[float], gap: float) -> LayeredLayout:
     """Place n vertices with these sizes across the layers, at least `gap` apart.
 
     >>> layout = layered(3, [(0, 2), (1, 2)], [10.0, 10.0, 10.0], 4.0)
@@ -37,7 +37,7 @@ def layered(n: int, edges: Sequence[Edge], size: Sequence[float], gap: float) ->
     rows = _ordered(layer, before, after)
     position = _positions(rows, extents, before, after, gap)
     routes = {e: [(layer[v], position[v]) for v in chain] for e, chain in chains.items()}
-    return Layout(layer[:n], position[:n], routes, len(rows))
+    return LayeredLayout(layer[:n], position[:n], routes, len(rows))
 
 
 def _longest_paths(n: int, edges: Sequence[Edge]) -> list[int]:
