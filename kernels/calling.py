@@ -8,8 +8,8 @@ from .flags import kernel
 
 
 @intrinsic
-def _call(typingctx, function, out, x, packet, kept):
-    """int64 function(double *out, double *x, int64 *packet, double *kept), by addresses."""
+def _call(typingctx, function, out, x, callee, saved):
+    """int64 function(double *out, double *x, int64 *callee, double *saved), by addresses."""
 
     def generate(context, builder, signature, arguments):
         integer = ir.IntType(64)
@@ -22,7 +22,7 @@ def _call(typingctx, function, out, x, packet, kept):
 
 @kernel
 def call_forward(out, x, y, s):
-    """The sub-program whose packet (kernel, context, work, caller) is at the address s[0]; 1: error, 2: guard."""
-    packet = s[0]
-    code = _call(s[1], out.ctypes.data, x.ctypes.data, packet, y.ctypes.data)
+    """The sub-program whose callee (kernel, context, work, caller) is at the address s[0]; 1: error, 2: guard."""
+    callee = s[0]
+    code = _call(s[1], out.ctypes.data, x.ctypes.data, callee, y.ctypes.data)
     return 0 if code == 0 else (2 if code > 0 else 1)

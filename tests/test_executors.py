@@ -26,7 +26,7 @@ from fastad.tables.reference import Stopped, steps
 class ToyKernel:
     """A table as a C function that calls back to the reference interpreter."""
 
-    context, work_size, packets, chosen = 0, 1, (), None
+    context, work_size, callees, chosen = 0, 1, (), None
 
     def __init__(self, table, threshold):
         self.rows, self.layout, self.runs = table, layout_of(table, threshold), 0

@@ -167,7 +167,7 @@ def measure(request: Request, values: Sequence[Any], tier: str, seconds: float) 
         times.append(time.perf_counter() - start)
     allocated = _allocated(lambda: binding.call(values))
     kernel = binding.kernel
-    own = 8 * (kernel.work_size + max((packet.work_size for packet in kernel.packets), default=0))
+    own = 8 * (kernel.work_size + max((callee.work_size for callee in kernel.callees), default=0))
     return Measurement(median(times), program.compile_seconds, own + allocated, calls, min(times))
 
 

@@ -56,7 +56,7 @@ class Kernel(Protocol):
     chosen: tuple[int, ...] | None
 
     @property
-    def packets(self) -> Sequence[Called]:
+    def callees(self) -> Sequence[Called]:
         """The kernels that it calls."""
 
 

@@ -1,9 +1,9 @@
 """Running sub-programs from inside a kernel: by the address of their own kernel, with scratch memory of their own.
 
-A composite row finds a packet (kernel, context, doubles of work). `fastad_call` takes it apart, allocates the work
-vector and calls the kernel, the address of what was kept for it in the first place of that vector; both executors
-use it. A sub-program that is a Python function gets a kernel too: a C
-function that calls it, keeps its exception for the caller and returns an error code.
+A composite row has the address of a callee: kernel, context, doubles of work. `fastad_call` allocates the work vector,
+writes the address of saved states into its first place, and calls the kernel. Sweeps and native code both use it. A
+Python function gets a kernel too: a C function that calls it, keeps its exception for the caller, and returns an error
+code.
 """
 
 import ctypes
@@ -28,11 +28,11 @@ _TEXT = """
 declare noalias ptr @malloc(i64)
 declare void @free(ptr)
 
-define i64 @fastad_call(ptr %out, ptr %x, ptr %packet, ptr %kept) {
-  %kernel = load ptr, ptr %packet
-  %p1 = getelementptr i64, ptr %packet, i64 1
+define i64 @fastad_call(ptr %out, ptr %x, ptr %callee, ptr %saved) {
+  %kernel = load ptr, ptr %callee
+  %p1 = getelementptr i64, ptr %callee, i64 1
   %context = load ptr, ptr %p1
-  %p2 = getelementptr i64, ptr %packet, i64 2
+  %p2 = getelementptr i64, ptr %callee, i64 2
   %doubles = load i64, ptr %p2
   %bytes = mul i64 %doubles, 8
   %room = add i64 %bytes, 128
@@ -44,7 +44,7 @@ run:
   %up = add i64 %at, 63
   %aligned = and i64 %up, -64
   %work = inttoptr i64 %aligned to ptr
-  store ptr %kept, ptr %work
+  store ptr %saved, ptr %work
   %code = call i64 %kernel(ptr %context, ptr %x, ptr %out, ptr %work)
   call void @free(ptr %raw)
   ret i64 %code
@@ -61,15 +61,15 @@ def _code() -> LoadedCode:
 
 @lru_cache(maxsize=1)
 def call_address() -> int:
-    """Address of `int64 fastad_call(double *out, const double *x, const int64 *packet, double *kept)`."""
+    """Address of `int64 fastad_call(double *out, const double *x, const int64 *callee, double *saved)`."""
     return _code()[CALL]
 
 
 MakePart = Callable[[Table], PartKernel]  # makes the kernel of a sub-program of its own table
 
 
-class Packet:
-    """What a composite row needs to run its sub-program; `address` is that of the packet."""
+class Callee:
+    """What a composite row needs to run its sub-program; `address` is that of the callee."""
 
     def __init__(self, sub: Sub, part: MakePart) -> None:
         self._kernel = kernel = kernel_of(sub, part)

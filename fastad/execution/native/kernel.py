@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from fastad.execution.composites.calling import CALL, MakePart, Packet, call_address
+from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import cache, objects, symbols
 from fastad.execution.machine.exported import entry_address
-from fastad.execution.native.code.calls import ENTRY, PACKET
-from fastad.execution.native.code.function import CONSTANTS
+from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY
 from fastad.execution.native.planning.plans import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.table import Table
@@ -42,7 +41,7 @@ class NativeKernel:
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
-        self.packets: Sequence[Packet] = [Packet(sub, part or _part) for sub in table.subs]
+        self.callees: Sequence[Callee] = [Callee(sub, part or _part) for sub in table.subs]
         self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
 
@@ -77,8 +76,8 @@ class NativeKernel:
             return self._constants.ctypes.data
         if name == CALL:
             return call_address()
-        if name.startswith(PACKET):
-            return self.packets[int(name.removeprefix(PACKET))].address
+        if name.startswith(CALLEE):
+            return self.callees[int(name.removeprefix(CALLEE))].address
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)

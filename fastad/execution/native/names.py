@@ -2,4 +2,4 @@
 
 CONSTANTS = "fastad_constants"  # the pool of constants
 ENTRY = "fastad_entry_"  # and a primitive's name: its kernel
-PACKET = "fastad_packet_"  # and a number: the packet of a composite row
+CALLEE = "fastad_callee_"  # and a number: the callee of a composite row

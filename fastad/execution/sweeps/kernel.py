@@ -17,7 +17,7 @@ import numpy as np
 
 from fastad.errors import CompileError
 from fastad.execution.composites import drivers
-from fastad.execution.composites.calling import MakePart, Packet, call_address
+from fastad.execution.composites.calling import Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.machine import exported, symbols
 from fastad.execution.sweeps import source as sweep_source
@@ -108,7 +108,7 @@ class SweepKernel:
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
         self._work = table.arena_size * (1 + copies), scratch_size(table, tangents=mode == "tangent")
         self.work_size = sum(self._work)
-        self.packets: Sequence[Packet] = ()  # of the sub-programs that are called
+        self.callees: Sequence[Callee] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
         if mode != "value":
             _load(("values", _SWEEPS[mode]))
@@ -150,7 +150,7 @@ class SweepKernel:
             p[f.ACTIVE_CODES] = self._keep(active_codes(table, masks))
             p[f.VALUES] = _sweep("values")
             self._derivative_moves(p, masks)
-        steps, statics = self._with_packets(steps)
+        steps, statics = self._with_callees(steps)
         p[f.STEPS], p[f.STEP_COUNT], p[f.CODES] = self._keep(steps), len(steps), self._keep(table.columns["op"])
         p[[f.A, f.B, f.C]] = [self._keep(column) for column in shared.columns]
         p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(statics)
@@ -164,19 +164,19 @@ class SweepKernel:
         self._moves(p, f.STORES, (_move(int(table.offsets[row]), slot) for row, slot in stores))
         return p
 
-    def _with_packets(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and static integers, in which composite rows have the addresses of their packets."""
+    def _with_callees(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and static integers, in which composite rows have the addresses of their callees."""
         statics = self.rows.pools["statics"]
         if not self.rows.subs:
             return steps, statics
         if self.mode != "value":
             raise CompileError("a derivative sweep over rows that are differentiated by derivation only")
-        self.packets = [Packet(sub, self._part) for sub in self.rows.subs]
+        self.callees = [Callee(sub, self._part) for sub in self.rows.subs]
         steps = steps.copy()
         calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
         numbers = statics[steps[calls, f.C_SLOT] + 1]
         steps[calls, f.C_SLOT], steps[calls, f.STATIC_COUNT] = len(statics) + 3 * numbers, 2
-        added = [(2, packet.address, call_address()) for packet in self.packets]
+        added = [(2, callee.address, call_address()) for callee in self.callees]
         return steps, np.concatenate([statics, np.array(added, np.int64).reshape(-1)])
 
     def _keep(self, array: np.ndarray) -> int:

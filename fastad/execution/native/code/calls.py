@@ -6,10 +6,10 @@ from typing import Any
 
 from fastad.execution.composites.calling import CALL
 from fastad.execution.native.code.function import Function
+from fastad.execution.native.names import CALLEE, ENTRY
 from fastad.execution.native.planning.steps import CallStep
 from fastad.primitives import Form
 
-ENTRY, PACKET = "fastad_entry_", "fastad_packet_"
 _GUARD_FAILED = 2  # what a kernel returns then; 1 is an error
 
 
@@ -48,13 +48,13 @@ class CallCode(Function):
             self.stop_if(self.entry.emit(f"icmp eq i64 {code}, {_GUARD_FAILED}"), row.index + 1)
 
     def _composite(self, row: Any) -> None:
-        """A composite row: its sub-program's kernel, found in a packet."""
-        packet = f"{PACKET}{row.statics[0]}"
-        self.module.declarations.setdefault(packet, f"@{packet} = external global i64")
+        """A composite row: its sub-program's kernel, found in a callee."""
+        callee = f"{CALLEE}{row.statics[0]}"
+        self.module.declarations.setdefault(callee, f"@{callee} = external global i64")
         self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr, ptr)")
         found = (row.index, *row.operands)
-        out, x, kept = (self.pointer(r) if self.p.size[r] else "%work" for r in found)
-        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{packet}, ptr {kept})")
+        out, x, saved = (self.pointer(r) if self.p.size[r] else "%work" for r in found)
+        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{callee}, ptr {saved})")
         self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
         self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
 

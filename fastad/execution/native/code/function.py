@@ -1,13 +1,13 @@
 """One function of a native program: the code of a step, and how it reaches values in memory."""
 
 from fastad.execution.native.code.operations import Block, Module, literal
+from fastad.execution.native.names import CONSTANTS
 from fastad.execution.native.planning.memory import Memory
 from fastad.execution.native.planning.steps import Place
 from fastad.tables.columns import CONST
 
 PARAMETERS = "ptr noalias %in, ptr noalias %out, ptr noalias %work"
 ARGUMENTS = "ptr %in, ptr %out, ptr %work"
-CONSTANTS = "fastad_constants"
 
 
 class Function:
