@@ -1,6 +1,6 @@
 """Op tables in files: `.npz` archives of plain arrays, which any NumPy can read and which cannot run code.
 
-Layout, version 1. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
+Layout, version 2. `header` is JSON text (as bytes): the format's name and version, the caller's `meta`, and for every
 table its name, value types, source lines, inputs, results, the names of its primitives, and which of the shared
 `captured.<k>` arrays it refers to. The tables of sub-programs come before the tables that call them; `subs` has their
 numbers, or describes drivers (see `stored_subs`), whose arrays of integers are `integers.<k>`; `rules` are the
@@ -31,7 +31,7 @@ from fastad.tables.files.stored_subs import Describer, Restorer, plain_parts
 from fastad.tables.table import Table
 from fastad.tables.validate import check_types
 
-FORMAT, VERSION = "fastad op tables", 1
+FORMAT, VERSION = "fastad op tables", 2
 _ARRAYS = COLUMNS | POOLS
 _ONE = "table"  # name of the table in a file that holds a single one
 _SUB = ""  # name of the tables of sub-programs
