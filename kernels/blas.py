@@ -66,12 +66,6 @@ def dgemv(typing, ta, m, n, alpha, a, lda, x, incx, beta, y, incy):
 
 
 @intrinsic
-def dtrsm(typing, side, uplo, ta, diag, m, n, alpha, a, lda, b, ldb):
-    """b = alpha op(a)⁻¹ b, or alpha b op(a)⁻¹, of a triangular a."""
-    return _call("dtrsm")
-
-
-@intrinsic
 def dgetrf(typing, m, n, a, lda, ipiv, info):
     """a = P L U, in place."""
     return _call("dgetrf")

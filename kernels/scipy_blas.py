@@ -18,7 +18,6 @@ TABLE = "fastad_blas_table"
 FUNCTIONS = {
     "dgemm": ("blas", "ttiiidpipidpi"),
     "dgemv": ("blas", "tiidpipidpi"),
-    "dtrsm": ("blas", "cctciidpipi"),
     "dgetrf": ("lapack", "iipipp"),
     "dpotrf": ("lapack", "cipip"),
 }

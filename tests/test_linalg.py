@@ -155,7 +155,7 @@ def test_functions_are_numpys(n, lead, columns, tier):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, 3, 4, 45])
+@pytest.mark.parametrize("n", [1, 3, 4, 45, 97])
 @pytest.mark.parametrize("tier", TIERS)
 def test_factors_are_scipys(n, tier):
     A, b = matrices(n), RNG.normal(size=n)

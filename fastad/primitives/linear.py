@@ -105,14 +105,14 @@ array("permute_rows", values.permute_rows, 2, "batch n m inverse separate", chec
 array("triangular_solve", values.triangular_solve, 2, "batch n m lower transposed unit separate",
       check=_check(3, 4, _of_triangle), operations=_substitution(1), unrolls=_small, linear=(1,),
       tangent=rules.tangent_triangular_solve, adjoint=rules.adjoint_triangular_solve,
-      batch=rules.batch_triangular_solve, symbols=("dtrsm",), **_SINGULAR, domain=("regular", "R"),
+      batch=rules.batch_triangular_solve, symbols=("dgemm",), **_SINGULAR, domain=("regular", "R"),
       examples=[((1, 3, 2, lower, trans, unit, 1), (3, 2), [(3, 3), (3, 2)])
                 for lower in (0, 1) for trans in (0, 1) for unit in (0, 1)]
       + [((2, 3, 1, 1, 0, 0, 0), (2, 3), [(3, 3), (2, 3)])])
 array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_check(3, 2, _of_lu_solve),
       operations=_substitution(2), unrolls=_small, linear=(2,), differentiable=(0, 2),
       tangent=rules.tangent_lu_solve, adjoint=rules.adjoint_lu_solve, batch=rules.batch_lu_solve,
-      symbols=("dtrsm",), **_SINGULAR, domain=("regular", "factors", "R"),
+      symbols=("dgemm",), **_SINGULAR, domain=("regular", "factors", "R"),
       examples=[((1, 3, 2, trans, 1), (3, 2), [(3, 3), (12,), (3, 2)]) for trans in (0, 1)]
       + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
          ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)])])
