@@ -8,7 +8,7 @@ rows is its transpose there.
 import math
 
 from .blas import dgemm, dgetrf, dpotrf
-from .flags import at, helper, kernel
+from .flags import at, exact_helper, helper, kernel
 from .memory import indices, view
 
 # Where a call of LAPACK becomes faster than the loops.
@@ -41,7 +41,7 @@ def _largest(a, k, n):
     return best
 
 
-@helper
+@exact_helper
 def _eliminate(a, k, n):
     """Subtract multiples of row k from those below."""
     d = a[at(k * n + k)]
@@ -205,24 +205,35 @@ def lu_solve_forward(out, x, y, z, s):
 
 
 @kernel
-def slogdet_forward(out, x, y, s):
-    """Sign and logarithm of the absolute determinant of every matrix, by its factors y; s = (batch, n)."""
+def determinant_sign_forward(out, x, y, s):
+    """Sign of the determinant of every matrix, by its factors x; s = (batch, n). NaN if a factor is."""
     batch, n = s[0], s[1]
     for p in range(batch):
-        q, sign, total = p * n * (n + 1), 1.0, 0.0
+        q, sign = p * n * (n + 1), 1.0
         for k in range(n):
-            d = y[at(q + k * n + k)]
-            if (d < 0.0) != (y[at(q + n * n + k)] != k):
-                sign = -sign
-            total += math.log(abs(d))
+            d = x[at(q + k * n + k)]
             if d == 0.0 or d != d:
-                sign *= d
-        out[at(2 * p)], out[at(2 * p + 1)] = sign, total
+                sign *= abs(d)
+            elif (d < 0.0) != (x[at(q + n * n + k)] != k):
+                sign = -sign
+        out[at(p)] = abs(sign) if sign == 0.0 else sign
+    return 0
+
+
+@kernel
+def log_determinant_forward(out, x, y, s):
+    """Logarithm of the absolute determinant of every matrix x, by its factors y; s = (batch, n)."""
+    batch, n = s[0], s[1]
+    for p in range(batch):
+        q, total = p * n * (n + 1), 0.0
+        for k in range(n):
+            total += math.log(abs(y[at(q + k * n + k)]))
+        out[at(p)] = total
     return 0
 
 
 # ── positive definite matrices ────────────────────────────────────────────────────────────────────────────────
-@helper
+@exact_helper
 def _cholesky(a, n):
     """The lower triangle in place, row by row; false if the matrix is not positive definite."""
     for i in range(n):
@@ -232,10 +243,10 @@ def _cholesky(a, n):
                 total -= a[at(i * n + k)] * a[at(j * n + k)]
             if i > j:
                 a[at(i * n + j)] = total / a[at(j * n + j)]
-            elif total > 0.0:
-                a[at(i * n + i)] = math.sqrt(total)
-            else:
+            elif total <= 0.0:
                 return False
+            else:
+                a[at(i * n + i)] = math.sqrt(total)
     return True
 
 

@@ -52,7 +52,16 @@ def helper(function):
     that it is called with, as its own type; here constants count as plain numbers, which halves the time to
     compile everything and costs nothing, since LLVM sees the constants when it inlines.
     """
-    dispatcher = _stamped(numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **BORROWING)(function))
+    return _helper(function, BORROWING)
+
+
+def exact_helper(function):
+    """A helper without contraction: what cancels exactly when every operation is rounded is 0 then."""
+    return _helper(function, {**BORROWING, "fastmath": False})
+
+
+def _helper(function, flags):
+    dispatcher = _stamped(numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags)(function))
     lookup = dispatcher.get_call_template
 
     def lookup_plain(args, kws):

@@ -20,7 +20,7 @@ HOMES = {
     "gather": "indexing", "scatter_add": "indexing", "wrap_index": "indexing", "guard": "indexing",
     "matmul": "products",
     "lu": "factoring", "lu_solve": "factoring", "triangular_solve": "factoring", "permute_rows": "factoring",
-    "slogdet": "factoring", "cholesky": "factoring",
+    "determinant_sign": "factoring", "log_determinant": "factoring", "cholesky": "factoring",
 }
 
 

@@ -10,7 +10,7 @@ import optree
 from fastad.errors import RecordingError, ScheduleError, ShapeError
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import Recorder, current_recorder
+from fastad.recording.recorder import Recorder, current_recorder, tentatively
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
 from fastad.tables.builder import Builder, dtype_char
@@ -47,7 +47,8 @@ class Part:
 def record_part(function: Callable[..., Any], args: tuple[Any, ...], name: str) -> Part:
     """Record a function at the concrete values of its arguments."""
     call: Call = make_call(args, {}).concrete()
-    program = program_of(function, call)
+    with tentatively():
+        program = program_of(function, call)
     recorder = current_recorder()
     if recorder is not None:
         recorder.derived = recorder.derived or program.derived

@@ -9,12 +9,13 @@ from fastad.tables.reference import Stopped, steps
 from fastad.tables.table import Table
 
 _MOST = 1_000_000  # row evaluations: a row takes some microseconds here
+_UNKNOWN = 1000  # repetitions where their number is not known
 
 
 def explanation(rows: Table, index: int, inputs: Sequence[Any]) -> FastadError | None:
     """The error that a row's definition raises for these inputs of its table, with the user's line; None where that
     would take long, or the definition finds nothing wrong."""
-    if sum(map(row_evaluations, rows.subs)) > _MOST:
+    if sum(row_evaluations(sub, unknown=_UNKNOWN) for sub in rows.subs) > _MOST:
         return None
     try:
         for row, _, _ in steps(rows, inputs):

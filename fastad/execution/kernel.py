@@ -1,7 +1,7 @@
 """What every executor makes: a kernel, and the protocol to run it on NumPy arrays."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,16 +82,16 @@ def raise_for(code: int, rows: Table, explain: Callable[[int], BaseException | N
     if (known := pending_error() or explain(index)) is not None:
         raise known
     if row.sub is not None:
-        raise composite_error(f"{row.sub.name}, recorded at {line}")
+        raise composite_error(f"{row.sub.name}, recorded at {line}", row.sub)
     primitive: Any = row.primitive
     raise primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
 
 
-def raise_for_part(code: int, name: str) -> None:
+def raise_for_part(code: int, sub: Any) -> None:
     """The same for the kernel of a sub-program, whose guards are not followed."""
     if code > 0:
         raise Stopped(0)
-    raise composite_error(name)
+    raise composite_error(sub.name, sub)
 
 
 def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exception]]]:
@@ -111,9 +111,28 @@ def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exc
     return [*lines, "if code < 0:", f"    raise IndexError({name + ': index out of bounds'!r})"], errors
 
 
-def composite_error(what: str) -> BaseException:
+def composite_error(what: str, sub: Any) -> BaseException:
     """Why a composite row has failed: the exception of a Python function that it called, or what else it can be."""
-    return pending_error() or IndexRangeError(f"{what}: an index out of bounds, or no memory for its states")
+    found = dict.fromkeys((row.error, f"{row.complaint} (recorded at {line})") for row, line in _failing(sub))
+    kinds = list(dict.fromkeys(kind for kind, _ in found)) or [IndexRangeError]
+    texts = [text for _, text in found][:_NAMED] or ["an index out of bounds"]
+    return pending_error() or kinds[0](f"{what}: {', '.join(texts)}, or no memory for its states")
+
+
+_NAMED = 3  # causes that a message lists
+
+
+def _failing(sub: Any) -> Iterator[tuple[Any, Any]]:
+    """The rows inside that may raise an error, those of linear algebra first, with their lines."""
+    own = [sub.table] if sub.table is not None else []
+    rows = [(row.primitive, table.line_of(row.index)) for table in own for row in table.rows() if _raises(row)]
+    yield from sorted(rows, key=lambda pair: pair[0].error is IndexRangeError)
+    for part in (*sub.parts, *(inner for table in own for inner in table.subs)):
+        yield from _failing(part)
+
+
+def _raises(row: Any) -> bool:
+    return isinstance(row.primitive, ArrayPrimitive) and row.primitive.error is not None
 
 
 def aligned(size: int) -> np.ndarray:

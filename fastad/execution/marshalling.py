@@ -175,5 +175,5 @@ def run_part(kernel: PartKernel, sub: Sub, x: np.ndarray, kept: Any = None) -> n
     vectors = packet(kernel.address, kernel.context, source, out, work)
     code = caller(vectors, release=True)()
     if code:
-        raise_for_part(code, sub.name)
+        raise_for_part(code, sub)
     return out

@@ -48,8 +48,12 @@ def _of_triangle(batch: int, n: int, m: int, lower: int, trans: int, unit: int, 
     return batch * n * m, (batch if separate else 1) * n * n, batch * n * m
 
 
-def _of_slogdet(batch: int, n: int) -> tuple[int, ...]:
-    return 2 * batch, batch * n * n, batch * n * (n + 1)
+def _of_sign(batch: int, n: int) -> tuple[int, ...]:
+    return batch, batch * n * (n + 1)
+
+
+def _of_log(batch: int, n: int) -> tuple[int, ...]:
+    return batch, batch * n * n, batch * n * (n + 1)
 
 
 def _of_cholesky(batch: int, n: int) -> tuple[int, ...]:
@@ -77,7 +81,11 @@ def _substitution(triangles: int) -> Any:
 
 
 def _logarithms(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
-    return {"functions": s[0] * s[1], "additions": s[0] * s[1], "comparisons": 2 * s[0] * s[1]}
+    return {"functions": s[0] * s[1], "additions": s[0] * s[1]}
+
+
+def _signs(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
+    return {"comparisons": 2 * s[0] * s[1]}
 
 
 def _swaps(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
@@ -100,7 +108,8 @@ array("lu", values.lu, 1, "batch n", check=_check(2, 0, _of_lu), operations=_fac
       examples=[((1, 3), (12,), [(3, 3)]), ((2, 4), (2, 20), [(2, 4, 4)]), ((1, 1), (2,), [(1, 1)])])
 array("permute_rows", values.permute_rows, 2, "batch n m inverse separate", check=_check(3, 2, _of_permutation),
       operations=_swaps, linear=(1,), differentiable=(1,), adjoint=rules.adjoint_permute_rows,
-      batch=rules.batch_permute_rows, result="float", **INDEX_ERROR, domain=("pivots", "R"),
+      batch=rules.batch_permute_rows, result="float",
+      **(INDEX_ERROR | {"complaint": "pivots that are no rows of the matrix"}), domain=("pivots", "R"),
       examples=[((1, 3, 2, 0, 1), (3, 2), [(3,), (3, 2)]), ((2, 3, 1, 1, 0), (2, 3), [(3,), (2, 3)])])
 array("triangular_solve", values.triangular_solve, 2, "batch n m lower transposed unit separate",
       check=_check(3, 4, _of_triangle), operations=_substitution(1), unrolls=_small, linear=(1,),
@@ -116,10 +125,13 @@ array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_ch
       examples=[((1, 3, 2, trans, 1), (3, 2), [(3, 3), (12,), (3, 2)]) for trans in (0, 1)]
       + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
          ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)])])
-array("slogdet", values.slogdet, 2, "batch n", check=_check(2, 0, _of_slogdet), operations=_logarithms, unrolls=_small,
-      parts=lambda s: (s[0], (Result("sign", (), "d"), Result("logabsdet", (), "d"))), differentiable=(0,),
-      tangent=rules.tangent_slogdet, adjoint=rules.adjoint_slogdet, batch=rules.batch_slogdet,
-      domain=("regular", "factors"), examples=[((1, 3), (2,), [(3, 3), (12,)]), ((2, 4), (2, 2), [(2, 4, 4), (2, 20)])])
+array("determinant_sign", values.determinant_sign, 1, "batch n", check=_check(2, 0, _of_sign), operations=_signs,
+      unrolls=_small, batch=rules.batch_determinant, domain=("factors",),
+      examples=[((1, 3), (), [(12,)]), ((2, 4), (2,), [(2, 20)])])
+array("log_determinant", values.log_determinant, 2, "batch n", check=_check(2, 0, _of_log), operations=_logarithms,
+      unrolls=_small, differentiable=(0,), tangent=rules.tangent_log_determinant,
+      adjoint=rules.adjoint_log_determinant, batch=rules.batch_determinant, domain=("regular", "factors"),
+      examples=[((1, 3), (), [(3, 3), (12,)]), ((2, 4), (2,), [(2, 4, 4), (2, 20)])])
 array("cholesky", values.cholesky, 1, "batch n", check=_check(2, 0, _of_cholesky), operations=_factorisation(2),
       unrolls=_small, work=lambda s, size, sizes: 1, symbols=("dpotrf",),
       tangent=rules.tangent_cholesky, adjoint=rules.adjoint_cholesky, batch=rules.batch_lu,

@@ -192,23 +192,22 @@ def batch_triangular_solve(b: Any, row: Any, operands: Any, flags: Any, size: in
 
 
 # ── log |det A|: its differential is tr(A⁻¹ dA) ───────────────────────────────────────────────────────────────
-def tangent_slogdet(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
+def tangent_log_determinant(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
     batch, n = row.statics
     y = b.emit("lu_solve", (*operands, tangents[0]), (batch, n, n, 0, 1), (batch, n, n))
     diagonal = b.region(y, region(0, (batch, n), (n * n, n + 1)), (batch, n))
-    total = b.emit("sum", (diagonal,), (batch, n, 1), (batch,))
-    return b.assemble([total], [region(1, (batch,), (2,))], row.shape)
+    return b.emit("sum", (diagonal,), (batch, n, 1), row.shape)
 
 
-def adjoint_slogdet(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
+def adjoint_log_determinant(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
     batch, n = row.statics
-    logs = b.region(u, region(1, (batch, n), (2, 0)), (batch, n))
-    side = b.assemble([logs], [region(0, (batch, n), (n * n, n + 1))], (batch, n, n))
+    every = b.region(u, region(0, (batch, n), (1, 0)), (batch, n))
+    side = b.assemble([every], [region(0, (batch, n), (n * n, n + 1))], (batch, n, n))
     bar = b.emit("lu_solve", (*operands, side), (batch, n, n, 1, 1), (batch, n, n))
     return [b.reshape(bar, b.shape(operands[0])), None]
 
 
-def batch_slogdet(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
+def batch_determinant(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     batch, n = row.statics
     full = [lead(b, x, flag, size) for x, flag in zip(operands, flags, strict=True)]
     return b.emit(row.name, full, (size * batch, n), (size, *row.shape))

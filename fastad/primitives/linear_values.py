@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import NotPositiveDefiniteError, SingularMatrixError
+from fastad.errors import IndexRangeError, NotPositiveDefiniteError, SingularMatrixError
 
 Statics = tuple[int, ...]
 Shape = tuple[int, ...]
-_BY_LAPACK_FROM = 64  # rows of a matrix
+_BY_LAPACK_FROM = 40  # rows of a matrix, as in the kernels
 
 
 def factors(f: Any, batch: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +51,10 @@ def permute_rows(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     batch, n, m, inverse, separate = s
     pivots = np.broadcast_to(np.reshape(x, (batch if separate else 1, n)), (batch, n))
     if not np.all((pivots >= 0) & (pivots < n) & (pivots == np.floor(pivots))):
-        raise IndexError(f"pivots that are no rows of a matrix of {n} rows")
-    b = np.array(y).reshape(batch, n, m)
-    for p in range(batch):
-        for k in range(n)[:: -1 if inverse else 1]:
-            j = int(pivots[p, k])
-            b[p, [k, j]] = b[p, [j, k]]
+        raise IndexRangeError(f"pivots that are no rows of a matrix of {n} rows")
+    b, every, rows = np.array(y).reshape(batch, n, m), np.arange(batch), pivots.astype(np.intp)
+    for k in range(n)[:: -1 if inverse else 1]:
+        b[every, k], b[every, rows[:, k]] = b[every, rows[:, k]].copy(), b[every, k].copy()
     return b.reshape(shape)
 
 
@@ -66,7 +64,25 @@ def _stack(x: Any, batch: int, n: int, separate: int) -> np.ndarray:
 
 def lu_solve(s: Statics, shape: Shape, x: Any, f: Any, z: Any) -> np.ndarray:
     batch, n, m, trans, separate = s
-    return _solved(_stack(x, batch, n, separate), np.reshape(z, (batch, n, m)), trans).reshape(shape)
+    a = _stack(x, batch, n, separate)
+    matrices, _ = factors(f, batch if separate else 1, n)
+    if np.any(np.diagonal(matrices, axis1=1, axis2=2) == 0):
+        raise SingularMatrixError(f"the matrix is singular ({condition_text(a)})")
+    b = np.reshape(z, (batch, n, m))
+    try:
+        return _solved(a, b, trans).reshape(shape)
+    except SingularMatrixError:  # that of another elimination; the factors are what the kernels go by
+        return _solved_by_factors(f, b, trans).reshape(shape)
+
+
+def _solved_by_factors(f: Any, b: np.ndarray, trans: int) -> np.ndarray:
+    from scipy.linalg import lu_solve as solve
+
+    matrices, pivots = factors(f, np.size(f) // (b.shape[1] * (b.shape[1] + 1)), b.shape[1])
+    rows = pivots.astype(np.intp)
+    solved = [solve((matrices[k % len(matrices)], rows[k % len(rows)]), x, trans=trans, check_finite=False)
+              for k, x in enumerate(b)]
+    return np.array(solved)
 
 
 def triangular_solve(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
@@ -95,20 +111,47 @@ def condition_text(a: np.ndarray) -> str:
     return f"estimated condition number {found:.1e}"
 
 
-def slogdet(s: Statics, shape: Shape, x: Any, f: Any) -> np.ndarray:
+def determinant_sign(s: Statics, shape: Shape, f: Any) -> np.ndarray:
     batch, n = s
-    sign, log = np.linalg.slogdet(np.reshape(np.asarray(x, float), (batch, n, n)))
-    return np.stack([sign, log], axis=-1).reshape(shape)
+    matrices, pivots = factors(f, batch, n)
+    swaps = np.prod(np.where(pivots == np.arange(n), 1.0, -1.0), axis=1)
+    return (np.prod(np.sign(np.diagonal(matrices, axis1=1, axis2=2)), axis=1) * swaps + 0.0).reshape(shape)
+
+
+def log_determinant(s: Statics, shape: Shape, x: Any, f: Any) -> np.ndarray:
+    batch, n = s
+    matrices, _ = factors(f, batch, n)
+    return np.sum(np.log(np.abs(np.diagonal(matrices, axis1=1, axis2=2))), axis=1).reshape(shape)
 
 
 def cholesky(s: Statics, shape: Shape, x: Any) -> np.ndarray:
     batch, n = s
     a = np.reshape(np.asarray(x, float), (batch, n, n))
-    try:
-        return np.linalg.cholesky(a).reshape(shape)
-    except np.linalg.LinAlgError:
-        lowest = _smallest_eigenvalue(a)
-        raise NotPositiveDefiniteError(f"the matrix is not positive definite ({lowest})") from None
+    found = _by_columns(a) if n < _BY_LAPACK_FROM else _cholesky_by_lapack(a)
+    if found is None:
+        raise NotPositiveDefiniteError(f"the matrix is not positive definite ({_smallest_eigenvalue(a)})")
+    return found.reshape(shape)
+
+
+def _by_columns(a: np.ndarray) -> np.ndarray | None:
+    """The lower factors of all matrices side by side; None if one has none."""
+    lower = np.zeros_like(a)
+    for j in range(a.shape[1]):
+        rest = a[:, j:, j].copy()
+        for k in range(j):
+            rest -= lower[:, j:, k] * lower[:, j, k][:, None]
+        if np.any(rest[:, 0] <= 0):
+            return None
+        lower[:, j, j] = np.sqrt(rest[:, 0])
+        lower[:, j + 1 :, j] = rest[:, 1:] / lower[:, j, j][:, None]
+    return lower
+
+
+def _cholesky_by_lapack(a: np.ndarray) -> np.ndarray | None:
+    from scipy.linalg.lapack import dpotrf
+
+    found = [dpotrf(x, lower=1, clean=1) for x in a]
+    return None if any(info > 0 for _, info in found) else np.array([lower for lower, _ in found])
 
 
 def _smallest_eigenvalue(a: np.ndarray) -> str:

@@ -4,10 +4,11 @@ Concrete values are computed when something asks for one (a branch, a print, a s
 rows up to it; most recordings never ask. Rows that can raise an error are evaluated at once, at the user's line.
 """
 
+import contextlib
 import operator
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _SCALAR_FUNCTIONS = [_scalar_function(row) for row in PRIMITIVES]
 class _Stack(threading.local):
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
+        self.tentative = False
 
 
 _stack = _Stack()
@@ -79,6 +81,7 @@ class Recorder:
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
+        self._tentative = _stack.tentative
         self.level = 0
         self.open = False
         self.lifted: list[tuple[Any, Ref]] = []
@@ -194,7 +197,9 @@ class Recorder:
         try:
             x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
         except FastadError as error:
-            raise type(error)(f"{error}{at_line()}") from None
+            if not self._tentative:
+                raise type(error)(f"{error}{at_line()}") from None
+            x = np.full(kind.shape, np.nan)
         return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
 
     def replay(self, given: dict[Ref, Any]) -> int | None:
@@ -264,6 +269,17 @@ class Recorder:
                 return False
         own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
         return sys.getrefcount(root) <= 2 + own
+
+
+@contextlib.contextmanager
+def tentatively() -> Iterator[None]:
+    """Recordings made within are of code that may not run: a row that fails has the value NaN. If the code does run,
+    the row raises its error then."""
+    before, _stack.tentative = _stack.tentative, True
+    try:
+        yield
+    finally:
+        _stack.tentative = before
 
 
 def _same(x: Any, y: Any) -> bool:

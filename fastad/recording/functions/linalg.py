@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import ShapeError
 from fastad.primitives import primitive
 from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, implements, lift
-from fastad.recording.operands import is_recorded, reshape
+from fastad.recording.operands import as_recorded, is_recorded, reshape
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import current_recorder
+from fastad.recording.source import at_line
 
 Shape = tuple[int, ...]
 
@@ -20,7 +23,9 @@ def _row(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shap
     """The value of a row; of plain arrays, its definition."""
     if not is_recorded(list(operands)):
         return primitive(name).numpy(tuple(statics), shape, *operands)
-    values = lift(*operands)
+    # What can fail stays where it stands; other rows of outer values alone are computed once, outside.
+    inner = current_recorder() if primitive(name).error is not None else None
+    values = lift(*operands) if inner is None else [as_recorded(x, inner) for x in operands]
     return Recorded(values[0].recorder, values[0].recorder.emit(name, [x.ref for x in values], statics, shape))
 
 
@@ -53,8 +58,11 @@ def _matrices(a: Any, name: str) -> Any:
 
 
 def _factored(a: Any) -> Any:
-    """The row of the factors of a stack."""
+    """The row of the factors of a stack, where it stands: outside of a branch that is not taken it would be
+    differentiated all the same, and a singular matrix has no derivative of its factors.
+    """
     lead, n = a.shape[:-2], a.shape[-1]
+    a = as_recorded(a, current_recorder()) if is_recorded(a) else a
     return _row("lu", (a,), (math.prod(lead), n), (*lead, n * n + n))
 
 
@@ -102,9 +110,10 @@ def solve(a: Any, b: Any) -> Array:
 def slogdet(a: Any) -> Any:
     """np.linalg.slogdet"""
     a = _matrices(a, "slogdet")
-    lead, statics = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1])
+    lead, statics, factors = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1]), _factored(a)
     result = type(np.linalg.slogdet(np.eye(1)))
-    return result(*_parts("slogdet", _row("slogdet", (a, _factored(a)), statics, (*lead, 2)), statics, lead))
+    sign = _row("determinant_sign", (factors,), statics, lead)
+    return result(sign, _row("log_determinant", (a, factors), statics, lead))
 
 
 @implements(np.linalg.cholesky)
@@ -140,7 +149,9 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> t
     a = _matrices(a, "lu_factor")
     lead, statics = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1])
     lu, piv = _parts("lu", _factored(a), statics, lead)
-    return lu, piv if isinstance(piv, Recorded) else piv.astype(np.int64)
+    if isinstance(lu, Recorded):
+        return lu, piv
+    return lu.astype(np.float32) if a.dtype == np.float32 else lu, piv.astype(np.int64)
 
 
 def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True) -> Any:
@@ -167,6 +178,8 @@ def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False,
     lu = _matrices(lu, "lu_solve")
     system, back = _System(lu, b, "lu_solve"), int(trans != 0)
     piv = np.asarray(piv) if not isinstance(piv, Recorded) else piv
+    if piv.shape != lu.shape[:-1]:
+        raise ShapeError(f"lu_solve: pivots of shape {piv.shape} for factors of shape {lu.shape}{at_line()}")
     lu, piv = system.spread(lu, 2), system.spread(piv, 1)
     swaps = (*system.sizes, back, system.separate)
     x = system.right if back else _row("permute_rows", (piv, system.right), swaps, system.shape)
@@ -198,9 +211,9 @@ def solve_triangular(
     >>> fad.linalg.solve_triangular(np.array([[2.0, 0.0], [1.0, 4.0]]), np.array([2.0, 9.0]), lower=True).tolist()
     [1.0, 2.0]
     """
-    back = {0: 0, "N": 0, 1: 1, "T": 1, 2: 1, "C": 1}.get(trans)
-    if back is None:
+    if not any(trans is known or trans == known for known in (0, 1, 2, "N", "T", "C")):
         raise ValueError(f"solve_triangular: trans is 0, 1, 2, 'N', 'T' or 'C', not {trans!r}")
+    back = int(trans not in (0, "N"))
     a = _matrices(a, "solve_triangular")
     system = _System(a, b, "solve_triangular")
     statics = (*system.sizes, int(lower), back, int(unit_diagonal), system.separate)

@@ -27,7 +27,8 @@ class _Numbers:
         return lambda *operands: self.block.number(self.block.apply(name, *operands))
 
     def minus_product(self, a: str, x: str, y: str) -> str:
-        return str(self.subtract(a, self.multiply(x, y)))
+        """a - x y, rounded twice: what cancels exactly then is 0."""
+        return str(self.subtract(a, self.block.emit(f"fmul {self.block.type} {x}, {y}")))
 
     def constant(self, x: float) -> str:
         return str(self.block.constant(float(x)))
@@ -84,25 +85,33 @@ def _cholesky(code: Any, row: Any) -> list[str]:
             if i > j:
                 lower[i, j] = do.divide(total, lower[j, j])
             else:
-                positive = do.block.apply("greater", total, ZERO)
-                do.stop_if(do.block.apply("equal", do.block.number(positive), ZERO), row)
+                do.stop_if(do.block.apply("less_equal", total, ZERO), row)
                 lower[i, i] = do.sqrt(total)
     return list(lower.reshape(-1))
 
 
-@written("slogdet")
-def _slogdet(code: Any, row: Any) -> list[str]:
+@written("determinant_sign")
+def _determinant_sign(code: Any, row: Any) -> list[str]:
     _, n = row.statics
-    f, do = code.all(row.operands[1]), _Numbers(code)
-    sign, total = ONE, ZERO
+    f, do = code.all(row.operands[0]), _Numbers(code)
+    sign = ONE
     for k in range(n):
         d, swapped = f[k * n + k], do.not_equal(f[n * n + k], do.constant(k))
-        sign = do.where(do.block.apply("not_equal", do.less(d, ZERO), swapped), do.negative(sign), sign)
+        turned = do.where(do.block.apply("not_equal", do.less(d, ZERO), swapped), do.negative(sign), sign)
         # 0 where d is, NaN where d is
         ordinary = do.block.apply("greater", do.absolute(d), ZERO)
-        sign = do.where(ordinary, sign, do.multiply(sign, d))
-        total = do.add(total, do.log(do.absolute(d)))
-    return [sign, total]
+        sign = do.where(ordinary, turned, do.multiply(sign, do.absolute(d)))
+    return [do.where(do.block.apply("equal", sign, ZERO), ZERO, sign)]
+
+
+@written("log_determinant")
+def _log_determinant(code: Any, row: Any) -> list[str]:
+    _, n = row.statics
+    f, do = code.all(row.operands[1]), _Numbers(code)
+    total = ZERO
+    for k in range(n):
+        total = do.add(total, do.log(do.absolute(f[k * n + k])))
+    return [total]
 
 
 # ── systems ───────────────────────────────────────────────────────────────────────────────────────────────────
