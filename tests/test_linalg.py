@@ -281,6 +281,17 @@ def test_a_replay_that_meets_a_singular_matrix_says_so(tier, n):
 
 
 @pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_one_bad_matrix_of_a_stack_is_found(tier, n):
+    good, bad = matrices(n, (7,)), matrices(n, (7,))
+    bad[4] = 1.0
+    f = fad.jit(lambda A: np.linalg.solve(A, np.ones((n, 2))), tier=tier)
+    np.testing.assert_allclose(f(good), np.linalg.solve(good, np.ones((n, 2))), rtol=1e-10)
+    with pytest.raises(fad.SingularMatrixError, match=r"singular.*test_linalg.py"):
+        f(bad)
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_a_singular_matrix_inside_a_loop(tier):
     def f(A):
         x, _ = fad.scan(lambda x, _: (np.linalg.solve(A, x), None), np.ones(2), None, length=3)

@@ -105,7 +105,8 @@ array("lu", values.lu, 1, "batch n", check=_check(2, 0, _of_lu), operations=_fac
       work=lambda s, size, sizes: s[1] * (s[1] + 1) + 2, symbols=("dgetrf",),
       parts=lambda s: (s[0], (Result("factors", (s[1], s[1]), "d"), Result("pivots", (s[1],), "i"))),
       tangent=rules.tangent_lu, adjoint=rules.adjoint_lu, batch=rules.batch_lu, domain=("regular",),
-      examples=[((1, 3), (12,), [(3, 3)]), ((2, 4), (2, 20), [(2, 4, 4)]), ((1, 1), (2,), [(1, 1)])])
+      examples=[((1, 3), (12,), [(3, 3)]), ((2, 4), (2, 20), [(2, 4, 4)]), ((1, 1), (2,), [(1, 1)]),
+                ((4, 2), (4, 6), [(4, 2, 2)])])
 array("permute_rows", values.permute_rows, 2, "batch n m inverse separate", check=_check(3, 2, _of_permutation),
       operations=_swaps, linear=(1,), differentiable=(1,), adjoint=rules.adjoint_permute_rows,
       batch=rules.batch_permute_rows, result="float",
@@ -117,24 +118,26 @@ array("triangular_solve", values.triangular_solve, 2, "batch n m lower transpose
       batch=rules.batch_triangular_solve, symbols=("dgemm",), **_SINGULAR, domain=("regular", "R"),
       examples=[((1, 3, 2, lower, trans, unit, 1), (3, 2), [(3, 3), (3, 2)])
                 for lower in (0, 1) for trans in (0, 1) for unit in (0, 1)]
-      + [((2, 3, 1, 1, 0, 0, 0), (2, 3), [(3, 3), (2, 3)])])
+      + [((2, 3, 1, 1, 0, 0, 0), (2, 3), [(3, 3), (2, 3)]), ((3, 2, 2, 0, 1, 0, 1), (3, 2, 2), [(3, 2, 2), (3, 2, 2)])])
 array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_check(3, 2, _of_lu_solve),
       operations=_substitution(2), unrolls=_small, linear=(2,), differentiable=(0, 2),
       tangent=rules.tangent_lu_solve, adjoint=rules.adjoint_lu_solve, batch=rules.batch_lu_solve,
       symbols=("dgemm",), **_SINGULAR, domain=("regular", "factors", "R"),
       examples=[((1, 3, 2, trans, 1), (3, 2), [(3, 3), (12,), (3, 2)]) for trans in (0, 1)]
       + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
-         ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)])])
+         ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)]),
+         ((3, 2, 1, 1, 1), (3, 2), [(3, 2, 2), (3, 6), (3, 2)])])
 array("determinant_sign", values.determinant_sign, 1, "batch n", check=_check(2, 0, _of_sign), operations=_signs,
       unrolls=_small, batch=rules.batch_determinant, domain=("factors",),
-      examples=[((1, 3), (), [(12,)]), ((2, 4), (2,), [(2, 20)])])
+      examples=[((1, 3), (), [(12,)]), ((2, 4), (2,), [(2, 20)]), ((4, 2), (4,), [(4, 6)])])
 array("log_determinant", values.log_determinant, 2, "batch n", check=_check(2, 0, _of_log), operations=_logarithms,
       unrolls=_small, differentiable=(0,), tangent=rules.tangent_log_determinant,
       adjoint=rules.adjoint_log_determinant, batch=rules.batch_determinant, domain=("regular", "factors"),
-      examples=[((1, 3), (), [(3, 3), (12,)]), ((2, 4), (2,), [(2, 4, 4), (2, 20)])])
+      examples=[((1, 3), (), [(3, 3), (12,)]), ((2, 4), (2,), [(2, 4, 4), (2, 20)]),
+                ((4, 2), (4,), [(4, 2, 2), (4, 6)])])
 array("cholesky", values.cholesky, 1, "batch n", check=_check(2, 0, _of_cholesky), operations=_factorisation(2),
       unrolls=_small, work=lambda s, size, sizes: 1, symbols=("dpotrf",),
       tangent=rules.tangent_cholesky, adjoint=rules.adjoint_cholesky, batch=rules.batch_lu,
       error=NotPositiveDefiniteError, complaint="a matrix that is not positive definite", domain=("definite",),
-      examples=[((1, 3), (3, 3), [(3, 3)]), ((2, 4), (2, 4, 4), [(2, 4, 4)])])
+      examples=[((1, 3), (3, 3), [(3, 3)]), ((2, 4), (2, 4, 4), [(2, 4, 4)]), ((3, 2), (3, 2, 2), [(3, 2, 2)])])
 # fmt: on

@@ -9,6 +9,7 @@ from fastad.execution.native.code.loops import LoopCode
 from fastad.execution.native.code.operations import Module
 from fastad.execution.native.code.products import OWN_CODE
 from fastad.execution.native.code.scalars import ScalarCode
+from fastad.execution.native.code.stacks import stack_code
 from fastad.execution.native.planning.maps import Incompatible
 from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.plans import Plan
@@ -65,9 +66,8 @@ class NativeCode:
         if isinstance(step, LoopStep):
             return self._loop(self.plan.loops[step.index])
         row = self.memory.p.table.row(step.row)
-        own = OWN_CODE.get(row.name)
-        code = own(self.module, self.memory, row) if own else None
-        return code or CallCode(self.module, self.memory).build(step)
+        own = OWN_CODE.get(row.name, stack_code)
+        return own(self.module, self.memory, row) or CallCode(self.module, self.memory).build(step)
 
     def _loop(self, loop: LoopPlan) -> Function:
         try:
