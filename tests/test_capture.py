@@ -13,7 +13,7 @@ import pytest
 from transform_tools import each_tier
 
 import fastad as fad
-from fastad.recording import capture
+from fastad.recording import capture, code_names
 
 K = 2.0
 ARRAY = np.array([1.0, 2.0])
@@ -469,4 +469,4 @@ MANY_NAMES = "def f(x):\n" + "".join(f"    x = g{i}(x.a{i})\n" for i in range(40
 def test_global_names_are_those_that_dis_finds(source):
     for code in codes_in(compile(source, "source", "exec")):
         found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-        assert capture._globals(code) == found
+        assert code_names._globals(code) == found

@@ -84,8 +84,7 @@ def scan(
 
     options = {"schedule": checkpoint, "backward": reverse, "progress": progress}
     if current_recorder() is None:
-        own = (carry_tree, element_tree, steps, repr(options))
-        return recorded_loop((f, inverse), own, run)(carry, elements)
+        return recorded_loop(f, run)(carry, elements)
     return run(carry, elements)
 
 
@@ -117,7 +116,7 @@ def fori_loop(
         return _fori(body_fun, (state, tree), first, max(last - first, 0), options)
 
     if current_recorder() is None:
-        return recorded_loop((body_fun,), ("fori", tree, first, last, repr(options)), run)(carry)
+        return recorded_loop(body_fun, run)(carry)
     return run(carry)
 
 
@@ -160,7 +159,7 @@ def while_loop(
         return _while(cond_fun, body_fun, (leaves, tree), limit, options)
 
     if current_recorder() is None:
-        return recorded_loop((cond_fun, body_fun), ("while", tree, limit, repr(options)), run)(state)
+        return recorded_loop(cond_fun, run)(state)
     return run(state)
 
 

@@ -38,6 +38,11 @@ class Compiled:
         """The name of the executor."""
         return (self._executor or self._policy.first).name
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers that wait for the next call."""
+        return sum(binding.nbytes for binding in list(self._free))
+
     def __call__(self, values: Sequence[Any]) -> Sequence[Any]:
         """Results for these inputs (captured arrays included)."""
         if observers and (results := observed(self.request, values)) is not None:

@@ -113,6 +113,11 @@ class Binding:
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
         self.invoke = caller(self._packet, release=not form.is_short)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers."""
+        return self.vector_in.nbytes + self.vector_out.nbytes + self.work.nbytes
+
     def call(self, values: Sequence[Any]) -> Sequence[Any]:
         """Results for these inputs, as new arrays."""
         held = []

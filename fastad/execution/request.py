@@ -1,7 +1,9 @@
 """Requests: what is to be run. All executors take the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact
@@ -37,6 +39,13 @@ class Request:
         if self.chosen is None:
             return table
         return compact(replace(table, outputs=tuple(table.outputs[i] for i in self.chosen)))
+
+    def bound(self, captured: Sequence[Any]) -> "Request":
+        """The request with other arrays in the places of those that were captured."""
+        found = replace(self, base=self.base.bound(captured))
+        if "table" in vars(self):
+            vars(found)["table"] = self.table.bound(captured)
+        return found
 
     @property
     def is_derived(self) -> bool:

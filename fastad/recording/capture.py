@@ -1,8 +1,9 @@
 """What a function reads from outside its arguments, so that a replay never uses a stale value.
 
-Three kinds of values are read:
+Four kinds of values are read:
+- code: functions with the same code are the same function, if what they refer to is;
 - numbers in closures, globals, attributes and containers: their values are part of the recording's key;
-- arrays: their identities are part of the key, and their elements are read again at every replay;
+- arrays: shape, dtype and layout are part of the key, and their elements are read again at every replay;
 - settings that operators read while they are recorded (`fastad.recording.settings`): their choices are part of the key.
 
 `OutsideState` walks from the function to everything that its code can reach: cells, globals, defaults, attributes,
@@ -11,58 +12,77 @@ that it read. Comparing these places later is much faster than walking again.
 """
 
 import builtins
-import dis
 import functools
 import marshal
-import os
 import re
 import sys
-import sysconfig
 import types
 from array import array
 from collections import deque
 from collections.abc import Hashable, Iterable
 from contextvars import ContextVar
 from copy import copy
+from dataclasses import fields, is_dataclass
+from datetime import date, timedelta, tzinfo
 from operator import is_
 from typing import Any
 
 import numpy as np
+from optree import PyTreeSpec
 
+from fastad.recording.code_names import absolute_name, file_of, is_library, names_in
+from fastad.recording.outside_arrays import address, owner
 from fastad.recording.settings import Setting
 
-_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
-# A virtual environment may also use the packages of another environment or of the system.
-_PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
+_HEAP_TYPE = 1 << 9  # the bit of `type.__flags__` of classes that were made at run time
 _MISSING = object()
-# Instructions that read globals. The index of the name is their argument without this many low bits.
-_LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
+# Classes in C whose instances never change.
+_UNCHANGING = (
+    types.ModuleType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType, types.EllipsisType,
+    types.NotImplementedType, np.ufunc, np.dtype, re.Pattern, date, timedelta, tzinfo,
+)  # fmt: skip
+
+
+class Key:
+    """A long key whose hash is computed once."""
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, *parts: Hashable) -> None:
+        self._parts, self._hash = parts, hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Key) and self._hash == other._hash and self._parts == other._parts
+        )  # fmt: skip
 
 
 class OutsideState:
     """What functions (`roots`) can read from outside their arguments, at one moment.
 
-    `key` stands for all of it, `arrays` are the arrays found. `held` holds every object that is in the key by its
-    address: it must live as long as the key, because Python uses addresses again.
+    `key` stands for all of it: equal keys mean that a recording of the one function is a recording of the other, with
+    the other's `arrays` in the places of its own. `held` holds every object that is in the key by its address: it
+    must live as long as the key, because Python uses addresses again. `is_opaque`: something was found that has a
+    state which a walk does not see, an iterator say.
     """
 
     def __init__(self, roots: Iterable[Any], settings: Iterable[Setting] = ()) -> None:
         self.arrays: list[np.ndarray] = []
         self.held: list[Any] = []
+        self.is_opaque = False
         self._places: list[tuple[Any, Any, Any]] = []
         self._lists: list[tuple[Any, tuple[Any, ...]]] = []
         self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._shapes: list[tuple[np.ndarray, Any]] = []
-        self._numbers: dict[Any, int] = {}
         self._mutable = False  # whether something was found that only another walk can compare
-        self._outside: Hashable = tuple([self._of(root) for root in roots])
-        del self._numbers
+        self._walk(roots)
         self._set(settings)
 
     @property
@@ -101,7 +121,7 @@ class OutsideState:
         self.settings = tuple([(s.variable, s.default, s.now) for s in settings])
         self._places = [place for place in self._places if not isinstance(place[0], ContextVar)]
         self._places += self.settings
-        self.key: Hashable = (self._outside, *[choice for *_, choice in self.settings])
+        self.key: Hashable = (self.code_key, *[choice for *_, choice in self.settings])
 
     def with_settings(self, settings: Iterable[Setting]) -> "OutsideState":
         """A copy with the current choices of these settings."""
@@ -113,8 +133,20 @@ class OutsideState:
         """Whether the settings have the same choices now, in the calling thread."""
         return all(_read(variable, default) is choice for variable, default, choice in self.settings)
 
-    # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the walk ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _walk(self, roots: Iterable[Any]) -> None:
+        """Look into every object once, in the order in which they are found. The key numbers them in this order, so
+        it has no depth, however deep the objects are."""
+        self._numbers: dict[Any, int] = {}
+        self._queue: list[Any] = []  # holds temporary objects, too, whose addresses must not be used again
+        self._owners: dict[int, tuple[int, np.ndarray]] = {}
+        found = [self._of(root) for root in roots]
+        found += [self._look(value, type(value)) for value in self._queue]  # which grows meanwhile
+        self.code_key = Key(*found)
+        del self._numbers, self._queue, self._owners
+
     def _of(self, value: Any) -> Hashable:
+        """What stands for a value in the key: a plain value itself, an object's number."""
         kind = type(value)
         if kind in _EXACT:
             return (kind, value)
@@ -123,16 +155,18 @@ class OutsideState:
         if isinstance(value, np.generic):
             return (kind, value.tobytes())
         number = self._numbers.get(id(value))
-        if number is not None:
-            return ("again", number)
-        self._numbers[id(value)] = len(self._numbers)
-        if len(self._numbers) > _BUDGET:
-            return self._identity(value)
-        return self._of_new(value, kind)
+        if number is None:
+            if len(self._queue) >= _BUDGET:
+                return self._hidden(value)
+            number = self._numbers[id(value)] = len(self._queue)
+            self._queue.append(value)
+        return number
 
-    def _of_new(self, value: Any, kind: type) -> Hashable:
+    def _look(self, value: Any, kind: type) -> Hashable:
+        if kind is types.FunctionType:
+            return self._of_function(value)
         if isinstance(value, np.ndarray):
-            return self._of_array(value)
+            return self._of_array(value, kind)
         if isinstance(value, list | tuple | deque):
             return self._of_sequence(value, kind)
         if isinstance(value, dict):
@@ -140,19 +174,21 @@ class OutsideState:
         if isinstance(value, set | frozenset | array | bytearray | memoryview):
             self._mutable = self._mutable or kind is not frozenset
             return (kind, frozenset(value) if isinstance(value, set | frozenset) else bytes(value))
+        if isinstance(value, PyTreeSpec):
+            return (kind, value)
         if isinstance(value, slice | range | int | float | str | bytes):
             return (kind, repr(value))
         if str(kind.__module__).startswith("fastad."):  # str: for classes made by Cython it is a descriptor
-            return (self._identity(value), *[self._of(x) for x in getattr(value, "_fastad_wraps", ())])
+            return self._of_own(value, kind)
         if isinstance(value, functools.partial):
             return ("partial", self._of(value.func), self._of(value.args), self._of(value.keywords))
         if isinstance(value, types.MethodType):
             return ("method", self._of(value.__func__), self._of(value.__self__))
-        if isinstance(value, types.FunctionType):
-            return self._of_function(value)
         if isinstance(value, type):
             return self._of_class(value)
-        if isinstance(value, types.ModuleType | types.BuiltinFunctionType | np.ufunc):
+        if isinstance(value, types.BuiltinFunctionType):
+            return ("builtin", value.__qualname__, self._of(value.__self__))
+        if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":
             return self._identity(value)
         if hasattr(value, "__wrapped__"):
             return (self._identity(value), self._of(value.__wrapped__))
@@ -162,21 +198,31 @@ class OutsideState:
         self.held.append(value)
         return ("id", id(value))
 
-    def _of_array(self, value: np.ndarray) -> Hashable:
-        self.held.append(value)
-        if value.dtype == object:
+    def _hidden(self, value: Any) -> Hashable:
+        """An object whose state is not seen."""
+        self.is_opaque = True
+        return self._identity(value)
+
+    # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
+    def _of_array(self, value: np.ndarray, kind: type) -> Hashable:
+        if value.dtype.hasobject:
             self._mutable = True
-            return ("array", id(value), value.shape, tuple([self._of(x) for x in value.reshape(-1).tolist()]))
+            elements = value.reshape(-1).tolist() if value.dtype == object else [self._hidden(value)]
+            return (kind, value.shape, *[self._of(x) for x in elements])
         self.arrays.append(value)
         self._shapes.append((value, value.shape))
-        return ("array", id(value), value.shape, value.dtype.str)
+        root = owner(value)
+        number, first = self._owners.setdefault(id(root), (len(self._owners), value))
+        # Arrays that share memory stand to each other as they did when the function was recorded.
+        offset = 0 if first is value else address(value) - address(first)
+        return (kind, value.shape, value.strides, value.dtype, number, offset)
 
     def _of_sequence(self, value: Any, kind: type) -> Hashable:
         if kind is not tuple:
             self._lists.append((value, tuple(value)))
         if len(value) >= _LONG and _MARSHALLED.issuperset(map(type, value)):
             return (kind, marshal.dumps(list(value), 2))
-        return (kind, tuple([self._of(x) for x in value]))
+        return (kind, *[self._of(x) for x in value])
 
     def _of_dict(self, value: dict[Any, Any]) -> tuple[Hashable, ...]:
         keys, values = tuple(value), tuple(value.values())
@@ -186,7 +232,7 @@ class OutsideState:
         return tuple([(self._of(k), self._of(v)) for k, v in zip(keys, values, strict=True)])
 
     def _of_object(self, value: Any, kind: type) -> Hashable:
-        found: list[Hashable] = [self._identity(value), self._of(kind)]
+        found: list[Hashable] = [self._of(kind)] if _is_plain(kind) else [self._hidden(value), self._of(kind)]
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
         for base in kind.__mro__:
@@ -195,10 +241,19 @@ class OutsideState:
                 found.append((name, self._of(getattr(value, name, _MISSING))))
         return tuple(found)
 
+    def _of_own(self, value: Any, kind: type) -> Hashable:
+        """fastad's own objects: functions by what they wrap, settings and schedules by value."""
+        wraps = getattr(value, "_fastad_wraps", None)
+        if wraps is not None:
+            return (kind, value._fastad_options, *[self._of(x) for x in wraps])
+        if is_dataclass(value) and kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            return (kind, *[self._of(getattr(value, field.name)) for field in fields(value)])
+        return self._identity(value)
+
     def _of_class(self, value: type) -> Hashable:
         found: list[Hashable] = [self._identity(value)]
         for base in value.__mro__:
-            if not _is_library(_file_of(base)):
+            if not is_library(file_of(base)):
                 for name, member in list(vars(base).items()):
                     if not name.startswith("__") or callable(member):
                         found.append((name, self._member(base, name, member)))
@@ -210,21 +265,21 @@ class OutsideState:
             return self._of(member.fget)
         if isinstance(member, staticmethod | classmethod):
             return self._of(member.__func__)
-        return self._identity(member) if isinstance(member, types.MemberDescriptorType) else self._of(member)
+        descriptor = isinstance(member, types.MemberDescriptorType | types.GetSetDescriptorType)
+        return self._identity(member) if descriptor else self._of(member)
 
     # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
     def _of_function(self, function: types.FunctionType) -> Hashable:
-        found: list[Hashable] = [self._identity(function)]
+        found: list[Hashable] = [self._identity(function.__code__)]
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
-        # Objects are distinguished by address, so all of them must live until the walk ends: pass no temporary objects.
         found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
-        if not _is_library(function.__code__.co_filename):
-            names, attributes, imports = _names(function.__code__)
-            found.extend(self._global(function.__globals__, name, attributes) for name in names)
+        if not is_library(function.__code__.co_filename):
+            names, attributes, imports = names_in(function.__code__)
+            found.extend([self._global(function.__globals__, name, attributes) for name in names])
             for level, name in imports:
-                found.append(self._imported(_absolute(level, name, function.__globals__), attributes))
+                found.append(self._imported(absolute_name(level, name, function.__globals__), attributes))
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
@@ -244,14 +299,14 @@ class OutsideState:
     def _imported(self, name: str, attributes: frozenset[str]) -> Hashable:
         """A module that the code imports when it runs."""
         module = sys.modules.get(name, _MISSING)
-        if isinstance(module, types.ModuleType) and _is_library(getattr(module, "__file__", None) or "<builtin>"):
+        if isinstance(module, types.ModuleType) and is_library(getattr(module, "__file__", None) or "<builtin>"):
             return None
         self._places.append((sys.modules, name, module))
         return self._of_module(module, attributes) if isinstance(module, types.ModuleType) else None
 
     def _of_module(self, module: types.ModuleType, attributes: frozenset[str]) -> Hashable:
         """The attributes of a user's module whose names occur in the code."""
-        if _is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
+        if is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
             return self._identity(module)
         self._numbers[id(module), attributes] = 0
         names = sorted(attributes.intersection(vars(module)))
@@ -261,16 +316,15 @@ class OutsideState:
 class OutsideReader:
     """Reads the outside state of functions at every call, and walks again only where something has changed."""
 
-    def __init__(self, *roots: Any) -> None:
-        self._roots = roots
+    def __init__(self) -> None:
         self._last: OutsideState | None = None
         self.settings: tuple[Setting, ...] = ()  # those that the functions have read so far
 
-    def read(self) -> OutsideState:
-        """The state now."""
+    def read(self, *roots: Any) -> OutsideState:
+        """The state now of the functions, which are the same at every call."""
         last = self._last
         if last is None or not last.unchanged():
-            last = self._last = OutsideState(self._roots, self.settings)
+            last = self._last = OutsideState(roots, self.settings)
         return last
 
     def add_settings(self, settings: Iterable[Setting]) -> bool:
@@ -292,86 +346,17 @@ def _read(holder: Any, name: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[int, str], ...]]:
-    """Names of globals, attributes and imported modules (level of a relative import, name) in the code and in the
-    functions defined inside it."""
-    names, imports, attributes = _globals(code), _imports(code), set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            inner, more, modules = _names(constant)
-            names.update(inner)
-            attributes.update(more)
-            imports.update(modules)
-    return tuple(sorted(names)), frozenset(attributes), tuple(sorted(imports))
-
-
-def _globals(code: types.CodeType) -> set[str]:
-    """Names that the code reads as globals. `dis` would take as long as recording: it makes about 40 objects a line."""
-    ops = np.frombuffer(code.co_code, np.uint8)
-    ops, low = ops[::2], ops[1::2].astype(np.int64)
-    found: set[str] = set()
-    for name, shift in _LOADS:
-        at = np.flatnonzero(ops == dis.opmap[name])
-        argument = low[at]
-        for digit in (1, 2, 3):  # higher bytes stand before it, each in an EXTENDED_ARG instruction
-            at = at - 1
-            extended = (at >= 0) & (ops[at] == dis.EXTENDED_ARG)
-            argument = argument + np.where(extended, low[at] << 8 * digit, 0)
-            at = np.where(extended, at, 0)
-        found.update(code.co_names[i] for i in set((argument >> shift).tolist()))
-    return found
-
-
-def _imports(code: types.CodeType) -> set[tuple[int, str]]:
-    if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:
-        return set()
-    found: set[tuple[int, str]] = set()
-    before: list[Any] = [None, None]  # arguments of the last two instructions: the import's level and its names
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME":
-            found.add((before[0] if isinstance(before[0], int) else 0, instruction.argval))
-        before = [before[1], instruction.argval]
-    return found
-
-
-def _absolute(level: int, name: str, namespace: dict[str, Any]) -> str:
-    """The full name of an imported module."""
-    if not level:
-        return name
-    package = (namespace.get("__package__") or "").rsplit(".", level - 1)[0]
-    return f"{package}.{name}" if name else package
+def _is_plain(kind: type) -> bool:
+    """Whether instances of a class hold nothing but attributes: all else is a state in C, which takes room."""
+    if kind is types.SimpleNamespace:
+        return True
+    fields = sum(len(_slot_names(base)) for base in kind.__mro__)
+    fields += sum(bool(offset) for offset in (kind.__dictoffset__, kind.__weakrefoffset__))
+    heap = all(base.__flags__ & _HEAP_TYPE for base in kind.__mro__[:-1])
+    return heap and not kind.__itemsize__ and kind.__basicsize__ <= object.__basicsize__ + 8 * fields
 
 
 def _slot_names(kind: type) -> tuple[str, ...]:
     slots = vars(kind).get("__slots__", ())
     found = (slots,) if isinstance(slots, str) else tuple(slots)
     return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
-
-
-@functools.lru_cache(maxsize=4096)
-def _file_of(kind: type) -> str:
-    module = sys.modules.get(kind.__module__)
-    return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
-
-
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None
-
-
-# ── elements of arrays ────────────────────────────────────────────────────────────────────────────────────────
-class ArrayElements:
-    """The elements of an array at one moment."""
-
-    __slots__ = ("_saved", "array")
-
-    def __init__(self, found: np.ndarray) -> None:
-        self.array = found
-        self._saved = found.tobytes()
-
-    def unchanged(self) -> bool:
-        """Whether the array still has these elements."""
-        a, saved = self.array, self._saved
-        if len(saved) < 10_000 or a.nbytes != len(saved) or not a.flags.c_contiguous:
-            return a.tobytes() == saved
-        kind = np.uint8 if a.nbytes % 8 else np.int64  # words are compared faster than bytes
-        return bool(np.array_equal(a.reshape(-1).view(kind), np.frombuffer(saved, kind)))

@@ -5,7 +5,8 @@ One row computes one value from the values of earlier rows. Scalar rows cost 18 
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -172,6 +173,12 @@ class Table:
     def nbytes(self) -> int:
         """Bytes of the columns and pools."""
         return sum(x.nbytes for x in (*self.columns.values(), *self.pools.values()))
+
+    def bound(self, captured: Sequence[Any]) -> "Table":
+        """The table with other arrays of the same types in the places of those that it captured."""
+        found = copy(self)
+        vars(found)["captured"] = tuple(captured)
+        return found
 
     # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────
     @cached_property

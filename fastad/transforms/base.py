@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, RecordingError, TableError
-from fastad.execution.compiled import Compiled
 from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
-from fastad.recording.capture import OutsideReader, OutsideState
+from fastad.recording.capture import Key, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
@@ -23,8 +22,9 @@ from fastad.tables.table import Table
 from fastad.transforms import saved
 from fastad.transforms.call import Call, make_call
 from fastad.transforms.fast import MISS, fast_call
+from fastad.transforms.known import RECORDINGS
 from fastad.transforms.numba_call import numba_function
-from fastad.transforms.paths import Path, Undecided, UsedElements, follow
+from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
 from fastad.transforms.program import Program, record, replay, run_by_numpy
 
@@ -32,12 +32,25 @@ from fastad.transforms.program import Program, record, replay, run_by_numpy
 _MANY_PATHS = 64
 
 
+class Memory:
+    """What a transformation has found out about a function. It does not hold the function."""
+
+    def __init__(self) -> None:
+        self.outside = OutsideReader()
+        self.paths: dict[Key, Path] = {}
+        self.lock = threading.RLock()
+
+
 class Transformed:
     """A function that is recorded once per structure of its arguments and per path, and replayed afterwards.
 
-    Subclasses say in `program` how the table of a call comes about. Calls from inside another recording put their
-    rows there, so all transformations compose. One object may be called by several threads at once.
+    Subclasses say in `program` how the table of a call comes about, and in `options` which of their attributes it
+    depends on. Calls from inside another recording put their rows there, so all transformations compose. One object may
+    be called by several threads at once. A new object finds what was recorded for another of the same code.
     """
+
+    options: tuple[str, ...] = ()
+    is_shared = True  # whether other objects may use the recordings
 
     def __init__(self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None) -> None:
         if not callable(function):
@@ -53,13 +66,26 @@ class Transformed:
         self.__wrapped__ = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__doc__ = getattr(function, "__doc__", None)
-        self._outside = OutsideReader(base_function(function))
-        self._fastad_wraps = (function,)
-        self._paths: dict[Any, Path] = {}
-        self._lock = threading.RLock()
+        self.memory = Memory()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
         self._recordings = 0
         self._warned = self._warned_of_random_numbers = False
+
+    # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def _fastad_wraps(self) -> tuple[Any, ...] | None:
+        """What a walk looks into (see `fastad.recording.capture`)."""
+        return (self.__wrapped__,) if self.is_shared else None
+
+    @property
+    def _fastad_options(self) -> tuple[Any, ...]:
+        return (self.tier, self.threads, *[_frozen(getattr(self, name)) for name in self.options])
+
+    @functools.cached_property
+    def _kind(self) -> tuple[Any, ...]:
+        """All transformations down to the user's function."""
+        inner = self.__wrapped__
+        return type(self), self._fastad_options, inner._kind if isinstance(inner, Transformed) else None
 
     # ── to be defined by a transformation ────────────────────────────────────────────────────────────────────
     def program(self, call: Call) -> Program:
@@ -84,9 +110,8 @@ class Transformed:
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self.inside(call)
-        outside = self._outside.read()
-        path = self.path_for(call, outside)
-        self._fast = (fast_call(args, path), path) if not kwargs else (None, None)
+        path = self.path_for(call)
+        self._fast = (fast_call(args, path), path) if path.count[0] and not kwargs else (None, None)
         return self._from(call, path)
 
     def _from(self, call: Call, path: Path) -> Any:
@@ -113,8 +138,8 @@ class Transformed:
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
-        compiled = Compiled(program.request, policy(self.tier).first.name)
-        return self._from(call, Path(program, compiled, UsedElements((), program), OutsideState(())))
+        recording = recorded_path(program, policy(self.tier).first.name, None, ())
+        return self._from(call, Path(recording, OutsideState(())))
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,9 +158,9 @@ class Transformed:
 
     def save(self, path: Any) -> None:
         """Write all recorded paths to a file that `fad.load` reads; no pickles, captured arrays by value."""
-        now = self._outside.read().key
-        firsts = [(call_key, first) for (call_key, seen), first in list(self._paths.items()) if seen == now]
-        found = [(call_key, path.program) for call_key, first in firsts for path in _current_paths(first)]
+        now = self._outside().key
+        firsts = [first for first in list(self.memory.paths.values()) if first.outside.key == now]
+        found = [(first.call_key, path.program) for first in firsts for path in _current_paths(first)]
         if not found:
             raise TableError(
                 f"{self.__name__} has not been recorded yet (with what it refers to now): call it once before saving"
@@ -152,72 +177,95 @@ class Transformed:
         return self
 
     # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
-    def path_for(self, call: Call, outside: OutsideState | None = None) -> Path:
+    def _outside(self) -> OutsideState:
+        """What the user's function reads from outside now."""
+        return self.memory.outside.read(base_function(self))
+
+    def path_for(self, call: Call) -> Path:
         """The first path recorded for calls of this structure; records it if there is none."""
-        outside = outside or self._outside.read()
-        key = (call.key, outside.key)
-        path = self._paths.get(key)
-        if path is None or not path.is_current():
-            with self._lock:
-                path = self._paths.get(key)
-                if path is None or not path.is_current():
-                    new = self._recorded(call, outside)
-                    outside = new.outside
-                    path = self._paths[call.key, outside.key] = self._renewed(path, new)
-        path.outside = outside
+        outside = self._outside()
+        path = self.memory.paths.get(Key(call.key, outside.key)) if self.memory.paths else None
+        if path is not None and (path := path.moved(outside, call.outside)).is_current():
+            return self._keep(call.key, path)
+        with self.memory.lock:
+            return self._found(call, outside) or self._new(call, outside)
+
+    def _keep(self, call_key: Any, path: Path) -> Path:
+        path.call_key = call_key
+        self.memory.paths[Key(call_key, path.outside.key)] = path
         return path
+
+    def _found(self, call: Call, outside: OutsideState) -> Path | None:
+        """The path that another thread, or another function of the same code, has recorded."""
+        path = self.memory.paths.get(Key(call.key, outside.key)) if self.memory.paths else None
+        if path is not None:
+            path = path.moved(outside, call.outside)
+        elif self.is_shared and not outside.is_opaque:
+            key = self._shared_key(call, outside)
+            if self.memory.outside.add_settings(RECORDINGS.settings(key)):
+                outside = self._outside()
+            recording = RECORDINGS.find(key)
+            path = None if recording is None else Path(recording, outside, call.outside)
+            self._recordings += path is not None
+        return self._keep(call.key, path) if path is not None and path.is_current() else None
+
+    def _new(self, call: Call, outside: OutsideState) -> Path:
+        path = self._recorded(call, outside)
+        path = self._keep(call.key, self._renewed(self.memory.paths.get(Key(call.key, path.outside.key)), path))
+        states = (path.outside, *call.outside)
+        if self.is_shared and not path.recording.is_private and not any(state.is_opaque for state in states):
+            RECORDINGS.keep(self._shared_key(call, path.outside), path.recording, self.memory.outside.settings)
+        return path
+
+    def _shared_key(self, call: Call, outside: OutsideState) -> Key:
+        return Key(self._kind, call.key, outside.code_key)
 
     def other_path(self, call: Call, path: Path, guard: int) -> Path:
         """The path that was found when this guard failed before, or a new recording."""
-        known = path.after.get(guard)
-        if known is not None and known.is_current():
-            return known
-        with self._lock:
-            known = path.after.get(guard)
-            if known is None or not known.is_current():
-                new = self._recorded(call, self._outside.read())
-                if new.program.request == path.program.request:
+        after = path.recording.after
+        with self.memory.lock:
+            known = after.get(guard)
+            found = None if known is None else path.beside(known)
+            if found is None or not found.is_current():
+                new = self._recorded(call, self._outside())
+                if new.recording.program.request == path.recording.program.request:
                     return new
-                known = path.after[guard] = self._renewed(known, new)
-            return known
+                found = self._renewed(found, new)
+                after[guard] = found.recording
+            return found
 
     @staticmethod
     def _renewed(old: Path | None, new: Path) -> Path:
         """The old path if recording it again has changed nothing."""
-        if (
-            old is None
-            or old.program.request != new.program.request
-            or old.program.out_leaves != new.program.out_leaves
-        ):
+        if old is None or not old.recording.is_repeated_by(new.recording):
             return new
-        old.elements.confirmed(new.elements)
-        old.outside = new.outside
-        return old
+        old.recording.elements.confirmed(new.recording.elements)
+        return Path(old.recording, new.outside, new.others, old.count)
 
     def _recorded(self, call: Call, outside: OutsideState) -> Path:
         self._recordings += 1
-        states = random_states(outside.held)
+        before = random_states([*outside.held, *(x for state in call.outside for x in state.held)])
         program = self.program(call)
-        if states != random_states(outside.held):
+        drew = before != random_states([*outside.held, *(x for state in call.outside for x in state.held)])
+        if drew:
             self._warn_of_random_numbers()
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         self._warn_of_many_paths()
-        if self._outside.add_settings(program.settings):
+        if self.memory.outside.add_settings(program.settings):
             self._follow_settings()
-        outside = outside.with_settings(self._outside.settings) if self._outside.settings else outside
-        outer = (outside, *call.outside)
-        arrays = [a for state in outer for a in state.arrays]
-        held = tuple(x for state in outer for x in state.held)
-        compiled = Compiled(program.request, self.tier, self.threads)
-        return Path(program, compiled, UsedElements(arrays, program), outside, held)
+        outside = outside.with_settings(self.memory.outside.settings) if self.memory.outside.settings else outside
+        states = (outside, *call.outside)
+        recording = recorded_path(program, self.tier, self.threads, states, is_private=drew)
+        return Path(recording, outside, call.outside)
 
     def _follow_settings(self) -> None:
         """The function has read a setting for the first time. What was recorded before does not depend on it, but
         what follows after a failed guard may: it is found under the present choice."""
-        for path in self._paths.values():
-            path.outside = path.outside.with_settings(self._outside.settings)
-        self._paths = {(call_key, path.outside.key): path for (call_key, _), path in self._paths.items()}
+        settings, paths = self.memory.outside.settings, list(self.memory.paths.values())
+        self.memory.paths.clear()
+        for path in paths:
+            self._keep(path.call_key, path.moved(path.outside.with_settings(settings), path.others))
         self._fast = (None, None)
 
     def _warn_of_random_numbers(self) -> None:
@@ -251,11 +299,11 @@ class Transformed:
     def all_paths(self) -> list[Path]:
         """Every recorded path."""
         found: list[Path] = []
-        todo = list(self._paths.values())
+        todo = list(self.memory.paths.values())
         while todo:
             path = todo.pop(0)
             found.append(path)
-            todo.extend(path.after.values())
+            todo.extend(map(path.beside, path.recording.after.values()))
         return found
 
     # ── what users look at ───────────────────────────────────────────────────────────────────────────────────
@@ -273,7 +321,7 @@ class Transformed:
             "calls": sum(p.count[0] for p in paths),
             "tables": [
                 {
-                    "rows": p.program.request.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
+                    "rows": p.recording.program.request.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
                     "compile_seconds": p.compiled.compile_seconds,
                     "interpreted_seconds": p.compiled.interpreted_seconds,
                 }
@@ -292,7 +340,16 @@ class Transformed:
 def _current_paths(path: Path) -> list[Path]:
     """A path and those that follow it, as far as they still hold."""
     own = [path] if path.is_current() else []
-    return [*own, *(p for after in path.after.values() for p in _current_paths(after))]
+    return [*own, *(p for after in path.recording.after.values() for p in _current_paths(path.beside(after)))]
+
+
+def _frozen(option: Any) -> Any:
+    """An option as a part of a key."""
+    try:
+        hash(option)
+    except TypeError:  # axes in lists and dicts
+        return repr(option)
+    return option
 
 
 def base_function(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -311,17 +368,20 @@ def program_of(function: Callable[..., Any], call: Call) -> Program:
 class Loaded(Transformed):
     """A saved function. It is callable and differentiable without its source, for the structures it was saved with."""
 
+    is_shared = False
+
     def __init__(self, name: str, entries: list[saved.Entry]) -> None:
         super().__init__(_no_source)
         self.__name__ = name
         self._entries = entries
+        self._kind = (object(),)  # like no other's
 
     def program(self, call: Call) -> Program:
         return saved.program_for(self.__name__, self._entries, call)
 
     def save(self, path: Any) -> None:
         """As of any function; one that was not called yet is saved as it was loaded."""
-        if self._paths:
+        if self.memory.paths:
             super().save(path)
         else:
             saved.save(self.__name__, self._entries, path)

@@ -10,8 +10,9 @@ import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
 from fastad.execution.composites.evaluating import run
-from fastad.recording.capture import ArrayElements, OutsideReader, OutsideState
+from fastad.recording.capture import OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of, to_ref
+from fastad.recording.outside_arrays import Elements
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.settings import read_all
@@ -105,16 +106,22 @@ class _Made:
 
     def __init__(self, sub: Sub, structure: _Structure, outside: Sequence[OutsideState]) -> None:
         self.sub, self.structure = sub, structure
-        self.elements = [ArrayElements(a) for state in outside for a in state.arrays]  # held by value in the tables
-        self._outside = outside
+        self.elements = [Elements(a) for a in _arrays(outside)]  # held by value in the tables
+        self._held = [x for state in outside for x in state.held]  # whose addresses are in the key
+
+    def is_current(self, outside: Sequence[OutsideState]) -> bool:
+        """Whether the arrays outside have the elements that the tables hold."""
+        return all(e.are_those_of(a) for e, a in zip(self.elements, _arrays(outside), strict=True))
 
     def fits(self, inputs: Sequence[Any]) -> bool:
         """Whether a call with these inputs takes the same branches in f and in its rules."""
-        if not all(c.unchanged() for c in self.elements):
-            return False
         x = np.concatenate([np.ravel(np.asarray(v, np.float64)) for v in inputs]) if inputs else np.zeros(0)
         rules = [vars(self.sub).get(name) for name in ("tangent", "adjoint")]
         return all(_passes(sub, x) for sub in (self.sub, *rules) if sub is not None)
+
+
+def _arrays(outside: Sequence[OutsideState]) -> list[np.ndarray]:
+    return [a for state in outside for a in state.arrays]
 
 
 def _passes(sub: Sub, x: np.ndarray) -> bool:
@@ -135,8 +142,8 @@ class UserPrimitive:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self.__doc__ = f.__doc__
         self._jvp, self._vjp = jvp, vjp
-        self._fastad_wraps = (f, jvp, vjp)
-        self._outside = OutsideReader(f, jvp, vjp)
+        self._fastad_wraps, self._fastad_options = (f, jvp, vjp), ()
+        self._outside = OutsideReader()
         self._made: dict[Any, list[_Made]] = {}
 
     def __call__(self, *args: Any) -> Any:
@@ -152,13 +159,14 @@ class UserPrimitive:
 
     def _for(self, call: Call, settings: tuple[str, ...]) -> _Made:
         """The sub-program for a call: an earlier one where it fits, so that equal programs have equal tables."""
-        state = self._outside.read()
+        state = self._outside.read(*self._fastad_wraps)
+        outside = (state, *call.outside)
         known = self._made.setdefault((call.key, state.key, settings), [])
+        known[:] = [made for made in known if made.is_current(outside)]
         for made in known:
             if made.fits(call.inputs):
                 return made
-        known[:] = [made for made in known if all(c.unchanged() for c in made.elements)]
-        known.append(self._make(call, (state, *call.outside)))
+        known.append(self._make(call, outside))
         return known[-1]
 
     def _make(self, call: Call, outside: Sequence[OutsideState]) -> _Made:

@@ -25,6 +25,8 @@ class Jit(Transformed):
 class Differentiated(Transformed):
     """What derivatives with respect to positional arguments share."""
 
+    options: tuple[str, ...] = ("argnums",)
+
     def __init__(self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> None:
         super().__init__(function, **options)
         self.argnums: int | tuple[int, ...] = (
@@ -98,6 +100,8 @@ def _copied(x: Any, name: str) -> Any:
 
 class Gradient(Differentiated):
     """Gradient of a scalar-valued function; see `grad` and `value_and_grad`."""
+
+    options = ("argnums", "has_aux", "with_value")
 
     def __init__(
         self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False,

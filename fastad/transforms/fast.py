@@ -26,7 +26,7 @@ def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], 
     kinds = tuple([_kind(x) for x in args])
     if None in kinds:
         return None
-    key = (kinds, path.compiled.is_settled, path.outside if _is_inline(path) else None)
+    key = (kinds, path.compiled.is_settled)
     known = path.fast.get(key)
     if known is None:
         known = path.fast[key] = _make(kinds, path)
@@ -34,8 +34,8 @@ def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], 
 
 
 def _is_inline(path: Path) -> bool:
-    """Whether to write the comparison of outside values into the code: not if they keep changing."""
-    return path.outside.places is not None and len(path.outside.places) <= _MOST and len(path.fast) < _MOST
+    """Whether to write the comparison of outside values into the code."""
+    return path.outside.places is not None and len(path.outside.places) <= _MOST
 
 
 def _kind(x: Any) -> Any:
@@ -56,7 +56,7 @@ def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any
     for name, kind in zip(names, kinds, strict=True):
         lines += _check(name, kind, space)
     lines += _outside(path, space)
-    if path.elements.needed:
+    if path.recording.elements.needed:
         lines += ["    if not path.is_current():", "        return MISS"]
     lines += _short(names, path, space) or _long(path)
     exec("\n".join(lines), space)
@@ -92,7 +92,7 @@ def _long(path: Path) -> list[str]:
 def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | None:
     """Straight-line copies, where values are few, all inline and float64."""
     compiled = path.compiled
-    if not compiled.is_settled or not path.is_plain or len(names) > _MOST:
+    if not compiled.is_settled or not path.recording.is_plain or len(names) > _MOST:
         return None
     binding = compiled.binding()
     form = binding.form
@@ -102,7 +102,7 @@ def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | N
     ins = [f"i{k}" for k in range(len(form.inputs))]
     outs = [f"o{k}" for k in range(len(form.outputs))]
     reads = form.choose([_read(o, passed) for o, passed in zip(outs, form.outputs, strict=True)])
-    result = path.program.result_text(reads)
+    result = path.recording.program.result_text(reads)
     if result is None:
         return None
     return [

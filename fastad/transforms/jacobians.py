@@ -20,6 +20,8 @@ from fastad.transforms.program import Program
 class Jacobian(Differentiated):
     """Jacobian of a function's results with respect to some arguments; see `jacobian`."""
 
+    options = ("argnums", "mode")
+
     def __init__(
         self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any
     ) -> None:

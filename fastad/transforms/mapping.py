@@ -20,6 +20,8 @@ from fastad.transforms.program import Program
 class Vmap(Transformed):
     """A function applied along an axis; see `vmap`."""
 
+    options = ("in_axes", "out_axes")
+
     def __init__(self, function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, **options: Any) -> None:
         super().__init__(function, **options)
         self.in_axes, self.out_axes = in_axes, out_axes

@@ -46,7 +46,7 @@ def _make(path: Path, name: str) -> Any:
     import numba
 
     binding = path.compiled.binding()
-    form, kernel, captured = binding.form, binding.kernel, path.program.captured
+    form, kernel, captured = binding.form, binding.kernel, path.captured
     arguments = [f"x{k}" for k in range(len(form.inputs) - len(captured))]
     lines = [
         f"vin = aligned({kernel.layout.in_size})",

@@ -9,7 +9,8 @@ import numpy as np
 
 from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
-from fastad.recording.capture import ArrayElements, OutsideState
+from fastad.recording.capture import OutsideState
+from fastad.recording.outside_arrays import Elements, Part, part_of
 from fastad.transforms.call import Call
 from fastad.transforms.program import Program
 
@@ -18,36 +19,110 @@ _CONFIRMATIONS = 3  # changes of outside arrays that led to the same table, afte
 T = TypeVar("T")
 
 
-@dataclass
-class Path:
-    """One recorded path: the program, how it runs, and where a failed guard leads."""
+@dataclass(eq=False)
+class Recording:
+    """One recorded path: the program, how it runs, and where a failed guard leads.
+
+    Functions that are the same but for the arrays that they refer to share it, so it holds none of these: where an
+    array stands among those that a walk finds is in `parts`, and in the program stands an empty one.
+    """
 
     program: Program
     compiled: Compiled
+    parts: tuple[Part | None, ...]  # of the arrays that the program reads; None: what the program itself holds
     elements: "UsedElements"
-    outside: OutsideState  # as it was when the path was last looked up
     held: tuple[Any, ...] = ()  # what the key of the path knows by address only
-    after: dict[int, "Path"] = field(default_factory=dict)
-    count: list[int] = field(default_factory=lambda: [0])  # calls; a list, since it is counted in generated code
-    fast: dict[Any, Callable[[tuple[Any, ...]], Any]] = field(default_factory=dict)  # see `fastad.transforms.fast`
-    numba_function: Any = None  # see `fastad.transforms.numba_call`
-
-    def run(self, inputs: Sequence[Any]) -> Any:
-        """The result for the inputs of a call; raises GuardFailed."""
-        self.count[0] += 1
-        program = self.program
-        given = inputs if self.is_plain else [*program.gather(inputs), *program.captured]
-        return program.result(self.compiled(given))
+    is_private: bool = False  # it may hold what the key does not tell
+    after: dict[int, "Recording"] = field(default_factory=dict)
 
     @cached_property
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
         return self.program.sources == tuple(range(len(self.program.request.inputs)))
 
+    def is_repeated_by(self, new: "Recording") -> bool:
+        """Whether another recording computes the same."""
+        own, other = self.program, new.program
+        return own.request == other.request and own.out_leaves == other.out_leaves and self.parts == new.parts
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the recording keeps in memory, about."""
+        return self.program.request.base.nbytes + self.elements.nbytes + self.compiled.nbytes
+
+
+def recorded_path(
+    program: Program, tier: str, threads: int | None, states: Sequence[OutsideState], is_private: bool = False
+) -> Recording:
+    """The recording of a program that has just been made, in this state of the outside."""
+    arrays = [a for state in states for a in state.arrays]
+    parts = tuple(part_of(a, arrays) for a in program.captured)
+    elements = UsedElements(arrays, parts, program.derived)
+    hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
+    program = program.bound(hollow)
+    held = tuple(x for state in states for x in state.held)
+    compiled = Compiled(program.request, tier, threads)
+    return Recording(program, compiled, parts, elements, held, is_private or None in parts)
+
+
+def _hollow(a: np.ndarray) -> np.ndarray:
+    """An array of the same shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), a.dtype), a.shape)
+
+
+class Path:
+    """A recording as one function runs it, with the arrays that this function refers to."""
+
+    def __init__(
+        self, recording: Recording, outside: OutsideState, others: Sequence[OutsideState] = (),
+        count: list[int] | None = None,
+    ) -> None:  # fmt: skip
+        self.recording, self.outside, self.others = recording, outside, tuple(others)
+        self.call_key: Any = None  # of the calls that it is the first path for
+        self.arrays = [a for state in (outside, *others) for a in state.arrays]
+        self.captured = [
+            own if part is None else part.of(self.arrays)
+            for part, own in zip(recording.parts, recording.program.captured, strict=True)
+        ]
+        self.count = [0] if count is None else count  # calls; a list, since it is counted in generated code
+        self.fast: dict[Any, Callable[[tuple[Any, ...]], Any]] = {}  # see `fastad.transforms.fast`
+        self.numba_function: Any = None  # see `fastad.transforms.numba_call`
+
+    def moved(self, outside: OutsideState, others: Sequence[OutsideState]) -> "Path":
+        """The same recording for another state of the outside; this path where that is its own."""
+        if outside is self.outside and not others and not self.others:
+            return self
+        found = Path(self.recording, outside, others, self.count)
+        found.call_key = self.call_key
+        return found
+
+    def beside(self, recording: Recording) -> "Path":
+        """Another recording for the same arrays."""
+        return Path(recording, self.outside, self.others)
+
+    @property
+    def compiled(self) -> Compiled:
+        """How the recording runs."""
+        return self.recording.compiled
+
+    @cached_property
+    def program(self) -> Program:
+        """The program with the arrays of this function."""
+        return self.recording.program.bound(self.captured)
+
+    def run(self, inputs: Sequence[Any]) -> Any:
+        """The result for the inputs of a call; raises GuardFailed."""
+        self.count[0] += 1
+        recording = self.recording
+        program = recording.program
+        given = inputs if recording.is_plain else [*program.gather(inputs), *self.captured]
+        return program.result(recording.compiled(given))
+
     def is_current(self) -> bool:
         """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
         same = not self.outside.settings or self.outside.same_settings()
-        return same and (not self.elements.needed or self.elements.unchanged())
+        elements = self.recording.elements
+        return same and (not elements.needed or elements.are_those_of(self.arrays))
 
 
 class UsedElements:
@@ -58,23 +133,28 @@ class UsedElements:
     trusted not to depend on the array once several changes of it have led to the same table.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], program: Program) -> None:
-        captured = {id(a) for a in program.captured} | {id(a.base) for a in program.captured}
-        always = [a for a in arrays if program.derived or id(a) not in captured]
-        self._always = [ArrayElements(a) for a in always]
-        tried = [a for a in arrays if not program.derived and id(a) in captured and a.size <= _CONTENT_LIMIT]
-        self._tried = [ArrayElements(a) for a in tried]
+    def __init__(self, arrays: Sequence[np.ndarray], parts: Sequence[Part | None], derived: bool) -> None:
+        read = set() if derived else {part.number for part in parts if part is not None}
+        self._always = {k: Elements(a) for k, a in enumerate(arrays) if k not in read}
+        self._tried = {k: Elements(a) for k, a in enumerate(arrays) if k in read and a.size <= _CONTENT_LIMIT}
         self.confirmations = 0
         self.needed = bool(self._always or self._tried)
 
-    def unchanged(self) -> bool:
-        return all(c.unchanged() for c in self._always) and all(c.unchanged() for c in self._tried)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the copies."""
+        return sum(e.nbytes for e in (*self._always.values(), *self._tried.values()))
+
+    def are_those_of(self, arrays: Sequence[np.ndarray]) -> bool:
+        """Whether these arrays have the elements."""
+        compared = (*self._always.items(), *self._tried.items())
+        return all(elements.are_those_of(arrays[k]) for k, elements in compared)
 
     def confirmed(self, new: "UsedElements") -> None:
         """A new recording gave the same table; take over what it saw."""
         self.confirmations += 1
         self._always = new._always
-        self._tried = new._tried if self.confirmations < _CONFIRMATIONS else []
+        self._tried = new._tried if self.confirmations < _CONFIRMATIONS else {}
         self.needed = bool(self._always or self._tried)
 
 
@@ -103,7 +183,8 @@ class Undecided(Exception):
     def __init__(self, path: Path, guard: int) -> None:
         super().__init__(guard)
         self.path = path
-        self.place = path.program.request.base.line_of(path.program.request.base.guards[guard])
+        table = path.recording.program.request.base
+        self.place = table.line_of(table.guards[guard])
 
 
 def follow(paths: Paths, call: Call, path: Path, run: Callable[[Path], T]) -> T:
@@ -113,6 +194,6 @@ def follow(paths: Paths, call: Call, path: Path, run: Callable[[Path], T]) -> T:
             return run(path)
         except GuardFailed as failed:
             other = paths.other_path(call, path, failed.guard)
-            if other.program.request == path.program.request:
+            if other.recording.program.request == path.recording.program.request:
                 raise Undecided(other, failed.guard) from None
             path = other

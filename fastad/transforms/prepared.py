@@ -62,7 +62,7 @@ class Prepared:
 
     def _adopt(self, path: Path, binding: Binding) -> None:
         """Let the kernel's own input vector be the buffers where it holds float64 values inline."""
-        for source, view in zip(path.program.sources, binding.views_in, strict=False):
+        for source, view in zip(path.recording.program.sources, binding.views_in, strict=False):
             if source >= 0 and view is not None and self._buffers[source].dtype == np.float64:
                 view[...] = self._buffers[source]
                 self._buffers[source] = view
@@ -103,12 +103,12 @@ class Prepared:
 
     def _bind(self, path: Path, binding: Binding) -> None:
         self._path, self._binding = path, binding
-        self._watches = path.elements.needed or path.outside.has_values
+        self._watches = path.recording.elements.needed or path.outside.has_values
         self._run = binding.invoke
         self._held: list[np.ndarray] = []
         self._ins: list[tuple[np.ndarray, np.ndarray]] = []
-        program = path.program
-        values = [*program.gather(self._buffers), *program.captured]
+        program = path.recording.program
+        values = [*program.gather(self._buffers), *path.captured]
         form = binding.form
         for value, view, passed in zip(values, binding.views_in, form.inputs, strict=True):
             if view is not value:

@@ -64,6 +64,10 @@ class Program:
         """The program with another table (run as it stands)."""
         return replace(self, request=Request(table), **changes)
 
+    def bound(self, captured: Sequence[Any]) -> "Program":
+        """The program with other arrays of the same types in the places of those that the function refers to."""
+        return replace(self, request=self.request.bound(captured)) if self.captured else self
+
     def gather(self, inputs: Sequence[Any]) -> list[Any]:
         """Values of all explicit inputs, from the inputs of a call."""
         return [inputs[n] if n >= 0 else self.lifted[-1 - n] for n in self.sources]

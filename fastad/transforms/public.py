@@ -1,18 +1,19 @@
 """The public transformations: jit, grad, jvp, vjp, jacobian, hessian, vmap, trace and their variants."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastad.execution.traced import traced
 from fastad.recording.settings import pinned
-from fastad.transforms.base import Transformed
+from fastad.transforms.base import Memory, Transformed
 from fastad.transforms.call import make_call
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, frozen_primals
 from fastad.transforms.jacobians import Jacobian
 from fastad.transforms.mapping import Vmap
 
-_remembered: OrderedDict[Any, Transformed] = OrderedDict()
+# Of functions that live: a recursive one lives as long as its memory, so there is a limit.
+_memories: WeakKeyDictionary[Any, dict[type[Transformed], Memory]] = WeakKeyDictionary()
 _REMEMBERED = 256
 
 
@@ -181,16 +182,15 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:
-    """The transformation of f from an earlier call, if there was one, so that repeated calls replay."""
+    """A transformation of f that goes on from what an earlier one of the same kind has found out."""
+    made = kind(f)
+    if type(f).__eq__ is not object.__eq__:  # equal objects may compute different things
+        return made
     try:
-        key = (kind, f)
-        found = _remembered.get(key)
-    except TypeError:  # not hashable
-        return kind(f)
-    if found is None:
-        found = _remembered[key] = kind(f)
-        if len(_remembered) > _REMEMBERED:
-            _remembered.popitem(last=False)
-    else:
-        _remembered.move_to_end(key)
-    return found
+        known = _memories.setdefault(f, {})
+    except TypeError:  # there are no weak references to it: a built-in function, say
+        return made
+    made.memory = known.setdefault(kind, made.memory)
+    while len(_memories) > _REMEMBERED:
+        _memories.popitem()
+    return made

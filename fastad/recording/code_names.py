@@ -1,0 +1,81 @@
+"""Which names code reads from outside: globals, attributes and imported modules; and which code is a library's."""
+
+import dis
+import functools
+import os
+import re
+import sys
+import sysconfig
+import types
+from typing import Any
+
+import numpy as np
+
+_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
+_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
+# A virtual environment may also use the packages of another environment or of the system.
+_PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
+# Instructions that read globals. The index of the name is their argument without this many low bits.
+_LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
+
+
+@functools.lru_cache(maxsize=4096)
+def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[int, str], ...]]:
+    """Names of globals, attributes and imported modules (level of a relative import, name) in the code and in the
+    functions defined inside it."""
+    names, imports, attributes = _globals(code), _imports(code), set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner, more, modules = names_in(constant)
+            names.update(inner)
+            attributes.update(more)
+            imports.update(modules)
+    return tuple(sorted(names)), frozenset(attributes), tuple(sorted(imports))
+
+
+def _globals(code: types.CodeType) -> set[str]:
+    """Names that the code reads as globals. `dis` would take as long as recording: it makes about 40 objects a line."""
+    ops = np.frombuffer(code.co_code, np.uint8)
+    ops, low = ops[::2], ops[1::2].astype(np.int64)
+    found: set[str] = set()
+    for name, shift in _LOADS:
+        at = np.flatnonzero(ops == dis.opmap[name])
+        argument = low[at]
+        for digit in (1, 2, 3):  # higher bytes stand before it, each in an EXTENDED_ARG instruction
+            at = at - 1
+            extended = (at >= 0) & (ops[at] == dis.EXTENDED_ARG)
+            argument = argument + np.where(extended, low[at] << 8 * digit, 0)
+            at = np.where(extended, at, 0)
+        found.update(code.co_names[i] for i in set((argument >> shift).tolist()))
+    return found
+
+
+def _imports(code: types.CodeType) -> set[tuple[int, str]]:
+    if dis.opmap["IMPORT_NAME"] not in code.co_code[::2]:
+        return set()
+    found: set[tuple[int, str]] = set()
+    before: list[Any] = [None, None]  # arguments of the last two instructions: the import's level and its names
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            found.add((before[0] if isinstance(before[0], int) else 0, instruction.argval))
+        before = [before[1], instruction.argval]
+    return found
+
+
+def absolute_name(level: int, name: str, namespace: dict[str, Any]) -> str:
+    """The full name of an imported module."""
+    if not level:
+        return name
+    package = (namespace.get("__package__") or "").rsplit(".", level - 1)[0]
+    return f"{package}.{name}" if name else package
+
+
+@functools.lru_cache(maxsize=4096)
+def file_of(kind: type) -> str:
+    module = sys.modules.get(kind.__module__)
+    return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
+
+
+def is_library(file: str) -> bool:
+    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None

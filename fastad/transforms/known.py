@@ -1,0 +1,68 @@
+"""Recordings that a new function object finds, because a function with the same code and the same captured values was
+recorded before: a lambda that is written inside a loop is a new object in every turn.
+
+What is found by is the key of a call and of the outside state (see `fastad.recording.capture`). The least recently used
+recordings are forgotten first, when they take more than FASTAD_RECORDING_BYTES together.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from fastad.recording.capture import Key
+from fastad.recording.settings import Setting
+from fastad.transforms.paths import Recording
+
+_MOST_BYTES = 256 << 20
+_MOST = 4096  # recordings: their objects in Python are not counted in bytes
+
+
+class _Recordings:
+    """Recordings by key, under every choice of the settings that the function reads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: OrderedDict[tuple[Any, ...], tuple[Recording, int]] = OrderedDict()
+        self._settings: dict[Key, tuple[Setting, ...]] = {}
+        self._bytes = 0
+
+    def settings(self, key: Key) -> tuple[Setting, ...]:
+        """The settings that a function is known to read."""
+        return self._settings.get(key, ())
+
+    def find(self, key: Key) -> Recording | None:
+        """The recording that was made for a key, under the present settings."""
+        full = self._full(key)
+        with self._lock:
+            entry = self._found.get(full)
+            if entry is None:
+                return None
+            self._found.move_to_end(full)
+        return entry[0]
+
+    def keep(self, key: Key, recording: Recording, settings: tuple[Setting, ...]) -> None:
+        """Remember a recording, and forget others where they are too many."""
+        with self._lock:
+            self._settings[key] = settings
+            full = self._full(key)
+            self._drop(full)
+            self._found[full] = recording, recording.nbytes
+            self._bytes += recording.nbytes
+            while len(self._found) > 1 and (len(self._found) > _MOST or self._bytes > _most_bytes()):
+                self._drop(next(iter(self._found)))
+
+    def _full(self, key: Key) -> tuple[Any, ...]:
+        return key, *[setting.now for setting in self.settings(key)]
+
+    def _drop(self, full: tuple[Any, ...]) -> None:
+        old = self._found.pop(full, None)
+        if old is not None:
+            self._bytes -= old[1]
+
+
+def _most_bytes() -> int:
+    return int(os.environ.get("FASTAD_RECORDING_BYTES", _MOST_BYTES))
+
+
+RECORDINGS = _Recordings()
