@@ -115,10 +115,10 @@ def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
     leaves, structure = flatten_state(tree)
     found = []
     for leaf in leaves:
-        if isinstance(leaf, bool | int | np.generic):
+        if isinstance(leaf, bool | int | float):
+            leaf = _number(leaf)
+        elif isinstance(leaf, np.generic):
             leaf = np.asarray(leaf)
-        elif isinstance(leaf, float):
-            leaf = np.asarray(leaf, np.float64)
         if not isinstance(leaf, Recorded) and not (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub"):
             shown = (
                 f"an array of dtype {leaf.dtype}"
@@ -131,6 +131,13 @@ def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
             )
         found.append(leaf)
     return found, structure
+
+
+def _number(x: float) -> Any:
+    """A Python number of the user's. While something is recorded it becomes a constant at once: a NumPy number might
+    have been computed from an array outside."""
+    value, recorder = np.asarray(x, np.float64 if isinstance(x, float) else None), current_recorder()
+    return value if recorder is None else Recorded(recorder, recorder.const(value))
 
 
 def check_schedule(loop: Loop) -> None:

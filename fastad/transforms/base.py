@@ -188,30 +188,31 @@ class Transformed:
         if path is not None and (path := path.moved(outside, call.outside)).is_current():
             return self._keep(call.key, path)
         with self.memory.lock:
-            return self._found(call, outside) or self._new(call, outside)
+            path = self._find(call, outside)
+            return self._keep(call.key, path if path is not None and path.is_current() else self._new(call, path))
 
     def _keep(self, call_key: Any, path: Path) -> Path:
         path.call_key = call_key
         self.memory.paths[Key(call_key, path.outside.key)] = path
         return path
 
-    def _found(self, call: Call, outside: OutsideState) -> Path | None:
+    def _find(self, call: Call, outside: OutsideState) -> Path | None:
         """The path that another thread, or another function of the same code, has recorded."""
-        path = self.memory.paths.get(Key(call.key, outside.key)) if self.memory.paths else None
+        path = self.memory.paths.get(Key(call.key, outside.key))
         if path is not None:
-            path = path.moved(outside, call.outside)
-        elif self.is_shared and not outside.is_opaque:
-            key = self._shared_key(call, outside)
-            if self.memory.outside.add_settings(RECORDINGS.settings(key)):
-                outside = self._outside()
-            recording = RECORDINGS.find(key)
-            path = None if recording is None else Path(recording, outside, call.outside)
-            self._recordings += path is not None
-        return self._keep(call.key, path) if path is not None and path.is_current() else None
+            return path.moved(outside, call.outside)
+        if not self.is_shared or outside.is_opaque:
+            return None
+        key = self._shared_key(call, outside)
+        recording = RECORDINGS.find(key)
+        if recording is None:
+            return None
+        self._recordings += 1
+        self.memory.outside.add_settings(RECORDINGS.settings(key))
+        return Path(recording, self._outside(), call.outside)
 
-    def _new(self, call: Call, outside: OutsideState) -> Path:
-        path = self._recorded(call, outside)
-        path = self._keep(call.key, self._renewed(self.memory.paths.get(Key(call.key, path.outside.key)), path))
+    def _new(self, call: Call, old: Path | None) -> Path:
+        path = self._renewed(old, self._recorded(call, self._outside()))
         states = (path.outside, *call.outside)
         if self.is_shared and not path.recording.is_private and not any(state.is_opaque for state in states):
             RECORDINGS.keep(self._shared_key(call, path.outside), path.recording, self.memory.outside.settings)
