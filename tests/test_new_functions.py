@@ -54,7 +54,7 @@ MAKERS = {
     "default": lambda a: lambda x, a=a: loss(x, a),
     "partial": lambda a: functools.partial(loss, a=a),
     "method": lambda a: Model(a).value,
-    "object": lambda a: lambda x, m=types.SimpleNamespace(a=a): loss(x, m.a),
+    "object": lambda a: (lambda m: lambda x: loss(x, m.a))(types.SimpleNamespace(a=a)),
     "container": lambda a: lambda x, m=[{"a": (a,)}]: loss(x, m[0]["a"][0]),
     "transformation": lambda a: fad.jit(lambda x: loss(x, a)),
     "gradient inside": lambda a: lambda x: np.sum(fad.grad(lambda y: loss(y, a))(x) ** 2),
@@ -110,12 +110,17 @@ def _leaves(tree):
     return [x for part in tree for x in _leaves(part)] if isinstance(tree, tuple | list) else [tree]
 
 
+def _loops(a):
+    total, _ = fad.scan(lambda c, x: (c + x * a, None), np.zeros(3), np.ones((4, 3)))
+    np.testing.assert_array_equal(total, 4.0 * a)
+    np.testing.assert_array_equal(fad.fori_loop(0, 3, lambda i, c: c + a, np.zeros(3)), 3 * a)
+    assert fad.while_loop(lambda c: c < 5, lambda c: c + 1, 0.0) == 5
+
+
 def test_loops_outside_of_transformations(recorded):
+    count = 0
     for k in range(CALLS):
-        total, _ = fad.scan(lambda c, x, k=np.ones(3) * k: (c + x * k, None), np.zeros(3), np.ones((4, 3)))
-        np.testing.assert_array_equal(total, 4.0 * k)
-        assert fad.fori_loop(0, 3, lambda i, c, a=np.ones(2) * k: c + a, np.zeros(2))[0] == 3 * k
-        assert fad.while_loop(lambda c: c < 5, lambda c: c + 1, 0.0) == 5
+        _loops(np.ones(3) * k)
         count = len(recorded) if k <= SETTLED else count
         assert len(recorded) == count
 
@@ -123,7 +128,7 @@ def test_loops_outside_of_transformations(recorded):
 # ── never stale ───────────────────────────────────────────────────────────────────────────────────────────────
 def test_what_is_captured_by_value():
     for k, flag, name in itertools.product((1.0, 2, 3.0), (True, False), ("sin", "cos")):
-        f = lambda x: np.sum(getattr(np, name)(x) * k) if flag else np.sum(x) * k  # noqa: B023, E731
+        f = lambda x: np.sum(getattr(np, name)(x) * k) if flag else np.sum(x) * k  # noqa: B023
         np.testing.assert_allclose(fad.jit(f)(X), f(X), rtol=1e-14)
 
 
@@ -156,7 +161,7 @@ def test_equal_objects_of_different_classes():
 def test_sentinels_are_told_apart():
     first, second = object(), object()
     for mode in (first, second, first):
-        f = lambda x: np.sum(x) if mode is first else -np.sum(x)  # noqa: B023, E731
+        f = lambda x: np.sum(x) if mode is first else -np.sum(x)  # noqa: B023
         assert fad.jit(f)(X) == f(X)
 
 

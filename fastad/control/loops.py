@@ -230,7 +230,7 @@ def _checked(result: Any, tree: Any, got: Sequence[Any], what: str) -> list[Any]
     leaves, found = flatten_state(result)
     if found != tree:
         raise structure_error(what, unflatten(tree, list(got)), result)
-    return [np.asarray(x) if isinstance(x, bool | int | float) else x for x in leaves]
+    return [x if isinstance(x, Recorded) or not isinstance(x, bool | int | float) else np.asarray(x) for x in leaves]
 
 
 # ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────

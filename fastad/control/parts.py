@@ -115,10 +115,10 @@ def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:
     leaves, structure = flatten_state(tree)
     found = []
     for leaf in leaves:
-        if isinstance(leaf, bool | int | float):
-            leaf = _number(leaf)
-        elif isinstance(leaf, np.generic):
+        if isinstance(leaf, np.generic):
             leaf = np.asarray(leaf)
+        elif not isinstance(leaf, Recorded) and isinstance(leaf, bool | int | float):
+            leaf = _number(leaf)
         if not isinstance(leaf, Recorded) and not (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub"):
             shown = (
                 f"an array of dtype {leaf.dtype}"

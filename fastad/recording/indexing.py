@@ -63,7 +63,8 @@ def _fits_mask(value: Any) -> bool:
 
 # ── basic ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def _is_basic(keys: tuple[Any, ...]) -> bool:
-    return all(k is None or k is Ellipsis or (isinstance(k, _BASIC) and not isinstance(k, bool)) for k in keys)
+    plain = [k for k in keys if k is not None and k is not Ellipsis]
+    return all(isinstance(k, _BASIC) and not isinstance(k, bool | Recorded) for k in plain)
 
 
 def _basic(x: Recorded, keys: tuple[Any, ...]) -> Recorded:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
 from fastad.tables.builder import Ref, dtype_char
@@ -161,7 +161,9 @@ _NOT_ON_TRUTH = {
     "subtract": "numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.",
     "negative": "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.",
 }
-_WEAK = frozenset([float, int])  # Python numbers follow the other operand's dtype; a Python bool is like NumPy's
+# Python numbers follow the other operand's dtype; a Python bool is like NumPy's.
+_WEAK = frozenset([float, int, Number])
+_LIKE = {"i": 0, "d": 0.0}  # Python numbers for the dtypes that recorded ones have
 
 
 def elementwise(name: str, *operands: Any) -> Recorded:
@@ -169,7 +171,7 @@ def elementwise(name: str, *operands: Any) -> Recorded:
     recorder = recorder_of(operands)
     if not recorder.open:
         Recorded(recorder, 0).recorder  # noqa: B018 - raises the error that says so
-    refs = [recorder.number(x) if type(x) in _WEAK else to_ref(recorder, x) for x in operands]
+    refs = [recorder.number(x) if type(x) in (float, int) else to_ref(recorder, x) for x in operands]
     kinds = [(recorder.types[ref], type(x) in _WEAK) for ref, x in zip(refs, operands, strict=True)]
     return _planned(recorder, (name, *kinds), operands, refs)
 
@@ -241,7 +243,7 @@ def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str
     if rule in ("bool", "int"):
         return rule[0]
     pairs = list(zip(operands, chars, strict=True))[name == "where" :]
-    found = np.result_type(*(x if type(x) in _WEAK else DTYPES[c] for x, c in pairs))
+    found = np.result_type(*(_LIKE.get(c, DTYPES[c]) if type(x) in _WEAK else DTYPES[c] for x, c in pairs))
     if rule == "float" and found.kind in "biu":
         return "d"
     return "i" if rule == "total" and found.kind == "b" else dtype_char(found)

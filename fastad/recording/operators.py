@@ -9,7 +9,7 @@ import numpy as np
 from fastad.primitives.row import elementwise_rows
 from fastad.recording import indexing
 from fastad.recording.operands import binary, elementwise, reframe, unary
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import recording_error
 
 # Implementations, filled in by `fastad.recording.functions`: of NumPy functions (FUNCTIONS, by identity), of
@@ -125,7 +125,7 @@ def _binary(name: str) -> tuple[Any, Any]:
     return forward, reflected
 
 
-_COMMON = frozenset([Recorded, float, int])
+_COMMON = frozenset([Recorded, Number, float, int])
 _OPERANDS = (Recorded, float, int, np.ndarray, np.generic, list, tuple)
 
 
@@ -188,6 +188,42 @@ def _iterate(self: Recorded) -> Iterator[Recorded]:
 
 def _pythonic(self: Recorded, other: Any) -> bool:
     raise recording_error("`in` is not supported on a recorded array", "Use np.any(x == value).")
+
+
+# ── Python's numbers ──────────────────────────────────────────────────────────────────────────────────────────
+_PYTHON_NUMBERS = frozenset([Number, float, int, bool])
+_DIVISIONS = ("truediv", "floordiv", "mod", "divmod")
+
+
+def _of_numbers(name: str, divides: int) -> Any:
+    """An operator of Python numbers: among themselves the result is one, too. `divides`: the operand that must not
+    be 0, as Python says (1: the second, -1: the first)."""
+    operator = getattr(Recorded, name)
+
+    def apply(self: Number, *others: Any) -> Any:
+        if not _PYTHON_NUMBERS.issuperset(map(type, others)):
+            return NotImplemented if isinstance(others[0], list | tuple | str) else operator(self, *others)
+        if divides and not (others[0] if divides > 0 else self):
+            raise ZeroDivisionError("division by zero")
+        if name == "__pow__" and type(others[0]) is int and others[0] < 0:
+            return 1 / operator(self, -others[0])
+        result = operator(self, *others)
+        if isinstance(result, tuple):
+            return tuple([Number(x.recorder, x.ref) for x in result])
+        return Number(result.recorder, result.ref) if isinstance(result, Recorded) else result
+
+    return apply
+
+
+def _install_numbers() -> None:
+    for short in (*_BINARY, *_UNARY):
+        if short == "matmul":
+            continue
+        division = short in _DIVISIONS
+        setattr(Number, f"__{short}__", _of_numbers(f"__{short}__", int(division)))
+        if short in _BINARY:
+            setattr(Number, f"__r{short}__", _of_numbers(f"__r{short}__", -int(division)))
+            setattr(Number, f"__i{short}__", getattr(Number, f"__{short}__"))
 
 
 # ── methods of arrays ─────────────────────────────────────────────────────────────────────────────────────────
@@ -277,4 +313,5 @@ def _install_methods() -> None:
 
 
 _install_operators()
+_install_numbers()
 _install_methods()

@@ -320,3 +320,34 @@ def _mark(mask: bytearray, own: Region) -> None:
         mask[offset : offset + n] = b"\1" * n
     else:
         strided_view(np.frombuffer(mask, np.bool_), own)[...] = True
+
+
+class Number(Recorded):
+    """A recorded scalar in the place of a Python number: in operations with arrays it takes their dtype, and where
+    Python needs the number itself, a guard holds it. It has no derivative."""
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return int if self.dtype.kind == "i" else float
+
+    def held(self) -> int | float:
+        """The number, which every replay is held to."""
+        found: int | float = self.recorder.guard(self.ref).item()
+        return found
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(self.held())
+
+    def __float__(self) -> float:
+        return float(self.held())
+
+    def __str__(self) -> str:
+        return str(self.held())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.held(), spec)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.held(), name)

@@ -24,6 +24,7 @@ from fastad.transforms.call import Call, make_call
 from fastad.transforms.fast import MISS, fast_call
 from fastad.transforms.known import RECORDINGS
 from fastad.transforms.numba_call import numba_function
+from fastad.transforms.numbers import INTEGERS, Renumbered, code_of
 from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
 from fastad.transforms.program import Program, record, replay, run_by_numpy
@@ -87,10 +88,18 @@ class Transformed:
         inner = self.__wrapped__
         return type(self), self._fastad_options, inner._kind if isinstance(inner, Transformed) else None
 
+    @property
+    def _code(self) -> Any:
+        return self._kind, code_of(base_function(self))
+
     # ── to be defined by a transformation ────────────────────────────────────────────────────────────────────
     def program(self, call: Call) -> Program:
         """Record (or transform) the program of a call with concrete arguments."""
         raise NotImplementedError
+
+    def with_inputs(self, call: Call) -> Call:
+        """The call with the Python integers as inputs that change from call to call."""
+        return INTEGERS.applied(self._code, call)
 
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the program wants them, e.g. integers to be differentiated made floats."""
@@ -110,9 +119,14 @@ class Transformed:
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
             return self.inside(call)
-        path = self.path_for(call)
-        self._fast = (fast_call(args, path), path) if path.count[0] and not kwargs else (None, None)
-        return self._from(call, path)
+        while True:
+            try:
+                numbered = self.with_inputs(call)
+                path = self.path_for(numbered)
+                self._fast = (fast_call(args, path), path) if path.count[0] and not kwargs else (None, None)
+                return self._from(numbered, path)
+            except Renumbered:  # happens once for every integer at most
+                continue
 
     def _from(self, call: Call, path: Path) -> Any:
         """Run from this path on, along guards that fail."""
@@ -244,12 +258,14 @@ class Transformed:
         return Path(old.recording, new.outside, new.others, old.count)
 
     def _recorded(self, call: Call, outside: OutsideState) -> Path:
-        self._recordings += 1
         before = random_states([*outside.held, *(x for state in call.outside for x in state.held)])
         program = self.program(call)
         drew = before != random_states([*outside.held, *(x for state in call.outside for x in state.held)])
         if drew:
             self._warn_of_random_numbers()
+        if INTEGERS.need_values(self._code, call, program.request.base, program.sources):
+            raise Renumbered
+        self._recordings += 1
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         self._warn_of_many_paths()
@@ -376,6 +392,10 @@ class Loaded(Transformed):
         self.__name__ = name
         self._entries = entries
         self._kind = (object(),)  # like no other's
+
+    def with_inputs(self, call: Call) -> Call:
+        """The integers are inputs that were inputs when the function was saved."""
+        return saved.with_inputs(self._entries, call)
 
     def program(self, call: Call) -> Program:
         return saved.program_for(self.__name__, self._entries, call)

@@ -1,5 +1,8 @@
 """The arguments of a call, split into inputs (arrays and floats) and static leaves, which are part of the key."""
 
+import functools
+import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +12,15 @@ import optree
 from fastad.errors import ShapeError
 from fastad.recording.capture import OutsideState
 from fastad.recording.operands import has_own_arithmetic
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Number, Recorded
 
 NAMESPACE = "fastad"
+_FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)  # known by code and by what they refer to
 _STATELESS = frozenset({int, bool, str, bytes, complex, type(None)})
+
+
+class ChangingInt(int):
+    """A Python integer that is an input, since it changes from call to call; see `fastad.transforms.numbers`."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,18 @@ class Call:
 
     def concrete(self) -> "Call":
         """The call with recorded values replaced by their concrete values."""
-        leaves = [x.value if isinstance(x, Recorded) else x for x in self.leaves]
+        leaves = [_concrete(x) if isinstance(x, Recorded) else x for x in self.leaves]
         return Call(leaves, self.dynamic, self.tree, self.key, self.outside)
+
+    def changing(self, places: Sequence[int]) -> "Call":
+        """The call with the integers at these places as inputs."""
+        if not places:
+            return self
+        leaves, dynamic, key = list(self.leaves), list(self.dynamic), list(self.key)
+        for k in places:
+            leaves[k], dynamic[k] = ChangingInt(leaves[k]), True
+            key[k + 1] = kind_of(leaves[k])
+        return Call(leaves, tuple(dynamic), self.tree, tuple(key), self.outside)
 
     def rebuild(self, inputs: list[Any]) -> Any:
         """(args, kwargs) with these values in place of the inputs."""
@@ -47,26 +65,30 @@ class Call:
         return make_call(args, kwargs)
 
 
+def _concrete(x: Recorded) -> Any:
+    return ChangingInt(x.value) if type(x) is Number and x.dtype.kind == "i" else x.value
+
+
 def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """The call with these arguments."""
     leaves, tree = flatten((args, kwargs))
     kinds, dynamic, outside = [], [], []
     for i, leaf in enumerate(leaves):
-        kind = _kind(leaf)
+        kind = kind_of(leaf)
         if kind is None:
             leaf = leaves[i] = _other_array(leaf)
-            kind = _kind(leaf)
+            kind = kind_of(leaf)
         assert kind is not None
         if kind[0] == "static" and kind[1] not in _STATELESS:
             state = OutsideState((leaf,))
-            kind = (*kind, state.key)
+            kind = (*kind[:2], None if isinstance(leaf, _FUNCTIONS) else leaf, state.key)
             outside.append(state)
         kinds.append(kind)
         dynamic.append(kind[0] == "input")
     return Call(leaves, tuple(dynamic), tree, (tree, *kinds), tuple(outside))
 
 
-def _kind(leaf: Any) -> tuple[Any, ...] | None:
+def kind_of(leaf: Any) -> tuple[Any, ...] | None:
     """What the key says of a leaf: shape and dtype of an input, the value of a static leaf. None: an array that must
     be converted first (`_other_array`)."""
     kind = type(leaf)
@@ -74,6 +96,8 @@ def _kind(leaf: Any) -> tuple[Any, ...] | None:
         return ("input", leaf.shape, leaf.dtype.char) if leaf.dtype.kind in "fiub" and leaf.dtype.isnative else None
     if kind is float:
         return ("input", (), "d")
+    if kind is ChangingInt:
+        return ("input", (), "n")
     if isinstance(leaf, Recorded):
         return ("input", leaf.shape, leaf.dtype.char)
     if isinstance(leaf, np.ndarray) and has_own_arithmetic(kind):

@@ -13,7 +13,7 @@ from fastad.tables.columns import DTYPES
 from fastad.tables.inline import compact
 from fastad.tables.passes.batch import batch_rows
 from fastad.transforms.base import Transformed, program_of
-from fastad.transforms.call import Call, flatten
+from fastad.transforms.call import Call, ChangingInt, flatten
 from fastad.transforms.program import Program
 
 
@@ -62,7 +62,7 @@ class Vmap(Transformed):
         found: list[int | None] = []
         for x, axis, dynamic in zip(call.leaves, per_leaf, call.dynamic, strict=True):
             if dynamic:
-                found.append(_normal_axis(x, axis, self.__name__))
+                found.append(None if type(x) is ChangingInt else _normal_axis(x, axis, self.__name__))
         return found
 
     def _lanes(self, call: Call, axes: list[int | None]) -> int:

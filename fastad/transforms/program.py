@@ -11,7 +11,7 @@ from fastad.errors import RecordingError
 from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.recording.operands import is_recorded, to_ref
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
@@ -19,7 +19,7 @@ from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
-from fastad.transforms.call import Call, flatten, unflatten
+from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
 
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
 
@@ -132,7 +132,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
     with Recorder(run) as recorder, np.errstate(all="ignore"):
         inputs = []
         for value in call.inputs:
-            x = Recorded(recorder, recorder.input(value))
+            x = (Number if type(value) is ChangingInt else Recorded)(recorder, recorder.input(value))
             x._locked = True
             inputs.append(x)
         input_refs = [x.ref for x in inputs]

@@ -20,8 +20,10 @@ _REMEMBERED = 256
 def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None) -> Jit:
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
-    Arguments may be any pytree of float, integer or bool arrays and floats. Other leaves, Python integers included, are
-    static: part of the key under which a recording is found. `tier` forces the interpreter ("sweep") or native code
+    Arguments may be any pytree of float, integer or bool arrays and floats. Python integers are constants until they
+    change, and inputs then, except where Python needs the number itself (a shape, `range(n)`). Other leaves are static:
+    part of the key under which a recording is found. A new function object with the same code, the same captured
+    numbers, and captured arrays of the same shapes and dtypes finds the same recordings. `tier` forces the interpreter ("sweep") or native code
     ("native"); "auto" interprets until that has taken as long as compiling is expected to take, then compiles.
     `threads` is the largest number of threads for large loops.
 
@@ -184,7 +186,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:
     """A transformation of f that goes on from what an earlier one of the same kind has found out."""
     made = kind(f)
-    if type(f).__eq__ is not object.__eq__:  # equal objects may compute different things
+    if getattr(type(f), "__eq__") is not object.__eq__:  # noqa: B009 - equal objects may compute different things
         return made
     try:
         known = _memories.setdefault(f, {})

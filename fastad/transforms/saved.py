@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from fastad.errors import ShapeError, TableError
@@ -21,6 +21,7 @@ T = TypeVar("T")
 _SCALARS = (str, int, float, bool, type(None))
 
 
+_CHANGING = {"input": [[], "n"]}
 Entry = tuple[dict[str, Any], Program]  # a signature as JSON, and the program for it
 
 
@@ -43,6 +44,28 @@ def program_for(name: str, entries: list[Entry], call: Call) -> Program:
         f"{name}: these arguments lead to a path that was not recorded before saving; call the original function with "
         "them and save it again"
     )
+
+
+def with_inputs(entries: list[Entry], call: Call) -> Call:
+    """The call with those of its integers as inputs that were inputs of the saved function."""
+    for signature, _ in entries:
+        codes = list(_codes(signature))
+        if len(codes) == len(call.leaves):
+            pairs = enumerate(zip(call.leaves, codes, strict=True))
+            found = call.changing([k for k, (x, code) in pairs if type(x) is int and code == _CHANGING])
+            if json.dumps(_signature(found.key)) == json.dumps(signature):
+                return found
+    return call
+
+
+def _codes(signature: Any) -> Iterator[Any]:
+    """The encoded leaves of a signature, in order."""
+    ((key, value),) = signature.items()
+    if key in ("list", "tuple", "dict"):
+        for part in value:
+            yield from _codes(part[1] if key == "dict" else part)
+    else:
+        yield signature
 
 
 def _takes(program: Program, call: Call) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastad.recording import indexing
 from fastad.recording.functions.registry import Array, implements_ufunc, lift
-from fastad.recording.operands import elementwise, reshape
+from fastad.recording.operands import elementwise, is_recorded, reshape
 from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -73,7 +73,7 @@ def _power(x: Any, y: Any) -> Array:
 
 
 def _as_float(x: Any) -> Any:
-    (x,) = lift(x) if not isinstance(x, float | int | np.ndarray | np.generic) else (np.asarray(x, float)[()],)
+    (x,) = lift(x) if is_recorded(x) else (np.asarray(x, float)[()],)
     return x if x.dtype == float else x.astype(float)
 
 

@@ -1,0 +1,89 @@
+"""Python integers among the arguments: a constant while there has been only one value, an input afterwards.
+
+Most programs need an integer for its value alone (the number of an iteration, in a learning rate), and one recording
+serves all of them. Where Python needs the number itself (`range(n)`, a shape, an index into plain data) the recording
+holds a guard of its value. Such an integer is a part of the key again, so that every value finds its recording at once.
+"""
+
+import functools
+import types
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from fastad.tables.columns import GUARD
+from fastad.tables.table import Table
+from fastad.transforms.call import Call, ChangingInt
+
+_MOST = 4096  # structures of calls that are remembered
+_LARGEST = 2**53  # tables hold integers as floats
+_CHANGING, _NEEDED = object(), object()  # what is known of an integer, after its first value
+
+
+class Renumbered(Exception):
+    """The program needs the values of some integers: the call must be looked up again."""
+
+
+class _Integers:
+    """What is known of the integers in the calls of all functions."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Any, dict[int, Any]] = OrderedDict()
+
+    def applied(self, function: Any, call: Call) -> Call:
+        """The call with those integers as inputs that have been seen to change. `function` stands for its code."""
+        places = [k for k, x in enumerate(call.leaves) if type(x) is int]
+        if not places:
+            return call
+        known = self._of(function, call, places)
+        for k in places:
+            if known.setdefault(k, call.leaves[k]) is not _NEEDED and known[k] != call.leaves[k]:
+                known[k] = _CHANGING
+        return call.changing([k for k in places if known[k] is _CHANGING and abs(call.leaves[k]) < _LARGEST])
+
+    def need_values(self, function: Any, call: Call, table: Table, sources: tuple[int, ...]) -> bool:
+        """Whether guards of the program hold integers of the call to their values: these are no inputs any more."""
+        inputs = [k for k, d in enumerate(call.dynamic) if d]
+        if not any(type(call.leaves[k]) is ChangingInt for k in inputs):
+            return False
+        held = {inputs[sources[i]] for i in _held_inputs(table) if i < len(sources) and sources[i] >= 0}
+        held = {k for k in held if type(call.leaves[k]) is ChangingInt}
+        places = [k for k, x in enumerate(call.leaves) if isinstance(x, int) and not isinstance(x, bool)]
+        self._of(function, call, places).update(dict.fromkeys(held, _NEEDED))
+        return bool(held)
+
+    def _of(self, function: Any, call: Call, places: list[int]) -> dict[int, Any]:
+        key = list(call.key)
+        for k in places:
+            key[k + 1] = int
+        found = self._known.setdefault((function, *key), {})
+        while len(self._known) > _MOST:
+            self._known.popitem(last=False)
+        return found
+
+
+INTEGERS = _Integers()
+
+
+def _held_inputs(table: Table) -> set[int]:
+    """Inputs of a table from which values are computed that guards hold, other than truth values."""
+    todo = [table.row(i).operands[0] for i in table.guards if table.columns["op"][i] == GUARD]
+    todo = [r for r in todo if table.type_of(r).dtype != "b"]
+    seen, found = set(todo), set()
+    while todo:
+        row = table.row(todo.pop())
+        if row.name == "input":
+            found.add(int(table.columns["a"][row.index]))
+        new = set(row.operands) - seen
+        seen |= new
+        todo += new
+    return found
+
+
+def code_of(function: Callable[..., Any]) -> Any:
+    """What functions that are made anew have in common."""
+    if isinstance(function, functools.partial):
+        return code_of(function.func)
+    if isinstance(function, types.MethodType):
+        return code_of(function.__func__)
+    return function.__code__ if isinstance(function, types.FunctionType) else type(function)
