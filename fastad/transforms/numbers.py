@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from fastad.primitives import Form
 from fastad.tables.columns import GUARD
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt
@@ -72,7 +73,7 @@ def _held_inputs(table: Table) -> set[int]:
     seen, found = set(todo), set()
     while todo:
         row = table.row(todo.pop())
-        if row.name == "input":
+        if row.form is Form.INPUT:
             found.add(int(table.columns["a"][row.index]))
         new = set(row.operands) - seen
         seen |= new
