@@ -228,8 +228,8 @@ def test_tables_do_not_grow_with_the_number_of_steps():
 
 
 def test_paths_are_counted_and_a_function_with_ever_new_ones_is_told_once():
-    """The body of a loop is a path of its own; so are bounds that are Python integers."""
-    f = fad.jit(lambda x, n: fad.fori_loop(0, n, lambda i, s: s * x, 1.0))
+    """A length of `scan` is a number that Python needs; the bounds of `fori_loop` may be inputs."""
+    f = fad.jit(lambda x, n: fad.scan(lambda s, _: (s * x, None), 1.0, length=n)[0])
     with pytest.warns(RuntimeWarning, match=r"was recorded \d+ times.*fad.cond") as found:
         for n in range(70):
             assert f(2.0, n) == 2.0**n
@@ -238,6 +238,9 @@ def test_paths_are_counted_and_a_function_with_ever_new_ones_is_told_once():
     for n in range(70):
         assert g(2.0, np.int64(n)) == 2.0**n
     assert g.stats()["recordings"] == g.stats()["paths"] == 1 and g.stats()["calls"] >= 70
+    for n in range(70):
+        assert g(2.0, n) == 2.0**n
+    assert g.stats()["recordings"] <= 3
 
 
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,7 @@ define ptr @fastad_invoke_object(ptr %self, ptr %nothing) {
 """
 _RELEASING = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _METH_NOARGS = 4
+WORK_FIELD = 4  # of a packet
 
 
 class _MethodDefinition(ctypes.Structure):

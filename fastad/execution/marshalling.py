@@ -6,17 +6,19 @@ calls from numba code are made from the same description.
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastad.execution.explaining import explanation
-from fastad.execution.invoke import caller, packet
+from fastad.execution.invoke import WORK_FIELD, caller, packet
 from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
 from fastad.execution.layout import Slot
 from fastad.execution.request import Request
+from fastad.execution.work_memory import SHARED_FROM, WORK
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
 
@@ -102,7 +104,8 @@ class Binding:
         self.form, self.kernel = form, form.kernel
         kernel = form.kernel
         self.vector_in, self.vector_out = aligned(kernel.layout.in_size), aligned(kernel.layout.out_size)
-        self.work = aligned(kernel.work_size)
+        self._borrows = kernel.work_size >= SHARED_FROM
+        self._work = aligned(0 if self._borrows else kernel.work_size)
         self.views_in = [passed.view(self.vector_in) for passed in form.inputs]
         self.views_out = [passed.view(self.vector_out) for passed in form.outputs]
         self.addresses_in = self.vector_in.view(np.int64)
@@ -110,13 +113,16 @@ class Binding:
         # What `call` needs of every value.
         self._ins = [(view, passed.offset) for view, passed in zip(self.views_in, form.inputs, strict=True)]
         self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
-        self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self.work)
+        self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self._work)
         self.invoke = caller(self._packet, release=not form.is_short)
+        if self._borrows:
+            WORK.use(self, kernel.work_size)
+            self.invoke = partial(_borrowing, self.invoke, self._packet, kernel.work_size)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the buffers."""
-        return self.vector_in.nbytes + self.vector_out.nbytes + self.work.nbytes
+        return self.vector_in.nbytes + self.vector_out.nbytes + self._work.nbytes
 
     def call(self, values: Sequence[Any]) -> Sequence[Any]:
         """Results for these inputs, as new arrays."""
@@ -158,6 +164,16 @@ class Binding:
                 view = np.ctypeslib.as_array(where, (passed.slot.size,)).reshape(passed.shape)
             values.append(view)
         return values[: rows.explicit_inputs] + values[len(values) - len(rows.captured) :]
+
+
+def _borrowing(invoke: Callable[[], int], packet: np.ndarray, size: int) -> int:
+    """Run a kernel with work memory that is borrowed for the time."""
+    work = WORK.take(size)
+    try:
+        packet[WORK_FIELD] = work.ctypes.data
+        return invoke()
+    finally:
+        WORK.give(work)
 
 
 def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:

@@ -1,7 +1,6 @@
 """What all transformations share: recording once per structure and path, replaying, and composing."""
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -28,9 +27,7 @@ from fastad.transforms.numbers import INTEGERS, Renumbered, code_of
 from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
 from fastad.transforms.program import Program, record, replay, run_by_numpy
-
-# Paths of one structure after which the user is told once that a function keeps finding new ones.
-_MANY_PATHS = 64
+from fastad.transforms.warnings import count_recording, warn_of_random_numbers
 
 
 class Memory:
@@ -70,7 +67,7 @@ class Transformed:
         self.memory = Memory()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
         self._recordings = 0
-        self._warned = self._warned_of_random_numbers = False
+        self._warned_of_random_numbers = False
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -242,7 +239,7 @@ class Transformed:
             known = after.get(guard)
             found = None if known is None else path.beside(known)
             if found is None or not found.is_current():
-                new = self._recorded(call, self._outside())
+                new = self._recorded(call, self._outside(), str(path.recording.place(guard)))
                 if new.recording.program.request == path.recording.program.request:
                     return new
                 found = self._renewed(found, new)
@@ -257,18 +254,19 @@ class Transformed:
         old.recording.elements.confirmed(new.recording.elements)
         return Path(old.recording, new.outside, new.others, old.count)
 
-    def _recorded(self, call: Call, outside: OutsideState) -> Path:
+    def _recorded(self, call: Call, outside: OutsideState, branch: str = "") -> Path:
         before = random_states([*outside.held, *(x for state in call.outside for x in state.held)])
         program = self.program(call)
         drew = before != random_states([*outside.held, *(x for state in call.outside for x in state.held)])
-        if drew:
-            self._warn_of_random_numbers()
+        if drew and not self._warned_of_random_numbers:
+            self._warned_of_random_numbers = True
+            warn_of_random_numbers(base_function(self), self.__name__)
         if INTEGERS.need_values(self._code, call, program.request.base, program.sources):
             raise Renumbered
         self._recordings += 1
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
-        self._warn_of_many_paths()
+        count_recording(self._code, base_function(self), self.__name__, call, branch)
         if self.memory.outside.add_settings(program.settings):
             self._follow_settings()
         outside = outside.with_settings(self.memory.outside.settings) if self.memory.outside.settings else outside
@@ -284,34 +282,6 @@ class Transformed:
         for path in paths:
             self._keep(path.call_key, path.moved(path.outside.with_settings(settings), path.others))
         self._fast = (None, None)
-
-    def _warn_of_random_numbers(self) -> None:
-        if self._warned_of_random_numbers:
-            return
-        import warnings
-
-        self._warned_of_random_numbers = True
-        code = getattr(inspect.unwrap(base_function(self)), "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-        warnings.warn(
-            f"{self.__name__}{where} drew random numbers while it was recorded: every later call, and every step of a "
-            "loop, uses the same ones. Draw them outside and pass them as an argument.",
-            RuntimeWarning,
-            stacklevel=5,
-        )
-
-    def _warn_of_many_paths(self) -> None:
-        if self._recordings >= _MANY_PATHS and not self._warned:
-            import warnings
-
-            self._warned = True
-            warnings.warn(
-                f"{self.__name__} was recorded {self._recordings} times: its structure, captured numbers or branches "
-                "keep changing. Pass changing numbers as arguments (floats or arrays), and replace branches that "
-                "depend on the data by np.where or fad.cond.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
 
     def all_paths(self) -> list[Path]:
         """Every recorded path."""

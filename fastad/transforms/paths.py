@@ -11,6 +11,7 @@ from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
 from fastad.recording.capture import OutsideState
 from fastad.recording.outside_arrays import Elements, Part, part_of
+from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 from fastad.transforms.program import Program
 
@@ -39,6 +40,11 @@ class Recording:
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
         return self.program.sources == tuple(range(len(self.program.request.inputs)))
+
+    def place(self, guard: int) -> Line:
+        """The user's line that a guard stands for."""
+        table = self.program.request.base
+        return table.line_of(table.guards[guard])
 
     def is_repeated_by(self, new: "Recording") -> bool:
         """Whether another recording computes the same."""
@@ -183,8 +189,7 @@ class Undecided(Exception):
     def __init__(self, path: Path, guard: int) -> None:
         super().__init__(guard)
         self.path = path
-        table = path.recording.program.request.base
-        self.place = table.line_of(table.guards[guard])
+        self.place = path.recording.place(guard)
 
 
 def follow(paths: Paths, call: Call, path: Path, run: Callable[[Path], T]) -> T:

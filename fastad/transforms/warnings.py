@@ -1,0 +1,117 @@
+"""Warnings to the user, at his own call: a function that keeps being recorded, and one that draws random numbers."""
+
+import inspect
+import sys
+import types
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.source import is_ours
+from fastad.transforms.call import Call
+
+_MANY = 64  # recordings of one function after which the user is told
+_MOST = 1024  # functions that are watched
+_SHOWN = 40  # characters of a value
+
+
+class _Watched:
+    """What is known of the recordings of one function: the functions with the same code count as one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.told = False
+        self.last: dict[str, str] = {}
+        self.changes: OrderedDict[str, str] = OrderedDict()
+
+
+_watched: OrderedDict[Any, _Watched] = OrderedDict()
+
+
+def count_recording(code: Any, function: Callable[..., Any], name: str, call: Call, branch: str = "") -> None:
+    """Note that a function has been recorded, and warn when that has happened many times. `branch` is the line of the
+    branch that took another way, if that was the reason."""
+    found = _watched.setdefault(code, _Watched())
+    while len(_watched) > _MOST:
+        _watched.popitem(last=False)
+    found.count += 1
+    now = {**_arguments(call), **_captured(function)}
+    changed = [f"{what} ({text})" for what, text in now.items() if found.last.get(what, text) != text]
+    for text in [f"the branch at {branch}"] if branch else changed:
+        found.changes[text] = text
+        found.changes.move_to_end(text)
+    found.last = now
+    if found.count >= _MANY and not found.told:
+        found.told = True
+        reasons = list(found.changes)[-3:]
+        last = f" Changed last: {'; '.join(reasons)}." if reasons else ""
+        _warn(
+            f"{name}{_where(function)} was recorded {found.count} times: its structure, captured numbers or branches "
+            f"keep changing.{last} Pass changing numbers as arguments (floats or arrays), and replace branches that "
+            "depend on the data by np.where or fad.cond."
+        )
+
+
+def _arguments(call: Call) -> dict[str, str]:
+    """What the key says of every leaf of the arguments."""
+    tree, *kinds = call.key
+    leaves = {f"leaf {k} of the arguments": _kind(kind) for k, kind in enumerate(kinds)}
+    return {"the structure of the arguments": str(tree), **leaves}
+
+
+def _kind(kind: tuple[Any, ...]) -> str:
+    return f"shape {kind[1]}, dtype {kind[2]}" if kind[0] == "input" else _shown(kind[2])
+
+
+def _captured(function: Callable[..., Any]) -> dict[str, str]:
+    """The plain values that a function refers to by name."""
+    function = inspect.unwrap(function)
+    if not isinstance(function, types.FunctionType):
+        return {}
+    return {f"{name!r} outside": _shown(value) for name, value in _names(function)}
+
+
+def _names(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # not yet assigned
+            continue
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
+
+
+def _shown(value: Any) -> str:
+    """A plain value, or the shape of an array; nothing of other objects."""
+    if isinstance(value, np.ndarray):
+        return f"shape {value.shape}, dtype {value.dtype}"
+    if not isinstance(value, bool | int | float | complex | str | np.generic):
+        return type(value).__name__
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def warn_of_random_numbers(function: Callable[..., Any], name: str) -> None:
+    """Say that random numbers have become constants."""
+    _warn(
+        f"{name}{_where(function)} drew random numbers while it was recorded: every later call, and every step of a "
+        "loop, uses the same ones. Draw them outside and pass them as an argument."
+    )
+
+
+def _where(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+
+
+def _warn(text: str) -> None:
+    """A warning at the user's line that called fastad."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and is_ours(frame.f_code):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
