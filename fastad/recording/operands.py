@@ -1,14 +1,17 @@
 """Operands as rows: recorded values, arrays, numbers and lists of them, as a function passes them to NumPy."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides
+from fastad.primitives.row import elementwise_rows
+from fastad.recording.dispatch import implements_ufunc
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
@@ -266,6 +269,13 @@ def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: st
 
 def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:
     return recorder.builder.broadcast(x, shape)
+
+
+_SHORT: dict[int, Callable[..., Recorded]] = {1: unary, 2: binary}
+for _row in elementwise_rows():
+    for _ufunc in _row.ufuncs:
+        _own_name = getattr(getattr(np, _ufunc, None), "__name__", _ufunc)
+        implements_ufunc(_ufunc, _own_name)(partial(_SHORT.get(_row.arity, elementwise), _row.name))
 
 
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────

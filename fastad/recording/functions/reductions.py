@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import (
     Array,
     along,
@@ -19,7 +20,6 @@ from fastad.recording.functions.registry import (
     lift,
 )
 from fastad.recording.operands import elementwise, reshape
-from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
 NO_VALUE = np._NoValue  # what NumPy passes for an option that the caller left out
