@@ -68,6 +68,7 @@ class Elementwise(Primitive):
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
     `intrinsic`: LLVM has the C function as an instruction for every width. `slow`: it takes several times as long as an
     addition. `commutes`: operands may be swapped. `sign` is what drawings show in place of the name.
+    `on_truth`: the row that records where all operands are truth values; "" where NumPy refuses these.
     """
 
     value: str
@@ -82,6 +83,7 @@ class Elementwise(Primitive):
     slow: bool = False
     commutes: bool = False
     sign: str = ""
+    on_truth: str | None = None
 
     @property
     def arity(self) -> int:

@@ -136,26 +136,28 @@ def _compare(name: str) -> Any:
     return compare
 
 
-_BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "matmul": "matmul", "divmod": "divmod",
-}  # fmt: skip
-_COMPARE = {
-    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"
-}  # fmt: skip
-_UNARY = {
-    "neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "floor": "floor", "ceil": "ceil",
-    "trunc": "trunc",
-}  # fmt: skip
+# Python's operators and NumPy's ufuncs.
+_BINARY = (
+    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("floordiv", "floor_divide"),
+    ("mod", "remainder"), ("pow", "power"), ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
+    ("matmul", "matmul"), ("divmod", "divmod"),
+)  # fmt: skip
+_COMPARE = (
+    ("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal"), ("eq", "equal"),
+    ("ne", "not_equal"),
+)  # fmt: skip
+_UNARY = (
+    ("neg", "negative"), ("pos", "positive"), ("abs", "absolute"), ("invert", "invert"), ("floor", "floor"),
+    ("ceil", "ceil"), ("trunc", "trunc"),
+)  # fmt: skip
 
 
 def _operators() -> Iterator[tuple[str, Any]]:
-    for short, name in _BINARY.items():
+    for short, name in _BINARY:
         forward, reflected = _binary(name)
         yield from ((f"__{short}__", forward), (f"__r{short}__", reflected), (f"__i{short}__", _in_place(name)))
-    yield from ((f"__{short}__", _compare(name)) for short, name in _COMPARE.items())
-    yield from ((f"__{short}__", _unary(name)) for short, name in _UNARY.items())
+    yield from ((f"__{short}__", _compare(name)) for short, name in _COMPARE)
+    yield from ((f"__{short}__", _unary(name)) for short, name in _UNARY)
     yield "__round__", lambda self, n=0: FUNCTIONS[np.round](self, n or 0)
 
 
