@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fastad.primitives import PRIMITIVES
+from fastad.execution.machine import exported
+from fastad.primitives import PRIMITIVES, array_rows, elementwise
+from fastad.primitives.arrays import array
+from fastad.primitives.row import kernel_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {row.name for row in PRIMITIVES}
@@ -118,3 +121,35 @@ def test_recorded_functions_may_name_what_they_make_but_not_tell_it_apart():
     for planted in ("name == 'where'", "T = {'add': 1}", "name in ('add', 'sum')", "f'{x}_solve'"):
         assert list(quoted(planted, told_apart=True))
     assert list(quoted("match x:\n    case 'add': pass", told_apart=True))
+
+
+# ── rows and kernels ──────────────────────────────────────────────────────────────────────────────────────────
+KINDS = ("forward", "reverse", "tangent")
+
+
+def test_kernels_take_what_their_rows_say():
+    homes = exported.kernel_homes()  # raises where one does not
+    rows = {row.name for row in array_rows()}
+    public = {tuple(name.rsplit("_", 1)) for name in homes if not name.startswith("_")}
+    assert all(kind in KINDS for _, kind in public)
+    assert {name for name, _ in public} <= rows, "a kernel without a row"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("row", array_rows(), ids=lambda row: row.name)
+def test_a_kernel_of_other_parameters_is_refused(row, kind):
+    right = kernel_parameters(row, kind)
+    exported.check_parameters(row, kind, ",\n    ".join(right))
+    for wrong in (right[:-1], (*right, "v"), (right[1], right[0], *right[2:])):
+        with pytest.raises(TypeError, match=f"{row.name}_{kind}"):
+            exported.check_parameters(row, kind, ", ".join(wrong))
+
+
+def test_a_row_with_an_unknown_domain_is_refused():
+    before = len(PRIMITIVES)
+    for domain, complaint in ((("R", "regulr"), "'regulr'"), (("R",), "2 operands and 1 domains")):
+        with pytest.raises(ValueError, match=complaint):
+            array("planted", None, 2, domain=domain)
+    with pytest.raises(ValueError, match="'Q'"):
+        elementwise.leaf("planted", "sin", "sin", "cos(a)", "Q")
+    assert len(PRIMITIVES) == before

@@ -52,7 +52,7 @@ def row(
     evaluate = numpy or _evaluator(found[0])
     parts = tuple(p.strip() for p in partials.split(";"))
     dispatch = tuple(u.removeprefix("special.") for u in found)
-    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, ufuncs=dispatch, **options))
+    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, ufuncs=dispatch, **options), DOMAINS)
 
 
 def leaf(name: str, symbol: str | None, ufuncs: str, partials: str, domain: str, **options: Any) -> None:
