@@ -106,11 +106,6 @@ class Elementwise(Primitive):
     def is_leaf(self) -> bool:
         return self.value_expr[0] == "call" and self.value_expr[1] == self.name
 
-    def is_linear(self, operand: int) -> bool:
-        """Whether the result depends on this operand affinely (its partial does not mention the operand or r)."""
-        used = expression.names(self.partial_exprs[operand])
-        return "abc"[operand] not in used and "r" not in used
-
     def is_differentiable(self, operand: int) -> bool:
         return self.contribution_exprs[operand] is not None
 

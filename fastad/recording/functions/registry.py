@@ -11,7 +11,6 @@ from fastad.recording.dispatch import implements as implements
 from fastad.recording.dispatch import implements_ufunc as implements_ufunc
 from fastad.recording.operands import as_recorded, recorder_of, reframe
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import recording_error
 
 Shape = tuple[int, ...]
 Array = Any  # a recorded value; Any, because type checkers think that NumPy's functions return np.ndarray for it
@@ -75,10 +74,3 @@ def pick(x: Array, index: np.ndarray, axis: int) -> Array:
 def constant(like: Array, value: Any) -> Array:
     """A new constant in the recording of `like`. It may be written to."""
     return Recorded(like.recorder, like.recorder.const(value))
-
-
-def require_none(function: str, **options: Any) -> None:
-    """RecordingError if an option is given that is not supported on recorded values."""
-    for name, value in options.items():
-        if value is not None and value is not False:
-            raise recording_error(f"np.{function} with {name}= is not supported on recorded values", "Leave it out.")
