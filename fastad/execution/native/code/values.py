@@ -11,7 +11,7 @@ from fastad.execution.native.code.vectors import Value, Variant, load_vector, st
 from fastad.execution.native.planning.maps import Map
 from fastad.execution.native.planning.memory import Memory
 from fastad.execution.native.planning.nests import LoopPlan, Nest
-from fastad.execution.native.planning.walking import Access, origin, resolved
+from fastad.execution.native.planning.walking import Way, origin, resolved
 from fastad.primitives import PRIMITIVES
 
 
@@ -45,13 +45,13 @@ class ValueCode(Function):
         return found
 
     def _compute(self, x: int, where: Map, v: Variant, depth: int) -> Value:
-        access, operands = origin(self.p, self.loop.index, self.dims, x, where)
-        if access is Access.READ:
+        way, operands = origin(self.p, self.loop.index, self.dims, x, where)
+        if way is Way.READ:
             return self._load(x, where, v, depth), depth
-        if access is Access.ZERO:
+        if way is Way.ZERO:
             return ZERO, 0
         values = [self.value(*operand, v) for operand in operands]
-        if access is Access.SAME:
+        if way is Way.SAME:
             return values[0]
         depth = max(d for _, d in values)
         block = self._block(depth, v)

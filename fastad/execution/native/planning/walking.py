@@ -13,7 +13,7 @@ from fastad.execution.native.planning.steps import VIRTUAL
 from fastad.primitives import PRIMITIVES
 
 
-class Access(Enum):
+class Way(Enum):
     """How a loop gets a value: from memory, as zero, as that of another row, or by its primitive."""
 
     READ = 0
@@ -23,13 +23,13 @@ class Access(Enum):
 
 
 class Origin(NamedTuple):
-    """Where a value comes from: the access to it, and the rows and maps of what it is made of."""
+    """Where a value comes from: the way, and the rows and maps of what it is made of."""
 
-    access: Access
+    way: Way
     operands: tuple[tuple[int, Map], ...] = ()
 
 
-_READ, _ZERO = Origin(Access.READ), Origin(Access.ZERO)
+_READ, _ZERO = Origin(Way.READ), Origin(Way.ZERO)
 
 
 def resolved(p: Planner, x: int, where: Map) -> tuple[int, Map]:
@@ -44,12 +44,12 @@ def origin(p: Planner, loop: int, dims: tuple[int, ...], x: int, where: Map) -> 
         return _READ
     if x in p.regions:
         source, own = p.regions[x]
-        return Origin(Access.SAME, ((source, compose(dims, where, own)),))
+        return Origin(Way.SAME, ((source, compose(dims, where, own)),))
     if x in p.joined:
         return _run(p, dims, x, where)
     operands = (p.a[x], p.b[x], p.c[x])[: len(PRIMITIVES[p.op[x]].domain)]  # type: ignore[attr-defined]
     nowhere = (0, (0,) * len(dims))
-    return Origin(Access.APPLIED, tuple((y, where if p.size[y] > 1 else nowhere) for y in operands))
+    return Origin(Way.APPLIED, tuple((y, where if p.size[y] > 1 else nowhere) for y in operands))
 
 
 def _run(p: Planner, dims: tuple[int, ...], x: int, where: Map) -> Origin:
@@ -58,7 +58,7 @@ def _run(p: Planner, dims: tuple[int, ...], x: int, where: Map) -> Origin:
     if len(found) != 1:
         raise Incompatible
     source, offset, _, _ = found[0]
-    return _ZERO if source < 0 else Origin(Access.SAME, ((source, (offset, (1,))),))
+    return _ZERO if source < 0 else Origin(Way.SAME, ((source, (offset, (1,))),))
 
 
 def walk(p: Planner, loop: int, dims: tuple[int, ...], rows: Iterable[int], own: Map) -> None:
