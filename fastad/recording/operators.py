@@ -152,21 +152,17 @@ _UNARY = (
 )  # fmt: skip
 
 
-def _operators() -> Iterator[tuple[str, Any]]:
+def _install_operators() -> None:
     for short, name in _BINARY:
         forward, reflected = _binary(name)
-        yield from ((f"__{short}__", forward), (f"__r{short}__", reflected), (f"__i{short}__", _in_place(name)))
-    yield from ((f"__{short}__", _compare(name)) for short, name in _COMPARE)
-    yield from ((f"__{short}__", _unary(name)) for short, name in _UNARY)
-    yield "__round__", lambda self, n=0: FUNCTIONS[np.round](self, n or 0)
-
-
-def _unary(name: str) -> Any:
-    return lambda self: UFUNCS[name](self)
-
-
-def _ufunc_method(name: str) -> Any:
-    return lambda self, *others: UFUNCS[name](self, *others)
+        Recorded.define(f"__{short}__", forward)
+        Recorded.define(f"__r{short}__", reflected)
+        Recorded.define(f"__i{short}__", _in_place(name))
+    for short, name in _COMPARE:
+        Recorded.define(f"__{short}__", _compare(name))
+    for short, name in _UNARY:
+        Recorded.define(f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
+    Recorded.define("__round__", lambda self, n=0: FUNCTIONS[np.round](self, n or 0))
 
 
 def _iterate(self: Recorded) -> Iterator[Recorded]:
@@ -243,21 +239,27 @@ def _sort(self: Recorded, axis: int = -1, **options: Any) -> None:
     self[...] = FUNCTIONS[np.sort](self, axis)
 
 
-_PROTOCOLS_AND_METHODS: dict[str, Any] = {
-    "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array_namespace__": array_namespace,
-    "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
-    "__contains__": _pythonic, "astype": astype, "copy": _copy, "__copy__": _copy, "__deepcopy__": _copy,
-    "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self, order)), "fill": _fill,
-    "sort": _sort, "partition": lambda self, kth, axis=-1, **options: _sort(self, axis),
-    "put": lambda self, *args, **kwargs: FUNCTIONS[np.put](self, *args, **kwargs),
-    "compress": lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis),
-    "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
-    "T": property(_transposed), "real": property(lambda self: self),
-    "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
-    "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
-}  # fmt: skip
+def _install_methods() -> None:
+    for name in _METHODS:
+        Recorded.define(name, _method(name))
+    for name in _UFUNC_METHODS_OF_SCALARS:
+        Recorded.define(name, lambda self, *others, _name=name: UFUNCS[_name](self, *others))
+    installed: dict[str, Any] = {
+        "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array_namespace__": array_namespace,
+        "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
+        "__contains__": _pythonic, "astype": astype, "copy": _copy, "__copy__": _copy, "__deepcopy__": _copy,
+        "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self, order)), "fill": _fill,
+        "sort": _sort, "partition": lambda self, kth, axis=-1, **options: _sort(self, axis),
+        "put": lambda self, *args, **kwargs: FUNCTIONS[np.put](self, *args, **kwargs),
+        "compress": lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis),
+        "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
+        "T": property(_transposed), "real": property(lambda self: self),
+        "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
+        "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
+    }  # fmt: skip
+    for name, value in installed.items():
+        Recorded.define(name, value)
 
-Recorded.define(dict(_operators()))
-Recorded.define({name: _method(name) for name in _METHODS})
-Recorded.define({name: _ufunc_method(name) for name in _UFUNC_METHODS_OF_SCALARS})
-Recorded.define(_PROTOCOLS_AND_METHODS)
+
+_install_operators()
+_install_methods()

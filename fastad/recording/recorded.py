@@ -67,10 +67,9 @@ class Recorded:
         self._read_only = False  # a view that is read-only in NumPy too
 
     @classmethod
-    def define(cls, methods: dict[str, Any]) -> None:
-        """Add operators and methods. They make recorded values themselves, so they stand in a file above this one."""
-        for name, method in methods.items():
-            setattr(cls, name, method)
+    def define(cls, name: str, method: Any) -> None:
+        """Add an operator or a method. They make recorded values themselves, so they stand in a file above this one."""
+        setattr(cls, name, method)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
