@@ -60,9 +60,13 @@ def _names_it(node, parents):
 
 def _tells_apart(node, parents):
     above = parents[node]
-    while isinstance(above, ast.List | ast.Tuple | ast.Set):
+    while isinstance(above, ast.List | ast.Tuple):
         node, above = above, parents[above]
-    return isinstance(above, ast.Compare | ast.MatchValue) or (isinstance(above, ast.Dict) and node in above.keys)
+    if isinstance(above, ast.Call):
+        return _called(above) in ("set", "frozenset")
+    return isinstance(above, ast.Compare | ast.MatchValue | ast.Set) or (
+        isinstance(above, ast.Dict) and node in above.keys
+    )
 
 
 def _names_some(node, above):
@@ -118,7 +122,10 @@ def test_a_planted_name_is_found():
 def test_recorded_functions_may_name_what_they_make_but_not_tell_it_apart():
     makes = "emit('add' if x else 'sum', y); UFUNCS['where'](a); T = {'max': 'amax'}; T = [('add', sum)]"
     assert not list(quoted(makes, told_apart=True))
-    for planted in ("name == 'where'", "T = {'add': 1}", "name in ('add', 'sum')", "f'{x}_solve'"):
+    for planted in (
+        "name == 'where'", "T = {'add': 1}", "name in ('add', 'sum')", "S = {'add'}", "S = frozenset(['add'])",
+        "f'{x}_solve'",
+    ):  # fmt: skip
         assert list(quoted(planted, told_apart=True))
     assert list(quoted("match x:\n    case 'add': pass", told_apart=True))
 
