@@ -9,7 +9,7 @@ import numpy as np
 
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.row import ArrayPrimitive
-from fastad.recording.operators import CREATORS, FUNCTIONS, UFUNCS
+from fastad.recording.dispatch import CREATORS, FUNCTIONS, UFUNCS
 
 TARGET = Path(__file__).with_name("primitives.md")
 

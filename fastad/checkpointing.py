@@ -55,7 +55,7 @@ class Checkpointing:
 
     def __call__(self, f: Callable[..., Any]) -> composite.Checkpoint:
         """f, whose values are recomputed instead of stored in reverse mode."""
-        return composite.checkpoint(f)
+        return composite.Checkpoint(f)
 
     def __repr__(self) -> str:
         return "<fastad.checkpoint>"

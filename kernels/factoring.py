@@ -10,10 +10,8 @@ import math
 from .blas import dgemm, dgetrf, dpotrf
 from .flags import at, exact_helper, helper, kernel
 from .memory import indices, view
+from .scipy_blas import LAPACK_FROM
 
-# Where a call of LAPACK becomes faster than the loops.
-_GETRF_FROM = 40
-_POTRF_FROM = 40
 _UPPER = 85  # the letter U
 _BLOCK = 32  # rows of a triangle that are solved for by loops
 
@@ -88,7 +86,7 @@ def lu_forward(out, x, y, s, w):
     for p in range(batch):
         o, i = p * n * (n + 1), p * n * n
         a, pivots, own = out[o : o + n * n], out[o + n * n : o + n * (n + 1)], x[i : i + n * n]
-        if n < _GETRF_FROM:
+        if n < LAPACK_FROM:
             _copy(a, own)
             _factor(a, pivots, n)
         else:
@@ -257,7 +255,7 @@ def cholesky_forward(out, x, y, s, w):
     _copy(out, x)
     for p in range(batch):
         a = out[p * n * n : (p + 1) * n * n]
-        if n < _POTRF_FROM:
+        if n < LAPACK_FROM:
             if not _cholesky(a, n):
                 return 1
         else:  # by columns the lower triangle is an upper one

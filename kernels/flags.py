@@ -55,6 +55,11 @@ def helper(function):
     return _helper(function, BORROWING)
 
 
+def inlined(function):
+    """A helper whose text stands in its callers. Only so it may return records: numba returns copies of them."""
+    return _stamped(numba.njit(inline="always", **BORROWING)(function))
+
+
 def exact_helper(function):
     """A helper without contraction: what cancels exactly when every operation is rounded is 0 then."""
     return _helper(function, {**BORROWING, "fastmath": False})

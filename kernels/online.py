@@ -11,78 +11,83 @@ k + 1 runs reach with the slots that are left there. So at any moment the number
 of Revolve (Stumm & Walther 2010): all slots are in use, and the last one holds state n − 2 or n − 3.
 """
 
-from .flags import helper, kernel
-from .plan_fields import (
-    ADVANCE,
-    BINOMIAL,
-    COUNT,
-    DEPTH,
-    DISCARD,
-    DONE,
-    DROPPED,
-    LAST,
-    LISTS,
-    MOST_AT_ONCE,
-    ON_DISK,
-    OWN,
-    RAISED,
-    RULE,
-    SEEN,
-    SIZE,
-    SLOTS,
-    STACK,
-    STEPS,
-    STORE,
-)
-from .segments import emit, push
+from typing import Any, NamedTuple
+
+from .flags import helper, inlined, kernel
+from .memory import address, record_at, shift
+from .plan_fields import ADVANCE, BINOMIAL, CHOICES, DISCARD, LISTS, MOST_AT_ONCE, STORE
+from .segments import emit, opened, push
 
 ALWAYS = 2**62  # the level of the initial state
 
+_choices_record = record_at(CHOICES)
+
+
+class Choices(NamedTuple):
+    """The list of stored states: its record, and by slot the step, the level and the slot before, by pointers."""
+
+    head: Any
+    steps: Any
+    levels: Any
+    before: Any
+
+
+@inlined
+def _choices(p):
+    """The list of a plan's states."""
+    lists, size = shift(p.own, LISTS), p.head.size
+    return Choices(_choices_record(address(p.own)), lists, shift(lists, size), shift(lists, 2 * size))
+
 
 @helper
-def _put(state, slot, step, level):
+def _put(states, slot, step, level):
     """Append a state to the list."""
-    own, size = state[OWN], state[SIZE]
-    row = own + LISTS + slot
-    state[own + DROPPED] = state[row] if slot < state[own + COUNT] else -1
-    state[row] = step
-    state[row + size] = level
-    state[row + 2 * size] = state[own + LAST]
-    state[own + LAST] = slot
+    head = states.head
+    head.dropped = states.steps[slot] if slot < head.count else -1
+    states.steps[slot] = step
+    states.levels[slot] = level
+    states.before[slot] = head.last
+    head.last = slot
     return slot
 
 
 @helper
-def _dispensable(state):
+def _dispensable(states):
     """Remove the last dispensable state from the list. Returns its slot, or −1 if there is none."""
-    own, size = state[OWN], state[SIZE]
-    raised = state[own + RAISED]
+    raised = states.head.raised
     if raised < 0:
         return -1
-    levels, before = own + LISTS + size, own + LISTS + 2 * size
-    victim = state[before + raised]
-    if state[levels + victim] >= state[levels + raised]:
-        state[own + RAISED] = -1
+    victim = states.before[raised]
+    if states.levels[victim] >= states.levels[raised]:
+        states.head.raised = -1
         return -1
-    state[before + raised] = state[before + victim]
+    states.before[raised] = states.before[victim]
     return victim
 
 
 @helper
-def _move_last(state, step):
+def _move_last(states, step):
     """Replace the last state by that at this step, if its level rises here. Returns its slot, or −1."""
-    own, size = state[OWN], state[SIZE]
-    last = state[own + LAST]
-    row = own + LISTS + last
-    before = state[row + 2 * size]
-    if before < 0:
+    last = states.head.last
+    before, level = states.before[last], states.levels[last] + 1
+    if before < 0 or step < states.steps[before] + (level + 1) * (level + 2) // 2:
         return -1
-    level = state[row + size] + 1
-    if step < state[own + LISTS + before] + (level + 1) * (level + 2) // 2:
-        return -1
-    state[own + LAST] = before
-    state[own + RAISED] = last
-    return _put(state, last, step, level)
+    states.head.last = before
+    states.head.raised = last
+    return _put(states, last, step, level)
+
+
+@helper
+def _choose(states, size, step):
+    """`choose` in the list of a plan."""
+    head = states.head
+    head.seen = step + 1
+    if head.count < size:
+        slot = _put(states, head.count, step, 0 if head.count else ALWAYS)
+        head.count += 1
+        return slot
+    slot = _dispensable(states)
+    return _put(states, slot, step, 0) if slot >= 0 else _move_last(states, step)
 
 
 @kernel
@@ -92,74 +97,77 @@ def choose(state, step):
     Call it for every step in order, when it is known that the step is not the last one. A state that is in the slot is
     no longer needed.
     """
-    own = state[OWN]
-    count = state[own + COUNT]
-    state[own + SEEN] = step + 1
-    if count < state[SIZE]:
-        slot = _put(state, count, step, 0 if count else ALWAYS)
-        state[own + COUNT] += 1
-        return slot
-    slot = _dispensable(state)
-    return _put(state, slot, step, 0) if slot >= 0 else _move_last(state, step)
+    p = opened(state)
+    return _choose(_choices(p), p.head.size, step)
 
 
 @kernel
 def is_possible(state, first, n):
     """Whether calls of `choose` in a loop of n steps can have changed `first` into `state`: its list has states of
     different steps, in existing slots. A vector from a file must be checked before it is used for indexing."""
-    own, size = first[OWN], first[SIZE]
-    for place in (SIZE, STACK, SLOTS, OWN):
-        if state[place] != first[place]:
-            return False
-    count = state[own + COUNT]
-    if count < 0 or count > size or n >= 2**31 or state[own + SEEN] != max(n - 1, 0):
+    p, start = opened(state), opened(first).head
+    if p.head.size != start.size or p.head.stack != start.stack:
         return False
-    slot, stop = state[own + LAST], n - 1
+    if p.head.slots != start.slots or p.head.own != start.own:
+        return False
+    states, size = _choices(p), start.size
+    count = states.head.count
+    if count < 0 or count > size or n >= 2**31 or states.head.seen != max(n - 1, 0):
+        return False
+    slot, stop = states.head.last, n - 1
     for _ in range(count):
-        if slot < 0 or slot >= size or state[own + LISTS + slot] < 0 or state[own + LISTS + slot] >= stop:
+        if slot < 0 or slot >= size or states.steps[slot] < 0 or states.steps[slot] >= stop:
             return False
-        stop = state[own + LISTS + slot]
-        slot = state[own + LISTS + 2 * size + slot]
+        stop = states.steps[slot]
+        slot = states.before[slot]
     return True
+
+
+@helper
+def _finish(p, states, n):
+    """`finish` for a plan and its list."""
+    head, count = p.head, states.head.count
+    head.rule, head.steps, head.depth, head.on_disk = BINOMIAL, n, count, 0
+    slot = states.head.last
+    for k in range(head.size):
+        p.slots[k] = k
+    for k in range(count - 1, -1, -1):
+        p.stack[k] = states.steps[slot]
+        p.slots[k] = slot
+        slot = states.before[slot]
+    if n > 0:
+        push(p, n - 1, n)
 
 
 @kernel
 def finish(state, n):
     """There are n steps: from now on `plan` writes the rows of the adjoint, with state n − 1 as the current one."""
-    own, size, count = state[OWN], state[SIZE], state[state[OWN] + COUNT]
-    state[RULE], state[STEPS], state[DEPTH], state[ON_DISK] = BINOMIAL, n, count, 0
-    slot = state[own + LAST]
-    for k in range(size):
-        state[state[SLOTS] + k] = k
-    for k in range(count - 1, -1, -1):
-        state[state[STACK] + k] = state[own + LISTS + slot]
-        state[state[SLOTS] + k] = slot
-        slot = state[own + LISTS + 2 * size + slot]
-    if n > 0:
-        push(state, n - 1, n)
+    p = opened(state)
+    _finish(p, _choices(p), n)
 
 
 @helper
-def _advance(state, buffer, written, step):
+def _advance(states, buffer, written, step):
     """Write a row that runs the steps up to this one."""
-    done = state[state[OWN] + DONE]
-    state[state[OWN] + DONE] = step
+    done = states.head.done
+    states.head.done = step
     return emit(buffer, written, ADVANCE, done, step, -1) if step > done else written
 
 
 @helper
-def online_rows(state, buffer):
+def online_rows(p, buffer):
     """Rows of the forward sweep for a known number of steps, chosen as if it were unknown."""
-    written, own = 0, state[OWN]
-    while state[own + SEEN] < state[STEPS] - 1 and written + MOST_AT_ONCE <= buffer.shape[0]:
-        step = state[own + SEEN]
-        slot = choose(state, step)
+    states, written, last = _choices(p), 0, p.head.steps - 1
+    while states.head.seen < last and written + MOST_AT_ONCE <= buffer.shape[0]:
+        step = states.head.seen
+        slot = _choose(states, p.head.size, step)
         if slot >= 0:
-            written = _advance(state, buffer, written, step)
-            if state[own + DROPPED] >= 0:
-                written = emit(buffer, written, DISCARD, state[own + DROPPED], state[own + DROPPED], slot)
+            written = _advance(states, buffer, written, step)
+            dropped = states.head.dropped
+            if dropped >= 0:
+                written = emit(buffer, written, DISCARD, dropped, dropped, slot)
             written = emit(buffer, written, STORE, step, step, slot)
-    if state[own + SEEN] >= state[STEPS] - 1 and written < buffer.shape[0]:
-        written = _advance(state, buffer, written, max(state[STEPS] - 1, 0))
-        finish(state, state[STEPS])
+    if states.head.seen >= last and written < buffer.shape[0]:
+        written = _advance(states, buffer, written, max(last, 0))
+        _finish(p, states, p.head.steps)
     return written

@@ -1,33 +1,34 @@
 """The planner: writes the rows of any schedule in pieces, so that a million steps need no long list.
 
-The state of a plan is a vector of integers. `segments` describes the rows and the nesting of segments; `online` chooses
-states while the number of steps is not known.
+The state of a plan is a vector of integers (see `plan_fields`). `segments` describes the rows and the nesting of
+segments; `online` chooses states while the number of steps is not known.
 """
 
 from .flags import helper, kernel
 from .online import online_rows
-from .plan_fields import ADVANCE, DEPTH, DISCARD, LISTED, ONLINE, OWN, RULE, STEPS, STORE
-from .segments import next_rows
+from .plan_fields import ADVANCE, DISCARD, LISTED, ONLINE, STORE
+from .segments import next_rows, opened
 
 
 @helper
-def _copy(state, buffer):
+def _copy(p, buffer):
     """Copy the next rows of the list that is in the state."""
-    first = state[OWN] + 4 * state[DEPTH]
-    count = min(buffer.shape[0], state[STEPS] - state[DEPTH])
+    first = 4 * p.head.depth
+    count = min(buffer.shape[0], p.head.steps - p.head.depth)
     for k in range(4 * count):
-        buffer[k // 4, k % 4] = state[first + k]
-    state[DEPTH] += count
+        buffer[k // 4, k % 4] = p.own[first + k]
+    p.head.depth += count
     return count
 
 
 @kernel
 def plan(state, buffer):
     """Write the next rows into `buffer`, which has room for at least MOST_AT_ONCE. Returns their number; 0: the end."""
-    if state[RULE] == LISTED:
-        return _copy(state, buffer)
-    written = online_rows(state, buffer) if state[RULE] == ONLINE else 0
-    return next_rows(state, buffer, written)
+    p = opened(state)
+    if p.head.rule == LISTED:
+        return _copy(p, buffer)
+    written = online_rows(p, buffer) if p.head.rule == ONLINE else 0
+    return next_rows(p, buffer, written)
 
 
 @kernel

@@ -97,7 +97,7 @@ def linrec_reverse(xb, yb, ob, x, y, o, s):
 
 
 @helper
-def linrec_tangent(out, dx, dy, x, y, o, s, choice, w):
+def linrec_tangent(dout, dx, dy, x, y, o, s, choice, w):
     """With z_k = x_k z_{k-1} + y_k: dz_k = x_k dz_{k-1} + dx_k z_{k-1} + dy_k."""
     outer, n, inner = s[0], s[1], s[2]
     first, step = (n - 1, -1) if s[3] != 0 else (0, 1)
@@ -108,6 +108,6 @@ def linrec_tangent(out, dx, dy, x, y, o, s, choice, w):
             for i in range(inner):
                 t = dy[at(row + i)]
                 if k > 0:
-                    t += x[at(row + i)] * out[at(last + i)] + dx[at(row + i)] * o[at(last + i)]
-                out[at(row + i)] = t
+                    t += x[at(row + i)] * dout[at(last + i)] + dx[at(row + i)] * o[at(last + i)]
+                dout[at(row + i)] = t
             j += step

@@ -22,6 +22,7 @@ FUNCTIONS = {
     "dpotrf": ("lapack", "cipip"),
 }
 NAMES = tuple(FUNCTIONS)
+LAPACK_FROM = 40  # rows of a matrix: from there on a call of LAPACK is faster than loops
 
 _addresses = (ctypes.c_int64 * len(NAMES))()
 

@@ -20,26 +20,30 @@ one, a list says at which step to split (0: do not split, continue in memory). O
 far, and then the list.
 """
 
-from .flags import helper, kernel
-from .plan_fields import (
-    ADVANCE,
-    DEPTH,
-    FRESH,
-    LOAD,
-    MOST_AT_ONCE,
-    ON_DISK,
-    OWN,
-    PERIODIC,
-    RESTART,
-    REVERSE,
-    RULE,
-    SIZE,
-    SLOTS,
-    STACK,
-    STOP,
-    STORE,
-    TIERED,
-)
+from typing import Any, NamedTuple
+
+from .flags import helper, inlined, kernel
+from .memory import integers, record_at, shift
+from .plan_fields import ADVANCE, LOAD, MOST_AT_ONCE, PERIODIC, PLAN, RESTART, REVERSE, STORE, TIERED
+
+_plan_record = record_at(PLAN)
+
+
+class Plan(NamedTuple):
+    """The state of a plan: its record, and its parts of varying length by pointers."""
+
+    head: Any
+    stack: Any
+    slots: Any
+    own: Any
+
+
+@inlined
+def opened(state):
+    """The state of a plan, which is in a vector, by its parts."""
+    start = state.ctypes.data
+    head, numbers = _plan_record(start), integers(start)
+    return Plan(head, shift(numbers, head.stack), shift(numbers, head.slots), shift(numbers, head.own))
 
 
 @helper
@@ -82,76 +86,76 @@ def _binomial(length, slots):
 
 
 @helper
-def _split(state, length, free):
+def _split(p, length, free):
     """Where to split a segment with `free` memory slots, that of its first state included; 0: store all states."""
-    if state[RULE] != PERIODIC:
+    if p.head.rule != PERIODIC:
         return _binomial(length, free)
-    return 0 if length <= state[SIZE] else state[SIZE]
+    return 0 if length <= p.head.size else p.head.size
 
 
 @helper
-def _slot(state, taken):
+def _slot(p, taken):
     """The memory slot of a new segment when `taken` others have one."""
-    return taken if state[SLOTS] < 0 else state[state[SLOTS] + taken]
+    return taken if p.head.slots < 0 else p.slots[taken]
 
 
 @helper
-def _ascending(state, taken, count):
+def _ascending(p, taken, count):
     """Whether the `count` slots from that of segment number `taken` on are consecutive."""
-    if state[SLOTS] >= 0:
+    if p.head.slots >= 0:
         for k in range(1, count):
-            if _slot(state, taken + k) != _slot(state, taken) + k:
+            if _slot(p, taken + k) != _slot(p, taken) + k:
                 return False
     return True
 
 
-@kernel
-def push(state, start, stop):
+@helper
+def push(p, start, stop):
     """Push a segment onto the stack. The current state is its first."""
-    state[state[STACK] + state[DEPTH]] = start
-    state[STOP] = stop
-    state[DEPTH] += 1
-    state[FRESH] = 1
+    p.stack[p.head.depth] = start
+    p.head.stop = stop
+    p.head.depth += 1
+    p.head.fresh = 1
 
 
 @helper
-def _pop(state):
-    state[DEPTH] -= 1
-    state[STOP] = state[state[STACK] + state[DEPTH]]  # a segment ends where the one above it began
-    state[ON_DISK] = min(state[ON_DISK], state[DEPTH])
-    state[FRESH] = 0
+def _pop(p):
+    p.head.depth -= 1
+    p.head.stop = p.stack[p.head.depth]  # a segment ends where the one above it began
+    p.head.on_disk = min(p.head.on_disk, p.head.depth)
+    p.head.fresh = 0
 
 
 @helper
-def _first_slot(state):
+def _first_slot(p):
     """The slot of the first state of the segment on top; −1: none."""
-    place = state[DEPTH] - 1
-    if state[FRESH] != 0 and state[STOP] - state[state[STACK] + place] == 1:  # its adjoint is next, so it is not stored
+    place = p.head.depth - 1
+    if p.head.fresh != 0 and p.head.stop - p.stack[place] == 1:  # its adjoint is next, so it is not stored
         return -1
-    return state[SIZE] + place if place < state[ON_DISK] else _slot(state, place - state[ON_DISK])
+    return p.head.size + place if place < p.head.on_disk else _slot(p, place - p.head.on_disk)
 
 
 @helper
-def _to_start(state, buffer, written, start, slot):
+def _to_start(p, buffer, written, start, slot):
     """Make the first state of the segment on top the current one, and store it in the segment's slot."""
-    if state[FRESH] == 0:
+    if p.head.fresh == 0:
         return emit(buffer, written, RESTART if slot < 0 else LOAD, start, start, slot)
     return written if slot < 0 else emit(buffer, written, STORE, start, start, slot)
 
 
 @helper
-def _one_step(state, buffer, written, start, slot):
+def _one_step(p, buffer, written, start, slot):
     """Write the adjoint of the segment on top, which has one step."""
-    if state[FRESH] == 0 and slot < 0:
-        written = _to_start(state, buffer, written, start, slot)
-    _pop(state)
+    if p.head.fresh == 0 and slot < 0:
+        written = _to_start(p, buffer, written, start, slot)
+    _pop(p)
     return emit(buffer, written, REVERSE, start, start + 1, slot)
 
 
 @helper
-def _store_all(state, buffer, written, start, last, slot):
+def _store_all(p, buffer, written, start, last, slot):
     """Write the adjoints of the segment on top: run it once, with all states stored but the last, which is current."""
-    if state[FRESH] != 0:
+    if p.head.fresh != 0:
         written = emit(buffer, written, ADVANCE, start, last, slot)
     else:  # the first state is stored already
         written = emit(buffer, written, LOAD, start, start, slot)
@@ -160,67 +164,67 @@ def _store_all(state, buffer, written, start, last, slot):
             written = emit(buffer, written, ADVANCE, start + 1, last, slot + 1)
     written = emit(buffer, written, REVERSE, last, last + 1, -1)
     written = emit(buffer, written, REVERSE, start, last, slot)
-    _pop(state)
+    _pop(p)
     return written
 
 
 @helper
-def _divide(state, buffer, written, start, m):
+def _divide(p, buffer, written, start, m):
     """Split the segment on top. The right part is done first; its first state is the current one then."""
-    written = _to_start(state, buffer, written, start, _first_slot(state))
+    written = _to_start(p, buffer, written, start, _first_slot(p))
     written = emit(buffer, written, ADVANCE, start, start + m, -1)
-    push(state, start + m, state[STOP])
+    push(p, start + m, p.head.stop)
     return written
 
 
 @helper
-def _listed_split(state):
+def _listed_split(p):
     """The next split in the list of the rule TIERED."""
-    state[state[OWN]] += 1
-    return state[state[OWN] + state[state[OWN]]]
+    p.own[0] += 1
+    return p.own[p.own[0]]
 
 
 @helper
-def _fetch(state, buffer, written, start):
+def _fetch(p, buffer, written, start):
     """Move the segment on top, whose first state is on disk, into memory."""
-    slot = _first_slot(state)
-    state[ON_DISK] -= 1
-    state[FRESH] = 1
+    slot = _first_slot(p)
+    p.head.on_disk -= 1
+    p.head.fresh = 1
     return emit(buffer, written, LOAD, start, start, slot)
 
 
 @helper
-def _in_memory(state, buffer, written, start):
+def _in_memory(p, buffer, written, start):
     """Do the next part of the segment on top, whose first state is, or will be, in memory."""
-    stop, taken = state[STOP], state[DEPTH] - 1 - state[ON_DISK]
-    m = _split(state, stop - start, state[SIZE] - taken)
-    if m == 0 and _ascending(state, taken, stop - start - 1):
-        return _store_all(state, buffer, written, start, stop - 1, _first_slot(state))
-    return _divide(state, buffer, written, start, max(m, 1))
+    stop, taken = p.head.stop, p.head.depth - 1 - p.head.on_disk
+    m = _split(p, stop - start, p.head.size - taken)
+    if m == 0 and _ascending(p, taken, stop - start - 1):
+        return _store_all(p, buffer, written, start, stop - 1, _first_slot(p))
+    return _divide(p, buffer, written, start, max(m, 1))
 
 
 @helper
-def _next(state, buffer, written):
+def _next(p, buffer, written):
     """Do the next part of the segment on top."""
-    start = state[state[STACK] + state[DEPTH] - 1]
-    if state[STOP] - start == 1:
-        return _one_step(state, buffer, written, start, _first_slot(state))
-    on_disk = state[DEPTH] == state[ON_DISK]
-    undecided = state[DEPTH] == state[ON_DISK] + 1 and state[FRESH] != 0
-    if state[RULE] == TIERED and (on_disk or undecided):
-        m = _listed_split(state)
+    start = p.stack[p.head.depth - 1]
+    if p.head.stop - start == 1:
+        return _one_step(p, buffer, written, start, _first_slot(p))
+    on_disk = p.head.depth == p.head.on_disk
+    undecided = p.head.depth == p.head.on_disk + 1 and p.head.fresh != 0
+    if p.head.rule == TIERED and (on_disk or undecided):
+        m = _listed_split(p)
         if m > 0 and undecided:  # its first state goes to disk
-            state[ON_DISK] += 1
+            p.head.on_disk += 1
         if m > 0:
-            return _divide(state, buffer, written, start, m)
+            return _divide(p, buffer, written, start, m)
         if on_disk:
-            written = _fetch(state, buffer, written, start)
-    return _in_memory(state, buffer, written, start)
+            written = _fetch(p, buffer, written, start)
+    return _in_memory(p, buffer, written, start)
 
 
-@kernel
-def next_rows(state, buffer, written):
+@helper
+def next_rows(p, buffer, written):
     """Append rows to `buffer` until it is nearly full or no segment waits. Returns the number of rows in it."""
-    while state[DEPTH] > 0 and written + MOST_AT_ONCE <= buffer.shape[0]:
-        written = _next(state, buffer, written)
+    while p.head.depth > 0 and written + MOST_AT_ONCE <= buffer.shape[0]:
+        written = _next(p, buffer, written)
     return written

@@ -85,20 +85,24 @@ def splits(memory, unit, write, read, unlimited, table, work):
                 table[m, k] = -table[m, k]
 
 
+@helper
+def _set(segment, length, free, on_disk):
+    segment.length, segment.free, segment.on_disk = length, free, on_disk
+
+
 @kernel
 def listed_splits(table, length, unit, unlimited, stack, out):
     """Write the splits of a segment to `out`, in the order in which the planner reads them, as many as fit.
 
-    Returns their number, and how many slots on disk are in use at once. `stack` is int64 work memory: 3 numbers for
-    each segment (length, free slots on disk, whether the first state is on disk), for one segment more than slots in
-    use.
+    Returns their number, and how many slots on disk are in use at once. `stack` is work memory, the records SEGMENT
+    of one segment more than slots in use.
     """
-    disk = table.shape[0]
-    stack[0, 0], stack[0, 1], stack[0, 2] = length, disk, 0
+    _set(stack[0], length, table.shape[0], 0)
     depth, count, used = 1, 0, 0
     while depth > 0:
         depth -= 1
-        length, free, on_disk = stack[depth, 0], stack[depth, 1], stack[depth, 2]
+        top = stack[depth]
+        length, free, on_disk = top.length, top.free, top.on_disk
         if length <= 1:
             continue
         if on_disk == 0 and not unlimited:
@@ -109,8 +113,8 @@ def listed_splits(table, length, unit, unlimited, stack, out):
             out[count] = m
         count += 1
         if m > 0:
-            stack[depth, 0], stack[depth, 1], stack[depth, 2] = m, free, 1
-            stack[depth + 1, 0], stack[depth + 1, 1], stack[depth + 1, 2] = length - m, free, 0
+            _set(top, m, free, 1)
+            _set(stack[depth + 1], length - m, free, 0)
             depth += 2
             used = max(used, depth - 1)
     return count, used

@@ -10,8 +10,8 @@ from test_numpy_functions import split
 from fastad.errors import RecordingError
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
+from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions import special
-from fastad.recording.operators import UFUNCS
 
 
 def ufuncs():

@@ -7,7 +7,7 @@ from native_tools import run
 from fastad.execution.machine import cache
 from fastad.execution.machine.symbols import vector_math
 from fastad.execution.native.planning import packing
-from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import ScalarStep
 from fastad.primitives import PRIMITIVES
 from fastad.primitives.elementwise import DOMAINS

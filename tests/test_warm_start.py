@@ -10,7 +10,7 @@ import pytest
 
 from fastad.execution.composites import drivers
 from fastad.execution.machine import cache, exported, objects, symbols
-from fastad.execution.sweeps import source as sweep_source
+from fastad.execution.sweeps.source import MODES, sweep_text
 from fastad.kernels import scipy_blas
 
 # Of the C library and the mathematics library.
@@ -117,7 +117,7 @@ def test_matrix_products_load_only_the_library_of_blas(tmp_path):
 
 # ── objects ───────────────────────────────────────────────────────────────────────────────────────────────────
 def texts():
-    yield from (sweep_source.source(mode) for mode in sweep_source.MODES)
+    yield from (sweep_text(mode) for mode in MODES)
     yield from (exported.entry_text(name) for name in exported.entry_names())
     yield from (drivers.driver_text(name) for name in drivers.driver_names())
     yield exported.ACTIVITY

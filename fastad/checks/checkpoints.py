@@ -174,7 +174,7 @@ def profile(
     if not loops:
         raise ScheduleError(f"{gradient.__name__} runs no loop with a known number of steps; write it with fad.scan")
     value = measure(Request(request.base), values, tier, seconds)
-    run = _Run(request, values, loops, tier, value.fastest / sum(x.steps for x in loops))
+    run = _Gradient(request, values, loops, tier, value.fastest / sum(x.steps for x in loops))
     chosen = list(default_schedules(loops) if schedules is None else schedules)
     for schedule in chosen:
         if not isinstance(schedule, Schedule):
@@ -187,7 +187,7 @@ def profile(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Gradient:
     """A gradient to be measured under schedules, and what a step takes."""
 
     request: Request

@@ -20,7 +20,7 @@ from fastad.tables.inline import compact, copy_row, inline
 from fastad.tables.table import Table
 
 Lengths = dict[Recorder, int]
-Place = tuple[Recorder, Ref]
+RecordedRow = tuple[Recorder, Ref]
 
 
 def lengths() -> Lengths:
@@ -55,11 +55,11 @@ def sunk(part: Part, before: Lengths) -> Part:
 
 
 def _divided(
-    given: Iterable[Place], table_of: Callable[[Recorder], Table], before: Lengths
-) -> tuple[list[Place], list[Place]]:
+    given: Iterable[RecordedRow], table_of: Callable[[Recorder], Table], before: Lengths
+) -> tuple[list[RecordedRow], list[RecordedRow]]:
     """(the rows to copy, operands first; the values outside that these depend on)."""
-    inside: set[Place] = set()
-    leaves: dict[Place, None] = {}
+    inside: set[RecordedRow] = set()
+    leaves: dict[RecordedRow, None] = {}
     todo = list(given)
     while todo:
         place = recorder, ref = todo.pop()
@@ -77,6 +77,6 @@ def _divided(
     return sorted(inside, key=lambda place: (place[0].level, place[1])), list(leaves)
 
 
-def _source(recorder: Recorder, ref: Ref) -> Place | None:
+def _source(recorder: Recorder, ref: Ref) -> RecordedRow | None:
     """The value of an outer recording that a row stands for, if it is an input of that kind."""
     return next(((value.recorder, value.ref) for value, own in recorder.lifted if own == ref), None)

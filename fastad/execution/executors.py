@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.composites.drivers import row_evaluations
 from fastad.execution.kernel import Kernel
 from fastad.execution.request import DERIVED, Request
+from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
 
 
@@ -168,3 +168,15 @@ def interpreting_seconds(request: Request) -> float:
         return 0.0
     times = 1 if request.mode == "value" else DERIVED
     return times * SECONDS_A_ROW * sum(map(row_evaluations, request.base.subs))
+
+
+# ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────
+_MANY = 100_000  # repetitions where their number is not known
+
+
+def row_evaluations(sub: Sub, unknown: int = _MANY) -> int:
+    """How many rows a run evaluates, about; `unknown` stands for a number of repetitions that is not known."""
+    own = sum(row_evaluations(part, unknown) for part in sub.parts)
+    if sub.table is not None:
+        own += len(sub.table) + sum(row_evaluations(inner, unknown) for inner in sub.table.subs)
+    return (unknown if sub.repetitions is None else sub.repetitions) * own

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastad.errors import FastadError
-from fastad.execution.composites.drivers import row_evaluations
+from fastad.execution.executors import row_evaluations
 from fastad.tables.reference import Stopped, steps
 from fastad.tables.table import Table
 

@@ -166,11 +166,11 @@ class Binding:
         return values[: rows.explicit_inputs] + values[len(values) - len(rows.captured) :]
 
 
-def _borrowing(invoke: Callable[[], int], packet: np.ndarray, size: int) -> int:
+def _borrowing(invoke: Callable[[], int], fields: np.ndarray, size: int) -> int:
     """Run a kernel with work memory that is borrowed for the time."""
     work = WORK.take(size)
     try:
-        packet[WORK_FIELD] = work.ctypes.data
+        fields[WORK_FIELD] = work.ctypes.data
         return invoke()
     finally:
         WORK.give(work)

@@ -13,13 +13,24 @@ import numpy as np
 from fastad.primitives import checks, rules, values
 from fastad.primitives.row import INDEX_ERROR, ArrayPrimitive, Form, register
 
+# Values on which the laws of array rows are tested.
+DOMAINS = {
+    "R": "all reals",
+    "index": "places in the first operand",
+    "sorted": "reals in ascending order",
+    "regular": "square matrices that are far from singular",
+    "definite": "symmetric positive definite matrices",
+    "pivots": "exchanges of rows",
+    "factors": "the value of the row whose first result is called so, for the matrices before",
+}
+
 
 def array(name: str, numpy: Any, arity: int, statics: str = "", **options: Any) -> ArrayPrimitive:
     """Register an array primitive; one that is linear in operands has a tangent without saying more."""
     if options.get("linear") and "tangent" not in options:
         options["tangent"] = rules.tangent_multilinear
     row = ArrayPrimitive(name, numpy, arity, tuple(statics.split()), **options)
-    register(row)
+    register(row, DOMAINS)
     return row
 
 

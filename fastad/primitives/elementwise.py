@@ -52,7 +52,7 @@ def row(
     evaluate = numpy or _evaluator(found[0])
     parts = tuple(p.strip() for p in partials.split(";"))
     dispatch = tuple(u.removeprefix("special.") for u in found)
-    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, ufuncs=dispatch, **options))
+    register(Elementwise(name, evaluate, value, parts, tuple(domain), result, ufuncs=dispatch, **options), DOMAINS)
 
 
 def leaf(name: str, symbol: str | None, ufuncs: str, partials: str, domain: str, **options: Any) -> None:
@@ -68,11 +68,11 @@ def operation(name: str, operator: str, partials: str, domain: str, *, ufunc: st
 
 # fmt: off
 # ── arithmetic: machine operations ────────────────────────────────────────────────────────────────────────────
-operation("add",           "arithmetic + fadd additions",       "1; 1",          "RR", result="total", commutes=True)
-operation("subtract",      "arithmetic - fsub additions",       "1; -1",         "RR", result="total")
-operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", commutes=True)
+operation("add",           "arithmetic + fadd additions",       "1; 1",          "RR", result="total", commutes=True, on_truth="logical_or")
+operation("subtract",      "arithmetic - fsub additions",       "1; -1",         "RR", result="total", on_truth="")
+operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", commutes=True, on_truth="logical_and")
 operation("divide",        "arithmetic / fdiv divisions",       "1 / b; -(r / b)", "RZ", slow=True)
-operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total")
+operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total", on_truth="")
 operation("less",          "comparison < olt comparisons",      "0; 0",          "RR", result="bool")
 operation("less_equal",    "comparison <= ole comparisons",     "0; 0",          "RR", result="bool")
 operation("greater",       "comparison > ogt comparisons",      "0; 0",          "RR", result="bool")

@@ -81,13 +81,6 @@ def _times(partial: Expr, u: Expr) -> Expr:
     return ("call", "multiply", u, partial)
 
 
-def names(expr: Expr) -> set[str]:
-    """The operands (and r, u) that an expression mentions."""
-    if expr[0] == "name":
-        return {expr[1]}
-    return set().union(*map(names, expr[2:])) if expr[0] == "call" else set()
-
-
 def calls(expr: Expr) -> set[str]:
     """The primitives that an expression mentions."""
     return {expr[1]}.union(*map(calls, expr[2:])) if expr[0] == "call" else set()

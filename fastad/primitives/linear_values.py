@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import IndexRangeError, NotPositiveDefiniteError, SingularMatrixError
+from fastad.kernels.scipy_blas import LAPACK_FROM
 
 Statics = tuple[int, ...]
 Shape = tuple[int, ...]
-_BY_LAPACK_FROM = 40  # rows of a matrix, as in the kernels
 
 
 def factors(f: Any, batch: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def lu(s: Statics, shape: Shape, x: Any) -> np.ndarray:
     batch, n = s
     a = np.array(x, float).reshape(batch, n, n)
     pivots = np.zeros((batch, n))
-    (_eliminated if n < _BY_LAPACK_FROM else _by_lapack)(a, pivots)
+    (_eliminated if n < LAPACK_FROM else _by_lapack)(a, pivots)
     return np.concatenate([a.reshape(batch, n * n), pivots], axis=1).reshape(shape)
 
 
@@ -127,7 +127,7 @@ def log_determinant(s: Statics, shape: Shape, x: Any, f: Any) -> np.ndarray:
 def cholesky(s: Statics, shape: Shape, x: Any) -> np.ndarray:
     batch, n = s
     a = np.reshape(np.asarray(x, float), (batch, n, n))
-    found = _by_columns(a) if n < _BY_LAPACK_FROM else _cholesky_by_lapack(a)
+    found = _by_columns(a) if n < LAPACK_FROM else _cholesky_by_lapack(a)
     if found is None:
         raise NotPositiveDefiniteError(f"the matrix is not positive definite ({_smallest_eigenvalue(a)})")
     return found.reshape(shape)

@@ -1,6 +1,6 @@
 """What a row of the primitive table holds. Opcodes are positions in the table, in the order of registration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -68,6 +68,7 @@ class Elementwise(Primitive):
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
     `intrinsic`: LLVM has the C function as an instruction for every width. `slow`: it takes several times as long as an
     addition. `commutes`: operands may be swapped. `sign` is what drawings show in place of the name.
+    `on_truth`: the row that records where all operands are truth values; "" where NumPy refuses these.
     """
 
     value: str
@@ -82,6 +83,7 @@ class Elementwise(Primitive):
     slow: bool = False
     commutes: bool = False
     sign: str = ""
+    on_truth: str | None = None
 
     @property
     def arity(self) -> int:
@@ -103,11 +105,6 @@ class Elementwise(Primitive):
     @cached_property
     def is_leaf(self) -> bool:
         return self.value_expr[0] == "call" and self.value_expr[1] == self.name
-
-    def is_linear(self, operand: int) -> bool:
-        """Whether the result depends on this operand affinely (its partial does not mention the operand or r)."""
-        used = expression.names(self.partial_exprs[operand])
-        return "abc"[operand] not in used and "r" not in used
 
     def is_differentiable(self, operand: int) -> bool:
         return self.contribution_exprs[operand] is not None
@@ -162,10 +159,11 @@ class ArrayPrimitive(Primitive):
     that the kernel calls. `kept`: rows stay though no result depends on them. `keeps_zero`: where the first operand is
     zero the result is. `pure`: equal rows compute equal values.
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
-    `domain`: for each operand the key of values to test on; `examples`: (statics, shape, shapes of operands) to test.
+    `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
+    of operands) to test.
     `sign` is what drawings show in place of the name.
 
-    The functions NAME_forward and NAME_reverse in `fastad.kernels` execute it.
+    The functions NAME_forward and NAME_reverse in `fastad.kernels` execute it, with `kernel_parameters`.
     """
 
     arity: int
@@ -220,15 +218,30 @@ class ArrayPrimitive(Primitive):
         return self.error is not None or self.form in (Form.GUARD, Form.COMPOSITE)
 
 
+def kernel_parameters(row: ArrayPrimitive, kind: str) -> tuple[str, ...]:
+    """Names of the parameters of the kernel NAME_kind; `fastad.kernels` says what they are."""
+    if kind == "forward":
+        operands = (*"xyz", *(f"x{k}" for k in range(3, row.arity)))[: max(row.arity, 2)]
+        return ("out", *operands, "s", *(["w"] if row.needs_work else []))
+    if kind == "reverse":
+        return ("xb", "yb", "ob", "x", "y", "o", "s")
+    return ("dout", "dx", "dy", "x", "y", "o", "s", "choice", "w")
+
+
 INDEX_ERROR: dict[str, Any] = {"error": IndexRangeError, "complaint": "index out of bounds"}
 
 
-def register(row: Primitive) -> Primitive:
+def register(row: Elementwise | ArrayPrimitive, domains: Container[str]) -> None:
+    """Add a row to the table. `domains` are the keys that its domain may have."""
     if row.name in _BY_NAME:
         raise ValueError(f"primitive {row.name!r} has a row already")
+    unknown = [key for key in row.domain if key not in domains]
+    if unknown:
+        raise ValueError(f"primitive {row.name!r} is to be tested on {unknown[0]!r}, which is no domain")
+    if row.domain and row.arity >= 0 and len(row.domain) != row.arity:
+        raise ValueError(f"primitive {row.name!r} has {row.arity} operands and {len(row.domain)} domains")
     _BY_NAME[row.name] = len(PRIMITIVES)
     PRIMITIVES.append(row)
-    return row
 
 
 def opcode(name: str) -> int:

@@ -1,14 +1,17 @@
 """Operands as rows: recorded values, arrays, numbers and lists of them, as a function passes them to NumPy."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides
+from fastad.primitives.row import elementwise_rows
+from fastad.recording.dispatch import implements_ufunc
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
@@ -155,12 +158,6 @@ class ElementwisePlan:
     direct: bool  # no operand needs a broadcast row first
 
 
-# Arithmetic on truth values: the logical row that NumPy's operation is, and the operations that NumPy refuses.
-_ON_TRUTH = {"add": "logical_or", "multiply": "logical_and"}
-_NOT_ON_TRUTH = {
-    "subtract": "numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.",
-    "negative": "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.",
-}
 # Python numbers follow the other operand's dtype; a Python bool is like NumPy's.
 _WEAK = frozenset([float, int, Number])
 _LIKE = {"i": 0, "d": 0.0}  # Python numbers for the dtypes that recorded ones have
@@ -227,22 +224,23 @@ def detached(x: Any) -> Any:
 def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence[Ref]) -> ElementwisePlan:
     b = recorder.builder
     kinds = [b.type(x) for x in refs]
-    if all(k.dtype == "b" for k in kinds):
-        if name in _NOT_ON_TRUTH:
-            raise TypeError(_NOT_ON_TRUTH[name])
-        name = _ON_TRUTH.get(name, name)
-    shape = _broadcast_shape([k.shape for k in kinds])
     row = primitive(name)
-    char = _promoted(name, row.result, operands, [k.dtype for k in kinds])
+    if row.on_truth is not None and all(k.dtype == "b" for k in kinds):
+        row.numpy(*[np.True_] * row.arity)  # raises NumPy's own error
+        row = primitive(row.on_truth)
+    shape = _broadcast_shape([k.shape for k in kinds])
+    char = _promoted(row, operands, [k.dtype for k in kinds])
     direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
-    return ElementwisePlan(name, b.type_number(ValueType(shape, char)), char, direct)
+    return ElementwisePlan(row.name, b.type_number(ValueType(shape, char)), char, direct)
 
 
-def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str]) -> str:
+def _promoted(row: Any, operands: Sequence[Any], chars: Sequence[str]) -> str:
     """The dtype of a result by NumPy's promotion, in which Python numbers are weak and arrays of one number are not."""
+    rule = row.result
     if rule in ("bool", "int"):
         return rule[0]
-    pairs = list(zip(operands, chars, strict=True))[name == "where" :]
+    conditions = 1 if row.operator and row.operator.kind == "selection" else 0
+    pairs = list(zip(operands, chars, strict=True))[conditions:]
     found = np.result_type(*(_LIKE.get(c, DTYPES[c]) if type(x) in _WEAK else DTYPES[c] for x, c in pairs))
     if rule == "float" and found.kind in "biu":
         return "d"
@@ -268,6 +266,13 @@ def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: st
 
 def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:
     return recorder.builder.broadcast(x, shape)
+
+
+_SHORT: dict[int, Callable[..., Recorded]] = {1: unary, 2: binary}
+for _row in elementwise_rows():
+    for _ufunc in _row.ufuncs:
+        _own_name = getattr(getattr(np, _ufunc, None), "__name__", _ufunc)
+        implements_ufunc(_ufunc, _own_name)(partial(_SHORT.get(_row.arity, elementwise), _row.name))
 
 
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,37 +1,20 @@
 """Python's operators, NumPy's protocols and the methods of arrays, on recorded values."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastad.primitives.row import elementwise_rows
 from fastad.recording import indexing
-from fastad.recording.operands import binary, elementwise, reframe, unary
+from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
+from fastad.recording.operands import elementwise, reframe
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import recording_error
 
-# Implementations, filled in by `fastad.recording.functions`: of NumPy functions (FUNCTIONS, by identity), of
-# constructors with `like=`, whose first argument is the recorder (CREATORS), of ufuncs by name (UFUNCS), and of methods
-# of ufuncs such as "add.reduce" (UFUNC_METHODS).
-FUNCTIONS: dict[Any, Callable[..., Any]] = {}
-CREATORS: dict[Any, Callable[..., Any]] = {}
-# The fix that the error for an unsupported function names.
-FIXES: dict[Any, str] = {}
-UFUNCS: dict[str, Callable[..., Any]] = {}
-UFUNC_METHODS: dict[str, Callable[..., Any]] = {}
 _known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
 _FIX = (
     "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 )
-
-
-_SHORT: dict[int, Callable[..., Recorded]] = {1: unary, 2: binary}
-for _row in elementwise_rows():
-    for _ufunc in _row.ufuncs:
-        UFUNCS[_ufunc] = partial(_SHORT.get(_row.arity, elementwise), _row.name)
-        UFUNCS[getattr(getattr(np, _ufunc, None), "__name__", _ufunc)] = UFUNCS[_ufunc]
 
 
 def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
@@ -153,31 +136,33 @@ def _compare(name: str) -> Any:
     return compare
 
 
-_BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "matmul": "matmul", "divmod": "divmod",
-}  # fmt: skip
-_COMPARE = {
-    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"
-}  # fmt: skip
-_UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
+# Python's operators and NumPy's ufuncs.
+_BINARY = (
+    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("floordiv", "floor_divide"),
+    ("mod", "remainder"), ("pow", "power"), ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
+    ("matmul", "matmul"), ("divmod", "divmod"),
+)  # fmt: skip
+_COMPARE = (
+    ("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal"), ("eq", "equal"),
+    ("ne", "not_equal"),
+)  # fmt: skip
+_UNARY = (
+    ("neg", "negative"), ("pos", "positive"), ("abs", "absolute"), ("invert", "invert"), ("floor", "floor"),
+    ("ceil", "ceil"), ("trunc", "trunc"),
+)  # fmt: skip
 
 
 def _install_operators() -> None:
-    for short, name in _BINARY.items():
+    for short, name in _BINARY:
         forward, reflected = _binary(name)
-        setattr(Recorded, f"__{short}__", forward)
-        setattr(Recorded, f"__r{short}__", reflected)
-        setattr(Recorded, f"__i{short}__", _in_place(name))
-    for short, name in _COMPARE.items():
-        setattr(Recorded, f"__{short}__", _compare(name))
-    for short, name in _UNARY.items():
-        setattr(Recorded, f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
-    Recorded.__round__ = lambda self, n=0: FUNCTIONS[np.round](self, n or 0)  # type: ignore[attr-defined]
-    Recorded.__floor__ = lambda self: UFUNCS["floor"](self)  # type: ignore[attr-defined]
-    Recorded.__ceil__ = lambda self: UFUNCS["ceil"](self)  # type: ignore[attr-defined]
-    Recorded.__trunc__ = lambda self: UFUNCS["trunc"](self)  # type: ignore[attr-defined]
+        Recorded.define(f"__{short}__", forward)
+        Recorded.define(f"__r{short}__", reflected)
+        Recorded.define(f"__i{short}__", _in_place(name))
+    for short, name in _COMPARE:
+        Recorded.define(f"__{short}__", _compare(name))
+    for short, name in _UNARY:
+        Recorded.define(f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
+    Recorded.define("__round__", lambda self, n=0: FUNCTIONS[np.round](self, n or 0))
 
 
 def _iterate(self: Recorded) -> Iterator[Recorded]:
@@ -216,14 +201,13 @@ def _of_numbers(name: str, divides: int) -> Any:
 
 
 def _install_numbers() -> None:
-    for short in (*_BINARY, *_UNARY):
-        if short == "matmul":
-            continue
+    for short, _ in _BINARY:
         division = short in _DIVISIONS
-        setattr(Number, f"__{short}__", _of_numbers(f"__{short}__", int(division)))
-        if short in _BINARY:
-            setattr(Number, f"__r{short}__", _of_numbers(f"__r{short}__", -int(division)))
-            setattr(Number, f"__i{short}__", getattr(Number, f"__{short}__"))
+        Number.define(f"__{short}__", _of_numbers(f"__{short}__", int(division)))
+        Number.define(f"__i{short}__", _of_numbers(f"__{short}__", int(division)))
+        Number.define(f"__r{short}__", _of_numbers(f"__r{short}__", -int(division)))
+    for short, _ in _UNARY:
+        Number.define(f"__{short}__", _of_numbers(f"__{short}__", 0))
 
 
 # ── methods of arrays ─────────────────────────────────────────────────────────────────────────────────────────
@@ -292,9 +276,9 @@ def _sort(self: Recorded, axis: int = -1, **options: Any) -> None:
 
 def _install_methods() -> None:
     for name in _METHODS:
-        setattr(Recorded, name, _method(name))
+        Recorded.define(name, _method(name))
     for name in _UFUNC_METHODS_OF_SCALARS:
-        setattr(Recorded, name, lambda self, *others, _name=name: UFUNCS[_name](self, *others))
+        Recorded.define(name, lambda self, *others, _name=name: UFUNCS[_name](self, *others))
     installed: dict[str, Any] = {
         "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array_namespace__": array_namespace,
         "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
@@ -309,7 +293,7 @@ def _install_methods() -> None:
         "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
     }  # fmt: skip
     for name, value in installed.items():
-        setattr(Recorded, name, value)
+        Recorded.define(name, value)
 
 
 _install_operators()

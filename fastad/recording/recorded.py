@@ -43,7 +43,7 @@ class Recorded:
     __array_priority__ = 1000.0
     __hash__ = None  # type: ignore[assignment]
 
-    if TYPE_CHECKING:  # installed by `operators` and `indexing`
+    if TYPE_CHECKING:  # defined by `operators`
 
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, key: Any) -> Any: ...
@@ -65,6 +65,11 @@ class Recorded:
         self._mask = _NO_MASK  # one byte an element: 1 where a pending piece covers it
         self._locked = False  # an argument: a replay would not repeat a write to it
         self._read_only = False  # a view that is read-only in NumPy too
+
+    @classmethod
+    def define(cls, name: str, method: Any) -> None:
+        """Add an operator or a method. They make recorded values themselves, so they stand in a file above this one."""
+        setattr(cls, name, method)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property

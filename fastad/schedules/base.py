@@ -56,9 +56,10 @@ class Schedule(ABC):
     def state(self, n_steps: int) -> np.ndarray:
         """The initial state of `fastad.kernels.planning.plan`: an int64 vector, which it updates."""
         rows = self.array(steps_of(n_steps))
-        header = np.zeros(f.HEADER, np.int64)
-        header[[f.RULE, f.STEPS, f.OWN]] = f.LISTED, len(rows), f.HEADER
-        return np.concatenate([header, rows.ravel()])
+        state = np.concatenate([np.zeros(f.HEADER, np.int64), rows.ravel()])
+        head = header(state)
+        head.rule, head.steps, head.own = f.LISTED, len(rows), f.HEADER
+        return state
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> "Schedule":
         """The schedule for a loop of n_steps steps (None: unknown) with states of this size. Only `Auto` returns
@@ -120,6 +121,11 @@ class Planned(Schedule):
         state, buffer = self.state(n_steps), new_buffer()
         while count := planning.plan(state, buffer):
             yield buffer[:count]
+
+
+def header(state: np.ndarray) -> Any:
+    """The record at the start of a plan's state, to be read and written by the names of its fields."""
+    return state[: f.HEADER].view(f.PLAN).view(np.recarray)[0]
 
 
 def new_buffer() -> np.ndarray:

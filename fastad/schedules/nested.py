@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, count_of, steps_of
+from fastad.schedules.base import Planned, count_of, header, steps_of
 
 
 def nested(
@@ -15,13 +15,14 @@ def nested(
     stack = f.HEADER
     taken = stack + depth + 1
     state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
-    state[[f.RULE, f.STEPS, f.SIZE]] = rule, n_steps, size
-    state[[f.STACK, f.SLOTS, f.OWN]] = stack, taken if slots else -1, taken + len(slots)
+    head = header(state)
+    head.rule, head.steps, head.size = rule, n_steps, size
+    head.stack, head.slots, head.own = stack, taken if slots else -1, taken + len(slots)
     state[taken : taken + len(slots)] = slots
     if own is not None:
         state[taken + len(slots) :] = own
     if n_steps:  # there is one segment, and its first state is the current one
-        state[[f.DEPTH, f.FRESH, f.STOP]] = 1, 1, n_steps
+        head.depth, head.fresh, head.stop = 1, 1, n_steps
     return state
 
 

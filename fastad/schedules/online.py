@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, count_of, steps_of
+from fastad.schedules.base import Planned, count_of, header, steps_of
 from fastad.schedules.nested import nested
 
 
@@ -46,7 +46,9 @@ class Online(Planned):
 
 def _start(n: int, size: int) -> np.ndarray:
     own = np.zeros(f.LISTS + 3 * size, np.int64)
-    own[[f.LAST, f.RAISED, f.DROPPED]] = -1
+    choices = own[: f.LISTS].view(f.CHOICES)
+    for field in ("last", "raised", "dropped"):
+        choices[field] = -1
     state = nested(f.ONLINE, 0, size, size, tuple(range(size)), own)
-    state[f.STEPS] = n
+    header(state).steps = n
     return state

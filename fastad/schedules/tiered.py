@@ -96,7 +96,7 @@ def _splits(n: int, memory: int, write: float, read: float, unit: int, disk: int
     table = np.zeros((1 if disk is None else disk, length + 1), np.int32)
     work = np.zeros((3, length + 1)), np.zeros((2, length + 1), np.int64), np.zeros(2, np.int64)
     tiers.splits(memory, unit, write, read, unlimited, table, work)
-    stack = np.empty(((length if disk is None else disk) + 2, 3), np.int64)
+    stack = np.empty((length if disk is None else disk) + 2, f.SEGMENT)
     count, used = tiers.listed_splits(table, n, unit, unlimited, stack, np.empty(0, np.int64))
     out = np.empty(count, np.int64)
     tiers.listed_splits(table, n, unit, unlimited, stack, out)

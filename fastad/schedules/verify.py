@@ -40,7 +40,7 @@ def verify(actions: Schedule | Iterable[Action], n_steps: int, memory: int | Non
         if memory is None:
             memory, disk = actions.slots(n)
         actions = actions.actions(n)
-    run = _Run(n, memory, count_of(disk, "disk", 0))
+    run = _Execution(n, memory, count_of(disk, "disk", 0))
     for number, action in enumerate(actions):
         try:
             run.do(action)
@@ -51,7 +51,7 @@ def verify(actions: Schedule | Iterable[Action], n_steps: int, memory: int | Non
     return run.found
 
 
-class _Run:
+class _Execution:
     """The state of an execution: the current state, the states in slots, and the number of adjoints left."""
 
     def __init__(self, n: int, memory: int | None, disk: int) -> None:

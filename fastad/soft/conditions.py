@@ -7,19 +7,24 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.primitives import PRIMITIVES
+from fastad.primitives.row import Form
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.soft import comparisons, logic
 from fastad.soft.numbers import as_array, real
 from fastad.tables.columns import CONST
 
-_COMPARISONS: dict[str, Callable[..., Any]] = {
-    "greater": comparisons.greater, "greater_equal": comparisons.greater_equal, "less": comparisons.less,
-    "less_equal": comparisons.less_equal, "equal": comparisons.equal, "not_equal": comparisons.not_equal,
-}  # fmt: skip
-_LOGIC: dict[str, Callable[..., Any]] = {
-    "logical_and": logic.logical_and, "logical_or": logic.logical_or, "logical_not": logic.logical_not,
-}  # fmt: skip
+
+def _by_ufunc(*relaxed: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Relaxed operators are called as the ufuncs that they relax."""
+    return {f.__name__: f for f in relaxed}
+
+
+_COMPARISONS = _by_ufunc(
+    comparisons.greater, comparisons.greater_equal, comparisons.less, comparisons.less_equal, comparisons.equal,
+    comparisons.not_equal,
+)  # fmt: skip
+_LOGIC = _by_ufunc(logic.logical_and, logic.logical_or, logic.logical_not)
 _SLACK = 1e-9  # truth values may leave [0, 1] by this much through rounding
 
 
@@ -44,13 +49,14 @@ def _relaxed(x: Recorded, ref: int, sigma: Any) -> Any:
     """The truth value of a recorded row: a comparison, or a logical function of comparisons."""
     recorder = x.recorder
     columns = recorder.builder.columns
-    name = PRIMITIVES[columns["op"][ref]].name
+    row = PRIMITIVES[columns["op"][ref]]
+    name = row.name
     operands = [columns[c][ref] for c in "ab"]
     if name in _COMPARISONS:
         return _COMPARISONS[name](*(Recorded(recorder, o) for o in operands), sigma)
     if name in _LOGIC:
         return _LOGIC[name](*(_relaxed(x, o, sigma) for o in operands if o >= 0))
-    if name == "strided":  # one element in another shape
+    if getattr(row, "form", None) is Form.VIEW:  # one element in another shape
         return _relaxed(x, operands[0], sigma)
     if columns["op"][ref] == CONST:
         return real(recorder.value(ref))

@@ -54,21 +54,6 @@ def call_sub(sub: Sub, operands: Sequence[Any], kinds: Sequence[ValueType]) -> l
     return [Recorded(recorder, ref) for ref in results]
 
 
-def checkpoint(f: Callable[..., Any]) -> Checkpoint:
-    """f, whose values are recomputed instead of stored in reverse mode: only its inputs are kept.
-
-    Inside a recorded function a call of checkpoint(f) is one row, and its adjoint runs f again. Time: one more
-    evaluation of f. Memory: f's inputs instead of all its values. (Griewank & Walther, 2008, Evaluating Derivatives, on
-    checkpointing.)
-
-    >>> import numpy as np, fastad as fad
-    >>> block = fad.checkpoint(lambda x: np.sin(np.exp(x)))
-    >>> fad.grad(lambda x: np.sum(block(block(x))))(np.zeros(2)).shape
-    (2,)
-    """
-    return Checkpoint(f)
-
-
 @dataclass(frozen=True)
 class _Structure:
     """Arguments and results of a user primitive in one call. `inputs` and `outputs` are the types of the leaves that

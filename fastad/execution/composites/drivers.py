@@ -96,15 +96,3 @@ def _lay_out(record: Any, work: Any, scratch: int) -> int:
         at += -(-size // _ALIGN) * _ALIGN
     record["work"] = tuple(places[field] for field in record["work"].dtype.names)
     return at
-
-
-# ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────
-_MANY = 100_000  # repetitions where their number is not known
-
-
-def row_evaluations(sub: Sub, unknown: int = _MANY) -> int:
-    """How many rows a run evaluates, about; `unknown` stands for a number of repetitions that is not known."""
-    own = sum(row_evaluations(part, unknown) for part in sub.parts)
-    if sub.table is not None:
-        own += len(sub.table) + sum(row_evaluations(inner, unknown) for inner in sub.table.subs)
-    return (unknown if sub.repetitions is None else sub.repetitions) * own

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.composites.calling import kernel_of
-from fastad.execution.composites.drivers import row_evaluations
-from fastad.execution.executors import AUTO, policy
+from fastad.execution.executors import AUTO, policy, row_evaluations
 from fastad.execution.marshalling import run_part
 from fastad.tables.composites.driver import Driver
 

@@ -18,6 +18,7 @@ from typing import Any
 from fastad.execution.machine import cache, objects, symbols
 from fastad.kernels import scipy_blas
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
+from fastad.primitives.row import kernel_parameters
 
 _NAME = "fastad_entry"
 _LEVEL = 3
@@ -37,10 +38,26 @@ def kernel_sources() -> dict[str, str]:
 @functools.cache
 def kernel_homes() -> dict[str, str]:
     """Module of every function NAME_forward, NAME_reverse and NAME_tangent in `fastad.kernels`, by the source text."""
-    return {name: module for module, found in kernel_sources().items() for name in _KERNEL.findall(found)}
+    homes, rows = {}, {row.name: row for row in array_rows()}
+    for module, text in kernel_sources().items():
+        for name, kind, parameters in _KERNEL.findall(text):
+            if name in rows:
+                check_parameters(rows[name], kind, parameters)
+            homes[f"{name}_{kind}"] = module
+    return homes
 
 
-_KERNEL = re.compile(r"^def (\w+_(?:forward|reverse|tangent))\(", re.MULTILINE)
+_KERNEL = re.compile(r"^def (\w+)_(forward|reverse|tangent)\(([^)]*)\)", re.MULTILINE)
+
+
+def check_parameters(row: ArrayPrimitive, kind: str, parameters: str) -> None:
+    """TypeError if a kernel does not take what its row says: compiled, it would read other memory than its own."""
+    found = tuple(parameters.replace(",", " ").split())
+    if found != (wanted := kernel_parameters(row, kind)):
+        raise TypeError(
+            f"the row of {row.name!r} says {row.name}_{kind}({', '.join(wanted)}), "
+            f"but its kernel is {row.name}_{kind}({', '.join(found)})"
+        )
 
 
 @functools.cache

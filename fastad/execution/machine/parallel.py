@@ -13,9 +13,6 @@ Threads live only during the call: a pool would not survive a fork and would hav
 GRAIN = 4096
 MAX_THREADS = 256
 
-# Functions that the text declares; a module it is appended to must not declare them again.
-DECLARED = ("pthread_create", "pthread_join")
-
 PARALLEL_FOR = f"""
 %fastad_loop = type {{ ptr, ptr, i64, i64 }}
 

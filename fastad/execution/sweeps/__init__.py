@@ -1,1 +1,1 @@
-"""Tier 0: interpreters of op tables, compiled once for all programs."""
+"""Tier 0: interpreters of op tables, compiled once for all programs and kept on disk."""

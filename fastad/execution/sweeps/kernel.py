@@ -1,8 +1,7 @@
-"""Tier 0: interpreters of op tables, compiled once for all programs and kept on disk.
+"""`SweepKernel`: a table, or its derivatives by a forward or a reverse sweep over the recorded values, run at once.
 
-`SweepKernel` runs a table, or its derivatives by a forward or a reverse sweep over the recorded values, at once:
-nothing is compiled for it. The sweeps are tables 3.3 and 3.6 of Griewank & Walther (2008), "Evaluating
-Derivatives": an arena holds all values, a second one their adjoints (or one for each direction their tangents).
+The sweeps are tables 3.3 and 3.6 of Griewank & Walther (2008), "Evaluating Derivatives": an arena holds all values, a
+second one their adjoints (or one for each direction their tangents).
 """
 
 import contextlib
@@ -20,8 +19,8 @@ from fastad.execution.composites import drivers
 from fastad.execution.composites.calling import Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.machine import exported, symbols
-from fastad.execution.sweeps import source as sweep_source
 from fastad.execution.sweeps.program import active_codes, activity, sweep_program
+from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, specials, sweep_text, used_specials
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
@@ -36,7 +35,7 @@ _SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}
 @functools.cache
 def _sweep(mode: str) -> int:
     """Address of the sweep of a mode, compiled at first use or loaded from the disk cache."""
-    return exported.address(f"sweep_{mode}", sweep_source.source(mode))
+    return exported.address(f"sweep_{mode}", sweep_text(mode))
 
 
 def _compile_others(modes: Sequence[str]) -> dict[str, subprocess.Popen[bytes]]:
@@ -44,7 +43,7 @@ def _compile_others(modes: Sequence[str]) -> dict[str, subprocess.Popen[bytes]]:
 
     A process that fails is no harm: the mode is then compiled here.
     """
-    missing = [mode for mode in modes if not exported.is_stored(sweep_source.source(mode))]
+    missing = [mode for mode in modes if not exported.is_stored(sweep_text(mode))]
     started = {}
     for mode in missing[:-1] if (os.cpu_count() or 1) > 1 else ():
         command = [sys.executable, "-c", f"from fastad.execution.sweeps.kernel import _sweep; _sweep({mode!r})"]
@@ -63,7 +62,7 @@ def _load(modes: Sequence[str]) -> None:
 
 
 def warmup(
-    progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = sweep_source.MODES,
+    progress: Callable[[str, float], object] | None = None, modes: Sequence[str] = MODES,
     *, kernels: bool = False,
 ) -> None:  # fmt: skip
     """Compile the sweeps, or load them; with `kernels`, also what native code calls, drivers and planners.
@@ -236,7 +235,7 @@ class SweepKernel:
 
 def is_swept(table: Table) -> bool:
     """Whether the derivative sweeps know all rows of a table; others run the derived table."""
-    return not table.subs and all(map(sweep_source.is_swept, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
+    return not table.subs and all(map(is_swept_row, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
 
 
 def _part(table: Table) -> SweepKernel:
@@ -252,17 +251,17 @@ def _entries(table: Table) -> np.ndarray:
     """Addresses by opcode of the kernels that the sweeps do not contain, filled in for those that the table needs."""
     found = np.zeros(len(PRIMITIVES), np.int64)
     for op in np.flatnonzero(np.bincount(table.columns["op"])).tolist():
-        if sweep_source.is_linked(op):
+        if is_linked(op):
             found[op] = exported.entry_address(PRIMITIVES[op].name)
     return found
 
 
 def _specials(table: Table, derivatives: bool) -> np.ndarray:
     """Addresses of the special functions, filled in for those that the table needs: finding them imports SciPy."""
-    names = sweep_source.specials()
+    names = specials()
     found = np.zeros(len(names), np.int64)
     for op in np.flatnonzero(np.bincount(table.columns["op"], minlength=1)).tolist():
-        for name in sweep_source.used_specials(op, derivatives):
+        for name in used_specials(op, derivatives):
             address = symbols.address(name)
             if address is None:
                 raise CompileError(f"no library here provides {name}")

@@ -294,17 +294,17 @@ def is_linked(code: int) -> bool:
     """Whether the sweeps call a kernel by its address instead of containing it: large kernels of few programs, which
     would make everybody wait for their compilation. They are those without derivative sweeps."""
     row = PRIMITIVES[code]
-    return isinstance(row, ArrayPrimitive) and row.form is Form.FUNCTION and not is_swept(code)
+    return isinstance(row, ArrayPrimitive) and row.form is Form.FUNCTION and not is_swept_row(code)
 
 
 def _reverse_call(row: ArrayPrimitive) -> str | None:
-    if not is_swept(row.code) or row.adjoint is None:
+    if not is_swept_row(row.code) or row.adjoint is None:
         return None
     return "assemble_back(p, W, s)" if row.form is Form.PIECES else f"{row.name}_reverse(dx, dy, dout, x, y, out, t)"
 
 
 def _tangent_call(row: ArrayPrimitive) -> str | None:
-    if not is_swept(row.code) or row.tangent is None:
+    if not is_swept_row(row.code) or row.tangent is None:
         return None
     if row.form is Form.PIECES:
         return "assemble(p, dV, s)"
@@ -314,7 +314,7 @@ def _tangent_call(row: ArrayPrimitive) -> str | None:
 
 
 @functools.cache
-def is_swept(code: int) -> bool:
+def is_swept_row(code: int) -> bool:
     """Whether the derivative sweeps know a primitive; others are differentiated by derivation only."""
     row = PRIMITIVES[code]
     if not isinstance(row, ArrayPrimitive) or row.adjoint is None or row.form is Form.PIECES:
@@ -324,7 +324,7 @@ def is_swept(code: int) -> bool:
 
 # ── modules ───────────────────────────────────────────────────────────────────────────────────────────────────
 @functools.cache
-def source(mode: str) -> str:
+def sweep_text(mode: str) -> str:
     """Text of the module of one mode; its function `entry` is the C function."""
     template, found, call = {
         "values": (text.VALUES, _value_cases, _forward_call),

@@ -1,27 +1,15 @@
 """Constructors of arrays: those with `like=`, the *_like functions, ranges with recorded ends. Results can be written
 to."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions.registry import Array, Function, constant, implements, lift
+from fastad.recording.dispatch import creates
+from fastad.recording.functions.registry import Array, constant, implements, lift
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
-from fastad.recording.operators import CREATORS
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
-
-
-def creates(*functions: Any) -> Callable[[Function], Function]:
-    """Register an implementation of constructors with `like=`. Its first argument is the recorder of `like`."""
-
-    def register(implementation: Function) -> Function:
-        for function in functions:
-            CREATORS[function] = implementation
-        return implementation
-
-    return register
 
 
 def _plain(function: Any) -> Any:

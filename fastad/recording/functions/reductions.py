@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import (
     Array,
     along,
@@ -19,7 +20,6 @@ from fastad.recording.functions.registry import (
     lift,
 )
 from fastad.recording.operands import elementwise, reshape
-from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
 NO_VALUE = np._NoValue  # what NumPy passes for an option that the caller left out
@@ -109,8 +109,6 @@ def _tree(x: Array, axes: tuple[int, ...], combine: Callable[[Any, Any], Any], n
 
 # ── extrema ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Array]:
-    title = {"amax": "maximum", "amin": "minimum"}[name]
-
     def reduce(
         a: Any, axis: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True, dtype: Any = None
     ) -> Array:
@@ -119,13 +117,13 @@ def _extremum(name: str, combine: str, neutral: float) -> Callable[..., Array]:
         if where is not True and where is not NO_VALUE:
             if not _given(initial):
                 raise ValueError(
-                    f"reduction operation '{title}' does not have an identity, "
+                    f"reduction operation '{combine}' does not have an identity, "
                     "so to use a where mask one has to specify 'initial'"
                 )
             x = _masked(x, where, initial)
         if 0 in (x.shape[d] for d in axes):
             if not _given(initial):
-                raise ValueError(f"zero-size array to reduction operation {title} which has no identity")
+                raise ValueError(f"zero-size array to reduction operation {combine} which has no identity")
             shape = tuple(n for d, n in enumerate(x.shape) if d not in axes)
             found = constant(x, np.full(shape, neutral, x.dtype if x.dtype.kind == "f" else float))
         elif not axes:

@@ -1,54 +1,19 @@
-"""Registration of implementations of NumPy functions on recorded values, and what the implementations share."""
+"""What the implementations of NumPy functions on recorded values share."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from fastad.recording.dispatch import implements as implements
+from fastad.recording.dispatch import implements_ufunc as implements_ufunc
 from fastad.recording.operands import as_recorded, recorder_of, reframe
-from fastad.recording.operators import FUNCTIONS, UFUNC_METHODS, UFUNCS
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import recording_error
 
 Shape = tuple[int, ...]
 Array = Any  # a recorded value; Any, because type checkers think that NumPy's functions return np.ndarray for it
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def implements(*functions: Any) -> Callable[[Function], Function]:
-    """Register an implementation of NumPy functions. It takes their arguments, except `out=`, which the caller handles.
-
-    Functions that not every NumPy release has are given by name, e.g. "linalg.matrix_norm".
-    """
-
-    def register(implementation: Function) -> Function:
-        for function in functions:
-            found = _by_name(function) if isinstance(function, str) else function
-            if found is not None:
-                FUNCTIONS[found] = implementation
-        return implementation
-
-    return register
-
-
-def _by_name(name: str) -> Any:
-    found: Any = np
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
-def implements_ufunc(*names: str) -> Callable[[Function], Function]:
-    """Register an implementation of ufuncs by name, or of their methods ("add.reduce")."""
-
-    def register(implementation: Function) -> Function:
-        for name in names:
-            (UFUNC_METHODS if "." in name else UFUNCS)[name] = implementation
-        return implementation
-
-    return register
 
 
 def lift(*arguments: Any) -> list[Array]:
@@ -109,10 +74,3 @@ def pick(x: Array, index: np.ndarray, axis: int) -> Array:
 def constant(like: Array, value: Any) -> Array:
     """A new constant in the recording of `like`. It may be written to."""
     return Recorded(like.recorder, like.recorder.const(value))
-
-
-def require_none(function: str, **options: Any) -> None:
-    """RecordingError if an option is given that is not supported on recorded values."""
-    for name, value in options.items():
-        if value is not None and value is not False:
-            raise recording_error(f"np.{function} with {name}= is not supported on recorded values", "Leave it out.")

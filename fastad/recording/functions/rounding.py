@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import Array, implements, lift
 from fastad.recording.operands import elementwise
-from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
 

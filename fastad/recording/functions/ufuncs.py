@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from fastad.recording import indexing
+from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import Array, implements_ufunc, lift
 from fastad.recording.operands import elementwise, is_recorded, reshape
-from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 

@@ -1,10 +1,8 @@
 """NumPy functions that recorded values do not support, and the fix that the error names."""
 
-from typing import Any
-
 import numpy as np
 
-from fastad.recording.operators import FIXES
+from fastad.recording.dispatch import advise
 
 _SOLVERS = "Wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 _FOURIER = (
@@ -12,34 +10,27 @@ _FOURIER = (
 )
 
 
-def _fix(module: Any, names: str, fix: str) -> None:
-    for name in names.split():
-        found = getattr(module, name, None)
-        if found is not None:
-            FIXES[found] = fix
-
-
-_fix(
+advise(
     np.linalg,
     "pinv qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank tensorsolve tensorinv",
     _SOLVERS,
 )
-_fix(np.linalg, "inv", "Use np.linalg.solve(a, b) in place of inv(a) @ b, or np.linalg.solve(a, np.eye(n)).")
-_fix(np.linalg, "det", "Use np.linalg.slogdet: sign * np.exp(logabsdet).")
-_fix(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
-_fix(np.fft, "fftshift ifftshift", "Use np.roll.")
-_fix(
+advise(np.linalg, "inv", "Use np.linalg.solve(a, b) in place of inv(a) @ b, or np.linalg.solve(a, np.eye(n)).")
+advise(np.linalg, "det", "Use np.linalg.slogdet: sign * np.exp(logabsdet).")
+advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
+advise(np.fft, "fftshift ifftshift", "Use np.roll.")
+advise(
     np, "histogram histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=."
 )
-_fix(
+advise(
     np,
     "intersect1d union1d setdiff1d setxor1d isin",
     "The shape of the result would depend on the values: use plain arrays, or np.sort and comparisons.",
 )
-_fix(np, "roots poly polydiv", _SOLVERS)
-_fix(
+advise(np, "roots poly polydiv", _SOLVERS)
+advise(
     np,
     "save savez savetxt array2string array_repr array_str",
     "Return the value from the function and write it outside.",
 )
-_fix(np, "nanmedian nanquantile nanpercentile", "Use np.median or np.quantile of x[~np.isnan(x)].")
+advise(np, "nanmedian nanquantile nanpercentile", "Use np.median or np.quantile of x[~np.isnan(x)].")

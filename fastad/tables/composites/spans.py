@@ -25,11 +25,6 @@ class Span(NamedTuple):
         return self.times * self.width
 
 
-def span_sizes(spans: Sequence[Span], lanes: int) -> int:
-    """Length of the vector in spans."""
-    return sum(x.size if x.shared else lanes * x.size for x in spans)
-
-
 def to_spans(b: Any, x: Ref, lanes: int, spans: Sequence[Span]) -> Ref:
     """From lane after lane to spans; of what is shared, the first lane's is taken."""
     total = sum(span.size for span in spans)

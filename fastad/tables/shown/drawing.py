@@ -41,17 +41,17 @@ def to_svg(table: Table, values: Sequence[Any] | None = None, limit: int = 60, r
     """
     g = graph(table, values, limit, run)
     boxes = [_box(node) for node in g.nodes]
-    place = _Place(g, boxes, across=1)
-    if place.width > _WIDE:
-        place = _Place(g, boxes, across=0)
-    legend = _legend(g, place.height)
-    height = place.height + (30 if legend else 0)
-    width = max(place.width, 120 + 330 * g.has_adjoints + 200 * bool(g.omitted)) if legend else place.width
+    canvas = _Canvas(g, boxes, across=1)
+    if canvas.width > _WIDE:
+        canvas = _Canvas(g, boxes, across=0)
+    legend = _legend(g, canvas.height)
+    height = canvas.height + (30 if legend else 0)
+    width = max(canvas.width, 120 + 330 * g.has_adjoints + 200 * bool(g.omitted)) if legend else canvas.width
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="fastad" width="{width:g}" height="{height:g}" '
         f'viewBox="0 0 {width:g} {height:g}" role="img" font-family="{_FONT}">'
     )
-    parts = [head, f"<style>{_style()}</style>", *place.edges(), *place.nodes(), *legend, "</svg>"]
+    parts = [head, f"<style>{_style()}</style>", *canvas.edges(), *canvas.nodes(), *legend, "</svg>"]
     return "\n".join(parts) + "\n"
 
 
@@ -102,7 +102,7 @@ def _extent(text: str, size: float) -> float:
     return size * (0.62 * len(text) - 0.25 * narrow + 0.25 * wide)
 
 
-class _Place:
+class _Canvas:
     """Pixels of nodes and edges. `across` is the axis along which a layer extends: 1 when layers go rightwards."""
 
     def __init__(self, g: Graph, boxes: list[tuple[float, float]], across: int) -> None:

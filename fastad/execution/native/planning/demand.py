@@ -6,7 +6,7 @@ through. A row wanted in several contexts is computed in each if that is cheap, 
 
 from collections import defaultdict
 
-from fastad.execution.native.planning.plan import MEMBERS, Planner
+from fastad.execution.native.planning.planner import MEMBERS, Planner
 from fastad.execution.native.planning.steps import VIRTUAL, LoopStep
 from fastad.primitives import PRIMITIVES
 

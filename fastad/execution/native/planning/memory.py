@@ -9,7 +9,7 @@ from typing import Any
 
 from fastad.execution.layout import Layout, Slot
 from fastad.execution.native.planning.demand import Demand
-from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import SCALAR, VIRTUAL, CallStep, LoopStep, Place, ScalarStep, Step
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.columns import CONST, GUARD, INPUT

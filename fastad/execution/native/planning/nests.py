@@ -13,7 +13,7 @@ from fastad.execution.native.code.operations import cost_of
 from fastad.execution.native.code.vectors import lanes
 from fastad.execution.native.planning.demand import Demand
 from fastad.execution.native.planning.maps import Map, contiguous, dimensions, segments
-from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import LoopStep
 from fastad.execution.native.planning.walking import walk
 

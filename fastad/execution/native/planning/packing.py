@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from fastad.execution.machine.symbols import vector_symbol
 from fastad.execution.native.code.operations import c_functions
 from fastad.execution.native.code.vectors import lanes
-from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import ScalarStep
 from fastad.primitives import PRIMITIVES, Elementwise, Primitive
 

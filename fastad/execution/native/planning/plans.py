@@ -1,6 +1,6 @@
 """Plans: what the native code of a table does, all of it decided before any is written.
 
-The rows' steps and fusion are the planner's (`plan`), who computes what in which loop is found from the uses
+The rows' steps and fusion are the planner's (`planner`), who computes what in which loop is found from the uses
 (`demand`), how loops run in `nests`, the order of straight-line code in `packing`, and where values live in `memory`.
 An executor that makes code of its own can take these plans. The sweeps group rows in another way
 (`fastad.execution.sweeps.program`): with them it shares requests and the protocol of kernels.
@@ -14,7 +14,7 @@ from fastad.execution.native.planning.maps import Incompatible
 from fastad.execution.native.planning.memory import Memory
 from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.packing import find_packs
-from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import LoopStep, ScalarStep, Step
 from fastad.tables.table import Table
 

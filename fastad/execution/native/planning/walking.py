@@ -8,13 +8,13 @@ from enum import Enum
 from typing import NamedTuple
 
 from fastad.execution.native.planning.maps import Incompatible, Map, compose
-from fastad.execution.native.planning.plan import Planner
+from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import VIRTUAL
 from fastad.primitives import PRIMITIVES
 
 
 class Way(Enum):
-    """How a value is had: read from memory, as zero, as that of another row, or by its primitive."""
+    """How a loop gets a value: from memory, as zero, as that of another row, or by its primitive."""
 
     READ = 0
     ZERO = 1
