@@ -1,8 +1,8 @@
 """Requests: what is to be run. All executors take the same."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
+from fastad.once import lazy
 from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -25,7 +25,7 @@ class Request:
     seeds: tuple[float, ...] | None = None
     chosen: tuple[int, ...] | None = None
 
-    @cached_property
+    @lazy
     def table(self) -> Table:
         """The derived table."""
         if self.mode == "value":

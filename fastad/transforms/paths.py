@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
+from fastad.once import lazy
 from fastad.recording.capture import ArrayElements, OutsideState
 from fastad.transforms.call import Call
 from fastad.transforms.program import Program
@@ -39,7 +39,7 @@ class Path:
         given = inputs if self.is_plain else [*program.gather(inputs), *program.captured]
         return program.result(self.compiled(given))
 
-    @cached_property
+    @lazy
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
         return self.program.sources == tuple(range(len(self.program.request.inputs)))
