@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import threading
 
 TABLE = "fastad_blas_table"
 
@@ -24,6 +25,7 @@ FUNCTIONS = {
 NAMES = tuple(FUNCTIONS)
 LAPACK_FROM = 40  # rows of a matrix: from there on a call of LAPACK is faster than loops
 
+_one_at_a_time = threading.RLock()
 _addresses = (ctypes.c_int64 * len(NAMES))()
 
 
@@ -40,9 +42,14 @@ def load(*names):
             _addresses[place] = _address(functions(FUNCTIONS[name][0])[name])
 
 
-@functools.cache
 def functions(library):
     """SciPy's table of the functions of a library, "blas" or "lapack": name -> capsule."""
+    with _one_at_a_time:  # an extension that two threads load at once is left half made
+        return _functions(library)
+
+
+@functools.cache
+def _functions(library):
     if "scipy.linalg" not in sys.modules:
         try:
             return _load_extension(library).__pyx_capi__
@@ -66,11 +73,14 @@ def _load_extension(library):
     raise ImportError(library)
 
 
+_capsule_name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
+_capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
 def _address(capsule):
-    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    signature = name(capsule)
+    signature = _capsule_name(capsule)
     if b"int *" not in signature:
         raise ImportError(f"SciPy's BLAS or LAPACK has an unexpected signature: {signature.decode()}")
-    return pointer(capsule, signature)
+    return _capsule_pointer(capsule, signature)

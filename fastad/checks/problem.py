@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import DerivativeError, RecordingError, ShapeError
+from fastad.once import lazy
 from fastad.recording.recorded import Recorded
 from fastad.transforms.base import Transformed
 from fastad.transforms.call import flatten, unflatten
@@ -28,12 +28,12 @@ class Problem:
     places: tuple[int, ...]
     raw: Callable[..., Any]
 
-    @cached_property
+    @lazy
     def result(self) -> Any:
         """f's result at the point, as plain NumPy computes it."""
         return self.quietly(self.raw, [x[()] for x in self.point])
 
-    @cached_property
+    @lazy
     def values(self) -> list[np.ndarray]:
         """The float leaves of the result at the point."""
         return [np.asarray(x) for x in self.quietly(self.function, [x[()] for x in self.point])]

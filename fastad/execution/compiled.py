@@ -1,6 +1,7 @@
 """Running requests on NumPy arrays: chooses the executor, makes its kernel, and has buffers for every thread."""
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Compiled:
     _executor: Executor | None = None
     _kernel: Kernel | None = None
     _free: list[Binding] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._policy = policy(self.tier)
@@ -62,9 +64,11 @@ class Compiled:
     def _choose(self, values: Sequence[Any]) -> Sequence[Any]:
         """Run by the first executor until that has cost what the next one's kernel costs; then make that."""
         if self._kernel is None:
-            self._use(self._policy.start(self.request, self._threads))
+            with self._lock:
+                if self._kernel is None:
+                    self._use(self._policy.start(self.request, self._threads))
         elif self.interpreted_seconds >= self._policy.then.estimate(self.request):
-            self._use(self._policy.then)
+            self._settle(wait=False)
         if self.is_settled:
             return self(values)
         free = self._free  # not read again below: another thread may compile meanwhile
@@ -81,9 +85,17 @@ class Compiled:
 
     def binding(self) -> Binding:
         """A new binding, of the kernel that will not be replaced."""
-        if not self.is_settled:
-            self._use(self._policy.then)
+        self._settle()
         return self._bind()
+
+    def _settle(self, wait: bool = True) -> None:
+        """Change over to the kernel that will not be replaced. Without `wait`, one thread does and the others go on."""
+        if self._lock.acquire(blocking=wait):
+            try:
+                if not self.is_settled:
+                    self._use(self._policy.then)
+            finally:
+                self._lock.release()
 
     def _bind(self) -> Binding:
         assert self._kernel is not None

@@ -9,12 +9,13 @@ which lets other Python threads run meanwhile.
 
 import ctypes
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from fastad.execution.machine import cache, symbols
 from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
+from fastad.once import once
 
 _TEXT = """
 declare ptr @PyLong_AsVoidPtr(ptr)
@@ -57,13 +58,18 @@ class _MethodDefinition(ctypes.Structure):
     )
 
 
-@lru_cache(maxsize=1)
+_make_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+    ("PyCFunction_NewEx", ctypes.pythonapi)
+)
+
+
+@once
 def _loaded() -> LoadedCode:
     names = ["fastad_invoke", "fastad_invoke_object"]
     return load_object(cache.cached(("invoke", _TEXT), lambda: compile_ir(_TEXT)), names, symbols.address)
 
 
-@lru_cache(maxsize=1)
+@once
 def _definition() -> _MethodDefinition:
     return _MethodDefinition(b"kernel", _loaded()["fastad_invoke_object"], _METH_NOARGS, None)
 
@@ -76,9 +82,7 @@ def caller(packet: np.ndarray, release: bool) -> Callable[[], int]:
     address = packet.ctypes.data
     if release:
         return partial(_RELEASING(_loaded()["fastad_invoke"]), ctypes.c_void_p(address))
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return make(ctypes.addressof(_definition()), address, None)
+    return _make_function(ctypes.addressof(_definition()), address, None)
 
 
 def packet(

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
+from fastad.once import lazy
 from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -27,7 +27,7 @@ class Request:
     seeds: tuple[float, ...] | None = None
     chosen: tuple[int, ...] | None = None
 
-    @cached_property
+    @lazy
     def table(self) -> Table:
         """The derived table."""
         if self.mode == "value":

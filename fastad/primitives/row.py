@@ -3,10 +3,10 @@
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from fastad.errors import IndexRangeError
+from fastad.once import lazy
 from fastad.primitives import expression
 from fastad.primitives.expression import Expr
 
@@ -89,20 +89,20 @@ class Elementwise(Primitive):
     def arity(self) -> int:
         return len(self.partials)
 
-    @cached_property
+    @lazy
     def value_expr(self) -> Expr:
         return expression.parse(self.value)
 
-    @cached_property
+    @lazy
     def partial_exprs(self) -> tuple[Expr, ...]:
         return tuple(expression.parse(p) for p in self.partials)
 
-    @cached_property
+    @lazy
     def contribution_exprs(self) -> tuple[Expr | None, ...]:
         """For each operand: partial times `u` (a tangent or an adjoint), or None where the partial is zero."""
         return tuple(expression.times(p, "u") for p in self.partial_exprs)
 
-    @cached_property
+    @lazy
     def is_leaf(self) -> bool:
         return self.value_expr[0] == "call" and self.value_expr[1] == self.name
 

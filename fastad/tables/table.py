@@ -8,12 +8,12 @@ import math
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import TableError
+from fastad.once import lazy
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
 from fastad.primitives.regions import pieces
 from fastad.tables.columns import CALL, GUARD, Line, Shape, ValueType
@@ -132,21 +132,21 @@ class Table:
         """Number of inputs that the caller passes. The captured arrays follow them."""
         return len(self.inputs) - len(self.captured)
 
-    @cached_property
+    @lazy
     def _lists(self) -> dict[str, list[int]]:
         return {name: column.tolist() for name, column in self.columns.items()}
 
-    @cached_property
+    @lazy
     def _pool_lists(self) -> dict[str, list[Any]]:
         return {name: self.pools[name].tolist() for name in ("operands", "statics")}
 
     # ── the value arena ──────────────────────────────────────────────────────────────────────────────────────
-    @cached_property
+    @lazy
     def sizes(self) -> np.ndarray:
         """Number of elements of every row's value."""
         return np.array([t.size for t in self.types], np.int64)[self.columns["type"]]
 
-    @cached_property
+    @lazy
     def offsets(self) -> np.ndarray:
         """Slot of every row's value in an arena that holds all values (uint32, in doubles)."""
         sizes = self.sizes
@@ -163,7 +163,7 @@ class Table:
             return 0
         return int(self.offsets[-1]) + max(-(-int(self.sizes[-1]) // _ALIGN) * _ALIGN, 1)
 
-    @cached_property
+    @lazy
     def guards(self) -> tuple[int, ...]:
         """The guard rows, which stop a replay that takes another path."""
         rows = np.flatnonzero(np.isin(self.columns["op"], (GUARD, CALL))).tolist()
@@ -181,7 +181,7 @@ class Table:
         return found
 
     # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────
-    @cached_property
+    @lazy
     def hash(self) -> str:
         """Digest of everything that determines what the table computes; source lines do not."""
         h = hashlib.sha256()

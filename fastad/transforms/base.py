@@ -11,6 +11,7 @@ from fastad.errors import FastadError, RecordingError, TableError
 from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
+from fastad.once import lazy
 from fastad.recording.capture import Key, OutsideReader, OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
@@ -79,7 +80,7 @@ class Transformed:
     def _fastad_options(self) -> tuple[Any, ...]:
         return (self.tier, self.threads, *[_frozen(getattr(self, name)) for name in self.options])
 
-    @functools.cached_property
+    @lazy
     def _kind(self) -> tuple[Any, ...]:
         """All transformations down to the user's function."""
         inner = self.__wrapped__

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastad.execution.marshalling import Passed
 from fastad.tables.columns import DTYPES
 from fastad.transforms.paths import Path
 
+_one_at_a_time = threading.Lock()
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -38,7 +40,9 @@ def numba_function(path: Path, name: str) -> Any:
     True
     """
     if path.numba_function is None:
-        path.numba_function = _make(path, name)
+        made = _make(path, name)
+        with _one_at_a_time:  # all threads get the same one, which is compiled once
+            path.numba_function = path.numba_function or made
     return path.numba_function
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
+from fastad.once import lazy
 from fastad.recording.capture import OutsideState
 from fastad.recording.outside_arrays import Elements, Part, part_of
 from fastad.tables.columns import Line
@@ -36,7 +36,7 @@ class Recording:
     is_private: bool = False  # it may hold what the key does not tell
     after: dict[int, "Recording"] = field(default_factory=dict)
 
-    @cached_property
+    @lazy
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
         return self.program.sources == tuple(range(len(self.program.request.inputs)))
@@ -111,7 +111,7 @@ class Path:
         """How the recording runs."""
         return self.recording.compiled
 
-    @cached_property
+    @lazy
     def program(self) -> Program:
         """The program with the arrays of this function."""
         return self.recording.program.bound(self.captured)

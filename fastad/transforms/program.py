@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
+from fastad.once import lazy
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder
@@ -76,7 +76,7 @@ class Program:
         """The caller's result from the outputs of the table."""
         return self._assemble(outputs)
 
-    @cached_property
+    @lazy
     def _assemble(self) -> Callable[[Sequence[Any]], Any]:
         """`result`, as a function of its own where the structure can be written down: ten times faster."""
         text = self.result_text([f"o[{k}]" for k in range(len(self.out_leaves))])

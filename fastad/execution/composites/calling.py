@@ -9,7 +9,7 @@ code.
 import ctypes
 import weakref
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from fastad.execution.kernel import SIGNATURE, PartKernel
 from fastad.execution.machine import cache, symbols
 from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
 from fastad.execution.pending import keep_error
+from fastad.once import once
 from fastad.tables.composites.driver import Driver
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
@@ -54,12 +55,11 @@ none:
 """
 
 
-@lru_cache(maxsize=1)
+@once
 def _code() -> LoadedCode:
     return load_object(cache.cached(("call", _TEXT), lambda: compile_ir(_TEXT)), [CALL], symbols.address)
 
 
-@lru_cache(maxsize=1)
 def call_address() -> int:
     """Address of `int64 fastad_call(double *out, const double *x, const int64 *callee, double *saved)`."""
     return _code()[CALL]

@@ -27,6 +27,7 @@ import llvmlite.binding as llvm
 
 from fastad.errors import FastadError
 from fastad.execution.machine import objects, symbols
+from fastad.once import once
 from fastad.version import __version__
 
 _lock = threading.RLock()
@@ -41,8 +42,7 @@ def folder() -> Path | None:
     It is $FASTAD_CACHE_DIR, $XDG_CACHE_HOME/fastad or ~/.cache/fastad. If that cannot be used, or others can
     write to it, a temporary folder takes its place until the process ends, after one warning.
     """
-    with _lock:
-        return _usable(_wanted_folder())
+    return _usable(_wanted_folder())
 
 
 def _wanted_folder() -> str:
@@ -52,7 +52,7 @@ def _wanted_folder() -> str:
     return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "fastad")
 
 
-@functools.cache
+@once
 def _usable(wanted: str) -> Path | None:
     complaint = _complaint(wanted)
     if complaint is None:
@@ -85,7 +85,7 @@ def _complaint(path: str) -> str | None:
     return None
 
 
-@functools.cache
+@once
 def _temporary_folder() -> Path | None:
     try:
         path = Path(tempfile.mkdtemp(prefix="fastad-"))
@@ -293,7 +293,7 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
-@functools.cache
+@once
 def use_private_numba_cache() -> None:
     """Let numba cache what fastad compiles in our folder, unless NUMBA_CACHE_DIR is set; the user's code is
     untouched.

@@ -10,20 +10,18 @@ import hashlib
 import importlib.util
 import os
 import re
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fastad.execution.machine import cache, objects, symbols
 from fastad.kernels import scipy_blas
+from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 from fastad.primitives.row import kernel_parameters
 
 _NAME = "fastad_entry"
 _LEVEL = 3
-_lock = threading.Lock()
-_kept: list[object] = []  # code that must stay: its addresses are in use
 
 
 @functools.cache
@@ -86,13 +84,17 @@ def address(name: str, text: str) -> int:
     name : what to call a file with the text, if one is needed.
     text : defines `entry` and `SIGNATURE`.
     """
-    with _lock:
-        try:
-            code = objects.load_object(stored(text), [_NAME], _resolve)
-        except _NotExportableError:
-            return _by_numba(name, text)
-        _kept.append(code)
-        return code[_NAME]
+    return _linked(name, text)[0]
+
+
+@once
+def _linked(name: str, text: str) -> tuple[int, object]:
+    """The address, and what it belongs to."""
+    try:
+        code = objects.load_object(stored(text), [_NAME], _resolve)
+    except _NotExportableError:
+        return _by_numba(name, text)
+    return code[_NAME], code
 
 
 def stored(text: str) -> bytes:
@@ -129,15 +131,15 @@ def _resolve(name: str) -> int | None:
     return int(scipy_blas.table_address()) if name == scipy_blas.TABLE else symbols.address(name)
 
 
-def _by_numba(name: str, text: str) -> int:
+def _by_numba(name: str, text: str) -> tuple[int, object]:
     """The function as numba compiles it, from numba's own cache if it is there."""
     module = cache.source_module(name, text)
     from numba import cfunc
 
     from fastad.kernels.flags import ENTRY
 
-    _kept.append(function := cfunc(module.SIGNATURE, **ENTRY)(module.entry))
-    return int(function.address or 0)
+    function = cfunc(module.SIGNATURE, **ENTRY)(module.entry)
+    return int(function.address or 0), function
 
 
 # ── the kernels of array primitives ───────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ import llvmlite.binding as llvm
 
 from fastad.execution.machine import objects
 from fastad.kernels import scipy_blas
+from fastad.once import once
 from fastad.primitives import elementwise_rows
 
 _SPECIAL, _BLAS, _LAPACK = "fastad_", "fastad_blas_", "fastad_lapack_"
@@ -197,7 +198,7 @@ def _from_ufunc(name: str) -> int | None:
     if ufunc is None or signature not in getattr(ufunc, "types", ()):
         return None
     loop, data = _ufunc_loop(ufunc, ufunc.types.index(signature))
-    return _compile_thunk(_thunk_ir(ufunc.nin, loop, data))
+    return _compile_thunk(_thunk_ir(ufunc.nin, loop, data))["thunk"]
 
 
 # PyUFuncObject up to `data` (numpy/ufuncobject.h, part of NumPy's binary interface): after the object's
@@ -234,9 +235,6 @@ def _thunk_ir(arity: int, loop: int, data: int) -> str:
     )
 
 
-_thunks: list[object] = []  # linked code that must stay
-
-
-def _compile_thunk(text: str) -> int:
-    _thunks.append(code := objects.load_object(objects.compile_ir(text), ["thunk"], address))
-    return code["thunk"]
+@once
+def _compile_thunk(text: str) -> objects.LoadedCode:
+    return objects.load_object(objects.compile_ir(text), ["thunk"], address)

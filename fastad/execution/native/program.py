@@ -1,6 +1,5 @@
 """From a plan to the text of its native code."""
 
-from functools import cached_property
 from typing import NamedTuple
 
 from fastad.execution.native.code.calls import CallCode
@@ -14,6 +13,7 @@ from fastad.execution.native.planning.maps import Incompatible
 from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.plans import Plan
 from fastad.execution.native.planning.steps import LoopStep, Place, ScalarStep, Step
+from fastad.once import lazy
 
 _INLINED = 30  # steps that may become one function
 _MANY_CHUNKS = 30  # chunks that the nearer caches hold
@@ -38,7 +38,7 @@ class NativeCode:
         self.module = Module()
         self.chunks = self.module if plan.is_small else Module()
 
-    @cached_property
+    @lazy
     def parts(self) -> list[ModuleText]:
         """The modules of IR."""
         names, chunks = [], []

@@ -5,13 +5,13 @@ Each derives to the same kind: a tangent of a choice is a choice among tangents.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import TableError
 from fastad.kernels.records import BRANCH, KERNEL, LANES, record
+from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.driver import Data, Driver, Parameters, filled
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
@@ -46,7 +46,7 @@ class Branch(Driver, kind="branch"):
     def named_parts(self) -> Mapping[str, Sub]:
         return {f"branch {number}": part for number, part in enumerate(self.branches)}
 
-    @cached_property
+    @lazy
     def key(self) -> str:
         return f"branch {[part.key for part in self.branches]}"
 
@@ -93,11 +93,11 @@ class Branch(Driver, kind="branch"):
         return Branch.of(branches, name)
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
-    @cached_property
+    @lazy
     def _joint(self) -> "Branch":
         return Branch.of([joint_sub(part) for part in self.branches], f"tangent of {self.name}")
 
-    @cached_property
+    @lazy
     def _adjoint(self) -> "Branch":
         return Branch.of([part.adjoint for part in self.branches], f"adjoint of {self.name}")
 
@@ -139,7 +139,7 @@ class Lanes(Driver, kind="lanes"):
     def named_parts(self) -> Mapping[str, Sub]:
         return {"of each lane": self.lane}
 
-    @cached_property
+    @lazy
     def key(self) -> str:
         return f"{self.size} lanes of {self.lane.key}"
 
@@ -201,11 +201,11 @@ class Lanes(Driver, kind="lanes"):
         return self.lane.overwrites_saved
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
-    @cached_property
+    @lazy
     def _joint(self) -> "Lanes":
         return Lanes.of(joint_sub(self.lane.standalone), self.size)
 
-    @cached_property
+    @lazy
     def _adjoint(self) -> "Lanes":
         return Lanes.of(self.lane.standalone.adjoint, self.size)
 

@@ -7,12 +7,12 @@ Its own derivatives are adjoints of augmented loops: the adjoint of (x, dx) -> (
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import TableError
+from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import Lanes, made
 from fastad.tables.composites.driver import Data, Driver, Parameters
@@ -40,7 +40,7 @@ class LoopAdjoint(Driver, kind="adjoint"):
     def named_parts(self) -> Mapping[str, Sub]:
         return {**self.loop.named_parts, "adjoint of the body": self.loop.step.adjoint}
 
-    @cached_property
+    @lazy
     def key(self) -> str:
         return f"adjoint of {self.loop.key}"
 

@@ -5,13 +5,13 @@ The tangent of a loop is a loop of the augmented body. Its adjoint is a driver o
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import ScheduleError, TableError
 from fastad.kernels.records import ACTION, CHUNK, LOOP
+from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import Lanes, made
 from fastad.tables.composites.driver import Data, Driver, Parameters, ProgressBar, StatesOnDisk, filled
@@ -69,7 +69,7 @@ class Loop(Driver, kind="loop"):
         assert self.body is not None
         return self.body
 
-    @cached_property
+    @lazy
     def key(self) -> str:
         options = (self.sizes, self.length, self.backward, self.saves, self.progress, repr(self.schedule))
         parts = [part and part.key for part in (self.body, self.condition, self.inverse)]
@@ -106,7 +106,7 @@ class Loop(Driver, kind="loop"):
     def n_results(self) -> int:
         return sum(span.size for span in self.spans_results)
 
-    @cached_property
+    @lazy
     def storage(self) -> StateStorage:
         """How the adjoint finds the states."""
         if self.inverse is not None:
@@ -268,7 +268,7 @@ class Loop(Driver, kind="loop"):
     def result_is_overwritten(self) -> bool:
         return self.saves and self.storage.is_overwritten
 
-    @cached_property
+    @lazy
     def saving(self) -> "Loop":
         """The loop that saves states for its adjoint."""
         own = replace(self, saves=True)
@@ -303,7 +303,7 @@ class Loop(Driver, kind="loop"):
             schedule=self.resolved if self.saves else self.schedule, backward=self.backward, saves=self.saves,
         )  # fmt: skip
 
-    @cached_property
+    @lazy
     def augmented(self) -> "Loop":
         """The loop of states and their tangents: two lanes, the second with the tangents."""
 

@@ -9,12 +9,12 @@ chapter 12).
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import DerivativeError
+from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
@@ -49,7 +49,7 @@ class Sub:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state | {"_number": next(_numbers)})
 
-    @cached_property
+    @lazy
     def key(self) -> str:
         """Equal for sub-programs that compute the same; only plain tables can be compared."""
         plain = self.table is not None and self.rules is None
@@ -115,14 +115,14 @@ class Sub:
         """Whether a run may end in an error of the user's own, or on another path."""
         return self.has_guards or self.callback is not None
 
-    @cached_property
+    @lazy
     def tangent(self) -> "Sub":
         """(x, dx) to dy."""
         if self.rules is not None:
             return self.rules.tangent(self)
         return derived_tangent(self._differentiable())
 
-    @cached_property
+    @lazy
     def adjoint(self) -> "Sub":
         """(x, u) to Jᵀu."""
         if self.rules is not None:

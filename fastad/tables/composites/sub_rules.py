@@ -3,10 +3,10 @@ way that has a name, so that files can hold it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 from fastad.errors import TableError
+from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder
 from fastad.tables.columns import ValueType
@@ -73,11 +73,11 @@ class OwnRules(Rules, kind="own"):
     make_jvp: Callable[[], Sub] | None = None
     make_vjp: Callable[[], Sub] | None = None
 
-    @cached_property
+    @lazy
     def jvp(self) -> Sub | None:
         return self.make_jvp and self.make_jvp()
 
-    @cached_property
+    @lazy
     def vjp(self) -> Sub | None:
         return self.make_vjp and self.make_vjp()
 
@@ -119,7 +119,7 @@ class LaneRules(Rules, kind="lanes"):
     make_base: Callable[[], Sub]
     size: int
 
-    @cached_property
+    @lazy
     def base(self) -> Sub:
         """The sub-program of one lane."""
         return self.make_base()

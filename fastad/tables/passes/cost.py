@@ -8,11 +8,12 @@ reverse mode (Griewank & Walther, Evaluating Derivatives, 2008, chapter 4).
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from fastad.once import lazy
 from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows, primitive
 from fastad.primitives import expression as ex
 from fastad.tables.columns import CALL, CONST, INPUT
@@ -38,7 +39,7 @@ class Pass:
     program: Table = field(repr=False, compare=False)
     native_work: "Callable[[Table], int]" = field(repr=False, compare=False)
 
-    @cached_property
+    @lazy
     def native_bytes(self) -> int:
         """Bytes of work memory, inputs and results of native code (captured arrays are not copied)."""
         kinds = (*self.program.inputs[: self.program.explicit_inputs], *self.program.output_types)

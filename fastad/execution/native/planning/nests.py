@@ -6,7 +6,6 @@ blocks of fixed size, which threads may share.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 from fastad.execution.native.code.operations import cost_of
@@ -16,6 +15,7 @@ from fastad.execution.native.planning.maps import Map, contiguous, dimensions, s
 from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import LoopStep
 from fastad.execution.native.planning.walking import walk
+from fastad.once import lazy
 
 _COLLECTED = 16  # vectors of results that registers hold
 _WRITTEN_OUT = 64  # operations on vectors
@@ -45,7 +45,7 @@ class LoopPlan:
             walk(p, step.index, nest.dims, wanted, nest.own)
         return plan
 
-    @cached_property
+    @lazy
     def nests(self) -> "tuple[Nest, ...]":
         """All nests, the main one first: it is the part of the domain that is unrolled, and shared by threads."""
         return tuple(self._nests())
