@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides
+from fastad.recording.casting import require_integers
 from fastad.recording.operands import (
     as_recorded,
     broadcast_ref,
@@ -46,8 +47,8 @@ def setitem(x: Recorded, key: Any, value: Any) -> None:
     if frame is not None:
         x.write(frame, _value_ref(x, value, frame[1]))
     elif len(keys) == 1 and _is_mask(keys[0]) and np.shape(keys[0]) == x.shape and _fits_mask(value):
-        new = elementwise("where", keys[0], value, x)
-        x.write(x.frame(), _cast_ref(x, new))
+        new = elementwise("where", keys[0], Recorded(x.recorder, _value_ref(x, value, ())), x)
+        x.write(x.frame(), new.ref)
     elif _is_basic(keys):
         target = _subframe(x.frame(), keys)
         x.write(target, _value_ref(x, value, target[1]))
@@ -141,18 +142,17 @@ def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
         )
     ref = to_ref(recorder, value)
     own, char = recorder.builder.type(ref)
-    if own == shape and char == recorder.builder.dtype(x._ref):
+    wanted = recorder.builder.dtype(x._ref)
+    if own == shape and char == wanted:
         return ref
+    if wanted == "i" and char != "i":
+        require_integers(value)
     while len(own) > len(shape) and own[0] == 1:
         own = own[1:]
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)):
         raise ValueError(f"could not broadcast input array from shape {own} into shape {shape}")
-    ref = broadcast_ref(recorder, recorder.builder.reshape(ref, own), shape)
-    return _cast_ref(x, Recorded(recorder, ref))
-
-
-def _cast_ref(x: Recorded, value: Recorded) -> int:
-    return value.ref if x.dtype.kind == "f" or value.dtype.kind in "ib" else elementwise("trunc", value).ref
+    ref = recorder.convert(recorder.builder.reshape(ref, own), wanted)
+    return broadcast_ref(recorder, ref, shape)
 
 
 # ── integer arrays ────────────────────────────────────────────────────────────────────────────────────────────
@@ -283,8 +283,13 @@ def accumulate(x: Recorded, key: Any, value: Any) -> None:
     if _is_basic(keys):
         setitem(x, keys, elementwise("add", getitem(x, keys), value))
         return
-    view, flat, ordered, inner = _aligned(x, keys, value)
     recorder = x.recorder
+    if x.dtype.kind != "f" and as_recorded(value, recorder).dtype.kind == "f":
+        raise recording_error(
+            "floats are added at indices of an integer array, where NumPy truncates after every addition",
+            "Use an array of floats, or integers.",
+        )
+    view, flat, ordered, inner = _aligned(x, keys, value)
     index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
     if view.size and ordered.size:
         added = recorder.emit("scatter_add", (ordered.ref, index), (inner,), view.shape)

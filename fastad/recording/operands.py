@@ -155,11 +155,14 @@ class ElementwisePlan:
     direct: bool  # no operand needs a broadcast row first
 
 
-# Arithmetic on truth values: the logical row that NumPy's operation is, and the operations that NumPy refuses.
+# Arithmetic on truth values: the logical row that NumPy's operation is, the operations that give integers, and those
+# that NumPy refuses.
 _ON_TRUTH = {"add": "logical_or", "multiply": "logical_and"}
+_INTEGERS_ON_TRUTH = frozenset(["floor_divide", "mod", "fmod", "power", "square"])
 _NOT_ON_TRUTH = {
     "subtract": "numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.",
     "negative": "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.",
+    "sign": "ufunc 'sign' did not contain a loop with signature matching types bool -> None",
 }
 _WEAK = frozenset([float, int])  # Python numbers follow the other operand's dtype; a Python bool is like NumPy's
 
@@ -232,6 +235,7 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     shape = _broadcast_shape([k.shape for k in kinds])
     row = primitive(name)
     char = _promoted(name, row.result, operands, [k.dtype for k in kinds])
+    char = "i" if char == "b" and name in _INTEGERS_ON_TRUTH else char
     direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
     return ElementwisePlan(name, b.type_number(ValueType(shape, char)), char, direct)
 

@@ -181,7 +181,7 @@ class Recorded:
         return self._recorder.builder.reshape(ref, shape)
 
     def write(self, frame: Frame, ref: Ref) -> None:
-        """Write a value of the frame's shape into the root."""
+        """Write a value of the frame's shape into the root, which keeps its dtype."""
         root = self.root
         if self._read_only:
             raise ValueError("assignment destination is read-only")
@@ -191,6 +191,11 @@ class Recorded:
                 "a replay would not repeat that on the caller's array",
                 "Copy it first: x = x.copy().",
             )
+        recorder = root._recorder
+        types, kinds = recorder.types, recorder.kinds
+        own = kinds[types[root._ref]].dtype
+        if kinds[types[ref]].dtype != own:
+            ref = recorder.convert(ref, own)
         root._write(region(*frame), ref)
 
     def _write(self, own: Region, ref: Ref) -> None:
