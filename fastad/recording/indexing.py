@@ -34,6 +34,8 @@ def getitem(x: Recorded, key: Any) -> Recorded:
         return x.view(frame)
     if _is_basic(keys):
         return _basic(x, keys)
+    if _is_truth(keys):
+        x, keys = x[None], _one_or_none(x, keys[0])
     if any(_is_mask(k) for k in keys):
         keys = _masks_to_indices(x, keys)
     view, indices, place = _split(x, keys)
@@ -53,6 +55,8 @@ def setitem(x: Recorded, key: Any, value: Any) -> None:
         target = _subframe(x.frame(), keys)
         x.write(target, _value_ref(x, value, target[1]))
     else:
+        if _is_truth(keys):
+            x, keys = x[None], _one_or_none(x, keys[0])
         if any(_is_mask(k) for k in keys):
             keys = _masks_to_indices(x, keys)
         _scatter(x, keys, value)
@@ -160,6 +164,16 @@ def _is_mask(k: Any) -> bool:
     if isinstance(k, Recorded | np.ndarray):
         return k.dtype == bool
     return isinstance(k, bool | np.bool_) or (isinstance(k, list) and len(k) > 0 and isinstance(k[0], bool | np.bool_))
+
+
+def _is_truth(keys: tuple[Any, ...]) -> bool:
+    """Whether the key is one truth value, which selects all of the array or nothing."""
+    return len(keys) == 1 and _is_mask(keys[0]) and np.ndim(keys[0]) == 0
+
+
+def _one_or_none(x: Recorded, key: Any) -> tuple[np.ndarray]:
+    """The indices into x[None] for a truth value as the key of x."""
+    return (np.flatnonzero(path_value(key, x.recorder)),)
 
 
 def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:

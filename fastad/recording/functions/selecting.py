@@ -183,7 +183,8 @@ def _write_flat(target: Array, index: Any, values: Any) -> None:
     if not isinstance(index, Recorded):
         if index.size and (index.min() < -target.size or index.max() >= target.size):
             raise IndexError(f"an index is out of bounds for an array of size {target.size}")
-        target[np.unravel_index(index % target.size, target.shape)] = values
+        reshaped = target if target.ndim else target[None]
+        reshaped[np.unravel_index(index % max(target.size, 1), reshaped.shape)] = values
         return
     flat = reshape(target, -1).frozen()
     flat[index] = values
