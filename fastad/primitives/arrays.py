@@ -79,8 +79,8 @@ array("strided_add", values.strided_add, 1, _REGION, check=checks.strided_add, o
       linear=(0,), adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add, result="same")
 array("sum", values.reduce(np.sum), 1, _MIDDLE, **_REDUCED, combine="add", neutral=-0.0, operations=_add_up,
       linear=(0,), adjoint=rules.adjoint_sum, result="total")
-array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf)
-array("amin", values.reduce(np.min), 1, _MIDDLE, **_EXTREME, combine="minimum", neutral=math.inf)
+array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf, of_nothing=-math.inf)
+array("amin", values.reduce(np.min), 1, _MIDDLE, **_EXTREME, combine="minimum", neutral=math.inf, of_nothing=math.inf)
 array("argmax", values.reduce(np.argmax), 1, _MIDDLE, **_PLACE, operations=_compare)
 array("argmin", values.reduce(np.argmin), 1, _MIDDLE, **_PLACE, operations=_compare)
 array("argsort", values.argsort, 1, _MIDDLE, check=checks.middle(False), operations=_sort,
