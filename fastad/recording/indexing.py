@@ -254,8 +254,6 @@ def _take(x: Recorded, indices: list[Any]) -> Recorded:
     else:
         recorder = x.recorder
         ref = recorder.const(flat)
-    if 0 in shape:
-        return Recorded(recorder, recorder.const(np.zeros(shape, x.dtype)))
     source = to_ref(recorder, copied(x))
     return Recorded(recorder, recorder.emit("gather", (source, ref), (inner,), shape))
 

@@ -44,12 +44,9 @@ def _assembled(values: list[Array], regions: list[Region], shape: Shape, dtype: 
         values = [x.astype(kind) for x in values]
     refs, statics = [], []
     for x, own in zip(values, regions, strict=True):
-        if x.size:
-            refs.append(x.ref)
-            statics += [(len(own) - 1) // 2, *own]
+        refs.append(x.ref)
+        statics += [(len(own) - 1) // 2, *own]
     recorder = recorder_of(values)
-    if not refs:
-        return Recorded(recorder, recorder.const(np.zeros(shape, kind)))
     return Recorded(recorder, recorder.emit("assemble", refs, statics, shape, dtype_char(kind)))
 
 
