@@ -5,6 +5,7 @@ slices are collected as pending pieces and joined into one row when the whole ar
 array in a loop is that of the elements written. Slices are views: they see writes to their base.
 """
 
+import numbers
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import from_scipy
+from fastad.recording.source import asked_by_user, from_scipy
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -65,6 +66,15 @@ class Recorded:
         self._mask = _NO_MASK  # one byte an element: 1 where a pending piece covers it
         self._locked = False  # an argument: a replay would not repeat a write to it
         self._read_only = False  # a view that is read-only in NumPy too
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What isinstance looks at besides the type. To the user's code it is what NumPy has here, so that branches on
+        types go NumPy's way; libraries see that the value is not in memory."""
+        number = not self.shape and self._base is None
+        if asked_by_user():
+            return self.dtype.type if number else np.ndarray
+        return RecordedNumber if number else Recorded
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -304,6 +314,15 @@ class Recorded:
         for i in range(self.size):
             out[i] = flat.view(_element(flat, i))
         return out.reshape(self.shape)
+
+
+class RecordedNumber(Recorded):
+    """The class that libraries are told a recorded number has, which makes np.isscalar true; there are no instances."""
+
+    __slots__ = ()
+
+
+numbers.Real.register(RecordedNumber)
 
 
 def _element(x: Recorded, i: int) -> Frame:
