@@ -40,7 +40,7 @@ def test_first_calls_of_a_numba_function():
 
 def test_first_calls_without_native_code_in_the_cache(tmp_path, monkeypatch):
     """What numba compiles is there, as that takes a minute."""
-    texts = [source.source(mode) for mode in source.MODES] + [driver_text(name) for name in driver_names()]
+    texts = [source.sweep_text(mode) for mode in source.MODES] + [driver_text(name) for name in driver_names()]
     texts += [exported.entry_text(name) for name in exported.entry_names()]
     made = {text: exported.stored(text) for text in texts if exported.is_stored(text)}
     monkeypatch.setenv("FASTAD_CACHE_DIR", str(tmp_path / "cache"))

@@ -1,8 +1,11 @@
 """NumPy's functions of geometry, of joining and of choosing elements, on recorded values."""
 
+import numpy as np
 import pytest
 from recording_tools import check
 from test_numpy_functions import function, general, split
+
+import fastad as fad
 
 SHAPING = """
 np.reshape(x, (4, 3)) | x.reshape(2, -1) | x.reshape((6, 2)) | np.reshape(x.T, -1) | np.reshape(x, (4, 3), order="F")
@@ -61,7 +64,9 @@ np.zeros((2, 3), dtype=np.float32, like=x) | np.zeros(4, dtype=int, like=x) | np
 np.linspace(0, s, 4, endpoint=False) | np.linspace(v, w, 3) | np.linspace(v, w, 3, axis=1) | np.linspace(s, t, 1)
 np.linspace(s, t, 0) | np.linspace(s, 1, 5, retstep=True) | np.logspace(s, t, 4) | np.logspace(0, s, 3, base=2.0)
 np.geomspace(np.exp(s), np.exp(t), 4) | np.geomspace(-np.exp(s), -1.0, 4) | np.linspace(s, t, 5).dtype
-np.linspace(0.0, 1.0, 5) * s
+np.linspace(0.0, 1.0, 5) * s | np.arange(s, s + 2.2, 0.5, like=x) | np.arange(s, 9.1, np.exp(t) + 0.1, like=x)
+np.arange(3.1 + np.exp(s), like=x) * s | np.arange(np.argmax(v), 6, like=x) * s
+np.arange(s, -7.3, step=-np.exp(t), like=x)
 """
 
 SELECTING = """
@@ -162,3 +167,12 @@ def test_rounding_and_queries(expression):
 def test_numerical(expression):
     f, used = function(expression)
     check(f, general(used))
+
+
+def test_a_range_is_recorded_again_only_for_another_length():
+    f = fad.jit(lambda a: np.arange(a, a + 2.5, like=a) ** 2)
+    for a in (0.25, 0.5, -3.0, 8.0):
+        np.testing.assert_array_equal(f(a), np.arange(a, a + 2.5) ** 2)
+    assert f.stats()["paths"] == 1
+    grow = fad.grad(lambda a: np.sum(np.arange(0.5, a, like=a)) * a)
+    assert [grow(a) for a in (1.0, 2.0, 3.0)] == [0.5, 2.0, 4.5]

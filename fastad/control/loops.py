@@ -377,7 +377,7 @@ def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, 
     at = 0
     for kind in outputs[count:]:
         assert each is not None
-        own = each[:, at : at + kind.size].reshape(-1, *kind.shape)
+        own = each[:, at : at + kind.size].reshape(loop.length, *kind.shape)
         found.append(own.astype(DTYPES[kind.dtype]))
         at += kind.size
     return found

@@ -90,8 +90,8 @@ array("strided_add", values.strided_add, 1, _REGION, check=checks.strided_add, o
       linear=(0,), adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add, result="same")
 array("sum", values.reduce(np.sum), 1, _MIDDLE, **_REDUCED, combine="add", neutral=-0.0, operations=_add_up,
       linear=(0,), adjoint=rules.adjoint_sum, result="total")
-array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf)
-array("amin", values.reduce(np.min), 1, _MIDDLE, **_EXTREME, combine="minimum", neutral=math.inf)
+array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf, of_nothing=-math.inf)
+array("amin", values.reduce(np.min), 1, _MIDDLE, **_EXTREME, combine="minimum", neutral=math.inf, of_nothing=math.inf)
 array("argmax", values.reduce(np.argmax), 1, _MIDDLE, **_PLACE, operations=_compare)
 array("argmin", values.reduce(np.argmin), 1, _MIDDLE, **_PLACE, operations=_compare)
 array("argsort", values.argsort, 1, _MIDDLE, check=checks.middle(False), operations=_sort,
@@ -110,7 +110,7 @@ array("gather", values.gather, 2, "inner", check=checks.gather, operations=_move
       unrolls=lambda s, size: s[0] == 1, addressed=(0,),
       linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, result="first", domain=("R", "index"))
 array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all, keeps_zero=True,
-      **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add, result="first",
+      **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add, result="total",
       domain=("R", "index"))
 array("wrap_index", values.wrap_index, 1, "n", check=checks.wrap, operations=_compare, kept=True, **INDEX_ERROR,
       unrolls=lambda s, size: True, batch=rules.batch_same, result="int", domain=("index",))

@@ -128,7 +128,7 @@ array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_ch
          ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)]),
          ((3, 2, 1, 1, 1), (3, 2), [(3, 2, 2), (3, 6), (3, 2)])])
 array("determinant_sign", values.determinant_sign, 1, "batch n", check=_check(2, 0, _of_sign), operations=_signs,
-      unrolls=_small, batch=rules.batch_determinant, domain=("factors",),
+      unrolls=_small, of_nothing=1.0, batch=rules.batch_determinant, domain=("factors",),
       examples=[((1, 3), (), [(12,)]), ((2, 4), (2,), [(2, 20)]), ((4, 2), (4,), [(4, 6)])])
 array("log_determinant", values.log_determinant, 2, "batch n", check=_check(2, 0, _of_log), operations=_logarithms,
       unrolls=_small, differentiable=(0,), tangent=rules.tangent_log_determinant,

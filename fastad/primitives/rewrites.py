@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.primitives.regions import is_contiguous, parts, pieces, whole
-from fastad.primitives.row import Elementwise, opcode, primitive
+from fastad.primitives.row import Elementwise, Form, opcode, primitive
 
 Ref = int
 _FOLD_LIMIT = 256  # elements: larger constants are computed at run time rather than stored
@@ -20,6 +20,8 @@ _FOLD_LIMIT = 256  # elements: larger constants are computed at run time rather 
 def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: tuple[int, ...] = ()) -> Ref | None:
     """An existing or simpler value equal to the row, or None."""
     row = primitive(name)
+    if not kind.size and _is_function(row):
+        return b.const(np.zeros(kind.shape), kind.dtype)
     if isinstance(row, Elementwise):
         if all(x in b._scalars for x in operands) and kind.size == 1:
             return _fold(b, row, operands, kind)
@@ -29,10 +31,17 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
                 return b.broadcast(b.emit(name, unwrapped, dtype=kind.dtype), kind.shape)
             if unwrapped != operands:
                 return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
+    elif operands and not any(b.size(x) for x in operands) and _is_function(row):
+        return b.broadcast(b.const(row.of_nothing, kind.dtype), kind.shape)
     elif row.keeps_zero and _is_zero(b, operands[0]):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
     rewrite = REWRITES.get(name)
     return rewrite.function(b, operands, kind, statics) if rewrite else None
+
+
+def _is_function(row: Any) -> bool:
+    """Whether the row is a function of its operands that cannot fail where none of them has an element."""
+    return isinstance(row, Elementwise) or (row.pure and row.form is not Form.COMPOSITE)
 
 
 # ── looking at values ─────────────────────────────────────────────────────────────────────────────────────────
@@ -204,14 +213,17 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
     if s[1] == 1:
         return _as(b, x, kind)
     scalar = _unwrap(b, x)
-    if scalar != x or b.size(x) == 0:
-        total = b.const(0.0, kind.dtype) if b.size(x) == 0 else b.emit("multiply", (scalar, b.const(float(s[1]))))
+    if scalar != x:
+        total = b.emit("multiply", (scalar, b.const(float(s[1]))))
         return b.broadcast(total, kind.shape) if b.size(total) == 1 else None
     return None
 
 
 def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
     regions = pieces(s)
+    filled = [i for i, x in enumerate(operands) if b.size(x)]
+    if len(filled) < len(operands):
+        return _with_pieces(b, operands, regions, kind, filled)
     if len(operands) == 1 and regions[0] == whole(kind.size):
         return _as(b, operands[0], kind)
     if not any(not _is_zero(b, x) for x in operands):
@@ -219,13 +231,12 @@ def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
     based = len(operands) > 1 and b.size(operands[0]) == kind.size
     kept = [i for i, x in enumerate(operands) if not _is_zero(b, x) or (based and i)]
     if len(kept) < len(operands) and not (based and 0 in kept):
-        return _sparser(b, operands, regions, kind, kept, based)
+        return _with_pieces(b, operands, regions, kind, [i for i in kept if not _is_zero(b, operands[i])])
     return None if based else _reassembled(b, operands, regions, kind)
 
 
-def _sparser(b: Any, operands: Any, regions: Any, kind: Any, kept: list[int], based: bool) -> Ref | None:
-    """Drop pieces of zeros, because an assembly starts from zeros."""
-    kept = [i for i in kept if not _is_zero(b, operands[i])]
+def _with_pieces(b: Any, operands: Any, regions: Any, kind: Any, kept: list[int]) -> Ref:
+    """The assembly without the others of its pieces: those of zeros, from which it starts, and those of nothing."""
     statics = [n for i in kept for n in ((len(regions[i]) - 1) // 2, *regions[i])]
     return b.emit("assemble", [operands[i] for i in kept], statics, kind.shape, kind.dtype)
 
@@ -255,8 +266,8 @@ def _wrap_index(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _guard(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
-    """The guard of a constant cannot fail (a captured array may have become one)."""
-    return operands[0] if operands[0] == operands[1] else None
+    """The guard of a constant cannot fail (a captured array may have become one), nor that of nothing."""
+    return operands[0] if operands[0] == operands[1] or not b.size(operands[0]) else None
 
 
 _STRIDED, _ASSEMBLE, _CONST = opcode("strided"), opcode("assemble"), opcode("const")

@@ -158,6 +158,7 @@ class ArrayPrimitive(Primitive):
     `error` is raised where the kernel returns 1, with what `complaint` says. `symbols` are functions of BLAS and LAPACK
     that the kernel calls. `kept`: rows stay though no result depends on them. `keeps_zero`: where the first operand is
     zero the result is. `pure`: equal rows compute equal values.
+    `of_nothing`: every element of the result where there are operands, but all without elements.
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
     `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
     of operands) to test.
@@ -186,6 +187,7 @@ class ArrayPrimitive(Primitive):
     complaint: str = ""
     kept: bool = False
     keeps_zero: bool = False
+    of_nothing: float = 0.0
     pure: bool = True
     symbols: tuple[str, ...] = ()
     linear: tuple[int, ...] = ()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides
+from fastad.recording.casting import require_integers
 from fastad.recording.operands import (
     as_recorded,
     broadcast_ref,
@@ -33,6 +34,8 @@ def getitem(x: Recorded, key: Any) -> Recorded:
         return x.view(frame)
     if _is_basic(keys):
         return _basic(x, keys)
+    if _is_truth(keys):
+        x, keys = x[None], _one_or_none(x, keys[0])
     if any(_is_mask(k) for k in keys):
         keys = _masks_to_indices(x, keys)
     view, indices, place = _split(x, keys)
@@ -46,12 +49,14 @@ def setitem(x: Recorded, key: Any, value: Any) -> None:
     if frame is not None:
         x.write(frame, _value_ref(x, value, frame[1]))
     elif len(keys) == 1 and _is_mask(keys[0]) and np.shape(keys[0]) == x.shape and _fits_mask(value):
-        new = elementwise("where", keys[0], value, x)
-        x.write(x.frame(), _cast_ref(x, new))
+        new = elementwise("where", keys[0], Recorded(x.recorder, _value_ref(x, value, ())), x)
+        x.write(x.frame(), new.ref)
     elif _is_basic(keys):
         target = _subframe(x.frame(), keys)
         x.write(target, _value_ref(x, value, target[1]))
     else:
+        if _is_truth(keys):
+            x, keys = x[None], _one_or_none(x, keys[0])
         if any(_is_mask(k) for k in keys):
             keys = _masks_to_indices(x, keys)
         _scatter(x, keys, value)
@@ -142,18 +147,17 @@ def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
         )
     ref = to_ref(recorder, value)
     own, char = recorder.builder.type(ref)
-    if own == shape and char == recorder.builder.dtype(x._ref):
+    wanted = recorder.builder.dtype(x._ref)
+    if own == shape and char == wanted:
         return ref
+    if wanted == "i" and char != "i":
+        require_integers(value)
     while len(own) > len(shape) and own[0] == 1:
         own = own[1:]
     if len(own) > len(shape) or any(n not in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)):
         raise ValueError(f"could not broadcast input array from shape {own} into shape {shape}")
-    ref = broadcast_ref(recorder, recorder.builder.reshape(ref, own), shape)
-    return _cast_ref(x, Recorded(recorder, ref))
-
-
-def _cast_ref(x: Recorded, value: Recorded) -> int:
-    return value.ref if x.dtype.kind == "f" or value.dtype.kind in "ib" else elementwise("trunc", value).ref
+    ref = recorder.convert(recorder.builder.reshape(ref, own), wanted)
+    return broadcast_ref(recorder, ref, shape)
 
 
 # ── integer arrays ────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,6 +165,16 @@ def _is_mask(k: Any) -> bool:
     if isinstance(k, Recorded | np.ndarray):
         return k.dtype == bool
     return isinstance(k, bool | np.bool_) or (isinstance(k, list) and len(k) > 0 and isinstance(k[0], bool | np.bool_))
+
+
+def _is_truth(keys: tuple[Any, ...]) -> bool:
+    """Whether the key is one truth value, which selects all of the array or nothing."""
+    return len(keys) == 1 and _is_mask(keys[0]) and np.ndim(keys[0]) == 0
+
+
+def _one_or_none(x: Recorded, key: Any) -> tuple[np.ndarray]:
+    """The indices into x[None] for a truth value as the key of x."""
+    return (np.flatnonzero(path_value(key, x.recorder)),)
 
 
 def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -241,8 +255,6 @@ def _take(x: Recorded, indices: list[Any]) -> Recorded:
     else:
         recorder = x.recorder
         ref = recorder.const(flat)
-    if 0 in shape:
-        return Recorded(recorder, recorder.const(np.zeros(shape, x.dtype)))
     source = to_ref(recorder, copied(x))
     return Recorded(recorder, recorder.emit("gather", (source, ref), (inner,), shape))
 
@@ -284,8 +296,13 @@ def accumulate(x: Recorded, key: Any, value: Any) -> None:
     if _is_basic(keys):
         setitem(x, keys, elementwise("add", getitem(x, keys), value))
         return
-    view, flat, ordered, inner = _aligned(x, keys, value)
     recorder = x.recorder
+    if x.dtype.kind != "f" and as_recorded(value, recorder).dtype.kind == "f":
+        raise recording_error(
+            "floats are added at indices of an integer array, where NumPy truncates after every addition",
+            "Use an array of floats, or integers.",
+        )
+    view, flat, ordered, inner = _aligned(x, keys, value)
     index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
     if view.size and ordered.size:
         added = recorder.emit("scatter_add", (ordered.ref, index), (inner,), view.shape)

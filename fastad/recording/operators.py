@@ -1,15 +1,18 @@
 """Python's operators, NumPy's protocols and the methods of arrays, on recorded values."""
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
 from fastad.recording import indexing
+from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
-from fastad.recording.operands import elementwise, reframe
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import recording_error
+from fastad.tables.builder import dtype_char
 
 _known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
 _FIX = (
@@ -29,25 +32,52 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:
         raise recording_error(f"{_package(ufunc)}.{name} is not supported on recorded values", _FIX)
-    where = options.pop("where", True)
+    inputs = _with_recorder(inputs, out)
     if method == "__call__":
-        options.pop("casting", None)
-        dtype = options.pop("dtype", None)
-        if options:
-            option = f"{sorted(options)[0]}="
-            raise recording_error(f"np.{name} with {option} is not supported on recorded values", "Leave it out.")
-        result = implementation(*inputs)
-        result = result if dtype is None else result.astype(dtype)
-        return _delivered(result, out, where, name)
-    if where is not True:
-        options["where"] = where
-    if out is not None:
-        options["out"] = out[0] if isinstance(out, tuple) else out
-    return implementation(*inputs, **options)
+        return _call_with_options(ufunc, implementation, inputs, out, **options)
+    result = implementation(*inputs, **options)
+    return result if method == "at" else _delivered(result, out, True, name)
 
 
-def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
+def _call_with_options(
+    ufunc: Any, implementation: Any, inputs: Any, out: Any, where: Any = True, casting: str = "same_kind",
+    dtype: Any = None, **others: Any,
+) -> Any:  # fmt: skip
+    name = ufunc.__name__
+    if others:
+        option = f"{sorted(others)[0]}="
+        raise recording_error(f"np.{name} with {option} is not supported on recorded values", "Leave it out.")
+    if dtype is None:
+        return _delivered(implementation(*inputs), out, where, name, casting)
+    # NumPy converts the operands to the dtype, and then computes.
+    given = (*map(_promoted, inputs), *(None,) * ufunc.nout)
+    signature = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
+    loop = ufunc.resolve_dtypes(given, signature=signature, casting=casting)
+    recorder = recorder_of(inputs)
+    converted = [as_recorded(x, recorder).astype(kind) for x, kind in zip(inputs, loop, strict=False)]
+    return _delivered(implementation(*converted), out, where, name, casting)
+
+
+def _promoted(x: Any) -> Any:
+    """What NumPy's promotion looks at: the type of a Python number, else the dtype."""
+    return type(x) if type(x) in (float, int) else getattr(x, "dtype", None) or np.asarray(x).dtype
+
+
+def _with_recorder(inputs: Any, out: Any) -> Any:
+    """The operands of a function, the first of them as a recorded value if only `out=` is recorded."""
+    target = out[0] if isinstance(out, tuple) else out
+    if not isinstance(target, Recorded) or is_recorded(inputs):
+        return inputs
+    at = sum(1 for _ in takewhile(lambda x: isinstance(x, str), inputs))  # the subscripts of einsum come first
+    lists = isinstance(inputs[at], list | tuple)
+    first = [as_recorded(x, target.recorder) for x in (inputs[at] if lists else [inputs[at]])]
+    return (*inputs[:at], first if lists else first[0], *inputs[at + 1 :])
+
+
+def _delivered(result: Any, out: Any, where: Any, name: str, casting: str = "same_kind") -> Any:
     """Write into `out=`, under a mask if `where=` is given."""
+    if isinstance(result, tuple) and isinstance(out, tuple):
+        return tuple(_delivered(x, target, where, name, casting) for x, target in zip(result, out, strict=True))
     target = out[0] if isinstance(out, tuple) else out
     if target is None:
         if where is not True:
@@ -60,6 +90,9 @@ def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
             f"np.{name} with a plain NumPy array as out= would lose the derivative",
             "Make the array with np.zeros_like(x) or np.empty(n, like=x).",
         )
+    require_cast(result.dtype, target.dtype, casting, f"the result of '{name}'")
+    if result.ndim > target.ndim:
+        raise ValueError(f"out= of shape {target.shape} does not fit the result of '{name}', of shape {result.shape}")
     target[...] = result if where is True else np.where(where, result, target)
     return target
 
@@ -85,7 +118,8 @@ def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     if "out" not in kwargs:
         return implementation(*args, **kwargs)
     options = {k: v for k, v in kwargs.items() if k != "out"}
-    return _delivered(implementation(*args, **options), kwargs["out"], True, name)
+    result = implementation(*_with_recorder(args, kwargs["out"]), **options)
+    return _delivered(result, kwargs["out"], True, name, options.get("casting", "same_kind"))
 
 
 def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
@@ -119,8 +153,7 @@ def _in_place(name: str) -> Any:
             return result
         if result.shape != self.shape:
             raise ValueError(f"in-place {name}: the result has shape {result.shape}, the array {self.shape}")
-        if result.dtype.kind == "f" and self.dtype.kind != "f":
-            raise TypeError(f"in-place {name}: cannot cast from {result.dtype} to {self.dtype}")
+        require_cast(result.dtype, self.dtype, "same_kind", f"the result of '{name}'")
         self[...] = result
         return self
 
@@ -242,20 +275,13 @@ def _method(name: str) -> Any:
 
 def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
     """A copy of another dtype; a conversion to integers truncates and has derivative zero."""
-    from fastad.tables.builder import dtype_char
-
     target = np.dtype(dtype)
     if target.kind not in "biuf":
         raise recording_error(
             f"astype({target}) of a recorded value is not supported", "Use float64, float32, an integer dtype or bool."
         )
-    recorder, ref = self.recorder, self.ref
     char = dtype_char(target if target.kind != "f" or target.itemsize > 4 else np.dtype(np.float32))
-    if char == "b":
-        return elementwise("not_equal", self, 0)
-    if char == "i" and self.dtype.kind == "f":
-        return Recorded(recorder, recorder.emit("trunc", (ref,), dtype="i"))
-    return Recorded(recorder, recorder.emit("strided", (ref,), (0, self.size, 1), self.shape, char))
+    return Recorded(self.recorder, self.recorder.convert(self.ref, char))
 
 
 def _transposed(self: Recorded) -> Recorded:

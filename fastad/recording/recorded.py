@@ -5,6 +5,7 @@ slices are collected as pending pieces and joined into one row when the whole ar
 array in a loop is that of the elements written. Slices are views: they see writes to their base.
 """
 
+import numbers
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import from_scipy
+from fastad.recording.source import asked_by_user, from_scipy
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -70,6 +71,15 @@ class Recorded:
     def define(cls, name: str, method: Any) -> None:
         """Add an operator or a method. They make recorded values themselves, so they stand in a file above this one."""
         setattr(cls, name, method)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What isinstance looks at besides the type. To the user's code it is what NumPy has here, so that branches on
+        types go NumPy's way; libraries see that the value is not in memory."""
+        number = not self.shape and self._base is None
+        if asked_by_user():
+            return self.dtype.type if number else np.ndarray
+        return RecordedNumber if number else Recorded
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -186,7 +196,7 @@ class Recorded:
         return self._recorder.builder.reshape(ref, shape)
 
     def write(self, frame: Frame, ref: Ref) -> None:
-        """Write a value of the frame's shape into the root."""
+        """Write a value of the frame's shape into the root, which keeps its dtype."""
         root = self.root
         if self._read_only:
             raise ValueError("assignment destination is read-only")
@@ -196,6 +206,11 @@ class Recorded:
                 "a replay would not repeat that on the caller's array",
                 "Copy it first: x = x.copy().",
             )
+        recorder = root._recorder
+        types, kinds = recorder.types, recorder.kinds
+        own = kinds[types[root._ref]].dtype
+        if kinds[types[ref]].dtype != own:
+            ref = recorder.convert(ref, own)
         root._write(region(*frame), ref)
 
     def _write(self, own: Region, ref: Ref) -> None:
@@ -306,6 +321,15 @@ class Recorded:
         return out.reshape(self.shape)
 
 
+class RecordedNumber(Recorded):
+    """The class that libraries are told a recorded number has, which makes np.isscalar true; there are no instances."""
+
+    __slots__ = ()
+
+
+numbers.Real.register(RecordedNumber)
+
+
 def _element(x: Recorded, i: int) -> Frame:
     offset, _, strides = x.frame()
     return offset + i * strides[0], (), ()
@@ -334,8 +358,10 @@ class Number(Recorded):
     __slots__ = ()
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return int if self.dtype.kind == "i" else float
+    def __class__(self) -> Any:
+        if asked_by_user():
+            return int if self.dtype.kind == "i" else float
+        return RecordedNumber
 
     def held(self) -> int | float:
         """The number, which every replay is held to."""

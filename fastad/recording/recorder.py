@@ -16,7 +16,7 @@ import numpy as np
 from fastad.errors import FastadError, RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
-from fastad.primitives.regions import Region
+from fastad.primitives.regions import Region, whole
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
@@ -127,6 +127,17 @@ class Recorder:
             self.builder.source_line(user_line(3))
             found = self._reads[key] = self.builder.read(ref, own, shape)
         return found
+
+    def convert(self, ref: Ref, dtype: str) -> Ref:
+        """The value in another dtype, as NumPy's astype: integers truncate, truth values say what is not 0."""
+        shape, own = self.builder.type(ref)
+        if own == dtype:
+            return ref
+        if dtype == "b":
+            return self.emit("not_equal", (ref, self.number(0)), shape=shape)
+        if dtype == "i" and own in "fd":
+            return self.emit("trunc", (ref,), dtype="i")
+        return self.emit("strided", (ref,), whole(self.builder.size(ref)), shape, dtype)
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""

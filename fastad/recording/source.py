@@ -2,6 +2,7 @@
 
 import os
 import sys
+from abc import ABCMeta
 from bisect import bisect_right
 from itertools import repeat
 from types import CodeType, FrameType
@@ -31,6 +32,8 @@ _codes: dict[int, _Lines | None] = {}
 _kept: list[CodeType] = []
 _UNKNOWN: Any = object()
 _NOWHERE = Line("", 0, "")
+# Runs between isinstance(x, numbers.Real) and x.
+_ABSTRACT = getattr(ABCMeta.__instancecheck__, "__code__", None)
 
 
 def user_line(depth: int = 1) -> Line:
@@ -85,6 +88,14 @@ def is_ours(code: CodeType) -> bool:
     """Whether the code belongs to fastad, NumPy, SciPy or optree rather than to the user."""
     known = _codes.get(id(code), _UNKNOWN)
     return (_learn(code) if known is _UNKNOWN else known) is None
+
+
+def asked_by_user() -> bool:
+    """Whether the user's code asks the caller of this function for something, by isinstance or not."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code is _ABSTRACT:
+        frame = frame.f_back
+    return frame is not None and not is_ours(frame.f_code)
 
 
 def from_scipy() -> str | None:

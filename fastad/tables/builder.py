@@ -24,18 +24,18 @@ _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
 # Kinds of operands that rewrites look for: a constant number, a negation, a broadcast number, one of the constants in
-# SPECIAL_NUMBERS, a difference.
-CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, DIFFERENCE = 1, 2, 4, 8, 16, 32
+# SPECIAL_NUMBERS, a difference, a value without elements.
+CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, DIFFERENCE, EMPTY = 1, 2, 4, 8, 16, 32, 64
 _STRIDED = STRIDED.code
 _READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
-_FLAGGED = frozenset([CONST, _STRIDED, NEGATIVE, SUBTRACT])
+_FLAGGED = frozenset([INPUT, CALL, CONST, _STRIDED, NEGATIVE, SUBTRACT])
 
 
 def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
     """Opcode, dtype rule, whether operands may be swapped; flags: whether a rewrite may always apply, and what operands
     it looks for."""
     rewrite = REWRITES.get(row.name)
-    wanted = SPREAD | _ALWAYS | SPECIAL
+    wanted = SPREAD | _ALWAYS | SPECIAL | EMPTY
     if rewrite is not None:
         wanted |= NEGATED * rewrite.negated | DIFFERENCE * rewrite.difference
     return row.code, row.result, row.commutes, _ALWAYS * bool(rewrite and rewrite.always), wanted
@@ -198,7 +198,7 @@ class Builder(Vocabulary):
     def read(self, ref: Ref, own: Region, shape: Shape) -> Ref:
         """A region of a value, as an array of this shape."""
         op, number = self.columns["op"][ref], self.columns["type"][ref]
-        if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1):
+        if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1) or not own[1]:
             return self.region(ref, own, shape)
         found = self._read_types.get((number, shape))
         if found is None:
@@ -254,8 +254,12 @@ class Builder(Vocabulary):
 
     def _flag(self, op: int, number: int, a: int) -> int:
         """The kinds (as bits) that an operand is of; see CONSTANT and the others."""
+        if not self._sizes[number]:
+            return EMPTY
         if op == CONST:
-            return CONSTANT if self.type_list[number].size == 1 else 0
+            return CONSTANT if self._sizes[number] == 1 else 0
+        if op in (INPUT, CALL):
+            return 0
         if op == _STRIDED:
             return SPREAD if self.size(a) == 1 and self._sizes[number] != 1 else 0
         return NEGATED if op == NEGATIVE else DIFFERENCE

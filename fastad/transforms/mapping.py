@@ -1,6 +1,7 @@
 """vmap: a function applied along an axis of its arguments. Lanes become elements of rows."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from fastad.errors import ShapeError
 from fastad.primitives.regions import region
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import tentatively
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import DTYPES
 from fastad.tables.inline import compact
@@ -30,7 +32,8 @@ class Vmap(Transformed):
         axes = self._input_axes(call)
         size = self._lanes(call, axes)
         lane = call.replaced([x if a is None else _lane(x, a) for x, a in zip(call.inputs, axes, strict=True)])
-        inner = program_of(self.__wrapped__, lane)
+        with nullcontext() if size else tentatively():  # zeros stand for a lane that there is not
+            inner = program_of(self.__wrapped__, lane)
         table = inner.table
         b = Builder()
         kinds, flags, places = [], [], []

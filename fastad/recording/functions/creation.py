@@ -65,17 +65,23 @@ def _array(
 
 
 @creates(np.arange)
-def _arange(recorder: Recorder, *args: Any, dtype: Any = None, **options: Any) -> Array:
-    """np.arange. Recorded arguments get guards, because the number of elements depends on them, and the result is a
-    constant. (np.linspace has derivatives with respect to its ends.)"""
-    concrete = np.arange(*(x.value if isinstance(x, Recorded) else x for x in args), dtype=dtype)
-    if not is_recorded(args):
+def _arange(
+    recorder: Recorder, start: Any = 0, stop: Any = None, step: Any = 1, dtype: Any = None, **options: Any
+) -> Array:
+    """np.arange; the number of elements gets a guard"""
+    start, stop = (0, start) if stop is None else (start, stop)
+    step = 1 if step is None else step
+    ends = (start, stop, step)
+    concrete = np.arange(*(x.value if isinstance(x, Recorded) else x for x in ends), dtype=dtype)
+    if not is_recorded(ends):
         return Recorded(recorder, recorder.const(concrete))
-    (start, stop, step) = {1: (0, *args, 1), 2: (*args, 1), 3: args}[len(args)]
-    for x in (start, stop, step):
-        if isinstance(x, Recorded):
-            recorder.guard(x.ref)
-    return Recorded(recorder, recorder.const(concrete))
+    recorder = recorder_of(ends)
+    recorder.guard(np.maximum(np.ceil((as_recorded(stop, recorder) - start) / step), 0).ref)
+    # As NumPy does: the first two elements have the dtype of the result, and their difference is the step.
+    first, second = (as_recorded(x, recorder).astype(concrete.dtype) for x in (start, start + step))
+    out = first + np.arange(len(concrete), dtype=concrete.dtype) * (second - first)
+    out[1:2] = second
+    return out
 
 
 # ── like another array ────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import Region, contiguous_strides, region
+from fastad.recording.casting import require_cast
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, pick, to_list
 from fastad.recording.operands import path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
@@ -31,20 +32,21 @@ def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "s
     for x in values:
         regions.append(region(start * strides[axis], x.shape, strides))
         start += x.shape[axis]
-    return _assembled(values, regions, shape, dtype)
+    return _assembled(values, regions, shape, dtype, casting)
 
 
-def _assembled(values: list[Array], regions: list[Region], shape: Shape, dtype: Any) -> Array:
+def _assembled(values: list[Array], regions: list[Region], shape: Shape, dtype: Any, casting: str) -> Array:
     """One row that writes values into their regions of a new array."""
     kind = np.result_type(*(x.dtype for x in values)) if dtype is None else np.dtype(dtype)
+    if dtype is not None:
+        for x in values:
+            require_cast(x.dtype, kind, casting)
+        values = [x.astype(kind) for x in values]
     refs, statics = [], []
     for x, own in zip(values, regions, strict=True):
-        if x.size:
-            refs.append(x.ref)
-            statics += [(len(own) - 1) // 2, *own]
+        refs.append(x.ref)
+        statics += [(len(own) - 1) // 2, *own]
     recorder = recorder_of(values)
-    if not refs:
-        return Recorded(recorder, recorder.const(np.zeros(shape, kind)))
     return Recorded(recorder, recorder.emit("assemble", refs, statics, shape, dtype_char(kind)))
 
 
@@ -76,20 +78,20 @@ def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same
     shape = (*own[:axis], len(values), *own[axis:])
     strides = contiguous_strides(shape)
     step, rest = strides[axis], (*strides[:axis], *strides[axis + 1 :])
-    return _assembled(values, [region(k * step, own, rest) for k in range(len(values))], shape, dtype)
+    return _assembled(values, [region(k * step, own, rest) for k in range(len(values))], shape, dtype, casting)
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Array:
     """np.vstack"""
-    return concatenate([np.atleast_2d(x) for x in to_list(tup)], 0, dtype)
+    return concatenate([np.atleast_2d(x) for x in to_list(tup)], 0, dtype, casting)
 
 
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Array:
     """np.hstack"""
     values = [np.atleast_1d(x) for x in to_list(tup)]
-    return concatenate(values, 0 if values[0].ndim == 1 else 1, dtype)
+    return concatenate(values, 0 if values[0].ndim == 1 else 1, dtype, casting)
 
 
 @implements(np.dstack)
@@ -242,7 +244,7 @@ def _pad_constant(x: Array, widths: list[list[int]], values: Any) -> Array:
     for d, (before, after) in enumerate(widths):
         first = _filled(x, d, before, values[d, 0])
         last = _filled(x, d, after, values[d, 1])
-        x = concatenate([first, x, last], d, x.dtype)
+        x = concatenate([first, x, last], d, x.dtype, "unsafe")
     return x
 
 

@@ -37,7 +37,7 @@ def matmul_stack(x: Array, y: Array) -> Array:
     batch."""
     m, k = x.shape[-2:]
     n = y.shape[-1]
-    lead = x.shape[:-2] if math.prod(x.shape[:-2]) >= math.prod(y.shape[:-2]) else y.shape[:-2]
+    lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     batch = math.prod(lead)
     (xr, ta), (yr, tb) = _matrices(x, batch == 1), _matrices(y, batch == 1)
     sx, sy = int(math.prod(x.shape[:-2]) == batch), int(math.prod(y.shape[:-2]) == batch)

@@ -227,8 +227,6 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Array:
     """np.cumprod, as the recurrence z_k = x_k z_{k-1}"""
     x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)
     x = x.astype(int) if x.dtype == bool else x
-    if not x.size:
-        return x
     # The first factor is the inhomogeneity, since x_0 z_{-1} = inf * 0 would be NaN for an infinite x_0.
     start, rest = axis_slice(x, place, 0, 1), axis_slice(x, place, 1)
     return along("linrec", _placed(rest, x.shape, place, 1), place, 0, operands=[_placed(start, x.shape, place, 0)])
@@ -238,8 +236,6 @@ def _placed(x: Array, shape: tuple[int, ...], axis: int, start: int) -> Array:
     """Zeros of this shape with x written at `start` along the axis."""
     strides = contiguous_strides(shape)
     own = region(start * strides[axis], x.shape, strides)
-    if not x.size:
-        return constant(x, np.zeros(shape, x.dtype))
     statics = ((len(own) - 1) // 2, *own)
     return Recorded(x.recorder, x.recorder.emit("assemble", (x.ref,), statics, shape))
 

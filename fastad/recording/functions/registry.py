@@ -64,8 +64,6 @@ def pick(x: Array, index: np.ndarray, axis: int) -> Array:
     """Slices of x at static indices along an axis. They must be in range: nothing is checked at run time."""
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     shape = (*x.shape[:axis], len(index), *x.shape[axis + 1 :])
-    if 0 in shape:
-        return constant(x, np.zeros(shape, x.dtype))
     blocks = (np.arange(outer)[:, None] * x.shape[axis] + index).reshape(-1)
     places = x.recorder.const(blocks)
     return Recorded(x.recorder, x.recorder.emit("gather", (x.ref, places), (inner,), shape))

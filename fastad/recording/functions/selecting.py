@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.casting import require_cast, require_integers
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
 from fastad.recording.operands import as_recorded, elementwise, is_recorded, path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
@@ -151,7 +152,12 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
             dst[place] = spread[place]
         return
     target = _target(dst, "copyto")
-    target[...] = src if where is True else np.where(where, src, target)
+    source = as_recorded(src, target.recorder) if not isinstance(src, Recorded) else src
+    require_cast(source.dtype, target.dtype, casting)
+    if where is True:
+        target[...] = source
+    else:
+        target[...] = np.where(where, source, target)
 
 
 @implements(np.put)
@@ -162,8 +168,14 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     if mode != "raise":
         index = index % target.size if mode == "wrap" else np.clip(index, 0, target.size - 1)
     flat = reshape(index, -1) if isinstance(index, Recorded) else index.reshape(-1)
-    values = np.resize(v, flat.shape)
-    _write_flat(target, flat, values)
+    _write_flat(target, flat, _repeated(v, flat.shape, target))
+
+
+def _repeated(values: Any, shape: tuple[int, ...], target: Array) -> Any:
+    """The values over and over, as an array of this shape, to be written into the target."""
+    if target.dtype.kind == "i":
+        require_integers(values)
+    return np.resize(values, shape)
 
 
 def _write_flat(target: Array, index: Any, values: Any) -> None:
@@ -171,7 +183,8 @@ def _write_flat(target: Array, index: Any, values: Any) -> None:
     if not isinstance(index, Recorded):
         if index.size and (index.min() < -target.size or index.max() >= target.size):
             raise IndexError(f"an index is out of bounds for an array of size {target.size}")
-        target[np.unravel_index(index % target.size, target.shape)] = values
+        reshaped = target if target.ndim else target[None]
+        reshaped[np.unravel_index(index % max(target.size, 1), reshaped.shape)] = values
         return
     flat = reshape(target, -1).frozen()
     flat[index] = values
@@ -183,15 +196,23 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
     """np.place"""
     target = _target(arr, "place")
     index = np.flatnonzero(path_value(mask, target.recorder))
+    _require_safe(vals, target)
     if index.size:
-        _write_flat(target, index, np.resize(vals, index.shape))
+        _write_flat(target, index, _repeated(vals, index.shape, target))
+
+
+def _require_safe(values: Any, target: Array) -> None:
+    """The rule of np.place and np.putmask, which convert arrays only where nothing can be lost."""
+    if isinstance(values, np.ndarray) or (isinstance(values, Recorded) and values.ndim):
+        require_cast(values.dtype, target.dtype, "safe")
 
 
 @implements(np.putmask)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     """np.putmask"""
     target = _target(a, "putmask")
-    target[...] = np.where(mask, np.resize(values, target.shape), target)
+    _require_safe(values, target)
+    target[...] = np.where(mask, _repeated(values, target.shape, target), target)
 
 
 @implements(np.fill_diagonal)

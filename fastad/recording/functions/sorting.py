@@ -265,7 +265,5 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     if w.shape != values.shape:
         raise ValueError("The weights and list don't have the same length.")
     index = constant(w, values.astype(np.int64))
-    if not values.size:
-        return constant(w, np.zeros(n))
     out = Recorded(w.recorder, w.recorder.emit("scatter_add", (w.ref, index.ref), (1,), (n,)))
     return out if weights is None or out.dtype == float else out.astype(float)

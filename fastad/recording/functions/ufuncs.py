@@ -58,7 +58,13 @@ def _positive(x: Any) -> Array:
 # ── other conventions ─────────────────────────────────────────────────────────────────────────────────────────
 @implements_ufunc("conjugate")
 def _conjugate(x: Any) -> Array:
-    return lift(x)[0].frozen()
+    (x,) = lift(x)
+    return x.astype(int) if x.dtype == bool else x.frozen()
+
+
+@implements_ufunc("reciprocal")
+def _reciprocal(x: Any) -> Array:
+    return (1 / x).astype(int) if _is_integer(x) else elementwise("reciprocal", x)
 
 
 @implements_ufunc("power")
@@ -137,7 +143,7 @@ def _add_at(a: Any, indices: Any, b: Any) -> None:
 
 @implements_ufunc("subtract.at")
 def _subtract_at(a: Any, indices: Any, b: Any) -> None:
-    indexing.accumulate(_target(a, "subtract"), indices, -b)
+    indexing.accumulate(_target(a, "subtract"), indices, np.subtract(0, b))
 
 
 def _target(a: Any, name: str) -> Array:

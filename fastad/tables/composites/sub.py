@@ -226,9 +226,7 @@ def unpacked(b: Any, x: Ref, kinds: Sequence[ValueType]) -> list[Ref]:
     """The values that `packed` put into a vector."""
     refs, start = [], 0
     for kind in kinds:
-        refs.append(
-            b.region(x, (start, kind.size, 1), kind.shape, kind.dtype) if kind.size else b.zeros(kind.shape)
-        )
+        refs.append(b.region(x, (start, kind.size, 1), kind.shape, kind.dtype))
         start += kind.size
     return refs
 

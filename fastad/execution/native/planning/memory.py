@@ -128,6 +128,8 @@ class Memory:
     def _place_results(self) -> None:
         for j, r in enumerate(self.p.table.outputs):
             source, shift = self.p.base(r)
+            if self.p.size[r] and self.p.op[source] not in _OUTSIDE and source not in self.made_in:
+                raise AssertionError(f"no step computes row {source}, from which result {j} is made")
             whole = shift == 0 and self.p.size[source] == self.p.size[r]
             if whole and self.p.op[source] not in _OUTSIDE and source not in self.places and self.p.size[r]:
                 self.places[source] = _of_slot("out", self.layout.outputs[j])

@@ -352,6 +352,8 @@ def _runs(row: Any) -> list[tuple[int, int]] | None:
     if not 0 < len(row.operands) <= _RUNS or not all(is_contiguous(own) for own in row.regions):
         return None
     pieces = sorted((own[0], own[0] + own[1], x) for own, x in zip(row.regions, row.operands, strict=True) if own[1])
+    if not pieces:
+        return None
     at, runs = 0, []
     for low, high, x in pieces:
         if low < at:
