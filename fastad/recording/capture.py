@@ -14,10 +14,7 @@ import builtins
 import dis
 import functools
 import marshal
-import os
-import re
 import sys
-import sysconfig
 import types
 from array import array
 from collections import deque
@@ -29,13 +26,10 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.libraries import is_library
 from fastad.recording.settings import Setting
+from fastad.recording.standins import original
 
-_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
-# A virtual environment may also use the packages of another environment or of the system.
-_PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
@@ -70,6 +64,11 @@ class OutsideState:
         """(cell, None, value) or (namespace, name, value) for everything that was read. None where comparing these by
         identity is not enough to see a change."""
         return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
+
+    @property
+    def bindings(self) -> list[tuple[Any, Any, Any]]:
+        """(cell, None, value) or (namespace, name, value) for everything that was read from such a place."""
+        return self._places
 
     @property
     def has_values(self) -> bool:
@@ -198,7 +197,7 @@ class OutsideState:
     def _of_class(self, value: type) -> Hashable:
         found: list[Hashable] = [self._identity(value)]
         for base in value.__mro__:
-            if not _is_library(_file_of(base)):
+            if not is_library(_file_of(base)):
                 for name, member in list(vars(base).items()):
                     if not name.startswith("__") or callable(member):
                         found.append((name, self._member(base, name, member)))
@@ -220,7 +219,7 @@ class OutsideState:
         found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
-        if not _is_library(function.__code__.co_filename):
+        if not is_library(function.__code__.co_filename):
             names, attributes, imports = _names(function.__code__)
             found.extend(self._global(function.__globals__, name, attributes) for name in names)
             for level, name in imports:
@@ -228,7 +227,7 @@ class OutsideState:
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
-        value = _read(holder, name)
+        value = original(_read(holder, name))
         self._places.append((holder, name, value))
         return ("none",) if value is _MISSING else self._of(value)
 
@@ -244,14 +243,14 @@ class OutsideState:
     def _imported(self, name: str, attributes: frozenset[str]) -> Hashable:
         """A module that the code imports when it runs."""
         module = sys.modules.get(name, _MISSING)
-        if isinstance(module, types.ModuleType) and _is_library(getattr(module, "__file__", None) or "<builtin>"):
+        if isinstance(module, types.ModuleType) and is_library(getattr(module, "__file__", None) or "<builtin>"):
             return None
         self._places.append((sys.modules, name, module))
         return self._of_module(module, attributes) if isinstance(module, types.ModuleType) else None
 
     def _of_module(self, module: types.ModuleType, attributes: frozenset[str]) -> Hashable:
         """The attributes of a user's module whose names occur in the code."""
-        if _is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
+        if is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
             return self._identity(module)
         self._numbers[id(module), attributes] = 0
         names = sorted(attributes.intersection(vars(module)))
@@ -352,10 +351,6 @@ def _slot_names(kind: type) -> tuple[str, ...]:
 def _file_of(kind: type) -> str:
     module = sys.modules.get(kind.__module__)
     return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
-
-
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None
 
 
 # ── elements of arrays ────────────────────────────────────────────────────────────────────────────────────────

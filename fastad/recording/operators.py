@@ -8,6 +8,7 @@ import numpy as np
 
 from fastad.primitives.row import elementwise_rows
 from fastad.recording import indexing
+from fastad.recording.buffers import plain, target_of
 from fastad.recording.operands import binary, elementwise, reframe, unary
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -72,17 +73,17 @@ def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
                 f"np.{name} with where= but without out= would leave elements undefined", "Use np.where, or give out=."
             )
         return result
-    if not isinstance(target, Recorded):
-        raise recording_error(
-            f"np.{name} with a plain NumPy array as out= would lose the derivative",
-            "Make the array with np.zeros_like(x) or np.empty(n, like=x).",
-        )
-    target[...] = result if where is True else np.where(where, result, target)
+    recorded = target_of(target, f"np.{name} with out=")
+    recorded[...] = result if where is True else np.where(where, result, recorded)
     return target
 
 
 def array_function(self: Recorded, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy's protocol for its other functions."""
+    if len(types) > 1:  # buffers, perhaps
+        out = kwargs.get("out")
+        args, kwargs = plain(args), plain(kwargs)
+        kwargs = kwargs if out is None else kwargs | {"out": out}
     if function in CREATORS:
         return CREATORS[function](self.recorder, *args, **kwargs)
     return call_function(function, args, kwargs)

@@ -5,6 +5,8 @@ from fastad.recording.functions import (
     einsum,
     joining,
     linalg,
+    making,
+    mathematics,
     norms,
     numerical,
     products,
@@ -21,6 +23,6 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, joining, linalg, norms, numerical, products, queries, reductions, rounding, selecting, shapes,
-    sorting, special, statistics, ufuncs, unsupported,
+    creation, einsum, joining, linalg, making, mathematics, norms, numerical, products, queries, reductions, rounding,
+    selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.buffers import target_of
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
 from fastad.recording.operands import as_recorded, elementwise, is_recorded, path_value, recorder_of, reshape
 from fastad.recording.recorded import Recorded
@@ -132,15 +133,6 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _target(x: Any, name: str) -> Array:
-    if not isinstance(x, Recorded):
-        raise recording_error(
-            f"np.{name} of a recorded value into a plain NumPy array would lose the derivative",
-            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
-        )
-    return x
-
-
 @implements(np.copyto)
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """np.copyto; an object array as target (from np.full of a recorded value) gets recorded scalars"""
@@ -150,14 +142,14 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
         for place in np.ndindex(dst.shape):
             dst[place] = spread[place]
         return
-    target = _target(dst, "copyto")
+    target = target_of(dst, "np.copyto of a recorded value")
     target[...] = src if where is True else np.where(where, src, target)
 
 
 @implements(np.put)
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     """np.put"""
-    target = _target(a, "put")
+    target = target_of(a, "np.put of a recorded value")
     index = ind if isinstance(ind, Recorded) else np.asarray(ind)
     if mode != "raise":
         index = index % target.size if mode == "wrap" else np.clip(index, 0, target.size - 1)
@@ -181,7 +173,7 @@ def _write_flat(target: Array, index: Any, values: Any) -> None:
 @implements(np.place)
 def place(arr: Any, mask: Any, vals: Any) -> None:
     """np.place"""
-    target = _target(arr, "place")
+    target = target_of(arr, "np.place of a recorded value")
     index = np.flatnonzero(path_value(mask, target.recorder))
     if index.size:
         _write_flat(target, index, np.resize(vals, index.shape))
@@ -190,14 +182,14 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 @implements(np.putmask)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     """np.putmask"""
-    target = _target(a, "putmask")
+    target = target_of(a, "np.putmask of a recorded value")
     target[...] = np.where(mask, np.resize(values, target.shape), target)
 
 
 @implements(np.fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     """np.fill_diagonal"""
-    x = _target(a, "fill_diagonal")
+    x = target_of(a, "np.fill_diagonal of a recorded value")
     if x.ndim < 2:
         raise ValueError("array must be at least 2-d")
     if x.ndim > 2 and len(set(x.shape)) > 1:

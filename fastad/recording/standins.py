@@ -1,0 +1,154 @@
+"""Stand-ins: functions of NumPy and of `math` that see recorded values while a function is being recorded.
+
+`np.zeros(n)`, `np.array([a, b])` and `math.sin(x)` do not ask the types of their arguments, so NumPy's protocols cannot
+record them. While any recording is in progress, objects of this module stand in the place of these functions in their
+modules. They are taken away when the last recording ends. Threads that record nothing get the original's result.
+"""
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import CellType
+from typing import Any
+
+
+class StandIn:
+    """Stands for a function. A subclass says in `__call__` which calls it records.
+
+    It is equal to the original, so that it finds what others have registered for that: numba its own version, when it
+    compiles a function during a recording.
+    """
+
+    __name__: str
+
+    def __init__(self, original: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original, updated=())
+        self.original = original
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return self.original is (other.original if isinstance(other, StandIn) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.original)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["original"], name)
+
+    def __reduce__(self) -> Any:
+        return getattr, (sys.modules[self.original.__module__], self.__name__)
+
+    def __repr__(self) -> str:
+        return repr(self.original)
+
+
+# Stand-ins by the name of the module whose functions they replace; a module that is not loaded stays so.
+_places: dict[str, dict[str, StandIn]] = {}
+_by_original: dict[int, StandIn] = {}
+_lock = threading.Lock()
+_users = 0  # recordings in progress, in all threads
+
+
+def stands_in(module: str, name: str, standin: StandIn) -> None:
+    """Have this object stand in for a function of a module during recordings."""
+    _places.setdefault(module, {})[name] = standin
+    _by_original[id(standin.original)] = standin
+
+
+def original(value: Any) -> Any:
+    """The function that a stand-in stands for; other values are returned as they are."""
+    return value.original if isinstance(value, StandIn) else value
+
+
+def _after_fork() -> None:
+    """Another thread may have held the lock when the process was forked."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def put_in_place() -> None:
+    """A recording begins."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            for module, standins in _places.items():
+                if module in sys.modules:
+                    vars(sys.modules[module]).update(standins)
+
+
+def take_away() -> None:
+    """A recording has ended."""
+    global _users
+    with _lock:
+        _users -= 1
+        if not _users:
+            for module, standins in _places.items():
+                _restore(vars(sys.modules[module]) if module in sys.modules else {}, standins)
+
+
+def _restore(namespace: dict[str, Any], standins: dict[str, StandIn]) -> None:
+    for name, standin in standins.items():
+        if namespace.get(name) is standin:  # not what someone else has put there meanwhile
+            namespace[name] = standin.original
+
+
+# Places of users' code where stand-ins are now, and how many recordings want them there.
+_bound: dict[tuple[int, Any], tuple[Any, int]] = {}
+
+
+@contextmanager
+def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> Iterator[None]:
+    """Within, stand-ins also take the places (cell, None, value) and (namespace, name, value) where the user's code
+    has bound their originals, as by `from numpy import zeros`."""
+    found = [
+        (holder, name, _by_original[id(value)])
+        for holder, name, value in places
+        if id(value) in _by_original and isinstance(holder, dict | CellType)
+    ]
+    with _lock:
+        for place in found:
+            _bind(*place)
+    try:
+        yield
+    finally:
+        with _lock:
+            for place in found:
+                _release(*place)
+
+
+def _bind(holder: Any, name: Any, standin: StandIn) -> None:
+    _, count = _bound.get((id(holder), name), (holder, 0))
+    _bound[id(holder), name] = holder, count + 1
+    _put(holder, name, standin)
+
+
+def _release(holder: Any, name: Any, standin: StandIn) -> None:
+    _, count = _bound.pop((id(holder), name))
+    if count > 1:
+        _bound[id(holder), name] = holder, count - 1
+    elif _held(holder, name) is standin:
+        _put(holder, name, standin.original)
+
+
+def _put(holder: Any, name: Any, value: Any) -> None:
+    if name is None:
+        holder.cell_contents = value
+    else:
+        holder[name] = value
+
+
+def _held(holder: Any, name: Any) -> Any:
+    try:
+        return holder.cell_contents if name is None else holder.get(name)
+    except ValueError:  # the cell has been emptied
+        return None
