@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.recorded import Frame, Recorded
-from fastad.recording.recorder import Recorder, current_recorder, open_recordings, recording_error
+from fastad.recording.recorder import Recorder, current_recorder, open_recorders, open_recordings, recording_error
 
 OUTSIDE = (
     "would lose its derivative",
@@ -112,6 +112,11 @@ def plain(x: Any) -> Any:
     if kind is list or kind is tuple:
         return kind([plain(y) for y in x])
     return {k: plain(v) for k, v in x.items()} if kind is dict else x
+
+
+def without_buffers(leaves: list[Any]) -> list[Any]:
+    """`plain` of all leaves of a pytree; quick where nothing is being recorded."""
+    return plain(leaves) if open_recorders and Buffer in set(map(type, leaves)) else leaves
 
 
 def as_buffer(array: np.ndarray) -> Buffer:

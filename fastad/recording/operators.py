@@ -175,10 +175,18 @@ def _install_operators() -> None:
         setattr(Recorded, f"__{short}__", _compare(name))
     for short, name in _UNARY.items():
         setattr(Recorded, f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
-    Recorded.__round__ = lambda self, n=0: FUNCTIONS[np.round](self, n or 0)  # type: ignore[attr-defined]
-    Recorded.__floor__ = lambda self: UFUNCS["floor"](self)  # type: ignore[attr-defined]
-    Recorded.__ceil__ = lambda self: UFUNCS["ceil"](self)  # type: ignore[attr-defined]
-    Recorded.__trunc__ = lambda self: UFUNCS["trunc"](self)  # type: ignore[attr-defined]
+    Recorded.__round__ = _round  # type: ignore[attr-defined]
+    for name in ("floor", "ceil", "trunc"):  # of `math`, whose results are integers
+        setattr(Recorded, f"__{name}__", lambda self, _name=name: _integer(UFUNCS[_name](self)))
+
+
+def _integer(x: Recorded) -> Recorded:
+    return x if x.dtype.kind in "ib" else astype(x, int)
+
+
+def _round(self: Recorded, digits: Any = None) -> Recorded:
+    rounded = FUNCTIONS[np.round](self, digits or 0)
+    return _integer(rounded) if digits is None and not self.shape else rounded
 
 
 def _iterate(self: Recorded) -> Iterator[Recorded]:

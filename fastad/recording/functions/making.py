@@ -22,8 +22,8 @@ from fastad.recording.standins import StandIn, stands_in
 _OF_ELEMENTS = "array asarray asanyarray ascontiguousarray asfortranarray require full arange"
 _OTHERS = (
     "zeros empty ones eye identity tri linspace logspace geomspace fromfunction indices meshgrid diag diagflat vander "
-    "tril triu zeros_like empty_like ones_like full_like copy concatenate stack vstack hstack dstack column_stack block "
-    "tile repeat outer"
+    "tril triu zeros_like empty_like ones_like full_like copy concatenate stack vstack hstack dstack column_stack "
+    "block tile repeat outer"
 )
 _FIXED = frozenset([float, int, bool, str, type, type(None)])
 # What is left uninitialised would make a table that is different each time.
