@@ -7,6 +7,7 @@ import numpy as np
 
 from fastad.recording.buffers import Buffer, as_buffer, owner_of, plain, target_of, twin_of
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.operators import array_ufunc, call_function
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
@@ -27,7 +28,7 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
     if out is None:
         return made(function(*given, **options), inputs)
     if recorded:
-        return function(*given, out=out if len(out) > 1 else out[0], **options)  # Recorded's protocol writes it
+        return array_ufunc(given[0], ufunc, method, *given, out=out, **options)
     return _into(out, lambda targets: function(*given, out=targets, **options))
 
 
@@ -60,7 +61,7 @@ def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: 
     if out is None:
         return made(function(*given, **options), (args, kwargs))
     if recorded:
-        return function(*given, out=out, **options)  # Recorded's protocol writes it
+        return call_function(function, given, {**options, "out": out})
     return _into(out, lambda target: function(*given, out=target, **options))
 
 
@@ -168,12 +169,17 @@ def _attribute(name: str) -> property:
     def put(self: Buffer, value: Any) -> None:
         self[...] = value
 
-    return property(get, put if name in ("real", "flat") else None)
+    return property(get, put if name == "real" else None)
 
 
 _CONVERSIONS = (
     "__bool__ __int__ __float__ __complex__ __index__ __format__ __repr__ __str__ __contains__ __copy__ __deepcopy__"
 )
+
+
+def _imatmul(self: Buffer, other: Any) -> Buffer:
+    self[...] = self @ other  # NumPy would call the ufunc with axes=
+    return self
 
 
 def _reduce(self: Buffer, protocol: Any) -> Any:
@@ -185,7 +191,7 @@ def _reduce(self: Buffer, protocol: Any) -> Any:
 
 def _install() -> None:
     for name in dir(np.ndarray):
-        if name.startswith("_") or name in _GEOMETRY.split():
+        if name.startswith("_") or name == "flat" or name in _GEOMETRY.split():
             continue
         member = getattr(np.ndarray, name)
         setattr(Buffer, name, _method(name) if callable(member) else _attribute(name))
@@ -193,7 +199,7 @@ def _install() -> None:
         setattr(Buffer, name, _method(name))
     installed: dict[str, Any] = {
         "__array_ufunc__": _array_ufunc, "__array_function__": _array_function, "__getitem__": _getitem,
-        "__setitem__": _setitem, "__reduce_ex__": _reduce,
+        "__setitem__": _setitem, "__imatmul__": _imatmul, "__reduce_ex__": _reduce,
     }  # fmt: skip
     for name, value in installed.items():
         setattr(Buffer, name, value)

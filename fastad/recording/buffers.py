@@ -11,13 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.recorded import Frame, Recorded
+from fastad.recording.recorded import Frame, Recorded, plain_array_error
 from fastad.recording.recorder import Recorder, current_recorder, open_recorders, open_recordings, recording_error
-
-OUTSIDE = (
-    "would lose its derivative",
-    "Write into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y)).",
-)
 
 
 class Buffer(np.ndarray):
@@ -53,14 +48,14 @@ def twin_of(array: np.ndarray) -> Recorded | None:
     return _viewed(array, owner, owner._twin)
 
 
-def target_of(array: Any, what: str) -> Recorded:
+def target_of(array: Any, what: str) -> Any:
     """The array as one that recorded values can be written into. RecordingError for arrays from outside the function;
     `what` says in the message what was tried."""
     if isinstance(array, Recorded):
         return array
     owner = owner_of(array) if isinstance(array, np.ndarray) else None
     if type(owner) is not Buffer or owner.base is not None or owner.dtype.char not in "df":
-        raise recording_error(f"{what} into a plain array from outside the function {OUTSIDE[0]}", OUTSIDE[1])
+        raise plain_array_error(f"{what} into a plain array from outside the function")
     if not array.flags.writeable:
         raise ValueError("assignment destination is read-only")
     if owner._twin is None:
@@ -69,10 +64,15 @@ def target_of(array: Any, what: str) -> Recorded:
     return _viewed(array, owner, owner._twin)
 
 
+def takes_guards(array: Any) -> bool:
+    """Whether recorded values that are written into this array become plain ones with a guard."""
+    return isinstance(array, np.ndarray) and array.dtype.kind in "biu" and type(owner_of(array)) is Buffer
+
+
 def _maker_of(owner: Buffer, what: str) -> Recorder:
     recorder = owner._maker and owner._maker()
     if recorder is None or recorder not in open_recordings():
-        raise recording_error(f"{what} into an array that an earlier recording made {OUTSIDE[0]}", OUTSIDE[1])
+        raise plain_array_error(f"{what} into an array that an earlier recording made")
     return recorder
 
 
@@ -82,6 +82,8 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
         elements = elements.ravel(order="K")  # in the order of memory, in which views are described
     owner._twin = Recorded(recorder, recorder.const(elements))
     recorder.derived = recorder.derived or not owner._fixed
+    for opened in open_recordings():
+        opened.keep_snapshot(lambda array: owner_of(array) is owner)
     np.ndarray.fill(owner, np.nan)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from fastad.recording.libraries import is_library
 from fastad.recording.settings import Setting
-from fastad.recording.standins import original
+from fastad.recording.standins import as_bound
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
@@ -67,8 +67,14 @@ class OutsideState:
 
     @property
     def bindings(self) -> list[tuple[Any, Any, Any]]:
-        """(cell, None, value) or (namespace, name, value) for everything that was read from such a place."""
+        """(cell, None, value) or (namespace, name, value) for everything that was read by a name."""
         return self._places
+
+    @property
+    def held_values(self) -> list[tuple[Any, Any, Any]]:
+        """`bindings`, and (dict, key, value) or (list, index, value) for everything in these."""
+        items = [(x, key, value) for x, keys, values in self._dicts for key, value in zip(keys, values, strict=True)]
+        return [*self._places, *items, *((x, i, value) for x, values in self._lists for i, value in enumerate(values))]
 
     @property
     def has_values(self) -> bool:
@@ -227,7 +233,7 @@ class OutsideState:
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
-        value = original(_read(holder, name))
+        value = as_bound(holder, name, _read(holder, name))
         self._places.append((holder, name, value))
         return ("none",) if value is _MISSING else self._of(value)
 

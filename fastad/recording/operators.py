@@ -8,7 +8,7 @@ import numpy as np
 
 from fastad.primitives.row import elementwise_rows
 from fastad.recording import indexing
-from fastad.recording.buffers import plain, target_of
+from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.operands import binary, elementwise, reframe, unary
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -73,6 +73,11 @@ def _delivered(result: Any, out: Any, where: Any, name: str) -> Any:
                 f"np.{name} with where= but without out= would leave elements undefined", "Use np.where, or give out=."
             )
         return result
+    if takes_guards(target):
+        if result.dtype.kind == "f":
+            raise TypeError(f"cannot cast the result of np.{name} from {result.dtype} to {target.dtype}")
+        target[...] = result if where is True else np.where(where, result, target)
+        return target
     recorded = target_of(target, f"np.{name} with out=")
     recorded[...] = result if where is True else np.where(where, result, recorded)
     return target
@@ -278,7 +283,6 @@ def _install_methods() -> None:
         "compress": lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis),
         "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
         "T": property(_transposed), "real": property(lambda self: self),
-        "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
         "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
     }  # fmt: skip
     for name, value in installed.items():

@@ -240,6 +240,13 @@ class Recorder:
             self.captures.append(known)
         return known.ref
 
+    def keep_snapshot(self, owns: Callable[[np.ndarray], bool]) -> None:
+        """Captured arrays for which `owns` is true have lost their elements: refer to the snapshots from now on."""
+        for capture in self.captures:
+            if owns(capture.array):
+                self._by_id.pop(id(capture.array), None)
+                capture.array = capture.snapshot
+
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""
         for held, ref in self.lifted:

@@ -10,9 +10,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import CellType
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class StandIn:
@@ -60,11 +60,6 @@ def stands_in(module: str, name: str, standin: StandIn) -> None:
     _by_original[id(standin.original)] = standin
 
 
-def original(value: Any) -> Any:
-    """The function that a stand-in stands for; other values are returned as they are."""
-    return value.original if isinstance(value, StandIn) else value
-
-
 def _after_fork() -> None:
     """Another thread may have held the lock when the process was forked."""
     global _lock
@@ -102,46 +97,61 @@ def _restore(namespace: dict[str, Any], standins: dict[str, StandIn]) -> None:
             namespace[name] = standin.original
 
 
-# Places of users' code where stand-ins are now, and how many recordings want them there.
-_bound: dict[tuple[int, Any], tuple[Any, int]] = {}
+class _Place(NamedTuple):
+    """A place where a user's code has bound something that has a stand-in now."""
+
+    holder: Any
+    original: Any
+    standin: Any
+    wanted: int  # by how many recordings
+
+
+_bound: dict[tuple[int, Any], _Place] = {}
+
+
+def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManager[None]:
+    """Within, stand-ins also take the places (cell, None, value) and (namespace, name, value) where the user's code
+    has bound their originals, as by `from numpy import zeros`."""
+    return placed([(*place, _by_original[id(place[2])]) for place in places if id(place[2]) in _by_original])
 
 
 @contextmanager
-def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> Iterator[None]:
-    """Within, stand-ins also take the places (cell, None, value) and (namespace, name, value) where the user's code
-    has bound their originals, as by `from numpy import zeros`."""
-    found = [
-        (holder, name, _by_original[id(value)])
-        for holder, name, value in places
-        if id(value) in _by_original and isinstance(holder, dict | CellType)
-    ]
+def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
+    """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there."""
+    changes = [change for change in changes if isinstance(change[0], dict | list | CellType)]
     with _lock:
-        for place in found:
-            _bind(*place)
+        for change in changes:
+            _bind(*change)
     try:
         yield
     finally:
         with _lock:
-            for place in found:
-                _release(*place)
+            for holder, name, *_ in changes:
+                _release(holder, name)
 
 
-def _bind(holder: Any, name: Any, standin: StandIn) -> None:
-    _, count = _bound.get((id(holder), name), (holder, 0))
-    _bound[id(holder), name] = holder, count + 1
-    _put(holder, name, standin)
+def as_bound(holder: Any, name: Any, value: Any) -> Any:
+    """What the user has put in a place, given what is there now."""
+    place = _bound.get((id(holder), name)) if _bound else None
+    return place.original if place is not None and value is place.standin else value
 
 
-def _release(holder: Any, name: Any, standin: StandIn) -> None:
-    _, count = _bound.pop((id(holder), name))
-    if count > 1:
-        _bound[id(holder), name] = holder, count - 1
-    elif _held(holder, name) is standin:
-        _put(holder, name, standin.original)
+def _bind(holder: Any, name: Any, value: Any, standin: Any) -> None:
+    place = _bound.get((id(holder), name), _Place(holder, value, standin, 0))
+    _bound[id(holder), name] = place._replace(wanted=place.wanted + 1)
+    _put(holder, name, place.standin)
+
+
+def _release(holder: Any, name: Any) -> None:
+    place = _bound.pop((id(holder), name))
+    if place.wanted > 1:
+        _bound[id(holder), name] = place._replace(wanted=place.wanted - 1)
+    elif _held(holder, name) is place.standin:  # and not what the code has put there meanwhile
+        _put(holder, name, place.original)
 
 
 def _put(holder: Any, name: Any, value: Any) -> None:
-    if name is None:
+    if isinstance(holder, CellType):
         holder.cell_contents = value
     else:
         holder[name] = value
@@ -149,6 +159,6 @@ def _put(holder: Any, name: Any, value: Any) -> None:
 
 def _held(holder: Any, name: Any) -> Any:
     try:
-        return holder.cell_contents if name is None else holder.get(name)
-    except ValueError:  # the cell has been emptied
+        return holder.cell_contents if isinstance(holder, CellType) else holder[name]
+    except (ValueError, LookupError):
         return None

@@ -18,6 +18,7 @@ from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.retrying import with_second_try
 from fastad.recording.standins import bound_names
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
@@ -198,8 +199,9 @@ class Transformed:
     def _recorded(self, call: Call, outside: OutsideState) -> Path:
         self._recordings += 1
         states = random_states(outside.held)
-        with bound_names([place for state in (outside, *call.outside) for place in state.bindings]):
-            program = self.program(call)
+        reached = (outside, *call.outside)
+        with bound_names([place for state in reached for place in state.bindings]):
+            program = with_second_try(lambda: self.program(call), reached)
         if states != random_states(outside.held):
             self._warn_of_random_numbers()
         if program.lifted:

@@ -27,7 +27,7 @@ _OTHERS = (
 )
 _FIXED = frozenset([float, int, bool, str, type, type(None)])
 # What is left uninitialised would make a table that is different each time.
-_CLEARED = {np.empty: np.zeros, np.empty_like: np.zeros_like}
+_CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
 
 
 class Constructor(StandIn):
@@ -81,4 +81,6 @@ class FromIter(Constructor):
 for _names, _kind in ((_OF_ELEMENTS, True), (_OTHERS, False)):
     for _name in _names.split():
         stands_in("numpy", _name, Constructor(getattr(np, _name), _kind))
+# np.vectorize converts its arguments by a name that its module has bound.
+stands_in(np.vectorize.__call__.__module__, "asanyarray", Constructor(np.asanyarray, True))
 stands_in("numpy", "fromiter", FromIter(np.fromiter, True))

@@ -155,10 +155,10 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
         index = index % target.size if mode == "wrap" else np.clip(index, 0, target.size - 1)
     flat = reshape(index, -1) if isinstance(index, Recorded) else index.reshape(-1)
     values = np.resize(v, flat.shape)
-    _write_flat(target, flat, values)
+    write_flat(target, flat, values)
 
 
-def _write_flat(target: Array, index: Any, values: Any) -> None:
+def write_flat(target: Array, index: Any, values: Any) -> None:
     """target.flat[index] = values"""
     if not isinstance(index, Recorded):
         if index.size and (index.min() < -target.size or index.max() >= target.size):
@@ -176,7 +176,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
     target = target_of(arr, "np.place of a recorded value")
     index = np.flatnonzero(path_value(mask, target.recorder))
     if index.size:
-        _write_flat(target, index, np.resize(vals, index.shape))
+        write_flat(target, index, np.resize(vals, index.shape))
 
 
 @implements(np.putmask)
