@@ -13,8 +13,9 @@ _LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
 # A virtual environment may also use the packages of another environment or of the system.
 _PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 
-# Known code objects by identity, because hashing one takes time in proportion to its length; they are kept alive.
-_known: dict[int, tuple[CodeType, bool]] = {}
+# Known code objects by identity, because hashing one takes time in proportion to its length; `_kept` keeps them alive.
+_known: dict[int, bool] = {}
+_kept: list[CodeType] = []
 
 
 def is_library(file: str) -> bool:
@@ -26,5 +27,6 @@ def in_library(code: CodeType) -> bool:
     """Whether a function of a library has this code."""
     found = _known.get(id(code))
     if found is None:
-        found = _known[id(code)] = code, is_ours(code) or is_library(code.co_filename)
-    return found[1]
+        found = _known[id(code)] = is_ours(code) or is_library(code.co_filename)
+        _kept.append(code)
+    return found

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from operator import itemgetter
 from types import CellType
 from typing import Any, NamedTuple
 
@@ -47,8 +48,42 @@ class StandIn:
         return repr(self.original)
 
 
-# Stand-ins by the name of the module whose functions they replace; a module that is not loaded stays so.
-_places: dict[str, dict[str, StandIn]] = {}
+class _Module:
+    """A module, and the stand-ins for some of its functions."""
+
+    def __init__(self, name: str) -> None:
+        self.namespace = vars(sys.modules[name])
+        self.standins: dict[str, StandIn] = {}
+        self.originals: dict[str, Any] = {}
+
+    def put_in_place(self) -> None:
+        self.namespace.update(self.standins)
+
+    def take_away(self) -> None:
+        if self._are_in_place():
+            self.namespace.update(self.originals)
+            return
+        for name, standin in self.standins.items():
+            if self.namespace.get(name) is standin:  # else someone has put something else there, which stays
+                self.namespace[name] = standin.original
+
+
+    def _are_in_place(self) -> bool:
+        try:
+            return self._found(self.namespace) == self._all
+        except KeyError:
+            return False
+
+    @functools.cached_property
+    def _found(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+        return itemgetter("__name__", *self.standins)  # of one name alone it would give no tuple
+
+    @functools.cached_property
+    def _all(self) -> tuple[Any, ...]:
+        return (self.namespace["__name__"], *self.standins.values())
+
+
+_modules: dict[str, _Module] = {}
 _by_original: dict[int, StandIn] = {}
 _lock = threading.Lock()
 _users = 0  # recordings in progress, in all threads
@@ -56,7 +91,9 @@ _users = 0  # recordings in progress, in all threads
 
 def stands_in(module: str, name: str, standin: StandIn) -> None:
     """Have this object stand in for a function of a module during recordings."""
-    _places.setdefault(module, {})[name] = standin
+    found = _modules.get(module) or _modules.setdefault(module, _Module(module))
+    found.standins[name] = standin
+    found.originals[name] = standin.original
     _by_original[id(standin.original)] = standin
 
 
@@ -76,9 +113,8 @@ def put_in_place() -> None:
     with _lock:
         _users += 1
         if _users == 1:
-            for module, standins in _places.items():
-                if module in sys.modules:
-                    vars(sys.modules[module]).update(standins)
+            for module in _modules.values():
+                module.put_in_place()
 
 
 def take_away() -> None:
@@ -87,14 +123,8 @@ def take_away() -> None:
     with _lock:
         _users -= 1
         if not _users:
-            for module, standins in _places.items():
-                _restore(vars(sys.modules[module]) if module in sys.modules else {}, standins)
-
-
-def _restore(namespace: dict[str, Any], standins: dict[str, StandIn]) -> None:
-    for name, standin in standins.items():
-        if namespace.get(name) is standin:  # not what someone else has put there meanwhile
-            namespace[name] = standin.original
+            for module in _modules.values():
+                module.take_away()
 
 
 class _Place(NamedTuple):
