@@ -4,12 +4,18 @@ Every program of the table is plain NumPy, and its value, gradient and Hessian a
 differences of it, by the sweeps and by native code.
 """
 
+import gc
 import math
+import pickle
 import statistics
+import threading
+import weakref
 from math import sin
 
+import numba
 import numpy as np
 import pytest
+import scipy.linalg
 from numpy import array, zeros
 
 import fastad as fad
@@ -389,3 +395,258 @@ def test_values_and_derivatives(name, tier):
     if tier == "sweep":
         second = fad.hessian(f)(X)
         np.testing.assert_allclose(second, numerical(lambda x: both(x)[1], X, 1e-5), rtol=1e-6, atol=1e-6)
+
+
+# ── what stays plain, and what stays an error ─────────────────────────────────────────────────────────────────
+OUTSIDE = np.array([1.0, 2.0, 4.0])
+
+
+def test_what_does_not_depend_on_inputs_stays_plain():
+    def f(x):
+        y = np.zeros(4)
+        assert isinstance(y, np.ndarray) and float(np.sum(y)) == 0.0 and not y.any()
+        assert list(range(int(np.ones(1)[0]))) == [0] and f"{y[0]:.1f}" == "0.0"
+        assert np.linspace(0, 1, 3).tolist() == [0.0, 0.5, 1.0] and math.floor(2.5) == 2
+        assert np.array([1, 2])[0] in {1, 2} and {np.arange(3)[1]: 0} == {1: 0}
+        y[0] = x[0]
+        assert isinstance(y, np.ndarray) and y.shape == (4,) and y.dtype == float and len(y) == 4
+        return y.sum()
+
+    assert fad.grad(f)(X).tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: OUTSIDE.__setitem__(0, x[0]),
+        lambda x: OUTSIDE.__setitem__(slice(None), x),
+        lambda x: OUTSIDE.__setitem__(OUTSIDE > 1, x[0]),
+        lambda x: OUTSIDE[1:].fill(x[0]),
+        lambda x: np.asarray(OUTSIDE).__setitem__(0, x[0]),
+        lambda x: np.add(x, 1.0, out=OUTSIDE),
+        lambda x: np.add.at(OUTSIDE, [0], x[0]),
+        lambda x: np.copyto(OUTSIDE, x),
+    ],
+)
+def test_arrays_from_outside_take_no_recorded_values(write):
+    with pytest.raises(fad.RecordingError, match=r"test_buffers.py.*np\.zeros.*np\.array"):
+        fad.grad(lambda x: write(x) or np.sum(x))(X)
+    assert OUTSIDE.tolist() == [1.0, 2.0, 4.0]
+
+
+def test_a_buffer_kept_from_an_earlier_recording_is_from_outside():
+    class Model:
+        scratch = None
+
+        def __call__(self, x):
+            if self.scratch is None:
+                self.scratch = np.zeros(3)
+            self.scratch[0] = 1.0
+            return np.sum(self.scratch * x)
+
+        def write(self, x):
+            self.scratch[0] = x[0]
+            return x[0]
+
+    model = Model()
+    f = fad.grad(model)
+    assert f(X).tolist() == f(X).tolist() == [1.0, 0.0, 0.0]
+    assert pickle.loads(pickle.dumps(model.scratch)).tolist() == [1.0, 0.0, 0.0]
+    assert fad.grad(lambda v: np.sum(v**2))(model.scratch).tolist() == [2.0, 0.0, 0.0]
+    with pytest.raises(fad.RecordingError, match=r"outside|earlier recording"):
+        fad.grad(model.write)(X)
+
+
+def test_memory_that_c_code_reads_past_the_protocols_holds_no_old_numbers():
+    seen = []
+
+    def f(x):
+        y = np.ones(3)
+        y[1] = x[1]
+        seen.extend(memoryview(y))
+        return np.sum(y)
+
+    fad.jit(f)(X)
+    assert np.isnan(seen).all()
+
+
+def test_copies_and_products_of_plain_arrays_may_be_written():
+    class Model:
+        def __init__(self):
+            self.weights, self.parts = OUTSIDE * 2, [OUTSIDE + 1]
+
+        def loss(self, x):
+            y, z, w = self.weights.copy(), 2 * self.parts[0], np.ndarray((3,))
+            y[0], z[1:], w[:] = x[0], x[:2], x
+            return y @ z + OUTSIDE @ x + w @ w
+
+    model = Model()
+    gradient = fad.grad(model.loss)
+    for scale in (1.0, 3.0):
+        model.weights[2] = scale
+        np.testing.assert_allclose(gradient(X), numerical(model.loss, X, 1e-6), rtol=1e-7)
+    assert type(model.weights) is type(model.parts[0]) is type(OUTSIDE) is np.ndarray
+
+
+def test_a_tape_keeps_what_it_has_read():
+    with fad.Tape() as tape:
+        x = tape.variable(X)
+        y = np.array([0.0, 2.0, 0.0])
+        first = np.sum(y * x)
+        y[0] = x[0] ** 2
+        total = first + y @ y + math.sin(x[1])
+    tape.backward(total)
+    np.testing.assert_allclose(x.grad, [4 * 0.3**3, 2.0 + np.cos(0.7), 0.0])
+
+
+def test_integers_and_truth_values_get_guards():
+    def f(x):
+        hits = np.zeros(3, int)
+        hits += x > 0.5
+        mask = np.zeros(3, bool)
+        mask[:] = hits > 0
+        return np.sum(TABLE[:3][mask] * x[mask])
+
+    gradient = fad.grad(f)
+    assert gradient(X).tolist() == [0.0, 2.0, 4.0] and gradient(X[::-1].copy()).tolist() == [1.0, 2.0, 0.0]
+
+
+# ── NumPy is left as it was ───────────────────────────────────────────────────────────────────────────────────
+def plain_numpy():
+    return (np.zeros, np.array, np.empty_like, math.sin, math.floor, statistics.mean, zeros, array, sin, np.ndarray)
+
+
+BEFORE = plain_numpy()
+
+
+def same_as_before():
+    return all(a is b for a, b in zip(plain_numpy(), BEFORE, strict=True))
+
+
+def test_stand_ins_are_taken_away_after_errors_and_nested_recordings():
+    def failing(x):
+        zeros(3)[0] = x[0]
+        raise KeyError("mine")
+
+    def nested(x):
+        with pytest.raises(KeyError, match="mine"):
+            fad.grad(failing)(x)
+        y = np.zeros(3)
+        y[:] = fad.grad(lambda v: np.sum(array([v[0], v[1] * v[2]]) ** 2))(x)
+        assert np.zeros is not BEFORE[0] and np.zeros == BEFORE[0] and hash(np.zeros) == hash(BEFORE[0])
+        return y @ x
+
+    with pytest.raises(KeyError, match="mine"):
+        fad.grad(failing)(X)
+    assert same_as_before()
+    fad.grad(nested)(X)
+    assert same_as_before()
+    with pytest.raises(ZeroDivisionError), fad.Tape():
+        raise ZeroDivisionError
+    assert same_as_before()
+
+
+def test_what_the_function_puts_in_numpy_stays():
+    mine = object()
+
+    def f(x):
+        np.hanning, np.tri, np.identity = mine, mine, np.identity
+        return np.sum(x)
+
+    before = np.hanning, np.tri
+    try:
+        fad.grad(f)(X)
+        assert np.hanning is mine and np.tri is mine and np.identity.__module__ == "numpy" and same_as_before()
+    finally:
+        np.hanning, np.tri = before
+
+
+def test_threads_that_record_nothing_see_plain_numpy():
+    inside, done = threading.Event(), threading.Event()
+    found = []
+
+    def plain():
+        assert inside.wait(20)
+        y = np.zeros(3)
+        y[0] = math.sin(1.0)
+        found.extend([type(y), type(np.array([1.0])), type(zeros(2)), sin(1.0), y[0]])
+        done.set()
+
+    def f(x):
+        y = np.zeros(3)
+        inside.set()
+        assert done.wait(20)
+        y[:] = sin(x[0])
+        return np.sum(y) + np.sum(zeros(3) * x)
+
+    thread = threading.Thread(target=plain)
+    thread.start()
+    assert fad.value_and_grad(f)(X)[0] == pytest.approx(3 * math.sin(0.3))
+    thread.join()
+    assert found == [np.ndarray] * 3 + [math.sin(1.0)] * 2 and same_as_before()
+
+
+def test_many_threads_record_and_use_numpy_at_once():
+    def f(x):
+        y = zeros(4)
+        for i in range(3):
+            y[i + 1] = y[i] * 0.5 + sin(x[i])
+        return np.sum(array([y[1], y[2] * y[3]]) ** 2)
+
+    wanted, failed = fad.grad(f)(X), []
+
+    def work(k):
+        try:
+            for _ in range(8):
+                if k % 2:
+                    np.testing.assert_array_equal(fad.grad(lambda x: f(x))(X), wanted)
+                else:
+                    y = np.zeros(3)
+                    y[:] = array([sin(1.0), 2.0, 3.0])
+                    assert type(y) is np.ndarray and type(np.empty(2)) is np.ndarray
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and same_as_before()
+
+
+def test_libraries_get_what_they_expect():
+    """numba compiles a function while another is recorded, and SciPy works on plain arrays."""
+
+    @numba.njit
+    def compiled(a):
+        out = np.zeros(3)
+        for i in range(3):
+            out[i] = a[i] * math.sqrt(4.0) + np.ones(2).sum()
+        return out
+
+    def f(x):
+        kernel = scipy.linalg.toeplitz(np.arange(3.0))
+        return compiled(np.linspace(0, 1, 3)) @ x + np.sum(kernel @ x)
+
+    wanted = compiled.py_func(np.linspace(0, 1, 3)) + scipy.linalg.toeplitz(np.arange(3.0)).sum(axis=0)
+    np.testing.assert_allclose(fad.grad(f)(X), wanted)
+    np.testing.assert_allclose(compiled(np.zeros(3)), 2.0)
+
+
+def test_recordings_are_freed_with_their_buffers():
+    found = []
+
+    def f(x):
+        y = np.zeros(3)
+        total = np.sum(y * x)
+        y[0] = x[0]
+        found.append(weakref.ref(y))
+        return total + y @ y
+
+    gc.disable()
+    try:
+        fad.trace(f, X)
+        assert found[0]() is None
+    finally:
+        gc.enable()

@@ -77,7 +77,7 @@ def made(result: Any, sources: Any) -> Any:
     if type(result) is np.ndarray:
         if type(owner_of(result)) is Buffer:
             return result.view(Buffer)
-        return as_buffer(result) if result.base is None or not _shares(result, sources) else result
+        return result if _shares(result, sources) else as_buffer(result)
     if type(result) is tuple or type(result) is list:
         return type(result)([made(x, sources) for x in result])
     return result
@@ -99,9 +99,9 @@ def _getitem(self: Buffer, key: Any) -> Any:
         x = twin if twin is not None else as_recorded(self, recorder_of((key,)))
         return x[plain(key)]
     found = np.ndarray.__getitem__(self, plain(key))
-    if type(found) is Buffer and type(owner_of(found)) is not Buffer:  # a copy, which NumPy makes a view of a temporary
-        return as_buffer(found)
-    return found
+    if type(found) is not Buffer or type(owner_of(found)) is Buffer or owner_of(found) is owner_of(self):
+        return found
+    return as_buffer(found)  # a copy, which NumPy makes a view of a temporary array
 
 
 def _is_traced(key: Any) -> bool:

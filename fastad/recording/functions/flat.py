@@ -46,4 +46,4 @@ def _assign(self: Any, value: Any) -> None:
 
 
 for _kind in (Recorded, Buffer):
-    _kind.flat = property(Flat, _assign)  # type: ignore[assignment, union-attr]
+    setattr(_kind, "flat", property(Flat, _assign))

@@ -25,6 +25,8 @@ _OTHERS = (
     "tril triu zeros_like empty_like ones_like full_like copy concatenate stack vstack hstack dstack column_stack "
     "block tile repeat outer"
 )
+_CONVERSIONS = frozenset([np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require])
+_COPIED = (np.ndarray, np.generic, list, tuple, float, int)
 _FIXED = frozenset([float, int, bool, str, type, type(None)])
 # What is left uninitialised would make a table that is different each time.
 _CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
@@ -48,7 +50,10 @@ class Constructor(StandIn):
         if self.of_elements and is_recorded((*args, *kwargs.values())) and _is_numeric(args, kwargs):
             creator = CREATORS[self.original]
             return creator(recorder_of((*args, *kwargs.values())), *plain(args), **plain(kwargs))
-        result = made(self.make(*plain(args), **plain(kwargs)), (args, kwargs))
+        result = self.make(*plain(args), **plain(kwargs))
+        if self.original in _CONVERSIONS and args and not isinstance(args[0], _COPIED):
+            return result  # which may show the memory of the object
+        result = made(result, (args, kwargs))
         if type(result) is Buffer and result.base is None:
             result._fixed = _are_fixed(args) and _are_fixed(kwargs.values())
         return result
