@@ -10,6 +10,8 @@ class FastadError(Exception):
 class RecordingError(FastadError, TypeError):
     """A function does something that cannot be recorded. The message names the user's line and the fix."""
 
+    at_plain_array = False  # whether it tried to write a recorded value into a plain array
+
 
 class ShapeError(FastadError, ValueError):
     """Arguments whose shapes, dtypes or structures do not match the function or each other."""

@@ -216,7 +216,7 @@ def join(d, t):
     form = choose(
         d, "np.concatenate([{x}, {y}])", "np.concatenate([{x}, {x}], axis=-1)", "np.stack([{x}, {y}])",
         "np.stack([{x}, np.sin({x})], axis=-1)", "np.hstack([{x}, {y}])", "np.vstack([{x}, {y}])", "np.append({x}, {y})",
-        "np.array([{x}, 2.0 * {x}]) + 0.0 * np.sum({x})", "np.array([np.sum({x}), np.sum({y})]) - 0.1 * np.sum({x})", "np.stack([np.sum({x}), 1.0])", "np.column_stack([{x}, {y}])",
+        "np.array([{x}, 2.0 * {x}])", "np.array([np.sum({x}), np.sum({y}), 0.5])", "np.array([[np.sum({x}), 1], [{y}.flat[0], 0.3]], dtype={x}.dtype)", "np.stack([np.sum({x}), 1.0])", "np.column_stack([{x}, {y}])",
         "np.concatenate([{x}[1:], {x}[:1], {x}])", "np.concatenate([{x}, c0])", "np.split({x}, [1])[-1]",
     )  # fmt: skip
     return [f"{t} = {form.format(x=x, y=y)}"], (), "split" not in form
@@ -317,7 +317,12 @@ def fill(d, t):
     if x is None:
         return None
     y = other(d, x)
-    start = choose(d, f"np.zeros_like({x})", f"{x}.copy()", f"np.zeros({x}.shape, like={x})", f"{x} * 1.5", f"np.ones_like({x})")
+    start = choose(
+        d, f"np.zeros_like({x})", f"{x}.copy()", f"np.zeros({x}.shape, like={x})", f"{x} * 1.5", f"np.ones_like({x})",
+        f"np.zeros({x}.shape, {x}.dtype)", f"np.full({x}.shape, {number(d)}, dtype={x}.dtype)", f"np.array({x})",
+        f"np.ones({x}.T.shape, {x}.dtype).T", f"np.arange({x}.size, dtype={x}.dtype).reshape({x}.shape)",
+        f"np.eye({x}.size, dtype={x}.dtype)[0].reshape({x}.shape) * {number(d)}",
+    )  # fmt: skip
     lines = [f"{t} = {start}"]
     lines += [write(d, t, x, y) for _ in range(int(d.rng.integers(1, 4)))]
     return lines, ("in-place",), True

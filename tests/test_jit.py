@@ -292,10 +292,8 @@ def test_wrong_calls():
         fad.jit(lambda x: x)(1.0, 2.0)
     with pytest.raises(fad.ShapeError, match="complex128"):
         fad.jit(lambda x: x)(np.array([1j]))
-    with pytest.raises(fad.RecordingError, match=r"test_jit.*np\.sin"):
-        import math
-
-        fad.jit(lambda x: math.sin(x))(1.0)
+    with pytest.raises(fad.RecordingError, match=r"test_jit.*np\.zeros"):
+        fad.jit(lambda x: float(x))(1.0)
 
 
 def test_values_that_escape_a_recording_are_refused():

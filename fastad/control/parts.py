@@ -8,6 +8,7 @@ import numpy as np
 import optree
 
 from fastad.errors import RecordingError, ScheduleError, ShapeError
+from fastad.recording.buffers import without_buffers
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, current_recorder, tentatively
@@ -107,7 +108,8 @@ def cast(b: Any, ref: int, kind: ValueType) -> int:
 
 def flatten_state(tree: Any) -> tuple[list[Any], Any]:
     """Leaves and structure of a state. None is part of the structure."""
-    return optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
+    leaves, structure = optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
+    return without_buffers(leaves), structure
 
 
 def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:

@@ -30,9 +30,11 @@ from typing import Any
 import numpy as np
 from optree import PyTreeSpec
 
-from fastad.recording.code_names import absolute_name, file_of, is_library, names_in
+from fastad.recording.code_names import absolute_name, file_of, names_in
+from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, owner
 from fastad.recording.settings import Setting
+from fastad.recording.standins import as_bound
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
@@ -90,6 +92,17 @@ class OutsideState:
         """(cell, None, value) or (namespace, name, value) for everything that was read. None where comparing these by
         identity is not enough to see a change."""
         return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
+
+    @property
+    def bindings(self) -> list[tuple[Any, Any, Any]]:
+        """(cell, None, value) or (namespace, name, value) for everything that was read by a name."""
+        return self._places
+
+    @property
+    def held_values(self) -> list[tuple[Any, Any, Any]]:
+        """`bindings`, and (dict, key, value) or (list, index, value) for everything in these."""
+        items = [(x, key, value) for x, keys, values in self._dicts for key, value in zip(keys, values, strict=True)]
+        return [*self._places, *items, *((x, i, value) for x, values in self._lists for i, value in enumerate(values))]
 
     @property
     def has_values(self) -> bool:
@@ -283,7 +296,7 @@ class OutsideState:
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
-        value = _read(holder, name)
+        value = as_bound(holder, name, _read(holder, name))
         self._places.append((holder, name, value))
         return ("none",) if value is _MISSING else self._of(value)
 

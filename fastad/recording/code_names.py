@@ -1,21 +1,13 @@
-"""Which names code reads from outside: globals, attributes and imported modules; and which code is a library's."""
+"""Which names code reads from outside: globals, attributes and imported modules."""
 
 import dis
 import functools
-import os
-import re
 import sys
-import sysconfig
 import types
 from typing import Any
 
 import numpy as np
 
-_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
-# A virtual environment may also use the packages of another environment or of the system.
-_PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 # Instructions that read globals. The index of the name is their argument without this many low bits.
 _LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
 
@@ -75,7 +67,3 @@ def absolute_name(level: int, name: str, namespace: dict[str, Any]) -> str:
 def file_of(kind: type) -> str:
     module = sys.modules.get(kind.__module__)
     return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
-
-
-def is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None

@@ -11,6 +11,7 @@ import numpy as np
 from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides
 from fastad.primitives.row import elementwise_rows
+from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import implements_ufunc
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder, recording_error
@@ -38,13 +39,17 @@ def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
                 best = own
         elif isinstance(x, list | tuple):
             best = _deepest(x, best)
-        elif isinstance(x, np.ndarray) and x.dtype == object:
-            best = _deepest(x.reshape(-1).tolist(), best)
+        elif isinstance(x, np.ndarray):
+            if x.dtype == object:
+                best = _deepest(x.reshape(-1).tolist(), best)
+            elif type(x) is Buffer or x.base is not None:
+                twin = twin_of(x)
+                best = best if twin is None else _deepest((twin,), best)
     return best
 
 
 def is_recorded(x: Any) -> bool:
-    """Whether x is a recorded value, or a list or object array that holds one."""
+    """Whether x is a recorded value, or a list or an array that holds one."""
     return _deepest((x,), None) is not None
 
 
@@ -72,6 +77,10 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
 
 
 def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
+    if type(x) is Buffer or x.base is not None:
+        twin = twin_of(x)
+        if twin is not None:
+            return to_ref(recorder, twin)
     if x.dtype == object:
         return stack_refs(recorder, _plain(x))
     _checked(x)
@@ -81,7 +90,8 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
 
 def has_own_arithmetic(kind: type) -> bool:
     """Whether a subclass of arrays computes differently from NumPy's own, as masked arrays and matrices do."""
-    return any(getattr(kind, name) is not getattr(np.ndarray, name) for name in ("__mul__", "__array_ufunc__"))
+    names = ("__mul__", "__array_ufunc__")
+    return kind is not Buffer and any(getattr(kind, name) is not getattr(np.ndarray, name) for name in names)
 
 
 def _plain(x: np.ndarray) -> np.ndarray:

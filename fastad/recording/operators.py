@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording import indexing
+from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
@@ -85,20 +86,24 @@ def _delivered(result: Any, out: Any, where: Any, name: str, casting: str = "sam
                 f"np.{name} with where= but without out= would leave elements undefined", "Use np.where, or give out=."
             )
         return result
-    if not isinstance(target, Recorded):
-        raise recording_error(
-            f"np.{name} with a plain NumPy array as out= would lose the derivative",
-            "Make the array with np.zeros_like(x) or np.empty(n, like=x).",
-        )
-    require_cast(result.dtype, target.dtype, casting, f"the result of '{name}'")
-    if result.ndim > target.ndim:
-        raise ValueError(f"out= of shape {target.shape} does not fit the result of '{name}', of shape {result.shape}")
-    target[...] = result if where is True else np.where(where, result, target)
+    if takes_guards(target):
+        require_cast(result.dtype, target.dtype, casting, f"the result of '{name}'")
+        target[...] = result if where is True else np.where(where, result, target)
+        return target
+    recorded = target_of(target, f"np.{name} with out=")
+    require_cast(result.dtype, recorded.dtype, casting, f"the result of '{name}'")
+    if result.ndim > recorded.ndim:
+        raise ValueError(f"out= of shape {recorded.shape} does not fit the result of '{name}', of shape {result.shape}")
+    recorded[...] = result if where is True else np.where(where, result, recorded)
     return target
 
 
 def array_function(self: Recorded, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy's protocol for its other functions."""
+    if len(types) > 1:  # buffers, perhaps
+        out = kwargs.get("out")
+        args, kwargs = plain(args), plain(kwargs)
+        kwargs = kwargs if out is None else kwargs | {"out": out}
     if function in CREATORS:
         return CREATORS[function](self.recorder, *args, **kwargs)
     return call_function(function, args, kwargs)
@@ -180,8 +185,7 @@ _COMPARE = (
     ("ne", "not_equal"),
 )  # fmt: skip
 _UNARY = (
-    ("neg", "negative"), ("pos", "positive"), ("abs", "absolute"), ("invert", "invert"), ("floor", "floor"),
-    ("ceil", "ceil"), ("trunc", "trunc"),
+    ("neg", "negative"), ("pos", "positive"), ("abs", "absolute"), ("invert", "invert"),
 )  # fmt: skip
 
 
@@ -195,7 +199,18 @@ def _install_operators() -> None:
         Recorded.define(f"__{short}__", _compare(name))
     for short, name in _UNARY:
         Recorded.define(f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
-    Recorded.define("__round__", lambda self, n=0: FUNCTIONS[np.round](self, n or 0))
+    Recorded.define("__round__", _round)
+    for name in ("floor", "ceil", "trunc"):  # of `math`, whose results are integers
+        Recorded.define(f"__{name}__", lambda self, _name=name: _integer(UFUNCS[_name](self)))
+
+
+def _integer(x: Recorded) -> Recorded:
+    return x if x.dtype.kind in "ib" else astype(x, int)
+
+
+def _round(self: Recorded, digits: Any = None) -> Recorded:
+    rounded = FUNCTIONS[np.round](self, digits or 0)
+    return _integer(rounded) if digits is None and not self.shape else rounded
 
 
 def _iterate(self: Recorded) -> Iterator[Recorded]:
@@ -315,7 +330,6 @@ def _install_methods() -> None:
         "compress": lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis),
         "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
         "T": property(_transposed), "real": property(lambda self: self),
-        "flat": property(lambda self: iter(FUNCTIONS[np.ravel](self))),
         "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
     }  # fmt: skip
     for name, value in installed.items():

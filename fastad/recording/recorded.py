@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
@@ -258,11 +259,9 @@ class Recorded:
         return int(recorder.guard(recorder.emit("trunc", (self.ref,))))
 
     def __float__(self) -> float:
-        raise recording_error(
-            "float() of a recorded value would lose its derivative "
-            "(math.sin(x), '%f' % x and writing x into a plain NumPy array call it too)",
-            "Use NumPy functions on it (np.sin, not math.sin), and arrays made with np.zeros_like(x) or "
-            "np.zeros(n, like=x).",
+        raise plain_array_error(
+            "float() of a recorded value ('%f' % x and writing x into a plain array from outside the function call it)",
+            "Leave float() out, print with f'{x:.3f}', and",
         )
 
     def __format__(self, spec: str) -> str:
@@ -306,10 +305,8 @@ class Recorded:
                 f"np.array(..., dtype={np.dtype(dtype)}) of recorded values is not supported", "Use x.astype(dtype)."
             )
         if dtype is not None and np.dtype(dtype) != object:
-            raise recording_error(
-                "np.array(..., dtype=float) of recorded values, or writing them into a plain NumPy array, "
-                "would lose their derivatives",
-                "Leave dtype= out, or use np.stack; make arrays with np.zeros_like(x) or np.zeros(n, like=x).",
+            raise plain_array_error(
+                "converting recorded values to a plain array, or writing them into one from outside the function,"
             )
         out = np.empty(self.size, dtype=object)
         if not self.shape:
@@ -328,6 +325,14 @@ class RecordedNumber(Recorded):
 
 
 numbers.Real.register(RecordedNumber)
+
+
+def plain_array_error(what: str, fix: str = "") -> RecordingError:
+    """The error for a recorded value that would become a plain one."""
+    text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
+    error = recording_error(f"{what} would lose its derivative", f"{fix} w{text}" if fix else f"W{text}")
+    error.at_plain_array = True
+    return error
 
 
 def _element(x: Recorded, i: int) -> Frame:

@@ -8,6 +8,7 @@ import contextlib
 import operator
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastad.errors import FastadError, RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
+from fastad.recording import standins
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
@@ -63,7 +65,8 @@ class _Capture:
         self.snapshot = recorder.given[self.ref]
 
     def unchanged(self) -> bool:
-        return np.array_equal(self.array, self.snapshot, equal_nan=self.array.dtype.kind == "f")
+        array = np.ndarray.view(self.array, np.ndarray)  # the elements themselves, whatever a subclass makes of them
+        return np.array_equal(array, self.snapshot, equal_nan=array.dtype.kind == "f")
 
 
 class Recorder:
@@ -82,6 +85,7 @@ class Recorder:
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
         self._tentative = _stack.tentative
+        self.reference = weakref.ref(self)
         self.level = 0
         self.open = False
         self.lifted: list[tuple[Any, Ref]] = []
@@ -99,12 +103,14 @@ class Recorder:
         open_recorders.append(self)
         self.level = len(_stack.recorders)
         self.open = True
+        standins.put_in_place()
         return self
 
     def __exit__(self, *exc: object) -> None:
         _stack.recorders.remove(self)
         open_recorders.remove(self)
         self.open = False
+        standins.take_away()
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
     def emit(
@@ -244,6 +250,13 @@ class Recorder:
             self._by_id[id(array)] = known
             self.captures.append(known)
         return known.ref
+
+    def keep_snapshot(self, owns: Callable[[np.ndarray], bool]) -> None:
+        """Captured arrays for which `owns` is true have lost their elements: refer to the snapshots from now on."""
+        for capture in self.captures:
+            if owns(capture.array):
+                self._by_id.pop(id(capture.array), None)
+                capture.array = capture.snapshot
 
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""

@@ -85,7 +85,7 @@ def compact(table: Table) -> Table:
 
 def live_rows(table: Table) -> np.ndarray:
     """Mask of the rows that something depends on: results, guards, index checks, inputs."""
-    live = np.isin(table.columns["op"], _KEPT)
+    live = _IS_KEPT[table.columns["op"]]
     live[list(table.outputs)] = True
     found = bytearray(live.tobytes())
     columns = [table.columns[name].tolist() for name in ("op", "a", "b", "c")]
@@ -112,4 +112,5 @@ def _renumber_pool(table: Table, keep: np.ndarray, renumber: np.ndarray) -> np.n
 
 _ELEMENTWISE = [(row.name, row.arity if isinstance(row, Elementwise) else 0) for row in PRIMITIVES]
 _IN_COLUMNS = np.where(POOLED, -1, OPERAND_COUNT).tolist()
-_KEPT = [row.code for row in array_rows() if row.kept]
+_IS_KEPT = np.zeros(len(PRIMITIVES), bool)
+_IS_KEPT[[row.code for row in array_rows() if row.kept]] = True

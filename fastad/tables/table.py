@@ -166,7 +166,8 @@ class Table:
     @lazy
     def guards(self) -> tuple[int, ...]:
         """The guard rows, which stop a replay that takes another path."""
-        rows = np.flatnonzero(np.isin(self.columns["op"], (GUARD, CALL))).tolist()
+        ops = self.columns["op"]
+        rows = np.flatnonzero((ops == GUARD) | (ops == CALL)).tolist()
         return tuple(i for i in rows if self.columns["op"][i] == GUARD or self.row(i).sub.has_guards)
 
     @property

@@ -106,7 +106,7 @@ def _check_pool(table: Any) -> None:
 
 def _check_array_rows(table: Any) -> None:
     """Check every array row. Rows with equal static integers and sizes of operands are checked once."""
-    rows = np.flatnonzero(np.isin(table.columns["op"], _ARRAY_OPCODES))
+    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]])
     columns = [table.columns[name][rows].tolist() for name in ("op", "type", "a", "b", "c")]
     sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
     known: dict[Any, str | None] = {}
@@ -162,4 +162,5 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
 
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
 _CONST, _INPUT = CONST.code, INPUT.code
-_ARRAY_OPCODES = [code for code in np.flatnonzero(~_ELEMENTWISE).tolist() if code != _CONST]
+_IS_ARRAY = ~_ELEMENTWISE
+_IS_ARRAY[_CONST] = False

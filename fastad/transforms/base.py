@@ -17,6 +17,8 @@ from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.retrying import with_second_try
+from fastad.recording.standins import bound_names
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms import saved
@@ -256,9 +258,11 @@ class Transformed:
         return Path(old.recording, new.outside, new.others, old.count)
 
     def _recorded(self, call: Call, outside: OutsideState, branch: str = "") -> Path:
-        before = random_states([*outside.held, *(x for state in call.outside for x in state.held)])
-        program = self.program(call)
-        drew = before != random_states([*outside.held, *(x for state in call.outside for x in state.held)])
+        reached = (outside, *call.outside)
+        before = random_states([x for state in reached for x in state.held])
+        with bound_names([place for state in reached for place in state.bindings]):
+            program = with_second_try(lambda: self.program(call), reached)
+        drew = before != random_states([x for state in reached for x in state.held])
         if drew and not self._warned_of_random_numbers:
             self._warned_of_random_numbers = True
             warn_of_random_numbers(base_function(self), self.__name__)

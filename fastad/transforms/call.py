@@ -10,6 +10,7 @@ import numpy as np
 import optree
 
 from fastad.errors import ShapeError
+from fastad.recording.buffers import without_buffers
 from fastad.recording.capture import OutsideState
 from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Number, Recorded
@@ -133,7 +134,8 @@ def _other_array(leaf: np.ndarray) -> Any:
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
     """Leaves and structure of a pytree of results or tangents."""
-    return optree.tree_flatten(tree, none_is_leaf=True, namespace=NAMESPACE)
+    leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace=NAMESPACE)
+    return without_buffers(leaves), structure
 
 
 def unflatten(structure: Any, leaves: list[Any]) -> Any:

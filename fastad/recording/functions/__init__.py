@@ -3,8 +3,11 @@
 from fastad.recording.functions import (
     creation,
     einsum,
+    flat,
     joining,
     linalg,
+    making,
+    mathematics,
     norms,
     numerical,
     products,
@@ -21,6 +24,6 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, joining, linalg, norms, numerical, products, queries, reductions, rounding, selecting, shapes,
-    sorting, special, statistics, ufuncs, unsupported,
+    creation, einsum, flat, joining, linalg, making, mathematics, norms, numerical, products, queries, reductions,
+    rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip

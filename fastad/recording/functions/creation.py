@@ -49,19 +49,23 @@ def _full(recorder: Recorder, shape: Any, fill_value: Any, dtype: Any = None, **
     return np.broadcast_to(value, shape).copy()
 
 
-@creates(np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require)
+@creates(np.array)
 def _array(
-    recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any = None, ndmin: int = 0, **options: Any
+    recorder: Recorder, a: Any, dtype: Any = None, *, copy: Any = True, ndmin: int = 0, **options: Any
 ) -> Array:
+    out = _asarray(recorder, a, dtype)
+    out = out.frozen() if copy and out is a else out
+    return out.reshape((1,) * (ndmin - out.ndim) + out.shape) if ndmin > out.ndim else out
+
+
+@creates(np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require)
+def _asarray(recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any = None, **options: Any) -> Array:
     if is_recorded(a):
-        recorder = recorder_of((a,))
-        out = a if isinstance(a, Recorded) else as_recorded(a, recorder)
-        out = out.frozen() if copy is not None or isinstance(a, Recorded) is False else out
+        out = as_recorded(a, recorder_of((a,)))
+        out = out.frozen() if copy and out is a else out
     else:
         out = Recorded(recorder, recorder.const(np.asarray(a)))
-    if dtype is not None and out.dtype != dtype:
-        out = out.astype(dtype)
-    return out.reshape((1,) * (ndmin - out.ndim) + out.shape) if ndmin > out.ndim else out
+    return out if dtype is None or out.dtype == dtype else out.astype(dtype)
 
 
 @creates(np.arange)

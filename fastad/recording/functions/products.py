@@ -80,7 +80,7 @@ def matmul(a: Any, b: Any) -> Array:
 def _same_batch(x: Array, y: Array) -> tuple[Recorded, Array]:
     """Broadcast the leading axes, unless one of the two is a single matrix."""
     bx, by = x.shape[:-2], y.shape[:-2]
-    batch = np.broadcast_shapes(bx, by)
+    batch = bx if bx == by else np.broadcast_shapes(bx, by)
     if bx != batch and math.prod(bx) != 1:
         x = np.broadcast_to(x, (*batch, *x.shape[-2:]))
     if by != batch and math.prod(by) != 1:

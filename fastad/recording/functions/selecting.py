@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.buffers import target_of
 from fastad.recording.casting import require_cast, require_integers
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
 from fastad.recording.operands import as_recorded, elementwise, is_recorded, path_value, recorder_of, reshape
@@ -133,15 +134,6 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kwargs: Any) -
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _target(x: Any, name: str) -> Array:
-    if not isinstance(x, Recorded):
-        raise recording_error(
-            f"np.{name} of a recorded value into a plain NumPy array would lose the derivative",
-            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
-        )
-    return x
-
-
 @implements(np.copyto)
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     """np.copyto; an object array as target (from np.full of a recorded value) gets recorded scalars"""
@@ -151,7 +143,7 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
         for place in np.ndindex(dst.shape):
             dst[place] = spread[place]
         return
-    target = _target(dst, "copyto")
+    target = target_of(dst, "np.copyto of a recorded value")
     source = as_recorded(src, target.recorder) if not isinstance(src, Recorded) else src
     require_cast(source.dtype, target.dtype, casting)
     if where is True:
@@ -163,12 +155,12 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
 @implements(np.put)
 def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     """np.put"""
-    target = _target(a, "put")
+    target = target_of(a, "np.put of a recorded value")
     index = ind if isinstance(ind, Recorded) else np.asarray(ind)
     if mode != "raise":
         index = index % target.size if mode == "wrap" else np.clip(index, 0, target.size - 1)
     flat = reshape(index, -1) if isinstance(index, Recorded) else index.reshape(-1)
-    _write_flat(target, flat, _repeated(v, flat.shape, target))
+    write_flat(target, flat, _repeated(v, flat.shape, target))
 
 
 def _repeated(values: Any, shape: tuple[int, ...], target: Array) -> Any:
@@ -178,7 +170,7 @@ def _repeated(values: Any, shape: tuple[int, ...], target: Array) -> Any:
     return np.resize(values, shape)
 
 
-def _write_flat(target: Array, index: Any, values: Any) -> None:
+def write_flat(target: Array, index: Any, values: Any) -> None:
     """target.flat[index] = values"""
     if not isinstance(index, Recorded):
         if index.size and (index.min() < -target.size or index.max() >= target.size):
@@ -194,11 +186,11 @@ def _write_flat(target: Array, index: Any, values: Any) -> None:
 @implements(np.place)
 def place(arr: Any, mask: Any, vals: Any) -> None:
     """np.place"""
-    target = _target(arr, "place")
+    target = target_of(arr, "np.place of a recorded value")
     index = np.flatnonzero(path_value(mask, target.recorder))
     _require_safe(vals, target)
     if index.size:
-        _write_flat(target, index, _repeated(vals, index.shape, target))
+        write_flat(target, index, _repeated(vals, index.shape, target))
 
 
 def _require_safe(values: Any, target: Array) -> None:
@@ -210,7 +202,7 @@ def _require_safe(values: Any, target: Array) -> None:
 @implements(np.putmask)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     """np.putmask"""
-    target = _target(a, "putmask")
+    target = target_of(a, "np.putmask of a recorded value")
     _require_safe(values, target)
     target[...] = np.where(mask, _repeated(values, target.shape, target), target)
 
@@ -218,7 +210,7 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
 @implements(np.fill_diagonal)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     """np.fill_diagonal"""
-    x = _target(a, "fill_diagonal")
+    x = target_of(a, "np.fill_diagonal of a recorded value")
     if x.ndim < 2:
         raise ValueError("array must be at least 2-d")
     if x.ndim > 2 and len(set(x.shape)) > 1:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides
+from fastad.recording.buffers import target_of
 from fastad.recording.functions.reductions import adjacent
 from fastad.recording.functions.registry import (
     Array,
@@ -105,11 +106,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Array:
 @implements(np.put_along_axis)
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     """np.put_along_axis"""
-    if not isinstance(arr, Recorded):
-        raise recording_error(
-            "np.put_along_axis into a plain NumPy array would lose the derivative",
-            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
-        )
+    arr = target_of(arr, "np.put_along_axis of a recorded value")
     x = reshape(arr, -1) if axis is None else arr
     axis = 0 if axis is None else axis_index(axis, x.ndim)
     index = indices if isinstance(indices, Recorded) else np.asarray(indices)

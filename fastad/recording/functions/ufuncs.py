@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording import indexing
+from fastad.recording.buffers import target_of
 from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import Array, implements_ufunc, lift
 from fastad.recording.operands import elementwise, is_recorded, reshape
@@ -138,18 +139,9 @@ for _name in list(UFUNCS):
 
 @implements_ufunc("add.at")
 def _add_at(a: Any, indices: Any, b: Any) -> None:
-    indexing.accumulate(_target(a, "add"), indices, b)
+    indexing.accumulate(target_of(a, "np.add.at of a recorded value"), indices, b)
 
 
 @implements_ufunc("subtract.at")
 def _subtract_at(a: Any, indices: Any, b: Any) -> None:
-    indexing.accumulate(_target(a, "subtract"), indices, np.subtract(0, b))
-
-
-def _target(a: Any, name: str) -> Array:
-    if not isinstance(a, Recorded):
-        raise recording_error(
-            f"np.{name}.at into a plain NumPy array would lose the derivative",
-            "Make the array with np.zeros_like(x) or np.zeros(n, like=x).",
-        )
-    return a
+    indexing.accumulate(target_of(a, "np.subtract.at of a recorded value"), indices, np.subtract(0, b))

@@ -1,0 +1,208 @@
+"""NumPy's protocols, indexing and the methods of buffers: on the twin where there is one, else NumPy's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.buffers import Buffer, as_buffer, owner_of, plain, target_of, twin_of
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.operators import array_ufunc, call_function
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
+
+# NumPy's functions that write into their first argument, and the methods that write into the array.
+_WRITING = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
+_WRITING_METHODS = frozenset(["fill", "put"])
+# What NumPy does here is right with a twin too: it reads no elements.
+_GEOMETRY = "base ctypes data device dtype flags itemsize nbytes ndim shape size strides view"
+
+
+# ── protocols ─────────────────────────────────────────────────────────────────────────────────────────────────
+def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+    given, options = [plain(x) for x in inputs], plain(options)
+    function = getattr(ufunc, method)
+    recorded = is_recorded((*given, *options.values()))
+    if method == "at" and (recorded or isinstance(given[0], Recorded)):
+        return function(target_of(inputs[0], f"np.{ufunc.__name__}.at of a recorded value"), *given[1:])
+    if out is None:
+        return made(function(*given, **options), inputs)
+    if recorded:
+        return array_ufunc(given[0], ufunc, method, *given, out=out, **options)
+    return _into(out, lambda targets: function(*given, out=targets, **options))
+
+
+def _into(out: Any, function: Callable[[Any], Any]) -> Any:
+    """The result of a function of plain values, written into `out`, some of which may have a twin."""
+    targets = out if isinstance(out, tuple) else (out,)
+    twins = [plain(x) for x in targets]
+    memory = tuple(np.array(x.value) if isinstance(x, Recorded) else x for x in twins)
+    function(memory if isinstance(out, tuple) else memory[0])
+    for target, twin, values in zip(targets, twins, memory, strict=True):
+        if isinstance(twin, Recorded):
+            twin[...] = values
+        else:
+            _touch(target)
+    return out if not isinstance(out, tuple) or len(out) > 1 else out[0]
+
+
+def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    given, options = plain(args), plain({k: v for k, v in kwargs.items() if k != "out"})
+    recorded = is_recorded((*given, *options.values()))
+    if function in _WRITING:
+        target = args[0] if args else next(iter(kwargs.values()))
+        if recorded:
+            target = target_of(target, f"np.{function.__name__} of a recorded value")
+        else:
+            _touch(target)
+            target = plain(target)
+        return function(target, *given[1:], **(options if args else dict(list(options.items())[1:])))
+    out = kwargs.get("out")
+    if out is None:
+        return made(function(*given, **options), (args, kwargs))
+    if recorded:
+        return call_function(function, given, {**options, "out": out})
+    return _into(out, lambda target: function(*given, out=target, **options))
+
+
+def _touch(target: Any) -> None:
+    """Note that plain values, which may depend on arrays from outside, were written into an array."""
+    owner = owner_of(target) if isinstance(target, np.ndarray) else None
+    if type(owner) is Buffer:
+        owner._fixed = False
+
+
+def made(result: Any, sources: Any) -> Any:
+    """The result of a NumPy function with its arrays as buffers, apart from views of arrays from outside."""
+    if type(result) is np.ndarray:
+        if type(owner_of(result)) is Buffer:
+            return result.view(Buffer)
+        return result if _shares(result, sources) else as_buffer(result)
+    if type(result) is tuple or type(result) is list:
+        return type(result)([made(x, sources) for x in result])
+    return result
+
+
+def _shares(result: np.ndarray, sources: Any) -> bool:
+    """Whether an array is a view of one of these, or of one in lists of them."""
+    if isinstance(sources, dict):
+        sources = tuple(sources.values())
+    if isinstance(sources, list | tuple):
+        return any(_shares(result, x) for x in sources)
+    return isinstance(sources, np.ndarray) and np.may_share_memory(result, np.ndarray.view(sources, np.ndarray))
+
+
+# ── indexing ──────────────────────────────────────────────────────────────────────────────────────────────────
+def _getitem(self: Buffer, key: Any) -> Any:
+    twin = twin_of(self)
+    if twin is not None or _is_traced(key):
+        x = twin if twin is not None else as_recorded(self, recorder_of((key,)))
+        return x[plain(key)]
+    found = np.ndarray.__getitem__(self, plain(key))
+    if type(found) is not Buffer or type(owner_of(found)) is Buffer or owner_of(found) is owner_of(self):
+        return found
+    return as_buffer(found)  # a copy, which NumPy makes a view of a temporary array
+
+
+def _is_traced(key: Any) -> bool:
+    """Whether an index is, or holds, recorded values."""
+    return any(isinstance(k, Recorded) for k in key) if type(key) is tuple else isinstance(key, Recorded)
+
+
+def _setitem(self: Buffer, key: Any, value: Any) -> None:
+    twin = twin_of(self)
+    if twin is None and self.dtype.char in "df" and (is_recorded(value) or _is_traced(key)):
+        twin = target_of(self, "writing a recorded value")
+    if twin is not None:
+        _writable(self)
+        twin[plain(key)] = value
+        return
+    if type(value) not in (float, int):
+        _touch(self)
+    np.ndarray.__setitem__(self, plain(key), plain(value))
+
+
+def _writable(self: Buffer) -> None:
+    if not self.flags.writeable:
+        raise ValueError("assignment destination is read-only")
+
+
+# ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _method(name: str) -> Callable[..., Any]:
+    own = getattr(np.ndarray, name)
+
+    def call(self: Buffer, *args: Any, **kwargs: Any) -> Any:
+        twin = twin_of(self)
+        args, kwargs = plain(args), plain(kwargs)
+        if twin is None and is_recorded((*args, *kwargs.values())):
+            writes = name in _WRITING_METHODS
+            twin = target_of(self, f"{name} of a recorded value") if writes else _recorded(self, (args, kwargs))
+        if twin is not None:
+            return _of_twin(twin, name)(*args, **kwargs)
+        return own(self, *args, **kwargs)
+
+    call.__name__ = name
+    return call
+
+
+def _recorded(self: Buffer, others: Any) -> Recorded:
+    return as_recorded(self, recorder_of(others))
+
+
+def _of_twin(twin: Recorded, name: str) -> Any:
+    found = getattr(twin, name, None)
+    if found is None:
+        raise recording_error(
+            f".{name} of an array that recorded values were written into is not supported",
+            "Write it with NumPy's functions.",
+        )
+    return found
+
+
+def _attribute(name: str) -> property:
+    own = getattr(np.ndarray, name)
+
+    def get(self: Buffer) -> Any:
+        twin = twin_of(self)
+        return own.__get__(self) if twin is None else _of_twin(twin, name)
+
+    def put(self: Buffer, value: Any) -> None:
+        self[...] = value
+
+    return property(get, put if name == "real" else None)
+
+
+_CONVERSIONS = (
+    "__bool__ __int__ __float__ __complex__ __index__ __format__ __repr__ __str__ __contains__ __copy__ __deepcopy__"
+)
+
+
+def _imatmul(self: Buffer, other: Any) -> Buffer:
+    self[...] = self @ other  # NumPy would call the ufunc with axes=
+    return self
+
+
+def _reduce(self: Buffer, protocol: Any) -> Any:
+    """Pickled as the plain array that it is."""
+    if twin_of(self) is not None:
+        raise recording_error("a recorded value cannot be pickled", "Return it from the function instead.")
+    return np.ndarray.view(self, np.ndarray).__reduce_ex__(protocol)
+
+
+def _install() -> None:
+    for name in dir(np.ndarray):
+        if name.startswith("_") or name == "flat" or name in _GEOMETRY.split():
+            continue
+        member = getattr(np.ndarray, name)
+        Buffer.define(name, _method(name) if callable(member) else _attribute(name))
+    for name in _CONVERSIONS.split():
+        Buffer.define(name, _method(name))
+    installed: dict[str, Any] = {
+        "__array_ufunc__": _array_ufunc, "__array_function__": _array_function, "__getitem__": _getitem,
+        "__setitem__": _setitem, "__imatmul__": _imatmul, "__reduce_ex__": _reduce,
+    }  # fmt: skip
+    for name, value in installed.items():
+        Buffer.define(name, value)
+
+
+_install()

@@ -1,0 +1,91 @@
+"""NumPy's constructors while a function is recorded: arrays of recorded values are recorded, others are buffers.
+
+Calls from NumPy's own modules and from other libraries get what the original gives.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.buffer_operators import made
+from fastad.recording.buffers import Buffer, as_buffer, plain
+from fastad.recording.dispatch import CREATORS
+from fastad.recording.functions.registry import to_list
+from fastad.recording.libraries import in_library
+from fastad.recording.operands import is_recorded, recorder_of
+from fastad.recording.recorder import open_recordings
+from fastad.recording.standins import StandIn, stands_in
+
+# Constructors that take elements, and those that take a shape, ends of a range, or another array.
+_OF_ELEMENTS = "array asarray asanyarray ascontiguousarray asfortranarray require full arange"
+_OTHERS = (
+    "zeros empty ones eye identity tri linspace logspace geomspace fromfunction indices meshgrid diag diagflat vander "
+    "tril triu zeros_like empty_like ones_like full_like copy concatenate stack vstack hstack dstack column_stack "
+    "block tile repeat outer"
+)
+_CONVERSIONS = frozenset([np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require])
+_COPIED = (np.ndarray, np.generic, list, tuple, float, int)
+_FIXED = frozenset([float, int, bool, str, type, type(None)])
+# What is left uninitialised would make a table that is different each time.
+_CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
+
+
+class Constructor(StandIn):
+    """Stands for a function that makes arrays."""
+
+    def __init__(self, original: Callable[..., Any], of_elements: bool) -> None:
+        super().__init__(original)
+        self.of_elements = of_elements
+        self.make = _CLEARED.get(original, original)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if not open_recordings():
+            return self.original(*args, **kwargs)
+        if in_library(sys._getframe(1).f_code):
+            if args and type(args[0]) is Buffer:  # what has a twin must not be read past it
+                args = (plain(args[0]), *args[1:])
+            return self.original(*args, **kwargs)
+        if self.of_elements and is_recorded((*args, *kwargs.values())) and _is_numeric(args, kwargs):
+            creator = CREATORS[self.original]
+            return creator(recorder_of((*args, *kwargs.values())), *plain(args), **plain(kwargs))
+        result = self.make(*plain(args), **plain(kwargs))
+        if self.original in _CONVERSIONS and args and not isinstance(args[0], _COPIED):
+            return result  # which may show the memory of the object
+        result = made(result, (args, kwargs))
+        if type(result) is Buffer and result.base is None:
+            result._fixed = _are_fixed(args) and _are_fixed(kwargs.values())
+        return result
+
+
+def _is_numeric(args: Any, kwargs: Any) -> bool:
+    """Whether an array of numbers is asked for, not one of Python objects."""
+    dtype = kwargs.get("dtype", args[1] if len(args) > 1 and isinstance(args[1], type | np.dtype) else None)
+    return dtype is None or np.dtype(dtype) != object
+
+
+def _are_fixed(values: Any) -> bool:
+    """Whether these are Python numbers, which do not change from call to call of the recorded function."""
+    return all(type(x) in _FIXED or (type(x) in (list, tuple) and _are_fixed(x)) for x in values)
+
+
+class FromIter(Constructor):
+    """Stands for np.fromiter, whose iterator can be read only once."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if not open_recordings() or in_library(sys._getframe(1).f_code):
+            return self.original(*args, **kwargs)
+        items = list(args[0])[: args[2] if len(args) > 2 and args[2] >= 0 else None]
+        dtype = args[1] if len(args) > 1 else kwargs["dtype"]
+        if is_recorded(items):
+            return np.stack(to_list(items)).astype(dtype)
+        return as_buffer(self.original(items, *args[1:], **kwargs))
+
+
+for _names, _kind in ((_OF_ELEMENTS, True), (_OTHERS, False)):
+    for _name in _names.split():
+        stands_in("numpy", _name, Constructor(getattr(np, _name), _kind))
+# np.vectorize converts its arguments by a name that its module has bound.
+stands_in(np.vectorize.__call__.__module__, "asanyarray", Constructor(np.asanyarray, True))
+stands_in("numpy", "fromiter", FromIter(np.fromiter, True))

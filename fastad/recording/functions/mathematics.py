@@ -1,0 +1,165 @@
+"""The functions of `math` and `statistics` on recorded scalars, while a function is recorded."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.dispatch import UFUNCS, Function
+from fastad.recording.functions.registry import Array
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import open_recordings
+from fastad.recording.standins import StandIn, stands_in
+
+
+class ScalarFunction(StandIn):
+    """Stands for a function of Python numbers, and takes recorded scalars too, whoever calls it."""
+
+    def __init__(self, original: Callable[..., Any], recorded: Callable[..., Any]) -> None:
+        super().__init__(original)
+        self.recorded = recorded
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if open_recordings():
+            if args and hasattr(args[0], "__next__"):  # it can be read only once
+                args = (list(args[0]), *args[1:])
+            if is_recorded((*args, *kwargs.values())):
+                return self.recorded(*args, **kwargs)
+        return self.original(*args, **kwargs)
+
+
+def _replaces(module: Any, *names: str) -> Callable[[Function], Function]:
+    """Register what functions of a module do with recorded values. Not every Python release has all of them."""
+
+    def register(implementation: Function) -> Function:
+        for name in names:
+            if hasattr(module, name):
+                standin = ScalarFunction(getattr(module, name), implementation)
+                stands_in(module.__name__, name, standin)
+        return implementation
+
+    return register
+
+
+def _scalar(x: Any) -> Any:
+    """A number as `math` sees it: without axes, in double precision."""
+    if not isinstance(x, Recorded):
+        return x
+    if x.size != 1:
+        raise TypeError("only length-1 arrays can be converted to Python scalars")
+    x = x.reshape(()) if x.shape else x
+    return x.astype(np.float64) if x.dtype == np.float32 else x
+
+
+def _vector(data: Iterable[Any], *others: Any) -> Array:
+    """Numbers as one recorded array; they, or `others`, are recorded."""
+    items = data if isinstance(data, Recorded) else list(data)
+    return as_recorded(items, recorder_of((items, *others)))
+
+
+# ── math ──────────────────────────────────────────────────────────────────────────────────────────────────────
+def _elementwise(name: str, ufunc: str) -> None:
+    _replaces(math, name)(lambda *args: UFUNCS[ufunc](*map(_scalar, args)))
+
+
+_SAME = (
+    "sin cos tan sinh cosh tanh exp exp2 expm1 log1p log2 log10 sqrt cbrt degrees radians fabs copysign fmod isnan "
+    "isinf isfinite ldexp modf erf erfc gamma"
+)
+_OTHERS = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "atan2": "arctan2", "pow": "float_power", "lgamma": "gammaln",
+}  # fmt: skip
+for _name, _ufunc in {**{name: name for name in _SAME.split()}, **_OTHERS}.items():
+    _elementwise(_name, _ufunc)
+
+
+@_replaces(math, "log")
+def _log(x: Any, base: Any = None) -> Array:
+    return np.log(_scalar(x)) if base is None else np.log(_scalar(x)) / np.log(_scalar(base))
+
+
+@_replaces(math, "hypot")
+def _hypot(*coordinates: Any) -> Array:
+    values = [_scalar(x) for x in coordinates]
+    return np.hypot(*values) if len(values) == 2 else np.linalg.norm(_vector(values))
+
+
+@_replaces(math, "dist")
+def _dist(p: Any, q: Any) -> Array:
+    return _hypot(*(x - y for x, y in zip(p, q, strict=True)))
+
+
+@_replaces(math, "remainder")
+def _remainder(x: Any, y: Any) -> Array:
+    x, y = _scalar(x), _scalar(y)
+    return x - np.rint(x / y) * y
+
+
+@_replaces(math, "isclose")
+def _isclose(a: Any, b: Any, *, rel_tol: Any = 1e-9, abs_tol: Any = 0.0) -> Array:
+    a, b = _scalar(a), _scalar(b)
+    bound = np.maximum(rel_tol * np.maximum(np.abs(a), np.abs(b)), abs_tol)
+    return np.logical_or(a == b, np.logical_and(np.abs(a - b) <= bound, np.isfinite(a - b)))
+
+
+@_replaces(math, "fsum")
+def _fsum(seq: Any) -> Array:
+    return np.sum(_vector(seq))
+
+
+@_replaces(math, "sumprod")
+def _sumprod(p: Any, q: Any) -> Array:
+    p, q = list(p), list(q)
+    return np.dot(_vector(p, q), _vector(q, p))
+
+
+@_replaces(math, "fma")
+def _fma(x: Any, y: Any, z: Any) -> Array:
+    return _scalar(x) * _scalar(y) + _scalar(z)
+
+
+# ── statistics ────────────────────────────────────────────────────────────────────────────────────────────────
+@_replaces(statistics, "mean")
+def _mean(data: Any) -> Array:
+    return np.mean(_vector(data))
+
+
+@_replaces(statistics, "fmean")
+def _fmean(data: Any, weights: Any = None) -> Array:
+    return np.average(_vector(data, weights), weights=weights)
+
+
+@_replaces(statistics, "geometric_mean")
+def _geometric_mean(data: Any) -> Array:
+    return np.exp(np.mean(np.log(_vector(data))))
+
+
+@_replaces(statistics, "harmonic_mean")
+def _harmonic_mean(data: Any, weights: Any = None) -> Array:
+    return 1.0 / np.average(1.0 / _vector(data, weights), weights=weights)
+
+
+@_replaces(statistics, "median")
+def _median(data: Any) -> Array:
+    return np.median(_vector(data))
+
+
+def _spread(name: str, parameter: str, ddof: int, root: bool) -> None:
+    def spread(data: Any, center: Any = None, **options: Any) -> Array:
+        center = options.get(parameter, center)
+        x = _vector(data, center)
+        squares = (x - (np.mean(x) if center is None else center)) ** 2
+        variance = np.sum(squares) / (x.size - ddof)
+        return np.sqrt(variance) if root else variance
+
+    _replaces(statistics, name)(spread)
+
+
+_spread("variance", "xbar", 1, False)
+_spread("pvariance", "mu", 0, False)
+_spread("stdev", "xbar", 1, True)
+_spread("pstdev", "mu", 0, True)

@@ -1,0 +1,194 @@
+"""Stand-ins: functions of NumPy and of `math` that see recorded values while a function is being recorded.
+
+`np.zeros(n)`, `np.array([a, b])` and `math.sin(x)` do not ask the types of their arguments, so NumPy's protocols cannot
+record them. While any recording is in progress, objects of this module stand in the place of these functions in their
+modules. They are taken away when the last recording ends. Threads that record nothing get the original's result.
+"""
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from operator import itemgetter
+from types import CellType
+from typing import Any, NamedTuple
+
+
+class StandIn:
+    """Stands for a function. A subclass says in `__call__` which calls it records.
+
+    It is equal to the original, so that it finds what others have registered for that: numba its own version, when it
+    compiles a function during a recording.
+    """
+
+    __name__: str
+
+    def __init__(self, original: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original, updated=())
+        self.original = original
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return self.original is (other.original if isinstance(other, StandIn) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.original)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["original"], name)
+
+    def __reduce__(self) -> Any:
+        return getattr, (sys.modules[self.original.__module__], self.__name__)
+
+    def __repr__(self) -> str:
+        return repr(self.original)
+
+
+class _Module:
+    """A module, and the stand-ins for some of its functions."""
+
+    def __init__(self, name: str) -> None:
+        self.namespace = vars(sys.modules[name])
+        self.standins: dict[str, StandIn] = {}
+        self.originals: dict[str, Any] = {}
+
+    def put_in_place(self) -> None:
+        self.namespace.update(self.standins)
+
+    def take_away(self) -> None:
+        if self._are_in_place():
+            self.namespace.update(self.originals)
+            return
+        for name, standin in self.standins.items():
+            if self.namespace.get(name) is standin:  # else someone has put something else there, which stays
+                self.namespace[name] = standin.original
+
+
+    def _are_in_place(self) -> bool:
+        try:
+            return self._found(self.namespace) == self._all
+        except KeyError:
+            return False
+
+    @functools.cached_property
+    def _found(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+        return itemgetter("__name__", *self.standins)  # of one name alone it would give no tuple
+
+    @functools.cached_property
+    def _all(self) -> tuple[Any, ...]:
+        return (self.namespace["__name__"], *self.standins.values())
+
+
+_modules: dict[str, _Module] = {}
+_by_original: dict[int, StandIn] = {}
+_lock = threading.Lock()
+_users = 0  # recordings in progress, in all threads
+
+
+def stands_in(module: str, name: str, standin: StandIn) -> None:
+    """Have this object stand in for a function of a module during recordings."""
+    found = _modules.get(module) or _modules.setdefault(module, _Module(module))
+    found.standins[name] = standin
+    found.originals[name] = standin.original
+    _by_original[id(standin.original)] = standin
+
+
+def _after_fork() -> None:
+    """Another thread may have held the lock when the process was forked."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def put_in_place() -> None:
+    """A recording begins."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            for module in _modules.values():
+                module.put_in_place()
+
+
+def take_away() -> None:
+    """A recording has ended."""
+    global _users
+    with _lock:
+        _users -= 1
+        if not _users:
+            for module in _modules.values():
+                module.take_away()
+
+
+class _Place(NamedTuple):
+    """A place where a user's code has bound something that has a stand-in now."""
+
+    holder: Any
+    original: Any
+    standin: Any
+    wanted: int  # by how many recordings
+
+
+_bound: dict[tuple[int, Any], _Place] = {}
+
+
+def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManager[None]:
+    """Within, stand-ins also take the places (cell, None, value) and (namespace, name, value) where the user's code
+    has bound their originals, as by `from numpy import zeros`."""
+    return placed([(*place, _by_original[id(place[2])]) for place in places if id(place[2]) in _by_original])
+
+
+@contextmanager
+def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
+    """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there."""
+    changes = [change for change in changes if isinstance(change[0], dict | list | CellType)]
+    with _lock:
+        for change in changes:
+            _bind(*change)
+    try:
+        yield
+    finally:
+        with _lock:
+            for holder, name, *_ in changes:
+                _release(holder, name)
+
+
+def as_bound(holder: Any, name: Any, value: Any) -> Any:
+    """What the user has put in a place, given what is there now."""
+    place = _bound.get((id(holder), name)) if _bound else None
+    return place.original if place is not None and value is place.standin else value
+
+
+def _bind(holder: Any, name: Any, value: Any, standin: Any) -> None:
+    place = _bound.get((id(holder), name), _Place(holder, value, standin, 0))
+    _bound[id(holder), name] = place._replace(wanted=place.wanted + 1)
+    _put(holder, name, place.standin)
+
+
+def _release(holder: Any, name: Any) -> None:
+    place = _bound.pop((id(holder), name))
+    if place.wanted > 1:
+        _bound[id(holder), name] = place._replace(wanted=place.wanted - 1)
+    elif _held(holder, name) is place.standin:  # and not what the code has put there meanwhile
+        _put(holder, name, place.original)
+
+
+def _put(holder: Any, name: Any, value: Any) -> None:
+    if isinstance(holder, CellType):
+        holder.cell_contents = value
+    else:
+        holder[name] = value
+
+
+def _held(holder: Any, name: Any) -> Any:
+    try:
+        return holder.cell_contents if isinstance(holder, CellType) else holder[name]
+    except (ValueError, LookupError):
+        return None
