@@ -205,6 +205,6 @@ row("exprel_slope", "", f"where(absolute(a) < 1, {_moment(1)}, (exp(a) - expm1(a
     f"where(absolute(a) < 1, {_moment(2)}, (exp(a) - 2 * r) / where(absolute(a) < 1, 1, a))", "Z", numpy=_exprel_slope)
 # (aᵇ − 1)/b by log(a): its derivative in b is log(a)² exprel'(b log(a)).
 row("boxcox",    "special.boxcox",    "where(absolute(b) < 1e-19, log(a), expm1(b * log(a)) / where(b == 0, 1, b))", "power(a, b - 1); log(a) * log(a) * exprel_slope(b * log(a))", "PZ")
-row("boxcox1p",  "special.boxcox1p",  "where((absolute(b) < 1e-19) | (absolute(log1p(a)) < 1e-289), log1p(a), expm1(b * log1p(a)) / where(b == 0, 1, b))", "exp((b - 1) * log1p(a)); log1p(a) * log1p(a) * exprel_slope(b * log1p(a))", "PZ")
+row("boxcox1p",  "special.boxcox1p",  "where((absolute(b) < 1e-19) | ((absolute(log1p(a)) < 1e-289) & (absolute(b) < 1e273)), log1p(a), expm1(b * log1p(a)) / where(b == 0, 1, b))", "exp((b - 1) * log1p(a)); log1p(a) * log1p(a) * exprel_slope(b * log1p(a))", "PZ")
 row("entr",      "special.entr",      "where(a > 0, -(a * log(a)), where(a == 0, 0, where(a < 0, -inf, a)))", "-log(a) - 1", "P")
 # fmt: on
