@@ -6,9 +6,12 @@ import pytest
 import fastad as fad
 from fastad.execution.observing import observing
 from fastad.primitives import primitive
+from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.expression import parse, times
+from fastad.recording.operands import elementwise, is_recorded
 from fastad.tables.passes import contributions, derive
 from fastad.tables.reference import evaluate
+from fastad.transforms.known import RECORDINGS
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def wrong_partial(monkeypatch):
     def forget():  # the rules that were compiled of the rows
         contributions.rules.cache_clear()
         derive._differentiable.cache_clear()
+        RECORDINGS.clear()
 
     with observing(lambda request, values: [x[()] for x in evaluate(request.table, values)]):
         yield spoil
@@ -171,6 +175,71 @@ def test_a_wrong_rule_of_a_user_primitive_is_found():
     wrong = fad.primitive(lambda x: x**3, jvp=lambda primals, tangents: 2 * primals[0] ** 2 * tangents[0])
     with pytest.raises(fad.CheckError):
         fad.check_grads(wrong, (1.5,), order=1)
+
+
+# ── functions of arguments of many sizes: no alarm without an error, and an alarm for every error ─────────────
+WIDE = {
+    "log": (lambda x: np.sum(np.log(x)), [1e-3, 1.0, 1e3]),
+    "logs": (np.log, [1e-9, 1e-3, 1.0, 1e3, 1e12]),
+    "reciprocal": (lambda x: 1 / x, [1e-6, 1e3]),
+    "square root": (np.sqrt, [1e-10, 1.0]),
+    "root of a sum": (lambda x: np.sqrt(np.sum(x)), [1e-8, 1.0]),
+    "power": (lambda x: np.sum(x**-1.5), [1e-4, 0.3, 7e2]),
+    "exp": (lambda x: np.exp(-x), [1e-8, 5.0, 200.0]),
+    "tanh": (lambda x: np.tanh(x) * x, [1e-8, 5.0, 20.0]),
+    "oscillation": (lambda x: np.sin(x), [1e-5, 1.0, 2e3]),
+    "product": (np.prod, [1e-6, 2.0, 1e5]),
+    "quotient": (lambda x: x[0] / x[1] + x[2], [1e-7, 1e-3, 1e4]),
+    "logsumexp": (fad.special.logsumexp, [-300.0, 1.0, 0.9, 1e-3]),
+    "zeros": (lambda x: np.sum(np.cos(x) * x), [0.0, 1e-6, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_no_alarm_at_arguments_of_many_sizes(name):
+    f, point = WIDE[name]
+    assert fad.check_grads(f, (np.array(point),), order=3).ok
+
+
+PLANTED = 1e-6  # relative error
+UNARY = ["sin", "exp", "tanh", "log", "sqrt", "arctan", "log1p", "erf", "expit", "log_ndtr", "gammaln", "sinc", "cbrt"]
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_small_errors_of_partials_are_found(wrong_partial, name):
+    row = primitive(name)
+    rng = np.random.default_rng(sum(map(ord, name)))
+    (low, high), *_ = DOMAINS[row.domain[0]]
+    f = lambda x: np.sum(np.linspace(1.0, 2.0, 3) * (elementwise(name, x) if is_recorded(x) else row.numpy(x)))
+    points = [(rng.uniform(low, high, 3),) for _ in range(6)]
+    for point in points:
+        assert fad.check_grads(f, point, order=1).ok
+    wrong_partial(name, f"({row.partials[0]}) * (1 + {PLANTED})")
+    for point in points:
+        with pytest.raises(fad.CheckError):
+            fad.check_grads(f, point, order=1)
+
+
+WITH_PARTIALS = [
+    (np.log, np.reciprocal), (np.sqrt, lambda x: 0.5 / np.sqrt(x)), (np.reciprocal, lambda x: -1 / (x * x)),
+    (lambda x: x**1.5, lambda x: 1.5 * np.sqrt(x)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_small_errors_at_one_element_of_many_sizes_are_found(seed):
+    """Each element of a point that spans twelve decades in turn has a rule that is wrong by a millionth."""
+    rng = np.random.default_rng(seed)
+    f, partial = WITH_PARTIALS[seed % 4]
+    x = 10.0 ** rng.uniform(-6, 6, 4)
+    for k in (None, *range(4)):
+        error = 1 + PLANTED * (np.arange(4) == k)
+        rule = fad.primitive(f, jvp=lambda p, t, error=error: partial(p[0]) * t[0] * error)
+        if k is None:
+            assert fad.check_grads(rule, (x,), order=1).ok
+        else:
+            with pytest.raises(fad.CheckError):
+                fad.check_grads(rule, (x,), order=1)
 
 
 # ── kinks, edges, noise ───────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,8 @@
 
 A central difference has a truncation error of order h² and a rounding error of order ε|f|/h. The best step is about
 ε^(1/3) times the scale of the argument, with an error of about ε^(2/3) ≈ 4e-11. The constants depend on the function,
-so a ladder of steps is tried, and each element uses the step at which two neighbouring steps agree best. Forward
+so a ladder of steps is tried. Two neighbouring steps extrapolate to h = 0 (Richardson, 1911), with an error of order
+h⁴, and each element uses the steps at which two neighbouring quotients, or two extrapolations, agree best. Forward
 differences err by about h. Complex steps have no cancellation, so h can be tiny and the error is that of rounding
 (Squire & Trapp 1998, "Using complex variables to estimate derivatives of real functions").
 """
@@ -20,7 +21,7 @@ from fastad.errors import CheckError, ShapeError
 FORWARD_STEP = 1e-3
 COMPLEX_STEP = 1e-30
 _RATIO = 8.0  # of neighbouring steps on the ladder
-_LADDER = _RATIO ** np.arange(-3.0, 3.0)
+_LADDER = _RATIO ** np.arange(-3.0, 4.0)
 METHODS = ("central", "forward", "complex")
 
 
@@ -110,10 +111,17 @@ def _direction(problem: Problem, v: Any) -> list[np.ndarray]:
 
 
 def unit(point: Sequence[np.ndarray], direction: Sequence[np.ndarray]) -> float:
-    """The multiple of the direction that moves the point by about its own size (or by 1 where that is 0)."""
-    ratios = [np.abs(v).max() / scale(x) for x, v in zip(point, direction, strict=True) if v.size]
+    """The multiple of the direction that moves an element by about its own size (or by 1 where that is 0), and the
+    others by less."""
+    ratios = [(np.abs(v) / scales(x)).max() for x, v in zip(point, direction, strict=True) if v.size]
     largest = max(ratios, default=0.0)
     return 1.0 / float(largest) if largest > 0 else 1.0
+
+
+def scales(x: np.ndarray) -> np.ndarray:
+    """Size of each element of an argument: its magnitude, or `scale` of the argument where that is zero or tiny."""
+    size = np.abs(x)
+    return np.where(np.isfinite(size) & (size > 1e-100), size, scale(x))
 
 
 def scale(x: np.ndarray) -> float:
@@ -132,12 +140,25 @@ def central(line: DirectionalLine, sizes: Sequence[int], unit: float, step: floa
     with np.errstate(all="ignore"):
         quotients = (ahead - behind) / (2 * h)
         noise = eps * (_leaf_size(np.maximum(np.abs(ahead), np.abs(behind)), sizes) / h + np.abs(quotients) * unit / h)
-        error = np.abs(np.diff(quotients, axis=0)) + noise[1:]
-    best = 1 + np.argmin(np.where(np.isfinite(error), error, np.inf), axis=0)
+        found, error = _candidates(quotients, noise)
+    best = np.argmin(np.where(np.isfinite(error), error, np.inf), axis=0)
     pick = (best, np.arange(at.size))
-    seen = np.where(np.arange(len(steps))[:, None] >= best, np.abs(quotients), 0.0)
+    place = 1 + best % (len(steps) - 1)  # the coarsest step of a candidate, or the one before it
+    seen = np.where(np.arange(len(steps))[:, None] >= place, np.abs(quotients), 0.0)
     jump = _jump(at, ahead, behind, steps, noise) if step is None else None
-    return Estimate(quotients[pick], steps[best], error[best - 1, pick[1]], noise[pick], np.nanmax(seen, axis=0), jump)
+    own = noise[place, pick[1]]
+    return Estimate(found[pick], steps[place], error[pick], own, np.nanmax(seen, axis=0, initial=0.0), jump)
+
+
+def _candidates(quotients: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates of the derivative, and their errors by the difference of two neighbouring ones: the quotients of all
+    steps but the finest; then the extrapolations from pairs of steps, where there are three steps."""
+    plain = quotients[1:], np.abs(np.diff(quotients, axis=0)) + noise[1:]
+    if len(quotients) < 3:
+        return plain
+    limits = quotients[:-1] - np.diff(quotients, axis=0) / (_RATIO**2 - 1)
+    apart = np.abs(np.diff(limits, axis=0)) + 2 * noise[1:-1]
+    return np.concatenate([plain[0], limits[1:]]), np.concatenate([plain[1], apart])
 
 
 def forward(line: DirectionalLine, sizes: Sequence[int], unit: float, step: float | None = None) -> Estimate:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.checks.differences import ESTIMATES, Estimate, complex_step, scale, unit
+from fastad.checks.differences import ESTIMATES, Estimate, complex_step, scales, unit
 from fastad.checks.problem import Problem, make_problem
 from fastad.checks.report import CheckReport, Comparison
 from fastad.errors import CheckError
@@ -16,6 +16,8 @@ from fastad.transforms.public import jvp, vjp
 _SLACK = 20.0  # estimated errors may be too small by this factor
 _SMOOTH = 0.01  # difference quotients of a smooth function agree to this fraction
 _MOST_DIRECTIONS = 8
+_ROUNDING = 1e4  # of derivatives of third order, in units of those of f
+_DECADES = 3  # elements of one argument that differ by more are moved apart
 _MODES = ("fwd", "rev")
 
 
@@ -26,6 +28,7 @@ class _Options:
     step: float | None
     rtol: float
     atol: float
+    rounding: float  # rounding errors of derivatives: directions are relative, so they are about those of f
 
 
 def check_grads(
@@ -34,17 +37,18 @@ def check_grads(
 ) -> CheckReport:  # fmt: skip
     """Compare the derivatives of f up to `order` with finite differences.
 
-    1. Along random directions v (one that moves all arguments, and one for each argument), J v is compared with the
-       difference quotient of f in every element, and ⟨Jᵀu, v⟩ with that of ⟨u, f⟩ for a random u. The differences are
-       taken of plain NumPy calls.
+    1. Along random directions v (one that moves all arguments, one for each argument, and one for the elements of each
+       size, where they differ by decades), J v is compared with the difference quotient of f in every element, and
+       ⟨Jᵀu, v⟩ with that of ⟨u, f⟩ for a random u. The differences are taken of plain NumPy calls.
     2. Where f runs on complex arrays, J v and ⟨Jᵀu, v⟩ are also compared with the complex step; otherwise the report
        says why not.
     3. v ↦ J v and u ↦ Jᵀu are differentiated and checked in the same way, as autograd's checker does. "fwd over rev" is
        the forward derivative of the reverse derivative.
 
-    Central differences use, for every element, the best step on a ladder around ε^(1/3) times the scale of the
-    arguments; their error is about ε^(2/3) ≈ 4e-11 of the derivative. `method="forward"` uses the step 0.001, with an
-    error of about that. The error of the complex step is about ε.
+    Directions move each element by about its own size, so steps are relative to each. Central differences use, for
+    every element of the result, the best steps on a ladder around ε^(1/3), and extrapolate from two of them; their
+    error is at most about ε^(2/3) ≈ 4e-11 of the derivative. `method="forward"` uses the step 0.001, with an error of
+    about that. The error of the complex step is about ε.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ def check_grads(
         A single step instead of the ladder, in units of directions that move the arguments by their own size.
     rtol, atol
         Accepted error, relative to the derivative and absolute, in addition to 20 times the estimated error of the
-        difference. The default of rtol is 1e-6, or more for float32.
+        difference. The default of rtol is 1e-7, or more for float32.
     seed
         Seed of the random directions.
 
@@ -84,8 +88,10 @@ def check_grads(
     if method not in ("central", "forward"):
         raise ValueError(f"method must be 'central' or 'forward' (complex steps are tried anyway), not {method!r}")
     problem = make_problem(f, args if isinstance(args, tuple | list) else (args,))
-    rtol = max(1e-6, 100 * _precision(problem)) if rtol is None else rtol
-    options = _Options(tuple(modes), method, eps, rtol, atol)
+    rtol = max(1e-7, 100 * _precision(problem)) if rtol is None else rtol
+    size = max((float(np.abs(x).max(initial=0.0)) for x in problem.values), default=0.0)
+    rounding = _ROUNDING * _precision(problem) * size
+    options = _Options(tuple(modes), method, eps, rtol, atol, rounding)
     report = CheckReport(problem.name)
     _check(problem, order, (), options, np.random.default_rng(seed), report)
     return report.require()
@@ -127,20 +133,32 @@ def _derivative(p: Problem, mode: str, v: list[np.ndarray], u: list[np.ndarray])
 
 
 def _directions(p: Problem, rng: np.random.Generator) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Random directions that move arguments by about their own size: all arguments, and each one alone.
+    """Random directions that move elements by about their own size: all arguments, each one alone, and in each of those
+    the elements of about one size alone.
 
-    In a direction that moves all of them, the contribution of a small argument may be lost beside that of a large one.
+    In a direction that moves all of them, the contribution of a small element may be lost beside that of a large one.
     """
     full = [_random(x, rng) for x in p.point]
     yield "all", full
-    if 1 < len(p.point) <= _MOST_DIRECTIONS:
-        for k in range(len(p.point)):
-            yield f"x{k}", [v if i == k else np.zeros_like(v) for i, v in enumerate(full)]
+    parts = [(k, label, part) for k, x in enumerate(p.point) for label, part in _sizes_apart(x)]
+    if 1 < len(parts) <= _MOST_DIRECTIONS:
+        for k, label, part in parts:
+            yield f"x{k}{label}", [v * part if i == k else np.zeros_like(v) for i, v in enumerate(full)]
+
+
+def _sizes_apart(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Masks of the elements of an argument that are about of one size, with a label where they are not all."""
+    own = scales(x)
+    order = np.floor(np.log10(np.max(own, initial=0.0) / own) / _DECADES)
+    groups = np.unique(order)
+    for group in groups if groups.size <= _MOST_DIRECTIONS else groups[:0]:
+        mask = order == group
+        yield ("" if groups.size == 1 else f"~{own[mask].max():.0e}"), mask
 
 
 def _random(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random direction for an argument, of its size, without elements close to zero."""
-    return rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape) * scale(x)
+    """A random direction for an argument that moves every element by about its size, none by close to zero."""
+    return rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape) * scales(x)
 
 
 def _estimates(
@@ -197,8 +215,10 @@ def _projected(e: Estimate, u: list[np.ndarray]) -> Estimate:
 
 # ── the comparison ────────────────────────────────────────────────────────────────────────────────────────────
 def _tolerance(truth: Estimate, size: np.ndarray, options: _Options) -> np.ndarray:
-    """The accepted error. Estimated errors are accepted only where the quotients converge, as for smooth functions."""
+    """The accepted error. Estimated errors are accepted only where the quotients converge, as for smooth functions, or
+    are of rounding errors."""
     settled = truth.error <= _SMOOTH * truth.coarse + _SLACK * truth.noise
+    settled |= truth.error * truth.step <= options.rounding
     rough = options.method == "forward" or options.step is not None
     allowed = _SLACK * np.where(settled | rough, truth.error, truth.noise)
     return options.atol + options.rtol * size + allowed

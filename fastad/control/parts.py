@@ -86,8 +86,8 @@ class Shared:
             own = part.program.table.inputs[len(part.lead) :]
             places = [self.place(value, kind) for value, kind in zip(part.shared, own, strict=True)]
             inputs = [*refs[: len(part.lead)], *(refs[len(lead) + i] for i in places if i is not None)]
-            found = inline(b, part.program.table, inputs)
-            results = [found[i] for i in part.program.table.outputs]
+            found = inline(b, part.program.inner, inputs)
+            results = [found[i] for i in part.program.inner.outputs]
             return packed(b, [cast(b, ref, kind) for ref, kind in zip(results, outputs, strict=True)])
 
         return made(part.name, sum(kind.size for kind in (*lead, *self.kinds)), rows)

@@ -47,8 +47,8 @@ def sunk(part: Part, before: Lengths) -> Part:
         b.source_line(table.line_of(ref))
         refs[ref] = found[source[0]][source[1]] if source else copy_row(b, table, table.row(ref), refs, ())
     lifted = [found[recorder][ref] for recorder, ref in given]
-    rows = inline(b, program.table, [*lead, *lifted, *captured])
-    table = compact(b.table([rows[i] for i in program.table.outputs], program.captured))
+    rows = inline(b, program.inner, [*lead, *lifted, *captured])
+    table = compact(b.table([rows[i] for i in program.inner.outputs], program.captured))
     sources = (*range(len(lead)), *(-1 - k for k in range(len(leaves))))
     values = tuple(Recorded(recorder, ref) for recorder, ref in leaves)
     return replace(part, program=replace(program, request=Request(table), sources=sources, lifted=values))

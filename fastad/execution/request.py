@@ -8,6 +8,7 @@ from fastad.once import lazy
 from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact
 from fastad.tables.passes.derive import adjoint_table, tangent_table
+from fastad.tables.passes.kinks import with_limits
 from fastad.tables.table import Table
 
 DERIVED = 3  # rows of a derivative, about, for each row of its value
@@ -39,6 +40,14 @@ class Request:
         if self.chosen is None:
             return table
         return compact(replace(table, outputs=tuple(table.outputs[i] for i in self.chosen)))
+
+    @lazy
+    def inner(self) -> Table:
+        """`table` as a part of another program, which may be derived: where this is a derivative, that is one more."""
+        if self.mode == "value":
+            return self.base
+        base = with_limits(self.base)
+        return self.table if base is self.base else replace(self, base=base).table
 
     def bound(self, captured: Sequence[Any]) -> "Request":
         """The request with other arrays in the places of those that were captured."""

@@ -6,6 +6,7 @@ abs and sign have derivative 0 at 0, steps (floor, sign, comparisons) have deriv
 """
 
 import importlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,10 @@ DOMAINS: dict[str, tuple[tuple[float, float], ...]] = {
 }
 
 
+# What rows of `near` have in place of 0. Its reciprocal, and that of its square in float64, are finite.
+NEAR = 2.0**-100
+
+
 def _evaluator(name: str) -> Callable[..., Any]:
     """The NumPy or SciPy function of that name; SciPy is imported when it is first called."""
     if not name.startswith("special."):
@@ -36,6 +41,30 @@ def _evaluator(name: str) -> Callable[..., Any]:
         return getattr(importlib.import_module("scipy.special"), attribute)(*operands)
 
     return evaluate
+
+
+def _hypot_near(a: Any, b: Any) -> Any:
+    return np.where((a == 0) & (b == 0), NEAR, np.hypot(a, b))[()]
+
+
+def _root_near(a: Any) -> Any:
+    return np.where(a == 0, NEAR, np.sqrt(a))[()]
+
+
+def _moment(n: int) -> str:
+    """The Taylor polynomial of ∫ tⁿ exp(at) dt over [0, 1], to rounding for |a| < 1."""
+    text = ""
+    for k in range(19, -1, -1):
+        text = f"{1 / (math.factorial(k) * (k + n + 1))!r}" + (f" + a * ({text})" if text else "")
+    return text
+
+
+def _exprel_slope(a: Any) -> Any:
+    """∫ t exp(at) dt over [0, 1]."""
+    small = np.absolute(a) < 1
+    slope = (np.exp(a) - _evaluator("special.exprel")(a)) / np.where(small, 1, a)
+    series = np.polynomial.Polynomial([1 / (math.factorial(k) * (k + 2)) for k in range(20)])
+    return np.where(small, series(np.where(small, a, 0)), slope)[()]
 
 
 def _sech(a: Any) -> Any:
@@ -83,22 +112,24 @@ operation("logical_and",   "logical & and comparisons",         "0; 0",         
 operation("logical_or",    "logical | or comparisons",          "0; 0",          "BB", result="bool", commutes=True)
 operation("where",         "selection ? select comparisons",    "0; where(a, 1, 0); where(a, 0, 1)", "BRR", result="same", numpy=np.where, ufunc="")
 leaf("sqrt",          "sqrt",     "sqrt",     "0.5 / r",             "P", intrinsic=True, slow=True)
-leaf("absolute",      "fabs",     "absolute fabs", "sign(a)",        "Z", result="same", intrinsic=True, sign="|·|")
+leaf("absolute",      "fabs",     "absolute fabs", "sign(a)",        "Z", result="same", intrinsic=True, sign="|·|", even=True)
 leaf("floor",         "floor",    "floor",    "0",                   "X", intrinsic=True)
 leaf("ceil",          "ceil",     "ceil",     "0",                   "X", intrinsic=True)
 leaf("trunc",         "trunc",    "trunc",    "0",                   "X", intrinsic=True)
 leaf("rint",          "rint",     "rint",     "0",                   "X", intrinsic=True)
-leaf("copysign",      "copysign", "copysign", "where(a == 0, 0, r / a); 0", "ZZ", intrinsic=True)
+leaf("copysign",      "copysign", "copysign", "sign(a) * sign(r); 0", "ZZ", intrinsic=True)
 
 # The value as a constant: for shifts that cancel, such as the maximum in logsumexp.
 row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive, detached=True)
+# The value of a with the derivative of b.
+row("beside",        "", "a",                             "0; 1", "RR", result="same", numpy=lambda a, b: a, detached=True)
 row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
 row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
 row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")
 row("isinf",       "isinf",       "absolute(a) == inf",   "0",    "R",  result="bool")
 row("isfinite",    "isfinite",    "absolute(a) < inf",    "0",    "R",  result="bool")
 row("signbit",     "signbit",     "copysign(1, a) < 0",   "0",    "Z",  result="bool")
-row("square",      "square",      "a * a",                "2 * a", "R", result="total")
+row("square",      "square",      "a * a",                "2 * a", "R", result="total", even=True)
 row("reciprocal",  "reciprocal",  "1 / a",                "-(r * r)", "Z")
 row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, a))", "0", "Z", result="same", on_truth="")
 row("heaviside",   "heaviside",   "where(a < 0, 0, where(a > 0, 1, where(a == 0, b, a)))", "0; where(a == 0, 1, 0)", "ZR")
@@ -109,7 +140,7 @@ row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 
 leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="total")
 row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="total")
 row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))))", "0; 0", "XG", result="total")
-leaf("power", "pow", "power float_power", "where(b == 0, 0, b * power(a, b - 1)); r * log(where(a == 0, 1, a))", "PR", result="total", sign="^")
+leaf("power", "pow", "power float_power", "where((a == 0) & (b == 0), 0, b * power(where((a == 0) & (b == 0), 1, a), b - 1)); r * log(where(a == 0, 1, a))", "PR", result="total", sign="^")
 
 # ── exponentials and logarithms ───────────────────────────────────────────────────────────────────────────────
 leaf("exp",     "exp",   "exp",   "r",                          "R")
@@ -125,27 +156,32 @@ row("logaddexp2", "logaddexp2", "where(a == b, a + 1, maximum(a, b) + 1.44269504
 
 # ── trigonometric and hyperbolic ──────────────────────────────────────────────────────────────────────────────
 leaf("sin",     "sin",   "sin",     "cos(a)",                     "R")
-leaf("cos",     "cos",   "cos",     "-sin(a)",                    "R")
+leaf("cos",     "cos",   "cos",     "-sin(a)",                    "R", even=True)
 leaf("tan",     "tan",   "tan",     "1 + r * r",                  "U")
 leaf("arcsin",  "asin",  "arcsin",  "1 / sqrt(1 - a * a)",        "U")
 leaf("arccos",  "acos",  "arccos",  "-1 / sqrt(1 - a * a)",       "U")
 leaf("arctan",  "atan",  "arctan",  "1 / (1 + a * a)",            "R")
 leaf("arctan2", "atan2", "arctan2", "b / (a * a + b * b); -(a / (a * a + b * b))", "ZZ")
-leaf("hypot",   "hypot", "hypot",   "where(r == 0, 0, a / r); where(r == 0, 0, b / r)", "ZZ")
+leaf("hypot",   "hypot", "hypot",   "where(r == 0, 0, a / where(r == 0, inf, r)); where(r == 0, 0, b / where(r == 0, inf, r))", "ZZ", near="hypot_near")
+row("hypot_near", "", "where((a == 0) & (b == 0), 7.888609052210118e-31, hypot(a, b))", "a / r; b / r", "ZZ", numpy=_hypot_near)
+# The root of a sum of squares: it has its minimum at 0, so that 0 is a subgradient there.
+row("root",       "", "sqrt(a)", "where(r == 0, 0, 0.5 / where(r == 0, inf, r))", "P", numpy=np.sqrt, near="root_near")
+row("root_near",  "", "where(a == 0, 7.888609052210118e-31, sqrt(a))", "0.5 / r", "P", numpy=_root_near)
 leaf("sinh",    "sinh",  "sinh",    "cosh(a)",                    "R")
-leaf("cosh",    "cosh",  "cosh",    "sinh(a)",                    "R")
+leaf("cosh",    "cosh",  "cosh",    "sinh(a)",                    "R", even=True)
 leaf("tanh",    "tanh",  "tanh",    "1 - r * r",                  "R")
 # NumPy has no sech; by exponentials of -|a| it neither overflows nor loses its tail, nor do its derivatives.
-row("sech", "", "2 * exp(-absolute(a)) / (1 + exp(-2 * absolute(a)))", "-(r * tanh(a))", "R", numpy=_sech)
+row("sech", "", "2 * exp(-absolute(a)) / (1 + exp(-2 * absolute(a)))", "-(r * tanh(a))", "R", numpy=_sech, even=True)
 leaf("arcsinh", "asinh", "arcsinh", "1 / sqrt(a * a + 1)",        "R")
 leaf("arccosh", "acosh", "arccosh", "1 / sqrt(a * a - 1)",        "G")
 leaf("arctanh", "atanh", "arctanh", "1 / (1 - a * a)",            "U")
 row("deg2rad", "deg2rad radians", "a * 0.017453292519943295", "0.017453292519943295", "R")
 row("rad2deg", "rad2deg degrees", "a * 57.29577951308232",    "57.29577951308232",    "R")
-# Close to 0 the derivative of sinc is its Taylor polynomial, so that its own derivatives are right at 0 too.
+# Close to 0 the derivative of sinc is its Taylor polynomial, so that its own derivatives are right at 0 too. The quotient
+# is of 1 there, so that its derivatives are finite.
 row("sinc", "", "where(a == 0, 1, sin(pi * a) / (pi * a))",
-    "where(absolute(a) < 0.02, a * (-3.289868133696453 + a * a * (3.2469697011334144 + a * a * (-1.144510944732505 + a * a * 0.20918278254123832))), (cos(pi * a) - r) / a)",
-    "Z", numpy=np.sinc)
+    "where(absolute(a) < 0.02, a * (-3.289868133696453 + a * a * (3.2469697011334144 + a * a * (-1.144510944732505 + a * a * 0.20918278254123832))), (cos(pi * a) - r) / where(absolute(a) < 0.02, 1, a))",
+    "Z", numpy=np.sinc, even=True)
 # ── scipy.special ─────────────────────────────────────────────────────────────────────────────────────────────
 leaf("erf",      "erf",             "special.erf",      "1.1283791670955126 * exp(-(a * a))",  "R")
 leaf("erfc",     "erfc",            "special.erfc",     "-1.1283791670955126 * exp(-(a * a))", "R")
@@ -159,8 +195,16 @@ leaf("log_ndtr", "fastad_log_ndtr", "special.log_ndtr", "0.3989422804014327 * ex
 row("ndtr",      "special.ndtr",      "0.5 * erfc(-0.7071067811865476 * a)", "0.3989422804014327 * exp(-0.5 * a * a)", "R")
 row("expit",     "special.expit",     "1 / (1 + exp(-a))",                "r * expit(-a)",     "R")
 row("log_expit", "special.log_expit", "minimum(a, 0) - log1p(exp(-absolute(a)))", "expit(-a)", "R")
-row("logit",     "special.logit",     "log(a) - log1p(-a)",               "1 / (a * (1 - a))", "I")
+row("logit",     "special.logit",     "log(a) - log1p(-a)",               "1 / a + 1 / (1 - a)", "I")
 row("xlogy",     "special.xlogy",     "where((a == 0) & (b == b), 0, a * log(b))",    "log(b); a / b",         "PP")
 row("xlog1py",   "special.xlog1py",   "where((a == 0) & (b == b), 0, a * log1p(b))",  "log1p(b); a / (1 + b)", "PP")
+row("exprel",    "special.exprel",    "where(a == 0, 1, expm1(a) / where(a == 0, 1, minimum(a, 999)))", "exprel_slope(a)", "Z")
+# The derivatives of exprel, ∫ tⁿ exp(at) dt over [0, 1] = Σ aᵏ / (k! (k + n + 1)): by their Taylor series below 1, where the
+# recurrence cancels.
+row("exprel_slope", "", f"where(absolute(a) < 1, {_moment(1)}, (exp(a) - expm1(a) / where(a == 0, 1, a)) / where(absolute(a) < 1, 1, a))",
+    f"where(absolute(a) < 1, {_moment(2)}, (exp(a) - 2 * r) / where(absolute(a) < 1, 1, a))", "Z", numpy=_exprel_slope)
+# (aᵇ − 1)/b by log(a): its derivative in b is log(a)² exprel'(b log(a)).
+row("boxcox",    "special.boxcox",    "where(absolute(b) < 1e-19, log(a), expm1(b * log(a)) / where(b == 0, 1, b))", "power(a, b - 1); log(a) * log(a) * exprel_slope(b * log(a))", "PZ")
+row("boxcox1p",  "special.boxcox1p",  "where((absolute(b) < 1e-19) | ((absolute(log1p(a)) < 1e-289) & (absolute(b) < 1e273)), log1p(a), expm1(b * log1p(a)) / where(b == 0, 1, b))", "exp((b - 1) * log1p(a)); log1p(a) * log1p(a) * exprel_slope(b * log1p(a))", "PZ")
 row("entr",      "special.entr",      "where(a > 0, -(a * log(a)), where(a == 0, 0, where(a < 0, -inf, a)))", "-log(a) - 1", "P")
 # fmt: on

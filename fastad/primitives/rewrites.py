@@ -31,6 +31,8 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
                 return b.broadcast(b.emit(name, unwrapped, dtype=kind.dtype), kind.shape)
             if unwrapped != operands:
                 return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
+        if row.even and (x := _operand_of(b, operands[0], "absolute")) is not None:
+            return b.emit(name, (x,), shape=kind.shape, dtype=kind.dtype)
     elif operands and not any(b.size(x) for x in operands) and _is_function(row):
         return b.broadcast(b.const(row.of_nothing, kind.dtype), kind.shape)
     elif row.keeps_zero and _is_zero(b, operands[0]):
@@ -106,6 +108,8 @@ def _multiply(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
             return _as(b, x, kind)
         if number == -1.0:
             return b.emit("negative", (x,), shape=kind.shape, dtype=kind.dtype)
+    if operands[0] == operands[1] and (x := _operand_of(b, operands[0], "absolute")) is not None:
+        return b.emit("multiply", (x, x), shape=kind.shape, dtype=kind.dtype)
     x, y = (_operand_of(b, x, "negative") for x in operands)
     if x is not None and y is not None:
         return b.emit("multiply", (x, y), shape=kind.shape, dtype=kind.dtype)
@@ -275,19 +279,20 @@ SPECIAL_NUMBERS = frozenset([0.0, 1.0, -1.0])  # constants that rewrites look fo
 
 
 class Rewrite(NamedTuple):
-    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value or a `difference`, or (all of
-    them) where one is a number spread over an array or one of `SPECIAL_NUMBERS`."""
+    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value, a `difference` or a
+    `magnitude`, or (all of them) where one is a number spread over an array or one of `SPECIAL_NUMBERS`."""
 
     function: Callable[[Any, Any, Any, Any], Ref | None]
     always: bool = False
     negated: bool = False
     difference: bool = False
+    magnitude: bool = False
 
 
 REWRITES = {
     "add": Rewrite(_add, negated=True),
     "subtract": Rewrite(_subtract, negated=True),
-    "multiply": Rewrite(_multiply, negated=True),
+    "multiply": Rewrite(_multiply, negated=True, magnitude=True),
     "divide": Rewrite(_divide),
     "negative": Rewrite(_negative, negated=True, difference=True),
     "square": Rewrite(_square, always=True),
@@ -302,4 +307,4 @@ REWRITES = {
     "wrap_index": Rewrite(_wrap_index),
     "guard": Rewrite(_guard),
 }
-NEGATIVE, SUBTRACT = opcode("negative"), opcode("subtract")
+NEGATIVE, SUBTRACT, ABSOLUTE = opcode("negative"), opcode("subtract"), opcode("absolute")

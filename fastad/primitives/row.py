@@ -67,8 +67,10 @@ class Elementwise(Primitive):
     A `detached` row is a constant to derivatives by intention, so finite differences do not test it.
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
     `intrinsic`: LLVM has the C function as an instruction for every width. `slow`: it takes several times as long as an
-    addition. `commutes`: operands may be swapped. `sign` is what drawings show in place of the name.
-    `on_truth`: the row that records where all operands are truth values; "" where NumPy refuses these.
+    addition. `commutes`: operands may be swapped. `even`: f(-a) = f(a). `sign` is what drawings show in place of the
+    name. `near` names the row that stands for this one where derivatives are derived again (see
+    `fastad.tables.passes.kinks`). `on_truth`: the row that records where all operands are truth values; "" where NumPy
+    refuses these.
     """
 
     value: str
@@ -82,6 +84,8 @@ class Elementwise(Primitive):
     intrinsic: bool = False
     slow: bool = False
     commutes: bool = False
+    even: bool = False
+    near: str = ""
     sign: str = ""
     on_truth: str | None = None
 

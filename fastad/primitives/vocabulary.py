@@ -30,6 +30,10 @@ class Vocabulary:
     def multiply(self, x: Ref, y: Ref) -> Ref:
         return self.emit("multiply", (x, y))
 
+    def beside(self, value: Ref, near: Ref) -> Ref:
+        """One value, with the derivative of another."""
+        return value if value == near else self.emit("beside", (value, near))
+
     def truth(self, x: Ref) -> Ref:
         """Whether a number is not 0."""
         return self.emit("not_equal", (x, self.const(0.0)))

@@ -40,7 +40,7 @@ class Checkpoint(Transformed):
         operands = [*program.gather(call.inputs), *program.table.captured]
         if not any(isinstance(x, Recorded) for x in operands):
             return super().inside(call)
-        sub = flat_sub(program.table, f"checkpoint of {self.__name__}")
+        sub = flat_sub(program.inner, f"checkpoint of {self.__name__}")
         return program.result(call_sub(sub, operands, program.table.output_types))
 
 
@@ -307,7 +307,7 @@ def _without_captured(program: Program, sizes: tuple[int, int], name: str, rules
     from fastad.tables.builder import Builder
     from fastad.tables.inline import compact, inline
 
-    table = program.table
+    table = program.inner
     b = Builder()
     x = b.input((sizes[0],))
     inputs = unpacked(b, x, table.inputs[: table.explicit_inputs])

@@ -117,7 +117,7 @@ class Gradient(Differentiated):
         wrt = tuple(primal.wrt(numbers))
         seeds = (1.0, *(0.0 for _ in primal.table.outputs[1:]))
         return self._packed(
-            replace(primal, request=Request(primal.table, "adjoint", wrt, seeds)), gradient, len(numbers)
+            replace(primal, request=Request(primal.inner, "adjoint", wrt, seeds)), gradient, len(numbers)
         )
 
     def _check(self, primal: Program) -> None:
@@ -204,7 +204,7 @@ class JvpFunction(Transformed):
         pairs = zip(flatten(numbers)[0], flatten(tangents)[0], strict=True)
         moving = [(n, t) for n, t in pairs if n >= 0 and t >= 0]
         wrt = tuple(primal.wrt([n for n, _ in moving]))
-        request = Request(primal.table, "tangent", wrt)
+        request = Request(primal.inner, "tangent", wrt)
         packed = (_skeleton(primal), _skeleton(primal))
         leaves, tree = flatten(packed)
         sources = (*primal.sources, *(t for _, t in moving))
@@ -220,7 +220,7 @@ class VjpFunction(Transformed):
         primal = program_of(self.__wrapped__, inner)
         self._check(primal, cotangent)
         wrt = tuple(primal.wrt(range(len(inner.inputs))))
-        request = Request(primal.table, "adjoint", wrt)
+        request = Request(primal.inner, "adjoint", wrt)
         seeds = [n for n in flatten(input_numbers(call)[0][1])[0] if n >= 0]
         bars = unflatten(inner.tree, [None if d else Fixed(None) for d in inner.dynamic])[0]
         leaves, tree = flatten((_skeleton(primal), bars))

@@ -10,6 +10,7 @@ from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact
 from fastad.tables.passes.batch import batch_rows
 from fastad.tables.passes.derive import adjoint_table, tangent_table
+from fastad.tables.passes.kinks import with_limits
 from fastad.tables.table import Table
 from fastad.transforms.base import program_of
 from fastad.transforms.call import Call, flatten, unflatten
@@ -36,7 +37,8 @@ class Jacobian(Differentiated):
         self._check(primal)
         wrt = primal.wrt(numbers)
         mode = self.mode if self.mode != "auto" else cheaper_mode(primal.table, wrt)
-        table = (forward_jacobian if mode == "fwd" else reverse_jacobian)(primal.table, wrt)
+        base = with_limits(primal.inner)  # the Jacobian may be derived
+        table = (forward_jacobian if mode == "fwd" else reverse_jacobian)(base, wrt)
         outer = _skeleton(primal)
         leaves, structure = flatten(outer)
         packed = unflatten(structure, [inner if x is None else x for x in leaves])

@@ -52,6 +52,13 @@ class _Recordings:
             while len(self._found) > 1 and (len(self._found) > _MOST or self._bytes > _most_bytes()):
                 self._drop(next(iter(self._found)))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._found.clear()
+            self._settings.clear()
+            self._bytes = 0
+
     def _full(self, key: Key) -> tuple[Any, ...]:
         return key, *[setting.now for setting in self.settings(key)]
 

@@ -34,7 +34,7 @@ class Vmap(Transformed):
         lane = call.replaced([x if a is None else _lane(x, a) for x, a in zip(call.inputs, axes, strict=True)])
         with nullcontext() if size else tentatively():  # zeros stand for a lane that there is not
             inner = program_of(self.__wrapped__, lane)
-        table = inner.table
+        table = inner.inner
         b = Builder()
         kinds, flags, places = [], [], []
         for kind, source in zip(table.inputs, (*inner.sources, *(-1 for _ in table.captured)), strict=True):

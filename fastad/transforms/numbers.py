@@ -81,10 +81,21 @@ def _held_inputs(table: Table) -> set[int]:
     return found
 
 
-def code_of(function: Callable[..., Any]) -> Any:
-    """What functions that are made anew have in common."""
+def code_of(function: Callable[..., Any], depth: int = 3) -> Any:
+    """What functions that are made anew have in common: their code, and that of the functions that they refer to."""
     if isinstance(function, functools.partial):
         return code_of(function.func)
     if isinstance(function, types.MethodType):
         return code_of(function.__func__)
-    return function.__code__ if isinstance(function, types.FunctionType) else type(function)
+    if not isinstance(function, types.FunctionType):
+        wrapped = getattr(function, "__wrapped__", None)
+        return type(function) if wrapped is None or not depth else code_of(wrapped, depth - 1)
+    inner = (_contents(cell) for cell in function.__closure__ or () if depth)
+    return function.__code__, *[code_of(x, depth - 1) for x in inner if callable(x)]
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet assigned
+        return None

@@ -56,6 +56,11 @@ class Program:
         return self.request.table
 
     @property
+    def inner(self) -> Table:
+        """The table as a part of another program; see `Request`."""
+        return self.request.inner
+
+    @property
     def captured(self) -> tuple[Any, ...]:
         """The arrays that the function refers to; they follow the explicit inputs."""
         return self.request.base.captured
@@ -189,7 +194,7 @@ def _is_numeric(leaf: Any) -> bool:
 
 def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
     """Emit a program's rows into a recorder, as if its function had been run there."""
-    table, b = program.table, recorder.builder
+    table, b = program.inner, recorder.builder
     recorder.derived = recorder.derived or program.derived
     given = [to_ref(recorder, x) for x in program.gather(inputs)]
     given += [recorder.capture(a) for a in table.captured]

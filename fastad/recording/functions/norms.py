@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_set, implements, lift
+from fastad.recording.operands import elementwise
 from fastad.recording.recorder import recording_error
 
 
@@ -26,11 +27,12 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 
 def root(total: Any, order: Any = 2) -> Any:
     """total ** (1 / order), with derivative 0 at 0: a norm has its minimum there, so 0 is a subgradient."""
+    if order == 2:
+        return elementwise("root", *lift(total))
     if order < 0:
         return total ** (1.0 / order)
     zero = total == 0
-    positive = np.where(zero, np.ones_like(total), total)
-    return np.where(zero, np.zeros_like(total), np.sqrt(positive) if order == 2 else positive ** (1.0 / order))
+    return np.where(zero, np.zeros_like(total), np.where(zero, np.ones_like(total), total) ** (1.0 / order))
 
 
 def _vector(a: Array, ord: Any, axis: int, keepdims: bool) -> Any:

@@ -99,10 +99,4 @@ implements_ufunc("rel_entr")(lambda x, y: UFUNCS["xlogy"](x, x) - UFUNCS["xlogy"
 implements_ufunc("kl_div")(lambda x, y: UFUNCS["xlogy"](x, x) - UFUNCS["xlogy"](x, y) - x + y)
 implements_ufunc("pseudo_huber")(lambda d, r: d * d * (np.hypot(1.0, r / d) - 1.0))
 implements_ufunc("huber")(lambda d, r: np.where(np.abs(r) <= d, 0.5 * r * r, d * (np.abs(r) - 0.5 * d)))
-implements_ufunc("boxcox")(
-    lambda x, p: elementwise("where", p == 0, np.log(x), np.expm1(p * np.log(x)) / np.where(p == 0, 1.0, p))
-)
-implements_ufunc("boxcox1p")(
-    lambda x, p: elementwise("where", p == 0, np.log1p(x), np.expm1(p * np.log1p(x)) / np.where(p == 0, 1.0, p))
-)
 implements_ufunc("softplus")(lambda x: -UFUNCS["log_expit"](-x))

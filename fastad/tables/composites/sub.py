@@ -19,6 +19,7 @@ from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.inline import compact, inline
+from fastad.tables.passes.kinks import with_limits
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner, evaluate
 from fastad.tables.table import Table
@@ -241,7 +242,8 @@ def derived_tangent(sub: Sub) -> Sub:
     from fastad.tables.passes.derive import tangent_table
 
     assert sub.table is not None
-    return _select(tangent_table(sub.table, [0]), (sub.n_in, sub.n_in), sub.n_out, f"tangent of {sub.name}")
+    derived = tangent_table(with_limits(sub.table), [0])
+    return _select(derived, (sub.n_in, sub.n_in), sub.n_out, f"tangent of {sub.name}")
 
 
 def derived_adjoint(sub: Sub) -> Sub:
@@ -249,7 +251,8 @@ def derived_adjoint(sub: Sub) -> Sub:
     from fastad.tables.passes.derive import adjoint_table
 
     assert sub.table is not None
-    return _select(adjoint_table(sub.table, [0]), (sub.n_in, sub.n_out), sub.n_in, f"adjoint of {sub.name}")
+    derived = adjoint_table(with_limits(sub.table), [0])
+    return _select(derived, (sub.n_in, sub.n_out), sub.n_in, f"adjoint of {sub.name}")
 
 
 def transposed(sub: Sub, n: int, name: str) -> Sub:
@@ -299,6 +302,6 @@ def emit_joint_inline(b: Any, sub: Sub, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         return sub.emit_joint(b, x, dx)
     from fastad.tables.passes.derive import tangent_table
 
-    derived = tangent_table(sub.table, [0])
+    derived = tangent_table(with_limits(sub.table), [0])
     refs = inline(b, derived, [x, dx])
     return refs[derived.outputs[0]], refs[derived.outputs[1]]
