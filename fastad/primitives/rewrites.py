@@ -1,4 +1,5 @@
-"""Rewrites of a row before it is added: one small function for each primitive, exact in IEEE arithmetic.
+"""Rewrites of a row before it is added: one small function for each primitive, exact in IEEE arithmetic, but for the
+sign of NaN and of -0 + 0.
 
 A rewrite gets the builder, the operands, the type of the result and the static integers. It returns a reference to an
 equal value, or None. Products with zero stay, because 0 * inf is NaN; structural zeros are never emitted.
@@ -57,7 +58,9 @@ def _number(b: Any, x: Ref) -> float | None:
 
 
 def _is_zero(b: Any, x: Ref) -> bool:
-    return _number(b, x) == 0.0
+    """Whether every element of x is the constant +0."""
+    number = _number(b, x)
+    return number == 0.0 and math.copysign(1.0, number) > 0
 
 
 def _as(b: Any, x: Ref, kind: Any) -> Ref | None:
@@ -83,7 +86,7 @@ def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
 # ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
 def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     for x, y in (operands, operands[::-1]):
-        if _is_zero(b, y):
+        if _number(b, y) == 0.0:  # not exact for -0 + 0; but sums begin with 0
             return _as(b, x, kind)
         negated = _operand_of(b, y, "negative")
         if negated is not None:
@@ -117,12 +120,8 @@ def _divide(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
 
 
 def _negative(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
-    op, x, y, _c = b.definition(operands[0])
-    if op == opcode("negative"):
-        return _as(b, x, kind)
-    if op == opcode("subtract"):
-        return b.emit("subtract", (y, x), shape=kind.shape, dtype=kind.dtype)
-    return None
+    x = _operand_of(b, operands[0], "negative")
+    return None if x is None else _as(b, x, kind)
 
 
 def _square(b: Any, operands: Any, kind: Any, _: Any) -> Ref:
@@ -275,13 +274,12 @@ SPECIAL_NUMBERS = frozenset([0.0, 1.0, -1.0])  # constants that rewrites look fo
 
 
 class Rewrite(NamedTuple):
-    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value or a `difference`, or (all of
-    them) where one is a number spread over an array or one of `SPECIAL_NUMBERS`."""
+    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value, or (all of them) where one is
+    a number spread over an array or one of `SPECIAL_NUMBERS`."""
 
     function: Callable[[Any, Any, Any, Any], Ref | None]
     always: bool = False
     negated: bool = False
-    difference: bool = False
 
 
 REWRITES = {
@@ -289,7 +287,7 @@ REWRITES = {
     "subtract": Rewrite(_subtract, negated=True),
     "multiply": Rewrite(_multiply, negated=True),
     "divide": Rewrite(_divide),
-    "negative": Rewrite(_negative, negated=True, difference=True),
+    "negative": Rewrite(_negative, negated=True),
     "square": Rewrite(_square, always=True),
     "reciprocal": Rewrite(_reciprocal, always=True),
     "power": Rewrite(_power, always=True),
@@ -302,4 +300,4 @@ REWRITES = {
     "wrap_index": Rewrite(_wrap_index),
     "guard": Rewrite(_guard),
 }
-NEGATIVE, SUBTRACT = opcode("negative"), opcode("subtract")
+NEGATIVE = opcode("negative")
