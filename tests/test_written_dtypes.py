@@ -40,7 +40,7 @@ VALUES = {
     "plain": lambda x, shape, kind: np.resize([1.75, -2.0, 0.0, 3.25], shape).astype(kind),
     "row": lambda x, shape, kind: array_of(x, (1, *shape) if shape else (), kind),
 }
-ARITHMETIC = (np.add, np.subtract, np.multiply, np.divide, np.maximum, np.power, np.less, np.logical_or)
+ARITHMETIC = (np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum, np.less, np.logical_or)
 
 
 def set_item(y, key, value, ufunc):
@@ -158,3 +158,10 @@ def test_writes_of_all_dtypes(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_writes_in_native_code(seed):
     check(seed, "native")
+
+
+def test_integers_to_negative_powers_are_refused_at_every_call():
+    f = fad.jit(lambda n: 2 ** n[0] + n[1])
+    assert f(np.array([3, 1])) == 9
+    with pytest.raises(ValueError, match="negative integer powers"):
+        f(np.array([-3, 1]))
