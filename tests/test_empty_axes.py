@@ -218,7 +218,7 @@ def compare(seed, tier):
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=2000 if THOROUGH else 100)
+@settings(max_examples=10_000 if THOROUGH else 100)
 def test_programs_with_empty_axes(seed):
     check(seed, "sweep")
 

@@ -150,7 +150,7 @@ def check(seed, tier="sweep"):
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=2000 if THOROUGH else 150)
+@settings(max_examples=10_000 if THOROUGH else 150)
 def test_writes_of_all_dtypes(seed):
     check(seed)
 

@@ -21,7 +21,7 @@ _FOLD_LIMIT = 256  # elements: larger constants are computed at run time rather 
 def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: tuple[int, ...] = ()) -> Ref | None:
     """An existing or simpler value equal to the row, or None."""
     row = primitive(name)
-    if not kind.size and _is_function(row):
+    if 0 in kind.shape and _is_function(row):
         return b.const(np.zeros(kind.shape), kind.dtype)
     if isinstance(row, Elementwise):
         if all(x in b._scalars for x in operands) and kind.size == 1:
@@ -32,7 +32,7 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
                 return b.broadcast(b.emit(name, unwrapped, dtype=kind.dtype), kind.shape)
             if unwrapped != operands:
                 return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
-    elif operands and not any(b.size(x) for x in operands) and _is_function(row):
+    elif operands and not b.size(operands[0]) and not any(map(b.size, operands)) and _is_function(row):
         return b.broadcast(b.const(row.of_nothing, kind.dtype), kind.shape)
     elif row.keeps_zero and _is_zero(b, operands[0]):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
@@ -220,9 +220,8 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
     regions = pieces(s)
-    filled = [i for i, x in enumerate(operands) if b.size(x)]
-    if len(filled) < len(operands):
-        return _with_pieces(b, operands, regions, kind, filled)
+    if not all(map(b.size, operands)):
+        return _with_pieces(b, operands, regions, kind, [i for i, x in enumerate(operands) if b.size(x)])
     if len(operands) == 1 and regions[0] == whole(kind.size):
         return _as(b, operands[0], kind)
     if not any(not _is_zero(b, x) for x in operands):
