@@ -165,3 +165,25 @@ def test_integers_to_negative_powers_are_refused_at_every_call():
     assert f(np.array([3, 1])) == 9
     with pytest.raises(ValueError, match="negative integer powers"):
         f(np.array([-3, 1]))
+
+
+# `out` in its place among the arguments, and with operands of which none is recorded.
+INTO = """
+np.clip(x, 0, 1, y) | x.clip(0, 1, y) | np.cumsum(x, 0, None, y) | np.round(x, 1, y) | x.round(1, y) | np.negative(x, y)
+np.add(x, 1, y) | np.sum(m, 0, None, y) | m.sum(0, None, y) | np.max(m, 0, y) | np.dot(m, x, y) | np.matmul(m, x, y)
+np.concatenate([x[:1], x[1:]], 0, y) | np.take(x, [0, 2, 1], None, y) | np.ptp(m, 0, y) | np.fix(x, y)
+np.nansum(m, 0, None, y)
+np.mean(m, 0, None, y) | np.add.reduce(m, 0, None, y) | np.modf(x, y, y * 0) | np.divmod(x, 0.25, out=(y, y * 0))
+np.stack([x[0], x[1], x[2]], out=y) | np.sum(np.ones((3, 3)), axis=0, out=y)
+np.concatenate([np.ones(1), x[:0], [2, 3]], out=y) | np.copyto(y, [1, 2, 3])
+np.einsum('ij->i', np.ones((3, 3)), out=y) | np.clip(np.arange(3), 0, 1, out=y) | np.multiply(np.ones(3), 2, out=y)
+np.add(x > 0, x > -9, dtype=int, out=y) | np.add(x > 0, x > -9, out=y) | np.sqrt(np.arange(3), y)
+"""
+
+
+@pytest.mark.parametrize("text", [part.strip() for part in INTO.replace("\n", "|").split("|") if part.strip()])
+def test_results_written_into_arrays(text):
+    space = {"np": np}
+    exec(f"def f(x):\n    y, m = np.zeros_like(x), np.outer(x, x)\n    {text}\n    return y", space)
+    x = np.array([0.5, -0.75, 2.25])
+    np.testing.assert_array_equal(fad.jit(space["f"])(x), space["f"](x))
