@@ -87,7 +87,7 @@ WRITES = {
     "sort": lambda y, key, value, ufunc: y.sort(),
 }
 # A computed scalar that is NaN cannot be told from others while a program is recorded: an integer array takes it.
-COMPUTING = ("in place", "dtype", "add.at")
+COMPUTING = ("in place", "dtype", "add.at", "copyto unsafe")
 
 
 def drawn(rng):
@@ -187,3 +187,16 @@ def test_results_written_into_arrays(text):
     exec(f"def f(x):\n    y, m = np.zeros_like(x), np.outer(x, x)\n    {text}\n    return y", space)
     x = np.array([0.5, -0.75, 2.25])
     np.testing.assert_array_equal(fad.jit(space["f"])(x), space["f"](x))
+
+
+@pytest.mark.parametrize("tier", ["sweep", "native"])
+def test_no_integer_is_minus_zero(tier):
+    def f(x):
+        n = np.zeros_like(x, dtype=int)
+        n[:] = x
+        with np.errstate(divide="ignore"):
+            return 1.0 / x.astype(int), 1.0 / n, np.arctan2(n, -1.0), np.signbit(n * 1.0)
+
+    x = np.array([-0.5, -0.0, 0.75])
+    for a, b in zip(fad.jit(f, tier=tier)(x), f(x), strict=True):
+        np.testing.assert_array_equal(a, b)
