@@ -194,8 +194,10 @@ def test_no_integer_is_minus_zero(tier):
     def f(x):
         n = np.zeros_like(x, dtype=int)
         n[:] = x
+        less = n - 3
+        computed = -n, n * -3, n * 3, (n + 1) * n, less % -3, less // 9, np.fmod(less, 3), np.sign(-n), np.prod(n)
         with np.errstate(divide="ignore"):
-            return 1.0 / x.astype(int), 1.0 / n, np.arctan2(n, -1.0), np.signbit(n * 1.0)
+            return 1.0 / x.astype(int), np.arctan2(n, -1.0), np.signbit(n * 1.0), *(1.0 / k for k in computed)
 
     x = np.array([-0.5, -0.0, 0.75])
     for a, b in zip(fad.jit(f, tier=tier)(x), f(x), strict=True):

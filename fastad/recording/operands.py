@@ -153,12 +153,14 @@ class ElementwisePlan:
     number: int  # of the result's type
     char: str
     direct: bool  # no operand needs a broadcast row first
+    whole: bool  # an operation on integers that gives -0 for some
 
 
 # Arithmetic on truth values: the logical row that NumPy's operation is, the operations that give integers, and those
 # that NumPy refuses.
 _ON_TRUTH = {"add": "logical_or", "multiply": "logical_and"}
 _INTEGERS_ON_TRUTH = frozenset(["floor_divide", "mod", "fmod", "power", "square"])
+_MINUS_ZERO = frozenset(["multiply", "negative", "floor_divide", "mod", "fmod", "sign"])  # 0 * -3 is -0.0 in memory
 _NOT_ON_TRUTH = {
     "subtract": "numpy boolean subtract, the `-` operator, is not supported, use the bitwise_xor instead.",
     "negative": "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator instead.",
@@ -213,11 +215,22 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
     plan = recorder.plans.get(key)
     if plan is None:
         plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
+    if plan.whole:
+        return Recorded(recorder, _integers(recorder, plan, refs))
     if not plan.direct:
         return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
     b = recorder.builder
     b.source_line(user_line(4))
     return Recorded(recorder, b.emit_elementwise(plan.name, refs, plan.number))
+
+
+def _integers(recorder: Recorder, plan: ElementwisePlan, refs: Sequence[Ref]) -> Ref:
+    """A row of integers, none of which is -0: 1 / -n is inf for n = 0."""
+    b = recorder.builder
+    if plan.name == "multiply" and any((b.scalar(x) or 0) > 0 for x in refs):
+        return emit_broadcast(recorder, plan.name, refs, "i")
+    signed = emit_broadcast(recorder, plan.name, refs, "d")
+    return recorder.emit("add", (signed, recorder.number(0.0)), (), b.shape(signed), "i")
 
 
 def detached(x: Any) -> Any:
@@ -237,7 +250,8 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     char = _promoted(name, row.result, operands, [k.dtype for k in kinds])
     char = "i" if char == "b" and name in _INTEGERS_ON_TRUTH else char
     direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
-    return ElementwisePlan(name, b.type_number(ValueType(shape, char)), char, direct)
+    whole = char == "i" and name in _MINUS_ZERO
+    return ElementwisePlan(name, b.type_number(ValueType(shape, char)), char, direct, whole)
 
 
 def _promoted(name: str, rule: str, operands: Sequence[Any], chars: Sequence[str]) -> str:
