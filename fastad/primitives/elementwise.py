@@ -62,7 +62,8 @@ def _moment(n: int) -> str:
 def _exprel_slope(a: Any) -> Any:
     """∫ t exp(at) dt over [0, 1]."""
     small = np.absolute(a) < 1
-    slope = (np.exp(a) - _evaluator("special.exprel")(a)) / np.where(small, 1, a)
+    divisor = np.where(small, 1, a)
+    slope = (np.exp(a) - np.expm1(a) / divisor) / divisor
     series = np.polynomial.Polynomial([1 / (math.factorial(k) * (k + 2)) for k in range(20)])
     return np.where(small, series(np.where(small, a, 0)), slope)[()]
 
@@ -99,9 +100,9 @@ def operation(name: str, operator: str, partials: str, domain: str, *, ufunc: st
 # ── arithmetic: machine operations ────────────────────────────────────────────────────────────────────────────
 operation("add",           "arithmetic + fadd additions",       "1; 1",          "RR", result="total", commutes=True, on_truth="logical_or")
 operation("subtract",      "arithmetic - fsub additions",       "1; -1",         "RR", result="total", on_truth="")
-operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", commutes=True, on_truth="logical_and")
+operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", minus_zero=True, commutes=True, on_truth="logical_and")
 operation("divide",        "arithmetic / fdiv divisions",       "1 / b; -(r / b)", "RZ", slow=True)
-operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total", on_truth="")
+operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total", minus_zero=True, on_truth="")
 operation("less",          "comparison < olt comparisons",      "0; 0",          "RR", result="bool")
 operation("less_equal",    "comparison <= ole comparisons",     "0; 0",          "RR", result="bool")
 operation("greater",       "comparison > ogt comparisons",      "0; 0",          "RR", result="bool")
@@ -131,15 +132,15 @@ row("isfinite",    "isfinite",    "absolute(a) < inf",    "0",    "R",  result="
 row("signbit",     "signbit",     "copysign(1, a) < 0",   "0",    "Z",  result="bool")
 row("square",      "square",      "a * a",                "2 * a", "R", result="total", even=True)
 row("reciprocal",  "reciprocal",  "1 / a",                "-(r * r)", "Z")
-row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, a))", "0", "Z", result="same", on_truth="")
+row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, a))", "0", "Z", result="same", minus_zero=True, on_truth="")
 row("heaviside",   "heaviside",   "where(a < 0, 0, where(a > 0, 1, where(a == 0, b, a)))", "0; where(a == 0, 1, 0)", "ZR")
 row("maximum", "maximum", "where((a >= b) | (a != a), a, b)", "0.5 * ((a > b) + (a >= b)); 0.5 * ((b > a) + (b >= a))", "RR", result="same")
 row("minimum", "minimum", "where((a <= b) | (a != a), a, b)", "0.5 * ((a < b) + (a <= b)); 0.5 * ((b < a) + (b <= a))", "RR", result="same")
 row("fmax",    "fmax",    "where((a >= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a > b) + (a >= b))); where(a != a, 1, 0.5 * ((b > a) + (b >= a)))", "RR", result="same")
 row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a < b) + (a <= b))); where(a != a, 1, 0.5 * ((b < a) + (b <= a)))", "RR", result="same")
-leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="total")
-row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="total")
-row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))))", "0; 0", "XG", result="total")
+leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="total", minus_zero=True)
+row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="total", minus_zero=True)
+row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))))", "0; 0", "XG", result="total", minus_zero=True)
 leaf("power", "pow", "power float_power", "where((a == 0) & (b == 0), 0, b * power(where((a == 0) & (b == 0), 1, a), b - 1)); r * log(where(a == 0, 1, a))", "PR", result="total", sign="^")
 
 # ── exponentials and logarithms ───────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,5 @@
-"""Rewrites of a row before it is added: one small function for each primitive, exact in IEEE arithmetic.
+"""Rewrites of a row before it is added: one small function for each primitive, exact in IEEE arithmetic, but for the
+sign of NaN and of -0 + 0.
 
 A rewrite gets the builder, the operands, the type of the result and the static integers. It returns a reference to an
 equal value, or None. Products with zero stay, because 0 * inf is NaN; structural zeros are never emitted.
@@ -20,7 +21,7 @@ _FOLD_LIMIT = 256  # elements: larger constants are computed at run time rather 
 def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: tuple[int, ...] = ()) -> Ref | None:
     """An existing or simpler value equal to the row, or None."""
     row = primitive(name)
-    if not kind.size and _is_function(row):
+    if 0 in kind.shape and _is_function(row):
         return b.const(np.zeros(kind.shape), kind.dtype)
     if isinstance(row, Elementwise):
         if all(x in b._scalars for x in operands) and kind.size == 1:
@@ -33,7 +34,7 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
                 return b.emit(name, unwrapped, shape=kind.shape, dtype=kind.dtype)
         if row.even and (x := _operand_of(b, operands[0], "absolute")) is not None:
             return b.emit(name, (x,), shape=kind.shape, dtype=kind.dtype)
-    elif operands and not any(b.size(x) for x in operands) and _is_function(row):
+    elif operands and not b.size(operands[0]) and not any(map(b.size, operands)) and _is_function(row):
         return b.broadcast(b.const(row.of_nothing, kind.dtype), kind.shape)
     elif row.keeps_zero and _is_zero(b, operands[0]):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
@@ -59,7 +60,9 @@ def _number(b: Any, x: Ref) -> float | None:
 
 
 def _is_zero(b: Any, x: Ref) -> bool:
-    return _number(b, x) == 0.0
+    """Whether every element of x is the constant +0."""
+    number = _number(b, x)
+    return number == 0.0 and math.copysign(1.0, number) > 0
 
 
 def _as(b: Any, x: Ref, kind: Any) -> Ref | None:
@@ -85,7 +88,7 @@ def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
 # ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
 def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     for x, y in (operands, operands[::-1]):
-        if _is_zero(b, y):
+        if _number(b, y) == 0.0:  # not exact for -0 + 0; but sums begin with 0
             return _as(b, x, kind)
         negated = _operand_of(b, y, "negative")
         if negated is not None:
@@ -121,12 +124,8 @@ def _divide(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
 
 
 def _negative(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
-    op, x, y, _c = b.definition(operands[0])
-    if op == opcode("negative"):
-        return _as(b, x, kind)
-    if op == opcode("subtract"):
-        return b.emit("subtract", (y, x), shape=kind.shape, dtype=kind.dtype)
-    return None
+    x = _operand_of(b, operands[0], "negative")
+    return None if x is None else _as(b, x, kind)
 
 
 def _square(b: Any, operands: Any, kind: Any, _: Any) -> Ref:
@@ -225,9 +224,8 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
     regions = pieces(s)
-    filled = [i for i, x in enumerate(operands) if b.size(x)]
-    if len(filled) < len(operands):
-        return _with_pieces(b, operands, regions, kind, filled)
+    if not all(map(b.size, operands)):
+        return _with_pieces(b, operands, regions, kind, [i for i, x in enumerate(operands) if b.size(x)])
     if len(operands) == 1 and regions[0] == whole(kind.size):
         return _as(b, operands[0], kind)
     if not any(not _is_zero(b, x) for x in operands):
@@ -279,13 +277,12 @@ SPECIAL_NUMBERS = frozenset([0.0, 1.0, -1.0])  # constants that rewrites look fo
 
 
 class Rewrite(NamedTuple):
-    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value, a `difference` or a
-    `magnitude`, or (all of them) where one is a number spread over an array or one of `SPECIAL_NUMBERS`."""
+    """A rewrite, and when it may apply: `always`, where an operand is a `negated` value or a `magnitude`, or (all of
+    them) where one is a number spread over an array or one of `SPECIAL_NUMBERS`."""
 
     function: Callable[[Any, Any, Any, Any], Ref | None]
     always: bool = False
     negated: bool = False
-    difference: bool = False
     magnitude: bool = False
 
 
@@ -294,7 +291,7 @@ REWRITES = {
     "subtract": Rewrite(_subtract, negated=True),
     "multiply": Rewrite(_multiply, negated=True, magnitude=True),
     "divide": Rewrite(_divide),
-    "negative": Rewrite(_negative, negated=True, difference=True),
+    "negative": Rewrite(_negative, negated=True),
     "square": Rewrite(_square, always=True),
     "reciprocal": Rewrite(_reciprocal, always=True),
     "power": Rewrite(_power, always=True),
@@ -307,4 +304,4 @@ REWRITES = {
     "wrap_index": Rewrite(_wrap_index),
     "guard": Rewrite(_guard),
 }
-NEGATIVE, SUBTRACT, ABSOLUTE = opcode("negative"), opcode("subtract"), opcode("absolute")
+NEGATIVE, ABSOLUTE = opcode("negative"), opcode("absolute")

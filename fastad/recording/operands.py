@@ -166,6 +166,7 @@ class ElementwisePlan:
     number: int  # of the result's type
     char: str
     direct: bool  # no operand needs a broadcast row first
+    whole: bool  # an operation on integers that gives -0 for some
 
 
 # Python numbers follow the other operand's dtype; a Python bool is like NumPy's.
@@ -219,11 +220,23 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
     plan = recorder.plans.get(key)
     if plan is None:
         plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
+    if plan.whole:
+        return Recorded(recorder, _integers(recorder, plan, refs))
     if not plan.direct:
         return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
     b = recorder.builder
     b.source_line(user_line(4))
     return Recorded(recorder, b.emit_elementwise(plan.name, refs, plan.number))
+
+
+def _integers(recorder: Recorder, plan: ElementwisePlan, refs: Sequence[Ref]) -> Ref:
+    """A row of integers, none of which is -0: 1 / -n is inf for n = 0."""
+    b = recorder.builder
+    product = primitive(plan.name).commutes  # by a positive number, it has the sign of the other factor
+    if product and any((b.scalar(x) or 0) > 0 for x in refs):
+        return emit_broadcast(recorder, plan.name, refs, "i")
+    signed = emit_broadcast(recorder, plan.name, refs, "d")
+    return recorder.emit("add", (signed, recorder.number(0.0)), (), b.shape(signed), "i")
 
 
 def detached(x: Any) -> Any:
@@ -241,7 +254,8 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     shape = _broadcast_shape([k.shape for k in kinds])
     char = _promoted(row, operands, [k.dtype for k in kinds])
     direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
-    return ElementwisePlan(row.name, b.type_number(ValueType(shape, char)), char, direct)
+    whole = char == "i" and row.minus_zero
+    return ElementwisePlan(row.name, b.type_number(ValueType(shape, char)), char, direct, whole)
 
 
 def _promoted(row: Any, operands: Sequence[Any], chars: Sequence[str]) -> str:

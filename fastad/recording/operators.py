@@ -1,6 +1,9 @@
 """Python's operators, NumPy's protocols and the methods of arrays, on recorded values."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from inspect import signature
 from itertools import takewhile
 from typing import Any
 
@@ -52,8 +55,8 @@ def _call_with_options(
         return _delivered(implementation(*inputs), out, where, name, casting)
     # NumPy converts the operands to the dtype, and then computes.
     given = (*map(_promoted, inputs), *(None,) * ufunc.nout)
-    signature = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
-    loop = ufunc.resolve_dtypes(given, signature=signature, casting=casting)
+    of_loop = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
+    loop = ufunc.resolve_dtypes(given, signature=of_loop, casting=casting)
     recorder = recorder_of(inputs)
     converted = [as_recorded(x, recorder).astype(kind) for x, kind in zip(inputs, loop, strict=False)]
     return _delivered(implementation(*converted), out, where, name, casting)
@@ -120,11 +123,24 @@ def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     if implementation is None:
         name = f"{getattr(function, '__module__', 'numpy')}.{name}"
         raise recording_error(f"{name} is not supported on recorded values", FIXES.get(function, _FIX))
+    place, names = _from_out(function)
+    if len(args) > place:
+        args, kwargs = args[:place], {**dict(zip(names, args[place:], strict=False)), **kwargs}
     if "out" not in kwargs:
         return implementation(*args, **kwargs)
     options = {k: v for k, v in kwargs.items() if k != "out"}
     result = implementation(*_with_recorder(args, kwargs["out"]), **options)
     return _delivered(result, kwargs["out"], True, name, options.get("casting", "same_kind"))
+
+
+@cache
+def _from_out(function: Any) -> tuple[int, Sequence[str]]:
+    """The place of `out` among a function's positional arguments, and the names of those from it on."""
+    try:
+        names = [x.name for x in signature(function).parameters.values() if x.kind <= x.POSITIONAL_OR_KEYWORD]
+    except (TypeError, ValueError):
+        names = []
+    return (names.index("out"), names[names.index("out") :]) if "out" in names else (sys.maxsize, ())
 
 
 def array_namespace(self: Recorded, api_version: str | None = None) -> Any:

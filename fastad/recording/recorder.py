@@ -142,7 +142,7 @@ class Recorder:
         if dtype == "b":
             return self.emit("not_equal", (ref, self.number(0)), shape=shape)
         if dtype == "i" and own in "fd":
-            return self.emit("trunc", (ref,), dtype="i")
+            return self.emit("add", (self.emit("trunc", (ref,)), self.number(0.0)), (), shape, "i")  # no integer is -0
         return self.emit("strided", (ref,), whole(self.builder.size(ref)), shape, dtype)
 
     def number(self, x: float) -> Ref:

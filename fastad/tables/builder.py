@@ -12,7 +12,7 @@ from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, elementwise_row
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, pieces
-from fastad.primitives.rewrites import ABSOLUTE, NEGATIVE, REWRITES, SPECIAL_NUMBERS, SUBTRACT, simplify
+from fastad.primitives.rewrites import ABSOLUTE, NEGATIVE, REWRITES, SPECIAL_NUMBERS, simplify
 from fastad.primitives.row import Elementwise
 from fastad.primitives.vocabulary import Vocabulary
 from fastad.tables.columns import CALL, CONST, DTYPES, INPUT, Line, ValueType
@@ -24,12 +24,12 @@ _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
 # Kinds of operands that rewrites look for: a constant number, a negation, a broadcast number, one of the constants in
-# SPECIAL_NUMBERS, a difference, a value without elements, an absolute value.
-CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, DIFFERENCE, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64, 128
+# SPECIAL_NUMBERS, a value without elements, an absolute value.
+CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64
 _STRIDED = STRIDED.code
 _READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
-_FLAGGED = frozenset([INPUT, CALL, CONST, _STRIDED, NEGATIVE, SUBTRACT, ABSOLUTE])
-_KINDS = {NEGATIVE: NEGATED, SUBTRACT: DIFFERENCE, ABSOLUTE: MAGNITUDE}
+_FLAGGED = frozenset([INPUT, CALL, CONST, _STRIDED, NEGATIVE, ABSOLUTE])
+_KINDS = {NEGATIVE: NEGATED, ABSOLUTE: MAGNITUDE}
 
 
 def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
@@ -38,7 +38,7 @@ def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
     rewrite = REWRITES.get(row.name)
     wanted = SPREAD | _ALWAYS | SPECIAL | EMPTY | MAGNITUDE * row.even
     if rewrite is not None:
-        wanted |= NEGATED * rewrite.negated | DIFFERENCE * rewrite.difference | MAGNITUDE * rewrite.magnitude
+        wanted |= NEGATED * rewrite.negated | MAGNITUDE * rewrite.magnitude
     return row.code, row.result, row.commutes, _ALWAYS * bool(rewrite and rewrite.always), wanted
 
 

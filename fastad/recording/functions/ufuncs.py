@@ -70,11 +70,7 @@ def _reciprocal(x: Any) -> Array:
 
 @implements_ufunc("power")
 def _power(x: Any, y: Any) -> Array:
-    if (
-        not isinstance(y, float)
-        and _is_integer(x, y)
-        and np.any((y.value if isinstance(y, Recorded) else np.asarray(y)) < 0)
-    ):
+    if not isinstance(y, float) and _is_integer(x, y) and bool(np.any(y < 0)):  # a guard, if y is recorded
         raise ValueError("Integers to negative integer powers are not allowed.")
     return elementwise("power", x, y)
 
