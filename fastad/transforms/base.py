@@ -1,7 +1,6 @@
 """What all transformations share: recording once per structure and path, replaying, and composing."""
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
 from fastad.once import lazy
-from fastad.recording.capture import Key, OutsideReader, OutsideState
+from fastad.recording.capture import Key, OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
@@ -24,22 +23,13 @@ from fastad.tables.table import Table
 from fastad.transforms import saved
 from fastad.transforms.call import Call, make_call
 from fastad.transforms.fast import MISS, fast_call
-from fastad.transforms.known import RECORDINGS
+from fastad.transforms.known import RECORDINGS, Memory
 from fastad.transforms.numba_call import numba_function
 from fastad.transforms.numbers import INTEGERS, Renumbered, code_of
 from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
 from fastad.transforms.program import Program, record, replay, run_by_numpy
 from fastad.transforms.warnings import count_recording, warn_of_random_numbers
-
-
-class Memory:
-    """What a transformation has found out about a function. It does not hold the function."""
-
-    def __init__(self) -> None:
-        self.outside = OutsideReader()
-        self.paths: dict[Key, Path] = {}
-        self.lock = threading.RLock()
 
 
 class Transformed:

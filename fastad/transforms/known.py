@@ -10,12 +10,21 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from fastad.recording.capture import Key
+from fastad.recording.capture import Key, OutsideReader
 from fastad.recording.settings import Setting
-from fastad.transforms.paths import Recording
+from fastad.transforms.paths import Path, Recording
 
 _MOST_BYTES = 256 << 20
 _MOST = 4096  # recordings: their objects in Python are not counted in bytes
+
+
+class Memory:
+    """What a transformation has found out about a function. It does not hold the function."""
+
+    def __init__(self) -> None:
+        self.outside = OutsideReader()
+        self.paths: dict[Key, Path] = {}
+        self.lock = threading.RLock()
 
 
 class _Recordings:

@@ -6,10 +6,11 @@ from weakref import WeakKeyDictionary
 
 from fastad.execution.traced import traced
 from fastad.recording.settings import pinned
-from fastad.transforms.base import Memory, Transformed
+from fastad.transforms.base import Transformed
 from fastad.transforms.call import make_call
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, frozen_primals
 from fastad.transforms.jacobians import Jacobian
+from fastad.transforms.known import Memory
 from fastad.transforms.mapping import Vmap
 
 # Of functions that live: a recursive one lives as long as its memory, so there is a limit.
