@@ -66,7 +66,7 @@ class Compiled:
         if self._kernel is None:
             with self._lock:
                 if self._kernel is None:
-                    self._use(self._policy.start(self.request, self._threads))
+                    self._use(self._begin())
         elif self.interpreted_seconds >= self._policy.then.estimate(self.request):
             self._settle(wait=False)
         if self.is_settled:
@@ -82,6 +82,12 @@ class Compiled:
         finally:
             self.interpreted_seconds += time.perf_counter() - start
             free.append(binding)
+
+    def _begin(self) -> Executor:
+        try:
+            return self._policy.start(self.request, self._threads)
+        except Exception:  # in a derivation that the first executor may not need; else it fails in the same way
+            return self._policy.first
 
     def binding(self) -> Binding:
         """A new binding, of the kernel that will not be replaced."""
@@ -103,12 +109,13 @@ class Compiled:
 
     def _use(self, executor: Executor) -> None:
         start = time.perf_counter()
-        kernel = executor.kernel(self.request, self._threads, BY_REFERENCE_FROM)
-        if executor is self._policy.then:
+        made = self._policy.make(executor, lambda e: e.kernel(self.request, self._threads, BY_REFERENCE_FROM))
+        if made[0] is not executor or executor is self._policy.then:
             self.compile_seconds = time.perf_counter() - start
-            self._kernel, self._free, self._executor, self.is_settled = kernel, [], executor, True
+            self._executor, self._kernel = made
+            self._free, self.is_settled = [], True
         else:
-            self._kernel, self._executor = kernel, executor
+            self._executor, self._kernel = made
 
     @property
     def _threads(self) -> int:

@@ -6,16 +6,20 @@ An executor is three functions over one request: `estimate`, `is_cached` and `ke
 
 import contextlib
 import gc
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastad.execution.kernel import Kernel
 from fastad.execution.request import DERIVED, Request
+from fastad.recording.source import user_line
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,32 @@ class Policy:
             return then
         return then if estimate < _LOOK_UP_TO and then.is_cached(request, threads) else first
 
+    def make(self, executor: Executor, kernel: Callable[[Executor], T]) -> tuple[Executor, T]:
+        """A kernel, and the executor that made it: this one, or after a warning `first` if it fails, whatever the
+        reason is. A tier that the user has forced fails."""
+        try:
+            return executor, kernel(executor)
+        except Exception as error:
+            if executor is self.first:
+                raise
+            made = self.first, kernel(self.first)  # raises, if the fault is the program's
+            _warn(executor, error)
+            return made
+
     def once(self, evaluations: int) -> Executor:
         """The executor for a single run of so many row evaluations."""
         return self.then if evaluations >= _PAYS_FROM else self.first
+
+
+def _warn(executor: Executor, error: Exception) -> None:
+    line = user_line()
+    warnings.warn_explicit(
+        f"fastad has a fault: {executor.name} code cannot be made ({type(error).__name__}: {error}). The sweeps run "
+        "this program instead, with the same results, but slower. Please report it.",
+        RuntimeWarning,
+        line.file,
+        line.number,
+    )
 
 
 def policy(tier: str) -> Policy:

@@ -59,7 +59,7 @@ def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any
     if path.recording.elements.needed:
         lines += ["    if not path.is_current():", "        return MISS"]
     lines += _short(names, path, space) or _long(path)
-    exec("\n".join(lines), space)
+    exec(compile("\n".join(lines), f"{__file__}<fast>", "exec"), space)  # no line of the user's
     return space["fast"]
 
 

@@ -12,8 +12,10 @@ from fastad.tables.composites.driver import Driver
 
 def run(sub: Driver, x: np.ndarray, saved: Any = None) -> np.ndarray:
     """The result of a driver for a vector; `saved` is what was saved for it."""
-    kernel = vars(sub).get("_evaluator")
+    kernel: Any = vars(sub).get("_evaluator")
     if kernel is None:
-        executor = policy(AUTO).once(row_evaluations(sub))
-        kernel = vars(sub)["_evaluator"] = kernel_of(sub, executor.part)
+        chosen = policy(AUTO)
+        executor = chosen.once(row_evaluations(sub))
+        _, kernel = chosen.make(executor, lambda executor: kernel_of(sub, executor.part))
+        vars(sub)["_evaluator"] = kernel
     return run_part(kernel, sub, x, saved)

@@ -14,6 +14,13 @@ from fastad.execution.native.planning.nests import LoopPlan, Nest
 from fastad.execution.native.planning.walking import Way, origin, resolved
 from fastad.primitives import PRIMITIVES
 
+Placed = tuple[int, Map]  # a row, and places in it
+
+
+def _depth(where: Map) -> int:
+    """The number of outer loops that a value at these places varies in."""
+    return max((d + 1 for d, s in enumerate(where[1]) if s), default=0)
+
 
 class ValueCode(Function):
     """Code of a nest: `blocks[d]` runs in the d outermost loops, before the next loop, `after[d]` behind it."""
@@ -34,29 +41,45 @@ class ValueCode(Function):
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def value(self, x: int, where: Map, v: Variant) -> Value:
-        """A row's value at the places of a map."""
-        x, where = resolved(self.p, x, where)
-        depth = max((d + 1 for d, s in enumerate(where[1]) if s), default=0)
-        memo = v.memo if depth == self.depth else self.memos[depth]
-        key = (x, where)
-        found = memo.get(key)
-        if found is None:
-            found = memo[key] = self._compute(x, where, v, depth)
-        return found
+        """A row's value at the places of a map. What it is made of comes first; a chain of rows may be longer than
+        Python's stack is deep."""
+        place = resolved(self.p, x, where)
+        pending = [] if self._known(place, v) else [self._origin(place)]
+        while pending:
+            at, way, operands = pending[-1]
+            missing = next((y for y in operands if not self._known(y, v)), None)
+            if missing is not None:
+                pending.append(self._origin(missing))
+                continue
+            pending.pop()
+            self._memo(at, v)[at] = self._computed(at, way, [self._memo(y, v)[y] for y in operands], v)
+        return self._memo(place, v)[place]
 
-    def _compute(self, x: int, where: Map, v: Variant, depth: int) -> Value:
-        way, operands = origin(self.p, self.loop.index, self.dims, x, where)
+    def _origin(self, place: Placed) -> tuple[Placed, Way, list[Placed]]:
+        way, operands = origin(self.p, self.loop.index, self.dims, *place)
+        return place, way, [resolved(self.p, *y) for y in operands]
+
+    def _memo(self, place: Placed, v: Variant) -> dict[Any, Value]:
+        """Where the value at these places is kept: at the depth that it varies in."""
+        depth = _depth(place[1])
+        return v.memo if depth == self.depth else self.memos[depth]
+
+    def _known(self, place: Placed, v: Variant) -> bool:
+        return place in self._memo(place, v)
+
+    def _computed(self, place: Placed, way: Way, values: list[Value], v: Variant) -> Value:
+        x, where = place
         if way is Way.READ:
+            depth = _depth(where)
             return self._load(x, where, v, depth), depth
         if way is Way.ZERO:
             return ZERO, 0
-        values = [self.value(*operand, v) for operand in operands]
         if way is Way.SAME:
             return values[0]
         depth = max(d for _, d in values)
-        block = self._block(depth, v)
         name = PRIMITIVES[self.p.op[x]].name
-        return block.apply(name, *(self.widened(value, depth, v) for value in values)), depth
+        operands = [self.widened(value, depth, v) for value in values]
+        return self._block(depth, v).apply(name, *operands), depth
 
     def _block(self, depth: int, v: Variant) -> Block:
         return v.block if depth == self.depth else self.blocks[depth]

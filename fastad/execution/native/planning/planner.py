@@ -6,7 +6,7 @@ For a virtual row, `fuse` is the first step that may compute it for equal places
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -28,6 +28,8 @@ from fastad.tables.table import Table
 
 MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
 _RUNS = 3  # pieces of an assembly that is computed where it is used
+_DEEPEST = 60  # rows on the way from what a view sees to memory, which is followed for every view
+_FORK = 15  # what a row of runs counts for: ways multiply at it
 
 
 class Planner:
@@ -49,6 +51,7 @@ class Planner:
         self.costs = Costs(table)
         self.fuse: dict[int, int] = {}
         self.leaf: dict[int, int] = {}
+        self.depth: dict[int, int] = {}  # virtual rows: how many are computed one after another for it
         self.home: dict[int, int] = {}
         self.splits: dict[int, Splits] = {}
         self.solid: set[int] = set()
@@ -131,6 +134,7 @@ class Planner:
                 inside.append(x)
             fuse, leaf = max(fuse, first), max(leaf, last)
         self.costs.elementwise(r, inside, loads)
+        self._deepen(r, inside)
         self.realm[r] = VIRTUAL
         self.fuse[r], self.leaf[r], self.splits[r] = fuse, leaf, splits
         self.home[r] = self._join(self.size[r], fuse, splits).index
@@ -195,14 +199,19 @@ class Planner:
     def _place_view(self, r: int, source: int) -> None:
         repeats = self.size[r] > self.size[source]
         self.fuse[r] = self.leaf[r] = self._reach(source, repeats)
+        self._deepen(r, [source])
         self.costs.view(r, source if self.realm[source] == VIRTUAL and source not in self.stored else None)
+
+    def _deepen(self, r: int, inside: Sequence[int], steps: int = 1) -> None:
+        self.depth[r] = steps + max((self.depth.get(x, 0) for x in inside if x not in self.stored), default=0)
 
     def _reach(self, source: int, repeats: bool) -> int:
         """The first step that can have a row's elements at other places; expensive ones are stored for it."""
         if self.realm[source] != VIRTUAL:
             return self.made[source] + 1
-        wanted = not repeats or self.costs.repeatable(source)
-        if wanted and self.cheap(source) and source not in self.solid and source not in self.stored:
+        if source in self.stored or self.depth[source] >= _DEEPEST:
+            return self.in_memory(source)
+        if (not repeats or self.costs.repeatable(source)) and self.cheap(source):
             return self.leaf[source]
         return self.in_memory(source)
 
@@ -213,7 +222,7 @@ class Planner:
             cuts: set[int] = set()
             dims = dimensions(size, splits)
             try:
-                self._trace(r, dims, identity(dims), 0, cuts)
+                self._trace(r, dims, identity(dims), cuts)
                 return splits | cuts if is_chain(size, splits | cuts) else None
             except Incompatible as problem:
                 more = splits | useful(size, (problem.split,))
@@ -221,23 +230,26 @@ class Planner:
                     return None
                 splits = more
 
-    def _trace(self, x: int, dims: tuple[int, ...], where: Map, origin: int, cuts: set[int]) -> None:
+    def _trace(self, x: int, dims: tuple[int, ...], where: Map, cuts: set[int]) -> None:
         """Raise Incompatible unless x can be computed at these places; collects the cuts it needs."""
-        x = self.base(x)[0]
-        if self.realm[x] != VIRTUAL or self.size[x] == 1 or x in self.stored:
-            return
-        if x in self.regions:
-            source, own = self.regions[x]
-            self._trace(source, dims, compose(dims, where, own), origin, cuts)
-        elif x in self.joined:
-            for source, offset, low, high in self.runs(x, dims, where):
-                cuts |= {-c for c in (origin + low, origin + high) if 0 < c < origin + dims[0]}
-                if source >= 0:
-                    self._trace(source, (high - low,), (offset, (1,)), origin + low, cuts)
-        elif self.cheap(x):
-            for y in (self.a[x], self.b[x], self.c[x])[: len(PRIMITIVES[self.op[x]].domain)]:  # type: ignore[attr-defined]
-                if self.size[y] > 1:
-                    self._trace(y, dims, where, origin, cuts)
+        todo, seen = [(x, dims, where, 0)], set()
+        while todo:
+            x, dims, where, origin = todo.pop()
+            x = self.base(x)[0]
+            if self.realm[x] != VIRTUAL or self.size[x] == 1 or x in self.stored or (x, dims, where, origin) in seen:
+                continue
+            seen.add((x, dims, where, origin))
+            if x in self.regions:
+                source, own = self.regions[x]
+                todo.append((source, dims, compose(dims, where, own), origin))
+            elif x in self.joined:
+                for source, offset, low, high in self.runs(x, dims, where):
+                    cuts |= {-c for c in (origin + low, origin + high) if 0 < c < origin + dims[0]}
+                    if source >= 0:
+                        todo.append((source, (high - low,), (offset, (1,)), origin + low))
+            elif self.cheap(x):
+                operands = (self.a[x], self.b[x], self.c[x])[: len(PRIMITIVES[self.op[x]].domain)]  # type: ignore[attr-defined]
+                todo += [(y, dims, where, origin) for y in operands if self.size[y] > 1]
 
     def runs(self, x: int, dims: tuple[int, ...], where: Map) -> Iterator[tuple[int, int, int, int]]:
         """The runs of a row of runs that a domain of one dimension meets: (source, first element, and the part of
@@ -306,6 +318,7 @@ class Planner:
         for _ in range(2):
             self.fuse[r] = self.leaf[r] = max(self._reach(x, False) for x in sources)
             virtual = [x for x in sources if self.realm[x] == VIRTUAL and x not in self.stored]
+            self._deepen(r, virtual, _FORK)
             self.costs.runs(r, virtual)
             splits = self._splits_of(r)
             if splits is not None:
@@ -348,7 +361,8 @@ class Planner:
 
 
 def _runs(row: Any) -> list[tuple[int, int]] | None:
-    """The pieces of an assembly as runs (start, operand), operand -1 for zeros; None if it is not a few runs."""
+    """The pieces of an assembly as runs (start, operand), operand -1 for zeros; None if it is not a few runs,
+    or zeros alone."""
     if not 0 < len(row.operands) <= _RUNS or not all(is_contiguous(own) for own in row.regions):
         return None
     pieces = sorted((own[0], own[0] + own[1], x) for own, x in zip(row.regions, row.operands, strict=True) if own[1])
