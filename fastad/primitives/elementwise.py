@@ -59,6 +59,29 @@ def _moment(n: int) -> str:
     return text
 
 
+def _erfc_fraction() -> str:
+    """∫erfc/erfc as a function of a from 4 on, to rounding: the fractions ∫ⁿ⁺¹erfc/∫ⁿerfc are 1 / (2 (a + (n + 2) f)), where
+    f is the next one."""
+    a = "where(a < 4, 4, a)"
+    text = f"2 * {a}"
+    for n in range(20, 0, -1):
+        text = f"2 * {a} + {2 * (n + 1)} / ({text})"
+    return f"(1 / ({text}))"
+
+
+# ψ(a + b) - ψ(a) for a > 100, by the asymptotic series of ψ (Abramowitz & Stegun, 6.3.18), its differences divided out.
+_SQUARES = "(1 / (a * a) + 1 / ((a + b) * (a + b)))"
+_FOURTH = f"({_SQUARES} * {_SQUARES} - 1 / (a * a) / ((a + b) * (a + b)))"
+_INNER = f"(1 / 12 - {_SQUARES} / 120 + {_FOURTH} / 252)"
+_RISE = f"log1p(b / a) + b / a / (a + b) * (0.5 + (1 / a + 1 / (a + b)) * {_INNER})"
+
+
+def _digamma_rise(a: Any, b: Any) -> Any:
+    digamma = _evaluator("special.psi")
+    series = eval(_RISE, {"log1p": np.log1p, "a": a, "b": b})
+    return np.where(a < 100, digamma(a + b) - digamma(a), series)[()]
+
+
 def _exprel_slope(a: Any) -> Any:
     """∫ t exp(at) dt over [0, 1]."""
     small = np.absolute(a) < 1
@@ -152,6 +175,7 @@ leaf("log2",    "log2",  "log2",  "1 / (a * 0.6931471805599453)", "P")
 leaf("log10",   "log10", "log10", "1 / (a * 2.302585092994046)",  "P")
 leaf("log1p",   "log1p", "log1p", "1 / (1 + a)",                "P")
 leaf("cbrt",    "cbrt",  "cbrt",  "1 / (3 * r * r)",            "P")
+# The second derivatives of logaddexp are right to 1e-16, not to that part of them in the tails: p (1 - p) with p = exp(a - r).
 row("logaddexp",  "logaddexp",  "where(a == b, a + 0.6931471805599453, maximum(a, b) + log1p(exp(-absolute(a - b))))", "exp(a - r); exp(b - r)", "RR")
 row("logaddexp2", "logaddexp2", "where(a == b, a + 1, maximum(a, b) + 1.4426950408889634 * log1p(exp2(-absolute(a - b))))", "exp2(a - r); exp2(b - r)", "RR")
 
@@ -162,7 +186,8 @@ leaf("tan",     "tan",   "tan",     "1 + r * r",                  "U")
 leaf("arcsin",  "asin",  "arcsin",  "1 / sqrt(1 - a * a)",        "U")
 leaf("arccos",  "acos",  "arccos",  "-1 / sqrt(1 - a * a)",       "U")
 leaf("arctan",  "atan",  "arctan",  "1 / (1 + a * a)",            "R")
-leaf("arctan2", "atan2", "arctan2", "b / (a * a + b * b); -(a / (a * a + b * b))", "ZZ")
+leaf("arctan2", "atan2", "arctan2", "b / hypot(a, b) / hypot(a, b); -(a / hypot(a, b) / hypot(a, b))", "ZZ")
+# The second derivatives of hypot are right to 2e-16 / r, for the same reason as 1 - (a / r)².
 leaf("hypot",   "hypot", "hypot",   "where(r == 0, 0, a / where(r == 0, inf, r)); where(r == 0, 0, b / where(r == 0, inf, r))", "ZZ", near="hypot_near")
 row("hypot_near", "", "where((a == 0) & (b == 0), 7.888609052210118e-31, hypot(a, b))", "a / r; b / r", "ZZ", numpy=_hypot_near)
 # The root of a sum of squares: it has its minimum at 0, so that 0 is a subgradient there.
@@ -170,11 +195,13 @@ row("root",       "", "sqrt(a)", "where(r == 0, 0, 0.5 / where(r == 0, inf, r))"
 row("root_near",  "", "where(a == 0, 7.888609052210118e-31, sqrt(a))", "0.5 / r", "P", numpy=_root_near)
 leaf("sinh",    "sinh",  "sinh",    "cosh(a)",                    "R")
 leaf("cosh",    "cosh",  "cosh",    "sinh(a)",                    "R", even=True)
+# The partial is right to 2e-16, not to that part of it: it costs two operations, and an exponential would cost more than
+# the rest of a network's gradient.
 leaf("tanh",    "tanh",  "tanh",    "1 - r * r",                  "R")
 # NumPy has no sech; by exponentials of -|a| it neither overflows nor loses its tail, nor do its derivatives.
 row("sech", "", "2 * exp(-absolute(a)) / (1 + exp(-2 * absolute(a)))", "-(r * tanh(a))", "R", numpy=_sech, even=True)
-leaf("arcsinh", "asinh", "arcsinh", "1 / sqrt(a * a + 1)",        "R")
-leaf("arccosh", "acosh", "arccosh", "1 / sqrt(a * a - 1)",        "G")
+leaf("arcsinh", "asinh", "arcsinh", "1 / hypot(a, 1)",            "R")
+leaf("arccosh", "acosh", "arccosh", "1 / sqrt(a - 1) / sqrt(a + 1)", "G")
 leaf("arctanh", "atanh", "arctanh", "1 / (1 - a * a)",            "U")
 row("deg2rad", "deg2rad radians", "a * 0.017453292519943295", "0.017453292519943295", "R")
 row("rad2deg", "rad2deg degrees", "a * 57.29577951308232",    "57.29577951308232",    "R")
@@ -192,8 +219,21 @@ leaf("digamma",  "fastad_psi",      "special.psi",      "zeta(2, a)",           
 leaf("zeta",     "fastad_zeta",     "special.zeta", "nan; -a * zeta(a + 1, b)",       "GP")
 leaf("erfinv",   "fastad_erfinv",   "special.erfinv",   "0.886226925452758 * exp(r * r)",      "U")
 leaf("ndtri",    "fastad_ndtri",    "special.ndtri",    "2.5066282746310002 * exp(0.5 * r * r)", "I")
-leaf("log_ndtr", "fastad_log_ndtr", "special.log_ndtr", "0.3989422804014327 * exp(-0.5 * a * a - r)", "R")
+leaf("log_ndtr", "fastad_log_ndtr", "special.log_ndtr", "0.7978845608028654 / erfcx(-0.7071067811865476 * a)", "R")
+# From 4 on, the derivative is -2 ∫erfc exp(a²) by its continued fraction (Gautschi, 1961), the difference below cancels.
+leaf("erfcx",    "fastad_erfcx",    "special.erfcx",
+    f"where(a < 4, 2 * a * r - 1.1283791670955126, -2 * r * {_erfc_fraction()})", "R")
+leaf("erfcinv",  "fastad_erfcinv",  "special.erfcinv",  "-0.886226925452758 * exp(r * r)",     "I")
+# Below 1/2 by reflection: sin(πa) Γ(1 - a) / π has no poles.
+leaf("rgamma",   "fastad_rgamma",   "special.rgamma",
+    "where(a < 0.5, gamma(where(a < 0.5, 1 - a, 1)) * (cos(pi * a) - sin(pi * a) / pi * digamma(where(a < 0.5, 1 - a, 1))), -(r * digamma(where(a < 0.5, 1, a))))", "P")
+leaf("betaln",   "fastad_betaln",   "special.betaln",   "-digamma_rise(a, b); -digamma_rise(b, a)", "PP")
+leaf("beta",     "fastad_beta",     "special.beta",     "-(r * digamma_rise(a, b)); -(r * digamma_rise(b, a))", "PP")
+# ψ(a + b) - ψ(a), by the asymptotic series where a is large. Its own derivative by a cancels where b is smaller than a.
+row("digamma_rise", "", f"where(a < 100, digamma(a + b) - digamma(a), {_RISE})",
+    "zeta(2, a + b) - zeta(2, a); zeta(2, a + b)", "PP", numpy=_digamma_rise)
 row("ndtr",      "special.ndtr",      "0.5 * erfc(-0.7071067811865476 * a)", "0.3989422804014327 * exp(-0.5 * a * a)", "R")
+# Close to 0 the second derivative of expit is right to 1e-17: it is a difference of two halves.
 row("expit",     "special.expit",     "1 / (1 + exp(-a))",                "r * expit(-a)",     "R")
 row("log_expit", "special.log_expit", "minimum(a, 0) - log1p(exp(-absolute(a)))", "expit(-a)", "R")
 row("logit",     "special.logit",     "log(a) - log1p(-a)",               "1 / a + 1 / (1 - a)", "I")

@@ -162,6 +162,16 @@ def _where(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     return _as(b, x, kind) if x == y else None
 
 
+def _logical_and(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
+    for x, y in (operands, operands[::-1]):
+        number = _number(b, y)
+        if number == 0.0:
+            return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
+        if number == 1.0:
+            return _as(b, x, kind)
+    return None
+
+
 def _same(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     return _as(b, operands[0], kind) if operands[0] == operands[1] else None
 
@@ -296,6 +306,7 @@ REWRITES = {
     "reciprocal": Rewrite(_reciprocal, always=True),
     "power": Rewrite(_power, always=True),
     "where": Rewrite(_where, always=True),
+    "logical_and": Rewrite(_logical_and),
     "maximum": Rewrite(_same, always=True),
     "minimum": Rewrite(_same, always=True),
     "strided": Rewrite(_strided),
