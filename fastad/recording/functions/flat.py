@@ -45,5 +45,5 @@ def _assign(self: Any, value: Any) -> None:
     Flat(self)[:] = value
 
 
-for _kind in (Recorded, Buffer):
-    setattr(_kind, "flat", property(Flat, _assign))
+Recorded.flat = property(Flat, _assign)  # type: ignore[attr-defined]
+Buffer.flat = property(Flat, _assign)  # type: ignore[assignment, method-assign]
