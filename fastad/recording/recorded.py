@@ -5,6 +5,7 @@ slices are collected as pending pieces and joined into one row when the whole ar
 array in a loop is that of the elements written. Slices are views: they see writes to their base.
 """
 
+import numbers
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,18 @@ _NO_MASK = bytearray()
 def own_frame(shape: Shape) -> Frame:
     """The frame of an array that is not a view."""
     return 0, shape, contiguous_strides(shape)
+
+
+class RecordedReal:
+    """What `x.__class__` is for a recorded scalar, so that isinstance(x, numbers.Real) is true. type(x) is Recorded."""
+
+
+class RecordedIntegral(RecordedReal):
+    """The same for integers."""
+
+
+numbers.Real.register(RecordedReal)
+numbers.Integral.register(RecordedIntegral)
 
 
 class Recorded:
@@ -66,6 +79,12 @@ class Recorded:
         self._mask = _NO_MASK  # one byte an element: 1 where a pending piece covers it
         self._locked = False  # an argument: a replay would not repeat a write to it
         self._read_only = False  # a view that is read-only in NumPy too
+
+    @property
+    def __class__(self) -> Any:
+        if self.shape or self.dtype.kind == "b":
+            return Recorded
+        return RecordedReal if self.dtype.kind == "f" else RecordedIntegral
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property

@@ -14,6 +14,7 @@ from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
 from fastad.recording.capture import OutsideReader, OutsideState
+from fastad.recording.libraries import claim
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
@@ -199,6 +200,7 @@ class Transformed:
     def _recorded(self, call: Call, outside: OutsideState) -> Path:
         self._recordings += 1
         states = random_states(outside.held)
+        claim(base_function(self))
         reached = (outside, *call.outside)
         with bound_names([place for state in reached for place in state.bindings]):
             program = with_second_try(lambda: self.program(call), reached)
