@@ -42,10 +42,12 @@ def claim(function: Any) -> None:
     """Count the installed package of a function that is to be recorded as the user's own code."""
     method = function if hasattr(function, "__code__") else getattr(function, "__func__", type(function).__call__)
     code = getattr(method, "__code__", None)
-    found = _PACKAGES.search(code.co_filename) if isinstance(code, CodeType) and not is_ours(code) else None
+    if not isinstance(code, CodeType) or is_ours(code):
+        return
+    file = code.co_filename
+    found = _PACKAGES.search(file)
     if found is not None:
-        package, _, _ = code.co_filename[found.end() :].partition(os.sep)
-        root = code.co_filename[: found.end()] + package
+        root = file[: found.end()] + file[found.end() :].partition(os.sep)[0]
         if root not in _claimed:
             _claimed.add(root)
             _known.clear()

@@ -80,7 +80,7 @@ class Recorded:
         self._locked = False  # an argument: a replay would not repeat a write to it
         self._read_only = False  # a view that is read-only in NumPy too
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         if self.shape or self.dtype.kind == "b":
             return Recorded

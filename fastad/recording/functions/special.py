@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.registry import implements_ufunc
-from fastad.recording.operands import detached, elementwise
+from fastad.recording.operands import as_recorded, detached, elementwise, is_recorded
 from fastad.recording.operators import UFUNCS
 from fastad.recording.recorded import Recorded
 
@@ -65,7 +65,7 @@ def _shift(x: Any, axis: Any) -> Any:
 
 
 def _array(x: Any) -> Any:
-    return x if isinstance(x, Recorded) else np.asarray(x)
+    return as_recorded(x) if is_recorded(x) else np.asarray(x)
 
 
 def _scipy(name: str) -> Any:
