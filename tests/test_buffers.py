@@ -99,6 +99,8 @@ named(
     ufunc=filled(lambda: np.sqrt(np.arange(4.0))),
     joined=filled(lambda: np.concatenate([np.zeros(2), TABLE[:2]])),
     tiled=filled(lambda: np.tile([0.0, 1.0], 2)),
+    grid=filled(lambda: np.mgrid[0:2, 0:2].reshape(8)[2:6] * 1.0),
+    row=filled(lambda: np.r_[0.0, TABLE[:2], 1.0]),
     chosen=filled(lambda: np.arange(8.0)[[1, 3, 5, 7]]),
     bound_earlier=filled(lambda: zeros(4)),
 )
@@ -278,6 +280,8 @@ named(
     full_of_a_scalar=made(lambda x: np.full((2, 2), x[0]) * x[1]),
     stacked=made(lambda x: np.stack([np.zeros(3), x])),
     arange_to_a_number=made(lambda x: np.arange(int(x[2] * 3)) * x[0]),
+    rows=made(lambda x: np.r_[_changed(np.array(x)), np.zeros(2), x[0]]),
+    vectorized=lambda x: np.sum(np.vectorize(lambda v, w: v * w)(_changed(np.array(x)), np.arange(3.0)) ** 2),
     fromiter_of_scalars=made(lambda x: np.fromiter((v * v for v in x), float)),
     interpolated=lambda x: np.interp(x[0], np.array([0.0, 1.0]), np.array([x[1], x[2]])),
     sorted_array=lambda x: np.sum(np.sort(np.array([x[2], x[0], x[1]])) * x),
@@ -351,6 +355,24 @@ def branch_of_cond(x):
     y = np.zeros(3)
     y[1:] = x[:2]
     return np.sum(fad.cond(x[0] > 0, lambda v: v**2 + np.ones(3), lambda v: v, y))
+
+
+@program
+def right_hand_side(x):
+    def rhs(y):
+        dy = np.zeros(2)
+        dy[0], dy[1] = y[1], -math.sin(y[0]) * x[2]
+        return dy
+
+    def step(y, h):
+        k1 = rhs(y)
+        k2 = rhs(y + h * k1 / 2)
+        return y + h * k2, np.array([y[0], y[1] ** 2])
+
+    start = np.zeros(2)
+    start[:] = x[:2]
+    last, path = fad.scan(step, start, np.full(8, 0.1))
+    return last @ last + np.sum(path)
 
 
 @program
