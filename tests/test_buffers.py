@@ -6,7 +6,9 @@ differences of it, by the sweeps and by native code.
 
 import gc
 import math
+import numbers
 import pickle
+import runpy
 import statistics
 import threading
 import weakref
@@ -97,6 +99,8 @@ named(
     ufunc=filled(lambda: np.sqrt(np.arange(4.0))),
     joined=filled(lambda: np.concatenate([np.zeros(2), TABLE[:2]])),
     tiled=filled(lambda: np.tile([0.0, 1.0], 2)),
+    grid=filled(lambda: np.mgrid[0:2, 0:2].reshape(8)[2:6] * 1.0),
+    row=filled(lambda: np.r_[0.0, TABLE[:2], 1.0]),
     chosen=filled(lambda: np.arange(8.0)[[1, 3, 5, 7]]),
     bound_earlier=filled(lambda: zeros(4)),
 )
@@ -276,6 +280,8 @@ named(
     full_of_a_scalar=made(lambda x: np.full((2, 2), x[0]) * x[1]),
     stacked=made(lambda x: np.stack([np.zeros(3), x])),
     arange_to_a_number=made(lambda x: np.arange(int(x[2] * 3)) * x[0]),
+    rows=made(lambda x: np.r_[_changed(np.array(x)), np.zeros(2), x[0]]),
+    vectorized=lambda x: np.sum(np.vectorize(lambda v, w: v * w)(_changed(np.array(x)), np.arange(3.0)) ** 2),
     fromiter_of_scalars=made(lambda x: np.fromiter((v * v for v in x), float)),
     interpolated=lambda x: np.interp(x[0], np.array([0.0, 1.0]), np.array([x[1], x[2]])),
     sorted_array=lambda x: np.sum(np.sort(np.array([x[2], x[0], x[1]])) * x),
@@ -299,6 +305,7 @@ named(
     math_product=lambda x: math.prod(x) + math.copysign(x[0], -1.0) + math.degrees(x[1]) + math.fmod(x[2] * x[0], 0.2),
     math_integers=lambda x: x[math.floor(x[1])] * x[math.ceil(x[0])] + x[round(x[1])] ** 2 + math.trunc(x[2]) * x[2],
     builtins=lambda x: sum(x) * min(x) + max(x[0], x[1]) ** 2 + abs(-x[2]) + pow(x[0], 3) + divmod(x[2], x[1])[1],
+    numbers=lambda x: sum(v * 2 if isinstance(v, numbers.Real) else np.sum(v) for v in (x[0], x, x[1] * x[2], 1.0)),
     ordered=lambda x: sum(k * v**2 for k, v in enumerate(sorted([x[2], x[0], x[1]]))) + round(x[0] * x[1], 2) * x[2],
     statistic=lambda x: statistics.mean(x) ** 2 + statistics.stdev([x[0], x[1] ** 2, 1.0]) + statistics.median(x),
     statistic_of_weights=lambda x: statistics.fmean([1.0, 2.0], [x[0], x[1]]) + statistics.pvariance(x * x, x[0]),
@@ -348,6 +355,24 @@ def branch_of_cond(x):
     y = np.zeros(3)
     y[1:] = x[:2]
     return np.sum(fad.cond(x[0] > 0, lambda v: v**2 + np.ones(3), lambda v: v, y))
+
+
+@program
+def right_hand_side(x):
+    def rhs(y):
+        dy = np.zeros(2)
+        dy[0], dy[1] = y[1], -math.sin(y[0]) * x[2]
+        return dy
+
+    def step(y, h):
+        k1 = rhs(y)
+        k2 = rhs(y + h * k1 / 2)
+        return y + h * k2, np.array([y[0], y[1] ** 2])
+
+    start = np.zeros(2)
+    start[:] = x[:2]
+    last, path = fad.scan(step, start, np.full(8, 0.1))
+    return last @ last + np.sum(path)
 
 
 @program
@@ -632,6 +657,18 @@ def test_libraries_get_what_they_expect():
     wanted = compiled.py_func(np.linspace(0, 1, 3)) + scipy.linalg.toeplitz(np.arange(3.0)).sum(axis=0)
     np.testing.assert_allclose(fad.grad(f)(X), wanted)
     np.testing.assert_allclose(compiled(np.zeros(3)), 2.0)
+
+
+def test_the_package_of_the_transformed_function_is_no_library(tmp_path):
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    for name in ("mine", "theirs"):
+        source = "import numpy as np\n\n\ndef fill(x):\n    y = np.zeros(3)\n    y[0] = x[0]\n    return np.sum(y)\n"
+        (folder / f"{name}.py").write_text(source)
+    spaces = {name: runpy.run_path(str(folder / f"{name}.py")) for name in ("mine", "theirs")}
+    with pytest.raises(fad.RecordingError, match="outside the function"):
+        fad.grad(lambda x: spaces["theirs"]["fill"](x))(X)
+    assert fad.grad(spaces["mine"]["fill"])(X).tolist() == [1.0, 0.0, 0.0]
 
 
 def test_recordings_are_freed_with_their_buffers():

@@ -19,6 +19,7 @@ class Buffer(np.ndarray):
     """A plain array made while a function is recorded. `buffer_operators` installs its operators and methods."""
 
     _twin: Recorded | None = None  # of an array that owns its memory
+    _twin_shape: Any = None
     _maker: Any = None  # weak reference to the recorder that was innermost when it was made
     _fixed = False  # made from Python numbers alone
 
@@ -85,7 +86,7 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
     elements = np.ndarray.view(owner, np.ndarray)
     if not elements.flags.c_contiguous:
         elements = elements.ravel(order="K")  # in the order of memory, in which views are described
-    owner._twin = Recorded(recorder, recorder.const(elements))
+    owner._twin, owner._twin_shape = Recorded(recorder, recorder.const(elements)), elements.shape
     recorder.derived = recorder.derived or not owner._fixed
     for opened in open_recordings():
         opened.keep_snapshot(lambda array: owner_of(array) is owner)
@@ -94,12 +95,12 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
 
 def _viewed(array: np.ndarray, owner: Buffer, twin: Recorded) -> Recorded:
     """The part of the owner's twin that a view of its memory shows."""
+    if array is owner and array.shape == owner._twin_shape:
+        return twin
     if array.dtype != owner.dtype:
         raise recording_error(
             "an array that recorded values were written into is viewed with another dtype", "Use x.astype(dtype)."
         )
-    if array is owner and twin.shape == owner.shape:
-        return twin
     return twin.view(_frame(array, owner), keep=True)
 
 

@@ -35,6 +35,18 @@ def own_frame(shape: Shape) -> Frame:
     return 0, shape, contiguous_strides(shape)
 
 
+class RecordedReal:
+    """The class that libraries are told a recorded number has: it is a numbers.Real. There are no instances."""
+
+
+class RecordedIntegral(RecordedReal):
+    """The same for integers."""
+
+
+numbers.Real.register(RecordedReal)
+numbers.Integral.register(RecordedIntegral)
+
+
 class Recorded:
     """A value that is being recorded; `value` is its concrete value in this recording."""
 
@@ -80,7 +92,9 @@ class Recorded:
         number = not self.shape and self._base is None
         if asked_by_user():
             return self.dtype.type if number else np.ndarray
-        return RecordedNumber if number else Recorded
+        if not number:
+            return Recorded
+        return RecordedIntegral if self.dtype.kind == "i" else RecordedReal
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -318,15 +332,6 @@ class Recorded:
         return out.reshape(self.shape)
 
 
-class RecordedNumber(Recorded):
-    """The class that libraries are told a recorded number has, which makes np.isscalar true; there are no instances."""
-
-    __slots__ = ()
-
-
-numbers.Real.register(RecordedNumber)
-
-
 def plain_array_error(what: str, fix: str = "") -> RecordingError:
     """The error for a recorded value that would become a plain one."""
     text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
@@ -366,7 +371,7 @@ class Number(Recorded):
     def __class__(self) -> Any:
         if asked_by_user():
             return int if self.dtype.kind == "i" else float
-        return RecordedNumber
+        return RecordedIntegral if self.dtype.kind == "i" else RecordedReal
 
     def held(self) -> int | float:
         """The number, which every replay is held to."""

@@ -12,6 +12,7 @@ from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
 from fastad.once import lazy
 from fastad.recording.capture import Key, OutsideState
+from fastad.recording.libraries import claim
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded import Recorded
@@ -248,6 +249,7 @@ class Transformed:
         return Path(old.recording, new.outside, new.others, old.count)
 
     def _recorded(self, call: Call, outside: OutsideState, branch: str = "") -> Path:
+        claim(base_function(self))
         reached = (outside, *call.outside)
         before = random_states([x for state in reached for x in state.held])
         with bound_names([place for state in reached for place in state.bindings]):

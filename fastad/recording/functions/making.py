@@ -14,7 +14,7 @@ from fastad.recording.buffers import Buffer, as_buffer, plain
 from fastad.recording.dispatch import CREATORS
 from fastad.recording.functions.registry import to_list
 from fastad.recording.libraries import in_library
-from fastad.recording.operands import is_recorded, recorder_of
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
 
@@ -83,9 +83,22 @@ class FromIter(Constructor):
         return as_buffer(self.original(items, *args[1:], **kwargs))
 
 
+class Indexed(StandIn):
+    """Stands for an object that makes arrays when it is indexed."""
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self.original[key]  # type: ignore[index]
+        if not open_recordings() or in_library(sys._getframe(1).f_code):
+            return found
+        return as_recorded(found) if is_recorded(found) else made(found, ())
+
+
 for _names, _kind in ((_OF_ELEMENTS, True), (_OTHERS, False)):
     for _name in _names.split():
         stands_in("numpy", _name, Constructor(getattr(np, _name), _kind))
-# np.vectorize converts its arguments by a name that its module has bound.
+# np.vectorize and np.r_ convert what they are given by names that their modules have bound.
 stands_in(np.vectorize.__call__.__module__, "asanyarray", Constructor(np.asanyarray, True))
+stands_in(type(np.r_).__getitem__.__module__, "array", Constructor(np.array, True))
+for _name in ("mgrid", "ogrid", "r_", "c_"):
+    stands_in("numpy", _name, Indexed(getattr(np, _name)))
 stands_in("numpy", "fromiter", FromIter(np.fromiter, True))

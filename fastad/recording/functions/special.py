@@ -6,8 +6,7 @@ import numpy as np
 
 from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import implements_ufunc
-from fastad.recording.operands import detached, elementwise
-from fastad.recording.recorded import Recorded
+from fastad.recording.operands import as_recorded, detached, elementwise, is_recorded
 
 
 # ── functions that SciPy writes in Python: they convert their arguments to plain arrays, so fastad has its own ─
@@ -65,7 +64,7 @@ def _shift(x: Any, axis: Any) -> Any:
 
 
 def _array(x: Any) -> Any:
-    return x if isinstance(x, Recorded) else np.asarray(x)
+    return as_recorded(x) if is_recorded(x) else np.asarray(x)
 
 
 def _scipy(name: str) -> Any:

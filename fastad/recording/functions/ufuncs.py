@@ -16,13 +16,13 @@ from fastad.recording.recorder import recording_error
 
 def _is_bool(*operands: Any) -> bool:
     return all(
-        isinstance(x, bool | np.bool_) or (isinstance(x, Recorded | np.ndarray) and x.dtype == bool) for x in operands
+        x.dtype == bool if isinstance(x, Recorded | np.ndarray) else isinstance(x, bool | np.bool_) for x in operands
     )
 
 
 def _is_integer(*operands: Any) -> bool:
     return all(
-        isinstance(x, int | np.integer | np.bool_) or (isinstance(x, Recorded | np.ndarray) and x.dtype.kind in "iub")
+        x.dtype.kind in "iub" if isinstance(x, Recorded | np.ndarray) else isinstance(x, int | np.integer | np.bool_)
         for x in operands
     )
 
