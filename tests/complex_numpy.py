@@ -56,6 +56,10 @@ def _zeta(s, q):  # known derivative by q
     return special.zeta(x, y) - 1j * x * special.zeta(x + 1, y) * np.imag(q)
 
 
+def _betaln(a, b):
+    return special.loggamma(a + 0j) + special.loggamma(b + 0j) - special.loggamma(a + b + 0j)
+
+
 def _cbrt(z):
     return np.where(np.real(z) < 0, -1, 1) * np.exp(np.log(_absolute(z)) / 3)
 
@@ -82,6 +86,11 @@ ELEMENTWISE = {
     "xlogy": lambda a, b: a * np.log(b), "xlog1py": lambda a, b: a * np.log1p(b), "entr": lambda z: -z * np.log(z),
     "erfinv": _dual(special.erfinv, lambda x: np.sqrt(np.pi) / 2 * np.exp(special.erfinv(x) ** 2)),
     "ndtri": _dual(special.ndtri, lambda x: np.sqrt(2 * np.pi) * np.exp(special.ndtri(x) ** 2 / 2)),
+    "erfcinv": _dual(special.erfcinv, lambda x: -np.sqrt(np.pi) / 2 * np.exp(special.erfcinv(x) ** 2)),
+    "betaln": _betaln, "beta": lambda a, b: np.exp(_betaln(a, b)),
+    "digamma_rise": lambda a, b: special.psi(a + b) - special.psi(a),
+    "exprel": lambda z: np.expm1(z) / z, "exprel_slope": lambda z: (np.exp(z) - np.expm1(z) / z) / z,
+    "boxcox": lambda a, b: np.expm1(b * np.log(a)) / b, "boxcox1p": lambda a, b: np.expm1(b * np.log1p(a)) / b,
     "zeta": _zeta,
 }  # fmt: skip
 for _name in ("floor", "ceil", "trunc", "rint", "sign", "floor_divide"):
