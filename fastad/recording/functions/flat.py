@@ -45,5 +45,5 @@ def _assign(self: Any, value: Any) -> None:
     Flat(self)[:] = value
 
 
-Recorded.flat = property(Flat, _assign)  # type: ignore[attr-defined]
-Buffer.flat = property(Flat, _assign)  # type: ignore[assignment, method-assign]
+for _kind, _name in ((Recorded, "flat"), (Buffer, "flat")):
+    setattr(_kind, _name, property(Flat, _assign))
