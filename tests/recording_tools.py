@@ -3,6 +3,7 @@
 import numpy as np
 
 import fastad.recording
+from fastad.recording.buffers import plain
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -12,7 +13,8 @@ assert fastad.recording
 
 
 def leaves(value):
-    """Results as a flat list; object arrays of recorded scalars are results, too."""
+    """Results as a flat list; buffers and object arrays of recorded scalars are results, too."""
+    value = plain(value)
     if isinstance(value, tuple | list):
         return [x for item in value for x in leaves(item)]
     if isinstance(value, np.ndarray) and value.dtype == object:

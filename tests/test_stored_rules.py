@@ -90,8 +90,8 @@ def test_rules_are_saved_in_loops_lanes_and_derivatives(name, tmp_path):
 @pytest.mark.parametrize(
     "p",
     [
-        fad.primitive(lambda x: math.sin(x), jvp=lambda x, dx: np.cos(x[0]) * dx[0]),
-        fad.primitive(lambda x: np.sin(x), jvp=lambda x, dx: math.cos(x[0]) * dx[0]),
+        fad.primitive(lambda x: math.sin(float(x)), jvp=lambda x, dx: np.cos(x[0]) * dx[0]),
+        fad.primitive(lambda x: np.sin(x), jvp=lambda x, dx: math.cos(float(x[0])) * dx[0]),
     ],
     ids=["function", "rule"],
 )

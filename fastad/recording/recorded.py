@@ -259,7 +259,8 @@ class Recorded:
             raise ValueError(
                 "the truth value of a recorded array with other than one element is ambiguous; use .any() or .all()"
             )
-        return bool(self.recorder.guard(self.ref))
+        truth = self if self.dtype.kind == "b" else self != 0  # the guard holds the outcome, not the number
+        return bool(truth.recorder.guard(truth.ref))
 
     def __index__(self) -> int:
         if self.dtype.kind not in "ib" or self.size != 1:

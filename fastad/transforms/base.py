@@ -305,8 +305,8 @@ class Transformed:
             "calls": sum(p.count[0] for p in paths),
             "tables": [
                 {
-                    "rows": p.recording.program.request.rows, "calls": p.count[0], "tier": p.compiled.tier_in_use,
-                    "compile_seconds": p.compiled.compile_seconds,
+                    "rows": p.recording.program.request.rows, "bytes": p.recording.nbytes, "calls": p.count[0],
+                    "tier": p.compiled.tier_in_use, "compile_seconds": p.compiled.compile_seconds,
                     "interpreted_seconds": p.compiled.interpreted_seconds,
                 }
                 for p in paths

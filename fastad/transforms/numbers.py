@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastad.primitives import Form
-from fastad.tables.columns import GUARD
+from fastad.tables.columns import CONST, GUARD
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt
 
@@ -67,18 +67,25 @@ INTEGERS = _Integers()
 
 
 def _held_inputs(table: Table) -> set[int]:
-    """Inputs of a table from which values are computed that guards hold, other than truth values."""
-    todo = [table.row(i).operands[0] for i in table.guards if table.columns["op"][i] == GUARD]
-    todo = [r for r in todo if table.type_of(r).dtype != "b"]
-    seen, found = set(todo), set()
-    while todo:
-        row = table.row(todo.pop())
+    """Inputs of a table whose values guards hold: an input itself, or what has another value for each of the input's.
+    Of a remainder, say, there are few values, and the guard leads from one to the other."""
+    guards = (i for i in table.guards if table.columns["op"][i] == GUARD)
+    found = {_source(table, table.row(i).operands[0]) for i in guards}
+    return {number for number in found if number is not None}
+
+
+def _source(table: Table, ref: int) -> int | None:
+    """The input that a value is a one-to-one function of: by sums with constants, products and changes of sign."""
+    while table.type_of(ref).dtype != "b":
+        row = table.row(ref)
         if row.form is Form.INPUT:
-            found.add(int(table.columns["a"][row.index]))
-        new = set(row.operands) - seen
-        seen |= new
-        todo += new
-    return found
+            return int(table.columns["a"][ref])
+        operator = getattr(row.primitive, "operator", None)
+        moving = [x for x in row.operands if table.columns["op"][x] != CONST]
+        if len(moving) != 1 or not (row.form is Form.VIEW or (operator and operator.kind in ("arithmetic", "negation"))):
+            return None
+        ref = moving[0]
+    return None
 
 
 def code_of(function: Callable[..., Any], depth: int = 3) -> Any:
