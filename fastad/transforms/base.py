@@ -291,8 +291,13 @@ class Transformed:
 
 def _current_paths(path: Path) -> list[Path]:
     """A path and those that follow it, as far as they still hold."""
-    own = [path] if path.is_current() else []
-    return [*own, *(p for after in path.after.values() for p in _current_paths(after))]
+    found: list[Path] = []
+    todo = [path]
+    while todo:  # a loop that ends by its data makes a path for each number of steps
+        path = todo.pop()
+        found += [path] if path.is_current() else []
+        todo += reversed(path.after.values())
+    return found
 
 
 def base_function(function: Callable[..., Any]) -> Callable[..., Any]:
