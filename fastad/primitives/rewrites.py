@@ -213,12 +213,33 @@ def _strided_twice(b: Any, source: Ref, inner: Any, kind: Any, r: Any) -> Ref | 
 
 
 def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
-    """A region read back from an assembly, where it is exactly one of the pieces."""
+    """A region read back from an assembly, where it is exactly one of the pieces or inside one of a few."""
     _, start, count, c = b.definition(x)
     p = b.places(c).get(r)
-    if p is None or (p == 0 and count > 1 and b.size(b.operands[start]) == b.size(x)):  # others are written over it
+    if p is None:
+        return _read_inside(b, b.operands[start : start + count], pieces(b.statics_at(c)), kind, r)
+    if p == 0 and count > 1 and b.size(b.operands[start]) == b.size(x):  # others are written over it
         return None
     return _as(b, b.operands[start + p], kind)
+
+
+_FEW = 4  # pieces that are looked through
+
+
+def _read_inside(b: Any, operands: Any, regions: Any, kind: Any, r: Any) -> Ref | None:
+    """The same from a run that no other piece meets. So what is packed for a composite row is known to be apart."""
+    if len(regions) > _FEW or not kind.size or not all(map(is_contiguous, regions)):
+        return None
+    offset, shape, strides = parts(r)
+    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+    low, high = offset + sum(n for n in reach if n < 0), offset + sum(n for n in reach if n > 0)
+    met = [(x, own) for x, own in zip(operands, regions, strict=True) if own[0] <= high and low < own[0] + own[1]]
+    if len(met) != 1:
+        return None
+    ((x, own),) = met
+    if low < own[0] or high >= own[0] + own[1] or b.dtype(x) != kind.dtype:
+        return None
+    return b.emit("strided", (x,), (offset - own[0], *r[1:]), kind.shape, kind.dtype)
 
 
 def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:

@@ -259,7 +259,9 @@ class Recorded:
             raise ValueError(
                 "the truth value of a recorded array with other than one element is ambiguous; use .any() or .all()"
             )
-        truth = self if self.dtype.kind == "b" else self != 0  # the guard holds the outcome, not the number
+        truth: Any = self
+        if self.dtype.kind != "b":
+            truth = truth != 0  # the guard holds the outcome, not the number
         return bool(truth.recorder.guard(truth.ref))
 
     def __index__(self) -> int:

@@ -323,8 +323,13 @@ class Transformed:
 
 def _current_paths(path: Path) -> list[Path]:
     """A path and those that follow it, as far as they still hold."""
-    own = [path] if path.is_current() else []
-    return [*own, *(p for after in path.recording.after.values() for p in _current_paths(path.beside(after)))]
+    found: list[Path] = []
+    todo = [path]
+    while todo:  # a loop that ends by its data makes a path for each number of steps
+        path = todo.pop()
+        found += [path] if path.is_current() else []
+        todo += map(path.beside, reversed(path.recording.after.values()))
+    return found
 
 
 def _frozen(option: Any) -> Any:

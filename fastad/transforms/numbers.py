@@ -82,7 +82,8 @@ def _source(table: Table, ref: int) -> int | None:
             return int(table.columns["a"][ref])
         operator = getattr(row.primitive, "operator", None)
         moving = [x for x in row.operands if table.columns["op"][x] != CONST]
-        if len(moving) != 1 or not (row.form is Form.VIEW or (operator and operator.kind in ("arithmetic", "negation"))):
+        one_to_one = row.form is Form.VIEW or (operator is not None and operator.kind in ("arithmetic", "negation"))
+        if len(moving) != 1 or not one_to_one:
             return None
         ref = moving[0]
     return None

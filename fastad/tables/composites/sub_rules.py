@@ -1,11 +1,12 @@
 """Derivative rules that sub-programs have beside their tables. A rule is a sub-program itself, or derives from one in a
 way that has a name, so that files can hold it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from fastad.errors import TableError
+from fastad.errors import DerivativeError, TableError
 from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder
@@ -65,6 +66,16 @@ class Rules:
         raise NotImplementedError
 
 
+class _Transposed(threading.local):
+    """Rules that this thread transposes at the moment."""
+
+    def __init__(self) -> None:
+        self.rules: list[OwnRules] = []
+
+
+_being_transposed = _Transposed()
+
+
 @dataclass(frozen=True, eq=False)
 class OwnRules(Rules, kind="own"):
     """Sub-programs of (x, dx) to dy and of (x, u) to Jᵀu, made when they are first needed. One of them is enough: the
@@ -85,13 +96,25 @@ class OwnRules(Rules, kind="own"):
         if self.jvp is not None:
             return self.jvp
         assert self.vjp is not None
-        return transposed(self.vjp, sub.n_in, f"tangent of {sub.name}")
+        return self._transposed(self.vjp, sub, "tangent", "jvp")
 
     def adjoint(self, sub: Sub) -> Sub:
         if self.vjp is not None:
             return self.vjp
         assert self.jvp is not None
-        return transposed(self.jvp, sub.n_in, f"adjoint of {sub.name}")
+        return self._transposed(self.jvp, sub, "adjoint", "vjp")
+
+    def _transposed(self, rule: Sub, sub: Sub, what: str, missing: str) -> Sub:
+        if self in _being_transposed.rules:
+            raise DerivativeError(
+                f"the {what} of {sub.name} is the transpose of its rule, which applies {sub.name} to what it is linear "
+                f"in, so the transpose would need itself: give fad.primitive a {missing}= too"
+            )
+        _being_transposed.rules.append(self)
+        try:
+            return transposed(rule, sub.n_in, f"{what} of {sub.name}")
+        finally:
+            _being_transposed.rules.pop()
 
     @property
     def parts(self) -> tuple[Sub, ...]:

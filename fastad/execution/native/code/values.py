@@ -41,19 +41,27 @@ class ValueCode(Function):
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def value(self, x: int, where: Map, v: Variant) -> Value:
-        """A row's value at the places of a map. What it is made of comes first; a chain of rows may be longer than
-        Python's stack is deep."""
+        """A row's value at the places of a map."""
         place = resolved(self.p, x, where)
-        pending = [] if self._known(place, v) else [self._origin(place)]
-        while pending:
-            at, way, operands = pending[-1]
-            missing = next((y for y in operands if not self._known(y, v)), None)
-            if missing is not None:
-                pending.append(self._origin(missing))
-                continue
-            pending.pop()
-            self._memo(at, v)[at] = self._computed(at, way, [self._memo(y, v)[y] for y in operands], v)
-        return self._memo(place, v)[place]
+        return self._memo(place, v).get(place) or self._written(place, v)
+
+    def _written(self, place: Placed, v: Variant) -> Value:
+        """The value, after what it is made of: a chain of rows may be longer than Python's stack is deep."""
+        pending = [self._origin(place)]
+        while True:
+            place, way, operands = pending[-1]
+            values = []
+            for y in operands:
+                found = self._memo(y, v).get(y)
+                if found is None:
+                    pending.append(self._origin(y))
+                    break
+                values.append(found)
+            else:
+                made = self._memo(place, v)[place] = self._computed(place, way, values, v)
+                pending.pop()
+                if not pending:
+                    return made
 
     def _origin(self, place: Placed) -> tuple[Placed, Way, list[Placed]]:
         way, operands = origin(self.p, self.loop.index, self.dims, *place)
@@ -63,9 +71,6 @@ class ValueCode(Function):
         """Where the value at these places is kept: at the depth that it varies in."""
         depth = _depth(place[1])
         return v.memo if depth == self.depth else self.memos[depth]
-
-    def _known(self, place: Placed, v: Variant) -> bool:
-        return place in self._memo(place, v)
 
     def _computed(self, place: Placed, way: Way, values: list[Value], v: Variant) -> Value:
         x, where = place

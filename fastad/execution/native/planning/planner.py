@@ -199,11 +199,12 @@ class Planner:
     def _place_view(self, r: int, source: int) -> None:
         repeats = self.size[r] > self.size[source]
         self.fuse[r] = self.leaf[r] = self._reach(source, repeats)
-        self._deepen(r, [source])
         self.costs.view(r, source if self.realm[source] == VIRTUAL and source not in self.stored else None)
+        self._deepen(r, [source])
 
     def _deepen(self, r: int, inside: Sequence[int], steps: int = 1) -> None:
-        self.depth[r] = steps + max((self.depth.get(x, 0) for x in inside if x not in self.stored), default=0)
+        below = max((self.depth.get(x, 0) for x in inside if x not in self.stored), default=0)
+        self.depth[r] = steps + below if self.cheap(r) else 0
 
     def _reach(self, source: int, repeats: bool) -> int:
         """The first step that can have a row's elements at other places; expensive ones are stored for it."""
@@ -232,13 +233,12 @@ class Planner:
 
     def _trace(self, x: int, dims: tuple[int, ...], where: Map, cuts: set[int]) -> None:
         """Raise Incompatible unless x can be computed at these places; collects the cuts it needs."""
-        todo, seen = [(x, dims, where, 0)], set()
+        todo = [(x, dims, where, 0)]
         while todo:
             x, dims, where, origin = todo.pop()
             x = self.base(x)[0]
-            if self.realm[x] != VIRTUAL or self.size[x] == 1 or x in self.stored or (x, dims, where, origin) in seen:
+            if self.realm[x] != VIRTUAL or self.size[x] == 1 or x in self.stored:
                 continue
-            seen.add((x, dims, where, origin))
             if x in self.regions:
                 source, own = self.regions[x]
                 todo.append((source, dims, compose(dims, where, own), origin))
@@ -318,8 +318,8 @@ class Planner:
         for _ in range(2):
             self.fuse[r] = self.leaf[r] = max(self._reach(x, False) for x in sources)
             virtual = [x for x in sources if self.realm[x] == VIRTUAL and x not in self.stored]
-            self._deepen(r, virtual, _FORK)
             self.costs.runs(r, virtual)
+            self._deepen(r, virtual, _FORK)
             splits = self._splits_of(r)
             if splits is not None:
                 break
