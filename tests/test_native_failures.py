@@ -12,6 +12,7 @@ from transform_tools import same
 
 import fastad as fad
 from fastad.execution.executors import EXECUTORS, Executor
+from fastad.transforms.known import RECORDINGS
 
 THOROUGH = os.environ.get("FASTAD_TEST_PROFILE") == "thorough"
 
@@ -190,6 +191,7 @@ def broken(monkeypatch):
 
     ready = Executor("native", lambda request: 0.0, lambda request, threads: False, fail)
     late = Executor("native", lambda request: 1e9, lambda request, threads: False, fail)
+    RECORDINGS.clear()
     return lambda at_once: monkeypatch.setitem(EXECUTORS, "native", ready if at_once else late)
 
 

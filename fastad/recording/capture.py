@@ -142,10 +142,6 @@ class OutsideState:
         found._set(settings)
         return found
 
-    def same_settings(self) -> bool:
-        """Whether the settings have the same choices now, in the calling thread."""
-        return all(_read(variable, default) is choice for variable, default, choice in self.settings)
-
     # ── the walk ─────────────────────────────────────────────────────────────────────────────────────────────
     def _walk(self, roots: Iterable[Any]) -> None:
         """Look into every object once, in the order in which they are found. The key numbers them in this order, so
@@ -347,6 +343,11 @@ class OutsideReader:
             self.settings = (*self.settings, *new)
             self._last = None
         return bool(new)
+
+
+def same_choices(settings: Iterable[tuple[Any, Any, Any]]) -> bool:
+    """Whether settings (variable, default, choice) have the same choices now, in the calling thread."""
+    return all(_read(variable, default) is choice for variable, default, choice in settings)
 
 
 def _read(holder: Any, name: Any) -> Any:

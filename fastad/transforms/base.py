@@ -60,7 +60,6 @@ class Transformed:
         self.__doc__ = getattr(function, "__doc__", None)
         self.memory = Memory()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
-        self._recordings = 0
         self._warned_of_random_numbers = False
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
@@ -198,8 +197,7 @@ class Transformed:
 
     def _keep(self, call_key: Any, path: Path) -> Path:
         path.call_key = call_key
-        self.memory.paths[Key(call_key, path.outside.key)] = path
-        return path
+        return self.memory.keep(path)
 
     def _find(self, call: Call, outside: OutsideState) -> Path | None:
         """The path that another thread, or another function of the same code, has recorded."""
@@ -212,7 +210,7 @@ class Transformed:
         recording = RECORDINGS.find(key)
         if recording is None:
             return None
-        self._recordings += 1
+        self.memory.recordings += 1
         self.memory.outside.add_settings(RECORDINGS.settings(key))
         return Path(recording, self._outside(), call.outside)
 
@@ -228,16 +226,15 @@ class Transformed:
 
     def other_path(self, call: Call, path: Path, guard: int) -> Path:
         """The path that was found when this guard failed before, or a new recording."""
-        after = path.recording.after
         with self.memory.lock:
-            known = after.get(guard)
+            known = path.recording.after(guard)
             found = None if known is None else path.beside(known)
             if found is None or not found.is_current():
                 new = self._recorded(call, self._outside(), str(path.recording.place(guard)))
                 if new.recording.program.request == path.recording.program.request:
                     return new
                 found = self._renewed(found, new)
-                after[guard] = found.recording
+                path.recording.lead(guard, known, found.recording)
             return found
 
     @staticmethod
@@ -260,7 +257,7 @@ class Transformed:
             warn_of_random_numbers(base_function(self), self.__name__)
         if INTEGERS.need_values(self._code, call, program.request.base, program.sources):
             raise Renumbered
-        self._recordings += 1
+        self.memory.recordings += 1
         if program.lifted:
             raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
         count_recording(self._code, base_function(self), self.__name__, call, branch)
@@ -282,13 +279,14 @@ class Transformed:
 
     def all_paths(self) -> list[Path]:
         """Every recorded path."""
-        found: list[Path] = []
+        found: dict[int, Path] = {}
         todo = list(self.memory.paths.values())
         while todo:
             path = todo.pop(0)
-            found.append(path)
-            todo.extend(map(path.beside, path.recording.after.values()))
-        return found
+            if id(path.recording) not in found:
+                found[id(path.recording)] = path
+                todo.extend(map(path.beside, path.recording.followers))
+        return list(found.values())
 
     # ── what users look at ───────────────────────────────────────────────────────────────────────────────────
     @property
@@ -300,7 +298,7 @@ class Transformed:
         """Recordings, paths, calls, and for each path its rows, tier and compile time in seconds."""
         paths = self.all_paths()
         return {
-            "recordings": self._recordings,
+            "recordings": self.memory.recordings,
             "paths": len(paths),
             "calls": sum(p.count[0] for p in paths),
             "tables": [
@@ -328,7 +326,7 @@ def _current_paths(path: Path) -> list[Path]:
     while todo:  # a loop that ends by its data makes a path for each number of steps
         path = todo.pop()
         found += [path] if path.is_current() else []
-        todo += map(path.beside, reversed(path.recording.after.values()))
+        todo += map(path.beside, reversed(path.recording.followers))
     return found
 
 

@@ -23,8 +23,22 @@ class Memory:
 
     def __init__(self) -> None:
         self.outside = OutsideReader()
-        self.paths: dict[Key, Path] = {}
+        self.paths: dict[Key, Path] = {}  # the least recently used first
         self.lock = threading.RLock()
+        self.recordings = 0
+
+    def keep(self, path: Path) -> Path:
+        """Remember a path, and forget others where they take too many bytes."""
+        key = Key(path.call_key, path.outside.key)
+        is_new = self.paths.pop(key, None) is None
+        self.paths[key] = path
+        if is_new and len(self.paths) > 1:
+            total = sum(other.recording.nbytes for other in list(self.paths.values()))
+            for old in list(self.paths)[:-1]:
+                if total <= _most_bytes() and len(self.paths) <= _MOST:
+                    break
+                total -= self.paths.pop(old).recording.nbytes
+        return path
 
 
 class _Recordings:

@@ -9,7 +9,7 @@ import numpy as np
 from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
 from fastad.once import lazy
-from fastad.recording.capture import OutsideState
+from fastad.recording.capture import OutsideState, same_choices
 from fastad.recording.outside_arrays import Elements, Part, part_of
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
@@ -34,16 +34,33 @@ class Recording:
     elements: "UsedElements"
     held: tuple[Any, ...] = ()  # what the key of the path knows by address only
     is_private: bool = False  # it may hold what the key does not tell
-    after: dict[int, "Recording"] = field(default_factory=dict)
+    settings: tuple[Any, ...] = ()  # those that were read, with their choices: see `OutsideState.settings`
+    _after: dict[int, "list[Recording]"] = field(default_factory=dict)
 
     @lazy
     def is_plain(self) -> bool:
         """Whether the inputs of the call are the inputs of the table as they come."""
         return self.program.sources == tuple(range(len(self.program.request.inputs)))
 
+    def after(self, guard: int) -> "Recording | None":
+        """The recording that was made when this guard failed under the present settings."""
+        return next((r for r in self._after.get(guard, ()) if same_choices(r.settings)), None)
+
+    def lead(self, guard: int, old: "Recording | None", new: "Recording") -> None:
+        """Have a failed guard lead to a recording, in place of an older one."""
+        others = [r for r in self._after.get(guard, ()) if r is not old]
+        self._after[guard] = [*others, new]
+
+    @property
+    def followers(self) -> "list[Recording]":
+        """The recordings that failed guards lead to."""
+        return [r for found in list(self._after.values()) for r in found]
+
     def place(self, guard: int) -> Line:
         """The user's line that a guard stands for."""
         table = self.program.request.base
+        if guard >= len(table.guards):  # of a rule that the derivative calls
+            table = self.program.request.table
         return table.line_of(table.guards[guard])
 
     def is_repeated_by(self, new: "Recording") -> bool:
@@ -68,7 +85,7 @@ def recorded_path(
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
     compiled = Compiled(program.request, tier, threads)
-    return Recording(program, compiled, parts, elements, held, is_private or None in parts)
+    return Recording(program, compiled, parts, elements, held, is_private or None in parts, states[0].settings)
 
 
 def _hollow(a: np.ndarray) -> np.ndarray:
@@ -126,7 +143,7 @@ class Path:
 
     def is_current(self) -> bool:
         """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
-        same = not self.outside.settings or self.outside.same_settings()
+        same = same_choices(self.outside.settings)
         elements = self.recording.elements
         return same and (not elements.needed or elements.are_those_of(self.arrays))
 
