@@ -7,6 +7,7 @@ import pytest
 
 import fastad as fad
 from fastad.execution.native import NativeKernel, work_bytes
+from fastad.execution.work_memory import WORK
 from fastad.tables.passes.derive import adjoint_table
 
 RNG = np.random.default_rng(8)
@@ -33,6 +34,7 @@ FUNCTIONS = {
 def peak(function, args):
     """Most bytes that NumPy holds for a prepared call, its preparation included."""
     function(*args)  # recorded, and ready to run
+    WORK.clear()
     tracemalloc.start()
     try:
         run = function.prepare(*args)

@@ -21,6 +21,7 @@ def chain(k):
 
 
 def test_many_recordings_share_it():
+    WORK.clear()
     x = np.linspace(0.0, 1.0, N)
     functions = [chain(k) for k in (2, 3, 4, 5)]
     wanted = [chain(k)(x) for k in (2, 3, 4, 5)]

@@ -49,6 +49,10 @@ class WorkMemory:
             if buffer.size <= max(+self._wanted, default=0):
                 self._free.append(buffer)
 
+    def clear(self) -> None:
+        """Free the buffers that wait."""
+        self._free = []
+
     @property
     def nbytes(self) -> int:
         """Bytes of the buffers that wait."""
