@@ -1,5 +1,6 @@
 """Random numbers drawn by a recorded function are constants of the recording, and one warning says so."""
 
+import random
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import fastad as fad
 
 generator = np.random.default_rng(3)
+python = random.Random(3)
 
 
 def with_global_state(x):
@@ -18,7 +20,13 @@ def with_generator(x):
     return np.sum(x) * generator.normal()
 
 
-@pytest.mark.parametrize("f", [with_global_state, with_generator, lambda x: generator.random() + x.sum()])
+DRAWING = [
+    with_global_state, with_generator, lambda x: generator.random() + x.sum(), lambda x: python.random() + x.sum(),
+    lambda x: random.gauss(0, 1) + x.sum(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("f", DRAWING)
 @pytest.mark.parametrize("transform", [fad.jit, fad.grad])
 def test_draws_are_warned_of_once(f, transform):
     g = transform(f)
@@ -34,3 +42,8 @@ def test_functions_that_draw_nothing_are_left_alone():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fad.grad(lambda x: np.sum(x * noise))(np.ones(3)).tolist() == noise.tolist()
+
+
+def test_a_generator_that_is_an_argument():
+    with pytest.warns(RuntimeWarning, match="drew random numbers"):
+        fad.jit(lambda x, rng: x * rng.normal())(1.0, np.random.default_rng(1))

@@ -195,6 +195,8 @@ def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:
         known = _memories.setdefault(f, {})
     except TypeError:  # there are no weak references to it: a built-in function, say
         return made
+    if kind not in known:
+        made.memory.outside = next((memory.outside for memory in known.values()), made.memory.outside)
     made.memory = known.setdefault(kind, made.memory)
     while len(_memories) > _REMEMBERED:
         _memories.popitem()
