@@ -1,10 +1,13 @@
 """A replay never uses a stale captured value: numbers are part of the key, arrays are read anew or compared."""
 
+import contextvars
+import ctypes
 import dataclasses
 import dis
 import functools
 import gc
 import inspect
+import os
 import types
 from collections import deque, namedtuple
 
@@ -470,3 +473,58 @@ def test_global_names_are_those_that_dis_finds(source):
     for code in codes_in(compile(source, "source", "exec")):
         found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
         assert code_names._globals(code) == found
+
+
+# ── what is easily overlooked ─────────────────────────────────────────────────────────────────────────────────
+CHOICE = contextvars.ContextVar("CHOICE", default=2.0)
+
+
+def test_context_variables_and_the_environment(monkeypatch):
+    monkeypatch.setenv("FASTAD_TEST_RATE", "2.0")
+    follow(lambda: lambda x: x * CHOICE.get(), [lambda: CHOICE.set(3.0), lambda: CHOICE.set(5.0)])
+    for f in (lambda x: x * float(os.environ["FASTAD_TEST_RATE"]), lambda x: x * float(os.getenv("FASTAD_TEST_RATE"))):
+        follow(lambda f=f: f, [lambda: monkeypatch.setenv("FASTAD_TEST_RATE", "3.0")])
+        monkeypatch.setenv("FASTAD_TEST_RATE", "2.0")
+
+
+def test_names_in_texts(monkeypatch):
+    for f in (lambda x: x * globals()["K"], lambda x: x * eval("K + 1"), lambda x: x * getattr(module, "k")):  # noqa: B009
+        changes = [lambda: monkeypatch.setitem(globals(), "K", 7.0), lambda: monkeypatch.setattr(module, "k", 5.0)]
+        follow(lambda f=f: f, changes)
+    f = lambda x: x * (module.later if hasattr(module, "later") else 2.0)
+    follow(lambda: f, [lambda: monkeypatch.setattr(module, "later", 3.0, raising=False)])
+
+
+def test_proxies_and_memory_of_c():
+    inside, memory, number = {"k": 2.0}, (ctypes.c_double * 2)(1.0, 2.0), ctypes.c_double(4.0)
+    proxy = types.MappingProxyType(inside)
+
+    def f(x):
+        return x * proxy["k"] * memory[0] * number.value
+
+    changes = [lambda: inside.update(k=3.0), lambda: memory.__setitem__(0, 5.0), lambda: setattr(number, "value", 6.0)]
+    follow(lambda: f, changes)
+
+
+def test_attributes_of_metaclasses_and_replaced_defaults():
+    class Meta(type):
+        rate = 2.0
+
+    class Config(metaclass=Meta):
+        pass
+
+    follow(lambda: lambda x: x * Config.rate, [lambda: setattr(Meta, "rate", 5.0)])
+
+    def f(x, a=2.0, *, k=2.0):
+        return x * a * k
+
+    changes = [lambda: setattr(f, "__kwdefaults__", {"k": 5.0}), lambda: setattr(f, "__defaults__", (7.0,))]
+    follow(lambda: lambda x: f(x), changes)
+
+
+def test_tables_with_a_state_in_c():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "c": ["x", "y"]})
+    for f in (lambda x: x * frame["a"].to_numpy(), lambda x: x * frame["b"].mean(), lambda x: x * frame.a.values):
+        changes = [lambda: frame.__setitem__("a", [5.0, 6.0]), lambda: frame.loc.__setitem__((0, "b"), 9.0)]
+        follow(lambda f=f: f, changes)

@@ -12,14 +12,16 @@ that it read. Comparing these places later is much faster than walking again.
 """
 
 import builtins
+import ctypes
 import functools
 import marshal
+import os
 import re
 import sys
 import types
 from array import array
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import fields, is_dataclass
@@ -30,7 +32,8 @@ from typing import Any
 import numpy as np
 from optree import PyTreeSpec
 
-from fastad.recording.code_names import absolute_name, file_of, names_in
+from fastad.recording.code_names import Names, absolute_name, file_of, names_in
+from fastad.recording.keys import Key
 from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, owner
 from fastad.recording.settings import Setting
@@ -42,28 +45,12 @@ _LONG = 64  # containers of plain values with at least this many elements are co
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _HEAP_TYPE = 1 << 9  # the bit of `type.__flags__` of classes that were made at run time
 _MISSING = object()
+_ENVIRONMENT = frozenset(["environ", "getenv"])
 # Classes in C whose instances never change.
 _UNCHANGING = (
     types.ModuleType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType, types.EllipsisType,
     types.NotImplementedType, np.ufunc, np.dtype, re.Pattern, date, timedelta, tzinfo,
 )  # fmt: skip
-
-
-class Key:
-    """A long key whose hash is computed once."""
-
-    __slots__ = ("_hash", "_parts")
-
-    def __init__(self, *parts: Hashable) -> None:
-        self._parts, self._hash = parts, hash(parts)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, Key) and self._hash == other._hash and self._parts == other._parts
-        )  # fmt: skip
 
 
 class OutsideState:
@@ -79,9 +66,9 @@ class OutsideState:
         self.arrays: list[np.ndarray] = []
         self.held: list[Any] = []
         self.is_opaque = False
-        self._places: list[tuple[Any, Any, Any]] = []
+        self._own_places = self._places = list[tuple[Any, Any, Any]]()
         self._lists: list[tuple[Any, tuple[Any, ...]]] = []
-        self._dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
+        self._dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._shapes: list[tuple[np.ndarray, Any]] = []
         self._mutable = False  # whether something was found that only another walk can compare
         self._walk(roots)
@@ -132,8 +119,7 @@ class OutsideState:
     def _set(self, settings: Iterable[Setting]) -> None:
         """Add the current choices of these settings. They are compared like other places."""
         self.settings = tuple([(s.variable, s.default, s.now) for s in settings])
-        self._places = [place for place in self._places if not isinstance(place[0], ContextVar)]
-        self._places += self.settings
+        self._places = [*self._own_places, *self.settings]
         self.key: Hashable = (self.code_key, *[choice for *_, choice in self.settings])
 
     def with_settings(self, settings: Iterable[Setting]) -> "OutsideState":
@@ -178,11 +164,16 @@ class OutsideState:
             return self._of_array(value, kind)
         if isinstance(value, list | tuple | deque):
             return self._of_sequence(value, kind)
-        if isinstance(value, dict):
+        if isinstance(value, dict | types.MappingProxyType):
             return (kind, *self._of_dict(value))
+        if isinstance(value, ContextVar):
+            return (self._identity(value), self._place(value, _MISSING))
         if isinstance(value, set | frozenset | array | bytearray | memoryview):
             self._mutable = self._mutable or kind is not frozenset
             return (kind, frozenset(value) if isinstance(value, set | frozenset) else bytes(value))
+        if isinstance(value, ctypes.Array | ctypes.Structure | ctypes.Union) or ctypes._SimpleCData in kind.__mro__:
+            self._mutable = True
+            return (kind, bytes(value))
         if isinstance(value, PyTreeSpec):
             return (kind, value)
         if isinstance(value, slice | range | int | float | str | bytes):
@@ -233,7 +224,7 @@ class OutsideState:
             return (kind, marshal.dumps(list(value), 2))
         return (kind, *[self._of(x) for x in value])
 
-    def _of_dict(self, value: dict[Any, Any]) -> tuple[Hashable, ...]:
+    def _of_dict(self, value: Mapping[Any, Any]) -> tuple[Hashable, ...]:
         keys, values = tuple(value), tuple(value.values())
         self._dicts.append((value, keys, values))
         if len(keys) >= _LONG and _MARSHALLED.issuperset(map(type, (*keys, *values))):
@@ -241,6 +232,8 @@ class OutsideState:
         return tuple([(self._of(k), self._of(v)) for k, v in zip(keys, values, strict=True)])
 
     def _of_object(self, value: Any, kind: type) -> Hashable:
+        if hasattr(kind, "__array__") and (not _is_plain(kind) or is_library(file_of(kind))):
+            return self._of_array_like(value, kind)
         found: list[Hashable] = [self._of(kind)] if _is_plain(kind) else [self._hidden(value), self._of(kind)]
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
@@ -249,6 +242,16 @@ class OutsideState:
                 self._mutable = True
                 found.append((name, self._of(getattr(value, name, _MISSING))))
         return tuple(found)
+
+    def _of_array_like(self, value: Any, kind: type) -> Hashable:
+        """Data that NumPy sees as an array, such as a table of pandas. It may be changed behind this object, so it is
+        compared by its elements and labels at every call."""
+        self._mutable = True
+        data = np.asarray(value)
+        labels = [self._of(list(getattr(value, name, ()))) for name in ("columns", "index")]
+        if data.dtype.hasobject:
+            return (kind, data.shape, *labels, *[self._of(x) for x in data.reshape(-1).tolist()])
+        return (kind, data.shape, data.dtype, *labels, data.tobytes())
 
     def _of_own(self, value: Any, kind: type) -> Hashable:
         """fastad's own objects: functions by what they wrap, settings and schedules by value."""
@@ -261,6 +264,8 @@ class OutsideState:
 
     def _of_class(self, value: type) -> Hashable:
         found: list[Hashable] = [self._identity(value)]
+        if type(value) is not type and not is_library(file_of(type(value))):
+            found.append(self._of(type(value)))
         for base in value.__mro__:
             if not is_library(file_of(base)):
                 for name, member in list(vars(base).items()):
@@ -281,14 +286,17 @@ class OutsideState:
     def _of_function(self, function: types.FunctionType) -> Hashable:
         found: list[Hashable] = [self._identity(function.__code__)]
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
-        found += [self._of(function.__defaults__), self._of(function.__kwdefaults__)]
+        defaults = [name for name in ("__defaults__", "__kwdefaults__") if getattr(function, name) is not None]
+        found += [self._place(function, name) for name in defaults]
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
         if not is_library(function.__code__.co_filename):
-            names, attributes, imports = names_in(function.__code__)
-            found.extend([self._global(function.__globals__, name, attributes) for name in names])
-            for level, name in imports:
-                found.append(self._imported(absolute_name(level, name, function.__globals__), attributes))
+            names = names_in(function.__code__)
+            found.extend([self._global(function.__globals__, name, names) for name in names.globals])
+            if not _ENVIRONMENT.isdisjoint(names.attributes):
+                found.append(self._of(vars(os.environ)["_data"]))
+            for level, name in names.imports:
+                found.append(self._imported(absolute_name(level, name, function.__globals__), names))
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
@@ -296,30 +304,31 @@ class OutsideState:
         self._places.append((holder, name, value))
         return ("none",) if value is _MISSING else self._of(value)
 
-    def _global(self, holder: dict[str, Any], name: str, attributes: frozenset[str]) -> Hashable:
+    def _global(self, holder: dict[str, Any], name: str, names: Names) -> Hashable:
         value = holder.get(name, _MISSING)
         if value is _MISSING and name in vars(builtins):
             return None
         if not isinstance(value, types.ModuleType):
             return self._place(holder, name)
         self._places.append((holder, name, value))
-        return self._of_module(value, attributes)
+        return self._of_module(value, names)
 
-    def _imported(self, name: str, attributes: frozenset[str]) -> Hashable:
+    def _imported(self, name: str, names: Names) -> Hashable:
         """A module that the code imports when it runs."""
         module = sys.modules.get(name, _MISSING)
         if isinstance(module, types.ModuleType) and is_library(getattr(module, "__file__", None) or "<builtin>"):
             return None
         self._places.append((sys.modules, name, module))
-        return self._of_module(module, attributes) if isinstance(module, types.ModuleType) else None
+        return self._of_module(module, names) if isinstance(module, types.ModuleType) else None
 
-    def _of_module(self, module: types.ModuleType, attributes: frozenset[str]) -> Hashable:
-        """The attributes of a user's module whose names occur in the code."""
-        if is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), attributes) in self._numbers:
+    def _of_module(self, module: types.ModuleType, names: Names) -> Hashable:
+        """The attributes of a user's module whose names occur in the code, and those that it asks for in vain."""
+        if is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), names) in self._numbers:
             return self._identity(module)
-        self._numbers[id(module), attributes] = 0
-        names = sorted(attributes.intersection(vars(module)))
-        return (self._identity(module), *[self._global(vars(module), name, attributes) for name in names])
+        self._numbers[id(module), names] = 0
+        present = sorted(names.attributes.intersection(vars(module)))
+        absent = [self._place(vars(module), name) for name in sorted(names.asked.difference(vars(module)))]
+        return (self._identity(module), *[self._global(vars(module), name, names) for name in present], *absent)
 
 
 class OutsideReader:
@@ -354,6 +363,8 @@ def _read(holder: Any, name: Any) -> Any:
     try:
         if isinstance(holder, ContextVar):
             return holder.get(name)
+        if isinstance(holder, types.FunctionType):
+            return getattr(holder, name)
         return holder.cell_contents if name is None else holder[name]
     except (ValueError, KeyError):
         return _MISSING

@@ -2,28 +2,47 @@
 
 import dis
 import functools
+import re
 import sys
 import types
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 # Instructions that read globals. The index of the name is their argument without this many low bits.
 _LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
+# Functions that read a global, and an attribute, whose name is in a text.
+_EVALUATE, _ASK = frozenset(["eval", "exec", "globals", "vars"]), frozenset(["getattr", "hasattr", "vars"])
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+class Names(NamedTuple):
+    """What code reads from outside: globals, attributes, imported modules (level of a relative import, name), and
+    attributes that it asks for by text, which a module may not have."""
+
+    globals: tuple[str, ...]
+    attributes: frozenset[str]
+    imports: tuple[tuple[int, str], ...]
+    asked: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
-def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[tuple[int, str], ...]]:
-    """Names of globals, attributes and imported modules (level of a relative import, name) in the code and in the
-    functions defined inside it."""
-    names, imports, attributes = _globals(code), _imports(code), set(code.co_names)
+def names_in(code: types.CodeType) -> Names:
+    """The names in the code and in the functions defined inside it."""
+    names, imports, attributes, asked = _globals(code), _imports(code), set(code.co_names), set[str]()
+    texts = {word for text in code.co_consts if isinstance(text, str) for word in _WORD.findall(text)}
+    if not _EVALUATE.isdisjoint(names):
+        names |= texts
+    if not _ASK.isdisjoint(names):
+        asked |= texts
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            inner, more, modules = names_in(constant)
-            names.update(inner)
-            attributes.update(more)
-            imports.update(modules)
-    return tuple(sorted(names)), frozenset(attributes), tuple(sorted(imports))
+            inner = names_in(constant)
+            names.update(inner.globals)
+            attributes.update(inner.attributes)
+            imports.update(inner.imports)
+            asked.update(inner.asked)
+    return Names(tuple(sorted(names)), frozenset(attributes | asked), tuple(sorted(imports)), frozenset(asked))
 
 
 def _globals(code: types.CodeType) -> set[str]:

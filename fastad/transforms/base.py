@@ -11,7 +11,8 @@ from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
 from fastad.once import lazy
-from fastad.recording.capture import Key, OutsideState
+from fastad.recording.capture import OutsideState
+from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
@@ -19,6 +20,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.retrying import with_second_try
 from fastad.recording.standins import bound_names
+from fastad.tables.columns import Line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms import saved
@@ -230,7 +232,7 @@ class Transformed:
             known = path.recording.after(guard)
             found = None if known is None else path.beside(known)
             if found is None or not found.is_current():
-                new = self._recorded(call, self._outside(), str(path.recording.place(guard)))
+                new = self._recorded(call, self._outside(), path.recording.place(guard))
                 if new.recording.program.request == path.recording.program.request:
                     return new
                 found = self._renewed(found, new)
@@ -245,7 +247,7 @@ class Transformed:
         old.recording.elements.confirmed(new.recording.elements)
         return Path(old.recording, new.outside, new.others, old.count)
 
-    def _recorded(self, call: Call, outside: OutsideState, branch: str = "") -> Path:
+    def _recorded(self, call: Call, outside: OutsideState, branch: Line | None = None) -> Path:
         claim(base_function(self))
         reached = (outside, *call.outside)
         before = random_states([x for state in reached for x in state.held])

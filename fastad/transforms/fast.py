@@ -5,6 +5,7 @@ arguments, the copies in and out and the call are generated as straight-line Pyt
 """
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,11 @@ def _outside(path: Path, space: dict[str, Any]) -> list[str]:
         return ["    if not path.outside.unchanged():", "        return MISS"]
     lines = []
     for k, (holder, name, value) in enumerate(path.outside.places or ()):
-        space[f"holder{k}"], space[f"value{k}"] = holder, value
-        read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get({name!r})"
+        space |= {f"holder{k}": holder, f"name{k}": name, f"value{k}": value}
+        if isinstance(holder, FunctionType):
+            read = f"holder{k}.{name}"
+        else:
+            read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get(name{k})"
         lines += [f"    if {read} is not value{k}:", "        return MISS"]
     return lines
 

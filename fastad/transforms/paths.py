@@ -57,11 +57,12 @@ class Recording:
         return [r for found in list(self._after.values()) for r in found]
 
     def place(self, guard: int) -> Line:
-        """The user's line that a guard stands for."""
-        table = self.program.request.base
-        if guard >= len(table.guards):  # of a rule that the derivative calls
-            table = self.program.request.table
-        return table.line_of(table.guards[guard])
+        """The user's line that a guard stands for; none for a guard of what an executor has added."""
+        request = self.program.request
+        for table in (request.base, request.table):
+            if guard < len(table.guards):
+                return table.line_of(table.guards[guard])
+        return Line("", 0, "")
 
     def is_repeated_by(self, new: "Recording") -> bool:
         """Whether another recording computes the same."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.source import is_ours
+from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 
 _MANY = 64  # recordings of one function after which the user is told
@@ -31,7 +32,7 @@ class _Watched:
 _watched: OrderedDict[Any, _Watched] = OrderedDict()
 
 
-def count_recording(code: Any, function: Callable[..., Any], name: str, call: Call, branch: str = "") -> None:
+def count_recording(code: Any, function: Callable[..., Any], name: str, call: Call, branch: Line | None = None) -> None:
     """Note that a function has been recorded, and warn when that has happened many times. `branch` is the line of the
     branch that took another way, if that was the reason."""
     found = _watched.setdefault(code, _Watched())
@@ -40,7 +41,7 @@ def count_recording(code: Any, function: Callable[..., Any], name: str, call: Ca
     found.count += 1
     now = {**_arguments(call), **_captured(function)}
     changed = [f"{what} ({text})" for what, text in now.items() if found.last.get(what, text) != text]
-    for text in [f"the branch at {branch}"] if branch else changed:
+    for text in [f"the branch at {branch}"] if branch is not None else changed:
         found.changes[text] = text
         found.changes.move_to_end(text)
     found.last = now
