@@ -86,7 +86,8 @@ def recorded_path(
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
     compiled = Compiled(program.request, tier, threads)
-    return Recording(program, compiled, parts, elements, held, is_private or None in parts, states[0].settings)
+    settings = states[0].settings if states else ()
+    return Recording(program, compiled, parts, elements, held, is_private or None in parts, settings)
 
 
 def _hollow(a: np.ndarray) -> np.ndarray:
