@@ -91,7 +91,7 @@ class Transformed:
 
     def with_inputs(self, call: Call) -> Call:
         """The call with the Python integers as inputs that change from call to call."""
-        return INTEGERS.applied(self._code, call)
+        return INTEGERS.applied(self._code, call) if int in map(type, call.leaves) else call
 
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as the program wants them, e.g. integers to be differentiated made floats."""
@@ -189,11 +189,13 @@ class Transformed:
 
     def path_for(self, call: Call) -> Path:
         """The first path recorded for calls of this structure; records it if there is none."""
-        outside = self._outside()
-        path = self.memory.paths.get(Key(call.key, outside.key)) if self.memory.paths else None
-        if path is not None and (path := path.moved(outside, call.outside)).is_current():
-            return self._keep(call.key, path)
-        with self.memory.lock:
+        outside, memory = self._outside(), self.memory
+        path = memory.paths.get(Key(call.key, outside.key)) if memory.paths else None
+        if path is not None:
+            moved = path.moved(outside, call.outside)
+            if moved.is_current():
+                return memory.touched(path) if moved is path else self._keep(call.key, moved)
+        with memory.lock:
             path = self._find(call, outside)
             return self._keep(call.key, path if path is not None and path.is_current() else self._new(call, path))
 

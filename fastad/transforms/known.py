@@ -24,21 +24,28 @@ class Memory:
 
     def __init__(self) -> None:
         self.outside = OutsideReader()
-        self.paths: dict[Key, Path] = {}  # the least recently used first
+        self.paths: dict[Key, Path] = {}
         self.lock = threading.RLock()
         self.recordings = 0
+        self._clock = 0
+
+    def touched(self, path: Path) -> Path:
+        """Note that a path is used."""
+        self._clock += 1
+        path.used = self._clock
+        return path
 
     def keep(self, path: Path) -> Path:
-        """Remember a path, and forget others where they take too many bytes."""
-        key = Key(path.call_key, path.outside.key)
-        is_new = self.paths.pop(key, None) is None
-        self.paths[key] = path
-        if is_new and len(self.paths) > 1:
+        """Remember a path, and forget the least recently used where they take too many bytes."""
+        known = len(self.paths)
+        self.paths[Key(path.call_key, path.outside.key)] = self.touched(path)
+        if len(self.paths) > max(known, 1):
             total = sum(other.recording.nbytes for other in list(self.paths.values()))
-            for old in list(self.paths)[:-1]:
+            for key, old in sorted(self.paths.items(), key=lambda item: item[1].used)[:-1]:
                 if total <= _most_bytes() and len(self.paths) <= _MOST:
                     break
-                total -= self.paths.pop(old).recording.nbytes
+                total -= old.recording.nbytes
+                del self.paths[key]
         return path
 
 

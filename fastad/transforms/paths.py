@@ -104,6 +104,7 @@ class Path:
     ) -> None:  # fmt: skip
         self.recording, self.outside, self.others = recording, outside, tuple(others)
         self.call_key: Any = None  # of the calls that it is the first path for
+        self.used = 0  # when it was last used, see `fastad.transforms.known.Memory`
         self.arrays = [a for state in (outside, *others) for a in state.arrays]
         self.captured = [
             own if part is None else part.of(self.arrays)
