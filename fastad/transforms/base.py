@@ -190,7 +190,7 @@ class Transformed:
     def path_for(self, call: Call) -> Path:
         """The first path recorded for calls of this structure; records it if there is none."""
         outside, memory = self._outside(), self.memory
-        path = memory.paths.get(Key(call.key, outside.key)) if memory.paths else None
+        path = memory.paths.get((call.key, outside.key)) if memory.paths else None
         if path is not None:
             moved = path.moved(outside, call.outside)
             if moved.is_current():
@@ -205,7 +205,7 @@ class Transformed:
 
     def _find(self, call: Call, outside: OutsideState) -> Path | None:
         """The path that another thread, or another function of the same code, has recorded."""
-        path = self.memory.paths.get(Key(call.key, outside.key))
+        path = self.memory.paths.get((call.key, outside.key))
         if path is not None:
             return path.moved(outside, call.outside)
         if not self.is_shared or outside.is_opaque:

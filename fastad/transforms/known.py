@@ -24,7 +24,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.outside = OutsideReader()
-        self.paths: dict[Key, Path] = {}
+        self.paths: dict[Any, Path] = {}
         self.lock = threading.RLock()
         self.recordings = 0
         self._clock = 0
@@ -38,7 +38,7 @@ class Memory:
     def keep(self, path: Path) -> Path:
         """Remember a path, and forget the least recently used where they take too many bytes."""
         known = len(self.paths)
-        self.paths[Key(path.call_key, path.outside.key)] = self.touched(path)
+        self.paths[path.call_key, path.outside.key] = self.touched(path)
         if len(self.paths) > max(known, 1):
             total = sum(other.recording.nbytes for other in list(self.paths.values()))
             for key, old in sorted(self.paths.items(), key=lambda item: item[1].used)[:-1]:

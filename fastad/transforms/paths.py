@@ -146,8 +146,8 @@ class Path:
 
     def is_current(self) -> bool:
         """Whether outside arrays have the elements, and settings the choices, that the recording may have used."""
-        same = same_choices(self.outside.settings)
-        elements = self.recording.elements
+        settings, elements = self.outside.settings, self.recording.elements
+        same = not settings or same_choices(settings)
         return same and (not elements.needed or elements.are_those_of(self.arrays))
 
 
@@ -173,8 +173,11 @@ class UsedElements:
 
     def are_those_of(self, arrays: Sequence[np.ndarray]) -> bool:
         """Whether these arrays have the elements."""
-        compared = (*self._always.items(), *self._tried.items())
-        return all(elements.are_those_of(arrays[k]) for k, elements in compared)
+        for compared in (self._always, self._tried):
+            for k, elements in compared.items():
+                if not elements.are_those_of(arrays[k]):
+                    return False
+        return True
 
     def confirmed(self, new: "UsedElements") -> None:
         """A new recording gave the same table; take over what it saw."""
