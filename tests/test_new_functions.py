@@ -261,3 +261,24 @@ def test_threads_share_recordings():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_static_arguments_do_not_outlive_the_call():
+    f = fad.jit(lambda model, x: model.value(x))
+    for k in range(3):
+        a = np.full(3, float(k))
+        gone = weakref.ref(a)
+        np.testing.assert_allclose(f(Model(a), X), loss(X, a))
+        del a
+    del f
+    gc.collect()
+    assert gone() is None
+
+
+def test_prepared_calls_follow_an_array_that_is_bound_anew():
+    a = np.ones(3)
+    run = fad.grad(lambda x: np.sum(x * a)).prepare(X)
+    for k in range(20):
+        a = np.full(3, float(k))
+        np.testing.assert_array_equal(run(), a)
+    assert len(run._bindings) <= 2

@@ -18,3 +18,9 @@ class Key:
         return self is other or (
             isinstance(other, Key) and self._hash == other._hash and self._parts == other._parts
         )  # fmt: skip
+
+
+def compares_by_identity(kind: type) -> bool:
+    """Whether objects of a class are equal to themselves only. Others may be equal and compute different things."""
+    compare: object = getattr(kind, "__eq__")  # noqa: B009 - mypy knows better what it is
+    return compare is object.__eq__

@@ -12,6 +12,7 @@ import optree
 from fastad.errors import ShapeError
 from fastad.recording.buffers import without_buffers
 from fastad.recording.capture import OutsideState
+from fastad.recording.keys import compares_by_identity
 from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Number, Recorded
 
@@ -66,6 +67,11 @@ class Call:
         return make_call(args, kwargs)
 
 
+def _is_known_by_state(leaf: Any, state: OutsideState) -> bool:
+    """Whether a static leaf is what a walk finds in it. The key need not hold the object itself then."""
+    return isinstance(leaf, _FUNCTIONS) or (not state.is_opaque and compares_by_identity(type(leaf)))
+
+
 def _concrete(x: Recorded) -> Any:
     return ChangingInt(x.value) if type(x) is Number and x.dtype.kind == "i" else x.value
 
@@ -82,7 +88,7 @@ def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         assert kind is not None
         if kind[0] == "static" and kind[1] not in _STATELESS:
             state = OutsideState((leaf,))
-            kind = (*kind[:2], None if isinstance(leaf, _FUNCTIONS) else leaf, state.key)
+            kind = (*kind[:2], () if _is_known_by_state(leaf, state) else leaf, state.key)
             outside.append(state)
         kinds.append(kind)
         dynamic.append(kind[0] == "input")

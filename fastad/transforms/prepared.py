@@ -7,7 +7,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.execution.marshalling import Binding, Passed
 from fastad.transforms.call import Call, described, make_call, unflatten
-from fastad.transforms.paths import Path, Paths, Undecided, follow
+from fastad.transforms.paths import Path, Paths, Recording, Undecided, follow
 
 
 class Prepared:
@@ -33,7 +33,7 @@ class Prepared:
         self._call = make_call(args, kwargs)
         self._buffers = [np.array(x) for x in self._call.inputs]
         path = function.path_for(self._call)
-        self._bindings: dict[int, tuple[Path, Binding]] = {}
+        self._bindings: dict[int, tuple[Recording, Binding]] = {}
         binding = self._binding_of(path)
         self._adopt(path, binding)
         self._bind(path, binding)
@@ -96,9 +96,10 @@ class Prepared:
 
     def _binding_of(self, path: Path) -> Binding:
         """The buffers for a path, bound once."""
-        known = self._bindings.get(id(path))
+        recording = path.recording  # other arrays outside make another path of it
+        known = self._bindings.get(id(recording))
         if known is None:
-            known = self._bindings[id(path)] = (path, path.compiled.binding())
+            known = self._bindings[id(recording)] = (recording, path.compiled.binding())
         return known[1]
 
     def _bind(self, path: Path, binding: Binding) -> None:
