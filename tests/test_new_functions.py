@@ -231,7 +231,7 @@ def test_what_is_remembered_is_bounded(monkeypatch):
         for k in range(100):
             fad.grad(lambda x: np.sum(x * k))(X)  # noqa: B023
     assert RECORDINGS._bytes <= 200_000
-    assert sum(size for _, size in RECORDINGS._found.values()) == RECORDINGS._bytes
+    assert sum(entry.nbytes for entry in RECORDINGS._entries.values()) == RECORDINGS._bytes
 
 
 def test_a_deep_captured_state():

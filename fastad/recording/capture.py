@@ -360,12 +360,14 @@ def same_choices(settings: Iterable[tuple[Any, Any, Any]]) -> bool:
 
 
 def _read(holder: Any, name: Any) -> Any:
+    if type(holder) is dict:
+        return holder.get(name, _MISSING)
     try:
+        if name is None:
+            return holder.cell_contents
         if isinstance(holder, ContextVar):
             return holder.get(name)
-        if isinstance(holder, types.FunctionType):
-            return getattr(holder, name)
-        return holder.cell_contents if name is None else holder[name]
+        return getattr(holder, name) if isinstance(holder, types.FunctionType) else holder[name]
     except (ValueError, KeyError):
         return _MISSING
 

@@ -1,5 +1,6 @@
 """Which code belongs to libraries: the standard library, installed packages, and fastad itself."""
 
+import functools
 import os
 import re
 import sysconfig
@@ -23,6 +24,7 @@ _kept: list[CodeType] = []
 _claimed: set[str] = set()
 
 
+@functools.lru_cache(maxsize=4096)
 def is_library(file: str) -> bool:
     """Whether a source file belongs to a library."""
     return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None

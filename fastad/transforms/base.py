@@ -205,18 +205,17 @@ class Transformed:
 
     def _find(self, call: Call, outside: OutsideState) -> Path | None:
         """The path that another thread, or another function of the same code, has recorded."""
-        path = self.memory.paths.get((call.key, outside.key))
+        path = self.memory.paths.get((call.key, outside.key)) if self.memory.paths else None
         if path is not None:
             return path.moved(outside, call.outside)
-        if not self.is_shared or outside.is_opaque:
-            return None
-        key = self._shared_key(call, outside)
-        recording = RECORDINGS.find(key)
-        if recording is None:
+        found = RECORDINGS.find(self._shared_key(call, outside)) if self.is_shared and not outside.is_opaque else None
+        if found is None:
             return None
         self.memory.recordings += 1
-        self.memory.outside.add_settings(RECORDINGS.settings(key))
-        return Path(recording, self._outside(), call.outside)
+        recording, settings = found
+        if settings and self.memory.outside.add_settings(settings):
+            outside = self._outside()
+        return Path(recording, outside, call.outside)
 
     def _new(self, call: Call, old: Path | None) -> Path:
         path = self._renewed(old, self._recorded(call, self._outside()))

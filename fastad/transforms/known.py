@@ -49,54 +49,58 @@ class Memory:
         return path
 
 
+class _Entry:
+    """The recordings for one key: for every choice of the settings that the function reads."""
+
+    def __init__(self) -> None:
+        self.settings: tuple[Setting, ...] = ()
+        self.recordings: dict[tuple[str, ...], Recording] = {}
+        self.nbytes = 0
+
+    def add(self, recording: Recording, settings: tuple[Setting, ...]) -> None:
+        if settings != self.settings:
+            self.settings, self.recordings = settings, {}
+        self.recordings[tuple([setting.now for setting in settings])] = recording
+        self.nbytes = sum(recording.nbytes for recording in self.recordings.values())
+
+    def now(self) -> Recording | None:
+        return self.recordings.get(tuple([setting.now for setting in self.settings]))
+
+
 class _Recordings:
-    """Recordings by key, under every choice of the settings that the function reads."""
+    """Recordings by key, the least recently used first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: OrderedDict[tuple[Any, ...], tuple[Recording, int]] = OrderedDict()
-        self._settings: dict[Key, tuple[Setting, ...]] = {}
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._bytes = 0
 
-    def settings(self, key: Key) -> tuple[Setting, ...]:
-        """The settings that a function is known to read."""
-        return self._settings.get(key, ())
-
-    def find(self, key: Key) -> Recording | None:
-        """The recording that was made for a key, under the present settings."""
-        full = self._full(key)
+    def find(self, key: Key) -> tuple[Recording, tuple[Setting, ...]] | None:
+        """The recording that was made for a key, under the present settings; and the settings that it may depend on."""
         with self._lock:
-            entry = self._found.get(full)
-            if entry is None:
+            entry = self._entries.get(key)
+            recording = None if entry is None else entry.now()
+            if entry is None or recording is None:
                 return None
-            self._found.move_to_end(full)
-        return entry[0]
+            self._entries.move_to_end(key)
+        return recording, entry.settings
 
     def keep(self, key: Key, recording: Recording, settings: tuple[Setting, ...]) -> None:
         """Remember a recording, and forget others where they are too many."""
         with self._lock:
-            self._settings[key] = settings
-            full = self._full(key)
-            self._drop(full)
-            self._found[full] = recording, recording.nbytes
-            self._bytes += recording.nbytes
-            while len(self._found) > 1 and (len(self._found) > _MOST or self._bytes > _most_bytes()):
-                self._drop(next(iter(self._found)))
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            self._bytes -= entry.nbytes
+            entry.add(recording, settings)
+            self._bytes += entry.nbytes
+            while len(self._entries) > 1 and (len(self._entries) > _MOST or self._bytes > _most_bytes()):
+                self._bytes -= self._entries.popitem(last=False)[1].nbytes
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._found.clear()
-            self._settings.clear()
+            self._entries.clear()
             self._bytes = 0
-
-    def _full(self, key: Key) -> tuple[Any, ...]:
-        return key, *[setting.now for setting in self.settings(key)]
-
-    def _drop(self, full: tuple[Any, ...]) -> None:
-        old = self._found.pop(full, None)
-        if old is not None:
-            self._bytes -= old[1]
 
 
 def _most_bytes() -> int:
