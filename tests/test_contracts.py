@@ -21,7 +21,7 @@ HOMES = {
     "fastad/primitives/arrays.py", "fastad/primitives/elementwise.py", "fastad/primitives/linear.py",
     "fastad/primitives/rules.py", "fastad/primitives/linear_rules.py", "fastad/primitives/rewrites.py",
     "fastad/primitives/expression.py", "fastad/primitives/vocabulary.py",  # the language and the words of rules
-    "fastad/execution/native/code/written.py", "fastad/execution/native/code/written_linear.py",
+    "fastad/execution/native/code/unrolled.py", "fastad/execution/native/code/unrolled_linear.py",
     "fastad/execution/native/code/products.py",
 }  # fmt: skip
 # Recorded functions name the rows that they make. They may not tell one primitive from another by its name.

@@ -14,7 +14,7 @@ from fastad.execution.layout import layout_of
 from fastad.execution.machine import cache
 from fastad.execution.machine.symbols import vector_math
 from fastad.execution.native import NativeKernel
-from fastad.execution.native.planning.plans import make_plan
+from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows

@@ -11,7 +11,7 @@ from fastad.execution.machine import cache
 from fastad.execution.native import work_bytes
 from fastad.execution.native.code.operations import Block, Module
 from fastad.execution.native.planning import plans
-from fastad.execution.native.planning.plans import make_plan
+from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.reference import evaluate

@@ -15,7 +15,7 @@ from fastad.primitives.arrays import array
 from fastad.primitives.row import INDEX_ERROR, Result
 
 Statics = tuple[int, ...]
-_WRITTEN = 3  # rows of a matrix for which code is written out
+_UNROLLED = 3  # rows of a matrix for which code is written out
 
 
 # ── safety ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +97,7 @@ _SINGULAR: dict[str, Any] = {"error": SingularMatrixError, "complaint": "a singu
 
 
 def _small(s: Statics, size: int) -> bool:
-    return s[0] == 1 and s[1] <= _WRITTEN
+    return s[0] == 1 and s[1] <= _UNROLLED
 
 
 # fmt: off

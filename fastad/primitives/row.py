@@ -152,7 +152,7 @@ class ArrayPrimitive(Primitive):
     - `check` returns a complaint or None: it proves that a kernel run with these integers stays inside its arrays;
     - `operations` counts scalar operations, by the names of `fastad.tables.passes.cost.Operations`;
     - `work` and `tangent_work` are the doubles of scratch memory that the kernel, and the sweep of tangents, are given.
-    `unrolls(statics, size)`: a row of few elements is better written out than called.
+    `unrolls(statics, size)`: a row of few elements is better unrolled than called.
 
     Rules: `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
     builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in

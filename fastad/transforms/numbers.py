@@ -57,7 +57,9 @@ class _Integers:
         key = list(call.key)
         for k in places:
             key[k + 1] = int
-        found = self._known.setdefault((function, *key), {})
+        whole = (function, *key)
+        found = self._known.setdefault(whole, {})
+        self._known.move_to_end(whole)
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
         return found

@@ -13,7 +13,7 @@ from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import cache, objects, symbols
 from fastad.execution.machine.exported import entry_address
 from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY
-from fastad.execution.native.planning.plans import make_plan
+from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.table import Table
 

@@ -11,7 +11,7 @@ from fastad.execution.native.code.scalars import ScalarCode
 from fastad.execution.native.code.stacks import stack_code
 from fastad.execution.native.planning.maps import Incompatible
 from fastad.execution.native.planning.nests import LoopPlan
-from fastad.execution.native.planning.plans import Plan
+from fastad.execution.native.planning.plan import Plan
 from fastad.execution.native.planning.steps import LoopStep, Place, ScalarStep, Step
 from fastad.once import lazy
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.native.code import written_linear
+from fastad.execution.native.code import unrolled_linear
 from fastad.execution.native.code.function import Function
 from fastad.execution.native.code.operations import _EMITTERS, ONE, ZERO, Block, Truth
 from fastad.execution.native.code.packed import packed_function
-from fastad.execution.native.code.written import WRITTEN, reduced
+from fastad.execution.native.code.unrolled import UNROLLED, reduced
 from fastad.execution.native.planning.packing import width
 from fastad.execution.native.planning.steps import ScalarStep
 from fastad.primitives import PRIMITIVES, Elementwise, Form
@@ -148,7 +148,7 @@ class ScalarCode(Function):
         elif row.form is Form.GUARD:
             self._guard(row)
         else:
-            return reduced(self, row) if row.form is Form.REDUCTION else WRITTEN[row.name](self, row)
+            return reduced(self, row) if row.form is Form.REDUCTION else UNROLLED[row.name](self, row)
         return None
 
     def _assemble(self, row: Any) -> None:
@@ -183,5 +183,5 @@ class ScalarCode(Function):
         return block.emit(f"and i1 {different}, {block.emit(f'or i1 {known}, {other}')}")
 
 
-_ = written_linear
+_ = unrolled_linear
 _TRUTH = {ONE: "true", ZERO: "false"}

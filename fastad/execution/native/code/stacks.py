@@ -6,14 +6,14 @@ from typing import Any
 
 from fastad.execution.native.code.function import Function
 from fastad.execution.native.code.operations import Module
-from fastad.execution.native.code.written import WRITTEN
+from fastad.execution.native.code.unrolled import UNROLLED
 from fastad.execution.native.planning.memory import Memory
 
 
 def stack_code(module: Module, memory: Memory, row: Any) -> Function | None:
     """The function of a row over a stack of problems so small that one is unrolled; None for other rows."""
     sizes = [memory.p.size[x] for x in row.operands]
-    if row.name not in WRITTEN or row.primitive.statics[:1] != ("batch",) or not all([*sizes, row.size]):
+    if row.name not in UNROLLED or row.primitive.statics[:1] != ("batch",) or not all([*sizes, row.size]):
         return None
     batch = row.statics[0]
     single = replace(row, statics=(1, *row.statics[1:]), shape=(row.size // batch,))
@@ -43,7 +43,7 @@ class StackCode(Function):
             x: self._elements(starts[x], p, 0 if part == sizes[x] else part, part)
             for x, part in zip(single.operands, parts, strict=True)
         }
-        results = WRITTEN[single.name](self, single)
+        results = UNROLLED[single.name](self, single)
         for at, value in zip(self._places(starts[single.index], p, single.size, single.size), results, strict=True):
             block.do(f"store double {block.number(value)}, ptr {at}")
         block.do("br label %next")

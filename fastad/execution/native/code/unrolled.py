@@ -1,7 +1,7 @@
-"""Array primitives written out as straight-line code, element by element: what a row of few elements becomes.
+"""Array primitives unrolled: straight-line code, element by element: what a row of few elements becomes.
 
-`WRITTEN[name](code, row)` returns the elements of the result, given the function that they go to (see
-`fastad.execution.native.code.scalars.ScalarCode`). A primitive is written out where its row's `unrolls` says so.
+`UNROLLED[name](code, row)` returns the elements of the result, given the function that they go to (see
+`fastad.execution.native.code.scalars.ScalarCode`). A primitive is unrolled where its row's `unrolls` says so.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,12 @@ import numpy as np
 
 from fastad.execution.native.code.operations import ZERO
 
-WRITTEN: dict[str, Callable[[Any, Any], list[str]]] = {}
+UNROLLED: dict[str, Callable[[Any, Any], list[str]]] = {}
 
 
-def written(name: str) -> Callable[[Callable[[Any, Any], list[str]]], Callable[[Any, Any], list[str]]]:
+def unrolled(name: str) -> Callable[[Callable[[Any, Any], list[str]]], Callable[[Any, Any], list[str]]]:
     def add(function: Callable[[Any, Any], list[str]]) -> Callable[[Any, Any], list[str]]:
-        WRITTEN[name] = function
+        UNROLLED[name] = function
         return function
 
     return add
@@ -49,13 +49,13 @@ def _scan(row: Any, step: Callable[[Any, int], str]) -> list[str]:
     return out
 
 
-@written("cumsum")
+@unrolled("cumsum")
 def _cumsum(code: Any, row: Any) -> list[str]:
     x = code.all(row.operands[0])
     return _scan(row, lambda state, k: x[k] if state is None else code.entry.apply("add", state, x[k]))
 
 
-@written("linrec")
+@unrolled("linrec")
 def _linrec(code: Any, row: Any) -> list[str]:
     x, y = map(code.all, row.operands)
 
@@ -68,7 +68,7 @@ def _linrec(code: Any, row: Any) -> list[str]:
 
 
 # ── matrices ──────────────────────────────────────────────────────────────────────────────────────────────────
-@written("matmul")
+@unrolled("matmul")
 def _matmul(code: Any, row: Any) -> list[str]:
     batch, m, k, n, ta, tb, sx, sy = row.statics
     a = np.array(code.all(row.operands[0]), object).reshape((batch if sx else 1, *((k, m) if ta else (m, k))))
@@ -99,7 +99,7 @@ def _index(code: Any, row: Any, v: str, size: int) -> str:
     return str(block.emit(f"fptosi double {v} to i64"))
 
 
-@written("wrap_index")
+@unrolled("wrap_index")
 def _wrap_index(code: Any, row: Any) -> list[str]:
     results, block = [], code.entry
     (n,) = row.statics
@@ -111,7 +111,7 @@ def _wrap_index(code: Any, row: Any) -> list[str]:
     return results
 
 
-@written("gather")
+@unrolled("gather")
 def _gather(code: Any, row: Any) -> list[str]:
     x, y = row.operands
     start = code.pointer(x)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.native.code.operations import ONE, ZERO
-from fastad.execution.native.code.written import written
+from fastad.execution.native.code.unrolled import unrolled
 
 Matrix = np.ndarray  # of texts
 
@@ -45,7 +45,7 @@ class _Numbers:
 
 
 # ── factors ───────────────────────────────────────────────────────────────────────────────────────────────────
-@written("lu")
+@unrolled("lu")
 def _lu(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     a, do = _matrix(code, row.operands[0], (n, n)), _Numbers(code)
@@ -72,7 +72,7 @@ def _eliminate(do: _Numbers, a: Matrix, k: int, n: int) -> None:
             a[i, j] = do.minus_product(a[i, j], a[i, k], a[k, j])
 
 
-@written("cholesky")
+@unrolled("cholesky")
 def _cholesky(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     a, do = _matrix(code, row.operands[0], (n, n)), _Numbers(code)
@@ -90,7 +90,7 @@ def _cholesky(code: Any, row: Any) -> list[str]:
     return list(lower.reshape(-1))
 
 
-@written("determinant_sign")
+@unrolled("determinant_sign")
 def _determinant_sign(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     f, do = code.all(row.operands[0]), _Numbers(code)
@@ -104,7 +104,7 @@ def _determinant_sign(code: Any, row: Any) -> list[str]:
     return [do.where(do.block.apply("equal", sign, ZERO), ZERO, sign)]
 
 
-@written("log_determinant")
+@unrolled("log_determinant")
 def _log_determinant(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     f, do = code.all(row.operands[1]), _Numbers(code)
@@ -133,7 +133,7 @@ def _substitute(do: _Numbers, t: Matrix, b: Matrix, lower: int, trans: int, unit
                 b[i, j] = do.divide(b[i, j], t[i, i])
 
 
-@written("triangular_solve")
+@unrolled("triangular_solve")
 def _triangular_solve(code: Any, row: Any) -> list[str]:
     _, n, m, lower, trans, unit, _ = row.statics
     t, b, do = _matrix(code, row.operands[0], (n, n)), _matrix(code, row.operands[1], (n, m)), _Numbers(code)
@@ -143,7 +143,7 @@ def _triangular_solve(code: Any, row: Any) -> list[str]:
     return list(b.reshape(-1))
 
 
-@written("lu_solve")
+@unrolled("lu_solve")
 def _lu_solve(code: Any, row: Any) -> list[str]:
     _, n, m, trans, _ = row.statics
     _, f, z = row.operands
