@@ -46,7 +46,7 @@ def main(arguments=None) -> int:
                 results[name] = {"figures": OTHER[name](), "date": time.strftime("%Y-%m-%d %H:%M")}
             except (RuntimeError, ImportError) as error:
                 print(f"{name}: not measured: {error}", file=sys.stderr)
-    results["machine"] = machine()
+    results["machine"] = machine(results.get("machine", {}).get("versions", {}))
     results["effort"] = vars(effort)
     write(results, options.output)
     return 0
@@ -93,12 +93,14 @@ OTHER = {
 }
 
 
-def machine() -> dict:
+def machine(earlier: dict[str, str]) -> dict:
+    """What this machine is. A peer that is not installed has the version that its earlier figures are of."""
+
     def found(package):
         try:
             return version(package)
         except PackageNotFoundError:
-            return "not installed"
+            return earlier.get(package, "not installed")
 
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
