@@ -107,6 +107,50 @@ def test_inside_other_transformations():
         assert fad.jvp(lambda x, n: x * n, (2.0, i), (1.0, 1))[1] == i + 2.0
 
 
+EXACT = {
+    "sum of comparisons": (lambda x, i: x * ((i > 3) + (i > 1)), (2, 5, 7)),
+    "not a comparison": (lambda x, i: x * (not i > 9), (2, 5, 12)),
+    "large products": (lambda x, i: x * (i * i % 1000007), (3, 5, 10**9 + 7)),
+    "large powers": (lambda x, i: x * ((i + 1) ** 40 % 1000), (3, 5, 7)),
+    "negative exponents": (lambda x, i: x * 2.0**i + 2**i, (2, 3, -2, -1)),
+    "negative powers": (lambda x, i: x * i**-2, (2, 3, 5)),
+    "bits": (lambda x, i: x * ((i << 1) + (i & 3) + (1 << i) + (~i)), (1, 2, 5)),
+    "modular powers": (lambda x, i: x * pow(i, 2, 5), (1, 2, 3)),
+    "seeds": (lambda x, i: x * np.random.default_rng(i).integers(9), (1, 2, 3)),
+    "text": (lambda x, i: x * len(f"{i!r}{i}"), (1, 20, 300)),
+    "identity": (lambda x, i: x * (2.0 if (i > 3) is True else 1.0), (1, 5, 2)),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_it_is_pythons_integer(name):
+    f, values = EXACT[name]
+    g = fad.jit(f)
+    for i in (*values, *values):
+        np.testing.assert_allclose(g(X, i), f(X, i), rtol=1e-14, err_msg=str(i))
+
+
+def test_caches_and_lists_outside_hold_plain_integers():
+    cache, seen, best = {}, [], [0]
+
+    def weights(i):
+        if i not in cache:
+            cache[i] = np.arange(3.0) * i
+        return cache[i]
+
+    def store(x, i):
+        best[0] = max(best[0], i)
+        seen.append(i)
+        return x * i
+
+    f, g = fad.jit(lambda x, i: x * weights(i)), fad.jit(store)
+    for i in (1, 2, 3, 2):
+        np.testing.assert_array_equal(f(X, i), X * np.arange(3.0) * i)
+        np.testing.assert_array_equal(g(X, i), X * i)
+    assert sorted(cache) == [1, 2, 3] and weights(2).tolist() == [0.0, 2.0, 4.0]
+    assert seen[0] == 1 and best[0] + 1 == 4
+
+
 def test_saved(tmp_path):
     f = fad.jit(lambda x, i: np.sum(x * i))
     for i in (1, 2, 3):

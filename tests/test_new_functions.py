@@ -143,6 +143,44 @@ def test_elements_that_a_branch_or_plain_numpy_used():
             np.testing.assert_allclose(fad.jit(f)(X), f(X), rtol=1e-14)
 
 
+def test_numbers_read_from_an_array_that_is_also_used_whole():
+    for first, second in ((1, 0), (1, 1), (1, 2), (1, 3), (2, 3), (3, 3)):
+        b = np.array([first, second, 1.0])
+        for f in (
+            lambda x: np.sum(x * b) * float(b[0]), lambda x: np.sum(x * b) * b.tolist()[0],  # noqa: B023
+            lambda x: np.sum(x * b) * x[int(b[0]) - 1], lambda x: np.sum(x * b) * round(b[0]),  # noqa: B023
+        ):  # fmt: skip
+            np.testing.assert_allclose(fad.jit(f)(X), f(X), rtol=1e-14)
+
+
+def test_containers_that_are_equal_and_differ():
+    class Named(list):
+        pass
+
+    named = [Named([1.0]), Named([1.0])]
+    named[0].k, named[1].k = 1.0, 2.0
+    for s in ({1}, {True}, frozenset([0.0]), frozenset([-0.0])):
+        f = lambda x: x / next(iter(s)) if not isinstance(next(iter(s)), bool) else x * 7  # noqa: B023
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(fad.jit(f)(X), f(X))
+    for o in named:
+        assert fad.jit(lambda x: x * o.k)(2.0) == 2.0 * o.k  # noqa: B023
+
+
+def test_objects_whose_attributes_are_computed():
+    class Store:
+        def __init__(self):
+            self.__dict__["store"] = {"z": 2.0}
+
+        def __getattr__(self, name):
+            return self.store[name]
+
+    e = Store()
+    assert fad.jit(lambda x: x * e.z)(3.0) == 6.0
+    e.store["z"] = 5.0
+    assert fad.jit(lambda x: x * e.z)(3.0) == 15.0
+
+
 def test_a_global_function_that_changes(monkeypatch):
     for helper in (lambda x, a: np.sum(x * a), lambda x, a: np.sum(x + a), lambda x, a: np.sum(x * a)):
         monkeypatch.setitem(globals(), "loss", helper)

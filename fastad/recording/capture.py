@@ -14,6 +14,7 @@ that it read. Comparing these places later is much faster than walking again.
 import builtins
 import ctypes
 import functools
+import inspect
 import marshal
 import os
 import re
@@ -45,6 +46,9 @@ _LONG = 64  # containers of plain values with at least this many elements are co
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _HEAP_TYPE = 1 << 9  # the bit of `type.__flags__` of classes that were made at run time
 _MISSING = object()
+_BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
+# Functions and methods that make a plain number of an element: no later use of it shows where it came from.
+_CONVERT = frozenset(["int", "float", "bool", "complex", "round", "item", "tolist", "math"])
 _ENVIRONMENT = frozenset(["environ", "getenv"])
 # Classes in C whose instances never change.
 _UNCHANGING = (
@@ -66,6 +70,7 @@ class OutsideState:
         self.arrays: list[np.ndarray] = []
         self.held: list[Any] = []
         self.is_opaque = False
+        self.converts = False  # whether elements of arrays may have been converted to plain numbers
         self._own_places = self._places = list[tuple[Any, Any, Any]]()
         self._lists: list[tuple[Any, tuple[Any, ...]]] = []
         self._dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
@@ -136,7 +141,10 @@ class OutsideState:
         self._queue: list[Any] = []  # holds temporary objects, too, whose addresses must not be used again
         self._owners: dict[int, tuple[int, np.ndarray]] = {}
         found = [self._of(root) for root in roots]
-        found += [self._look(value, type(value)) for value in self._queue]  # which grows meanwhile
+        for value in self._queue:  # which grows meanwhile
+            found.append(self._look(value, type(value)))
+            if isinstance(value, _BUILT_IN) and type(value) not in _BUILT_IN:  # a class of the user's, with attributes
+                found.append((self._of(type(value)), self._of(getattr(value, "__dict__", None))))
         self.code_key = Key(*found)
         del self._numbers, self._queue, self._owners
 
@@ -165,18 +173,23 @@ class OutsideState:
         if isinstance(value, list | tuple | deque):
             return self._of_sequence(value, kind)
         if isinstance(value, dict | types.MappingProxyType):
-            return (kind, *self._of_dict(value))
+            return (kind, self._of(getattr(value, "default_factory", None)), *self._of_dict(value))
         if isinstance(value, ContextVar):
             return (self._identity(value), self._place(value, _MISSING))
         if isinstance(value, set | frozenset | array | bytearray | memoryview):
             self._mutable = self._mutable or kind is not frozenset
-            return (kind, frozenset(value) if isinstance(value, set | frozenset) else bytes(value))
+            if isinstance(value, set | frozenset):
+                return (kind, *[self._of(x) for x in value])  # in the order in which the code meets them
+            return (kind, getattr(value, "typecode", getattr(value, "format", "")), bytes(value))
         if isinstance(value, ctypes.Array | ctypes.Structure | ctypes.Union) or ctypes._SimpleCData in kind.__mro__:
             self._mutable = True
             return (kind, bytes(value))
         if isinstance(value, PyTreeSpec):
             return (kind, value)
-        if isinstance(value, slice | range | int | float | str | bytes):
+        if isinstance(value, int | float | str | bytes):
+            plain = next(base for base in (int, float, str, bytes) if isinstance(value, base))
+            return (kind, plain.__repr__(value))
+        if isinstance(value, slice | range):
             return (kind, repr(value))
         if str(kind.__module__).startswith("fastad."):  # str: for classes made by Cython it is a descriptor
             return self._of_own(value, kind)
@@ -190,8 +203,9 @@ class OutsideState:
             return ("builtin", value.__qualname__, self._of(value.__self__))
         if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":
             return self._identity(value)
-        if hasattr(value, "__wrapped__"):
-            return (self._identity(value), self._of(value.__wrapped__))
+        wrapped = inspect.getattr_static(value, "__wrapped__", None)  # runs no code of the user's
+        if wrapped is not None and not _is_plain(kind):
+            return (self._identity(value), self._of(wrapped))
         return self._of_object(value, kind)
 
     def _identity(self, value: Any) -> Hashable:
@@ -293,6 +307,7 @@ class OutsideState:
         if not is_library(function.__code__.co_filename):
             names = names_in(function.__code__)
             found.extend([self._global(function.__globals__, name, names) for name in names.globals])
+            self.converts = self.converts or not _CONVERT.isdisjoint(names.attributes)
             if not _ENVIRONMENT.isdisjoint(names.attributes):
                 found.append(self._of(vars(os.environ)["_data"]))
             for level, name in names.imports:

@@ -261,7 +261,7 @@ class Recorded:
             )
         truth: Any = self
         if self.dtype.kind != "b":
-            truth = truth != 0  # the guard holds the outcome, not the number
+            truth = Recorded.__ne__(self, 0)  # the guard holds the outcome, not the number
         return bool(truth.recorder.guard(truth.ref))
 
     def __index__(self) -> int:
@@ -364,6 +364,11 @@ def _mark(mask: bytearray, own: Region) -> None:
         strided_view(np.frombuffer(mask, np.bool_), own)[...] = True
 
 
+class NumberNeeded(BaseException):
+    """Python needs a number itself, which is an input of the recording: it must be a constant. No user's code may
+    catch this."""
+
+
 class Number(Recorded):
     """A recorded scalar in the place of a Python number: in operations with arrays it takes their dtype, and where
     Python needs the number itself, a guard holds it. It has no derivative."""
@@ -377,12 +382,18 @@ class Number(Recorded):
         return RecordedIntegral if self.dtype.kind == "i" else RecordedReal
 
     def held(self) -> int | float:
-        """The number, which every replay is held to."""
-        found: int | float = self.recorder.guard(self.ref).item()
+        """The number, which every replay is held to; after the recording it is a plain one."""
+        recorder = self._recorder
+        found: int | float = (recorder.guard(self.ref) if recorder.open else recorder.value(self._ref)).item()
         return found
 
     def __hash__(self) -> int:  # type: ignore[override]
+        if self._recorder.open:
+            raise NumberNeeded  # as a key of a dict it would outlive the recording
         return hash(self.held())
+
+    def __repr__(self) -> str:
+        return repr(self.held())
 
     def __float__(self) -> float:
         return float(self.held())

@@ -16,7 +16,7 @@ from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
 from fastad.recording.operands import recorder_of
 from fastad.recording.randomness import random_states
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import NumberNeeded, Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.retrying import with_second_try
 from fastad.recording.standins import bound_names
@@ -252,8 +252,13 @@ class Transformed:
         claim(base_function(self))
         reached = (outside, *call.outside)
         before = random_states([x for state in reached for x in state.held])
-        with bound_names([place for state in reached for place in state.bindings]):
-            program = with_second_try(lambda: self.program(call), reached)
+        try:
+            with bound_names([place for state in reached for place in state.bindings]):
+                program = with_second_try(lambda: self.program(call), reached)
+        except (Exception, NumberNeeded):
+            if not INTEGERS.need_all(self._code, call):
+                raise
+            raise Renumbered from None  # with the integers as constants it may go well, or fail as in Python
         drew = before != random_states([x for state in reached for x in state.held])
         if drew and not self._warned_of_random_numbers:
             self._warned_of_random_numbers = True

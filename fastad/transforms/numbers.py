@@ -49,9 +49,18 @@ class _Integers:
             return False
         held = {inputs[sources[i]] for i in _held_inputs(table) if i < len(sources) and sources[i] >= 0}
         held = {k for k in held if type(call.leaves[k]) is ChangingInt}
+        self._need(function, call, held)
+        return bool(held)
+
+    def need_all(self, function: Any, call: Call) -> bool:
+        """Make constants of all integers of the call that are inputs. Returns whether there are any."""
+        held = {k for k, x in enumerate(call.leaves) if type(x) is ChangingInt}
+        self._need(function, call, held)
+        return bool(held)
+
+    def _need(self, function: Any, call: Call, held: set[int]) -> None:
         places = [k for k, x in enumerate(call.leaves) if isinstance(x, int) and not isinstance(x, bool)]
         self._of(function, call, places).update(dict.fromkeys(held, _NEEDED))
-        return bool(held)
 
     def _of(self, function: Any, call: Call, places: list[int]) -> dict[int, Any]:
         key = list(call.key)

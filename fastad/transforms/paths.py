@@ -81,7 +81,7 @@ def recorded_path(
     """The recording of a program that has just been made, in this state of the outside."""
     arrays = [a for state in states for a in state.arrays]
     parts = tuple(part_of(a, arrays) for a in program.captured)
-    elements = UsedElements(arrays, parts, program.derived)
+    elements = UsedElements(arrays, parts, program.derived or any(state.converts for state in states))
     hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
