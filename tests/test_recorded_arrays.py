@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from recording_tools import assert_same, check, check_derivatives, check_replay, check_values, record
 
+import fastad as fad
 from fastad.errors import RecordingError
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
@@ -383,3 +384,19 @@ def test_methods_whose_arguments_are_in_another_order():
 
 def test_conversion_of_nothing_keeps_the_dtype():
     check(lambda x: np.sum(np.asarray(x[:0]) * 2.0) + x[0], lambda rng: [rng.normal(size=2)])
+
+
+@pytest.mark.parametrize("take", [
+    lambda y: y[::2].ravel(), lambda y: np.ravel(y[::-1]), lambda y: y.reshape(2, 2)[:, 1:].ravel(),
+    lambda y: np.ascontiguousarray(y[::2]), lambda y: y.ravel(), lambda y: y.reshape(2, 2).ravel(order="F"),
+    lambda y: y.reshape(2, 2).T.ravel(order="K"), lambda y: np.ascontiguousarray(y),
+])  # fmt: skip
+def test_flat_copies_and_views_are_told_apart(take):
+    def f(x):
+        y = x * 2
+        taken = take(y)
+        taken[0] = 7
+        return y * 1
+
+    x = np.array([1.5, -2.0, 3.0, 0.5])
+    np.testing.assert_array_equal(fad.jit(f)(x), f(x))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.primitives.regions import contiguous_strides
 from fastad.recording.dispatch import creates
 from fastad.recording.functions.registry import Array, constant, implements, lift
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
@@ -58,7 +59,13 @@ def _array(
     return out.reshape((1,) * (ndmin - out.ndim) + out.shape) if ndmin > out.ndim else out
 
 
-@creates(np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require)
+@creates(np.ascontiguousarray)
+def _ascontiguousarray(recorder: Recorder, a: Any, dtype: Any = None, **options: Any) -> Array:
+    out = _asarray(recorder, a, dtype)
+    return out if out.frame()[2] == contiguous_strides(out.shape) else out.frozen()
+
+
+@creates(np.asarray, np.asanyarray, np.asfortranarray, np.require)
 def _asarray(recorder: Recorder, a: Any, dtype: Any = None, *args: Any, copy: Any = None, **options: Any) -> Array:
     if is_recorded(a):
         out = as_recorded(a, recorder_of((a,)))

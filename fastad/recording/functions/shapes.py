@@ -38,8 +38,13 @@ def ravel(a: Any, order: str = "C") -> Array:
     if order == "K":
         strides = x.frame()[2]
         axes = sorted(range(x.ndim), key=lambda d: -abs(strides[d]))
-        return reshape(reframe(x, lambda o: o.transpose(axes)), -1)
-    return reshape(x.T if order == "F" else x, -1)
+        return _contiguous(reshape(reframe(x, lambda o: o.transpose(axes)), -1))
+    return _contiguous(reshape(x.T if order == "F" else x, -1))
+
+
+def _contiguous(x: Array) -> Array:
+    """A flat array, which is a copy where it is not contiguous."""
+    return x if x.size < 2 or x.frame()[2] == (1,) else copied(x)
 
 
 @implements(np.broadcast_to)
