@@ -158,6 +158,17 @@ def test_slots_and_dataclasses():
     class Data:
         k: float
 
+    class Private:
+        __slots__ = ("__k",)
+
+        def __init__(self):
+            self.__k = 2.0
+
+        def times(self, x):
+            return x * self.__k
+
+    private = Private()
+    follow(lambda: private.times, [lambda: setattr(private, "_Private__k", 3.0)])
     for thing in (Slots(), Data(1.0), types.SimpleNamespace()):
         thing.k = 2.0
         follow(lambda thing=thing: lambda x: x * thing.k, [lambda thing=thing: setattr(thing, "k", 3.0)])

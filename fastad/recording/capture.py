@@ -37,6 +37,7 @@ from fastad.recording.code_names import Names, absolute_name, file_of, names_in
 from fastad.recording.keys import Key
 from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, owner
+from fastad.recording.plain_objects import is_plain, slot_names
 from fastad.recording.settings import Setting
 from fastad.recording.standins import as_bound
 
@@ -44,7 +45,6 @@ _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
-_HEAP_TYPE = 1 << 9  # the bit of `type.__flags__` of classes that were made at run time
 _MISSING = object()
 _BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
 # Functions and methods that make a plain number of an element: no later use of it shows where it came from.
@@ -204,7 +204,7 @@ class OutsideState:
         if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":
             return self._identity(value)
         wrapped = inspect.getattr_static(value, "__wrapped__", None)  # runs no code of the user's
-        if wrapped is not None and not _is_plain(kind):
+        if wrapped is not None and not is_plain(kind):
             return (self._identity(value), self._of(wrapped))
         return self._of_object(value, kind)
 
@@ -246,13 +246,13 @@ class OutsideState:
         return tuple([(self._of(k), self._of(v)) for k, v in zip(keys, values, strict=True)])
 
     def _of_object(self, value: Any, kind: type) -> Hashable:
-        if hasattr(kind, "__array__") and (not _is_plain(kind) or is_library(file_of(kind))):
+        if hasattr(kind, "__array__") and (not is_plain(kind) or is_library(file_of(kind))):
             return self._of_array_like(value, kind)
-        found: list[Hashable] = [self._of(kind)] if _is_plain(kind) else [self._hidden(value), self._of(kind)]
+        found: list[Hashable] = [self._of(kind)] if is_plain(kind) else [self._hidden(value), self._of(kind)]
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
         for base in kind.__mro__:
-            for name in _slot_names(base):
+            for name in slot_names(base):
                 self._mutable = True
                 found.append((name, self._of(getattr(value, name, _MISSING))))
         return tuple(found)
@@ -385,20 +385,3 @@ def _read(holder: Any, name: Any) -> Any:
         return getattr(holder, name) if isinstance(holder, types.FunctionType) else holder[name]
     except (ValueError, KeyError):
         return _MISSING
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_plain(kind: type) -> bool:
-    """Whether instances of a class hold nothing but attributes: all else is a state in C, which takes room."""
-    if kind is types.SimpleNamespace:
-        return True
-    fields = sum(len(_slot_names(base)) for base in kind.__mro__)
-    fields += sum(bool(offset) for offset in (kind.__dictoffset__, kind.__weakrefoffset__))
-    heap = all(base.__flags__ & _HEAP_TYPE for base in kind.__mro__[:-1])
-    return heap and not kind.__itemsize__ and kind.__basicsize__ <= object.__basicsize__ + 8 * fields
-
-
-def _slot_names(kind: type) -> tuple[str, ...]:
-    slots = vars(kind).get("__slots__", ())
-    found = (slots,) if isinstance(slots, str) else tuple(slots)
-    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))
