@@ -10,7 +10,7 @@ from fastad.execution.layout import layout_of
 from fastad.execution.machine import cache
 from fastad.execution.native import work_bytes
 from fastad.execution.native.code.operations import Block, Module
-from fastad.execution.native.planning import plans
+from fastad.execution.native.planning import plan as planning
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -63,9 +63,9 @@ def test_what_is_planned_can_be_written():
 
 def test_more_is_stored_where_no_loop_can_walk_through_all_values(monkeypatch):
     tried = []
-    planned = plans._planned
+    planned = planning._planned
     monkeypatch.setattr(cache, "cached", lambda key, make: make())
-    monkeypatch.setattr(plans, "_planned", lambda *args, safe: tried.append(safe) or planned(*args, safe=safe))
+    monkeypatch.setattr(planning, "_planned", lambda *args, safe: tried.append(safe) or planned(*args, safe=safe))
     programs = Programs(np.random.default_rng(22), steps=20)  # found by trying many
     table, inputs = programs.table(), programs.inputs()
     code, found = run(table, inputs)
