@@ -3,7 +3,6 @@
 import functools
 import gc
 import itertools
-import threading
 import types
 import weakref
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thread_tools import in_threads
 
 import fastad as fad
 from fastad.transforms import base
@@ -293,11 +293,7 @@ def test_threads_share_recordings():
             if not np.array_equal(fad.grad(lambda x, a=a: np.sum(x * a))(X), a):
                 wrong.append((k, i))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 8)
     assert not wrong
 
 

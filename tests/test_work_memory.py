@@ -1,9 +1,9 @@
 """Work memory is shared: it does not grow with the number of recordings, and no two runs have the same at once."""
 
 import gc
-import threading
 
 import numpy as np
+from thread_tools import in_threads
 
 import fastad as fad
 from fastad.execution.work_memory import SHARED_FROM, WORK, WorkMemory
@@ -41,11 +41,7 @@ def test_threads_have_their_own():
     def work(k):
         wrong.extend(k for _ in range(20) if not np.array_equal(f(x * k), wanted[k]))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not wrong
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.buffers import Buffer, as_buffer, owner_of, plain, target_of, twin_of
+from fastad.recording.buffers import Buffer, as_buffer, plain, target_of, twin_of
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.operators import array_ufunc, call_function
+from fastad.recording.outside_arrays import owner_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 

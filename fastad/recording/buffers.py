@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.outside_arrays import owner_of
 from fastad.recording.recorded import Frame, Recorded, plain_array_error
 from fastad.recording.recorder import Recorder, current_recorder, open_recorders, open_recordings, recording_error
 
@@ -37,13 +38,6 @@ class Buffer(np.ndarray):
     def twin(self) -> Recorded | None:
         """The recorded value of this array or view, if anything recorded has been written."""
         return twin_of(self)
-
-
-def owner_of(array: np.ndarray) -> np.ndarray:
-    """The array whose memory this is."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def twin_of(array: np.ndarray) -> Recorded | None:

@@ -36,7 +36,7 @@ from optree import PyTreeSpec
 from fastad.recording.code_names import Names, absolute_name, file_of, names_in
 from fastad.recording.keys import Key
 from fastad.recording.libraries import is_library
-from fastad.recording.outside_arrays import address, owner
+from fastad.recording.outside_arrays import address, owner_of
 from fastad.recording.plain_objects import is_plain, slot_names
 from fastad.recording.settings import Setting
 from fastad.recording.standins import as_bound
@@ -225,7 +225,7 @@ class OutsideState:
             return (kind, value.shape, *[self._of(x) for x in elements])
         self.arrays.append(value)
         self._shapes.append((value, value.shape))
-        root = owner(value)
+        root = owner_of(value)
         number, first = self._owners.setdefault(id(root), (len(self._owners), value))
         # Arrays that share memory stand to each other as they did when the function was recorded.
         offset = 0 if first is value else address(value) - address(first)

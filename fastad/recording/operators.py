@@ -283,11 +283,8 @@ def _of_numbers(name: str, divides: int = 0, compares: bool = False) -> Any:
 def _is_natural(base: Any, exponent: Any) -> bool:
     """Whether a power of Python numbers is what NumPy computes: the exponent is not negative, and the base is not where
     the exponent is a fraction."""
-    return bool(exponent >= 0) and (type(_plain_kind(exponent)) is int or bool(base >= 0))
-
-
-def _plain_kind(x: Any) -> Any:
-    return (0 if x.dtype.kind == "i" else 0.0) if type(x) is Number else x
+    whole = exponent.dtype.kind == "i" if type(exponent) is Number else isinstance(exponent, int)
+    return bool(exponent >= 0) and (whole or bool(base >= 0))
 
 
 def _is_exact(x: Number) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-def owner(a: np.ndarray) -> np.ndarray:
+def owner_of(a: np.ndarray) -> np.ndarray:
     """The array whose memory this one is, or is a part of."""
     while isinstance(a.base, np.ndarray):
         a = a.base
@@ -70,10 +70,10 @@ def part_of(a: np.ndarray, arrays: Sequence[np.ndarray]) -> Part | None:
     for number, other in enumerate(arrays):
         if other is a:
             return Part(number, None)
-    root = owner(a)
+    root = owner_of(a)
     low, high = np.lib.array_utils.byte_bounds(a)
     for number, other in enumerate(arrays):
-        if owner(other) is root:
+        if owner_of(other) is root:
             first, last = np.lib.array_utils.byte_bounds(other)
             if first <= low and high <= last:
                 return Part(number, (address(a) - address(other), a.shape, a.strides, a.dtype.str))
