@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 from numpy import array, zeros
+from thread_tools import in_threads
 
 import fastad as fad
 
@@ -618,26 +619,19 @@ def test_many_threads_record_and_use_numpy_at_once():
             y[i + 1] = y[i] * 0.5 + sin(x[i])
         return np.sum(array([y[1], y[2] * y[3]]) ** 2)
 
-    wanted, failed = fad.grad(f)(X), []
+    wanted = fad.grad(f)(X)
 
     def work(k):
-        try:
-            for _ in range(8):
-                if k % 2:
-                    np.testing.assert_array_equal(fad.grad(lambda x: f(x))(X), wanted)
-                else:
-                    y = np.zeros(3)
-                    y[:] = array([sin(1.0), 2.0, 3.0])
-                    assert type(y) is np.ndarray and type(np.empty(2)) is np.ndarray
-        except BaseException as error:
-            failed.append(error)
+        for _ in range(8):
+            if k % 2:
+                np.testing.assert_array_equal(fad.grad(lambda x: f(x))(X), wanted)
+            else:
+                y = np.zeros(3)
+                y[:] = array([sin(1.0), 2.0, 3.0])
+                assert type(y) is np.ndarray and type(np.empty(2)) is np.ndarray
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed and same_as_before()
+    in_threads(work, 6)
+    assert same_as_before()
 
 
 def test_libraries_get_what_they_expect():

@@ -1,11 +1,11 @@
 """scan, fori_loop and while_loop: the same as plain Python loops, in value and all derivatives."""
 
-import threading
 from functools import partial
 
 import numpy as np
 import pytest
 from control_tools import STEPWISE, both_tiers, equal_derivatives, over_lanes
+from thread_tools import in_threads
 from transform_tools import same
 
 import fastad as fad
@@ -289,11 +289,7 @@ def test_threads_share_one_function():
             found[i] = again(points[i])
             assert fad.fori_loop(0, 3, lambda i, s: s + k, 0.0) == 3.0 * k  # the loops outside of recordings
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     np.testing.assert_array_equal(found, wanted)
 
 

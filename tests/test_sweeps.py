@@ -5,10 +5,10 @@ import itertools
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
+from thread_tools import in_threads
 
 from fastad.errors import IndexRangeError
 from fastad.execution.kernel import SIGNATURE, aligned, raise_for
@@ -426,11 +426,7 @@ def test_threads_share_a_kernel():
             if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found, expected[k], strict=True)):
                 wrong.append(k)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 8)
     assert not wrong
 
 
