@@ -1,6 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import linalg, soft, special
+from fastad import linalg, ode, soft, special
 from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
@@ -10,6 +10,7 @@ from fastad.control.branches import cond
 from fastad.control.inverses import check_inverse
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
+from fastad.ode.solving import solve_ivp
 from fastad.transforms.base import load
 from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
@@ -33,6 +34,6 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint", "cond",
     "debug", "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linalg", "linearize", "load", "primitive", "profile", "scan", "soft", "special", "trace", "value_and_grad", "vjp",
-    "vmap", "while_loop",
+    "linalg", "linearize", "load", "ode", "primitive", "profile", "scan", "soft", "solve_ivp", "special", "trace",
+    "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -50,3 +50,43 @@ LOOP = record(
 NOTHING, EVERY, SCHEDULED, ONLINE, INVERTED = range(5)
 
 ACTION, CHUNK = 4, 16  # numbers of an action, actions that are planned at a time
+
+# Where the vectors of a solve's driver start in its work, in doubles. Besides those of a loop: argument and result of a
+# sample and of its adjoint; sum of the adjoints of the samples of a step: of its state and of its dense output; numbers
+# about the run (below); integers: next point, whether the cached derivative belongs to the state; a copy of a step's
+# argument and result.
+SOLVE_WORK = record(
+    "step_in", "step_out", "bar_in", "bar_out", "shared_bar", "saved", "cursor", "plan", "actions",
+    "sample_in", "sample_out", "sample_bar", "dense_bar", "run", "marks", "aside", "scratch",
+)  # fmt: skip
+
+# A solve of an ODE, or its adjoint.
+SOLVE = record(
+    # Sizes: of what is stored of a state; of the state with its control and its cached derivative, and without; of the
+    # cached derivative; of the error estimate; of dense output; of the ends of the span, of what all steps share, of
+    # the controls, of one point.
+    "state", "carried", "own", "cache", "errors", "dense", "ends", "shared", "controls", "point",
+    # Number of steps (the most, of an adaptive solve), of points, of steps that are kept in the results.
+    "length", "points", "kept",
+    # `adaptive`: the step size follows from the error; `estimates`: error estimates of a step, each of size `errors`;
+    # `order`: power of the step size in the error; `stages`: evaluations of a step; `moving`: the points or the ends of
+    # the span have derivatives; `intervals`: pieces of a fixed grid.
+    "adaptive", "estimates", "order", "stages", "moving", "intervals",
+    # As in a loop.
+    "policy", "saves", "memory_slots", "slots", "disk", "initial_plan", "plan_size", "progress",
+    ("body", KERNEL), ("rhs", KERNEL), ("sample", KERNEL), ("adjoint", KERNEL), ("adjoint_dense", KERNEL),
+    ("sample_adjoint", KERNEL), ("inverse", KERNEL),
+    ("work", SOLVE_WORK),
+)  # fmt: skip
+
+# Numbers about a run of a solve, in its results: accepted and rejected steps, evaluations, status, points that were
+# reached, the component with the largest error, where the span ended (0 to 1).
+ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, RUN = range(8)
+# Status of a run: the end of the span was reached; the step size fell below what the time can resolve; there were as
+# many steps as allowed; as many as can be kept; the right-hand side was not finite at the start.
+DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE = range(5)
+# The control of an adaptive solve, behind its state: position in the span, size of the step, error of the last one,
+# whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
+AT, STEP, LAST, KNOWN, CONTROL = range(5)
+# The controls of an adaptive solve; absolute tolerances of the components follow, then relative ones.
+MAX_STEP, FIRST_STEP, TOLERANCES = range(3)

@@ -113,13 +113,21 @@ def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exc
 
 def composite_error(what: str, sub: Any) -> BaseException:
     """Why a composite row has failed: the exception of a Python function that it called, or what else it can be."""
-    found = dict.fromkeys((row.error, f"{row.complaint} (recorded at {line})") for row, line in _failing(sub))
+    rows = ((row.error, f"{row.complaint} (recorded at {line})") for row, line in _failing(sub))
+    found = dict.fromkeys((*_own_failures(sub), *rows))
     kinds = list(dict.fromkeys(kind for kind, _ in found)) or [IndexRangeError]
     texts = [text for _, text in found][:_NAMED] or ["an index out of bounds"]
     return pending_error() or kinds[0](f"{what}: {', '.join(texts)}, or no memory for its states")
 
 
 _NAMED = 3  # causes that a message lists
+
+
+def _own_failures(sub: Any) -> Iterator[tuple[type[Exception], str]]:
+    """The errors of drivers inside."""
+    yield from sub.failures
+    for part in (*sub.parts, *(() if sub.table is None else sub.table.subs)):
+        yield from _own_failures(part)
 
 
 def _failing(sub: Any) -> Iterator[tuple[Any, Any]]:

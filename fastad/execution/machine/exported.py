@@ -133,7 +133,7 @@ def _resolve(name: str) -> int | None:
 
 def _by_numba(name: str, text: str) -> tuple[int, object]:
     """The function as numba compiles it, from numba's own cache if it is there."""
-    module = cache.source_module(name, text)
+    module = cache.source_module(name, f"{text}\n# with the kernels of {kernel_digest()}\n")  # part of numba's key
     from numba import cfunc
 
     from fastad.kernels.flags import ENTRY

@@ -87,8 +87,10 @@ class Driver(Sub):
     kind: ClassVar[str]
     kernel: ClassVar[str]
 
-    def __init_subclass__(cls, kind: str, **options: Any) -> None:
+    def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if kind is None:  # a class that others derive from
+            return
         known = _kinds.get(kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"a driver of the kind {kind!r} exists: {known.__module__}.{known.__qualname__}")

@@ -76,7 +76,7 @@ class LoopAdjoint(Driver, kind="adjoint"):
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:
-        complaint = self.loop.check() or self.loop._too_many_states()
+        complaint = self.loop.check() or self.loop.too_many_states()
         made_of = complaint or LoopAdjoint.of(self.loop)
         if isinstance(made_of, str):
             return made_of

@@ -4,19 +4,20 @@ The tangent of a loop is a loop of the augmented body. Its adjoint is a driver o
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastad.errors import ScheduleError, TableError
-from fastad.kernels.records import ACTION, CHUNK, LOOP
+from fastad.errors import TableError
+from fastad.kernels.records import LOOP
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import Lanes, made
-from fastad.tables.composites.driver import Data, Driver, Parameters, ProgressBar, StatesOnDisk, filled
+from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
-from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes, StateStorage, state_storage
+from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes
+from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
 from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, packed, slices
 from fastad.tables.passes.operations import Operations
@@ -29,7 +30,7 @@ _SIZES = ("state", "element", "result", "shared", "indexed")
 
 
 @dataclass(frozen=True, eq=False)
-class Loop(Driver, kind="loop"):
+class Loop(Repeated, kind="loop"):
     """[state | shared | elements] to [state | results], by `length` steps, or as many as the condition allows.
 
     The body maps [state | element | index | shared] to [state | result]; the condition maps the same to one number;
@@ -42,22 +43,15 @@ class Loop(Driver, kind="loop"):
     """
 
     sizes: Sizes = NO_SIZES
-    length: int = 0
     body: Sub | None = None
     condition: Sub | None = None
-    inverse: Sub | None = None
-    schedule: Any = None
     backward: bool = False
-    saves: bool = False
-    progress: bool = False  # whether a bar shows the steps
     kernel = "fastad.kernels.looping.run_loop"
 
     @staticmethod
     def of(name: str, sizes: Sizes, length: int, body: Sub | None, **options: Any) -> "Loop":
         """The loop with this body; see the class for the options."""
-        own = Loop(0, 0, name, sizes=sizes, length=length, body=body, **options)
-        ends = [sum(span.size for span in spans) for spans in (own.spans_in, own.spans_out)]
-        return replace(own, n_in=ends[0], n_out=ends[1])
+        return Loop(0, 0, name, sizes=sizes, length=length, body=body, **options).sized()
 
     @property
     def named_parts(self) -> Mapping[str, Sub]:
@@ -98,87 +92,38 @@ class Loop(Driver, kind="loop"):
         return [Span(1, self.sizes.state), Span(max(self.length, 0), self.sizes.result)]
 
     @property
-    def spans_out(self) -> list[Span]:
-        """Of the whole result."""
-        return [*self.spans_results, *(self.storage.spans(self.sizes.state) if self.saves else ())]
+    def stored_size(self) -> int:
+        return self.sizes.state
 
     @property
-    def n_results(self) -> int:
-        return sum(span.size for span in self.spans_results)
+    def ends_early(self) -> bool:
+        return self.condition is not None
 
-    @lazy
-    def storage(self) -> StateStorage:
-        """How the adjoint finds the states."""
-        if self.inverse is not None:
-            return StateStorage("inverted")
-        return state_storage(self.name, self.resolved, self.length, self.condition is None)
-
-    @property
-    def resolved(self) -> Any:
-        """The schedule for this size of state."""
-        known = None if self.condition is not None else self.length
-        return self.schedule and self.schedule.resolve(known, 8 * self.sizes.state)
-
-    def total_steps(self, adjoint: bool) -> int | None:
-        """Steps and adjoint steps that a run makes; None if it is not known."""
-        if self.length < 0 or self.condition is not None:
-            return None
-        if not adjoint:
-            return self.length
-        again = 0 if self.saves else self.length
-        if self.storage.policy == "scheduled":
-            again = self.resolved.predicted_steps(self.length) - (self.length - 1 if self.saves else -1)
-        return self.length * (1 + (self.inverse is not None)) + again
-
-    @property
-    def repetitions(self) -> int | None:
-        return self.total_steps(adjoint=False)
-
-    @property
-    def loop_size(self) -> tuple[int, int] | None:
-        choosable = self.condition is None and self.inverse is None and self.length > 0
-        return (self.length, 8 * self.sizes.state) if choosable else None
-
-    def scheduled(self, schedule: Any, *, progress: bool = False) -> "Loop":
-        return replace(self, schedule=schedule, progress=progress)
+    def adjoint_of(self) -> LoopAdjoint:
+        return LoopAdjoint.of(self)
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
     def parameters(self, adjoint: bool = False) -> Parameters:
         """What the kernel of the loop, or of its adjoint, reads."""
-        s, stores = self.sizes, self.saves or adjoint
-        storage = self.storage if stores else StateStorage("inverted")
-        policy = storage.code if stores else 0
+        s = self.sizes
+        stored, arrays = self.stored_states(adjoint)
         p = filled(
             LOOP, state=s.state, element=s.element, result=s.result, shared=s.shared, indexed=s.indexed,
-            length=self.length, backward=self.backward, policy=policy, saves=self.saves,
-            memory_slots=storage.memory_slots, slots=storage.memory_slots + storage.disk_slots,
-            plan_size=storage.plan_size,
+            length=self.length, backward=self.backward, **stored,
         )  # fmt: skip
         kernels = {"body": self.body, "condition": self.condition}
         if adjoint:
             kernels |= {"adjoint": self.step.adjoint, "inverse": self.inverse}
-        arrays = {} if storage.initial_plan is None else {"initial_plan": storage.initial_plan}
-        return Parameters(p, kernels, arrays, self._resources(adjoint), self._work(storage, adjoint))
+        return Parameters(p, kernels, arrays, self.resources(adjoint), self._work(adjoint))
 
-    def _work(self, storage: StateStorage, adjoint: bool) -> dict[str, int]:
+    def _work(self, adjoint: bool) -> dict[str, int]:
         """Lengths of the driver's vectors."""
-        s, plans = self.sizes, storage.is_overwritten
+        s = self.sizes
         step_in, step_out = s.inside, s.state + s.result
-        saved = 0 if self.saves else sum(span.size for span in storage.spans(s.state))
         return {
             "step_in": step_in, "step_out": max(step_out, 1), "bar_in": adjoint * (step_in + step_out),
-            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, "saved": adjoint * saved,
-            "cursor": 2 * plans, "plan": storage.plan_size, "actions": plans * ACTION * CHUNK,
+            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, **self.stored_work(adjoint),
         }  # fmt: skip
-
-    def _resources(self, adjoint: bool) -> dict[str, StatesOnDisk | ProgressBar]:
-        found: dict[str, StatesOnDisk | ProgressBar] = {}
-        disk = self.storage.disk_slots * self.sizes.state if adjoint else 0
-        if disk:
-            found["disk"] = StatesOnDisk(disk, getattr(self.resolved, "path", None))
-        if self.progress:
-            found["progress"] = ProgressBar(self.name, self.total_steps(adjoint))
-        return found
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
         parts = (part for part in (self.body, self.condition) if part is not None)
@@ -196,11 +141,10 @@ class Loop(Driver, kind="loop"):
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:
-        complaint = self._wrong_parts() or (self._too_many_states() if self.saves else None)
+        complaint = self._wrong_parts() or (self.too_many_states() if self.saves else None)
         if complaint:
             return complaint
-        ends = tuple(sum(span.size for span in spans) for spans in (self.spans_in, self.spans_out))
-        return None if (self.n_in, self.n_out) == ends else "operands or results of other sizes than its parts say"
+        return None if (self.n_in, self.n_out) == self.ends else "operands or results of other sizes than its parts say"
 
     def _wrong_parts(self) -> str | None:
         """What is wrong with the parts, whatever the loop's own sizes are."""
@@ -220,29 +164,13 @@ class Loop(Driver, kind="loop"):
             return "a part that is not for vectors of the loop's sizes"
         return "a part that needs saved states" if any(part.n_saved for part in self.parts) else None
 
-    def _too_many_states(self) -> str | None:
-        """The saved states must be within what can be addressed."""
-        storage = self.storage
-        states = storage.memory_slots + storage.disk_slots + 1
-        total = states * max(self.sizes.state, 1) + storage.plan_size
-        return "saved states of more than 8 TiB" if total > LARGEST else None
-
     def to_data(self, write: Any) -> dict[str, Any]:
         return {
             "length": self.length, "sizes": [getattr(self.sizes, name) for name in _SIZES],
             "flags": [getattr(self, name) for name in _FLAGS],
             "parts": [None if (part := getattr(self, name)) is None else write(part) for name in _PARTS],
-            "schedule": self.schedule and self._schedule_data(write),
+            "schedule": self.schedule_data(write),
         }  # fmt: skip
-
-    def _schedule_data(self, write: Any) -> list[Any]:
-        from fastad.schedules.stored import to_data
-
-        try:
-            described, actions = to_data(self.schedule, self.length)
-        except ScheduleError as error:
-            raise TableError(f"{self.name}: {error}") from None
-        return [described, None if actions is None else write.array(actions)]
 
     @classmethod
     def from_data(cls, name: str, data: Data, read: Any) -> "Loop":
@@ -253,31 +181,13 @@ class Loop(Driver, kind="loop"):
             raise TableError("its header has an invalid loop")
         made_parts = [None if part is None else read(part) for part in parts]
         options: dict[str, Any] = dict(zip(_PARTS + _FLAGS, (*made_parts, *flags), strict=True))
-        options["schedule"] = _schedule_of(data.get("schedule"), length, read)
+        options["schedule"] = schedule_of(data.get("schedule"), length, read)
         complaint = Loop(0, 0, name, sizes=sizes, length=length, **options)._wrong_parts()
         if complaint:  # before sizes are computed from what is wrong
             raise TableError(f"{name}: {complaint}")
         return Loop.of(name, sizes, length, **options)
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
-    @property
-    def can_save(self) -> bool:
-        return not self.saves and not self.storage.disk_slots
-
-    @property
-    def result_is_overwritten(self) -> bool:
-        return self.saves and self.storage.is_overwritten
-
-    @lazy
-    def saving(self) -> "Loop":
-        """The loop that saves states for its adjoint."""
-        own = replace(self, saves=True)
-        return replace(own, n_out=sum(span.size for span in own.spans_out))
-
-    def emit_saving(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
-        everything = b.call(self.saving, x)
-        return slices(b, everything, (self.n_out,))[0], everything
-
     def over(self, lanes: int, name: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Loop":
         """The loop of several lanes: `emit` writes the rows of a part for an argument lane after lane."""
 
@@ -316,23 +226,12 @@ class Loop(Driver, kind="loop"):
 
         return self.without_saving.over(2, " with tangents", emit)
 
-    @property
-    def without_saving(self) -> "Loop":
-        """The loop that returns its results alone."""
-        return self if not self.saves else replace(self, n_out=self.n_results, saves=False)
-
     def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         out = b.call(self.augmented, to_spans(b, packed(b, [x, dx]), 2, self.spans_in))
         y, dy = slices(b, to_lanes(b, out, 2, self.spans_results), (self.n_results, self.n_results))
         if not self.saves:
             return y, dy
         return b.call(self, x), packed(b, [dy, b.zeros((self.n_out - self.n_results,))])
-
-    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
-        if self.saves:  # saved states follow from the argument
-            u = slices(b, u, (self.n_results,))[0]
-        adjoint = LoopAdjoint.of(self.saving if saved is not None else self.without_saving)
-        return b.call(adjoint, packed(b, [x, u]), saved)
 
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
         if self.condition is not None:  # lanes end at different steps
@@ -389,15 +288,3 @@ class Loop(Driver, kind="loop"):
             state = out[: self.sizes.state]
             results.append(out[self.sizes.state :])
         return states, results, state
-
-
-def _schedule_of(value: Any, length: int, read: Any) -> Any:
-    """The schedule that a file describes."""
-    from fastad.schedules.stored import from_data
-
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 2:
-        raise TableError("its header has an invalid schedule")
-    described, name = value
-    return from_data(described, None if name is None else read.array(str(name)), length)

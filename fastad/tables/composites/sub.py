@@ -116,6 +116,11 @@ class Sub:
         """Whether a run may end in an error of the user's own, or on another path."""
         return self.has_guards or self.callback is not None
 
+    @property
+    def failures(self) -> Sequence[tuple[type[Exception], str]]:
+        """Errors that a run may end in by itself, besides those of its rows and parts."""
+        return ()
+
     @lazy
     def tangent(self) -> "Sub":
         """(x, dx) to dy."""

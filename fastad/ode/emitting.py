@@ -1,0 +1,200 @@
+"""A solve as a row of a recording, or run at once on numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastad.control.parts import Shared, any_recorded, branch_error, emit, operand_refs, record_part
+from fastad.errors import ScheduleError, ShapeError
+from fastad.execution.composites.evaluating import run
+from fastad.kernels.records import CONTROL
+from fastad.ode.problem import Options, Problem
+from fastad.ode.steps import StepTables, Wanted
+from fastad.recording.operands import as_recorded, copied
+from fastad.recording.recorded import Recorded
+from fastad.recording.source import at_line
+from fastad.schedules.nested import StoreAll
+from fastad.schedules.online import Online
+from fastad.tables.columns import ValueType
+from fastad.tables.composites.repeated import total_of
+from fastad.tables.composites.solves import Solve
+from fastad.tables.composites.sub import packed, slices
+from fastad.tables.reference import Stopped
+from fastad.transforms.call import flatten
+
+_STORE_ALL_UP_TO = 1_000_000  # numbers in states that are stored by default
+_SNAPSHOTS = 1000  # the most that the default schedule of an adaptive solve stores
+_AHEAD = 1e-9  # part of a step that is not worth another one
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
+    `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: control
+    and cache of the solve that this one goes on with."""
+
+    points: Any = None
+    kept: int = 0
+    dense: bool = False
+    moving: bool = False
+    grid: tuple[Any, int] | None = None
+    resumed: tuple[Any, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a solve returns: the last state with control and cache, results at the points, kept steps with positions
+    and dense output, numbers about the run."""
+
+    y: Any
+    control: Any
+    cache: Any
+    at_points: Any
+    kept: Any
+    places: Any
+    dense: Any
+    run: Any
+
+
+def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
+    """Record the right-hand side, and emit the solve."""
+    n = np.shape(problem.y0)[0]
+    start = (_value(problem.t0), _value(problem.y0).astype(float))
+    part = record_part(_right_hand_side(problem, options, n), start, f"fun of {options.method.name}")
+    shared = Shared([part])
+    state = ValueType((n,), "d")
+    f = shared.sub(part, [ValueType((), "d"), state], [state])
+    needs_dense = extent.dense or (extent.points is not None and not _lands(problem, extent))
+    tables = StepTables(options.method, f, n, Wanted(options.adaptive, needs_dense, extent.moving))
+    controls, length = _controls(problem, options, extent)
+    m = 0 if extent.points is None else np.shape(extent.points)[0]
+    sizes = tables.sizes(m, extent.kept, np.shape(controls)[0])
+    solve = Solve(
+        0, 0, options.method.name, length=length, sizes=sizes, adaptive=options.adaptive, moving=extent.moving,
+        estimates=len(options.method.error or (0,)) if options.adaptive else 1,
+        order=options.method.error_order if options.adaptive else 1, stages=tables.evaluations,
+        intervals=1 if options.adaptive else np.shape(controls)[0] // 3, progress=options.progress,
+        **tables.parts(sizes),
+    ).sized()  # fmt: skip
+    solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
+    control, cache = extent.resumed or (np.zeros(CONTROL), np.zeros(sizes.cache))
+    ends = [problem.t0, problem.t1]
+    lead = [
+        problem.y0,
+        control,
+        cache,
+        *ends,
+        *shared.values,
+        controls,
+        *(() if extent.points is None else [extent.points]),
+    ]
+    return Raw(*_emitted(solve, lead, part))
+
+
+def _value(x: Any) -> Any:
+    return np.asarray(x.value if isinstance(x, Recorded) else x, float)
+
+
+def _right_hand_side(problem: Problem, options: Options, n: int) -> Callable[..., Any]:
+    """`fun` of a time and a state of its own, with the further arguments; its result is a vector."""
+
+    def evaluate(t: Any, y: Any) -> Any:
+        y = copied(y)
+        found = problem.fun(t, y[:, None] if options.vectorized else y, *problem.args)
+        return _vector(found, n)
+
+    evaluate.__name__ = getattr(problem.fun, "__name__", "fun")
+    return evaluate
+
+
+def _vector(found: Any, n: int) -> Any:
+    """The result of a right-hand side as a vector of n floats."""
+    leaves, _ = flatten(found)
+    if any(leaf is None for leaf in leaves) or (not leaves and n):
+        raise ShapeError(f"fun returned {found!r}{at_line()}; it must return dy/dt, an array of {n} components")
+    if isinstance(found, list | tuple):
+        found = as_recorded(found) if any_recorded(leaves) else np.asarray(found)
+    elif not isinstance(found, Recorded):
+        found = leaves[0] if isinstance(leaves[0], Recorded) else np.asarray(found)
+    if found.size != n:
+        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {n} components")
+    return np.reshape(found, (n,)) * 1.0
+
+
+# ── the grid and the controls ─────────────────────────────────────────────────────────────────────────────────
+def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarray, int]:
+    """A grid of steps of at most this size: pieces (left, right, first step) in positions, and the number of steps. It
+    lands on the points, if they are given."""
+    span = t1 - t0
+    marks = [0.0, 1.0]
+    if points is not None and span:
+        count = _steps(abs(span), step)
+        inner = (np.asarray(points) - t0) / span
+        whole = inner * count
+        if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
+            marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
+    pieces, first = [], 0
+    for left, right in pairwise(marks):
+        pieces.append((left, right, float(first)))
+        first += _steps(abs(span) * (right - left), step)
+    return np.array(pieces).ravel(), first
+
+
+def _steps(length: float, step: float) -> int:
+    return max(1, math.ceil(length / step - _AHEAD))
+
+
+def _lands(problem: Problem, extent: Extent) -> bool:
+    """Whether the ends of steps are the points, so that no dense output is needed."""
+    return extent.grid is not None and not extent.moving
+
+
+def _controls(problem: Problem, options: Options, extent: Extent) -> tuple[Any, int]:
+    """What the driver reads to choose its steps, and how many it may make."""
+    if extent.grid is not None:
+        return extent.grid
+    numbers = [problem.max_step, problem.first_step, *problem.atol, *problem.rtol]
+    if any_recorded(numbers):
+        return as_recorded([x if isinstance(x, Recorded) else np.float64(x) for x in numbers]), options.max_steps
+    return np.array([problem.max_step, problem.first_step, *problem.atol, *problem.rtol]), options.max_steps
+
+
+def _schedule(solve: Solve, options: Options) -> Any:
+    """The user's schedule, or the default: all states where they are few, else a thousand."""
+    given = options.schedule
+    if given is not None:
+        try:
+            _ = solve.scheduled(given).storage
+        except ScheduleError as error:
+            raise ScheduleError(f"{error}{at_line()}") from None
+        return given
+    if solve.length * solve.stored_size <= _STORE_ALL_UP_TO or not solve.ends_early:
+        return StoreAll() if solve.ends_early else None
+    return Online(int(np.clip(_STORE_ALL_UP_TO // solve.stored_size, 16, _SNAPSHOTS)))
+
+
+# ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
+    """The results of the solve, by the spans of its results."""
+    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6) else (span.width,)
+              for i, span in enumerate(solve.spans_results)]  # fmt: skip
+    sizes = [span.size for span in solve.spans_results]
+    if not any_recorded(values):
+        flat = np.concatenate([np.ravel(np.asarray(x, float)) for x in values])
+        try:
+            out = run(solve, flat)
+        except Stopped:
+            raise branch_error([part]) from None
+        cut = np.split(out[: total_of(solve.spans_results)], np.cumsum(sizes)[:-1])
+        return [x.reshape(shape) for x, shape in zip(cut, shapes, strict=True)]
+    recorder, refs = operand_refs(values)
+
+    def rows(b: Any) -> list[int]:
+        found = slices(b, b.call(solve, packed(b, refs)), sizes)
+        return [b.reshape(x, shape) for x, shape in zip(found, shapes, strict=True)]
+
+    return list(emit(recorder, rows, [part]))

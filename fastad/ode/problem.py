@@ -1,0 +1,211 @@
+"""The arguments of `solve_ivp`, checked, and what of them a recording depends on."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import ScheduleError, ShapeError
+from fastad.ode.methods import METHODS, SCIPY_NAMES, ExplicitRK
+from fastad.recording.recorded import Recorded
+from fastad.recording.source import at_line, user_line
+from fastad.schedules.base import Schedule
+
+EPSILON = float(np.finfo(float).eps)
+ADJOINTS = ("discrete", "continuous", "interpolating", "reversible", "forward")
+STIFF = {"Radau", "BDF", "LSODA"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is fixed for a recording: not arrays, and not numbers that may change from call to call."""
+
+    method: ExplicitRK
+    vectorized: bool
+    dense: bool
+    adaptive: bool
+    max_steps: int
+    adjoint: str
+    schedule: Any
+    progress: bool
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem with its arguments, which may be recorded values. `args` are passed on to `fun`; `points` are those of
+    `t_eval`, or None. Tolerances and step sizes are numbers, `atol` may be a vector."""
+
+    fun: Callable[..., Any]
+    t0: Any
+    t1: Any
+    y0: Any
+    args: tuple[Any, ...]
+    points: Any
+    rtol: Any
+    atol: Any
+    first_step: Any
+    max_step: Any
+    step: Any
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The arguments that may change from call to call."""
+        return {name: value for name, value in vars(self).items() if name != "fun"}
+
+
+def method_of(method: Any) -> ExplicitRK:
+    """The method of a name, or the method itself. ShapeError for anything else."""
+    if isinstance(method, ExplicitRK):
+        return method
+    name = getattr(method, "__name__", method)  # SciPy's classes have the names of its methods
+    found = METHODS.get(SCIPY_NAMES.get(name, name)) if isinstance(name, str) else None
+    if found is not None:
+        return found
+    if name in STIFF:
+        raise ShapeError(
+            f"method {name!r} is for stiff systems, for which fastad has no method yet{at_line()}; use 'Tsit5' with a "
+            "small max_step, or SciPy's solve_ivp without derivatives"
+        )
+    known = ", ".join(repr(name) for name in (*METHODS, *SCIPY_NAMES))
+    raise ShapeError(f"method must be one of {known}, or a method of fad.ode{at_line()}, not {method!r}")
+
+
+def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
+    """The options, checked."""
+    found = method_of(method)
+    if given["adjoint"] not in ADJOINTS:
+        raise ShapeError(
+            f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}{at_line()}, not {given['adjoint']!r}"
+        )
+    if not isinstance(given["checkpoint"], Schedule | None):
+        text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
+        raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
+    max_steps = given["max_steps"]
+    if not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
+    if problem.step is None and not found.is_adaptive:
+        raise ShapeError(
+            f"{found.name} has no error estimate, so it cannot choose its steps{at_line()}; give step=, or use 'Tsit5'"
+        )
+    return Options(
+        found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
+        given["adjoint"], given["checkpoint"], bool(given["progress"]),
+    )  # fmt: skip
+
+
+def problem_of(fun: Any, t_span: Any, y0: Any, args: Any, t_eval: Any, numbers: dict[str, Any]) -> Problem:
+    """The problem, its arguments checked as far as they are not recorded values."""
+    if not callable(fun):
+        raise TypeError(f"fun must be a function of (t, y){at_line()}, not {type(fun).__name__}")
+    t0, t1 = _ends(t_span)
+    y0 = _state(y0)
+    points = None if t_eval is None else _points(t_eval, t0, t1)
+    if args is None:
+        args = ()
+    if not isinstance(args, tuple):
+        try:
+            args = tuple(args)
+        except TypeError:
+            raise TypeError(
+                f"args must be a tuple of the further arguments of fun{at_line()}, such as args=(p,), not {args!r}"
+            ) from None
+    rtol, atol = _tolerances(numbers["rtol"], numbers["atol"], np.shape(y0)[0])
+    max_step = _positive(numbers["max_step"], "max_step")
+    first, step = numbers["first_step"], numbers["step"]
+    first_step = 0.0 if first is None else _positive(first, "first_step")
+    if first is not None and not any(isinstance(x, Recorded) for x in (first, t0, t1)) and first_step > abs(t1 - t0):
+        raise ShapeError(f"first_step exceeds the span of {abs(t1 - t0):g}{at_line()}")
+    step = None if step is None else _positive(step, "step")
+    return Problem(fun, t0, t1, y0, args, points, rtol, atol, first_step, max_step, step)
+
+
+def _number(x: Any, what: str) -> Any:
+    """A recorded number, or a float."""
+    if isinstance(x, Recorded):
+        if x.size != 1:
+            raise ShapeError(f"{what} must be one number{at_line()}, not an array of shape {x.shape}")
+        return np.reshape(x, ()) * 1.0
+    try:
+        return float(np.asarray(x).reshape(()))
+    except (TypeError, ValueError):
+        raise ShapeError(f"{what} must be a real number{at_line()}, not {x!r}") from None
+
+
+def _ends(t_span: Any) -> tuple[Any, Any]:
+    try:
+        first, last = t_span
+    except (TypeError, ValueError):
+        raise ShapeError(f"t_span must be a pair (t0, t1){at_line()}, not {t_span!r}") from None
+    ends = _number(first, "t0 of t_span"), _number(last, "t1 of t_span")
+    if not all(isinstance(x, Recorded) or np.isfinite(x) for x in ends):
+        raise ShapeError(f"t_span must be finite{at_line()}, not {ends}")
+    return ends
+
+
+def _state(y0: Any) -> Any:
+    """The initial state as a vector of floats."""
+    if not isinstance(y0, Recorded):
+        y0 = np.asarray(y0)
+        if isinstance(y0, Recorded):  # a list of recorded values
+            return _state(y0)
+        if y0.dtype.kind == "c":
+            raise ShapeError(
+                f"y0 is complex{at_line()}; fastad solves real systems: use the real and imaginary parts as components"
+            )
+        if y0.dtype.kind not in "fiub":
+            raise ShapeError(f"y0 must be numbers{at_line()}, not of dtype {y0.dtype}")
+    if y0.ndim != 1:
+        raise ShapeError(f"y0 must be 1-dimensional{at_line()}, but has shape {y0.shape}; use np.ravel(y0)")
+    return y0 if y0.dtype.kind == "f" else y0.astype(float)
+
+
+def _points(t_eval: Any, t0: Any, t1: Any) -> Any:
+    points = t_eval if isinstance(t_eval, Recorded) else np.asarray(t_eval)
+    if points.ndim != 1:
+        raise ShapeError(f"t_eval must be 1-dimensional{at_line()}, but has shape {points.shape}")
+    if any(isinstance(x, Recorded) for x in (points, t0, t1)):
+        return points * 1.0 if isinstance(points, Recorded) else points.astype(float)
+    points = points.astype(float)
+    if np.any(points < min(t0, t1)) or np.any(points > max(t0, t1)) or np.any(np.isnan(points)):
+        raise ShapeError(f"values in t_eval are not within t_span = ({t0:g}, {t1:g}){at_line()}")
+    steps = np.diff(points)
+    if np.any(steps <= 0) if t1 >= t0 else np.any(steps >= 0):
+        raise ShapeError(
+            f"values in t_eval are not sorted in the direction of t_span{at_line()}; use np.unique(t_eval)"
+        )
+    return points
+
+
+def _tolerances(rtol: Any, atol: Any, n: int) -> tuple[Any, Any]:
+    """Both tolerances, atol as a vector; a very small rtol is raised, with a warning, as in SciPy."""
+    least = 100 * EPSILON
+    rtol = rtol if isinstance(rtol, Recorded) else np.asarray(rtol, float)
+    if np.ndim(rtol) and np.shape(rtol) != (n,):
+        raise ShapeError(
+            f"rtol has shape {np.shape(rtol)}{at_line()}; give one number, or one for each of {n} components"
+        )
+    atol = atol if isinstance(atol, Recorded) else np.asarray(atol, float)
+    if np.ndim(atol) and np.shape(atol) != (n,):
+        raise ShapeError(
+            f"atol has shape {np.shape(atol)}{at_line()}; give one number, or one for each of {n} components"
+        )
+    if not isinstance(atol, Recorded) and not np.all((atol >= 0) & np.isfinite(atol)):
+        raise ShapeError(f"atol must be at least 0, and finite{at_line()}, not {atol}")
+    if not isinstance(rtol, Recorded):
+        if not np.all((rtol >= 0) & np.isfinite(rtol)):
+            raise ShapeError(f"rtol must be at least 0, and finite{at_line()}, not {rtol}")
+        if np.any(rtol < least):
+            line = user_line()
+            text = f"rtol below {least:.2g} is less than rounding errors; it is raised to that"
+            warnings.warn_explicit(text, UserWarning, line.file, line.number)
+            rtol = np.maximum(rtol, least)
+    return np.broadcast_to(rtol, (n,)), np.broadcast_to(atol, (n,))
+
+
+def _positive(x: Any, what: str) -> Any:
+    value = _number(x, what)
+    if not isinstance(value, Recorded) and not value > 0:
+        raise ShapeError(f"{what} must be positive{at_line()}, not {value:g}")
+    return value

@@ -1,0 +1,139 @@
+"""`solve_ivp`: SciPy's call, with exact derivatives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.control.outside import recorded_loop
+from fastad.kernels import records as r
+from fastad.ode.emitting import Extent, Raw, fixed_grid, solved
+from fastad.ode.problem import Options, Problem, options_of, problem_of
+from fastad.ode.solution import Solution, plain_solution, recorded_solution
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import current_recorder
+
+_CHUNK = 1024  # steps that a solve without t_eval returns at a time
+
+
+def solve_ivp(
+    fun: Callable[..., Any], t_span: Any, y0: Any, method: Any = "Tsit5", t_eval: Any = None,
+    dense_output: bool = False, events: Any = None, vectorized: bool = False, args: Any = (), *, rtol: Any = 1e-6,
+    atol: Any = 1e-9, first_step: Any = None, max_step: Any = np.inf, step: Any = None, max_steps: int = 1_000_000,
+    adjoint: str = "discrete", checkpoint: Any = None, jac: Any = None, jac_sparsity: Any = None, mass: Any = None,
+    progress: bool = False,
+) -> Solution:  # fmt: skip
+    """Solve dy/dt = fun(t, y, *args) for t from t_span[0] to t_span[1], with y(t_span[0]) = y0.
+
+    SciPy's `solve_ivp`, differentiable in y0, args, t_eval and both ends of t_span, and in everything that `fun` refers
+    to. Derivatives are exact for the steps that were made: the discrete adjoint of the method, at any order. Step size
+    control is not differentiated.
+
+    Parameters
+    ----------
+    fun : the right-hand side, plain NumPy; returns an array, list or tuple of n numbers. Recorded once. For branches on
+        values use `np.where` or `fad.cond`.
+    t_span : (t0, t1); t1 may be less than t0.
+    y0 : initial state of n components, of shape (n,).
+    method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"
+        or `fad.ode.ExplicitRK(…)` with `step=` too. SciPy's "RK45", "RK23" and "DOP853" stand for "Dopri5", "BS3" and
+        "Dopri8".
+    t_eval : times at which to return the solution, sorted. None: at the steps. Inside differentiated functions prefer
+        t_eval: without it a new number of steps is a new recording (but `sol.y[:, -1]` is always cheap).
+    dense_output : whether `sol.sol(t)` interpolates, to the method's order.
+    vectorized : whether fun takes y of shape (n, k).
+    args : further arguments of fun, pytrees of arrays and numbers.
+    rtol, atol : tolerances of a step's error, relative and absolute; numbers, or one for each component.
+    first_step, max_step : the first step (None: chosen) and the largest one, in the units of t.
+    step : fixed steps of at most this size instead, which land exactly on t1 and on t_eval.
+    max_steps : the most steps that an adaptive solve makes.
+    adjoint : "discrete".
+    checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁶
+        numbers, then 1,000 states. Derivatives do not depend on it, bit for bit.
+    progress : show a progress bar (needs tqdm).
+
+    Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
+    message, success; and stats. A solve that fails has success False and ends where it failed. Its derivative raises
+    `StepSizeError`.
+
+    Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I.
+
+    >>> import numpy as np, fastad as fad
+    >>> sol = fad.solve_ivp(lambda t, y, k: -k * y, (0, 1), [1.0], args=(2.0,), t_eval=[0.5, 1.0])
+    >>> bool(np.allclose(sol.y[0], np.exp([-1.0, -2.0]), rtol=1e-5))
+    True
+    >>> end = lambda k: fad.solve_ivp(lambda t, y: -k * y, (0, 1), [1.0], rtol=1e-9).y[0, -1]
+    >>> bool(abs(fad.grad(end)(2.0) + np.exp(-2.0)) < 1e-7)
+    True
+    """
+    numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
+    problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
+    given = {
+        "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
+        "max_steps": max_steps, "progress": progress,
+    }  # fmt: skip
+    options = options_of(method, problem, given)
+    if current_recorder() is None:
+        return _solved_now(problem, options)
+    return _recorded(problem, options)
+
+
+# ── on numbers ────────────────────────────────────────────────────────────────────────────────────────────────
+def _solved_now(problem: Problem, options: Options) -> Solution:
+    """The solution for plain arguments: a recorded function of them, replayed for others of the same shapes."""
+    grid, fun = _grid(problem), problem.fun
+    keeps = problem.points is None or options.dense
+    count = 0 if grid is None else grid[1]
+    kept = (count or min(_CHUNK, options.max_steps)) if keeps else 0
+
+    def run(inputs: dict[str, Any], pieces: Any, resumed: Any) -> Any:
+        own = Problem(fun, **inputs)
+        extent = Extent(own.points, kept, options.dense, False, None if pieces is None else (pieces, count), resumed)
+        return vars(solved(own, options, extent))
+
+    solve = recorded_loop(fun, run)
+    found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None))]
+    while int(found[-1].run[r.STATUS]) == r.FULL:
+        last = found[-1]
+        found.append(Raw(**solve(problem.inputs | {"y0": last.y}, None, (last.control, last.cache))))
+    return plain_solution(problem, options, found)
+
+
+def _grid(problem: Problem) -> tuple[Any, int] | None:
+    """The grid of fixed steps."""
+    if problem.step is None:
+        return None
+    t0, t1, step = (_concrete(x) for x in (problem.t0, problem.t1, problem.step))
+    return fixed_grid(t0, t1, step, None if _is_moving(problem) else problem.points)
+
+
+def _concrete(x: Any) -> float:
+    """The value of a number, held by a guard if it is recorded."""
+    return x.__float__() if isinstance(x, Recorded) else float(x)
+
+
+def _is_moving(problem: Problem) -> bool:
+    """Whether times are recorded values, which may have derivatives."""
+    return any(isinstance(x, Recorded) for x in (problem.t0, problem.t1, problem.points))
+
+
+# ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
+def _recorded(problem: Problem, options: Options) -> Solution:
+    grid = _grid(problem)
+    kept = grid[1] if grid is not None and (problem.points is None or options.dense) else 0
+    extent = Extent(problem.points, kept, options.dense and bool(kept), _is_moving(problem), grid)
+    raw = solved(problem, options, extent)
+
+    def with_steps() -> Raw:
+        """The solve that returns its steps too: as many as it makes here, or another recording."""
+        if kept:
+            return raw
+        steps = round(float(_plain(raw.run[r.ACCEPTED])))
+        room = 1 << max(steps - 1, 0).bit_length()
+        return solved(problem, options, Extent(problem.points, room, options.dense, extent.moving))
+
+    return recorded_solution(problem, options, raw, with_steps)
+
+
+def _plain(x: Any) -> Any:
+    return x.value if isinstance(x, Recorded) else x

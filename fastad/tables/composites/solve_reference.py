@@ -1,0 +1,292 @@
+"""What an ODE solve computes, step by step in Python: its definition, and what messages about it need."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastad.kernels import records as r
+from fastad.tables.composites.repeated import total_of
+from fastad.tables.reference import Runner
+
+_EPSILON = np.finfo(float).eps
+TELLING, CHANGE = 1e-3, 1e-3  # as in `fastad.kernels.stepsize`, which needs numba
+REASONS = {
+    r.TOO_SMALL: "the step size fell below what the time can resolve",
+    r.TOO_MANY: "the solve needs more than max_steps steps",
+    r.FULL: "the solve needs more steps than can be kept",
+    r.NOT_FINITE: "the right-hand side is not finite at the start",
+}
+
+
+@dataclass
+class Step:
+    """An accepted step: the argument of the body, its result, the samples in it (their arguments, by the number of the
+    point; None where the point is the end of the step)."""
+
+    argument: np.ndarray
+    result: np.ndarray
+    plain_argument: np.ndarray
+    samples: dict[int, np.ndarray | None] = field(default_factory=dict)
+
+
+class Trace:
+    """A run of a solve: its accepted steps, and where it ended."""
+
+    def __init__(self, solve: Any, x: np.ndarray, evaluate: Runner | None = None) -> None:
+        self.solve, self._evaluate = solve, evaluate
+        s = solve.sizes
+        cuts = np.cumsum([span.size for span in s.operands])[:-1]
+        state, control, cache, ends, shared, self.controls, points = np.split(np.array(x, float), cuts)
+        self.own, self.control, self.cache, self.ends, self.shared = state, control, cache, ends, shared
+        self.points = points.reshape(s.points, s.point)
+        self.steps: list[Step] = []
+        self.at_points = np.full((s.points, s.own), np.nan)
+        self.run = np.zeros(r.RUN)
+        self.span = abs(ends[1] - ends[0])
+        self.fresh = bool(s.cache) and control[r.AT] > 0
+        if control[r.AT] > 0:  # a solve that goes on has been at the first points
+            self.run[r.REACHED] = sum(self._is_reached(j, self.time(control[r.AT])) for j in range(s.points))
+        while self._goes_on() and self._step():
+            pass
+        self.run[r.POSITION] = self.control[r.AT]
+
+    @property
+    def is_done(self) -> bool:
+        return int(self.run[r.STATUS]) == r.DONE
+
+    @property
+    def message(self) -> str:
+        """Why the solve ended where it did, in words."""
+        reason, t = REASONS[int(self.run[r.STATUS])], self.time(float(self.control[r.AT]))
+        return f"{self.solve.name}: {reason}, at t = {t:.6g} (component {int(self.run[r.WORST])} has the largest error)"
+
+    def time(self, position: float) -> float:
+        return float((1 - position) * self.ends[0] + position * self.ends[1])
+
+    # ── one step ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _argument(self) -> np.ndarray:
+        return np.concatenate([self.own, self.control, self.cache, self.ends, self.shared])
+
+    def _call(self, part: Any, x: np.ndarray) -> np.ndarray:
+        return np.asarray(part.evaluate(x, run=self._evaluate))
+
+    def _slope(self) -> np.ndarray:
+        self.run[r.EVALUATIONS] += 1
+        return self._call(self.solve.rhs, self._argument())
+
+    def _goes_on(self) -> bool:
+        solve, k = self.solve, len(self.steps)
+        if self.run[r.STATUS] != r.DONE:
+            return False
+        if not solve.adaptive:
+            return k < solve.length
+        if self.control[r.AT] >= 1:
+            return False
+        kept = solve.sizes.kept
+        if k < solve.length and (not kept or k < kept):
+            return True
+        self.run[r.STATUS] = r.TOO_MANY if k >= solve.length else r.FULL
+        return False
+
+    def _step(self) -> bool:
+        if not self.solve.adaptive:
+            self.control[: r.LAST] = self._grid(len(self.steps))
+        elif self.control[r.STEP] == 0 and not self._first():
+            return False
+        if self.solve.sizes.cache and not self.fresh:
+            self.cache, self.fresh = self._slope(), True
+        out = self._adapted() if self.solve.adaptive else self._call(self.solve.body, self._argument())
+        if out is None:
+            return False
+        self._accept(out)
+        return True
+
+    def _grid(self, k: int) -> tuple[float, float]:
+        """Position and size of a step of a fixed grid."""
+        pieces = self.controls.reshape(-1, 3)
+        i = int(np.searchsorted(pieces[:, 2], k, side="right")) - 1
+        left, right, first = pieces[i]
+        last = pieces[i + 1, 2] if i + 1 < len(pieces) else self.solve.length
+        return left + (right - left) * ((k - first) / (last - first)), (right - left) / (last - first)
+
+    def _accept(self, out: np.ndarray) -> None:
+        s, control, k = self.solve.sizes, self.control, len(self.steps)
+        if self.solve.adaptive:
+            after = 1.0 if control[r.STEP] >= 1 - control[r.AT] else control[r.AT] + control[r.STEP]
+        else:
+            after = self._grid(k + 1)[0] if k + 1 < self.solve.length else 1.0
+        self.run[r.ACCEPTED] += 1
+        plain = np.concatenate([self.own, control, self.ends, self.shared])
+        step = Step(self._argument(), out, plain)
+        self._sample(step, out, self.time(after))
+        self.steps.append(step)
+        self.own = out[: s.own]
+        self.cache = out[s.own : s.own + s.cache]
+        self.control = np.array([after, control[r.STEP], control[r.LAST], 0.0])
+        if self.solve.adaptive:
+            self.control[r.STEP] = _rounded(self.control[r.STEP] * self._factor)
+            self.control[r.LAST] = max(self._norm, 1e-4)
+
+    @property
+    def _slack(self) -> float:
+        """Rounding errors of times."""
+        return float(4 * _EPSILON * np.max(np.abs(self.ends[:2])))
+
+    def _is_reached(self, j: int, t: float) -> bool:
+        """Whether the solve is at point j where it is at this time."""
+        ahead = self.points[j, 0] - t
+        return bool((ahead if self.ends[1] >= self.ends[0] else -ahead) <= self._slack)
+
+    def _sample(self, step: Step, out: np.ndarray, until: float) -> None:
+        """Results at the points up to the end of a step."""
+        s = self.solve.sizes
+        j = int(self.run[r.REACHED])
+        while j < s.points and self._is_reached(j, until):
+            step.samples[j] = None
+            if not self.solve.moving and abs(self.points[j, 0] - until) <= self._slack:
+                self.at_points[j] = out[: s.own]
+            else:
+                dense = out[total_of(s.step_out) - s.dense :]
+                x = np.concatenate([self.own, self.control, dense, self.points[j], self.ends])
+                step.samples[j], self.at_points[j] = x, self._call(self.solve.sample, x)
+            j += 1
+        self.run[r.REACHED] = j
+
+    # ── the step size ────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def n_errors(self) -> int:
+        """Components that have an error."""
+        return int(self.solve.sizes.errors // self.solve.estimates)
+
+    def _scaled(self, x: np.ndarray, size: np.ndarray) -> np.ndarray:
+        n = self.n_errors
+        absolute, relative = self.controls[r.TOLERANCES :].reshape(2, n)
+        return x[:n] / (absolute + relative * size[:n])
+
+    def _rms(self, x: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(x * x))) if x.size else 0.0
+
+    def _first(self) -> bool:
+        """The first step: Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, II.4."""
+        given, n = float(self.controls[r.FIRST_STEP]), self.n_errors
+        if given or self.span == 0 or n == 0:
+            fraction = min(given / self.span, 1.0) if given and given < self.span else 1.0
+        else:
+            slope = self._slope()
+            if not np.isfinite(slope[:n]).all():
+                self.run[r.STATUS] = r.NOT_FINITE
+                return False
+            fraction = _rounded(self._first_time(slope) / self.span)
+        self.control = np.array([self.control[r.AT], fraction, 1e-4, 0.0])
+        return True
+
+    def _first_time(self, slope: np.ndarray) -> float:
+        own, size, order = self.own, np.abs(self.own), self.solve.order
+        d0, d1 = self._rms(self._scaled(own, size)), self._rms(self._scaled(slope, size))
+        trial = min(1e-6 if min(d0, d1) < 1e-5 else 0.01 * d0 / d1, self.span)
+        self.own = own + np.copysign(trial, self.ends[1] - self.ends[0]) * slope
+        self.control = np.array([trial / self.span, *self.control[1:]])
+        other = self._slope()
+        self.own, self.control = own, np.array([0.0, *self.control[1:]])
+        most = max(d1, self._rms(self._scaled(other - slope, size)) / trial)
+        h = max(1e-6, trial * 1e-3) if most <= 1e-15 else (0.01 / most) ** (1 / order)
+        return min(100 * trial, h, self.span)
+
+    def _adapted(self) -> np.ndarray | None:
+        """The result of the first trial step with a small enough error."""
+        solve, order = self.solve, self.solve.order
+        position, rejected = float(self.control[r.AT]), self.control[r.KNOWN] == 2
+        size = max(abs(self.time(position)), 1e-300)
+        least = 10 * _EPSILON * size / self.span if self.span else 0.0
+        longest = float(self.controls[r.MAX_STEP])
+        most, rest = (longest / self.span if longest < self.span else 1.0), 1 - position
+        fraction = max(float(self.control[r.STEP]), least)
+        while True:
+            fraction = min(fraction, most)
+            if rest <= 1.01 * fraction and rest <= most:
+                fraction = rest
+            elif not fraction >= least:
+                break
+            self.control[r.STEP] = fraction
+            self.run[r.EVALUATIONS] += solve.stages
+            out = self._call(solve.body, self._argument())
+            self._norm = self._error(out)
+            if self._norm < TELLING and self.n_errors:
+                self._norm = max(self._norm, self._probe(out))
+            if self._norm <= 1 and np.isfinite(out[: self.n_errors]).all():
+                self._factor = self._next(rejected)
+                self.control[r.KNOWN] = 1 + rejected
+                return out
+            if fraction <= least and fraction < rest:
+                break
+            self.run[r.REJECTED] += 1
+            rejected = True
+            factor = max(0.2, 0.9 * self._norm ** (-1 / order)) if np.isfinite(self._norm) else 0.2
+            fraction = _rounded(fraction * factor)
+        self.run[r.STATUS] = r.TOO_SMALL
+        return None
+
+    def _probe(self, out: np.ndarray) -> float:
+        """The relative error of the current step in a small change of its start; see `fastad.kernels.solve_steps`."""
+        s, kept, n = self.solve.sizes, (self.own, self.cache), self.n_errors
+        absolute, relative = self.controls[r.TOLERANCES :].reshape(2, n)
+        size = np.abs(self.own[:n]) + np.divide(absolute, relative, out=np.zeros(n), where=relative > 0)
+        parts = (1 + (0.6180339887498949 * np.arange(n)) % 1) * np.where(np.arange(n) % 2, -1.0, 1.0)
+        self.own = self.own.copy()
+        self.own[:n] += CHANGE * size * parts
+        if s.cache:
+            self.cache = self._slope()
+        self.run[r.EVALUATIONS] += self.solve.stages
+        moved = self._call(self.solve.body, self._argument())
+        self.own, self.cache = kept
+        errors = slice(s.own + s.cache, s.own + s.cache + s.errors)
+        both = out.copy()
+        both[errors] = moved[errors] - out[errors]
+        worst = self.run[r.WORST]
+        found = self._error(both) / CHANGE
+        self.run[r.WORST] = worst
+        return found
+
+    def _next(self, rejected: bool) -> float:
+        order = self.solve.order
+        factor = 10.0
+        if self._norm > 0:
+            factor = 0.9 * self._norm ** (-0.85 / order) * self.control[r.LAST] ** (0.2 / order)
+        factor = float(np.clip(factor, 0.2, 10.0))
+        return min(factor, 1.0) if rejected else factor
+
+    def _error(self, out: np.ndarray) -> float:
+        """Norm of the error, as `fastad.kernels.stepsize.error_norm` defines it."""
+        s, estimates = self.solve.sizes, self.solve.estimates
+        size = np.maximum(np.abs(self.own), np.abs(out[: s.own]))
+        errors = out[s.own + s.cache :][: s.errors].reshape(estimates, -1)
+        scaled = [self._scaled(e, size) for e in errors]
+        if not scaled[0].size:
+            return 0.0
+        with np.errstate(all="ignore"):
+            squares = scaled[0] ** 2
+            self.run[r.WORST] = int(np.argmax(np.where(np.isnan(squares), np.inf, squares)))
+            if estimates == 1:
+                return self._rms(scaled[0])
+            total, other = float(np.sum(squares)), float(np.sum(scaled[1] ** 2))
+            bottom = len(scaled[0]) * (total + 0.01 * other)
+            return 0.0 if total == other == 0 else total / float(np.sqrt(bottom))
+
+    # ── results ──────────────────────────────────────────────────────────────────────────────────────────────
+    def results(self) -> np.ndarray:
+        """The result of the solve, without saved states."""
+        s = self.solve.sizes
+        kept, places, dense = np.zeros((s.kept, s.own)), np.zeros(s.kept), np.zeros((s.kept, s.dense))
+        for k, step in enumerate(self.steps[: s.kept]):
+            kept[k], dense[k] = step.result[: s.own], step.result[total_of(s.step_out) - s.dense :]
+            last = k + 1 == len(self.steps)
+            places[k] = self.control[r.AT] if last else self.steps[k + 1].argument[s.own + r.AT]
+        pieces = [self.own, self.control, self.cache, self.at_points, kept, places, dense, self.run]
+        return np.concatenate([np.ravel(piece) for piece in pieces])
+
+
+def _rounded(fraction: float) -> float:
+    """A step size with eight significant bits; see `fastad.kernels.stepsize.rounded`."""
+    shifted = fraction * (2.0**45 + 1)
+    return shifted - (shifted - fraction)

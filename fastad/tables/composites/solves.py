@@ -1,0 +1,299 @@
+"""Solves of ODEs by explicit methods, as composite rows: what they compute, how they derive and batch.
+
+A solve is a loop of steps that carry, besides the state, the control of the step size. The tangent of a solve is a
+solve of the state and its tangent on the same accepted steps; its adjoint pulls back these steps. So derivatives are
+exact for the map that was run, at every order: the control is never differentiated.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import StepSizeError, TableError
+from fastad.kernels.records import CONTROL, RUN, SOLVE, TOLERANCES
+from fastad.once import lazy
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.choices import Lanes, made
+from fastad.tables.composites.driver import Data, Parameters, filled
+from fastad.tables.composites.repeated import Repeated, schedule_of, total_of
+from fastad.tables.composites.solve_adjoint import SolveAdjoint
+from fastad.tables.composites.solve_reference import Trace
+from fastad.tables.composites.solve_sizes import NO_SOLVE, SolveSizes
+from fastad.tables.composites.spans import Span, to_lanes, to_spans
+from fastad.tables.composites.sub import Sub, emit_joint_inline, packed, slices
+from fastad.tables.passes.operations import Operations
+from fastad.tables.reference import Runner
+from fastad.tables.validate import LARGEST
+
+_PARTS = ("body", "plain", "dense", "sample", "rhs", "inverse")
+_FLAGS = ("adaptive", "moving", "saves", "progress")
+_NUMBERS = ("estimates", "order", "stages", "intervals")
+
+
+@dataclass(frozen=True, eq=False)
+class Solve(Repeated, kind="solve"):
+    """[state | control | cache | ends | shared | controls | points] to [state | control | cache | results at the points
+    | kept steps | their positions | their dense output | run]; see `fastad.kernels.solving`.
+
+    `body` is one trial step: [state | control | cache | ends | shared] to [state | cache | errors | dense output].
+    `plain` and `dense` are the same step for the adjoint: from [state | control | ends | shared] to [state] and to
+    [state | dense output]. `sample` maps [state | control | dense output | point | ends] to the solution at a point.
+    `rhs` is the derivative at the argument of `body`. `inverse` gives the state before a step from the one after it.
+
+    `length` is the number of steps of a fixed grid of `intervals` pieces, or the most that an `adaptive` solve makes.
+    `estimates` error estimates are of order `order` in the step size; a step takes `stages` evaluations. `moving`: the
+    ends of the span or the points have derivatives.
+    """
+
+    sizes: SolveSizes = NO_SOLVE
+    body: Sub | None = None
+    plain: Sub | None = None
+    dense: Sub | None = None
+    sample: Sub | None = None
+    rhs: Sub | None = None
+    adaptive: bool = False
+    moving: bool = False
+    estimates: int = 1
+    order: int = 1
+    stages: int = 1
+    intervals: int = 1
+    kernel = "fastad.kernels.solving.run_solve"
+
+    @property
+    def named_parts(self) -> Mapping[str, Sub]:
+        return {name: part for name in _PARTS if (part := getattr(self, name)) is not None}
+
+    @property
+    def step(self) -> Sub:
+        assert self.plain is not None
+        return self.plain
+
+    @lazy
+    def key(self) -> str:
+        options = [getattr(self, name) for name in (*_FLAGS, *_NUMBERS, "length")]
+        parts = [part and part.key for part in map(self.__getattribute__, _PARTS)]
+        return f"solve {self.sizes.numbers} {options} {self.schedule!r} {parts}"
+
+    @property
+    def kind_text(self) -> str:
+        text = f"solve of {self.length:,} steps"
+        if self.adaptive:
+            text = f"solve of {self.length:,} adaptive steps at most"
+        return text if self.schedule is None else f"{text}, {self.schedule!r}"
+
+    def adjoint_of(self) -> SolveAdjoint:
+        return SolveAdjoint.of(self)
+
+    # ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def spans_in(self) -> list[Span]:
+        return self.sizes.operands
+
+    @property
+    def spans_results(self) -> list[Span]:
+        return self.sizes.results
+
+    @property
+    def stored_size(self) -> int:
+        """A stored state has its control. Only where steps are made again from it does it need its cache."""
+        runs_again = self.schedule is not None and not self.schedule.stores_all
+        return self.sizes.own + CONTROL + (self.sizes.cache if runs_again else 0)
+
+    @property
+    def ends_early(self) -> bool:
+        return self.adaptive
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    def parameters(self, adjoint: bool = False) -> Parameters:
+        """What the kernel of the solve, or of its adjoint, reads."""
+        s = self.sizes
+        stored, arrays = self.stored_states(adjoint)
+        p = filled(
+            SOLVE, state=self.stored_size, carried=total_of(s.carried), own=s.own, cache=s.cache,
+            errors=s.errors // self.estimates, dense=s.dense, ends=s.ends, shared=s.shared, controls=s.controls,
+            point=s.point, length=self.length, points=s.points, kept=s.kept, adaptive=self.adaptive,
+            estimates=self.estimates, order=self.order, stages=self.stages, moving=self.moving,
+            intervals=self.intervals, **stored,
+        )  # fmt: skip
+        kernels = {"body": self.body, "rhs": self.rhs, "sample": self.sample}
+        if adjoint:
+            kernels |= {
+                "adjoint": self.step.adjoint, "adjoint_dense": self.dense and self.dense.adjoint,
+                "sample_adjoint": self.sample and self.sample.adjoint, "inverse": self.inverse,
+            }  # fmt: skip
+        return Parameters(p, kernels, arrays, self.resources(adjoint), self._work(adjoint))
+
+    def _work(self, adjoint: bool) -> dict[str, int]:
+        """Lengths of the driver's vectors."""
+        s = self.sizes
+        sample, plain = total_of(s.sample_in), total_of(s.plain_in)
+        return {
+            "step_in": total_of(s.step_in), "step_out": max(total_of(s.step_out), s.own, 1),
+            "bar_in": adjoint * (plain + total_of(s.dense_out)), "bar_out": adjoint * plain,
+            "shared_bar": adjoint * (s.ends + s.shared), **self.stored_work(adjoint), "sample_in": sample + s.own,
+            "sample_out": s.own, "sample_bar": adjoint * sample,
+            "dense_bar": adjoint * (s.own + CONTROL + s.dense), "run": RUN + 2, "marks": 2,
+            "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)),
+        }  # fmt: skip
+
+    def operations(self, of: Callable[[Sub], Operations]) -> Operations:
+        assert self.body is not None
+        samples = Operations() if self.sample is None else self.sizes.points * of(self.sample)
+        return max(self.length, 1) * of(self.body) + samples
+
+    def work_bytes(self, of: Callable[[Sub], int]) -> int:
+        return super().work_bytes(of) + 8 * sum(self._work(adjoint=False).values())
+
+    def numbers(self, value: np.ndarray) -> np.ndarray:
+        return value[: self.sizes.own]
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    def check(self) -> str | None:
+        complaint = self._wrong_parts() or (self.too_many_states() if self.saves else None)
+        if complaint:
+            return complaint
+        return None if (self.n_in, self.n_out) == self.ends else "operands or results of other sizes than its parts say"
+
+    def _wrong_parts(self) -> str | None:
+        """What is wrong with the parts, whatever the solve's own sizes are."""
+        s = self.sizes
+        if any(not 0 <= n <= LARGEST for n in (*s.numbers, self.length)) or s.own == 0 or s.point < 1 or s.ends < 2:
+            return "sizes or a number of steps out of range"
+        if max(s.points * (s.own + s.point), s.kept * (s.own + s.dense + 1)) > LARGEST:
+            return "points or kept steps of more than 8 TiB"
+        if not (1 <= self.estimates <= 2 and 1 <= self.order <= 100 and self.stages >= 0):
+            return "numbers about its method that are out of range"
+        errors = s.errors // self.estimates
+        if s.errors % self.estimates or errors > s.own:
+            return "error estimates of another size than the state"
+        controls = TOLERANCES + 2 * errors if self.adaptive else 3 * self.intervals
+        if self.intervals < 1 or s.controls != controls or s.cache not in (0, s.own):
+            return "controls or a cache that do not fit"
+        needed = {"body": True, "plain": True, "rhs": bool(s.cache) or self.adaptive}
+        needed |= {"sample": s.dense > 0, "dense": s.dense > 0}
+        if any(wanted and getattr(self, name) is None for name, wanted in needed.items()):
+            return "a part that is missing"
+        if self.adaptive and self.inverse is not None:
+            return "an adaptive solve cannot be inverted: its steps are not known"
+        return self._unfit_part()
+
+    def _unfit_part(self) -> str | None:
+        s = self.sizes
+        step_in = total_of(s.step_in)
+        ends = {
+            "body": (step_in, total_of(s.step_out)), "plain": (total_of(s.plain_in), s.own),
+            "dense": (total_of(s.plain_in), s.own + s.dense), "sample": (total_of(s.sample_in), s.own),
+            "rhs": (step_in, s.own), "inverse": (step_in, s.own),
+        }  # fmt: skip
+        if any((part.n_in, part.n_out) != ends[name] for name, part in self.named_parts.items()):
+            return "a part that is not for vectors of the solve's sizes"
+        return "a part that needs saved states" if any(part.n_saved for part in self.parts) else None
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        return {
+            "length": self.length, "sizes": self.sizes.numbers, "flags": [getattr(self, name) for name in _FLAGS],
+            "numbers": [getattr(self, name) for name in _NUMBERS],
+            "parts": [None if (part := getattr(self, name)) is None else write(part) for name in _PARTS],
+            "schedule": self.schedule_data(write),
+        }  # fmt: skip
+
+    @classmethod
+    def from_data(cls, name: str, data: Data, read: Any) -> "Solve":
+        sizes = SolveSizes(*data.list_of("sizes", [int] * len(NO_SOLVE.numbers)))
+        flags, numbers = data.list_of("flags", [bool] * len(_FLAGS)), data.list_of("numbers", [int] * len(_NUMBERS))
+        length, parts = data.of("length", int), data.of("parts", list)
+        if len(parts) != len(_PARTS):
+            raise TableError("its header has an invalid solve")
+        made_parts = [None if part is None else read(part) for part in parts]
+        options: dict[str, Any] = dict(zip(_PARTS + _FLAGS + _NUMBERS, (*made_parts, *flags, *numbers), strict=True))
+        own = Solve(0, 0, name, sizes=sizes, length=length, **options)
+        own = replace(own, schedule=schedule_of(data.get("schedule"), length, read))
+        complaint = own._wrong_parts()
+        if complaint:  # before sizes are computed from what is wrong
+            raise TableError(f"{name}: {complaint}")
+        return own.sized()
+
+    # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
+    def over(self, lanes: int, name: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
+        """The solve of several lanes with the steps of the first: `emit` writes the rows of a part for an argument lane
+        after lane."""
+        s = self.sizes
+
+        def widened(part: Sub | None, spans: Sequence[Span], out: Sequence[Span]) -> Sub | None:
+            def rows(b: Builder, x: Ref) -> Ref:
+                assert part is not None
+                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, spans)), lanes, out)
+
+            wide = sum(span.size if span.shared else lanes * span.size for span in spans)
+            return None if part is None else made(f"{part.name}{name}", wide, rows)
+
+        return replace(
+            self, name=self.name + name, sizes=s.times(lanes), body=widened(self.body, s.step_in, s.step_out),
+            plain=widened(self.plain, s.plain_in, s.plain_out), dense=widened(self.dense, s.plain_in, s.dense_out),
+            sample=widened(self.sample, s.sample_in, s.plain_out), rhs=widened(self.rhs, s.step_in, s.plain_out),
+            inverse=widened(self.inverse, s.step_in, s.plain_out),
+            schedule=self.resolved if self.saves else self.schedule,
+        ).sized()  # fmt: skip
+
+    @lazy
+    def augmented(self) -> "Solve":
+        """The solve of states and their tangents: two lanes, the second with the tangents."""
+        spans = {
+            name: own
+            for own in (self.sizes.step_in, self.sizes.plain_in, self.sizes.sample_in)
+            for name in _PARTS
+            if (part := getattr(self, name)) is not None and part.n_in == total_of(own)
+        }
+
+        def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
+            x, dx = slices(b, lanes, (part.n_in, part.n_in))
+            own = next(spans[name] for name in _PARTS if getattr(self, name) is part)
+            pieces = slices(b, dx, [span.size for span in own])
+            moved = [b.zeros((b.size(d),)) if span.shared else d for d, span in zip(pieces, own, strict=True)]
+            return packed(b, emit_joint_inline(b, part, x, packed(b, moved)))
+
+        return self.without_saving.over(2, " with tangents", emit)
+
+    def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+        out = b.call(self.augmented, to_spans(b, packed(b, [x, dx]), 2, self.spans_in))
+        y, dy = slices(b, to_lanes(b, out, 2, self.spans_results), (self.n_results, self.n_results))
+        still = self.without_fixed(b, dy)
+        if not self.saves:
+            return y, still
+        return b.call(self, x), packed(b, [still, b.zeros((self.n_out - self.n_results,))])
+
+    def without_fixed(self, b: Any, x: Ref) -> Ref:
+        """Tangents of results, with zeros for those that have none."""
+        pieces = slices(b, x, [span.size for span in self.spans_results])
+        spans = self.spans_results
+        return packed(b, [b.zeros((b.size(p),)) if s.shared else p for p, s in zip(pieces, spans, strict=True)])
+
+    def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
+        return b.call(Lanes.of(self, size), x)  # lanes have steps of their own
+
+    def batched(self, size: int) -> Sub:
+        return made(f"{self.name} over {size} lanes", size * self.n_in, lambda b, x: self.emit_batched(b, x, size))
+
+    # ── definition ───────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def failures(self) -> Sequence[tuple[type[Exception], str]]:
+        return [(StepSizeError, "a solve that did not reach the end of its span has no derivative")]
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        trace = Trace(self, x)
+        out = trace.results()
+        if not self.saves:
+            return out
+        saved = np.zeros(self.n_out - self.n_results)
+        saved[0] = len(trace.steps) if trace.is_done else -1
+        if self.storage.policy == "every":
+            for k, step in enumerate(trace.steps):
+                saved[1 + self.stored_size * (k + 1) :][: self.stored_size] = step.argument[: self.stored_size]
+        return np.concatenate([out, saved])
+
+    def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
+        assert self.body is not None
+        for k, step in enumerate(Trace(self, x, run).steps):
+            yield f"step {k} of {self.name}", self.body, step.argument

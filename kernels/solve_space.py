@@ -1,0 +1,139 @@
+"""What the driver of a solve has at hand: its vectors, and where things stand in them. See `solving`."""
+
+from typing import Any, NamedTuple
+
+from .flags import helper
+from .memory import doubles, integers, record_at, shift
+from .records import AT, CONTROL, RUN, SOLVE
+from .reversing import clear, copy
+from .stepsize import EPSILON, time_at
+
+POINT, FRESH, MARKS = range(3)  # marks: the next point; whether the cache belongs to the state
+
+solve_at = record_at(SOLVE)
+
+
+class Space(NamedTuple):
+    """The vectors of a driver in its work, by pointers: see `records.SOLVE_WORK`."""
+
+    step_in: Any
+    step_out: Any
+    bar_in: Any
+    bar_out: Any
+    shared_bar: Any
+    saved: Any
+    cursor: Any
+    plan: Any
+    actions: Any
+    sample_in: Any
+    sample_out: Any
+    sample_bar: Any
+    dense_bar: Any
+    run: Any
+    marks: Any
+    aside: Any
+    scratch: Any
+
+
+@helper
+def space_of(solve, work):
+    at = solve.work
+    return Space(
+        doubles(work + 8 * at.step_in),
+        doubles(work + 8 * at.step_out),
+        doubles(work + 8 * at.bar_in),
+        doubles(work + 8 * at.bar_out),
+        doubles(work + 8 * at.shared_bar),
+        doubles(work + 8 * at.saved),
+        integers(work + 8 * at.cursor),
+        integers(work + 8 * at.plan),
+        integers(work + 8 * at.actions),
+        doubles(work + 8 * at.sample_in),
+        doubles(work + 8 * at.sample_out),
+        doubles(work + 8 * at.sample_bar),
+        doubles(work + 8 * at.dense_bar),
+        doubles(work + 8 * at.run),
+        integers(work + 8 * at.marks),
+        doubles(work + 8 * at.aside),
+        doubles(work + 8 * at.scratch),
+    )
+
+
+# ── places ────────────────────────────────────────────────────────────────────────────────────────────────────
+@helper
+def control_of(solve, space):
+    """The control in a step's argument."""
+    return shift(space.step_in, solve.own)
+
+
+@helper
+def ends_of(solve, space):
+    """The ends of the span in a step's argument."""
+    return shift(space.step_in, solve.own + CONTROL + solve.cache)
+
+
+@helper
+def inside_size(solve):
+    """Length of the argument of a step's adjoint, without the adjoints of its results: there is no cache."""
+    return solve.own + CONTROL + solve.ends + solve.shared
+
+
+@helper
+def cache_of(solve, space):
+    """The cached derivative in a step's argument."""
+    return shift(space.step_in, solve.own + CONTROL)
+
+
+@helper
+def dense_of(solve, space):
+    """The dense output in a step's result."""
+    return shift(space.step_out, solve.own + solve.cache + solve.estimates * solve.errors)
+
+
+@helper
+def points_of(solve, given):
+    return shift(given.elements, solve.controls)
+
+
+@helper
+def span_of(solve, space):
+    ends = ends_of(solve, space)
+    return abs(ends[1] - ends[0])
+
+
+@helper
+def is_reached(solve, point, position, space):
+    """Whether the solve has reached a point where it is at this position, but for rounding errors of the time."""
+    ends = ends_of(solve, space)
+    ahead = point - time_at(ends, position)
+    slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
+    return ahead <= slack if ends[1] >= ends[0] else -ahead <= slack
+
+
+@helper
+def is_end(solve, point, position, space):
+    """Whether a point that was reached is this position. Points that have derivatives are no ends of steps."""
+    ends = ends_of(solve, space)
+    slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
+    return not solve.moving and abs(point - time_at(ends, position)) <= slack
+
+
+@helper
+def set_fresh(solve, size, space):
+    """The cache belongs to a state of this size, unless it has none. At the start of the span it is never known."""
+    known = size == solve.own + CONTROL + solve.cache and control_of(solve, space)[AT] > 0.0
+    space.marks[FRESH] = 1 if known else 0
+
+
+@helper
+def start(solve, given, space):
+    """The first state, and what the steps share."""
+    copy(space.step_in, given.arguments, solve.carried)
+    copy(ends_of(solve, space), shift(given.arguments, solve.carried), solve.ends + solve.shared)
+    clear(space.run, RUN)
+    set_fresh(solve, solve.carried, space)
+    at, j = control_of(solve, space)[AT], 0
+    if at > 0.0:  # a solve that goes on has been at the first points
+        while j < solve.points and is_reached(solve, points_of(solve, given)[j * solve.point], at, space):
+            j += 1
+    space.marks[POINT] = j

@@ -1,0 +1,259 @@
+"""The steps of a solve: trial steps until one has a small enough error, or those of a fixed grid. See `solving`."""
+
+from .flags import helper
+from .memory import shift
+from .records import (
+    ACCEPTED,
+    AT,
+    DONE,
+    EVALUATIONS,
+    FULL,
+    KNOWN,
+    LAST,
+    NOT_FINITE,
+    REJECTED,
+    RUN,
+    STATUS,
+    STEP,
+    TOO_MANY,
+    TOO_SMALL,
+    WORST,
+)
+from .reversing import WRONG, call, copy, count
+from .solve_space import FRESH, cache_of, control_of, ends_of, set_fresh, span_of
+from .stepsize import (
+    CHANGE,
+    TELLING,
+    all_finite,
+    change_of,
+    error_norm,
+    first_step,
+    given_fraction,
+    largest_fraction,
+    next_factor,
+    retry_factor,
+    rounded,
+    smallest_fraction,
+    trial_step,
+)
+
+
+@helper
+def _evaluate(solve, space):
+    """The right-hand side at the state in space.step_in, to space.step_out."""
+    space.run[EVALUATIONS] += 1
+    return call(solve.rhs, space.step_in, space.step_out, space)
+
+
+@helper
+def refresh(solve, space):
+    """Compute the cache if it does not belong to the state."""
+    if space.marks[FRESH] or not solve.cache:
+        return 0
+    code = _evaluate(solve, space)
+    copy(cache_of(solve, space), space.step_out, solve.cache)
+    space.marks[FRESH] = 1
+    return code
+
+
+@helper
+def _first_fraction(solve, given, space):
+    """The first step, as a fraction of the span, to the control. Returns 0 or an error."""
+    control, span, n = control_of(solve, space), span_of(solve, space), solve.errors
+    fraction = given_fraction(given.elements, span)
+    if fraction == 0.0 and (span == 0.0 or n == 0):
+        fraction = 1.0
+    if fraction == 0.0:
+        y, ends = space.step_in, ends_of(solve, space)
+        slope, kept = space.sample_in, space.sample_out
+        code = _evaluate(solve, space)
+        if code:
+            return code
+        copy(slope, space.step_out, solve.own)
+        copy(kept, space.step_in, solve.own)
+        if not all_finite(slope, n):
+            space.run[STATUS] = NOT_FINITE
+        trial = trial_step(y, slope, given.elements, n, span)
+        if trial > 0.0:
+            signed = trial if ends[1] >= ends[0] else -trial
+            for i in range(solve.own):
+                space.step_in[i] += signed * slope[i]
+            control[AT] = trial / span
+            code = _evaluate(solve, space)
+            copy(space.step_in, kept, solve.own)
+            control[AT] = 0.0
+            h = first_step(y, slope, space.step_out, given.elements, n, solve.order, trial, span)
+            fraction = rounded(h / span)
+    control[STEP], control[LAST] = fraction, 1e-4
+    return 0
+
+
+@helper
+def _try(solve, space, fraction):
+    """One trial step of this size."""
+    control_of(solve, space)[STEP] = fraction
+    space.run[EVALUATIONS] += solve.stages
+    return call(solve.body, space.step_in, space.step_out, space)
+
+
+@helper
+def _probe(solve, controls, space):
+    """The error that the current step makes in a small change of its start, relative to that change; -1 for a failure.
+
+    Where a solution rests, its own error is 0 at any step size. That of its derivatives, which are small changes that
+    grow or decay, is not.
+    """
+    y, n, size = space.step_in, solve.errors, solve.own + solve.cache + solve.estimates * solve.errors
+    kept_in, kept_out = space.aside, shift(space.aside, solve.own + solve.cache)
+    copy(kept_in, y, solve.own)
+    copy(shift(kept_in, solve.own), cache_of(solve, space), solve.cache)
+    copy(kept_out, space.step_out, size + solve.dense)
+    for i in range(n):
+        y[i] += CHANGE * change_of(controls, i, n, y[i])
+    code = 0
+    if solve.cache:
+        code = _evaluate(solve, space)
+        copy(cache_of(solve, space), space.step_out, solve.cache)
+    code = code or _try(solve, space, control_of(solve, space)[STEP])
+    error, before = shift(space.step_out, solve.own + solve.cache), shift(kept_out, solve.own + solve.cache)
+    for i in range(solve.estimates * n):
+        error[i] -= before[i]
+    norm, _ = error_norm(error, kept_in, kept_out, controls, n, solve.estimates)
+    copy(y, kept_in, solve.own)
+    copy(cache_of(solve, space), shift(kept_in, solve.own), solve.cache)
+    copy(space.step_out, kept_out, size + solve.dense)
+    return -1.0 if code else norm / CHANGE
+
+
+@helper
+def adapt(solve, given, space):
+    """Trial steps until one has a small enough error. Its size is in the control then, its error and the factor for the
+    next one are in space.run[RUN:]."""
+    control, ends, controls = control_of(solve, space), ends_of(solve, space), given.elements
+    if control[STEP] == 0.0:
+        code = _first_fraction(solve, given, space)
+        if code or space.run[STATUS] != DONE:
+            return code
+    code = refresh(solve, space)
+    if code:
+        return code
+    span, position = span_of(solve, space), control[AT]
+    most, least = largest_fraction(controls, span), smallest_fraction(ends, position, span)
+    rest, rejected = 1.0 - position, control[KNOWN] == 2.0
+    fraction = max(control[STEP], least)
+    error = shift(space.step_out, solve.own + solve.cache)
+    while True:
+        fraction = min(fraction, most)
+        if rest <= 1.01 * fraction and rest <= most:
+            fraction = rest
+        elif not fraction >= least:
+            space.run[STATUS] = TOO_SMALL
+            return 0
+        code = _try(solve, space, fraction)
+        if code:
+            return code
+        norm, worst = error_norm(error, space.step_in, space.step_out, controls, solve.errors, solve.estimates)
+        space.run[WORST] = worst
+        if norm < TELLING and solve.errors:
+            other = _probe(solve, controls, space)
+            if other < 0.0:
+                return WRONG
+            norm = max(norm, other)
+        if norm <= 1.0 and all_finite(space.step_out, solve.errors):
+            factor = next_factor(norm, control[LAST], solve.order)
+            space.run[RUN], space.run[RUN + 1] = max(norm, 1e-4), min(factor, 1.0) if rejected else factor
+            control[KNOWN] = 2.0 if rejected else 1.0
+            return 0
+        if fraction <= least and fraction < rest:
+            space.run[STATUS] = TOO_SMALL
+            return 0
+        space.run[REJECTED] += 1
+        rejected = True
+        fraction = rounded(fraction * retry_factor(norm, solve.order))
+
+
+@helper
+def _grid(solve, controls, k, position):
+    """The position of step k of a fixed grid, or the size of the step. The grid has intervals (left, right, first step
+    in it), each divided evenly."""
+    low, high = 0, solve.intervals
+    while high - low > 1:
+        middle = (low + high) // 2
+        if controls[3 * middle + 2] <= k:
+            low = middle
+        else:
+            high = middle
+    left, right, first = controls[3 * low], controls[3 * low + 1], controls[3 * low + 2]
+    last = controls[3 * low + 5] if low + 1 < solve.intervals else float(solve.length)
+    return left + (right - left) * ((k - first) / (last - first)) if position else (right - left) / (last - first)
+
+
+@helper
+def give_place(solve, given, k, space):
+    """Give step k of a fixed grid its place."""
+    control = control_of(solve, space)
+    control[AT], control[STEP] = _grid(solve, given.elements, k, True), _grid(solve, given.elements, k, False)
+
+
+@helper
+def position_after(solve, given, k, space):
+    """The position after step k, whose control is in the argument."""
+    control = control_of(solve, space)
+    if not solve.adaptive:
+        return _grid(solve, given.elements, k + 1, True) if k + 1 < solve.length else 1.0
+    after = control[AT] + control[STEP]
+    return 1.0 if control[STEP] >= 1.0 - control[AT] else after
+
+
+@helper
+def goes_on(solve, given, k, space):
+    if space.run[STATUS] != DONE:
+        return 0
+    if not solve.adaptive:
+        return 1 if k < solve.length else 0
+    if control_of(solve, space)[AT] >= 1.0:
+        return 0
+    if k < solve.length and (not solve.kept or k < solve.kept):
+        return 1
+    space.run[STATUS] = TOO_MANY if k >= solve.length else FULL
+    return 0
+
+
+@helper
+def attempt(solve, given, k, space):
+    count(solve)
+    if solve.adaptive:
+        return adapt(solve, given, space)
+    give_place(solve, given, k, space)
+    code = refresh(solve, space)
+    return code or call(solve.body, space.step_in, space.step_out, space)
+
+
+@helper
+def accept(solve, given, k, space):
+    if space.run[STATUS] != DONE:
+        return 0
+    control = control_of(solve, space)
+    space.run[ACCEPTED] += 1
+    after = position_after(solve, given, k, space)
+    if solve.adaptive:
+        control[STEP] = rounded(control[STEP] * space.run[RUN + 1])
+        control[LAST], control[KNOWN] = space.run[RUN], 0.0
+    control[AT] = after
+    copy(space.step_in, space.step_out, solve.own)
+    copy(cache_of(solve, space), shift(space.step_out, solve.own), solve.cache)
+    return 0
+
+
+@helper
+def enter(solve, given, k, space):
+    set_fresh(solve, solve.state, space)
+    return 0
+
+
+@helper
+def undo(solve, given, k, space):
+    give_place(solve, given, k, space)
+    code = call(solve.inverse, space.step_in, space.step_out, space)
+    copy(space.step_in, space.step_out, solve.own)
+    return code

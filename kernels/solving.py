@@ -1,0 +1,253 @@
+"""Drivers of ODE solves by explicit methods: every trial step is one call of the method's table for this right-hand
+side.
+
+A solve maps [state | control | cache | ends | shared | controls | points] to [state | control | cache | results at the
+points | kept steps | their positions | their dense output | run]. A step maps [state | control | cache | ends | shared]
+to [state | cache | error | dense output]. The cache is the derivative at the state, which the step before has computed;
+it follows from the state, so the adjoint of a step knows nothing of it. A sample maps [state | control | dense output |
+point | ends] to the solution at a point within the step. Without step size control and cache, the state stands alone.
+
+Steps are those of a loop (`reversing`) whose state carries the control: where it is in the span, the step size, the
+last error. The adjoint takes these as constants, so it is exact for the steps that were accepted. A stored state says
+whether its step size is the accepted one; then nothing needs to be tried again.
+"""
+
+from .flags import helper, kernel
+from .memory import address, doubles, integers, shift
+from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POSITION, REACHED, RUN, STATUS
+from .reversing import WRONG, Given, call, clear, copy, count, forward, kind_of_loop, reverse
+from .solve_space import (
+    POINT,
+    control_of,
+    dense_of,
+    ends_of,
+    inside_size,
+    is_end,
+    is_reached,
+    points_of,
+    solve_at,
+    space_of,
+    start,
+)
+from .solve_steps import accept, adapt, attempt, enter, give_place, goes_on, position_after, refresh, undo
+
+FAILED = -2  # the solve has ended before the end of its span, so there is nothing to differentiate
+
+
+# ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
+@helper
+def fill_sample(solve, point, space):
+    """The argument of a sample at a point in the current step."""
+    x, n = space.sample_in, solve.own
+    copy(x, space.step_in, n + CONTROL)
+    copy(shift(x, n + CONTROL), dense_of(solve, space), solve.dense)
+    copy(shift(x, n + CONTROL + solve.dense), point, solve.point)
+    copy(shift(x, n + CONTROL + solve.dense + solve.point), ends_of(solve, space), solve.ends)
+
+
+@helper
+def deliver(solve, given, k, space):
+    """Results at the points that the step has reached, and what is kept of it."""
+    if not address(given.target) or space.run[STATUS] != DONE:
+        return 0
+    n = solve.own
+    after, points = position_after(solve, given, k, space), points_of(solve, given)
+    results = shift(given.target, solve.carried)
+    j = space.marks[POINT]
+    while j < solve.points:
+        point = shift(points, j * solve.point)
+        if not is_reached(solve, point[0], after, space):
+            break
+        row = shift(results, j * n)
+        if is_end(solve, point[0], after, space):
+            copy(row, space.step_out, n)
+        elif not solve.sample.address:
+            return WRONG
+        else:
+            fill_sample(solve, point, space)
+            code = call(solve.sample, space.sample_in, row, space)
+            if code:
+                return code
+        j += 1
+    space.marks[POINT] = j
+    space.run[REACHED] = j
+    if solve.kept:
+        kept = shift(results, solve.points * n)
+        places = shift(kept, solve.kept * n)
+        copy(shift(kept, k * n), space.step_out, n)
+        places[k] = after
+        copy(shift(places, solve.kept + k * solve.dense), dense_of(solve, space), solve.dense)
+    return 0
+
+
+@helper
+def n_results(solve):
+    """Length of the results."""
+    return solve.carried + solve.points * solve.own + solve.kept * (solve.own + 1 + solve.dense) + RUN
+
+
+@kernel
+def run_solve(context, source, target, work):
+    """A solve. If it saves states for the adjoint, they follow its results."""
+    solve = solve_at(context)
+    space = space_of(solve, work)
+    out, results = doubles(target), n_results(solve)
+    saved = target + 8 * results if solve.saves and solve.policy != INVERTED else 0
+    arguments = doubles(source)
+    elements = shift(arguments, solve.carried + solve.ends + solve.shared)
+    given = Given(arguments, elements, arguments, out)
+    start(solve, given, space)
+    not_reached = shift(out, solve.carried)
+    for i in range(solve.points * solve.own):
+        not_reached[i] = float("nan")
+    clear(shift(not_reached, solve.points * solve.own), solve.kept * (solve.own + 1 + solve.dense))
+    code = forward(solve, given, saved, space)
+    space.run[POSITION] = control_of(solve, space)[AT]
+    copy(out, space.step_in, solve.carried)
+    copy(shift(out, results - RUN), space.run, RUN)
+    if saved and space.run[STATUS] != DONE:
+        doubles(saved)[0] = -1.0
+    return code
+
+
+# ── the adjoint ───────────────────────────────────────────────────────────────────────────────────────────────
+@helper
+def _add(target, source, n):
+    for i in range(n):
+        target[i] += source[i]
+
+
+@helper
+def _sample_adjoints(solve, given, k, space):
+    """Adjoints of the results at points in step k. Returns 1 if dense output has any, 0, or an error."""
+    n, inside, before = solve.own, inside_size(solve), control_of(solve, space)[AT]
+    after, points = position_after(solve, given, k, space), points_of(solve, given)
+    state_bar, seeds = shift(space.bar_in, inside), shift(given.seeds, solve.carried)
+    clear(space.dense_bar, n + CONTROL + solve.dense)
+    found = 0
+    while space.marks[POINT] > 0:
+        j = space.marks[POINT] - 1
+        point = shift(points, j * solve.point)
+        if before > 0.0 and is_reached(solve, point[0], before, space):
+            break
+        space.marks[POINT] = j
+        seed = shift(seeds, j * n)
+        if is_end(solve, point[0], after, space):
+            _add(state_bar, seed, n)
+            continue
+        if not solve.sample.address:
+            return WRONG
+        fill_sample(solve, point, space)
+        size = n + CONTROL + solve.dense + solve.point + solve.ends
+        copy(shift(space.sample_in, size), seed, n)
+        code = call(solve.sample_adjoint, space.sample_in, space.sample_bar, space)
+        if code:
+            return code
+        bar = space.sample_bar
+        _add(space.dense_bar, bar, n + CONTROL + solve.dense)
+        own = shift(bar, n + CONTROL + solve.dense)
+        target = shift(given.target, solve.carried + solve.ends + solve.shared + solve.controls + j * solve.point)
+        copy(target, own, solve.point)
+        _add(space.shared_bar, shift(own, solve.point), solve.ends)
+        found = 1
+    return found
+
+
+@helper
+def _kept_adjoints(solve, given, k, space):
+    """Adjoints of what is kept of step k. Returns whether that is dense output too."""
+    if k >= solve.kept:
+        return 0
+    n = solve.own
+    kept = shift(given.seeds, solve.carried + solve.points * n)
+    _add(shift(space.bar_in, inside_size(solve)), shift(kept, k * n), n)
+    dense = shift(kept, solve.kept * (n + 1) + k * solve.dense)
+    _add(shift(space.dense_bar, n + CONTROL), dense, solve.dense)
+    return 1 if solve.dense else 0
+
+
+@helper
+def _recompute(solve, given, k, space):
+    """The control of step k, and its dense output if the adjoints need it."""
+    if not solve.adaptive:
+        give_place(solve, given, k, space)
+    elif control_of(solve, space)[KNOWN] == 0.0:
+        return adapt(solve, given, space)
+    if solve.moving and solve.points:
+        code = refresh(solve, space)
+        return code or call(solve.body, space.step_in, space.step_out, space)
+    return 0
+
+
+@helper
+def pull_back(solve, given, k, space):
+    """Adjoints of the points in the step and, added up, of the ends and what is shared."""
+    count(solve)
+    n, inside = solve.own, inside_size(solve)
+    code = _recompute(solve, given, k, space)
+    if code:
+        return code
+    sampled = _sample_adjoints(solve, given, k, space)
+    if sampled < 0:
+        return sampled
+    dense = _kept_adjoints(solve, given, k, space) + sampled
+    copy(space.bar_in, space.step_in, n + CONTROL)
+    if dense:
+        copy(shift(space.bar_in, inside + n), shift(space.dense_bar, n + CONTROL), solve.dense)
+        code = call(solve.adjoint_dense, space.bar_in, space.bar_out, space)
+    else:
+        code = call(solve.adjoint, space.bar_in, space.bar_out, space)
+    bar = shift(space.bar_in, inside)
+    copy(bar, space.bar_out, n)
+    if sampled:
+        _add(bar, space.dense_bar, n)
+    _add(space.shared_bar, shift(space.bar_out, n + CONTROL), solve.ends + solve.shared)
+    return code
+
+
+kind_of_loop("adaptive", goes_on, attempt, deliver, accept, enter, undo, pull_back)
+
+
+@helper
+def _seed(solve, given, space):
+    """Before the last step's adjoint: what is shared, the adjoint of the last state, nothing of what is shared."""
+    n = solve.own
+    copy(shift(space.bar_in, n + CONTROL), shift(given.arguments, solve.carried), solve.ends + solve.shared)
+    copy(shift(space.bar_in, inside_size(solve)), given.seeds, n)
+    clear(space.shared_bar, solve.ends + solve.shared)
+    clear(given.target, solve.carried + solve.ends + solve.shared + solve.controls + solve.points * solve.point)
+    clear(space.dense_bar, n + CONTROL + solve.dense)
+    space.marks[POINT] = solve.points
+
+
+@kernel
+def reverse_solve(context, source, target, work):
+    """The adjoint of a solve: [arguments | adjoints of the results] to adjoints of arguments.
+
+    If the solve saves states, the first place of `work` has the address of its whole result, which ends with them.
+    """
+    solve = solve_at(context)
+    space = space_of(solve, work)
+    arguments = doubles(source)
+    elements = shift(arguments, solve.carried + solve.ends + solve.shared)
+    seeds = shift(elements, solve.controls + solve.points * solve.point)
+    given = Given(arguments, elements, seeds, doubles(target))
+    start(solve, given, space)
+    saved = integers(work)[0] + 8 * n_results(solve)
+    if solve.saves:
+        copy(space.step_in, doubles(integers(work)[0]), solve.own)
+    else:
+        saved = address(space.saved)
+        unwanted = Given(arguments, elements, seeds, doubles(0))
+        code = forward(solve, unwanted, saved if solve.policy != INVERTED else 0, space)
+        if code:
+            return code
+        if space.run[STATUS] != DONE:
+            return FAILED
+    if solve.policy != INVERTED and doubles(saved)[0] < 0.0:
+        return FAILED
+    _seed(solve, given, space)
+    code = reverse(solve, saved, given, space)
+    copy(given.target, shift(space.bar_in, inside_size(solve)), solve.own)
+    copy(shift(given.target, solve.carried), space.shared_bar, solve.ends + solve.shared)
+    return code
