@@ -80,7 +80,7 @@ class StepTables:
         return self._needs_end and not self.method.is_fsal
 
     # ── the tables ───────────────────────────────────────────────────────────────────────────────────────────
-    def parts(self, sizes: SolveSizes) -> dict[str, Sub | None]:
+    def parts(self, sizes: SolveSizes) -> dict[str, Any]:
         """The parts of the solve; see `fastad.tables.composites.solves.Solve`."""
         name, dense = self.method.name, self.wanted.dense
         cached = self.has_cache or self.wanted.adaptive
