@@ -10,8 +10,8 @@ from fastad.control.branches import cond
 from fastad.control.inverses import check_inverse
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
+from fastad.transforms.base import load
 from fastad.transforms.composite import check_primitive, primitive
-from fastad.transforms.loaded import load
 from fastad.transforms.public import (
     grad,
     hessian,

@@ -267,7 +267,7 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setenv("FASTAD_RECORDING_BYTES", "200000")
     with pytest.warns(RuntimeWarning, match=r"test_new_functions.py:\d+\) was recorded 64 times.*Changed last"):
         for k in range(100):
-            fad.grad(lambda x: np.sum(x * k))(X)  # noqa: B023
+            fad.grad(lambda x: np.sum(x * float(k)))(X)  # noqa: B023
     assert RECORDINGS._bytes <= 200_000
     assert sum(entry.nbytes for entry in RECORDINGS._entries.values()) == RECORDINGS._bytes
 

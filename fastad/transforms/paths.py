@@ -81,7 +81,9 @@ def recorded_path(
     """The recording of a program that has just been made, in this state of the outside."""
     arrays = [a for state in states for a in state.arrays]
     parts = tuple(part_of(a, arrays) for a in program.captured)
-    elements = UsedElements(arrays, parts, program.derived or any(state.converts for state in states))
+    derived = program.derived or any(state.converts for state in states)
+    guarded = {id(x.array) for state in states for x in state.changing}  # whatever depends on these, guards hold
+    elements = UsedElements([None if id(a) in guarded else a for a in arrays], parts, derived)
     hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
@@ -104,6 +106,7 @@ class Path:
     ) -> None:  # fmt: skip
         self.recording, self.outside, self.others = recording, outside, tuple(others)
         self.call_key: Any = None  # of the calls that it is the first path for
+        self.was_used = False
         self.used = 0  # when it was last used, see `fastad.transforms.known.Memory`
         self.arrays = [a for state in (outside, *others) for a in state.arrays]
         self.captured = [
@@ -159,10 +162,11 @@ class UsedElements:
     trusted not to depend on the array once several changes of it have led to the same table.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], parts: Sequence[Part | None], derived: bool) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray | None], parts: Sequence[Part | None], derived: bool) -> None:
         read = set() if derived else {part.number for part in parts if part is not None}
-        self._always = {k: Elements(a) for k, a in enumerate(arrays) if k not in read}
-        self._tried = {k: Elements(a) for k, a in enumerate(arrays) if k in read and a.size <= _CONTENT_LIMIT}
+        compared = [(k, a) for k, a in enumerate(arrays) if a is not None]
+        self._always = {k: Elements(a) for k, a in compared if k not in read}
+        self._tried = {k: Elements(a) for k, a in compared if k in read and a.size <= _CONTENT_LIMIT}
         self.confirmations = 0
         self.needed = bool(self._always or self._tried)
 
