@@ -13,14 +13,13 @@ and lists the places that were read. Comparing these places later is much faster
 
 import types
 from collections.abc import Hashable, Iterable
-from copy import copy
 from operator import is_
 from typing import Any
 
 import numpy as np
 
 from fastad.recording.keys import Key
-from fastad.recording.outside_numbers import ChangingNumber
+from fastad.recording.outside_numbers import ChangingNumber, NumberPlace
 from fastad.recording.settings import Setting
 from fastad.recording.walk import MISSING, Walk, read_place
 
@@ -88,13 +87,18 @@ class OutsideState(Walk):
             return self.structure
         return Key(self.structure, *[(k, self.numbers[k].key) for k in constants])
 
+    def _copy(self) -> "OutsideState":
+        found = object.__new__(OutsideState)
+        found.__dict__.update(self.__dict__)
+        return found
+
     def with_changing(self, numbers: frozenset[int]) -> "OutsideState":
         """This state with these of its numbers as inputs."""
         if not numbers:
             return self
         found = self._variants.get(numbers)
         if found is None:
-            found = copy(self)
+            found = self._copy()
             places = [(k, self.numbers[k]) for k in sorted(numbers)]
             found.changing = tuple([ChangingNumber(k, place, np.array(place.value)) for k, place in places])
             found.arrays = [*self.arrays, *[x.array for x in found.changing]]
@@ -105,11 +109,39 @@ class OutsideState(Walk):
 
     def without_changing(self) -> "OutsideState":
         """This state with all of its numbers as constants."""
-        found = copy(self)
+        found = self._copy()
         found.changing, found.arrays = (), self.arrays[: len(self.arrays) - len(self.changing)]
         found.code_key = self._key_of(range(len(self.numbers)))
         found._set_choices()
         return found
+
+    def renumbered(self) -> "OutsideState | None":
+        """The state now, if nothing but numbers has changed: it needs no walk."""
+        if self._mutable or not self.numbers:
+            return None
+        now = [place.now(MISSING) for place in self.numbers]
+        new = [(place, x) for place, x in zip(self.numbers, now, strict=True) if place.value is not x]
+        if any(type(x) is not type(place.value) or place.position is not None for place, x in new):
+            return None
+        changed = {(id(place.holder), place.name): x for place, x in new}
+        found = self._copy()
+        found.numbers = [
+            place if place.value is x else NumberPlace(place.holder, place.name, x)
+            for place, x in zip(self.numbers, now, strict=True)
+        ]
+        found._own_places = [(x, name, changed.get((id(x), name), value)) for x, name, value in self._own_places]
+        found._lists = [
+            (x, tuple([changed.get((id(x), k), old) for k, old in enumerate(values)])) for x, values in self._lists
+        ]
+        found._dicts = [
+            (x, keys, tuple([changed.get((id(x), key), old) for key, old in zip(keys, values, strict=True)]))
+            for x, keys, values in self._dicts
+        ]
+        found._variants = {}
+        found.code_key = found._key_of(range(len(found.numbers)))
+        found._places = [*found._own_places, *self.settings]
+        found._set_choices()
+        return found if found.unchanged() else None
 
     def written(self) -> list[int]:
         """The numbers in whose places something else is now."""
@@ -127,7 +159,7 @@ class OutsideState(Walk):
 
     def with_settings(self, settings: Iterable[Setting]) -> "OutsideState":
         """A copy with the current choices of these settings."""
-        found = copy(self)
+        found = self._copy()
         found._variants = {}
         found._set(settings)
         return found
@@ -144,7 +176,7 @@ class OutsideReader:
         """The state now of the functions, which are the same at every call."""
         last = self._last
         if last is None or not last.unchanged():
-            last = self._last = OutsideState(roots, self.settings)
+            last = self._last = (last and last.renumbered()) or OutsideState(roots, self.settings)
         return last
 
     def add_settings(self, settings: Iterable[Setting]) -> bool:
