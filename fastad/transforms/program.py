@@ -179,7 +179,9 @@ def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list
     refs: list[int] = []
     places: list[Fixed | None] = []
     for leaf in leaves:
-        if isinstance(leaf, Recorded | float | int | np.number | np.bool_) or _is_numeric(leaf):
+        if isinstance(leaf, int) and abs(leaf) >= 2**63:
+            places.append(Fixed(leaf))
+        elif isinstance(leaf, Recorded | float | int | np.number | np.bool_) or _is_numeric(leaf):
             refs.append(to_ref(recorder, leaf))
             places.append(None)
         elif is_recorded(leaf):
