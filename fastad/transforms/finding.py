@@ -18,7 +18,7 @@ from fastad.recording.retrying import with_second_try
 from fastad.recording.standins import bound_names
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
-from fastad.transforms.known import RECORDINGS, Memory
+from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
 from fastad.transforms.numbers import INTEGERS, OUTSIDE_NUMBERS, Renumbered, code_of
 from fastad.transforms.paths import Path, recorded_path
 from fastad.transforms.program import Program
@@ -144,6 +144,9 @@ class Finder:
                     return new
                 found = self._renewed(found, new)
                 path.recording.lead(guard, known, found.recording)
+                path.first.forget_followers(MOST, most_bytes())
+                RECORDINGS.trim()
+                self.memory.trim()
             return found
 
     @staticmethod
