@@ -75,6 +75,36 @@ def test_one_recording_for_all_values(maker, recorded):
     assert len(recorded) == count <= 12
 
 
+def test_numbers_in_static_arguments(recorded):
+    count = 0
+    value, gradient = fad.jit(lambda m, x: m.value(x)), fad.grad(lambda x, *, m: m.value(x))
+    models = [Model(k, 1 / (1 + k)) for k in range(20)]
+    for k, model in enumerate([*models, *models]):
+        np.testing.assert_allclose(value(model, X), model.value(X), rtol=1e-12)
+        wanted = np.cos(X) * model.r * (1 + model.i)
+        np.testing.assert_allclose(gradient(X, m=model), wanted, rtol=1e-12)
+        model.r += 1.0
+        count = len(recorded) if k <= SETTLED else count
+    assert len(recorded) == count <= 12
+
+
+class Counter:
+    def __init__(self):
+        self.count, self.scale = 0, 1.0
+
+    def step(self, x):
+        self.count += 1
+        return np.sum(x) * self.count * self.scale
+
+
+def test_a_static_argument_that_counts_its_calls():
+    f, counter = fad.jit(Counter.step), Counter()
+    for k in range(1, 8):
+        counter.scale = 2.0**k
+        assert f(counter, X) == np.sum(X) * k * 2.0**k
+        assert counter.count == k and type(counter.count) is int and type(counter.scale) is float
+
+
 USES = {
     "jit": lambda f: fad.jit(f)(X),
     "vjp": lambda f: fad.vjp(f, X)[1](1.0)[0],

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastad.recording.recorded import Number
 from fastad.recording.recorder import Recorder
-from fastad.recording.standins import held, placed, put
+from fastad.recording.standins import as_bound, held, placed, put
 
 
 class NumberPlace(NamedTuple):
@@ -32,7 +32,7 @@ class NumberPlace(NamedTuple):
 
     def now(self, missing: Any) -> Any:
         """What is in the place now."""
-        found = held(self.holder, self.name, missing)
+        found = as_bound(self.holder, self.name, held(self.holder, self.name, missing))
         if self.position is None or not isinstance(found, tuple):
             return found
         return found[self.position] if self.position < len(found) else missing

@@ -1,6 +1,6 @@
 """How a transformed function finds the recording for a call, and makes it if there is none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,10 @@ class Finder:
         raise NotImplementedError
 
     def with_inputs(self, call: Call) -> Call:
-        """The call with the Python integers as inputs that change from call to call."""
+        """The call with the Python integers, and the numbers in static arguments, as inputs that change from call to
+        call."""
+        if call.outside:
+            call = call.reading([OUTSIDE_NUMBERS.applied(self._kind, state) for state in call.outside])
         return INTEGERS.applied(self._code, call) if int in map(type, call.leaves) else call
 
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -161,7 +164,9 @@ class Finder:
         claim(base_function(self))
         reached = (outside, *call.outside)
         before = random_states([x for state in reached for x in state.held])
-        with reading_anew(outside.changing) as reads_anew:
+        with reading_anew([number for state in reached for number in state.changing]) as reads_anew:
+            if not reads_anew and any(self._need(OUTSIDE_NUMBERS.need_all, call.outside)):
+                raise Renumbered
             outside = outside if reads_anew else outside.without_changing()
             program = self._program(call, outside)
         drew = before != random_states([x for state in reached for x in state.held])
@@ -186,15 +191,23 @@ class Finder:
             with bound_names([place for state in reached for place in state.bindings]):
                 program = with_second_try(lambda: self.program(call), reached)
         except (Exception, NumberNeeded):
-            OUTSIDE_NUMBERS.need_written(self._kind, outside)
-            if not INTEGERS.need_all(self._code, call) | OUTSIDE_NUMBERS.need_all(self._kind, outside):
+            self._need(OUTSIDE_NUMBERS.need_written, reached)
+            if not any([INTEGERS.need_all(self._code, call), *self._need(OUTSIDE_NUMBERS.need_all, reached)]):
                 raise
             raise Renumbered from None  # with the numbers as constants it may go well, or fail as in Python
-        wrote = OUTSIDE_NUMBERS.need_written(self._kind, outside)
-        needs = INTEGERS.need_values(self._code, call, program.request.base, program.sources)
-        if OUTSIDE_NUMBERS.need_values(self._kind, outside, program.request.base) or needs or wrote:
+        table = program.request.base
+        needs = [
+            INTEGERS.need_values(self._code, call, table, program.sources),
+            *self._need(OUTSIDE_NUMBERS.need_written, reached),
+            *self._need(OUTSIDE_NUMBERS.need_values, reached, table),
+        ]
+        if any(needs):
             raise Renumbered
         return program
+
+    def _need(self, what: Callable[..., bool], states: Iterable[OutsideState], *more: Any) -> list[bool]:
+        """Whether numbers of these states cannot be inputs, of all states: each of them is made a constant."""
+        return [what(self._kind, state, *more) for state in states]
 
     def _follow_settings(self) -> None:
         """The function has read a setting for the first time. What was recorded before does not depend on it, but
