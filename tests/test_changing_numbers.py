@@ -54,6 +54,7 @@ MAKERS = {
     "method": lambda i, r: Model(i, r).value,
     "object": lambda i, r: (lambda m: lambda x: loss(x, m.i, m.r))(types.SimpleNamespace(i=i, r=r)),
     "containers": lambda i, r: (lambda m: lambda x: loss(x, m[0]["i"], m[1]))([{"i": i}, r]),
+    "tuples": lambda i, r: (lambda m, n: lambda x: loss(x, m[0], n["r"][1]))((i, None, [i]), {"r": (X, r)}),
     "global": _global,
     "transformation": lambda i, r: fad.jit(lambda x: loss(x, i, r)),
     "gradient inside": lambda i, r: lambda x: np.sum(fad.grad(lambda y: loss(y, i, r))(x)) + i,
@@ -217,6 +218,23 @@ def test_a_function_that_counts_from_the_third_value_on():
         r += k > 2
         assert f(X) == np.sum(X) * r * k
         assert model.r == r and type(model.r) is float
+
+
+def test_a_function_that_counts_in_a_tuple():
+    state = {"t": (0, 1.0)}
+
+    def counting(x):
+        t, scale = state["t"]
+        if t > 2:
+            state["t"] = (t, scale + 1.0)
+        return np.sum(x) * scale * t
+
+    f, scale = fad.jit(counting), 1.0
+    for k in range(1, 8):
+        state["t"] = (k, scale)
+        assert f(X) == np.sum(X) * scale * k
+        scale += k > 2
+        assert state["t"] == (k, scale) and list(map(type, state["t"])) == [int, float]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

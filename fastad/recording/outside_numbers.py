@@ -17,13 +17,14 @@ from fastad.recording.standins import as_bound, held, placed, put
 
 
 class NumberPlace(NamedTuple):
-    """A place that holds a plain number: (cell, None), (dict, key) or (list, index); or element `position` of the tuple
-    at (function, "__defaults__") or (functools.partial, "args")."""
+    """A place that holds a plain number: (cell, None), (dict, key) or (list, index); or element `position` of a tuple
+    there, or at (function, "__defaults__") or (functools.partial, "args")."""
 
     holder: Any
     name: Any
     value: int | float
     position: int | None = None
+    whole: tuple[Any, ...] = ()  # the tuple
 
     @property
     def key(self) -> tuple[type, Any]:
@@ -37,11 +38,17 @@ class NumberPlace(NamedTuple):
             return found
         return found[self.position] if self.position < len(found) else missing
 
-    def put_plain(self, value: Any) -> None:
-        """Put a number into the place, if it can be written to. A recorded one that the function has left there is as
-        good, but is known by its address."""
-        if self.position is None and type(value) in (int, float, Number):
-            put(self.holder, self.name, value.held() if type(value) is Number else value)
+    def put_back(self) -> None:
+        """Put the number into its place, which the recording has written to."""
+        put(self.holder, self.name, self.value if self.position is None else self.whole)
+
+    def make_plain(self) -> None:
+        """Where the function has left a recorded number, put a plain one: others are known by their address."""
+        now = held(self.holder, self.name)
+        if type(now) is Number:
+            put(self.holder, self.name, now.held())
+        elif type(now) is tuple and self.position is not None:
+            put(self.holder, self.name, tuple([x.held() if type(x) is Number else x for x in now]))
 
 
 class ChangingNumber(NamedTuple):
@@ -84,13 +91,12 @@ def placed_numbers(recorder: Recorder) -> AbstractContextManager[None]:
 def _changes(recorder: Recorder, numbers: Iterable[ChangingNumber]) -> list[tuple[Any, Any, Any, Any]]:
     """(holder, name, value, what stands there) for every place, tuples as a whole."""
     found: dict[tuple[int, Any], tuple[Any, Any, Any, Any]] = {}
-    for _, (holder, name, value, position), array in numbers:
+    for _, (holder, name, value, position, whole), array in numbers:
         number = Number(recorder, recorder.capture(array))
         if position is None:
             found[id(holder), name] = holder, name, value, number
             continue
-        old = getattr(holder, name)
-        changed = list(found.get((id(holder), name), (None, None, None, old))[3])
+        changed = list(found.get((id(holder), name), (None, None, None, whole))[3])
         changed[position] = number
-        found[id(holder), name] = holder, name, old, tuple(changed)
+        found[id(holder), name] = holder, name, whole, tuple(changed)
     return list(found.values())

@@ -31,6 +31,7 @@ from fastad.recording.standins import as_bound
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
+_NUMBERS = frozenset({int, float})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 MISSING = object()
@@ -82,14 +83,27 @@ class Walk:
         self.structure = Key(*found)
         del self._numbers, self._number_at, self._queue, self._owners
 
-    def _held(self, holder: Any, name: Any, value: Any, index: int | None = None) -> Hashable:
+    def _held(self, holder: Any, name: Any, value: Any) -> Hashable:
         """What stands for a value that is in a place: for a plain number the place."""
-        if type(value) is not int and type(value) is not float:
-            return self._of(value)
-        number = self._number_at.setdefault((id(holder), name, index), len(self.numbers))
+        kind = type(value)
+        if kind is int or kind is float:
+            return self._number(NumberPlace(holder, name, value))
+        if kind is tuple and len(value) < _LONG and not _NUMBERS.isdisjoint(map(type, value)):
+            return (kind, *self._elements(holder, name, value))
+        return self._of(value)
+
+    def _elements(self, holder: Any, name: Any, values: tuple[Any, ...]) -> Iterable[Hashable]:
+        """The same for the elements of a tuple that is in a place."""
+        return [
+            self._number(NumberPlace(holder, name, x, k, values)) if type(x) in _NUMBERS else self._of(x)
+            for k, x in enumerate(values)
+        ]
+
+    def _number(self, place: NumberPlace) -> Hashable:
+        number = self._number_at.setdefault((id(place.holder), place.name, place.position), len(self.numbers))
         if number == len(self.numbers):
-            self.numbers.append(NumberPlace(holder, name, value, index))
-        return ("number", number, type(value))
+            self.numbers.append(place)
+        return ("number", number, type(place.value))
 
     def _of(self, value: Any) -> Hashable:
         """What stands for a value in the key: a plain value itself, an object's number."""
@@ -137,7 +151,7 @@ class Walk:
         if str(kind.__module__).startswith("fastad."):  # str: for classes made by Cython it is a descriptor
             return self._of_own(value, kind)
         if isinstance(value, functools.partial):
-            elements = [self._held(value, "args", x, k) for k, x in enumerate(as_bound(value, "args", value.args))]
+            elements = self._elements(value, "args", as_bound(value, "args", value.args))
             return ("partial", self._of(value.func), *elements, self._of(value.keywords))
         if isinstance(value, types.MethodType):
             return ("method", self._of(value.__func__), self._of(value.__self__))
@@ -250,8 +264,7 @@ class Walk:
         found: list[Hashable] = [self._identity(function.__code__)]
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
         if function.__defaults__ is not None:
-            values = self._seen(function, "__defaults__")
-            found.append(tuple([self._held(function, "__defaults__", x, k) for k, x in enumerate(values)]))
+            found.append(tuple(self._elements(function, "__defaults__", self._seen(function, "__defaults__"))))
         if function.__kwdefaults__ is not None:
             found.append(self._place(function, "__kwdefaults__"))
         if function.__dict__:

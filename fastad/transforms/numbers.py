@@ -136,8 +136,10 @@ class _OutsideNumbers:
         self.need(kind, state, written)
         found = {x.number for x in state.changing}.intersection(written)
         for k in written:
-            place = state.numbers[k]
-            place.put_plain(place.value if k in found else place.now(None))
+            if k in found:
+                state.numbers[k].put_back()
+            else:
+                state.numbers[k].make_plain()
         return bool(found)
 
 

@@ -18,8 +18,7 @@ class Prepared:
     arguments as writable arrays, in the structure of the call: fill them before running. If the inputs lead to a
     path that was not recorded yet, it is recorded, and the buffers are bound to it. Not for several threads at once.
 
-    Arrays that the function refers to are read anew at every run. Numbers that it refers to, and what plain NumPy
-    computed from such arrays, stay as they were recorded: prepare again when they change.
+    Arrays and numbers that the function refers to are read anew at every run.
 
     >>> import numpy as np, fastad as fad
     >>> run = fad.grad(lambda x: np.sum(x**2)).prepare(np.array([1.0, 2.0]))
