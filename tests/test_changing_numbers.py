@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from thread_tools import in_threads
+from transform_tools import each_tier
 
 import fastad as fad
 from fastad.transforms import base
@@ -189,6 +190,55 @@ def test_it_follows_the_dtype_of_arrays(dtype):
             found, wanted = g(x), f(x)
             assert found.dtype == wanted.dtype
             np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def _written(x, i, r):
+    y = np.zeros(3)
+    y[i % 3] = r
+    y[:2] += x[:2] * i
+    return y
+
+
+# Programs with an integer and a float, and in how many recordings at most seven values of these end.
+PROGRAMS = {
+    "while_loop": (lambda x, i, r: fad.while_loop(lambda c: c[0] < i, lambda c: (c[0] + 1, c[1] * r), (0, x))[1], 2),
+    "fori_loop": (lambda x, i, r: fad.fori_loop(0, i, lambda k, c: c * r + k, x), 2),
+    "cond": (lambda x, i, r: fad.cond(np.sum(x) > r, lambda y: y * i, lambda y: y * r, x), 2),
+    "checkpoint": (lambda x, i, r: fad.checkpoint(lambda y: np.sin(y) * r * i)(x), 2),
+    "creation": (lambda x, i, r: x * np.linspace(0, r, 3) + np.arange(i, i + 3) + np.eye(3) * r @ x, 2),
+    "clip": (lambda x, i, r: np.clip(x, -r, r) + np.maximum(x, r) * np.hypot(x, r), 2),
+    "roll": (lambda x, i, r: np.roll(x, i), 6),
+    "norm": (lambda x, i, r: np.linalg.norm(x, ord=i) * x, 6),
+    "quantile": (lambda x, i, r: np.quantile(x, r / 10) * x, 2),
+    "where": (lambda x, i, r: np.where(np.arange(3) < i, x, r), 2),
+    "writes": (_written, 2),
+    "powers": (lambda x, i, r: np.abs(x) ** r * i**2 + 2.0**i, 2),
+    "polyval": (lambda x, i, r: np.polyval([i, r, 1], x), 2),
+    "sum": (lambda x, i, r: sum([r * x, i * x]), 2),
+    "whole numbers": (lambda x, i, r: x * (i % 3) + i // 2 - divmod(i, 2)[1], 2),
+    "sorted": (lambda x, i, r: x * sorted([i, r, 2.5])[1], 4),
+    "text": (lambda x, i, r: x * len(f"{i:d} {r:.3f}"), 6),
+    "stack": (lambda x, i, r: np.stack([x * r, x])[i % 2], 2),
+    "NumPy's scalars": (lambda x, i, r: x * np.float64(r) * np.int64(i), 6),
+    "products": (lambda x, i, r: np.einsum("i,->i", x, r) * np.dot([i, r, 1.0], x), 2),
+    "arrays": (lambda x, i, r: np.array([i, r, 2]) * x + np.concatenate([x[:2], [r]]), 2),
+    "functions of numbers": (lambda x, i, r: np.exp(-r) * x + np.sqrt(i) + np.log1p(r) * np.mod(i, 3), 2),
+    "questions": (lambda x, i, r: x * (2 if np.isclose(r, 1.5) else 0 if np.isnan(r) else np.isscalar(i)), 4),
+}
+
+
+@each_tier
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs(name, tier):
+    f, most = PROGRAMS[name]
+    m = Model(1, 0.75)
+    g = fad.jit(lambda x: f(x, m.i, m.r), tier=tier)
+    for k in (1, 2, 3, 4, 2, 5, 1):
+        m.i, m.r = k, 0.75 * k
+        found, wanted = g(X), f(X, m.i, m.r)
+        assert found.dtype == wanted.dtype and type(m.i) is int and type(m.r) is float
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, err_msg=str(k))
+    assert g.stats()["recordings"] <= most
 
 
 # ── what the function does to its numbers ─────────────────────────────────────────────────────────────────────
