@@ -166,6 +166,11 @@ def as_bound(holder: Any, name: Any, value: Any) -> Any:
     return place.original if place is not None and value is place.standin else value
 
 
+def all_bound(holder: Any, names: Iterable[Any], values: Iterable[Any]) -> tuple[Any, ...]:
+    """`as_bound` of all values in a container."""
+    return tuple([as_bound(holder, *item) for item in zip(names, values, strict=False)] if _bound else values)
+
+
 def _bind(holder: Any, name: Any, value: Any, standin: Any) -> None:
     place = _bound.get((id(holder), name), _Place(holder, value, standin, 0))
     _bound[id(holder), name] = place._replace(wanted=place.wanted + 1)

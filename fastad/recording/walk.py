@@ -16,6 +16,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, timedelta, tzinfo
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,14 @@ from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, owner_of
 from fastad.recording.outside_numbers import NumberPlace
 from fastad.recording.plain_objects import is_plain, slot_names
-from fastad.recording.standins import as_bound
+from fastad.recording.standins import all_bound, as_bound
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _NUMBERS = frozenset({int, float})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
+_MOST_NUMBERS = 1000  # further ones are constants
 MISSING = object()
 _BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
 # Functions and methods that make a plain number of an element: no later use of it shows where it came from.
@@ -100,8 +102,12 @@ class Walk:
         ]
 
     def _number(self, place: NumberPlace) -> Hashable:
-        number = self._number_at.setdefault((id(place.holder), place.name, place.position), len(self.numbers))
-        if number == len(self.numbers):
+        key = (id(place.holder), place.name, place.position)
+        number = self._number_at.get(key)
+        if number is None:
+            if len(self.numbers) >= _MOST_NUMBERS:
+                return self._of(place.value)
+            number = self._number_at[key] = len(self.numbers)
             self.numbers.append(place)
         return ("number", number, type(place.value))
 
@@ -195,11 +201,12 @@ class Walk:
         if len(value) >= _LONG and _MARSHALLED.issuperset(map(type, value)):
             return (kind, marshal.dumps(list(value), 2))
         if kind is list:
-            return (kind, *[self._held(value, k, as_bound(value, k, x)) for k, x in enumerate(value)])
+            return (kind, *[self._held(value, k, x) for k, x in enumerate(all_bound(value, count(), value))])
         return (kind, *[self._of(x) for x in value])
 
     def _of_dict(self, value: Mapping[Any, Any]) -> tuple[Hashable, ...]:
-        keys, values = tuple(value), tuple([as_bound(value, k, x) for k, x in value.items()])
+        keys = tuple(value)
+        values = all_bound(value, keys, value.values())
         self._dicts.append((value, keys, values))
         if len(keys) >= _LONG and _MARSHALLED.issuperset(map(type, (*keys, *values))):
             return (marshal.dumps((keys, values), 2),)
