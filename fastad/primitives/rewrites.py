@@ -248,7 +248,7 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
         return _as(b, x, kind)
     scalar = _unwrap(b, x)
     if scalar != x:
-        total = b.emit("multiply", (scalar, b.const(float(s[1]))))
+        total = b.emit("multiply", (scalar, b.const(float(s[1]))), dtype=kind.dtype)
         return b.broadcast(total, kind.shape) if b.size(total) == 1 else None
     return None
 

@@ -35,6 +35,8 @@ def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
     for x in objects:
         if isinstance(x, Recorded):
             own = x._recorder
+            if type(x) is Number and not x.is_live:
+                continue
             if best is None or own.level > best.level:
                 best = own
         elif isinstance(x, list | tuple):
@@ -58,6 +60,8 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
     if isinstance(x, Recorded):
         if x._recorder is recorder:
             return x.ref
+        if type(x) is Number and not x.is_live:
+            return recorder.number(x.held())
         if x.recorder.level > recorder.level:
             raise recording_error(
                 "a value recorded by an inner function is used in an outer function",
