@@ -4,7 +4,7 @@ Everything that depends on the method is here; the drivers know sizes only. The 
 table once for each stage where that is short, and is called where it is long.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,10 +99,9 @@ class StepTables:
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         y, control, cache, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
         step = self._step(b, y, (control, ends, shared), cache if self.has_cache else None)
-        errors = [step.combined(row) for row in self.method.error or ()] if self.wanted.adaptive else []
-        scaled = [b.multiply(step.h, e) for e in errors]
+        errors = [step.increment(row) for row in self.method.error or ()] if self.wanted.adaptive else []
         cached = [step.stages[self._end]] if self.has_cache else []
-        return packed(b, [step.after, *cached, *scaled, *(self.output.pieces(step) if self.wanted.dense else ())])
+        return packed(b, [step.after, *cached, *errors, *(self.output.pieces(step) if self.wanted.dense else ())])
 
     def _plain(self, b: Builder, x: Ref, sizes: SolveSizes, dense: bool) -> Ref:
         y, control, ends, shared = slices(b, x, [span.size for span in sizes.plain_in])
@@ -133,8 +132,10 @@ class StepTables:
 
     def _times(self, b: Builder, control: Ref, ends: Ref) -> tuple[Ref, Ref]:
         """Start and size of a step, from its position in the span and its part of it."""
-        ends = ends if self.wanted.moving else b.emit("stop_gradient", (ends,))
         position, part, t0, t1 = (b.region(x, region(i, (), ()), ()) for x in (control, ends) for i in (0, 1))
+        position, part = (b.emit("stop_gradient", (x,)) for x in (position, part))
+        if not self.wanted.moving:
+            t0, t1 = (b.emit("stop_gradient", (x,)) for x in (t0, t1))
         start = b.multiply(b.emit("subtract", (b.const(1.0), position)), t0)
         return b.add(start, b.multiply(position, t1)), b.multiply(part, b.emit("subtract", (t1, t0)))
 
@@ -174,14 +175,20 @@ class _Step:
 
     def combined(self, weights: Sequence[float]) -> Ref:
         """Σ wᵢ kᵢ."""
+        return self._sum(weights, self.b.const)
+
+    def increment(self, weights: Sequence[float]) -> Ref:
+        """Σ (h wᵢ) kᵢ, so that after the last kᵢ there is only one operation to wait for."""
         b = self.b
-        used = [(b.const(w), k) for w, k in zip(weights, self.stages, strict=False) if w != 0.0]
-        return _combination(b, used) if used else b.zeros((b.size(self.y),))
+        return self._sum(weights, lambda w: b.multiply(self.h, b.const(w)))
+
+    def _sum(self, weights: Sequence[float], factor: Callable[[float], Ref]) -> Ref:
+        used = [(factor(w), k) for w, k in zip(weights, self.stages, strict=False) if w != 0.0]
+        return _combination(self.b, used) if used else self.b.zeros((self.b.size(self.y),))
 
     def moved(self, weights: Sequence[float]) -> Ref:
         """y + h Σ wᵢ kᵢ."""
-        b = self.b
-        return b.add(self.y, b.multiply(self.h, self.combined(weights))) if any(weights) else self.y
+        return self.b.add(self.y, self.increment(weights)) if any(weights) else self.y
 
 
 def _combination(b: Builder, terms: Sequence[tuple[Ref, Ref]]) -> Ref:
