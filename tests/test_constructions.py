@@ -44,7 +44,8 @@ np.tri(3) @ np.array([{s}, {s}, {s}]); np.linalg.norm({r}); np.array(m.tolist() 
 """)
 USED = listed("""
 np.mean({a}); np.std({a}); np.var({a}, axis=0); np.sort({a}, axis=-1); np.max({a}); np.min({a}, axis=0)
-{a}.sum(axis=-1); np.median({a}); np.cumsum({a}); np.sin({a}) * {a}; {a} * {s}; {a}.T; {a}[..., 0]; {a}[-1]; {a} + {a}
+{a}.sum(axis=-1); np.median({a}); np.cumsum({a}); np.sin(1.0 * {a}) * {a}; {a} * {s}; {a}.T; {a}[..., 0]; {a}[-1]
+{a} + {a}
 np.maximum({a}, {s}); np.isfinite({a}) * 1.0; np.clip({a}, -0.5, 0.5); np.interp({a}, [-1.0, 0.0, 1.0], [0.5, {s}, 2.0])
 {a}.astype({d}); np.logaddexp({a}, {s}); np.argmax({a}) + {s}; np.any({a} > 0) * {s}; np.dot({r}, {r}); np.ptp({a})
 np.prod({a}); {a}.copy()
