@@ -300,8 +300,10 @@ class Recorded:
 
         Integers and truth values, which have no derivatives, become plain arrays and get a guard (`table[i]`).
         """
-        if self.dtype.kind in "ib" and (dtype is None or np.dtype(dtype).kind != "O"):
-            return np.array(self.recorder.guard(self.ref), dtype)
+        kind = self.dtype.kind if dtype is None else np.dtype(dtype).kind
+        if kind in "iub":
+            whole = self if self.dtype.kind in "ib" else self.astype(dtype)
+            return np.array(self.recorder.guard(whole.ref), dtype)
         if not self.size:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
@@ -317,10 +319,6 @@ class Recorded:
             raise recording_error(
                 f"np.asarray or np.array of a recorded array of {self.size} elements would make a row for each element",
                 "Leave the conversion out (a recorded value is an array already), or use np.stack or np.concatenate.",
-            )
-        if dtype is not None and np.dtype(dtype) != object and np.dtype(dtype).kind != "f":
-            raise recording_error(
-                f"np.array(..., dtype={np.dtype(dtype)}) of recorded values is not supported", "Use x.astype(dtype)."
             )
         if dtype is not None and np.dtype(dtype) != object:
             raise plain_array_error(
