@@ -174,8 +174,8 @@ def adapt(solve, given, space):
 
 @hot_helper
 def _grid(solve, controls, k):
-    """The position of step k of a fixed grid, and the size of the step. The grid has pieces (left, size of a step, first
-    step)."""
+    """The position of step k of a fixed grid, and the size of the step. The grid has pieces (left, size of a step,
+    first step)."""
     low, high = 0, solve.intervals
     while high - low > 1:
         middle = (low + high) // 2

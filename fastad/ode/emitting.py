@@ -127,8 +127,8 @@ def _vector(found: Any, n: int) -> Any:
 
 # ── the grid and the controls ─────────────────────────────────────────────────────────────────────────────────
 def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarray, int]:
-    """A grid of steps of at most this size: pieces (left, size of a step, first step) in positions, and the number of steps. It
-    lands on the points, if they are given."""
+    """A grid of steps of at most this size: pieces (left, size of a step, first step) in positions, and the number of
+    steps. It lands on the points, if they are given."""
     span = t1 - t0
     marks = [0.0, 1.0]
     if points is not None and span:

@@ -1,7 +1,7 @@
 """Explicit Runge–Kutta methods: each is its tableau, the error estimate and the interpolation that go with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ from fastad.errors import ShapeError
 from fastad.ode import coefficients as own
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.once import lazy
+
+
+_numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class ExplicitRK:
     dense: Any = None
     extra: Any = ()
     name: str = "explicit Runge–Kutta method"
-    _checked: Any = field(default=None, repr=False, compare=False)
+    _fastad_wraps, _fastad_calls_later = (), False  # a recording depends on the method by `_fastad_options`
 
     def __post_init__(self) -> None:
         rows = [tuple(map(float, row)) for row in self.A]
@@ -91,6 +94,12 @@ class ExplicitRK:
             raise ShapeError(
                 f"{self.name}: dense needs {self.n_dense} rows, one for each stage and the end of the step"
             )
+
+    @lazy
+    def _fastad_options(self) -> int:
+        """A number for all methods with these coefficients."""
+        key = (self.A, self.b, self.c, self.error, self.dense, self.extra, self.name)
+        return _numbers.setdefault(key, len(_numbers))
 
     def __call__(self) -> "ExplicitRK":
         return self  # so that fad.ode.RK4() is fad.ode.RK4

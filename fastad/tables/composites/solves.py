@@ -97,8 +97,8 @@ class Solve(Repeated, kind="solve"):
 
     @property
     def stored_size(self) -> int:
-        """A stored state has its control, if that is not that of a grid. Only where steps are made again from it does it
-        need its cache."""
+        """A stored state has its control, if that is not that of a grid. It needs its cache only where steps are made
+        again from it."""
         runs_again = self.schedule is not None and not self.schedule.stores_all
         cache = self.sizes.cache if runs_again else 0
         return self.sizes.own + (CONTROL + cache if self.adaptive or cache else 0)
