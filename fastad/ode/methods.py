@@ -11,7 +11,6 @@ from fastad.ode import coefficients as own
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.once import lazy
 
-
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
 
