@@ -1,6 +1,6 @@
 """The steps of a solve: trial steps until one has a small enough error, or those of a fixed grid. See `solving`."""
 
-from .flags import helper, hot_helper
+from .flags import helper
 from .memory import shift
 from .records import (
     ACCEPTED,
@@ -45,7 +45,7 @@ def _evaluate(solve, space):
     return call(solve.rhs, space.step_in, space.step_out, space)
 
 
-@hot_helper
+@helper
 def refresh(solve, space):
     """Compute the cache if it does not belong to the state."""
     if space.marks[FRESH] or not solve.cache:
@@ -172,7 +172,7 @@ def adapt(solve, given, space):
         fraction = rounded(fraction * retry_factor(norm, solve.order))
 
 
-@hot_helper
+@helper
 def _grid(solve, controls, k):
     """The position of step k of a fixed grid, and the size of the step. The grid has pieces (left, size of a step,
     first step)."""
@@ -187,7 +187,7 @@ def _grid(solve, controls, k):
     return controls[3 * low] + size * (k - controls[3 * low + 2]), size
 
 
-@hot_helper
+@helper
 def give_place(solve, given, k, control):
     """Give step k of a fixed grid its place."""
     control[AT], control[STEP] = _grid(solve, given.elements, k)
@@ -203,7 +203,7 @@ def position_after(solve, given, k, space):
     return 1.0 if control[STEP] >= 1.0 - control[AT] else after
 
 
-@hot_helper
+@helper
 def goes_on(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
@@ -217,7 +217,7 @@ def goes_on(solve, given, k, space):
     return 0
 
 
-@hot_helper
+@helper
 def attempt(solve, given, k, space):
     count(solve)
     if solve.adaptive:
@@ -227,7 +227,7 @@ def attempt(solve, given, k, space):
     return code or call(solve.body, space.step_in, space.step_out, space)
 
 
-@hot_helper
+@helper
 def accept(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
@@ -244,7 +244,7 @@ def accept(solve, given, k, space):
     return 0
 
 
-@hot_helper
+@helper
 def enter(solve, given, k, space):
     set_fresh(solve, solve.state, space)
     return 0

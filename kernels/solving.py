@@ -12,7 +12,7 @@ last error. The adjoint takes these as constants, so it is exact for the steps t
 whether its step size is the accepted one; then nothing needs to be tried again.
 """
 
-from .flags import helper, hot_helper, kernel
+from .flags import helper, kernel
 from .memory import address, doubles, integers, shift
 from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POSITION, REACHED, RUN, STATUS
 from .reversing import WRONG, Given, call, clear, copy, count, forward, kind_of_loop, reverse
@@ -45,7 +45,7 @@ def fill_sample(solve, point, space):
     copy(shift(x, n + CONTROL + solve.dense + solve.point), ends_of(solve, space), solve.ends)
 
 
-@hot_helper
+@helper
 def deliver(solve, given, k, space):
     """Results at the points that the step has reached, and what is kept of it."""
     j = space.marks[POINT]
@@ -164,7 +164,7 @@ def _kept_adjoints(solve, given, k, space):
     return 1 if solve.dense else 0
 
 
-@hot_helper
+@helper
 def _recompute(solve, given, k, space):
     """The control of step k, and its dense output if the adjoints need it."""
     if not solve.adaptive:
@@ -178,7 +178,7 @@ def _recompute(solve, given, k, space):
     return 0
 
 
-@hot_helper
+@helper
 def pull_back(solve, given, k, space):
     """Adjoints of the points in the step and, added up, of the ends and what is shared."""
     count(solve)
