@@ -8,12 +8,16 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.ode import coefficients as own
+from fastad.ode import explicit
+from fastad.ode.dense import HERMITE, DenseOutput
+from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
+from fastad.ode.reversible import Leapfrog, ReversibleHeun
 from fastad.once import lazy
 
 
-@dataclass(frozen=True)
-class ExplicitRK:
+@dataclass(frozen=True, repr=False)
+class ExplicitRK(Method):
     """An explicit Runge–Kutta method: kᵢ = f(t + cᵢ h, y + h Σⱼ aᵢⱼ kⱼ), y₊ = y + h Σᵢ bᵢ kᵢ.
 
     Parameters
@@ -92,12 +96,6 @@ class ExplicitRK:
                 f"{self.name}: dense needs {self.n_dense} rows, one for each stage and the end of the step"
             )
 
-    def __call__(self) -> "ExplicitRK":
-        return self  # so that fad.ode.RK4() is fad.ode.RK4
-
-    def __repr__(self) -> str:
-        return f"<{self.name}, order {self.order}>"
-
     @property
     def n_dense(self) -> int:
         """Number of derivatives that the dense output is made of: the stages, that at the end, the extra stages."""
@@ -109,7 +107,7 @@ class ExplicitRK:
         return len(self.b) > 1 and self.b[-1] == 0.0 and self.A[-1] == self.b[:-1]
 
     @lazy
-    def order(self) -> int:
+    def order(self) -> int:  # type: ignore[override]
         """The order of the method."""
         a = np.zeros((len(self.b), len(self.b)))
         for i, row in enumerate(self.A):
@@ -117,20 +115,43 @@ class ExplicitRK:
         return order_of(a, np.array(self.b))
 
     @lazy
-    def error_order(self) -> int:
+    def error_order(self) -> int:  # type: ignore[override]
         """The power of the step size to which the error estimate is proportional."""
-        rows = [*self.A, self.b][: max(map(len, self.error or ()))]
+        rows = [*self.A, self.b][: max(map(len, self.error or ((),)))]
         a = np.zeros((len(rows), len(rows)))
         for i, row in enumerate(rows):
             a[i, : len(row)] = row
-        assert self.error
+        if not self.error:
+            return 1
         found = [_lowest_power(a, np.array(row)) for row in self.error]
         return found[0] if len(found) == 1 else 2 * found[0] - found[1]  # see `fastad.kernels.stepsize.error_norm`
 
     @property
-    def is_adaptive(self) -> bool:
-        """Whether it has an error estimate."""
-        return self.error is not None
+    def estimates(self) -> int:  # type: ignore[override]
+        """Number of error estimates."""
+        return len(self.error or ())
+
+    # ── the rows of a step ───────────────────────────────────────────────────────────────────────────────────
+    @lazy
+    def dense_vectors(self) -> list[Any]:
+        """The weights of the derivatives (see `n_dense`) that make the vectors of the dense output."""
+        units = np.eye(self.n_dense).tolist()
+        if not self.dense:
+            return [units[0], self.b, units[len(self.b) - self.is_fsal]]
+        return [unit for unit, row in zip(units, self.dense, strict=True) if any(row)]
+
+    @lazy
+    def output(self) -> DenseOutput:  # type: ignore[override]
+        return DenseOutput(tuple(row for row in self.dense if any(row))) if self.dense else HERMITE
+
+    def caches(self, wanted: Wanted) -> bool:
+        return explicit.caches(self, wanted)
+
+    def evaluations(self, wanted: Wanted) -> int:
+        return explicit.evaluations(self, wanted)
+
+    def emit(self, step: Step) -> Taken:
+        return explicit.emit(self, step)
 
 
 def _lowest_power(a: np.ndarray, weights: np.ndarray) -> int:
@@ -189,7 +210,8 @@ Dopri8 = ExplicitRK(
     own.DOPRI8_EXTRA, name="Dopri8",
 )  # fmt: skip
 
-METHODS: dict[str, ExplicitRK] = {
-    method.name: method for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8)
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun)
 }
 SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8"}

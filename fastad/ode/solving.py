@@ -95,7 +95,7 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
     found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None))]
     while int(found[-1].run[r.STATUS]) == r.FULL:
         last = found[-1]
-        found.append(Raw(**solve(problem.inputs | {"y0": last.y}, None, (last.control, last.cache))))
+        found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache))))
     return plain_solution(problem, options, found)
 
 
