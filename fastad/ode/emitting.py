@@ -12,6 +12,8 @@ from fastad.control.parts import Shared, any_recorded, branch_error, emit, opera
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.kernels.records import CONTROL
+from fastad.ode.adjoints import with_adjoint
+from fastad.ode.interpolating import with_spare
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
@@ -70,19 +72,43 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     state = ValueType((n,), "d")
     f = shared.sub(part, [ValueType((), "d"), state], [state])
     options.method.check(_slope(f, shared.values), *start)
+    spare = _spare(problem, options)
+    f = with_spare(f) if spare else f
     needs_dense = extent.dense or (extent.points is not None and not _lands(problem, extent))
     tables = StepTables(options.method, f, n, Wanted(options.adaptive, needs_dense, extent.moving))
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
     solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
+    solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
     states, control, cache = extent.resumed or (
         [problem.y0] * options.method.copies, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
     )  # fmt: skip
     points = () if extent.points is None else (extent.points,)
-    lead = [*states, control, cache, problem.t0, problem.t1, *shared.values, controls, *points]
+    lead = [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
     raw = Raw(*_emitted(solve, lead, part))
     return replace(raw, y=raw.y[:n], at_points=raw.at_points[:, :n], kept=raw.kept[:, :n], state=raw.y)
+
+
+def _spare(problem: Problem, options: Options) -> list[Any]:
+    """Tolerances that the adjoints of steps need."""
+    if options.adjoint != "interpolating" or not options.adaptive or not np.size(problem.y0):
+        return []
+    return [np.mean(problem.atol), np.mean(problem.rtol)]
+
+
+def _pieces(problem: Problem, extent: Extent) -> tuple[int, ...] | None:
+    """The steps of a fixed grid between the ends of the span and what lies in it: points, or else kept steps. Those
+    between points that may have derivatives are all as many, which is held by a guard."""
+    if extent.grid is None:
+        return None
+    if extent.points is None:
+        return (1,) * extent.kept + (1,) if extent.kept else (extent.grid[1],)
+    marks = np.concatenate([np.ravel(x) for x in (problem.t0, extent.points, problem.t1)])
+    found = np.ceil(np.abs(marks[1:] - marks[:-1]) / problem.step - _AHEAD)
+    if isinstance(found, Recorded):
+        return (max(int(np.max(found)), 1),) * np.shape(found)[0]
+    return tuple(np.maximum(found, 1).astype(int).tolist())
 
 
 def _slope(f: Any, values: Sequence[Any]) -> Callable[[Any, Any], Any]:

@@ -78,7 +78,7 @@ class Method:
 
     @property
     def unrestricted(self) -> "Method":
-        """A method of the same order for systems of any structure."""
+        """A method of the same order for systems of any structure, stable in both directions of time."""
         return self
 
     def caches(self, wanted: Wanted) -> bool:

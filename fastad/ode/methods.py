@@ -107,7 +107,7 @@ class ExplicitRK(Method):
         return len(self.b) > 1 and self.b[-1] == 0.0 and self.A[-1] == self.b[:-1]
 
     @lazy
-    def order(self) -> int:  # type: ignore[override]
+    def order(self) -> int:
         """The order of the method."""
         a = np.zeros((len(self.b), len(self.b)))
         for i, row in enumerate(self.A):
@@ -115,7 +115,7 @@ class ExplicitRK(Method):
         return order_of(a, np.array(self.b))
 
     @lazy
-    def error_order(self) -> int:  # type: ignore[override]
+    def error_order(self) -> int:
         """The power of the step size to which the error estimate is proportional."""
         rows = [*self.A, self.b][: max(map(len, self.error or ((),)))]
         a = np.zeros((len(rows), len(rows)))
@@ -141,7 +141,7 @@ class ExplicitRK(Method):
         return [unit for unit, row in zip(units, self.dense, strict=True) if any(row)]
 
     @lazy
-    def output(self) -> DenseOutput:  # type: ignore[override]
+    def output(self) -> DenseOutput:
         return DenseOutput(tuple(row for row in self.dense if any(row))) if self.dense else HERMITE
 
     def caches(self, wanted: Wanted) -> bool:
@@ -211,7 +211,6 @@ Dopri8 = ExplicitRK(
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun)
+    method.name: method for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun)
 }
 SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8"}

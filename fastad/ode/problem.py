@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ScheduleError, ShapeError
+from fastad.ode.adjoints import check_adjoint
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.recorded import Recorded
@@ -15,7 +16,6 @@ from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
 
 EPSILON = float(np.finfo(float).eps)
-ADJOINTS = ("discrete", "continuous", "interpolating", "reversible", "forward")
 STIFF = {"Radau", "BDF", "LSODA"}
 
 
@@ -76,10 +76,7 @@ def method_of(method: Any) -> Method:
 def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     """The options, checked."""
     found = method_of(method)
-    if given["adjoint"] not in ADJOINTS:
-        raise ShapeError(
-            f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}{at_line()}, not {given['adjoint']!r}"
-        )
+    check_adjoint(given["adjoint"], found)
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")

@@ -26,6 +26,12 @@ class _ReversibleHeun(Method):
 
     name, order, error_order, estimates, copies, is_reversible, output = "ReversibleHeun", 2, 2, 1, 2, True, HERMITE
 
+    @property
+    def unrestricted(self) -> Method:
+        from fastad.ode.methods import Heun
+
+        return Heun
+
     def caches(self, wanted: Wanted) -> bool:
         return True
 
