@@ -17,6 +17,10 @@ class ShapeError(FastadError, ValueError):
     """Arguments whose shapes, dtypes or structures do not match the function or each other."""
 
 
+class MatrixShapeError(ShapeError, np.linalg.LinAlgError):
+    """An array that is no matrix, or no square one, where NumPy raises LinAlgError."""
+
+
 class TableError(FastadError, ValueError):
     """An op table (built, loaded or unpickled) that is not a valid program, or cannot be saved."""
 

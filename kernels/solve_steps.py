@@ -1,6 +1,6 @@
 """The steps of a solve: trial steps until one has a small enough error, or those of a fixed grid. See `solving`."""
 
-from .flags import helper
+from .flags import helper, hot_helper
 from .memory import shift
 from .records import (
     ACCEPTED,
@@ -45,7 +45,7 @@ def _evaluate(solve, space):
     return call(solve.rhs, space.step_in, space.step_out, space)
 
 
-@helper
+@hot_helper
 def refresh(solve, space):
     """Compute the cache if it does not belong to the state."""
     if space.marks[FRESH] or not solve.cache:
@@ -172,10 +172,10 @@ def adapt(solve, given, space):
         fraction = rounded(fraction * retry_factor(norm, solve.order))
 
 
-@helper
-def _grid(solve, controls, k, position):
-    """The position of step k of a fixed grid, or the size of the step. The grid has intervals (left, right, first step
-    in it), each divided evenly."""
+@hot_helper
+def _grid(solve, controls, k):
+    """The position of step k of a fixed grid, and the size of the step. The grid has pieces (left, size of a step,
+    first step)."""
     low, high = 0, solve.intervals
     while high - low > 1:
         middle = (low + high) // 2
@@ -183,16 +183,14 @@ def _grid(solve, controls, k, position):
             low = middle
         else:
             high = middle
-    left, right, first = controls[3 * low], controls[3 * low + 1], controls[3 * low + 2]
-    last = controls[3 * low + 5] if low + 1 < solve.intervals else float(solve.length)
-    return left + (right - left) * ((k - first) / (last - first)) if position else (right - left) / (last - first)
+    size = controls[3 * low + 1]
+    return controls[3 * low] + size * (k - controls[3 * low + 2]), size
 
 
-@helper
-def give_place(solve, given, k, space):
+@hot_helper
+def give_place(solve, given, k, control):
     """Give step k of a fixed grid its place."""
-    control = control_of(solve, space)
-    control[AT], control[STEP] = _grid(solve, given.elements, k, True), _grid(solve, given.elements, k, False)
+    control[AT], control[STEP] = _grid(solve, given.elements, k)
 
 
 @helper
@@ -200,12 +198,12 @@ def position_after(solve, given, k, space):
     """The position after step k, whose control is in the argument."""
     control = control_of(solve, space)
     if not solve.adaptive:
-        return _grid(solve, given.elements, k + 1, True) if k + 1 < solve.length else 1.0
+        return _grid(solve, given.elements, k + 1)[0] if k + 1 < solve.length else 1.0
     after = control[AT] + control[STEP]
     return 1.0 if control[STEP] >= 1.0 - control[AT] else after
 
 
-@helper
+@hot_helper
 def goes_on(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
@@ -219,33 +217,34 @@ def goes_on(solve, given, k, space):
     return 0
 
 
-@helper
+@hot_helper
 def attempt(solve, given, k, space):
     count(solve)
     if solve.adaptive:
         return adapt(solve, given, space)
-    give_place(solve, given, k, space)
+    give_place(solve, given, k, control_of(solve, space))
     code = refresh(solve, space)
     return code or call(solve.body, space.step_in, space.step_out, space)
 
 
-@helper
+@hot_helper
 def accept(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
     control = control_of(solve, space)
     space.run[ACCEPTED] += 1
-    after = position_after(solve, given, k, space)
     if solve.adaptive:
+        control[AT] = position_after(solve, given, k, space)
         control[STEP] = rounded(control[STEP] * space.run[RUN + 1])
         control[LAST], control[KNOWN] = space.run[RUN], 0.0
-    control[AT] = after
+    elif solve.cache or k + 1 >= solve.length:
+        control[AT] = position_after(solve, given, k, space)
     copy(space.step_in, space.step_out, solve.own)
     copy(cache_of(solve, space), shift(space.step_out, solve.own), solve.cache)
     return 0
 
 
-@helper
+@hot_helper
 def enter(solve, given, k, space):
     set_fresh(solve, solve.state, space)
     return 0
@@ -259,7 +258,7 @@ def trace(solve, given, k, space):
 @helper
 def undo(solve, given, k, space):
     if not solve.adaptive:
-        give_place(solve, given, k, space)
+        give_place(solve, given, k, control_of(solve, space))
     space.marks[FRESH] = 0
     code = call(solve.inverse, space.step_in, space.step_out, space)
     copy(space.step_in, space.step_out, solve.own)

@@ -12,7 +12,7 @@ last error. The adjoint takes these as constants, so it is exact for the steps t
 whether its step size is the accepted one; then nothing needs to be tried again.
 """
 
-from .flags import helper, kernel
+from .flags import helper, hot_helper, kernel
 from .memory import address, doubles, integers, shift
 from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POSITION, REACHED, RUN, STATUS
 from .reversing import WRONG, Given, call, clear, copy, count, forward, kind_of_loop, reverse
@@ -45,15 +45,16 @@ def fill_sample(solve, point, space):
     copy(shift(x, n + CONTROL + solve.dense + solve.point), ends_of(solve, space), solve.ends)
 
 
-@helper
+@hot_helper
 def deliver(solve, given, k, space):
     """Results at the points that the step has reached, and what is kept of it."""
-    if not address(given.target) or space.run[STATUS] != DONE:
+    j = space.marks[POINT]
+    wanted = address(given.target) != 0 and (j < solve.points or solve.kept > 0)
+    if not wanted or space.run[STATUS] != DONE:
         return 0
     n = solve.own
     after, points = position_after(solve, given, k, space), points_of(solve, given)
     results = shift(given.target, solve.carried)
-    j = space.marks[POINT]
     while j < solve.points:
         point = shift(points, j * solve.point)
         if not is_reached(solve, point[0], after, space):
@@ -123,7 +124,6 @@ def _sample_adjoints(solve, given, k, space):
     n, inside, before = solve.own, inside_size(solve), control_of(solve, space)[AT]
     after, points = position_after(solve, given, k, space), points_of(solve, given)
     state_bar, seeds = shift(space.bar_in, inside), shift(given.seeds, solve.carried)
-    clear(space.dense_bar, n + CONTROL + solve.dense)
     found = 0
     while space.marks[POINT] > 0:
         j = space.marks[POINT] - 1
@@ -156,8 +156,6 @@ def _sample_adjoints(solve, given, k, space):
 @helper
 def _kept_adjoints(solve, given, k, space):
     """Adjoints of what is kept of step k. Returns whether that is dense output too."""
-    if k >= solve.kept:
-        return 0
     n = solve.own
     kept = shift(given.seeds, solve.carried + solve.points * n)
     _add(shift(space.bar_in, inside_size(solve)), shift(kept, k * n), n)
@@ -166,11 +164,12 @@ def _kept_adjoints(solve, given, k, space):
     return 1 if solve.dense else 0
 
 
-@helper
+@hot_helper
 def _recompute(solve, given, k, space):
     """The control of step k, and its dense output if the adjoints need it."""
     if not solve.adaptive:
-        give_place(solve, given, k, space)
+        if solve.points or solve.kept:
+            give_place(solve, given, k, control_of(solve, space))
     elif control_of(solve, space)[KNOWN] == 0.0:
         return adapt(solve, given, space)
     if solve.moving and solve.points:
@@ -179,7 +178,7 @@ def _recompute(solve, given, k, space):
     return 0
 
 
-@helper
+@hot_helper
 def pull_back(solve, given, k, space):
     """Adjoints of the points in the step and, added up, of the ends and what is shared."""
     count(solve)
@@ -187,11 +186,15 @@ def pull_back(solve, given, k, space):
     code = _recompute(solve, given, k, space)
     if code:
         return code
-    sampled = _sample_adjoints(solve, given, k, space)
+    sampled = _sample_adjoints(solve, given, k, space) if space.marks[POINT] else 0
     if sampled < 0:
         return sampled
-    dense = _kept_adjoints(solve, given, k, space) + sampled
-    copy(space.bar_in, space.step_in, n + CONTROL)
+    dense = (_kept_adjoints(solve, given, k, space) if k < solve.kept else 0) + sampled
+    if solve.adaptive:
+        copy(space.bar_in, space.step_in, n + CONTROL)
+    else:
+        copy(space.bar_in, space.step_in, n)
+        give_place(solve, given, k, shift(space.bar_in, n))
     if dense:
         copy(shift(space.bar_in, inside + n), shift(space.dense_bar, n + CONTROL), solve.dense)
         code = call(solve.adjoint_dense, space.bar_in, space.bar_out, space)
@@ -201,6 +204,8 @@ def pull_back(solve, given, k, space):
     copy(bar, space.bar_out, n)
     if sampled:
         _add(bar, space.dense_bar, n)
+    if dense:
+        clear(space.dense_bar, n + CONTROL + solve.dense)
     _add(space.shared_bar, shift(space.bar_out, n + CONTROL), solve.ends + solve.shared)
     return code
 

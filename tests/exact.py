@@ -47,13 +47,23 @@ UNIT = [*ray(-300, -0.4), *ray(-15, -0.4, 1.0, -1)]  # of (0, 1)
 def derivatives(f, x, singular=()):
     """f and its derivatives up to the third at a double. `singular`: where f is not analytic."""
     magnitude = float(np.log10(abs(x)))
-    with mp.workdps(DIGITS + int(max(2 * magnitude, -magnitude))):
-        x = mpf(float(x))
-        h = STEP * min((abs(x - mpmath.mpmathify(s)) for s in singular), default=1)
-        a, b, c, d, e = (f(x + k * h) for k in (-2, -1, 0, 1, 2))
-        third = (e - 2 * d + 2 * b - a) / (2 * h**3)
-        first = (d - b) / (2 * h) - third * h**2 / 6
-        return [mpmath.re(y) for y in (c, first, (d - 2 * c + b) / h**2, third)]
+    digits = DIGITS + int(max(2 * magnitude, -magnitude))
+    while True:
+        with mp.workdps(digits):
+            exact, h = _differences(f, mpf(float(x)), singular)
+            noise = mpf(10) ** -digits * abs(exact[0]) / h**2
+            needed = max(abs(exact[2]), mpf(SMALLEST)) * STEP / (1000 * max(abs(x), 1))
+            if noise <= needed:
+                return exact
+        digits += int(mpmath.ceil(mpmath.log10(noise / needed))) + 5  # differences of large values: 1 - exp(-400)
+
+
+def _differences(f, x, singular):
+    h = STEP * min((abs(x - mpmath.mpmathify(s)) for s in singular), default=1)
+    a, b, c, d, e = (f(x + k * h) for k in (-2, -1, 0, 1, 2))
+    third = (e - 2 * d + 2 * b - a) / (2 * h**3)
+    first = (d - b) / (2 * h) - third * h**2 / 6
+    return [mpmath.re(y) for y in (c, first, (d - 2 * c + b) / h**2, third)], h
 
 
 def errors(found, wanted, x, absolute=0.0):

@@ -2,17 +2,22 @@
 
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fastad as fad
+import fastad.tables.table
 from fastad.errors import FastadError
 from fastad.execution.machine import cache
+from fastad.primitives import PRIMITIVES
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions as on Unix")
 
@@ -61,6 +66,15 @@ def test_the_environment_is_part_of_the_key(place, monkeypatch):
     monkeypatch.setattr(cache, "_environment", lambda: ("another CPU",))
     cache.cached(["a"], make)
     assert make.calls == 2
+
+
+def test_what_primitives_compute_is_part_of_the_key(monkeypatch):
+    """A version with another expression for a row must not find code that was made for the earlier one."""
+    table = fad.trace(np.sign, 1.0)
+    before = table.hash
+    rows = [replace(row, value="a") if row.name == "sign" else row for row in PRIMITIVES]
+    monkeypatch.setattr(fastad.tables.table, "PRIMITIVES", rows)
+    assert pickle.loads(pickle.dumps(table)).hash != before
 
 
 def test_every_damage_is_noticed_and_repaired(place):

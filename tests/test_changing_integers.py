@@ -35,7 +35,7 @@ VALUES = {
     "shape": lambda x, i: np.sum(x) * np.ones(i).size,
     "power of a list": lambda x, i: np.sum(x) * len([1.0] * i),
     "name": lambda x, i: np.sum(x) * {0: 1.0, 1: 2.0}.get(i, 3.0),
-    "type": lambda x, i: np.sum(x) * (i if isinstance(i, int) else -1),
+    "type": lambda x, i: np.sum(x) * (i if isinstance(i, int) and not hasattr(i, "ndim") else -1),
     "float": lambda x, i: np.sum(x) * float(i),
     "text": lambda x, i: np.sum(x) * len(str(i)),
     "membership": lambda x, i: np.sum(x) * (1.0 if i in (2, 5) else 2.0),
@@ -93,6 +93,28 @@ def test_large_integers_and_truth_values_are_constants():
     assert [f(1.0, i) for i in (1, 2**60 + 3, 10**30 + 7, 2)] == [1.0, float((2**60 + 3) % 10), 7.0, 2.0]
     g = fad.jit(lambda x, flag: x if flag else -x)
     assert [g(1.0, flag) for flag in (True, False, True)] == [1.0, -1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_that_no_dtype_holds_are_floats(dtype):
+    f = fad.jit(lambda x, n: x * n)
+    for n in (2**63, 2**70, 3, -(2**63) - 1, 2**64 + 1):
+        for x in (np.ones(3, dtype), np.ones((), dtype)[()], 1.5):
+            found, wanted = f(x, n), x * n
+            np.testing.assert_array_equal(found, wanted)
+            assert found.dtype == getattr(wanted, "dtype", np.float64)
+    assert fad.grad(lambda x: x * x)(2**70) == 2.0**71
+    assert fad.jit(lambda x, n: (x, n, n // 2**60))(1.0, 2**70) == (1.0, 2**70, 2**10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+def test_sums_of_equal_elements_keep_their_dtype(dtype):
+    a = np.ones(4, dtype)
+    f = lambda x, n: ((a * n).sum(), (np.array([3, 3]) * n).sum(), np.broadcast_to(x, (5,)).sum())
+    g = fad.jit(f)
+    for n in (1, 2, 3):
+        for found, wanted in zip(g(a[0], n), f(a[0], n), strict=True):
+            assert found == wanted and found.dtype == wanted.dtype
 
 
 def test_inside_other_transformations():

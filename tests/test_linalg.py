@@ -1,4 +1,6 @@
 """Dense linear algebra: every row by the laws, the recorded functions against NumPy and SciPy, errors, composition."""
+import re
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -317,11 +319,46 @@ def test_nan_passes_through(tier):
         f(A)
 
 
-def test_wrong_shapes_are_named():
-    with pytest.raises(np.linalg.LinAlgError, match="square"):
+LU = fad.linalg.lu_factor(np.eye(3))
+WRONG = {
+    "solve, not square": (np.linalg.solve, (2, 3), (2,), "solve: .*(2, 3).*not square.*Pass a square one"),
+    "solve, no matrix": (np.linalg.solve, (3,), (3,), "solve: .*(3,).*no matrix.*np.diag"),
+    "solve, longer": (np.linalg.solve, (2, 2), (3,), "(2, 2).*(3,).*right sides of 3.*shape (2,)"),
+    "solve, stacks": (np.linalg.solve, (2, 3, 3), (4, 3, 1), "(2, 3, 3).*(4, 3, 1).*do not broadcast.*shape (2, 3, k)"),
+    "solve, a number": (np.linalg.solve, (2, 2), (), "a number.*2 elements"),
+    "cholesky": (lambda a, b: np.linalg.cholesky(a), (2, 3), (), "cholesky: .*(2, 3).*not square"),
+    "slogdet": (lambda a, b: np.linalg.slogdet(a), (3, 2), (), "slogdet: .*(3, 2).*not square"),
+    "lu_factor": (lambda a, b: fad.linalg.lu_factor(a), (3, 2), (), "lu_factor: .*(3, 2).*not square"),
+    "lu_solve": (lambda a, b: fad.linalg.lu_solve(LU, b + a), (), (2,), "lu_solve: .*(3, 3).*(2,).*shape (3,)"),
+    "triangle": (fad.linalg.solve_triangular, (3, 3), (2, 4), "solve_triangular: .*(3, 3).*(2, 4).*shape (3, k)"),
+    "matmul": (np.matmul, (2, 3), (2, 4), "matmul of shapes (2, 3) and (2, 4): 3 .* 2 .*Swap .* of the first"),
+    "matmul, second": (np.matmul, (2, 3), (4, 3), "(2, 3) and (4, 3): 3 .* 4 .*Swap the last two axes of the second"),
+    "matmul, vectors": (lambda a, b: a @ b, (3,), (4,), "matmul of shapes (3,) and (4,).*Make these two sizes equal"),
+    "matmul, numbers": (lambda a, b: np.matmul(a, b), (), (4,), "matmul of shapes () and (4,).*with *"),
+    "dot": (np.dot, (2, 3), (4,), "dot of shapes (2, 3) and (4,): 3 (axis 1) is not 4 (axis 0)"),
+    "inner": (np.inner, (2, 3), (2, 4), "inner of shapes (2, 3) and (2, 4): 3 (axis 1) is not 4 (axis 1)"),
+    "tensordot": (lambda a, b: np.tensordot(a, b, 1), (2, 3), (4, 5), "tensordot of .*(2, 3) and (4, 5).*Name axes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_shapes_are_named_with_the_line_and_the_fix(name):
+    f, a, b, message = WRONG[name]
+    pattern = re.sub(r"([()*])", r"\\\1", message.replace(".*", "…")).replace("…", ".*")
+    own = lambda a, b: f(a, b) * 1.0
+    with pytest.raises(fad.ShapeError, match=pattern) as caught:
+        fad.jit(own)(np.ones(a), np.ones(b))
+    assert "test_linalg.py:" in str(caught.value)
+    with pytest.raises(ValueError):  # as NumPy's
+        fad.jit(own)(np.ones(a), np.ones(b))
+
+
+def test_what_is_not_square_raises_numpys_error_too():
+    with pytest.raises(np.linalg.LinAlgError):
         fad.jit(np.linalg.solve)(np.ones((2, 3)), np.ones(2))
-    with pytest.raises(ValueError, match="right sides of 3"):
-        fad.jit(np.linalg.solve)(np.eye(2), np.ones(3))
+
+
+def test_wrong_transposes_are_named():
     with pytest.raises(ValueError, match="trans"):
         fad.linalg.lu_solve(fad.linalg.lu_factor(np.eye(2)), np.ones(2), trans=5)
 

@@ -152,6 +152,7 @@ CHAINS = {
     "runs": lambda s, b, i: np.roll(s, 1, axis=0),
     "runs and sums": lambda s, b, i: 0.9 * np.roll(s, 1, axis=1) + b,
     "shuffled": lambda s, b, i: -s.T.reshape(-1)[::-1].reshape(b.shape),
+    "signs of rows": lambda s, b, i: -(s if i else np.broadcast_to(b[:1], b.shape)).reshape(s.shape[::-1]),
 }
 
 

@@ -267,9 +267,33 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     monkeypatch.setenv("FASTAD_RECORDING_BYTES", "200000")
     with pytest.warns(RuntimeWarning, match=r"test_new_functions.py:\d+\) was recorded 64 times.*Changed last"):
         for k in range(100):
-            fad.grad(lambda x: np.sum(x * k))(X)  # noqa: B023
-    assert RECORDINGS._bytes <= 200_000
-    assert sum(entry.nbytes for entry in RECORDINGS._entries.values()) == RECORDINGS._bytes
+            fad.grad(lambda x: np.sum(x * float(k)))(X)  # noqa: B023
+    assert 0 < RECORDINGS.nbytes <= 200_000
+
+
+def test_recordings_that_failed_guards_lead_to_are_bounded(monkeypatch):
+    def tent(x):
+        for _ in range(8):
+            x = 1 - 1.9 * x if x > 0 else 1 + 1.9 * x
+        return x
+
+    def kept(f):
+        return sum(table["bytes"] for table in f.stats()["tables"])
+
+    values, total = np.linspace(-1.0, 1.0, 60), np.inf
+    for part in (1, 2):
+        RECORDINGS.clear()
+        f = fad.jit(tent, tier="sweep")
+        for x in (*values, *values):
+            np.testing.assert_allclose(f(x), tent(x), rtol=1e-12)
+            assert max(0.9 * kept(f), RECORDINGS.nbytes) <= total / part
+        count = f.stats()["recordings"]
+        for x in values[-3:]:  # what was used last is kept
+            f(x)
+        assert f.stats()["recordings"] == count
+        total = RECORDINGS.nbytes
+        assert 0.9 * kept(f) <= total  # what the last one needs to run is not yet counted
+        monkeypatch.setenv("FASTAD_RECORDING_BYTES", str(total // 2))
 
 
 def test_a_deep_captured_state():

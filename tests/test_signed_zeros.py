@@ -11,6 +11,7 @@ EXPRESSIONS = """
 -(x - y) | -(-x) | x - 0.0 | x - -0.0 | x + -0.0 | x * 1.0 | x * -1.0 | x / 1.0 | x / -1.0 | x - -y | x + -y | -x - y
 -x * -y | -(y - x) * x | 0.0 - x | 0 * x | x * 0.0 | 1.0 / -(x - y) | np.arctan2(-(x - y), -1.0)
 np.where(x > y, x, -0.0) | np.copysign(x, -0.0) | np.abs(x) | np.trunc(x) | np.fmod(x, 2.0) | np.sqrt(np.abs(x))
+x + 0.0 | 0.0 + x | 0 + x | -x + 0.0 | np.sign(x) | -np.sign(-x) | x // y | x % y | np.fmod(x, y) | x // 2 | -0.0 // x
 written(x, -0.0) | np.concatenate([x[:1], np.full_like(x, -0.0)]) | np.full_like(x, -0.0)[[0, 1]] + x[:2] * 0 - 0.0
 """
 

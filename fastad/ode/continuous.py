@@ -155,7 +155,7 @@ class _Rows:
             state, element, shared = slices(b, x, (sizes.state, sizes.element, sizes.shared))
             span, jump, restart = slices(b, element, (2, n, n))
             theta = slices(b, shared, (self.shared,))[0]
-            given = shared if solve.adaptive else packed(b, [shared, b.const([0.0, 1.0, 0.0])])
+            given = shared if solve.adaptive else packed(b, [shared, b.const([0.0, 1.0 / length, 0.0])])
             fixed = b.zeros((r.CONTROL + segment.sizes.cache,))
             out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, span, given]))
             _, bar, rest = slices(b, out, (n, n, self.shared))

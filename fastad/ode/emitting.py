@@ -149,8 +149,8 @@ def _vector(found: Any, n: int) -> Any:
 
 # ── the grid and the controls ─────────────────────────────────────────────────────────────────────────────────
 def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarray, int]:
-    """A grid of steps of at most this size: pieces (left, right, first step) in positions, and the number of steps. It
-    lands on the points, if they are given."""
+    """A grid of steps of at most this size: pieces (left, size of a step, first step) in positions, and the number of
+    steps. It lands on the points, if they are given."""
     span = t1 - t0
     marks = [0.0, 1.0]
     if points is not None and span:
@@ -161,8 +161,9 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
             marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
     pieces, first = [], 0
     for left, right in pairwise(marks):
-        pieces.append((left, right, float(first)))
-        first += _steps(abs(span) * (right - left), step)
+        count = _steps(abs(span) * (right - left), step)
+        pieces.append((left, (right - left) / count, float(first)))
+        first += count
     return np.array(pieces).ravel(), first
 
 

@@ -1,6 +1,6 @@
 """The rows of a step of an explicit Runge–Kutta method."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastad.ode.method import Step, Taken, Wanted
@@ -38,23 +38,26 @@ def emit(method: Any, step: Step) -> Taken:
     stages = [] if step.cache is None else [step.cache]
     for row, node in _rows(method, wanted)[len(stages) :]:
         stages.append(step.slope(step.at(node), _moved(step, stages, row)))
-    combined = lambda weights: _combined(step, stages, weights)
     return Taken(
         _moved(step, stages, method.b),
         stages[len(method.b) - method.is_fsal] if caches(method, wanted) else None,
-        tuple(map(combined, method.error or ())) if wanted.adaptive else (),
-        tuple(map(combined, method.dense_vectors)) if wanted.dense else (),
+        tuple(_increment(step, stages, row) for row in method.error or ()) if wanted.adaptive else (),
+        tuple(_sum(step, stages, row, step.b.const) for row in method.dense_vectors) if wanted.dense else (),
     )
 
 
-def _combined(step: Step, stages: list[Ref], weights: Sequence[float]) -> Ref:
-    """Σ wᵢ kᵢ."""
+def _sum(step: Step, stages: list[Ref], weights: Sequence[float], factor: Callable[[float], Ref]) -> Ref:
+    """Σ wᵢ kᵢ, with `factor` of the weights."""
     b = step.b
-    used = [b.multiply(b.const(w), k) for w, k in zip(weights, stages, strict=False) if w != 0.0]
+    used = [b.multiply(factor(w), k) for w, k in zip(weights, stages, strict=False) if w != 0.0]
     return b.add(*used) if used else b.zeros((b.size(step.state),))
+
+
+def _increment(step: Step, stages: list[Ref], weights: Sequence[float]) -> Ref:
+    """Σ (h wᵢ) kᵢ, so that after the last kᵢ there is only one operation to wait for."""
+    return _sum(step, stages, weights, lambda w: step.b.multiply(step.h, step.b.const(w)))
 
 
 def _moved(step: Step, stages: list[Ref], weights: Sequence[float]) -> Ref:
     """y + h Σ wᵢ kᵢ."""
-    b = step.b
-    return b.add(step.state, b.multiply(step.h, _combined(step, stages, weights))) if any(weights) else step.state
+    return step.b.add(step.state, _increment(step, stages, weights)) if any(weights) else step.state

@@ -44,8 +44,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step has computed: the state after it; what it caches for the next step; error estimates divided by h, and
-    the vectors of the dense output, if they are wanted."""
+    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors of the dense output, if they are wanted."""
 
     after: Ref
     cache: Ref | None = None
@@ -64,6 +63,8 @@ class Method:
     copies: int = 1
     is_reversible = False  # whether `emit_inverse` undoes a step
     output: DenseOutput
+    _fastad_wraps, _fastad_calls_later = (), False  # a recording depends on the class and on this:
+    _fastad_options: Any = ()
 
     def __call__(self) -> "Method":
         return self  # so that fad.ode.RK4() is fad.ode.RK4

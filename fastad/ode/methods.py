@@ -1,7 +1,7 @@
 """Explicit Runge–Kutta methods: each is its tableau, the error estimate and the interpolation that go with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
 from fastad.once import lazy
+
+_numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +60,6 @@ class ExplicitRK(Method):
     dense: Any = None
     extra: Any = ()
     name: str = "explicit Runge–Kutta method"
-    _checked: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         rows = [tuple(map(float, row)) for row in self.A]
@@ -95,6 +96,12 @@ class ExplicitRK(Method):
             raise ShapeError(
                 f"{self.name}: dense needs {self.n_dense} rows, one for each stage and the end of the step"
             )
+
+    @lazy
+    def _fastad_options(self) -> int:
+        """A number for all methods with these coefficients."""
+        key = (self.A, self.b, self.c, self.error, self.dense, self.extra, self.name)
+        return _numbers.setdefault(key, len(_numbers))
 
     @property
     def n_dense(self) -> int:

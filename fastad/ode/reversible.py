@@ -45,7 +45,7 @@ class _ReversibleHeun(Method):
         moved = self._reflected(step, y, other, start, 1.0)
         end = step.slope(step.at(1.0), moved)
         mean, half = b.multiply(b.const(0.5), b.add(start, end)), b.const(0.5)
-        error = b.multiply(half, b.emit("subtract", (end, start)))
+        error = b.multiply(b.multiply(half, step.h), b.emit("subtract", (end, start)))
         after = packed(b, [step.moved(y, 1.0, mean), moved])
         return Taken(after, packed(b, [end, end]), (error,) * step.wanted.adaptive, (start, mean, end))
 

@@ -111,9 +111,8 @@ class StepTables:
             start = self.own + CONTROL
             step = replace(step, cache=b.region(x, (start, self.own, 1), (self.own,)))
         taken = self.method.emit(step)
-        errors = [b.multiply(step.h, e) for e in taken.errors]
         cached = [taken.cache] if self.has_cache and taken.cache is not None else []
-        return packed(b, [taken.after, *cached, *errors, *(taken.dense if self.wanted.dense else ())])
+        return packed(b, [taken.after, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, copies = self._step(b, x, sizes.step_in), self.method.copies
@@ -141,8 +140,10 @@ class StepTables:
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:
     """Start and size of a step, from its position in the span and its part of it."""
-    ends = ends if moving else b.emit("stop_gradient", (ends,))
     position, part, t0, t1 = (b.region(x, region(i, (), ()), ()) for x in (control, ends) for i in (0, 1))
+    position, part = (b.emit("stop_gradient", (x,)) for x in (position, part))
+    if not moving:
+        t0, t1 = (b.emit("stop_gradient", (x,)) for x in (t0, t1))
     start = b.multiply(b.emit("subtract", (b.const(1.0), position)), t0)
     return b.add(start, b.multiply(position, t1)), b.multiply(part, b.emit("subtract", (t1, t0)))
 

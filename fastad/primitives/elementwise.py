@@ -155,15 +155,15 @@ row("isfinite",    "isfinite",    "absolute(a) < inf",    "0",    "R",  result="
 row("signbit",     "signbit",     "copysign(1, a) < 0",   "0",    "Z",  result="bool")
 row("square",      "square",      "a * a",                "2 * a", "R", result="total", even=True)
 row("reciprocal",  "reciprocal",  "1 / a",                "-(r * r)", "Z")
-row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, a))", "0", "Z", result="same", minus_zero=True, on_truth="")
+row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, absolute(a)))", "0", "Z", result="same", on_truth="")
 row("heaviside",   "heaviside",   "where(a < 0, 0, where(a > 0, 1, where(a == 0, b, a)))", "0; where(a == 0, 1, 0)", "ZR")
 row("maximum", "maximum", "where((a >= b) | (a != a), a, b)", "0.5 * ((a > b) + (a >= b)); 0.5 * ((b > a) + (b >= a))", "RR", result="same")
 row("minimum", "minimum", "where((a <= b) | (a != a), a, b)", "0.5 * ((a < b) + (a <= b)); 0.5 * ((b < a) + (b <= a))", "RR", result="same")
 row("fmax",    "fmax",    "where((a >= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a > b) + (a >= b))); where(a != a, 1, 0.5 * ((b > a) + (b >= a)))", "RR", result="same")
 row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a < b) + (a <= b))); where(a != a, 1, 0.5 * ((b < a) + (b <= a)))", "RR", result="same")
-leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="total", minus_zero=True)
-row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="total", minus_zero=True)
-row("floor_divide", "floor_divide", "where(b == 0, a / b, rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))))", "0; 0", "XG", result="total", minus_zero=True)
+leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="total", minus_zero=True, divides=True)
+row("mod",          "mod",          "where(fmod(a, b) == 0, copysign(0, b), where((fmod(a, b) < 0) != (b < 0), fmod(a, b) + b, fmod(a, b)))", "1; -floor(a / b)", "XG", result="total", minus_zero=True, divides=True)
+row("floor_divide", "floor_divide", "where(b == 0, a / b, copysign(rint((a - fmod(a, b)) / b - ((fmod(a, b) != 0) & ((fmod(a, b) < 0) != (b < 0)))), a / b))", "0; 0", "XG", result="total", minus_zero=True, divides=True)
 leaf("power", "pow", "power float_power", "where((a == 0) & (b == 0), 0, b * power(where((a == 0) & (b == 0), 1, a), b - 1)); r * log(where(a == 0, 1, a))", "PR", result="total", sign="^")
 
 # ── exponentials and logarithms ───────────────────────────────────────────────────────────────────────────────
@@ -175,9 +175,8 @@ leaf("log2",    "log2",  "log2",  "1 / (a * 0.6931471805599453)", "P")
 leaf("log10",   "log10", "log10", "1 / (a * 2.302585092994046)",  "P")
 leaf("log1p",   "log1p", "log1p", "1 / (1 + a)",                "P")
 leaf("cbrt",    "cbrt",  "cbrt",  "1 / (3 * r * r)",            "P")
-# The second derivatives of logaddexp are right to 1e-16, not to that part of them in the tails: p (1 - p) with p = exp(a - r).
-row("logaddexp",  "logaddexp",  "where(a == b, a + 0.6931471805599453, maximum(a, b) + log1p(exp(-absolute(a - b))))", "exp(a - r); exp(b - r)", "RR")
-row("logaddexp2", "logaddexp2", "where(a == b, a + 1, maximum(a, b) + 1.4426950408889634 * log1p(exp2(-absolute(a - b))))", "exp2(a - r); exp2(b - r)", "RR")
+row("logaddexp",  "logaddexp",  "where(a == b, a + 0.6931471805599453, maximum(a, b) + log1p(exp(-absolute(a - b))))", "expit(a - b); expit(b - a)", "RR")
+row("logaddexp2", "logaddexp2", "where(a == b, a + 1, maximum(a, b) + 1.4426950408889634 * log1p(exp2(-absolute(a - b))))", "expit(0.6931471805599453 * (a - b)); expit(0.6931471805599453 * (b - a))", "RR")
 
 # ── trigonometric and hyperbolic ──────────────────────────────────────────────────────────────────────────────
 leaf("sin",     "sin",   "sin",     "cos(a)",                     "R")
@@ -246,6 +245,7 @@ row("exprel_slope", "", f"where(absolute(a) < 1, {_moment(1)}, (exp(a) - expm1(a
     f"where(absolute(a) < 1, {_moment(2)}, (exp(a) - 2 * r) / where(absolute(a) < 1, 1, a))", "Z", numpy=_exprel_slope)
 # (aᵇ − 1)/b by log(a): its derivative in b is log(a)² exprel'(b log(a)).
 row("boxcox",    "special.boxcox",    "where(absolute(b) < 1e-19, log(a), expm1(b * log(a)) / where(b == 0, 1, b))", "power(a, b - 1); log(a) * log(a) * exprel_slope(b * log(a))", "PZ")
+# The derivative of boxcox1p by a is right to 1e-16 times its logarithm.
 row("boxcox1p",  "special.boxcox1p",  "where((absolute(b) < 1e-19) | ((absolute(log1p(a)) < 1e-289) & (absolute(b) < 1e273)), log1p(a), expm1(b * log1p(a)) / where(b == 0, 1, b))", "exp((b - 1) * log1p(a)); log1p(a) * log1p(a) * exprel_slope(b * log1p(a))", "PZ")
 row("entr",      "special.entr",      "where(a > 0, -(a * log(a)), where(a == 0, 0, where(a < 0, -inf, a)))", "-log(a) - 1", "P")
 # fmt: on

@@ -1,5 +1,5 @@
 """Rewrites of a row before it is added: one small function for each primitive, exact in IEEE arithmetic, but for the
-sign of NaN and of -0 + 0.
+sign of NaN.
 
 A rewrite gets the builder, the operands, the type of the result and the static integers. It returns a reference to an
 equal value, or None. Products with zero stay, because 0 * inf is NaN; structural zeros are never emitted.
@@ -88,7 +88,7 @@ def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
 # ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
 def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     for x, y in (operands, operands[::-1]):
-        if _number(b, y) == 0.0:  # not exact for -0 + 0; but sums begin with 0
+        if _number(b, y) == 0.0 and (kind.dtype in "ib" or not _is_zero(b, y)):  # -0 + 0 is 0
             return _as(b, x, kind)
         negated = _operand_of(b, y, "negative")
         if negated is not None:
@@ -248,7 +248,7 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
         return _as(b, x, kind)
     scalar = _unwrap(b, x)
     if scalar != x:
-        total = b.emit("multiply", (scalar, b.const(float(s[1]))))
+        total = b.emit("multiply", (scalar, b.const(float(s[1]))), dtype=kind.dtype)
         return b.broadcast(total, kind.shape) if b.size(total) == 1 else None
     return None
 

@@ -70,7 +70,8 @@ class Elementwise(Primitive):
     addition. `commutes`: operands may be swapped. `even`: f(-a) = f(a). `sign` is what drawings show in place of the
     name. `near` names the row that stands for this one where derivatives are derived again (see
     `fastad.tables.passes.kinks`). `on_truth`: the row that records where all operands are truth values; "" where NumPy
-    refuses these. `minus_zero`: in memory the result for integers may be -0, as that of 0 * -3.
+    refuses these. `minus_zero`: in memory the result for integers may be -0, as that of 0 * -3. `divides`: integers
+    divided by 0 give 0, as in NumPy.
     """
 
     value: str
@@ -89,6 +90,7 @@ class Elementwise(Primitive):
     sign: str = ""
     on_truth: str | None = None
     minus_zero: bool = False
+    divides: bool = False
 
     @property
     def arity(self) -> int:

@@ -255,19 +255,29 @@ def _shift(b: Any, x: Ref, statics: Any, later: bool) -> Ref:
 def _summed(b: Any, x: Ref, outer: int, n: int, inner: int) -> Ref:
     """Sum along the middle axis of (outer, n, inner). The sum of a product's rows is the product of the sum of the
     rows: Σ_i X_i Y = (Σ_i X_i) Y, which saves the large product where only its sum is wanted."""
-    op, source, y, c = b.definition(x)
-    name = PRIMITIVES[op].name
-    if name == "negative" and b.size(source) == b.size(x):
-        return b.emit("negative", (_summed(b, source, outer, n, inner),))
-    if name == "strided" and b.statics_at(c) == whole(b.size(source)) and b.size(source) == b.size(x):
-        return _summed(b, source, outer, n, inner)
-    if name == "matmul":
+    inside, is_negated = _inside(b, x)
+    op, source, y, c = b.definition(inside)
+    if PRIMITIVES[op].name == "matmul":
         batch, m, k, columns, ta, tb, sx, sy = b.statics_at(c)
         if (outer, n, inner) == (batch, m, columns) and m > 1:
             rows = (sx * (batch - 1) + 1, m, k) if not ta else ((sx * (batch - 1) + 1) * k, m, 1)
             total = b.emit("sum", (source,), rows, (sx * (batch - 1) + 1, k))
-            return b.emit("matmul", (total, y), (batch, 1, k, columns, 0, tb, sx, sy), (outer, inner))
+            total = b.emit("matmul", (total, y), (batch, 1, k, columns, 0, tb, sx, sy), (outer, inner))
+            return b.emit("negative", (total,)) if is_negated else total
     return b.emit("sum", (x,), (outer, n, inner), (outer, inner))
+
+
+def _inside(b: Any, x: Ref) -> tuple[Ref, bool]:
+    """What x is but for its shape and its sign, and whether that is turned."""
+    is_negated = False
+    while True:
+        op, source, _, c = b.definition(x)
+        name = PRIMITIVES[op].name
+        if name == "negative" and b.size(source) == b.size(x):
+            is_negated = not is_negated
+        elif name != "strided" or b.size(source) != b.size(x) or b.statics_at(c) != whole(b.size(x)):
+            return x, is_negated
+        x = source
 
 
 def _product(b: Any, operands: Any, statics: Any) -> Ref:

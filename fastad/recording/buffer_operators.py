@@ -13,7 +13,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
 # NumPy's functions that write into their first argument, and the methods that write into the array.
-_WRITING = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
+WRITING = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 _WRITING_METHODS = frozenset(["fill", "put"])
 # What NumPy does here is right with a twin too: it reads no elements.
 _GEOMETRY = "base ctypes data device dtype flags itemsize nbytes ndim shape size strides view"
@@ -26,10 +26,12 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
     recorded = is_recorded((*given, *options.values()))
     if method == "at" and (recorded or isinstance(given[0], Recorded)):
         return function(target_of(inputs[0], f"np.{ufunc.__name__}.at of a recorded value"), *given[1:])
+    if recorded and out is not None:
+        return array_ufunc(given[0], ufunc, method, *given, out=out, **options)
+    if recorded and not any(isinstance(x, np.ndarray) and x.dtype == object for x in given):
+        return array_ufunc(given[0], ufunc, method, *given, **options)  # lists hold what NumPy's protocol does not see
     if out is None:
         return made(function(*given, **options), inputs)
-    if recorded:
-        return array_ufunc(given[0], ufunc, method, *given, out=out, **options)
     return _into(out, lambda targets: function(*given, out=targets, **options))
 
 
@@ -50,7 +52,7 @@ def _into(out: Any, function: Callable[[Any], Any]) -> Any:
 def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     given, options = plain(args), plain({k: v for k, v in kwargs.items() if k != "out"})
     recorded = is_recorded((*given, *options.values()))
-    if function in _WRITING:
+    if function in WRITING:
         target = args[0] if args else next(iter(kwargs.values()))
         if recorded:
             target = target_of(target, f"np.{function.__name__} of a recorded value")

@@ -35,6 +35,8 @@ def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
     for x in objects:
         if isinstance(x, Recorded):
             own = x._recorder
+            if type(x) is Number and not x.is_live:
+                continue
             if best is None or own.level > best.level:
                 best = own
         elif isinstance(x, list | tuple):
@@ -58,6 +60,8 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
     if isinstance(x, Recorded):
         if x._recorder is recorder:
             return x.ref
+        if type(x) is Number and not x.is_live:
+            return recorder.number(x.held())
         if x.recorder.level > recorder.level:
             raise recording_error(
                 "a value recorded by an inner function is used in an outer function",
@@ -230,12 +234,17 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
 
 
 def _integers(recorder: Recorder, plan: ElementwisePlan, refs: Sequence[Ref]) -> Ref:
-    """A row of integers, none of which is -0: 1 / -n is inf for n = 0."""
+    """A row of integers, none of which is -0 or NaN: 1 / -n is inf for n = 0."""
     b = recorder.builder
-    product = primitive(plan.name).commutes  # by a positive number, it has the sign of the other factor
-    if product and any((b.scalar(x) or 0) > 0 for x in refs):
+    row = primitive(plan.name)
+    # A product with a positive number has the sign of the other factor.
+    if row.commutes and any((b.scalar(x) or 0) > 0 for x in refs):
         return emit_broadcast(recorder, plan.name, refs, "i")
     signed = emit_broadcast(recorder, plan.name, refs, "d")
+    if row.divides and not b.scalar(refs[1]):
+        zero = recorder.number(0.0)
+        by_zero = emit_broadcast(recorder, "equal", (refs[1], zero))
+        signed = emit_broadcast(recorder, "where", (by_zero, zero, signed), "d")
     return recorder.emit("add", (signed, recorder.number(0.0)), (), b.shape(signed), "i")
 
 

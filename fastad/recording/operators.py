@@ -13,7 +13,7 @@ from fastad.recording import indexing
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
-from fastad.recording.operands import as_recorded, elementwise, is_recorded, recorder_of, reframe
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import recording_error
 from fastad.tables.builder import dtype_char
@@ -191,29 +191,29 @@ def _compare(name: str) -> Any:
 
 
 # Python's operators and NumPy's ufuncs.
-_BINARY = (
+BINARY = (
     ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("floordiv", "floor_divide"),
     ("mod", "remainder"), ("pow", "power"), ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
     ("matmul", "matmul"), ("divmod", "divmod"),
 )  # fmt: skip
-_COMPARE = (
+COMPARE = (
     ("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal"), ("eq", "equal"),
     ("ne", "not_equal"),
 )  # fmt: skip
-_UNARY = (
+UNARY = (
     ("neg", "negative"), ("pos", "positive"), ("abs", "absolute"), ("invert", "invert"),
 )  # fmt: skip
 
 
 def _install_operators() -> None:
-    for short, name in _BINARY:
+    for short, name in BINARY:
         forward, reflected = _binary(name)
         Recorded.define(f"__{short}__", forward)
         Recorded.define(f"__r{short}__", reflected)
         Recorded.define(f"__i{short}__", _in_place(name))
-    for short, name in _COMPARE:
+    for short, name in COMPARE:
         Recorded.define(f"__{short}__", _compare(name))
-    for short, name in _UNARY:
+    for short, name in UNARY:
         Recorded.define(f"__{short}__", lambda self, _name=name: UFUNCS[_name](self))
     Recorded.define("__round__", _round)
     for name in ("floor", "ceil", "trunc"):  # of `math`, whose results are integers
@@ -237,79 +237,6 @@ def _iterate(self: Recorded) -> Iterator[Recorded]:
 
 def _pythonic(self: Recorded, other: Any) -> bool:
     raise recording_error("`in` is not supported on a recorded array", "Use np.any(x == value).")
-
-
-# ── Python's numbers ──────────────────────────────────────────────────────────────────────────────────────────
-_PYTHON_NUMBERS = frozenset([Number, float, int, bool])
-_DIVISIONS = ("truediv", "floordiv", "mod", "divmod")
-
-
-_EXACT = 2**53  # tables hold integers as floats
-
-
-def _plain_number(x: Any) -> Any:
-    return x.held() if type(x) is Number else x
-
-
-def _of_numbers(name: str, divides: int = 0, compares: bool = False) -> Any:
-    """An operator of Python numbers: among themselves the result is one, too. `divides`: the operand that must not
-    be 0, as Python says (1: the second, -1: the first)."""
-    operator: Any = getattr(Recorded, name)
-
-    def by_value(self: Number, others: Any) -> Any:
-        return getattr(self.held(), name)(*map(_plain_number, others))
-
-    def apply(self: Number, *others: Any) -> Any:
-        if not _PYTHON_NUMBERS.issuperset(map(type, others)):
-            return NotImplemented if isinstance(others[0], list | tuple | str) else operator(self, *others)
-        if not self._recorder.open or len(others) > 1:
-            return by_value(self, others)
-        if compares:
-            return bool(operator(self, *others))
-        if divides and not (others[0] if divides > 0 else self):
-            raise ZeroDivisionError("division by zero")
-        power = (self, *others) if name == "__pow__" else (*others, self)
-        if name in ("__pow__", "__rpow__") and not _is_natural(*power):
-            return by_value(self, others)
-        results = operator(self, *others)
-        if isinstance(results, tuple):
-            return tuple([Number(x.recorder, x.ref) for x in results])
-        result = Number(results.recorder, results.ref)
-        return result if _is_exact(result) else by_value(self, others)
-
-    return apply
-
-
-def _is_natural(base: Any, exponent: Any) -> bool:
-    """Whether a power of Python numbers is what NumPy computes: the exponent is not negative, and the base is not where
-    the exponent is a fraction."""
-    whole = exponent.dtype.kind == "i" if type(exponent) is Number else isinstance(exponent, int)
-    return bool(exponent >= 0) and (whole or bool(base >= 0))
-
-
-def _is_exact(x: Number) -> bool:
-    """Whether an integer is small enough to be exact; a guard holds the outcome."""
-    return x.dtype.kind != "i" or bool(elementwise("less", elementwise("absolute", x), _EXACT))
-
-
-def _install_numbers() -> None:
-    for short, _ in _BINARY:
-        division = short in _DIVISIONS
-        Number.define(f"__{short}__", _of_numbers(f"__{short}__", int(division)))
-        Number.define(f"__i{short}__", _of_numbers(f"__{short}__", int(division)))
-        Number.define(f"__r{short}__", _of_numbers(f"__r{short}__", -int(division)))
-    for short in ("and", "or", "xor", "lshift", "rshift"):  # bits are of the number itself
-        for name in (f"__{short}__", f"__r{short}__"):
-            Number.define(name, _by_value(name))
-    for short, _ in _UNARY:
-        Number.define(f"__{short}__", _of_numbers(f"__{short}__"))
-    Number.define("__invert__", _by_value("__invert__"))
-    for short, _ in _COMPARE:
-        Number.define(f"__{short}__", _of_numbers(f"__{short}__", compares=True))
-
-
-def _by_value(name: str) -> Any:
-    return lambda self, *others: getattr(self.held(), name)(*map(_plain_number, others))
 
 
 # ── methods of arrays ─────────────────────────────────────────────────────────────────────────────────────────
@@ -391,5 +318,4 @@ def _install_methods() -> None:
 
 
 _install_operators()
-_install_numbers()
 _install_methods()

@@ -7,6 +7,7 @@ array in a loop is that of the elements written. Slices are views: they see writ
 
 import numbers
 from functools import lru_cache
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
-from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.recorder import Recorder, open_recordings, recording_error
 from fastad.recording.source import asked_by_user, from_scipy
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
@@ -299,8 +300,10 @@ class Recorded:
 
         Integers and truth values, which have no derivatives, become plain arrays and get a guard (`table[i]`).
         """
-        if self.dtype.kind in "ib" and (dtype is None or np.dtype(dtype).kind != "O"):
-            return np.array(self.recorder.guard(self.ref), dtype)
+        kind = self.dtype.kind if dtype is None else np.dtype(dtype).kind
+        if kind in "iub":
+            whole = self if self.dtype.kind in "ib" else self.astype(dtype)
+            return np.array(self.recorder.guard(whole.ref), dtype)
         if not self.size:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
@@ -316,10 +319,6 @@ class Recorded:
             raise recording_error(
                 f"np.asarray or np.array of a recorded array of {self.size} elements would make a row for each element",
                 "Leave the conversion out (a recorded value is an array already), or use np.stack or np.concatenate.",
-            )
-        if dtype is not None and np.dtype(dtype) != object and np.dtype(dtype).kind != "f":
-            raise recording_error(
-                f"np.array(..., dtype={np.dtype(dtype)}) of recorded values is not supported", "Use x.astype(dtype)."
             )
         if dtype is not None and np.dtype(dtype) != object:
             raise plain_array_error(
@@ -381,16 +380,37 @@ class Number(Recorded):
             return int if self.dtype.kind == "i" else float
         return RecordedIntegral if self.dtype.kind == "i" else RecordedReal
 
+    @property
+    def is_live(self) -> bool:
+        """Whether this thread is recording it. To all others, and afterwards, it is a plain number."""
+        return self._recorder.open and self._recorder in open_recordings()
+
     def held(self) -> int | float:
-        """The number, which every replay is held to; after the recording it is a plain one."""
-        recorder = self._recorder
-        found: int | float = (recorder.guard(self.ref) if recorder.open else recorder.value(self._ref)).item()
-        return found
+        """The number, which every replay is held to; where it is not recorded, a plain one."""
+        recorder, ref = self._recorder, self._ref
+        if self.is_live:
+            found = recorder.guard(self.ref)
+        else:  # another thread must not evaluate rows
+            found = recorder.given[ref] if ref in recorder.given else recorder.value(ref)
+        number: int | float = found.item()
+        return number
 
     def __hash__(self) -> int:  # type: ignore[override]
-        if self._recorder.open:
+        if self.is_live:
             raise NumberNeeded  # as a key of a dict it would outlive the recording
         return hash(self.held())
+
+    def __bool__(self) -> bool:
+        return super().__bool__() if self.is_live else bool(self.held())
+
+    def __int__(self) -> int:
+        return super().__int__() if self.is_live else int(self.held())
+
+    def __index__(self) -> int:
+        return index(self.held())  # type: ignore[arg-type]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.array(self.held(), dtype)
 
     def __repr__(self) -> str:
         return repr(self.held())
@@ -405,4 +425,21 @@ class Number(Recorded):
         return format(self.held(), spec)
 
     def __getattr__(self, name: str) -> Any:
+        getattr(int if self.dtype.kind == "i" else float, name)  # what it has not needs no guard
         return getattr(self.held(), name)
+
+
+def _of_arrays(name: str) -> Any:
+    """An attribute of arrays that the user's code does not find in a number."""
+    inherited = getattr(Recorded, name)
+
+    def read(self: Number) -> Any:
+        if asked_by_user():
+            raise AttributeError(name)
+        return inherited.__get__(self)
+
+    return property(read)
+
+
+for _name in ("dtype", "itemsize", "nbytes", "ndim", "shape", "size"):
+    setattr(Number, _name, _of_arrays(_name))

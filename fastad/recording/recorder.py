@@ -154,8 +154,8 @@ class Recorder:
         return ref
 
     def const(self, value: Any) -> Ref:
-        """A constant by value."""
-        return self.builder.const(value)
+        """A constant by value; an integer that no dtype of NumPy's holds as a float."""
+        return self.builder.const(float(value) if type(value) is int and not -(2**63) <= value < 2**63 else value)
 
     def input(self, value: Any) -> Ref:
         """An input of the table with its concrete value, which is copied."""

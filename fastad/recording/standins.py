@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
-from types import CellType
+from types import CellType, FunctionType
 from typing import Any, NamedTuple
 
 
@@ -66,7 +66,6 @@ class _Module:
         for name, standin in self.standins.items():
             if self.namespace.get(name) is standin:  # else someone has put something else there, which stays
                 self.namespace[name] = standin.original
-
 
     def _are_in_place(self) -> bool:
         try:
@@ -136,6 +135,7 @@ class _Place(NamedTuple):
     wanted: int  # by how many recordings
 
 
+_HOLDERS = dict, list, CellType, FunctionType, functools.partial
 _bound: dict[tuple[int, Any], _Place] = {}
 
 
@@ -148,7 +148,7 @@ def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManage
 @contextmanager
 def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
     """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there."""
-    changes = [change for change in changes if isinstance(change[0], dict | list | CellType)]
+    changes = [change for change in changes if isinstance(change[0], _HOLDERS)]
     with _lock:
         for change in changes:
             _bind(*change)
@@ -166,29 +166,42 @@ def as_bound(holder: Any, name: Any, value: Any) -> Any:
     return place.original if place is not None and value is place.standin else value
 
 
+def all_bound(holder: Any, names: Iterable[Any], values: Iterable[Any]) -> tuple[Any, ...]:
+    """`as_bound` of all values in a container."""
+    return tuple([as_bound(holder, *item) for item in zip(names, values, strict=False)] if _bound else values)
+
+
 def _bind(holder: Any, name: Any, value: Any, standin: Any) -> None:
     place = _bound.get((id(holder), name), _Place(holder, value, standin, 0))
     _bound[id(holder), name] = place._replace(wanted=place.wanted + 1)
-    _put(holder, name, place.standin)
+    put(holder, name, place.standin)
 
 
 def _release(holder: Any, name: Any) -> None:
     place = _bound.pop((id(holder), name))
     if place.wanted > 1:
         _bound[id(holder), name] = place._replace(wanted=place.wanted - 1)
-    elif _held(holder, name) is place.standin:  # and not what the code has put there meanwhile
-        _put(holder, name, place.original)
+    elif held(holder, name) is place.standin:  # and not what the code has put there meanwhile
+        put(holder, name, place.original)
 
 
-def _put(holder: Any, name: Any, value: Any) -> None:
+def put(holder: Any, name: Any, value: Any) -> None:
+    """Put a value into a place."""
     if isinstance(holder, CellType):
         holder.cell_contents = value
+    elif isinstance(holder, FunctionType):
+        setattr(holder, name, value)
+    elif isinstance(holder, functools.partial):
+        holder.__setstate__((holder.func, value, holder.keywords, vars(holder)))  # type: ignore[attr-defined]
     else:
         holder[name] = value
 
 
-def _held(holder: Any, name: Any) -> Any:
+def held(holder: Any, name: Any, missing: Any = None) -> Any:
+    """What is in a place now: (cell, None), (namespace, name), or an attribute of a function or a partial function."""
     try:
-        return holder.cell_contents if isinstance(holder, CellType) else holder[name]
+        if isinstance(holder, CellType):
+            return holder.cell_contents
+        return getattr(holder, name) if isinstance(holder, FunctionType | functools.partial) else holder[name]
     except (ValueError, LookupError):
-        return None
+        return missing

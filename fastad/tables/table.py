@@ -190,10 +190,10 @@ class Table:
             h.update(self.columns[name].tobytes())
         for pool in self.pools.values():
             h.update(pool.tobytes() + b"|")
-        names = [row.name for row in PRIMITIVES]
         used = np.flatnonzero(np.bincount(self.columns["op"])).tolist()  # np.unique imports numpy.ma
+        rows = [(i, PRIMITIVES[i].name, getattr(PRIMITIVES[i], "value", "")) for i in used]
         subs = [sub.key for sub in self.subs]
-        h.update(repr((self.types, self.inputs, self.outputs, subs, [(i, names[i]) for i in used])).encode())
+        h.update(repr((self.types, self.inputs, self.outputs, subs, rows)).encode())
         return h.hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:

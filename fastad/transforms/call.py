@@ -55,6 +55,13 @@ class Call:
             key[k + 1] = kind_of(leaves[k])
         return Call(leaves, tuple(dynamic), self.tree, tuple(key), self.outside)
 
+    def reading(self, states: Sequence[OutsideState]) -> "Call":
+        """The call with these states of what its static arguments hold."""
+        given = iter(states)
+        tree, *kinds = self.key
+        key = (tree, *[(*kind[:3], next(given).key) if len(kind) == 4 else kind for kind in kinds])
+        return Call(self.leaves, self.dynamic, self.tree, key, tuple(states))
+
     def rebuild(self, inputs: list[Any]) -> Any:
         """(args, kwargs) with these values in place of the inputs."""
         given = iter(inputs)

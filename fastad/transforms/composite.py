@@ -122,6 +122,8 @@ def _passes(sub: Sub, x: np.ndarray) -> bool:
 class UserPrimitive:
     """A function with derivative rules of its own; see `primitive`."""
 
+    _fastad_calls_later = True  # the rules are recorded when a derivative is made
+
     def __init__(self, f: Callable[..., Any], jvp: Callable[..., Any] | None, vjp: Callable[..., Any] | None) -> None:
         self.__wrapped__ = f
         self.__name__ = getattr(f, "__name__", type(f).__name__)

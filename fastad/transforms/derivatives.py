@@ -44,13 +44,14 @@ class Differentiated(Transformed):
                 raise ShapeError(
                     f"{self.__name__}: argnums names positional argument {position}, but {len(args)} were given"
                 )
-            fixed[position] = as_floats(args[position], self.__name__)
-        leaves = flatten([fixed[position] for position in self._positions])[0]
+        leaves, chosen = _leaves_as_floats([args[position] for position in self._positions], self.__name__)
         if leaves and all(x is None for x in leaves):
             raise DerivativeError(
                 f"{self.__name__}: argument {self.argnums} is None, so there is nothing to differentiate by; "
                 "pass floats or arrays, or choose another argument with argnums="
             )
+        for position, x in zip(self._positions, chosen, strict=True):
+            fixed[position] = x
         return tuple(fixed), kwargs
 
     def targets(self, call: Call) -> tuple[list[int], Any]:
@@ -64,8 +65,21 @@ class Differentiated(Transformed):
 
 def as_floats(tree: Any, name: str) -> Any:
     """The argument with integers converted to floats: only real numbers have derivatives."""
-    leaves, structure = flatten(tree)
-    return unflatten(structure, [_as_float(x, name) for x in leaves])
+    return _leaves_as_floats([tree], name)[1][0]
+
+
+def _leaves_as_floats(trees: list[Any], name: str) -> tuple[list[Any], list[Any]]:
+    """The leaves, and the trees with integers converted to floats."""
+    if all(map(_is_float, trees)):
+        return trees, trees
+    leaves, structure = flatten(trees)
+    if all(map(_is_float, leaves)):
+        return leaves, trees
+    return leaves, unflatten(structure, [_as_float(x, name) for x in leaves])
+
+
+def _is_float(x: Any) -> bool:
+    return type(x) is float or (type(x) is np.ndarray and x.dtype.char in "df")
 
 
 def _as_float(x: Any, name: str) -> Any:
@@ -85,6 +99,8 @@ def _as_float(x: Any, name: str) -> Any:
 
 def frozen_primals(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
     """Copies of the primals, so that the caller may change the arrays afterwards; integers become floats."""
+    if all(map(_is_float, primals)):
+        return tuple([x if type(x) is float else x.copy() for x in primals])
     leaves, tree = flatten(primals)
     name = getattr(f, "__name__", type(f).__name__)
     return unflatten(tree, [_copied(x, name) for x in leaves])

@@ -16,7 +16,7 @@ from fastad.recording.settings import Setting
 from fastad.transforms.paths import Path, Recording
 
 _MOST_BYTES = 256 << 20
-_MOST = 4096  # recordings: their objects in Python are not counted in bytes
+MOST = 4096  # recordings: their objects in Python are not counted in bytes
 
 
 class Memory:
@@ -40,13 +40,17 @@ class Memory:
         known = len(self.paths)
         self.paths[path.call_key, path.outside.key] = self.touched(path)
         if len(self.paths) > max(known, 1):
-            total = sum(other.recording.nbytes for other in list(self.paths.values()))
-            for key, old in sorted(self.paths.items(), key=lambda item: item[1].used)[:-1]:
-                if total <= _most_bytes() and len(self.paths) <= _MOST:
-                    break
-                total -= old.recording.nbytes
-                del self.paths[key]
+            self.trim()
         return path
+
+    def trim(self) -> None:
+        """Forget the least recently used paths where they take too many bytes."""
+        total = sum(path.recording.family_nbytes for path in list(self.paths.values()))
+        for key, old in sorted(self.paths.items(), key=lambda item: item[1].used)[:-1]:
+            if total <= most_bytes() and len(self.paths) <= MOST:
+                break
+            total -= old.recording.family_nbytes
+            del self.paths[key]
 
 
 class _Entry:
@@ -55,13 +59,15 @@ class _Entry:
     def __init__(self) -> None:
         self.settings: tuple[Setting, ...] = ()
         self.recordings: dict[tuple[str, ...], Recording] = {}
-        self.nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        return sum(recording.family_nbytes for recording in self.recordings.values())
 
     def add(self, recording: Recording, settings: tuple[Setting, ...]) -> None:
         if settings != self.settings:
             self.settings, self.recordings = settings, {}
         self.recordings[tuple([setting.now for setting in settings])] = recording
-        self.nbytes = sum(recording.nbytes for recording in self.recordings.values())
 
     def now(self) -> Recording | None:
         return self.recordings.get(tuple([setting.now for setting in self.settings]))
@@ -73,7 +79,12 @@ class _Recordings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
-        self._bytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all recordings."""
+        with self._lock:
+            return sum(entry.nbytes for entry in self._entries.values())
 
     def find(self, key: Key) -> tuple[Recording, tuple[Setting, ...]] | None:
         """The recording that was made for a key, under the present settings; and the settings that it may depend on."""
@@ -90,20 +101,24 @@ class _Recordings:
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
-            self._bytes -= entry.nbytes
             entry.add(recording, settings)
-            self._bytes += entry.nbytes
-            while len(self._entries) > 1 and (len(self._entries) > _MOST or self._bytes > _most_bytes()):
-                self._bytes -= self._entries.popitem(last=False)[1].nbytes
+        self.trim()
+
+    def trim(self) -> None:
+        """Forget the least recently used where they are too many."""
+        total = self.nbytes
+        with self._lock:
+            while len(self._entries) > 1 and (len(self._entries) > MOST or total > most_bytes()):
+                total -= self._entries.popitem(last=False)[1].nbytes
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
-            self._bytes = 0
 
 
-def _most_bytes() -> int:
+def most_bytes() -> int:
+    """Bytes that recordings may take: those of one transformation, and all that are found by code."""
     return int(os.environ.get("FASTAD_RECORDING_BYTES", _MOST_BYTES))
 
 

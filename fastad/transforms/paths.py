@@ -1,5 +1,6 @@
 """Recorded paths: one program for one structure of arguments and one way through the branches."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -18,6 +19,7 @@ from fastad.transforms.program import Program
 _CONTENT_LIMIT = 100_000  # elements: larger outside arrays that are used as a whole are not compared at first
 _CONFIRMATIONS = 3  # changes of outside arrays that led to the same table, after which they are not compared
 T = TypeVar("T")
+_clock = itertools.count(1)
 
 
 @dataclass(eq=False)
@@ -36,6 +38,8 @@ class Recording:
     is_private: bool = False  # it may hold what the key does not tell
     settings: tuple[Any, ...] = ()  # those that were read, with their choices: see `OutsideState.settings`
     _after: dict[int, "list[Recording]"] = field(default_factory=dict)
+    _used: int = 0  # when a failed guard has last led here
+    family_nbytes: int = 0  # bytes of this recording and of those that failed guards lead to
 
     @lazy
     def is_plain(self) -> bool:
@@ -44,12 +48,36 @@ class Recording:
 
     def after(self, guard: int) -> "Recording | None":
         """The recording that was made when this guard failed under the present settings."""
-        return next((r for r in self._after.get(guard, ()) if same_choices(r.settings)), None)
+        found = next((r for r in self._after.get(guard, ()) if same_choices(r.settings)), None)
+        if found is not None:
+            found._used = next(_clock)
+        return found
 
     def lead(self, guard: int, old: "Recording | None", new: "Recording") -> None:
         """Have a failed guard lead to a recording, in place of an older one."""
-        others = [r for r in self._after.get(guard, ()) if r is not old]
-        self._after[guard] = [*others, new]
+        new._used = next(_clock)
+        self._replace(guard, old, [new])
+
+    def _replace(self, guard: int, old: "Recording | None", new: "list[Recording]") -> None:
+        self._after[guard] = [*(r for r in self._after.get(guard, ()) if r is not old), *new]
+
+    def forget_followers(self, most: int, most_bytes: int) -> None:
+        """Forget the least recently used of all recordings that failed guards lead to from here on, where they are too
+        many or take too many bytes. The last one stays, and so do those that lead to it."""
+        family: list[tuple[Recording, Recording, int]] = [(self, self, 0)]
+        for parent, *_ in family:  # which grows meanwhile
+            family += [(child, parent, guard) for guard, found in list(parent._after.items()) for child in found]
+        used = {id(recording): recording._used for recording, *_ in family}
+        for recording, parent, _ in reversed(family):  # one that leads to another is used when that is
+            used[id(parent)] = max(used[id(parent)], used[id(recording)])
+        sizes = [recording.nbytes for recording, *_ in family]
+        self.family_nbytes, count = sum(sizes), len(family)
+        for k in sorted(range(len(family)), key=lambda k: (used[id(family[k][0])], -k)):
+            recording, parent, guard = family[k]
+            if (self.family_nbytes <= most_bytes and count <= most) or used[id(recording)] == used[id(self)]:
+                break
+            parent._replace(guard, recording, [])
+            self.family_nbytes, count = self.family_nbytes - sizes[k], count - 1
 
     @property
     def followers(self) -> "list[Recording]":
@@ -81,13 +109,17 @@ def recorded_path(
     """The recording of a program that has just been made, in this state of the outside."""
     arrays = [a for state in states for a in state.arrays]
     parts = tuple(part_of(a, arrays) for a in program.captured)
-    elements = UsedElements(arrays, parts, program.derived or any(state.converts for state in states))
+    derived = program.derived or any(state.converts for state in states)
+    guarded = {id(x.array) for state in states for x in state.changing}  # whatever depends on these, guards hold
+    elements = UsedElements([None if id(a) in guarded else a for a in arrays], parts, derived)
     hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
     compiled = Compiled(program.request, tier, threads)
     settings = states[0].settings if states else ()
-    return Recording(program, compiled, parts, elements, held, is_private or None in parts, settings)
+    found = Recording(program, compiled, parts, elements, held, is_private or None in parts, settings)
+    found.family_nbytes = found.nbytes
+    return found
 
 
 def _hollow(a: np.ndarray) -> np.ndarray:
@@ -104,6 +136,8 @@ class Path:
     ) -> None:  # fmt: skip
         self.recording, self.outside, self.others = recording, outside, tuple(others)
         self.call_key: Any = None  # of the calls that it is the first path for
+        self.first = recording  # the one whose failed guards have led here
+        self.was_used = False
         self.used = 0  # when it was last used, see `fastad.transforms.known.Memory`
         self.arrays = [a for state in (outside, *others) for a in state.arrays]
         self.captured = [
@@ -124,7 +158,9 @@ class Path:
 
     def beside(self, recording: Recording) -> "Path":
         """Another recording for the same arrays."""
-        return Path(recording, self.outside, self.others)
+        found = Path(recording, self.outside, self.others)
+        found.first = self.first
+        return found
 
     @property
     def compiled(self) -> Compiled:
@@ -159,10 +195,11 @@ class UsedElements:
     trusted not to depend on the array once several changes of it have led to the same table.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], parts: Sequence[Part | None], derived: bool) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray | None], parts: Sequence[Part | None], derived: bool) -> None:
         read = set() if derived else {part.number for part in parts if part is not None}
-        self._always = {k: Elements(a) for k, a in enumerate(arrays) if k not in read}
-        self._tried = {k: Elements(a) for k, a in enumerate(arrays) if k in read and a.size <= _CONTENT_LIMIT}
+        compared = [(k, a) for k, a in enumerate(arrays) if a is not None]
+        self._always = {k: Elements(a) for k, a in compared if k not in read}
+        self._tried = {k: Elements(a) for k, a in compared if k in read and a.size <= _CONTENT_LIMIT}
         self.confirmations = 0
         self.needed = bool(self._always or self._tried)
 

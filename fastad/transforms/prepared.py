@@ -7,6 +7,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.execution.marshalling import Binding, Passed
 from fastad.transforms.call import Call, described, make_call, unflatten
+from fastad.transforms.numbers import Renumbered
 from fastad.transforms.paths import Path, Paths, Recording, Undecided, follow
 
 
@@ -17,8 +18,7 @@ class Prepared:
     arguments as writable arrays, in the structure of the call: fill them before running. If the inputs lead to a
     path that was not recorded yet, it is recorded, and the buffers are bound to it. Not for several threads at once.
 
-    Arrays that the function refers to are read anew at every run. Numbers that it refers to, and what plain NumPy
-    computed from such arrays, stay as they were recorded: prepare again when they change.
+    Arrays and numbers that the function refers to are read anew at every run.
 
     >>> import numpy as np, fastad as fad
     >>> run = fad.grad(lambda x: np.sum(x**2)).prepare(np.array([1.0, 2.0]))
@@ -32,7 +32,7 @@ class Prepared:
         self._function = function
         self._call = make_call(args, kwargs)
         self._buffers = [np.array(x) for x in self._call.inputs]
-        path = function.path_for(self._call)
+        path = self._path_for(self._call)
         self._bindings: dict[int, tuple[Recording, Binding]] = {}
         binding = self._binding_of(path)
         self._adopt(path, binding)
@@ -73,20 +73,29 @@ class Prepared:
 
     def _renew(self) -> None:
         """What the function takes from outside has changed: go over to the path for it."""
-        path = self._function.path_for(self._current())
+        path = self._path_for(self._current())
         self._bind(path, self._binding_of(path))
 
     def _slow(self) -> None:
         """The kernel stopped: raise its error, or go over to the path that these inputs take."""
         call = self._current()
-        path = self._function.path_for(call)  # not the present one: paths are found from the first one on
+        path = self._path_for(call)  # not the present one: paths are found from the first one on
         try:
             follow(self._function, call, path, self._run_path)
+        except Renumbered:
+            self._slow()
         except Undecided as undecided:
             raise RecordingError(
                 f"the comparison at {undecided.place} depends on the last bits of its operands, and kernels may round "
                 "differently from NumPy, or it differs between the lanes of a vmap; use np.where there"
             ) from None
+
+    def _path_for(self, call: Call) -> Path:
+        while True:
+            try:
+                return self._function.path_for(call)
+            except Renumbered:  # happens once for every number at most
+                continue
 
     def _run_path(self, path: Path) -> None:
         self._bind(path, self._binding_of(path))

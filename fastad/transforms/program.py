@@ -11,6 +11,7 @@ from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.once import lazy
 from fastad.recording.operands import is_recorded, to_ref
+from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder
 from fastad.recording.settings import Setting
@@ -134,7 +135,7 @@ def _structure_text(x: Any, depth: int = 0) -> str | None:
 
 def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
-    with Recorder(run) as recorder, np.errstate(all="ignore"):
+    with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"):
         inputs = []
         for value in call.inputs:
             x = (Number if type(value) is ChangingInt else Recorded)(recorder, recorder.input(value))
@@ -178,7 +179,9 @@ def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list
     refs: list[int] = []
     places: list[Fixed | None] = []
     for leaf in leaves:
-        if isinstance(leaf, Recorded | float | int | np.number | np.bool_) or _is_numeric(leaf):
+        if isinstance(leaf, int) and abs(leaf) >= 2**63:
+            places.append(Fixed(leaf))
+        elif isinstance(leaf, Recorded | float | int | np.number | np.bool_) or _is_numeric(leaf):
             refs.append(to_ref(recorder, leaf))
             places.append(None)
         elif is_recorded(leaf):

@@ -24,8 +24,8 @@ def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None
 
     Arguments may be any pytree of float, integer or bool arrays and floats. Python integers are constants until they
     change, and inputs then, except where Python needs the number itself (a shape, `range(n)`). Other leaves are static:
-    part of the key under which a recording is found. A new function object with the same code, the same captured
-    numbers, and captured arrays of the same shapes and dtypes finds the same recordings.
+    part of the key under which a recording is found. A new function object with the same code, and captured arrays of
+    the same shapes and dtypes, finds the same recordings; captured numbers are constants until they change, too.
 
     `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets until that has taken as long as
     compiling is expected to take, then compiles.

@@ -27,3 +27,4 @@ _ = (
     creation, einsum, flat, joining, linalg, making, mathematics, norms, numerical, products, queries, reductions,
     rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip
+making.stand_in_for_functions()

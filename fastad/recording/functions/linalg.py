@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import ShapeError
+from fastad.errors import MatrixShapeError, ShapeError
 from fastad.primitives import primitive
 from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, implements, lift
@@ -51,9 +51,12 @@ def _matrices(a: Any, name: str) -> Any:
     """A stack of square matrices."""
     (a,) = lift(a) if is_recorded(a) else (np.asarray(a),)
     if a.ndim < 2:
-        raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be at least two-dimensional")
+        raise MatrixShapeError(
+            f"{name}: an array of shape {a.shape}, which is no matrix{at_line()}. Give it two axes, as np.diag(a)."
+        )
     if a.shape[-1] != a.shape[-2]:
-        raise np.linalg.LinAlgError(f"{name}: last 2 dimensions of the array must be square, found {a.shape}")
+        fix = "Pass a square one; least squares have the matrix a.T @ a and the right side a.T @ b."
+        raise MatrixShapeError(f"{name}: a matrix of shape {a.shape}, which is not square{at_line()}. {fix}")
     return a
 
 
@@ -66,18 +69,28 @@ def _factored(a: Any) -> Any:
     return _row("lu", (a,), (math.prod(lead), n), (*lead, n * n + n))
 
 
+def _unequal(name: str, a: Shape, b: Shape, what: str) -> ShapeError:
+    """The error for right sides that do not fit the matrices. In NumPy only what has one axis is a vector."""
+    needed = (a[-1],) if len(b) == 1 else (*a[:-1], "k")
+    fix = f"The right side must have the shape {needed}".replace("'", "")
+    return ShapeError(f"{name}: matrices of shape {a} and right sides of shape {b} have {what}{at_line()}. {fix}.")
+
+
 class _System:
     """The right sides of systems with a stack of matrices, broadcast against each other."""
 
     def __init__(self, a: Any, b: Any, name: str) -> None:
         (b,) = lift(b) if is_recorded(b) else (np.asarray(b),)
         if b.ndim == 0:
-            raise ValueError(f"{name}: the right side has no dimensions")
-        self.is_vector = b.ndim == 1
+            raise ShapeError(f"{name}: the right side is a number{at_line()}. Pass an array of {a.shape[-1]} elements.")
+        self.is_vector, given = b.ndim == 1, b.shape
         b = b.reshape(b.shape[0], 1) if self.is_vector else b
         if b.shape[-2] != a.shape[-1]:
-            raise ValueError(f"{name}: matrices of {a.shape[-1]} rows, but right sides of {b.shape[-2]}")
-        self.lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            raise _unequal(name, a.shape, given, f"{a.shape[-1]} rows, but right sides of {b.shape[-2]}")
+        try:
+            self.lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            raise _unequal(name, a.shape, given, "leading axes that do not broadcast") from None
         self.separate = int(math.prod(a.shape[:-2]) != 1)
         self.shape = (*self.lead, *b.shape[-2:])
         self.right = b if b.shape == self.shape else np.broadcast_to(b, self.shape)
@@ -179,7 +192,8 @@ def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False,
     system, back = _System(lu, b, "lu_solve"), int(trans != 0)
     piv = np.asarray(piv) if not isinstance(piv, Recorded) else piv
     if piv.shape != lu.shape[:-1]:
-        raise ShapeError(f"lu_solve: pivots of shape {piv.shape} for factors of shape {lu.shape}{at_line()}")
+        shapes = f"pivots of shape {piv.shape} for factors of shape {lu.shape}"
+        raise ShapeError(f"lu_solve: {shapes}{at_line()}. Pass both that lu_factor gave.")
     lu, piv = system.spread(lu, 2), system.spread(piv, 1)
     swaps = (*system.sizes, back, system.separate)
     x = system.right if back else _row("permute_rows", (piv, system.right), swaps, system.shape)

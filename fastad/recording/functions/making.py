@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.buffer_operators import made
+from fastad.recording.buffer_operators import WRITING, made
 from fastad.recording.buffers import Buffer, as_buffer, plain
-from fastad.recording.dispatch import CREATORS
+from fastad.recording.dispatch import CREATORS, FUNCTIONS
 from fastad.recording.functions.registry import to_list
 from fastad.recording.libraries import in_library
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.operators import call_function
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
 
@@ -47,9 +48,12 @@ class Constructor(StandIn):
             if args and type(args[0]) is Buffer:  # what has a twin must not be read past it
                 args = (plain(args[0]), *args[1:])
             return self.original(*args, **kwargs)
-        if self.of_elements and is_recorded((*args, *kwargs.values())) and _is_numeric(args, kwargs):
-            creator = CREATORS[self.original]
-            return creator(recorder_of((*args, *kwargs.values())), *plain(args), **plain(kwargs))
+        values = (*args, *kwargs.values())
+        if is_recorded(values):
+            if self.of_elements and _is_numeric(args, kwargs):
+                return CREATORS[self.original](recorder_of(values), *plain(args), **plain(kwargs))
+            if self.original in FUNCTIONS:  # NumPy's protocol does not see what lists hold
+                return call_function(self.original, plain(args), plain(kwargs))
         result = self.make(*plain(args), **plain(kwargs))
         if self.original in _CONVERSIONS and args and not isinstance(args[0], _COPIED):
             return result  # which may show the memory of the object
@@ -68,6 +72,17 @@ def _is_numeric(args: Any, kwargs: Any) -> bool:
 def _are_fixed(values: Any) -> bool:
     """Whether these are Python numbers, which do not change from call to call of the recorded function."""
     return all(type(x) in _FIXED or (type(x) in (list, tuple) and _are_fixed(x)) for x in values)
+
+
+class Function(StandIn):
+    """Stands for a function of arrays: NumPy's protocol does not see recorded values in lists."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if "out" in kwargs or not open_recordings() or in_library(sys._getframe(1).f_code):
+            return self.original(*args, **kwargs)
+        if not is_recorded((*args, *kwargs.values())):
+            return self.original(*args, **kwargs)
+        return call_function(self.original, plain(args), plain(kwargs))
 
 
 class FromIter(Constructor):
@@ -102,3 +117,13 @@ stands_in(type(np.r_).__getitem__.__module__, "array", Constructor(np.array, Tru
 for _name in ("mgrid", "ogrid", "r_", "c_"):
     stands_in("numpy", _name, Indexed(getattr(np, _name)))
 stands_in("numpy", "fromiter", FromIter(np.fromiter, True))
+
+
+def stand_in_for_functions() -> None:
+    """Have stand-ins for all functions that the other modules have registered, those that write apart."""
+    others = {*_OF_ELEMENTS.split(), *_OTHERS.split(), *(function.__name__ for function in WRITING)}
+    for module in (np, np.linalg):
+        for function in FUNCTIONS:
+            name = function.__name__
+            if name not in others and vars(module).get(name) is function:
+                stands_in(module.__name__, name, Function(getattr(module, name)))

@@ -9,10 +9,13 @@ import numpy as np
 
 from fastad.recording.dispatch import UFUNCS, Function
 from fastad.recording.functions.registry import Array
+from fastad.recording.number_operators import plain_number
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
+
+_PYTHON_NUMBERS = frozenset([Number, float, int, bool])
 
 
 class ScalarFunction(StandIn):
@@ -27,8 +30,18 @@ class ScalarFunction(StandIn):
             if args and hasattr(args[0], "__next__"):  # it can be read only once
                 args = (list(args[0]), *args[1:])
             if is_recorded((*args, *kwargs.values())):
-                return self.recorded(*args, **kwargs)
+                result = self.recorded(*args, **kwargs)
+                return self._of_numbers(result, args) if set(map(type, args)) <= _PYTHON_NUMBERS else result
         return self.original(*args, **kwargs)
+
+    def _of_numbers(self, result: Any, args: tuple[Any, ...]) -> Any:
+        """The result as a number of Python's, which has no infinities but errors."""
+        if isinstance(result, tuple):
+            return tuple([self._of_numbers(x, args) for x in result])
+        if result.dtype.kind == "b":
+            return bool(result)
+        is_defined = bool(np.isfinite(result)) or not all(map(math.isfinite, map(plain_number, args)))
+        return Number(result.recorder, result.ref) if is_defined else self.original(*map(plain_number, args))
 
 
 def _replaces(module: Any, *names: str) -> Callable[[Function], Function]:

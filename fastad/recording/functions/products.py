@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import ShapeError
 from fastad.primitives import opcode
 from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
 from fastad.recording.operands import reframe, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
+from fastad.recording.source import at_line
 
+Shape = tuple[int, ...]
 _STRIDED = opcode("strided")
 
 
@@ -60,17 +63,14 @@ def matmul(a: Any, b: Any) -> Array:
     """np.matmul"""
     x, y = lift(a, b)
     if x.ndim == 0 or y.ndim == 0:
-        raise ValueError("matmul: Input operand does not have enough dimensions (has 0, gufunc core requires 1)")
+        raise ShapeError(f"matmul of shapes {x.shape} and {y.shape}{at_line()}. Multiply by a number with *.")
     if x.ndim == 1 and y.ndim == 1:
         return _vector_dot(x, y, "matmul")
-    row, column = x.ndim == 1, y.ndim == 1
+    row, column, given = x.ndim == 1, y.ndim == 1, (x.shape, y.shape)
     x = reshape(x, (1, x.size)) if row else x
     y = reshape(y, (y.size, 1)) if column else y
     if x.shape[-1] != y.shape[-2]:
-        raise ValueError(
-            f"matmul: Input operand 1 has a mismatch in its core dimension 0, with gufunc signature "
-            f"(n?,k),(k,m?)->(n?,m?) (size {y.shape[-2]} is different from {x.shape[-1]})"
-        )
+        raise _not_aligned("matmul", *given, max(len(given[1]) - 2, 0))
     out = matmul_stack(*_same_batch(x, y))
     if row:
         out = reshape(out, (*out.shape[:-2], out.shape[-1]))
@@ -93,7 +93,7 @@ def _same_batch(x: Array, y: Array) -> tuple[Recorded, Array]:
 
 def _vector_dot(x: Array, y: Array, name: str) -> Array:
     if x.size != y.size:
-        raise ValueError(f"shapes {x.shape} and {y.shape} not aligned: {x.size} (dim 0) != {y.size} (dim 0)")
+        raise _not_aligned(name, x.shape, y.shape, 0)
     n = x.size
     return Recorded(x.recorder, x.recorder.emit("matmul", (x.ref, y.ref), (1, 1, n, 1, 0, 0, 1, 1), (), _dtype(x, y)))
 
@@ -109,17 +109,20 @@ def dot(a: Any, b: Any) -> Array:
         return _vector_dot(x, y, "dot")
     axis = y.ndim - 2 if y.ndim > 1 else 0
     if x.shape[-1] != y.shape[axis]:
-        raise _not_aligned(x, y, axis)
+        raise _not_aligned("dot", x.shape, y.shape, axis)
     if y.ndim <= 2:
         return matmul(x, y)
     return tensordot(x, y, ((x.ndim - 1,), (axis,)))
 
 
-def _not_aligned(x: Array, y: Array, axis: int) -> ValueError:
-    last = x.ndim - 1
-    return ValueError(
-        f"shapes {x.shape} and {y.shape} not aligned: {x.shape[-1]} (dim {last}) != {y.shape[axis]} (dim {axis})"
-    )
+def _not_aligned(name: str, x: Shape, y: Shape, axis: int) -> ShapeError:
+    fix = "Make these two sizes equal."
+    if axis + 1 < len(y) and y[axis + 1] == x[-1]:
+        fix = "Swap the last two axes of the second."
+    elif len(x) > 1 and x[-2] == y[axis]:
+        fix = "Swap the last two axes of the first."
+    sizes = f"{x[-1]} (axis {len(x) - 1}) is not {y[axis]} (axis {axis})"
+    return ShapeError(f"{name} of shapes {x} and {y}: {sizes}{at_line()}. {fix}")
 
 
 @implements(np.vdot)
@@ -136,7 +139,7 @@ def inner(a: Any, b: Any) -> Array:
     if x.ndim == 0 or y.ndim == 0:
         return x * y
     if x.shape[-1] != y.shape[-1]:
-        raise _not_aligned(x, y, y.ndim - 1)
+        raise _not_aligned("inner", x.shape, y.shape, y.ndim - 1)
     return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
@@ -169,7 +172,10 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
     else:
         xa, ya = ([int(axes_) for axes_ in np.atleast_1d(part)] for part in axes)
     if len(xa) != len(ya) or any(x.shape[i] != y.shape[j] for i, j in zip(xa, ya)):
-        raise ValueError("shape-mismatch for sum")
+        raise ShapeError(
+            f"tensordot of shapes {x.shape} and {y.shape} over the axes {xa} and {ya}, whose sizes differ{at_line()}. "
+            "Name axes of equal sizes: axes=([of the first], [of the second])."
+        )
     xa, ya = [axis_index(i, x.ndim) for i in xa], [axis_index(j, y.ndim) for j in ya]
     xf = [d for d in range(x.ndim) if d not in xa]
     yf = [d for d in range(y.ndim) if d not in ya]
@@ -242,7 +248,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     x, y = lift(x1, x2)
     x, y = np.moveaxis(x, axis, -1), np.moveaxis(y, axis, -1)
     if x.shape[-1] != y.shape[-1]:
-        raise ValueError(f"vecdot: mismatch in core dimension 0 (size {y.shape[-1]} is different from {x.shape[-1]})")
+        raise _not_aligned("vecdot", x.shape, y.shape, y.ndim - 1)
     return np.sum(x * y, axis=-1)
 
 

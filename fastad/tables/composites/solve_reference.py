@@ -105,10 +105,8 @@ class Trace:
     def _grid(self, k: int) -> tuple[float, float]:
         """Position and size of a step of a fixed grid."""
         pieces = self.controls.reshape(-1, 3)
-        i = int(np.searchsorted(pieces[:, 2], k, side="right")) - 1
-        left, right, first = pieces[i]
-        last = pieces[i + 1, 2] if i + 1 < len(pieces) else self.solve.length
-        return left + (right - left) * ((k - first) / (last - first)), (right - left) / (last - first)
+        left, size, first = pieces[int(np.searchsorted(pieces[:, 2], k, side="right")) - 1]
+        return left + size * (k - first), size
 
     def _accept(self, out: np.ndarray) -> None:
         s, control, k = self.solve.sizes, self.control, len(self.steps)

@@ -102,12 +102,13 @@ class Solve(Repeated, kind="solve"):
 
     @property
     def stored_size(self) -> int:
-        """A stored state has its control. Only where steps are made again from it does it need its cache. Where steps
-        are undone, the control is all."""
+        """A stored state has its control, if that is not that of a grid. It needs its cache only where steps are made
+        again from it. Where steps are undone, the control is all."""
         if self.inverse is not None:
             return CONTROL
         runs_again = self.schedule is not None and not self.schedule.stores_all
-        return self.sizes.own + CONTROL + (self.sizes.cache if runs_again else 0)
+        cache = self.sizes.cache if runs_again else 0
+        return self.sizes.own + (CONTROL + cache if self.adaptive or cache else 0)
 
     @property
     def ends_early(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import Elementwise, Form
-from fastad.primitives.regions import Region, parts
+from fastad.primitives.regions import Region, parts, region
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import INPUT, ValueType
@@ -199,6 +199,9 @@ def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
     return b.reshape(ref, kind.shape)
 
 
+_FEW = 32  # elements up to which they are summed one by one
+
+
 class AdjointSums:
     """Sums of contributions to the adjoints of a table's rows. Contributions to regions are collected and written in
     one row, so a program that reads an array element by element does not need an adjoint array for each element."""
@@ -232,9 +235,23 @@ class AdjointSums:
         if pieces is None and full is not None:
             return b.reshape(full, shape)
         layers = _disjoint_layers(pieces or {}, math.prod(shape))
+        if pieces and len(layers) > 1 and math.prod(shape) <= _FEW:
+            layers = [self._by_element(pieces, math.prod(shape))]
         terms = [] if full is None else [full]
         terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
         return b.reshape(b.add(*terms), shape)
+
+
+    def _by_element(self, pieces: dict[Region, Ref], size: int) -> list[tuple[Region, Ref]]:
+        """The sums of few elements one by one: cheaper than sums of whole arrays that are mostly zeros."""
+        b, found = self._builder, dict[int, Ref]()
+        for own, ref in pieces.items():
+            offset, shape, strides = parts(own)
+            places = np.lib.stride_tricks.as_strided(np.arange(size)[offset:], shape, [8 * s for s in strides])
+            for i, place in enumerate(places.ravel().tolist()):
+                element = b.region(ref, region(i, (), ()), ())
+                found[place] = element if place not in found else b.add(found[place], element)
+        return [(region(place, (), ()), b.reshape(ref, (1,))) for place, ref in sorted(found.items())]
 
 
 class _Plain:

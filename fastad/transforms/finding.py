@@ -1,0 +1,246 @@
+"""How a transformed function finds the recording for a call, and makes it if there is none."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import FastadError
+from fastad.execution.executors import AUTO, policy
+from fastad.once import lazy
+from fastad.recording.capture import OutsideState
+from fastad.recording.keys import Key
+from fastad.recording.libraries import claim
+from fastad.recording.outside_numbers import reading_anew
+from fastad.recording.randomness import random_states
+from fastad.recording.recorded import NumberNeeded
+from fastad.recording.retrying import with_second_try
+from fastad.recording.standins import bound_names
+from fastad.tables.columns import Line
+from fastad.transforms.call import Call
+from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
+from fastad.transforms.numbers import INTEGERS, OUTSIDE_NUMBERS, Renumbered, code_of
+from fastad.transforms.paths import Path, recorded_path
+from fastad.transforms.program import Program
+from fastad.transforms.warnings import count_recording, warn_of_random_numbers
+
+
+class Finder:
+    """A function with its recordings: one for a structure of arguments, the outside state, and a way through branches.
+
+    Subclasses say in `program` how the table of a call comes about, and in `options` which of their attributes it
+    depends on. A new object finds what was recorded for another of the same code.
+    """
+
+    options: tuple[str, ...] = ()
+    _fastad_calls_later = False  # whether functions are called after the recording
+    is_shared = True  # whether other objects may use the recordings
+
+    def __init__(self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None) -> None:
+        if not callable(function):
+            raise TypeError(f"expected a function, got {type(function).__name__}")
+        if isinstance(function, Finder):
+            tier, threads = tier or function.tier, threads or function.threads
+        tier = tier or AUTO
+        policy(tier)  # raises for a tier that is not known
+        if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
+            raise ValueError(f"threads must be a positive integer, not {threads!r}")
+        self.tier: str = tier
+        self.threads: int | None = threads
+        self.__wrapped__ = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__doc__ = getattr(function, "__doc__", None)
+        self.memory = Memory()
+        self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
+        self._warned_of_random_numbers = False
+
+    # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def _fastad_wraps(self) -> tuple[Any, ...] | None:
+        """What a walk looks into (see `fastad.recording.capture`)."""
+        return (self.__wrapped__,) if self.is_shared else None
+
+    @property
+    def _fastad_options(self) -> tuple[Any, ...]:
+        return (self.tier, self.threads, *[_frozen(getattr(self, name)) for name in self.options])
+
+    @lazy
+    def _kind(self) -> tuple[Any, ...]:
+        """All transformations down to the user's function."""
+        inner = self.__wrapped__
+        return type(self), self._fastad_options, inner._kind if isinstance(inner, Finder) else None
+
+    @property
+    def _code(self) -> Any:
+        return self._kind, code_of(base_function(self))
+
+    # ── to be defined by a transformation ────────────────────────────────────────────────────────────────────
+    def program(self, call: Call) -> Program:
+        """Record (or transform) the program of a call with concrete arguments."""
+        raise NotImplementedError
+
+    def with_inputs(self, call: Call) -> Call:
+        """The call with the Python integers, and the numbers in static arguments, as inputs that change from call to
+        call."""
+        if call.outside:
+            call = call.reading([OUTSIDE_NUMBERS.applied(self._kind, state) for state in call.outside])
+        return INTEGERS.applied(self._code, call) if int in map(type, call.leaves) else call
+
+    def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the program wants them, e.g. integers to be differentiated made floats."""
+        return args, kwargs
+
+    # ── paths ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _outside(self) -> OutsideState:
+        """What the user's function reads from outside now."""
+        return OUTSIDE_NUMBERS.applied(self._kind, self.memory.outside.read(base_function(self)))
+
+    def path_for(self, call: Call) -> Path:
+        """The first path recorded for calls of this structure; records it if there is none."""
+        outside, memory = self._outside(), self.memory
+        path = memory.paths.get((call.key, outside.key)) if memory.paths else None
+        if path is not None:
+            moved = path.moved(outside, call.outside)
+            if moved.is_current():
+                return memory.touched(path) if moved is path else self._keep(call.key, moved)
+        with memory.lock:
+            path = self._find(call, outside)
+            return self._keep(call.key, path if path is not None and path.is_current() else self._new(call, path))
+
+    def _keep(self, call_key: Any, path: Path) -> Path:
+        path.call_key = call_key
+        return self.memory.keep(path)
+
+    def _find(self, call: Call, outside: OutsideState) -> Path | None:
+        """The path that another thread, or another function of the same code, has recorded."""
+        path = self.memory.paths.get((call.key, outside.key)) if self.memory.paths else None
+        if path is not None:
+            return path.moved(outside, call.outside)
+        found = RECORDINGS.find(self._shared_key(call, outside)) if self.is_shared and not outside.is_opaque else None
+        if found is None:
+            return None
+        self.memory.recordings += 1
+        recording, settings = found
+        if settings and self.memory.outside.add_settings(settings):
+            outside = self._outside()
+        return Path(recording, outside, call.outside)
+
+    def _new(self, call: Call, old: Path | None) -> Path:
+        path = self._renewed(old, self._recorded(call, self._outside()))
+        states = (path.outside, *call.outside)
+        if self.is_shared and not path.recording.is_private and not any(state.is_opaque for state in states):
+            RECORDINGS.keep(self._shared_key(call, path.outside), path.recording, self.memory.outside.settings)
+        return path
+
+    def _shared_key(self, call: Call, outside: OutsideState) -> Key:
+        return Key(self._kind, call.key, outside.code_key)
+
+    def other_path(self, call: Call, path: Path, guard: int) -> Path:
+        """The path that was found when this guard failed before, or a new recording."""
+        with self.memory.lock:
+            known = path.recording.after(guard)
+            found = None if known is None else path.beside(known)
+            if found is None or not found.is_current():
+                new = self._recorded(call, self._outside(), path.recording.place(guard))
+                same = new.recording.program.request == path.recording.program.request
+                if same or new.outside.key != path.outside.key:
+                    return new
+                found = self._renewed(found, new)
+                path.recording.lead(guard, known, found.recording)
+                path.first.forget_followers(MOST, most_bytes())
+                RECORDINGS.trim()
+                self.memory.trim()
+            return found
+
+    @staticmethod
+    def _renewed(old: Path | None, new: Path) -> Path:
+        """The old path if recording it again has changed nothing."""
+        if old is None or not old.recording.is_repeated_by(new.recording):
+            return new
+        old.recording.elements.confirmed(new.recording.elements)
+        return Path(old.recording, new.outside, new.others, old.count)
+
+    def _recorded(self, call: Call, outside: OutsideState, branch: Line | None = None) -> Path:
+        claim(base_function(self))
+        reached = (outside, *call.outside)
+        before = random_states([x for state in reached for x in state.held])
+        with reading_anew([number for state in reached for number in state.changing]) as reads_anew:
+            if not reads_anew and any(self._need(OUTSIDE_NUMBERS.need_all, call.outside)):
+                raise Renumbered
+            outside = outside if reads_anew else outside.without_changing()
+            program = self._program(call, outside)
+        drew = before != random_states([x for state in reached for x in state.held])
+        if drew and not self._warned_of_random_numbers:
+            self._warned_of_random_numbers = True
+            warn_of_random_numbers(base_function(self), self.__name__)
+        self.memory.recordings += 1
+        if program.lifted:
+            raise FastadError("a recorded value of an outer function was used where nothing is being recorded")
+        count_recording(self._code, base_function(self), self.__name__, call, branch)
+        if self.memory.outside.add_settings(program.settings):
+            self._follow_settings()
+        outside = outside.with_settings(self.memory.outside.settings) if self.memory.outside.settings else outside
+        states = (outside, *call.outside)
+        recording = recorded_path(program, self.tier, self.threads, states, is_private=drew)
+        return Path(recording, outside, call.outside)
+
+    def _program(self, call: Call, outside: OutsideState) -> Program:
+        """A new recording; raises Renumbered if it needs the values of some of its inputs."""
+        reached = (outside, *call.outside)
+        try:
+            with bound_names([place for state in reached for place in state.bindings]):
+                program = with_second_try(lambda: self.program(call), reached)
+        except (Exception, NumberNeeded):
+            self._need(OUTSIDE_NUMBERS.need_written, reached)
+            if not any([INTEGERS.need_all(self._code, call), *self._need(OUTSIDE_NUMBERS.need_all, reached)]):
+                raise
+            raise Renumbered from None  # with the numbers as constants it may go well, or fail as in Python
+        table = program.request.base
+        needs = [
+            INTEGERS.need_values(self._code, call, table, program.sources),
+            *self._need(OUTSIDE_NUMBERS.need_written, reached),
+            *self._need(OUTSIDE_NUMBERS.need_values, reached, table),
+        ]
+        if any(needs):
+            raise Renumbered
+        return program
+
+    def _need(self, what: Callable[..., bool], states: Iterable[OutsideState], *more: Any) -> list[bool]:
+        """Whether numbers of these states cannot be inputs, of all states: each of them is made a constant."""
+        return [what(self._kind, state, *more) for state in states]
+
+    def _follow_settings(self) -> None:
+        """The function has read a setting for the first time. What was recorded before does not depend on it, but
+        what follows after a failed guard may: it is found under the present choice."""
+        settings, paths = self.memory.outside.settings, list(self.memory.paths.values())
+        self.memory.paths.clear()
+        for path in paths:
+            self._keep(path.call_key, path.moved(path.outside.with_settings(settings), path.others))
+        self._fast = (None, None)
+
+    def all_paths(self) -> list[Path]:
+        """Every recorded path."""
+        found: dict[int, Path] = {}
+        todo = list(self.memory.paths.values())
+        while todo:
+            path = todo.pop(0)
+            if id(path.recording) not in found:
+                found[id(path.recording)] = path
+                todo.extend(map(path.beside, path.recording.followers))
+        return list(found.values())
+
+
+def _frozen(option: Any) -> Any:
+    """An option as a part of a key."""
+    try:
+        hash(option)
+    except TypeError:  # axes in lists and dicts
+        return repr(option)
+    return option
+
+
+def base_function(function: Any) -> Callable[..., Any]:
+    """The user's function under all transformations."""
+    while isinstance(function, Finder):
+        function = function.__wrapped__
+    return function
