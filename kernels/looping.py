@@ -125,6 +125,11 @@ def _enter(loop, given, k, space):
 
 
 @helper
+def _trace(loop, given, k, space):
+    return space.step_in
+
+
+@helper
 def _undo(loop, given, k, space):
     _load(loop, given.elements, k, space)
     code = call(loop.inverse, space.step_in, space.step_out, space)
@@ -151,7 +156,7 @@ def _pull_back(loop, given, k, space):
     return code
 
 
-kind_of_loop("indexed", _goes_on, _attempt, _deliver, _accept, _enter, _undo, _pull_back)
+kind_of_loop("indexed", _goes_on, _attempt, _deliver, _accept, _enter, _trace, _undo, _pull_back)
 
 
 # ── the drivers ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -46,8 +46,8 @@ LOOP = record(
 )  # fmt: skip
 
 # Policies: no states are stored; each in a slot of its own; by a schedule; by one that does not know the number of
-# steps; none, since steps can be inverted.
-NOTHING, EVERY, SCHEDULED, ONLINE, INVERTED = range(5)
+# steps; none, since steps can be inverted; none but what inverting them needs of each.
+NOTHING, EVERY, SCHEDULED, ONLINE, INVERTED, RETRACED = range(6)
 
 ACTION, CHUNK = 4, 16  # numbers of an action, actions that are planned at a time
 
@@ -70,8 +70,8 @@ SOLVE = record(
     "length", "points", "kept",
     # `adaptive`: the step size follows from the error; `estimates`: error estimates of a step, each of size `errors`;
     # `order`: power of the step size in the error; `stages`: evaluations of a step; `moving`: the points or the ends of
-    # the span have derivatives; `intervals`: pieces of a fixed grid.
-    "adaptive", "estimates", "order", "stages", "moving", "intervals",
+    # the span have derivatives; `intervals`: pieces of a fixed grid; `strict`: not to reach the end is an error.
+    "adaptive", "estimates", "order", "stages", "moving", "intervals", "strict",
     # As in a loop.
     "policy", "saves", "memory_slots", "slots", "disk", "initial_plan", "plan_size", "progress",
     ("body", KERNEL), ("rhs", KERNEL), ("sample", KERNEL), ("adjoint", KERNEL), ("adjoint_dense", KERNEL),

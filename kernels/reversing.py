@@ -14,7 +14,7 @@ from .memory import address, call_kernel, doubles, integers, matrix, shift, view
 from .online import choose, finish, is_possible
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
-from .records import ACTION, CHUNK, EVERY, INVERTED, NOTHING, ONLINE, SCHEDULED
+from .records import ACTION, CHUNK, EVERY, INVERTED, NOTHING, ONLINE, RETRACED, SCHEDULED
 
 WRONG = -1  # a schedule, or saved states of a table from elsewhere, do not fit
 
@@ -55,6 +55,11 @@ def enter(loop, given, k, space):
     raise NotImplementedError
 
 
+def trace(loop, given, k, space):
+    """Where `undo` finds what it needs to know of step k, of the size of a stored state, under the policy RETRACED."""
+    raise NotImplementedError
+
+
 def undo(loop, given, k, space):
     """Make the state before step k, which is computed from the one after it, the current one. Returns 0 or an error."""
     raise NotImplementedError
@@ -71,7 +76,7 @@ def kind_of_loop(marker, *functions):
         _register(_HOOKS[own.py_func.__name__.lstrip("_")], marker, own)
 
 
-_HOOKS = {hook.__name__: hook for hook in (goes_on, attempt, deliver, accept, enter, undo, pull_back)}
+_HOOKS = {hook.__name__: hook for hook in (goes_on, attempt, deliver, accept, enter, trace, undo, pull_back)}
 
 
 def _register(hook, marker, own):
@@ -255,9 +260,11 @@ def every_step(loop, steps, saved, given, space):
 
 
 @helper
-def invert(loop, steps, given, space):
+def invert(loop, steps, slots, given, space):
     """Adjoints of all steps, each state from the one after it."""
     for k in range(steps - 1, -1, -1):
+        if loop.policy == RETRACED:
+            copy(trace(loop, given, k, space), shift(slots, k * loop.state), loop.state)
         code = undo(loop, given, k, space) or pull_back(loop, given, k, space)
         if code:
             return code
@@ -290,6 +297,8 @@ def forward(loop, given, saved, space):
             copy(current, space.step_in, n)
         elif not code and policy == EVERY:
             code = store(loop, slots, k, space.step_in)
+        elif not code and policy == RETRACED:
+            code = store(loop, slots, k, trace(loop, given, k, space))
         code = code or deliver(loop, given, k, space)
         if code:
             break
@@ -308,14 +317,18 @@ def forward(loop, given, saved, space):
 def reverse(loop, saved, given, space):
     """Adjoints of all steps, by the loop's policy, of what a forward pass saved at the address `saved`."""
     if loop.policy == INVERTED:
-        return invert(loop, loop.length, given, space)
+        return invert(loop, loop.length, space.step_in, given, space)
     steps = int(doubles(saved)[0])
     if steps < 0 or (loop.length >= 0 and steps > loop.length):
         return WRONG
     before = shift(doubles(saved), 1)
     slots = shift(before, loop.state)
-    if loop.policy == EVERY:
-        return every_step(loop, steps, slots, given, space) if steps <= loop.slots else WRONG
+    if loop.policy == EVERY or loop.policy == RETRACED:
+        if steps > loop.slots:
+            return WRONG
+        if loop.policy == RETRACED:
+            return invert(loop, steps, slots, given, space)
+        return every_step(loop, steps, slots, given, space)
     copy(space.step_in, before, loop.state)
     enter(loop, given, steps, space)
     return run_schedule(loop, steps, slots, given, space)

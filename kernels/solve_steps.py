@@ -251,8 +251,15 @@ def enter(solve, given, k, space):
 
 
 @helper
+def trace(solve, given, k, space):
+    return control_of(solve, space)
+
+
+@helper
 def undo(solve, given, k, space):
-    give_place(solve, given, k, control_of(solve, space))
+    if not solve.adaptive:
+        give_place(solve, given, k, control_of(solve, space))
+    space.marks[FRESH] = 0
     code = call(solve.inverse, space.step_in, space.step_out, space)
     copy(space.step_in, space.step_out, solve.own)
     return code

@@ -29,7 +29,7 @@ from .solve_space import (
     space_of,
     start,
 )
-from .solve_steps import accept, adapt, attempt, enter, give_place, goes_on, position_after, refresh, undo
+from .solve_steps import accept, adapt, attempt, enter, give_place, goes_on, position_after, refresh, trace, undo
 
 FAILED = -2  # the solve has ended before the end of its span, so there is nothing to differentiate
 
@@ -108,7 +108,7 @@ def run_solve(context, source, target, work):
     copy(shift(out, results - RUN), space.run, RUN)
     if saved and space.run[STATUS] != DONE:
         doubles(saved)[0] = -1.0
-    return code
+    return FAILED if solve.strict and not code and space.run[STATUS] != DONE else code
 
 
 # ── the adjoint ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,7 +210,7 @@ def pull_back(solve, given, k, space):
     return code
 
 
-kind_of_loop("adaptive", goes_on, attempt, deliver, accept, enter, undo, pull_back)
+kind_of_loop("adaptive", goes_on, attempt, deliver, accept, enter, trace, undo, pull_back)
 
 
 @helper

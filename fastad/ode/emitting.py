@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,8 @@ from fastad.control.parts import Shared, any_recorded, branch_error, emit, opera
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.kernels.records import CONTROL
+from fastad.ode.adjoints import with_adjoint
+from fastad.ode.interpolating import with_spare
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
@@ -34,21 +36,21 @@ _AHEAD = 1e-9  # part of a step that is not worth another one
 @dataclass(frozen=True)
 class Extent:
     """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
-    `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: control
-    and cache of the solve that this one goes on with."""
+    `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: the
+    method's state, control and cache of the solve that this one goes on with."""
 
     points: Any = None
     kept: int = 0
     dense: bool = False
     moving: bool = False
     grid: tuple[Any, int] | None = None
-    resumed: tuple[Any, Any] | None = None
+    resumed: tuple[list[Any], Any, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a solve returns: the last state with control and cache, results at the points, kept steps with positions
-    and dense output, numbers about the run."""
+    """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
+    dense output, numbers about the run; the method's last state."""
 
     y: Any
     control: Any
@@ -58,6 +60,7 @@ class Raw:
     places: Any
     dense: Any
     run: Any
+    state: Any = None
 
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
@@ -68,31 +71,50 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     shared = Shared([part])
     state = ValueType((n,), "d")
     f = shared.sub(part, [ValueType((), "d"), state], [state])
+    options.method.check(_slope(f, shared.values), *start)
+    spare = _spare(problem, options)
+    f = with_spare(f) if spare else f
     needs_dense = extent.dense or (extent.points is not None and not _lands(problem, extent))
     tables = StepTables(options.method, f, n, Wanted(options.adaptive, needs_dense, extent.moving))
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
-    sizes = tables.sizes(m, extent.kept, np.shape(controls)[0])
-    solve = Solve(
-        0, 0, options.method.name, length=length, sizes=sizes, adaptive=options.adaptive, moving=extent.moving,
-        estimates=len(options.method.error or (0,)) if options.adaptive else 1,
-        order=options.method.error_order if options.adaptive else 1, stages=tables.evaluations,
-        intervals=1 if options.adaptive else np.shape(controls)[0] // 3, progress=options.progress,
-        **tables.parts(sizes),
-    ).sized()  # fmt: skip
+    solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
-    control, cache = extent.resumed or (np.zeros(CONTROL), np.zeros(sizes.cache))
-    ends = [problem.t0, problem.t1]
-    lead = [
-        problem.y0,
-        control,
-        cache,
-        *ends,
-        *shared.values,
-        controls,
-        *(() if extent.points is None else [extent.points]),
-    ]
-    return Raw(*_emitted(solve, lead, part))
+    solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
+    states, control, cache = extent.resumed or (
+        [problem.y0] * options.method.copies, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
+    )  # fmt: skip
+    points = () if extent.points is None else (extent.points,)
+    lead = [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
+    raw = Raw(*_emitted(solve, lead, part))
+    return replace(raw, y=raw.y[:n], at_points=raw.at_points[:, :n], kept=raw.kept[:, :n], state=raw.y)
+
+
+def _spare(problem: Problem, options: Options) -> list[Any]:
+    """Tolerances that the adjoints of steps need."""
+    if options.adjoint != "interpolating" or not options.adaptive or not np.size(problem.y0):
+        return []
+    return [np.mean(problem.atol), np.mean(problem.rtol)]
+
+
+def _pieces(problem: Problem, extent: Extent) -> tuple[int, ...] | None:
+    """The steps of a fixed grid between the ends of the span and what lies in it: points, or else kept steps. Those
+    between points that may have derivatives are all as many, which is held by a guard."""
+    if extent.grid is None:
+        return None
+    if extent.points is None:
+        return (1,) * extent.kept + (1,) if extent.kept else (extent.grid[1],)
+    marks = np.concatenate([np.ravel(x) for x in (problem.t0, extent.points, problem.t1)])
+    found = np.ceil(np.abs(marks[1:] - marks[:-1]) / problem.step - _AHEAD)
+    if isinstance(found, Recorded):
+        return (max(int(np.max(found)), 1),) * np.shape(found)[0]
+    return tuple(np.maximum(found, 1).astype(int).tolist())
+
+
+def _slope(f: Any, values: Sequence[Any]) -> Callable[[Any, Any], Any]:
+    """The right-hand side at numbers."""
+    shared = [np.ravel(_value(x)) for x in values]
+    return lambda t, y: f.evaluate(np.concatenate([np.ravel(t), y, *shared]))
 
 
 def _value(x: Any) -> Any:
@@ -150,8 +172,10 @@ def _steps(length: float, step: float) -> int:
 
 
 def _lands(problem: Problem, extent: Extent) -> bool:
-    """Whether the ends of steps are the points, so that no dense output is needed."""
-    return extent.grid is not None and not extent.moving
+    """Whether the ends of steps are the points, so that no dense output is needed. The start is the end of no step."""
+    if extent.grid is None or extent.moving:
+        return False
+    return not (np.shape(extent.points)[0] and bool(extent.points[0] == problem.t0))
 
 
 def _controls(problem: Problem, options: Options, extent: Extent) -> tuple[Any, int]:

@@ -8,14 +8,18 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.ode import coefficients as own
+from fastad.ode import explicit
+from fastad.ode.dense import HERMITE, DenseOutput
+from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
+from fastad.ode.reversible import Leapfrog, ReversibleHeun
 from fastad.once import lazy
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
 
-@dataclass(frozen=True)
-class ExplicitRK:
+@dataclass(frozen=True, repr=False)
+class ExplicitRK(Method):
     """An explicit Runge–Kutta method: kᵢ = f(t + cᵢ h, y + h Σⱼ aᵢⱼ kⱼ), y₊ = y + h Σᵢ bᵢ kᵢ.
 
     Parameters
@@ -56,7 +60,6 @@ class ExplicitRK:
     dense: Any = None
     extra: Any = ()
     name: str = "explicit Runge–Kutta method"
-    _fastad_wraps, _fastad_calls_later = (), False  # a recording depends on the method by `_fastad_options`
 
     def __post_init__(self) -> None:
         rows = [tuple(map(float, row)) for row in self.A]
@@ -100,12 +103,6 @@ class ExplicitRK:
         key = (self.A, self.b, self.c, self.error, self.dense, self.extra, self.name)
         return _numbers.setdefault(key, len(_numbers))
 
-    def __call__(self) -> "ExplicitRK":
-        return self  # so that fad.ode.RK4() is fad.ode.RK4
-
-    def __repr__(self) -> str:
-        return f"<{self.name}, order {self.order}>"
-
     @property
     def n_dense(self) -> int:
         """Number of derivatives that the dense output is made of: the stages, that at the end, the extra stages."""
@@ -127,18 +124,41 @@ class ExplicitRK:
     @lazy
     def error_order(self) -> int:
         """The power of the step size to which the error estimate is proportional."""
-        rows = [*self.A, self.b][: max(map(len, self.error or ()))]
+        rows = [*self.A, self.b][: max(map(len, self.error or ((),)))]
         a = np.zeros((len(rows), len(rows)))
         for i, row in enumerate(rows):
             a[i, : len(row)] = row
-        assert self.error
+        if not self.error:
+            return 1
         found = [_lowest_power(a, np.array(row)) for row in self.error]
         return found[0] if len(found) == 1 else 2 * found[0] - found[1]  # see `fastad.kernels.stepsize.error_norm`
 
     @property
-    def is_adaptive(self) -> bool:
-        """Whether it has an error estimate."""
-        return self.error is not None
+    def estimates(self) -> int:  # type: ignore[override]
+        """Number of error estimates."""
+        return len(self.error or ())
+
+    # ── the rows of a step ───────────────────────────────────────────────────────────────────────────────────
+    @lazy
+    def dense_vectors(self) -> list[Any]:
+        """The weights of the derivatives (see `n_dense`) that make the vectors of the dense output."""
+        units = np.eye(self.n_dense).tolist()
+        if not self.dense:
+            return [units[0], self.b, units[len(self.b) - self.is_fsal]]
+        return [unit for unit, row in zip(units, self.dense, strict=True) if any(row)]
+
+    @lazy
+    def output(self) -> DenseOutput:
+        return DenseOutput(tuple(row for row in self.dense if any(row))) if self.dense else HERMITE
+
+    def caches(self, wanted: Wanted) -> bool:
+        return explicit.caches(self, wanted)
+
+    def evaluations(self, wanted: Wanted) -> int:
+        return explicit.evaluations(self, wanted)
+
+    def emit(self, step: Step) -> Taken:
+        return explicit.emit(self, step)
 
 
 def _lowest_power(a: np.ndarray, weights: np.ndarray) -> int:
@@ -197,7 +217,7 @@ Dopri8 = ExplicitRK(
     own.DOPRI8_EXTRA, name="Dopri8",
 )  # fmt: skip
 
-METHODS: dict[str, ExplicitRK] = {
-    method.name: method for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8)
+METHODS: dict[str, Method] = {
+    method.name: method for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun)
 }
 SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8"}

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ScheduleError, ShapeError
-from fastad.ode.methods import METHODS, SCIPY_NAMES, ExplicitRK
+from fastad.ode.adjoints import check_adjoint
+from fastad.ode.method import Method
+from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
 
 EPSILON = float(np.finfo(float).eps)
-ADJOINTS = ("discrete", "continuous", "interpolating", "reversible", "forward")
 STIFF = {"Radau", "BDF", "LSODA"}
 
 
@@ -22,7 +23,7 @@ STIFF = {"Radau", "BDF", "LSODA"}
 class Options:
     """What is fixed for a recording: not arrays, and not numbers that may change from call to call."""
 
-    method: ExplicitRK
+    method: Method
     vectorized: bool
     dense: bool
     adaptive: bool
@@ -55,9 +56,9 @@ class Problem:
         return {name: value for name, value in vars(self).items() if name != "fun"}
 
 
-def method_of(method: Any) -> ExplicitRK:
+def method_of(method: Any) -> Method:
     """The method of a name, or the method itself. ShapeError for anything else."""
-    if isinstance(method, ExplicitRK):
+    if isinstance(method, Method):
         return method
     name = getattr(method, "__name__", method)  # SciPy's classes have the names of its methods
     found = METHODS.get(SCIPY_NAMES.get(name, name)) if isinstance(name, str) else None
@@ -75,10 +76,7 @@ def method_of(method: Any) -> ExplicitRK:
 def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     """The options, checked."""
     found = method_of(method)
-    if given["adjoint"] not in ADJOINTS:
-        raise ShapeError(
-            f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}{at_line()}, not {given['adjoint']!r}"
-        )
+    check_adjoint(given["adjoint"], found)
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")

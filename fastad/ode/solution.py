@@ -132,7 +132,9 @@ class _Steps:
 
     def interpolated(self, output: DenseOutput) -> "Interpolant":
         n = self.y.shape[1]
-        return Interpolant(self.t, self.y, np.reshape(self.dense, (len(self.dense), len(output.vectors), n)), output)
+        return Interpolant(
+            self.t, self.y, np.reshape(self.dense, (len(self.dense), len(output.polynomials), n)), output
+        )
 
 
 class Interpolant:

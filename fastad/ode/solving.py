@@ -1,6 +1,7 @@
 """`solve_ivp`: SciPy's call, with exact derivatives."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def solve_ivp(
 def _solved_now(problem: Problem, options: Options) -> Solution:
     """The solution for plain arguments: a recorded function of them, replayed for others of the same shapes."""
     grid, fun = _grid(problem), problem.fun
+    options = replace(options, adjoint="discrete")  # nothing is differentiated
     keeps = problem.points is None or options.dense
     count = 0 if grid is None else grid[1]
     kept = (count or min(_CHUNK, options.max_steps)) if keeps else 0
@@ -95,7 +97,7 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
     found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None))]
     while int(found[-1].run[r.STATUS]) == r.FULL:
         last = found[-1]
-        found.append(Raw(**solve(problem.inputs | {"y0": last.y}, None, (last.control, last.cache))))
+        found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache))))
     return plain_solution(problem, options, found)
 
 
@@ -120,17 +122,14 @@ def _is_moving(problem: Problem) -> bool:
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
 def _recorded(problem: Problem, options: Options) -> Solution:
     grid = _grid(problem)
-    kept = grid[1] if grid is not None and (problem.points is None or options.dense) else 0
-    extent = Extent(problem.points, kept, options.dense and bool(kept), _is_moving(problem), grid)
+    extent = Extent(problem.points, moving=_is_moving(problem), grid=grid)
     raw = solved(problem, options, extent)
 
     def with_steps() -> Raw:
         """The solve that returns its steps too: as many as it makes here, or another recording."""
-        if kept:
-            return raw
         steps = round(float(_plain(raw.run[r.ACCEPTED])))
-        room = 1 << max(steps - 1, 0).bit_length()
-        return solved(problem, options, Extent(problem.points, room, options.dense, extent.moving))
+        room = 1 << max(steps - 1, 0).bit_length() if grid is None else grid[1]
+        return solved(problem, options, replace(extent, kept=room, dense=options.dense))
 
     return recorded_solution(problem, options, raw, with_steps)
 

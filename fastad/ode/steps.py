@@ -1,41 +1,35 @@
 """From a method and the table of a right-hand side: the tables of a step, of its dense output, and of samples of it.
 
-Everything that depends on the method is here; the drivers know sizes only. The right-hand side stands in the step's
-table once for each stage where that is short, and is called where it is long.
+A method writes the rows of its step (see `fastad.ode.method`); the drivers know sizes only. The right-hand side stands
+in the step's table once for each stage where that is short, and is called where it is long.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from fastad.ode.methods import ExplicitRK
-from fastad.once import lazy
+from fastad.kernels.records import CONTROL
+from fastad.ode.dense import DenseOutput
+from fastad.ode.method import Method, Step, Wanted
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import made
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_sizes import SolveSizes
+from fastad.tables.composites.solves import Solve
+from fastad.tables.composites.spans import Span
 from fastad.tables.composites.sub import Sub, emit_inline, packed, slices
 
+__all__ = ["DenseOutput", "StepTables", "Wanted", "part_of_step", "times"]
+
 _INLINED_UP_TO = 3000  # rows of all stages together
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a solve wants of its steps."""
-
-    adaptive: bool
-    dense: bool  # dense output
-    moving: bool  # whether times have derivatives
 
 
 @dataclass(frozen=True)
 class StepTables:
     """The sub-programs of a step of a method, for a right-hand side f: [t | y | shared] to [dy/dt]."""
 
-    method: ExplicitRK
+    method: Method
     f: Sub
     n: int  # size of y
     wanted: Wanted
@@ -44,194 +38,117 @@ class StepTables:
     def shared(self) -> int:
         return self.f.n_in - 1 - self.n
 
-    @lazy
-    def output(self) -> "DenseOutput":
-        return DenseOutput.of(self.method)
+    @property
+    def own(self) -> int:
+        """Size of the method's state."""
+        return self.method.copies * self.n
 
     @property
     def has_cache(self) -> bool:
-        """Whether a step is given the derivative at its start, by the step before."""
-        return self.wanted.dense or (self.wanted.adaptive and self.method.is_fsal)
-
-    def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
-        errors = self.n * len(self.method.error or ()) if self.wanted.adaptive else 0
-        dense = self.n * len(self.output.vectors) if self.wanted.dense else 0
-        return SolveSizes(
-            self.n, shared=self.shared, controls=controls, cache=self.n * self.has_cache, errors=errors, dense=dense,
-            points=points, kept=kept,
-        )  # fmt: skip
+        return self.method.caches(self.wanted)
 
     @property
     def evaluations(self) -> int:
-        """Evaluations of the right-hand side in a trial step."""
-        stages = len(self.method.b) + self._end_is_extra
-        if self.method.is_fsal and not self._needs_end:
-            stages -= 1
-        return stages + (len(self.method.extra) if self.wanted.dense else 0) - self.has_cache
+        return self.method.evaluations(self.wanted)
 
-    @property
-    def _needs_end(self) -> bool:
-        """Whether a step needs the derivative at its end."""
-        widest = max(map(len, self.method.error or ()), default=0)
-        return self.has_cache or (self.wanted.adaptive and (self.method.is_fsal or widest > len(self.method.b)))
+    def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
+        errors = self.n * self.method.estimates if self.wanted.adaptive else 0
+        dense = self.n * len(self.method.output.polynomials) if self.wanted.dense else 0
+        return SolveSizes(
+            self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,
+            dense=dense, points=points, kept=kept,
+        )  # fmt: skip
 
-    @property
-    def _end_is_extra(self) -> bool:
-        return self._needs_end and not self.method.is_fsal
+    def solve(self, points: int, kept: int, controls: int, length: int, **options: Any) -> Solve:
+        """The solve that makes these steps: `length` of them, or at most that many; see `Solve`."""
+        sizes, adaptive, method = self.sizes(points, kept, controls), self.wanted.adaptive, self.method
+        return Solve(
+            0, 0, method.name, length=length, sizes=sizes, adaptive=adaptive, moving=self.wanted.moving,
+            estimates=method.estimates if adaptive else 1, order=method.error_order if adaptive else 1,
+            stages=self.evaluations, intervals=1 if adaptive else controls // 3, **self.parts(sizes), **options,
+        ).sized()  # fmt: skip
 
     # ── the tables ───────────────────────────────────────────────────────────────────────────────────────────
     def parts(self, sizes: SolveSizes) -> dict[str, Any]:
         """The parts of the solve; see `fastad.tables.composites.solves.Solve`."""
-        name, dense = self.method.name, self.wanted.dense
-        cached = self.has_cache or self.wanted.adaptive
+        dense, cached = self.wanted.dense, self.has_cache or self.wanted.adaptive
+        sample = self._made("sample", sizes.sample_in, lambda b, x: self._sample(b, x, sizes)) if dense else None
+        rhs = self._made("right-hand side", sizes.step_in, lambda b, x: self._rhs(b, x, sizes)) if cached else None
         return {
-            "body": made(f"step of {name}", total_of(sizes.step_in), lambda b, x: self._body(b, x, sizes)),
-            "plain": made(f"step of {name}", total_of(sizes.plain_in), lambda b, x: self._plain(b, x, sizes, False)),
-            "dense": self._made_if(dense, "step", total_of(sizes.plain_in), lambda b, x: self._plain(b, x, sizes,
-            True)), "sample": self._made_if(dense, "sample", total_of(sizes.sample_in), lambda b, x: self._sample(b, x,
-            sizes)), "rhs": self._made_if(cached, "right-hand side", total_of(sizes.step_in), lambda b, x: self._rhs(b,
-            x, sizes)),
+            "body": self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes)),
+            "plain": self.plain(sizes), "dense": self.plain(sizes, dense=True) if dense else None, "sample": sample,
+            "rhs": rhs,
         }  # fmt: skip
 
-    def _made_if(self, wanted: bool, what: str, n: int, emit: Any) -> Sub | None:
-        return made(f"{what} of {self.method.name}", n, emit) if wanted else None
+    def plain(self, sizes: SolveSizes, dense: bool = False) -> Sub:
+        """A step without cache and errors: [state | control | ends | shared] to [state | dense output]."""
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            taken = self.method.emit(self._step(b, x, sizes.plain_in))
+            return packed(b, [taken.after, *(taken.dense if dense else ())])
+
+        return self._made("step", sizes.plain_in, rows)
+
+    def inverse(self, sizes: SolveSizes) -> Sub:
+        """The state before a step, from the argument of a step whose state is that after it."""
+        return self._made(
+            "inverse step", sizes.step_in, lambda b, x: self.method.emit_inverse(self._step(b, x, sizes.step_in))
+        )
+
+    def _made(self, what: str, spans: list[Span], emit: Callable[[Builder, Ref], Ref]) -> Sub:
+        return made(f"{what} of {self.method.name}", total_of(spans), emit)
+
+    def _step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
+        """The step that an argument of these spans describes, without its cache."""
+        pieces = slices(b, x, [span.size for span in spans])
+        state, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
+        t, h = times(b, control, ends, self.wanted.moving)
+        return Step(b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared))
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        y, control, cache, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
-        step = self._step(b, y, (control, ends, shared), cache if self.has_cache else None)
-        errors = [step.increment(row) for row in self.method.error or ()] if self.wanted.adaptive else []
-        cached = [step.stages[self._end]] if self.has_cache else []
-        return packed(b, [step.after, *cached, *errors, *(self.output.pieces(step) if self.wanted.dense else ())])
-
-    def _plain(self, b: Builder, x: Ref, sizes: SolveSizes, dense: bool) -> Ref:
-        y, control, ends, shared = slices(b, x, [span.size for span in sizes.plain_in])
-        step = self._step(b, y, (control, ends, shared), None)
-        return packed(b, [step.after, *(self.output.pieces(step) if dense else ())])
+        step = self._step(b, x, sizes.step_in)
+        if self.has_cache:
+            start = self.own + CONTROL
+            step = replace(step, cache=b.region(x, (start, self.own, 1), (self.own,)))
+        taken = self.method.emit(step)
+        cached = [taken.cache] if self.has_cache and taken.cache is not None else []
+        return packed(b, [taken.after, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        y, control, _, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
-        t, _ = self._times(b, control, ends)
-        return self._evaluated(b, t, y, shared)
+        step, copies = self._step(b, x, sizes.step_in), self.method.copies
+        y = slices(b, step.state, [self.n] * copies)[-1]
+        return packed(b, [step.slope(step.t, y)] * copies)
 
     def _sample(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        y, control, dense, point, ends = slices(b, x, [span.size for span in sizes.sample_in])
-        t, h = self._times(b, control, ends)
+        state, control, dense, point, ends = slices(b, x, [span.size for span in sizes.sample_in])
+        t, h = times(b, control, ends, self.wanted.moving)
         point = point if self.wanted.moving else b.emit("stop_gradient", (point,))
-        still = b.emit("equal", (h, b.const(0.0)))
-        theta = b.emit("divide", (b.emit("subtract", (b.reshape(point, ()), t)), b.add(h, still)))
-        vectors = slices(b, dense, [self.n] * len(self.output.vectors))
-        weights = self.output.weights(b, theta)
-        total = _combination(b, [(w, v) for w, v in zip(weights, vectors, strict=True) if w is not None])
-        return b.add(y, b.multiply(h, total))
+        theta = part_of_step(b, b.reshape(point, ()), t, h)
+        output, copies = self.method.output, self.method.copies
+        y, vectors = slices(b, state, [self.n] * copies)[0], slices(b, dense, [self.n] * len(output.polynomials))
+        return packed(b, [output.emit(b, theta, y, h, vectors)] * copies)
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
-    @property
-    def _end(self) -> int:
-        """Which derivative is that at the end of a step."""
-        return len(self.method.b) - self.method.is_fsal
-
-    def _times(self, b: Builder, control: Ref, ends: Ref) -> tuple[Ref, Ref]:
-        """Start and size of a step, from its position in the span and its part of it."""
-        position, part, t0, t1 = (b.region(x, region(i, (), ()), ()) for x in (control, ends) for i in (0, 1))
-        position, part = (b.emit("stop_gradient", (x,)) for x in (position, part))
-        if not self.wanted.moving:
-            t0, t1 = (b.emit("stop_gradient", (x,)) for x in (t0, t1))
-        start = b.multiply(b.emit("subtract", (b.const(1.0), position)), t0)
-        return b.add(start, b.multiply(position, t1)), b.multiply(part, b.emit("subtract", (t1, t0)))
-
-    def _evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
+    def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
+        """The rows of the right-hand side."""
         table = self.f.table
         x = packed(b, [t, y, shared])
-        if table is not None and len(table) * len(self.method.b) <= _INLINED_UP_TO:
+        if table is not None and len(table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
             return emit_inline(b, self.f, x)
         return b.call(self.f, x)
 
-    def _step(self, b: Builder, y: Ref, given: tuple[Ref, Ref, Ref], first: Ref | None) -> "_Step":
-        """The rows of a step; `first` is the derivative at its start, if that is known."""
-        control, ends, shared = given
-        t, h = self._times(b, control, ends)
-        step = _Step(b, t, h, y, [] if first is None else [first])
-        rows, nodes = [*self.method.A], [*self.method.c]
-        if self._end_is_extra:
-            rows.insert(len(self.method.b), self.method.b)
-            nodes.insert(len(self.method.b), 1.0)
-        if self.wanted.dense:
-            rows += self.method.extra
-        elif not self._needs_end and self.method.is_fsal:
-            rows = rows[:-1]
-        for row, node in list(zip(rows, nodes, strict=False))[len(step.stages) :]:
-            at = t if node == 0.0 else b.add(t, b.multiply(b.const(node), h))
-            step.stages.append(self._evaluated(b, at, step.moved(row), shared))
-        step.after = step.moved(self.method.b)
-        return step
+
+def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:
+    """Start and size of a step, from its position in the span and its part of it."""
+    position, part, t0, t1 = (b.region(x, region(i, (), ()), ()) for x in (control, ends) for i in (0, 1))
+    position, part = (b.emit("stop_gradient", (x,)) for x in (position, part))
+    if not moving:
+        t0, t1 = (b.emit("stop_gradient", (x,)) for x in (t0, t1))
+    start = b.multiply(b.emit("subtract", (b.const(1.0), position)), t0)
+    return b.add(start, b.multiply(position, t1)), b.multiply(part, b.emit("subtract", (t1, t0)))
 
 
-class _Step:
-    """A step in a table: its start, its size, the derivatives at its stages, the state after it."""
-
-    def __init__(self, b: Builder, t: Ref, h: Ref, y: Ref, stages: list[Ref]) -> None:
-        self.b, self.t, self.h, self.y, self.stages = b, t, h, y, stages
-        self.after = y
-
-    def combined(self, weights: Sequence[float]) -> Ref:
-        """Σ wᵢ kᵢ."""
-        return self._sum(weights, self.b.const)
-
-    def increment(self, weights: Sequence[float]) -> Ref:
-        """Σ (h wᵢ) kᵢ, so that after the last kᵢ there is only one operation to wait for."""
-        b = self.b
-        return self._sum(weights, lambda w: b.multiply(self.h, b.const(w)))
-
-    def _sum(self, weights: Sequence[float], factor: Callable[[float], Ref]) -> Ref:
-        used = [(factor(w), k) for w, k in zip(weights, self.stages, strict=False) if w != 0.0]
-        return _combination(self.b, used) if used else self.b.zeros((self.b.size(self.y),))
-
-    def moved(self, weights: Sequence[float]) -> Ref:
-        """y + h Σ wᵢ kᵢ."""
-        return self.b.add(self.y, self.increment(weights)) if any(weights) else self.y
-
-
-def _combination(b: Builder, terms: Sequence[tuple[Ref, Ref]]) -> Ref:
-    """A sum of vectors with factors."""
-    first, *others = [b.multiply(factor, vector) for factor, vector in terms]
-    return b.add(first, *others)
-
-
-# ── dense output ──────────────────────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True)
-class DenseOutput:
-    """The solution within a step, y + h Σ wᵢ(θ) vᵢ: weights of the stages that make the vectors vᵢ, and coefficients of
-    θ, θ², … of the polynomials wᵢ."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    polynomials: tuple[tuple[float, ...], ...]
-
-    @staticmethod
-    def of(method: ExplicitRK) -> "DenseOutput":
-        units = np.eye(method.n_dense)
-        if not method.dense:  # y₀ and y₁ with their derivatives: the cubic Hermite polynomial
-            end = len(method.b) - method.is_fsal
-            polynomials = ((1.0, -2.0, 1.0), (0.0, 3.0, -2.0), (0.0, -1.0, 1.0))
-            return DenseOutput((tuple(units[0]), method.b, tuple(units[end])), polynomials)
-        used = [i for i, row in enumerate(method.dense) if any(row)]
-        return DenseOutput(tuple(tuple(units[i]) for i in used), tuple(method.dense[i] for i in used))
-
-    def pieces(self, step: _Step) -> list[Ref]:
-        """The vectors."""
-        return [step.combined(weights) for weights in self.vectors]
-
-    def weights(self, b: Builder, theta: Ref) -> list[Ref]:
-        """The polynomials at θ."""
-        found = []
-        for row in self.polynomials:
-            value = b.const(row[-1])
-            for coefficient in (*row[-2::-1], 0.0):
-                value = b.multiply(value, theta)
-                value = b.add(value, b.const(coefficient)) if coefficient else value
-            found.append(value)
-        return found
-
-    def evaluate(self, theta: Any, vectors: Any) -> Any:
-        """Σ wᵢ(θ) vᵢ for arrays: θ of any shape, vectors (count, …, n)."""
-        weights = [sum(c * theta ** (p + 1) for p, c in enumerate(row)) for row in self.polynomials]
-        return sum(w[..., None] * v for w, v in zip(weights, vectors, strict=True))
+def part_of_step(b: Builder, time: Ref, t: Ref, h: Ref) -> Ref:
+    """θ of a time in the step from t of size h; 0 in a step of size 0."""
+    still = b.emit("equal", (h, b.const(0.0)))
+    return b.emit("divide", (b.emit("subtract", (time, t)), b.add(h, still)))

@@ -10,7 +10,8 @@ from fastad.kernels import records
 from fastad.tables.composites.spans import Span
 
 _POLICIES = {
-    "every": records.EVERY, "scheduled": records.SCHEDULED, "online": records.ONLINE, "inverted": records.INVERTED
+    "every": records.EVERY, "scheduled": records.SCHEDULED, "online": records.ONLINE, "inverted": records.INVERTED,
+    "retraced": records.RETRACED,
 }  # fmt: skip
 
 
@@ -54,7 +55,8 @@ class StateStorage:
     """How an adjoint finds the states of its loop.
 
     `policy`: "every" state has a slot of its own; "scheduled": a schedule says which are stored; "online": the same,
-    without knowing the number of steps; "inverted": none is stored, steps are undone. `initial_plan` is the first state
+    without knowing the number of steps; "inverted": none is stored, steps are undone; "retraced": the same, with what
+    undoing needs of each step in a slot. `initial_plan` is the first state
     of the schedule's planner.
     """
 

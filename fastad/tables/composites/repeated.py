@@ -88,7 +88,7 @@ class Repeated(Driver):
     def storage(self) -> StateStorage:
         """How the adjoint finds the states."""
         if self.inverse is not None:
-            return StateStorage("inverted")
+            return StateStorage("retraced", self.length) if self.ends_early else StateStorage("inverted")
         return state_storage(self.name, self.resolved, self.length, not self.ends_early)
 
     @property

@@ -15,20 +15,21 @@ from fastad.errors import StepSizeError, TableError
 from fastad.kernels.records import CONTROL, RUN, SOLVE, TOLERANCES
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.backward import Backward
 from fastad.tables.composites.choices import Lanes, made
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.repeated import Repeated, schedule_of, total_of
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
 from fastad.tables.composites.solve_reference import Trace
 from fastad.tables.composites.solve_sizes import NO_SOLVE, SolveSizes
-from fastad.tables.composites.spans import Span, to_lanes, to_spans
+from fastad.tables.composites.spans import Span, to_lanes, to_spans, without_shared
 from fastad.tables.composites.sub import Sub, emit_joint_inline, packed, slices
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 from fastad.tables.validate import LARGEST
 
 _PARTS = ("body", "plain", "dense", "sample", "rhs", "inverse")
-_FLAGS = ("adaptive", "moving", "saves", "progress")
+_FLAGS = ("adaptive", "moving", "strict", "saves", "progress")
 _NUMBERS = ("estimates", "order", "stages", "intervals")
 
 
@@ -44,7 +45,8 @@ class Solve(Repeated, kind="solve"):
 
     `length` is the number of steps of a fixed grid of `intervals` pieces, or the most that an `adaptive` solve makes.
     `estimates` error estimates are of order `order` in the step size; a step takes `stages` evaluations. `moving`: the
-    ends of the span or the points have derivatives.
+    ends of the span or the points have derivatives. `strict`: a run that does not reach the end of the span is an
+    error. `backward`: another way to its adjoint.
     """
 
     sizes: SolveSizes = NO_SOLVE
@@ -59,6 +61,8 @@ class Solve(Repeated, kind="solve"):
     order: int = 1
     stages: int = 1
     intervals: int = 1
+    strict: bool = False
+    backward: Backward | None = None
     kernel = "fastad.kernels.solving.run_solve"
 
     @property
@@ -74,7 +78,8 @@ class Solve(Repeated, kind="solve"):
     def key(self) -> str:
         options = [getattr(self, name) for name in (*_FLAGS, *_NUMBERS, "length")]
         parts = [part and part.key for part in map(self.__getattribute__, _PARTS)]
-        return f"solve {self.sizes.numbers} {options} {self.schedule!r} {parts}"
+        backward = self.backward and self.backward.key
+        return f"solve {self.sizes.numbers} {options} {self.schedule!r} {parts} {backward}"
 
     @property
     def kind_text(self) -> str:
@@ -98,7 +103,9 @@ class Solve(Repeated, kind="solve"):
     @property
     def stored_size(self) -> int:
         """A stored state has its control, if that is not that of a grid. It needs its cache only where steps are made
-        again from it."""
+        again from it. Where steps are undone, the control is all."""
+        if self.inverse is not None:
+            return CONTROL
         runs_again = self.schedule is not None and not self.schedule.stores_all
         cache = self.sizes.cache if runs_again else 0
         return self.sizes.own + (CONTROL + cache if self.adaptive or cache else 0)
@@ -117,7 +124,7 @@ class Solve(Repeated, kind="solve"):
             errors=s.errors // self.estimates, dense=s.dense, ends=s.ends, shared=s.shared, controls=s.controls,
             point=s.point, length=self.length, points=s.points, kept=s.kept, adaptive=self.adaptive,
             estimates=self.estimates, order=self.order, stages=self.stages, moving=self.moving,
-            intervals=self.intervals, **stored,
+            intervals=self.intervals, strict=self.strict, **stored,
         )  # fmt: skip
         kernels = {"body": self.body, "rhs": self.rhs, "sample": self.sample}
         if adjoint:
@@ -156,6 +163,8 @@ class Solve(Repeated, kind="solve"):
         complaint = self._wrong_parts() or (self.too_many_states() if self.saves else None)
         if complaint:
             return complaint
+        if self.backward is not None and not self.backward.fits(self):
+            return "another adjoint of other sizes"
         return None if (self.n_in, self.n_out) == self.ends else "operands or results of other sizes than its parts say"
 
     def _wrong_parts(self) -> str | None:
@@ -177,8 +186,6 @@ class Solve(Repeated, kind="solve"):
         needed |= {"sample": s.dense > 0, "dense": s.dense > 0}
         if any(wanted and getattr(self, name) is None for name, wanted in needed.items()):
             return "a part that is missing"
-        if self.adaptive and self.inverse is not None:
-            return "an adaptive solve cannot be inverted: its steps are not known"
         return self._unfit_part()
 
     def _unfit_part(self) -> str | None:
@@ -198,8 +205,12 @@ class Solve(Repeated, kind="solve"):
             "length": self.length, "sizes": self.sizes.numbers, "flags": [getattr(self, name) for name in _FLAGS],
             "numbers": [getattr(self, name) for name in _NUMBERS],
             "parts": [None if (part := getattr(self, name)) is None else write(part) for name in _PARTS],
-            "schedule": self.schedule_data(write),
+            "schedule": self.schedule_data(write), "backward": self.backward and write(self.backward.sub),
         }  # fmt: skip
+
+    @property
+    def stored_parts(self) -> Sequence[Sub]:
+        return self.parts if self.backward is None else (*self.parts, self.backward.sub)
 
     @classmethod
     def from_data(cls, name: str, data: Data, read: Any) -> "Solve":
@@ -215,7 +226,8 @@ class Solve(Repeated, kind="solve"):
         complaint = own._wrong_parts()
         if complaint:  # before sizes are computed from what is wrong
             raise TableError(f"{name}: {complaint}")
-        return own.sized()
+        backward = data.get("backward")
+        return replace(own.sized(), backward=None if backward is None else Backward.of(read(backward)))
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
     def over(self, lanes: int, name: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
@@ -235,26 +247,17 @@ class Solve(Repeated, kind="solve"):
             self, name=self.name + name, sizes=s.times(lanes), body=widened(self.body, s.step_in, s.step_out),
             plain=widened(self.plain, s.plain_in, s.plain_out), dense=widened(self.dense, s.plain_in, s.dense_out),
             sample=widened(self.sample, s.sample_in, s.plain_out), rhs=widened(self.rhs, s.step_in, s.plain_out),
-            inverse=widened(self.inverse, s.step_in, s.plain_out),
+            inverse=widened(self.inverse, s.step_in, s.plain_out), backward=None,
             schedule=self.resolved if self.saves else self.schedule,
         ).sized()  # fmt: skip
 
     @lazy
     def augmented(self) -> "Solve":
         """The solve of states and their tangents: two lanes, the second with the tangents."""
-        spans = {
-            name: own
-            for own in (self.sizes.step_in, self.sizes.plain_in, self.sizes.sample_in)
-            for name in _PARTS
-            if (part := getattr(self, name)) is not None and part.n_in == total_of(own)
-        }
 
         def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
             x, dx = slices(b, lanes, (part.n_in, part.n_in))
-            own = next(spans[name] for name in _PARTS if getattr(self, name) is part)
-            pieces = slices(b, dx, [span.size for span in own])
-            moved = [b.zeros((b.size(d),)) if span.shared else d for d, span in zip(pieces, own, strict=True)]
-            return packed(b, emit_joint_inline(b, part, x, packed(b, moved)))
+            return packed(b, emit_joint_inline(b, part, x, self.moving_part(b, part, dx)))
 
         return self.without_saving.over(2, " with tangents", emit)
 
@@ -266,12 +269,34 @@ class Solve(Repeated, kind="solve"):
             return y, still
         return b.call(self, x), packed(b, [still, b.zeros((self.n_out - self.n_results,))])
 
+    def moving_part(self, b: Any, part: Sub, dx: Ref) -> Ref:
+        """Tangents of the argument of a part, with zeros for what has none."""
+        s = self.sizes
+        spans = next(own for own in (s.step_in, s.plain_in, s.sample_in) if part.n_in == total_of(own))
+        return without_shared(b, dx, spans)
+
     def without_fixed(self, b: Any, x: Ref) -> Ref:
         """Tangents of results, with zeros for those that have none."""
-        pieces = slices(b, x, [span.size for span in self.spans_results])
-        spans = self.spans_results
-        return packed(b, [b.zeros((b.size(p),)) if s.shared else p for p, s in zip(pieces, spans, strict=True)])
+        return without_shared(b, x, self.spans_results)
 
+    # ── another adjoint ──────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def can_save(self) -> bool:
+        return self.backward is not None or super().can_save
+
+    def emit_saving(self, b: Any, x: Ref) -> tuple[Ref, Ref]:
+        if self.backward is None:
+            return super().emit_saving(b, x)
+        out = b.call(replace(self, strict=True), x)
+        return out, out
+
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
+        if self.backward is None:
+            return super().emit_adjoint(b, x, u, saved)
+        out = self.emit_saving(b, x)[0] if saved is None else saved
+        return b.call(self.backward.sub, packed(b, [x, u, out]))
+
+    # ── batching ─────────────────────────────────────────────────────────────────────────────────────────────
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
         return b.call(Lanes.of(self, size), x)  # lanes have steps of their own
 
@@ -285,14 +310,17 @@ class Solve(Repeated, kind="solve"):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         trace = Trace(self, x)
+        if self.strict and not trace.is_done:
+            raise StepSizeError(trace.message)
         out = trace.results()
         if not self.saves:
             return out
         saved = np.zeros(self.n_out - self.n_results)
         saved[0] = len(trace.steps) if trace.is_done else -1
-        if self.storage.policy == "every":
+        start = self.sizes.own if self.storage.policy == "retraced" else 0
+        if self.storage.policy in ("every", "retraced"):
             for k, step in enumerate(trace.steps):
-                saved[1 + self.stored_size * (k + 1) :][: self.stored_size] = step.argument[: self.stored_size]
+                saved[1 + self.stored_size * (k + 1) :][: self.stored_size] = step.argument[start:][: self.stored_size]
         return np.concatenate([out, saved])
 
     def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:

@@ -50,6 +50,18 @@ def to_lanes(b: Any, x: Ref, lanes: int, spans: Sequence[Span]) -> Ref:
     return _moved(b, x, moves, lanes * total)
 
 
+def without_shared(b: Any, x: Ref, spans: Sequence[Span]) -> Ref:
+    """A lane with zeros for what all lanes share."""
+    if not any(span.shared for span in spans):
+        return x
+    moves, at = [], 0
+    for span in spans:
+        whole = (at, (span.size,), (1,))
+        moves += [] if span.shared else [(whole, whole)]
+        at += span.size
+    return _moved(b, x, moves, at)
+
+
 def _moved(b: Any, x: Ref, moves: Sequence[tuple[Any, Any]], size: int) -> Ref:
     """A vector of this size, made of pieces of x; `moves` are (source, target), each (offset, shape, strides)."""
     full = [(source, target) for source, target in moves if 0 not in source[1]]

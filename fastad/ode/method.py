@@ -1,0 +1,102 @@
+"""What a method is to the solver: numbers about it, and the rows of one step. `StepTables` makes a solve's parts of
+these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastad.ode.dense import DenseOutput
+from fastad.tables.builder import Builder, Ref
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a solve wants of its steps."""
+
+    adaptive: bool
+    dense: bool  # dense output
+    moving: bool  # whether times have derivatives
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step whose rows a method writes into `b`: its start, its size, the method's state there, the derivative that
+    the step before has cached (None: there is none). `slope(t, y)` writes the rows of the right-hand side."""
+
+    b: Builder
+    t: Ref
+    h: Ref
+    state: Ref
+    cache: Ref | None
+    wanted: Wanted
+    slope: Callable[[Ref, Ref], Ref]
+
+    def at(self, node: float) -> Ref:
+        """The time t + node h."""
+        b = self.b
+        return self.t if node == 0.0 else b.add(self.t, b.multiply(b.const(node), self.h))
+
+    def moved(self, y: Ref, factor: float, slope: Ref) -> Ref:
+        """y + factor h slope."""
+        b = self.b
+        return b.add(y, b.multiply(b.multiply(b.const(factor), self.h), slope))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors of the dense output, if they are wanted."""
+
+    after: Ref
+    cache: Ref | None = None
+    errors: tuple[Ref, ...] = ()
+    dense: tuple[Ref, ...] = ()
+
+
+class Method:
+    """A one-step method. Its state is `copies` vectors of the size of y, the first of which is the solution; at the
+    start all are y0. The derivative that is cached is that at the last one."""
+
+    name: str
+    order: int
+    error_order: int = 1  # the power of the step size to which the error estimate is proportional
+    estimates: int = 0  # error estimates of a step; 0: only fixed steps are possible
+    copies: int = 1
+    is_reversible = False  # whether `emit_inverse` undoes a step
+    output: DenseOutput
+    _fastad_wraps, _fastad_calls_later = (), False  # a recording depends on the class and on this:
+    _fastad_options: Any = ()
+
+    def __call__(self) -> "Method":
+        return self  # so that fad.ode.RK4() is fad.ode.RK4
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, order {self.order}>"
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether it has an error estimate."""
+        return self.estimates > 0
+
+    @property
+    def unrestricted(self) -> "Method":
+        """A method of the same order for systems of any structure, stable in both directions of time."""
+        return self
+
+    def caches(self, wanted: Wanted) -> bool:
+        """Whether a step is given the derivative at its start by the step before."""
+        raise NotImplementedError
+
+    def evaluations(self, wanted: Wanted) -> int:
+        """Evaluations of the right-hand side in a trial step."""
+        raise NotImplementedError
+
+    def emit(self, step: Step) -> Taken:
+        """The rows of a step."""
+        raise NotImplementedError
+
+    def emit_inverse(self, step: Step) -> Ref:
+        """The rows of the state before a step, where `step.state` is that after it."""
+        raise NotImplementedError
+
+    def check(self, slope: Callable[[Any, Any], Any], t: Any, y: Any) -> None:
+        """Raise ShapeError for a system that does not have the structure that the method needs."""
