@@ -1,7 +1,7 @@
 """Speed of ODE solves and their gradients, one group a problem: `python -m pytest bench/bench_ode.py`.
 
-Results are checked against fastad's at their tolerances before they are timed. `python -m bench.ode_report` measures the
-same calls interleaved and writes the figures of bench/RESULTS.md and the work–precision diagrams.
+Results are checked against fastad's at their tolerances before they are timed. `python -m bench.ode_report` measures
+the same calls interleaved and prints the figures of bench/RESULTS.md.
 """
 import pytest
 

@@ -62,8 +62,8 @@ def table(problem: str, rounds: int = ROUNDS) -> str:
     for turn in range(rounds):
         for name in list(CONTENDERS)[:: 1 if turn % 2 == 0 else -1]:
             samples[name].append(isolated(name, problem))
-    rows = [f"### {PROBLEMS[problem].title}", "", "| | solve | ratio | gradient | ratio | first gradient |", "| --- | " * 1]
-    rows[-1] = "| --- | --- | --- | --- | --- | --- |"
+    rows = [f"### {PROBLEMS[problem].title}", "", "| | solve | ratio | gradient | ratio | first gradient |"]
+    rows.append("| --- " * 6 + "|")
     middle = {
         name: {key: median(own[key] for own in found if key in own) for key in found[0]}
         for name, found in samples.items() if found and found[0]

@@ -92,7 +92,8 @@ def _problems() -> list[Problem]:
     swarm = np.concatenate([rng.standard_normal(50), 0.1 * rng.standard_normal(50)])
     weights = 0.3 * rng.standard_normal(5 * WIDTH + 2)
     return [
-        Problem("lv-fixed", "Lotka–Volterra, RK4, 1,000 steps", lotka_volterra, 10.0, np.ones(2), prey, 1000, method="RK4"),
+        Problem("lv-fixed", "Lotka–Volterra, RK4, 1,000 steps", lotka_volterra, 10.0, np.ones(2), prey, 1000,
+                method="RK4"),
         Problem("lv-adaptive", "Lotka–Volterra, Tsit5, tolerances 10⁻⁸", lotka_volterra, 10.0, np.ones(2), prey),
         Problem("lorenz-fixed", f"{count:,} Lorenz systems, RK4, 100 steps", lorenz, 1.0, starts, chaos, 100,
                 method="RK4", lanes=True),
