@@ -11,6 +11,7 @@ from fastad.recording.operators import array_ufunc, call_function
 from fastad.recording.outside_arrays import owner_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
+from fastad.recording.watched import unwatched
 
 # NumPy's functions that write into their first argument, and the methods that write into the array.
 _WRITING = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
@@ -39,11 +40,9 @@ def _into(out: Any, function: Callable[[Any], Any]) -> Any:
     twins = [plain(x) for x in targets]
     memory = tuple(np.array(x.value) if isinstance(x, Recorded) else x for x in twins)
     function(memory if isinstance(out, tuple) else memory[0])
-    for target, twin, values in zip(targets, twins, memory, strict=True):
+    for twin, values in zip(twins, memory, strict=True):
         if isinstance(twin, Recorded):
             twin[...] = values
-        else:
-            _touch(target)
     return out if not isinstance(out, tuple) or len(out) > 1 else out[0]
 
 
@@ -55,7 +54,6 @@ def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: 
         if recorded:
             target = target_of(target, f"np.{function.__name__} of a recorded value")
         else:
-            _touch(target)
             target = plain(target)
         return function(target, *given[1:], **(options if args else dict(list(options.items())[1:])))
     out = kwargs.get("out")
@@ -64,13 +62,6 @@ def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: 
     if recorded:
         return call_function(function, given, {**options, "out": out})
     return _into(out, lambda target: function(*given, out=target, **options))
-
-
-def _touch(target: Any) -> None:
-    """Note that plain values, which may depend on arrays from outside, were written into an array."""
-    owner = owner_of(target) if isinstance(target, np.ndarray) else None
-    if type(owner) is Buffer:
-        owner._fixed = False
 
 
 def made(result: Any, sources: Any) -> Any:
@@ -90,6 +81,7 @@ def _shares(result: np.ndarray, sources: Any) -> bool:
         sources = tuple(sources.values())
     if isinstance(sources, list | tuple):
         return any(_shares(result, x) for x in sources)
+    sources = unwatched(sources)
     return isinstance(sources, np.ndarray) and np.may_share_memory(result, np.ndarray.view(sources, np.ndarray))
 
 
@@ -118,8 +110,6 @@ def _setitem(self: Buffer, key: Any, value: Any) -> None:
         _writable(self)
         twin[plain(key)] = value
         return
-    if type(value) not in (float, int):
-        _touch(self)
     np.ndarray.__setitem__(self, plain(key), plain(value))
 
 

@@ -22,7 +22,6 @@ class Buffer(np.ndarray):
     _twin: Recorded | None = None  # of an array that owns its memory
     _twin_shape: Any = None
     _maker: Any = None  # weak reference to the recorder that was innermost when it was made
-    _fixed = False  # made from Python numbers alone
 
     def __array_finalize__(self, source: Any) -> None:
         recorder = current_recorder()
@@ -81,7 +80,6 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
     if not elements.flags.c_contiguous:
         elements = elements.ravel(order="K")  # in the order of memory, in which views are described
     owner._twin, owner._twin_shape = Recorded(recorder, recorder.const(elements)), elements.shape
-    recorder.derived = recorder.derived or not owner._fixed
     for opened in open_recordings():
         opened.keep_snapshot(lambda array: owner_of(array) is owner)
     np.ndarray.fill(owner, np.nan)

@@ -51,12 +51,6 @@ class OutsideState(Walk):
         return self._places
 
     @property
-    def held_values(self) -> list[tuple[Any, Any, Any]]:
-        """`bindings`, and (dict, key, value) or (list, index, value) for everything in these."""
-        items = [(x, key, value) for x, keys, values in self._dicts for key, value in zip(keys, values, strict=True)]
-        return [*self._places, *items, *((x, i, value) for x, values in self._lists for i, value in enumerate(values))]
-
-    @property
     def has_values(self) -> bool:
         """Whether anything other than modules and functions was read."""
         code = types.ModuleType | types.FunctionType

@@ -16,6 +16,7 @@ from fastad.recording.dispatch import implements_ufunc
 from fastad.recording.recorded import Number, Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
+from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
 from fastad.tables.columns import DTYPES, ValueType
 
@@ -68,8 +69,9 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
                 "Return it from the inner function.",
             )
         return recorder.lift(x)
+    if type(x) is Watched:
+        x = x.array if x.ndim else x.seen()
     if isinstance(x, _NUMBERS):
-        recorder.derived = recorder.derived or isinstance(x, np.generic)
         return recorder.const(x)
     if isinstance(x, np.ndarray):
         return _array_ref(recorder, x)
@@ -88,14 +90,13 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     if x.dtype == object:
         return stack_refs(recorder, _plain(x))
     _checked(x)
-    recorder.derived = recorder.derived or not x.ndim
     return recorder.capture(x) if x.ndim else recorder.const(x)
 
 
 def has_own_arithmetic(kind: type) -> bool:
     """Whether a subclass of arrays computes differently from NumPy's own, as masked arrays and matrices do."""
     names = ("__mul__", "__array_ufunc__")
-    return kind is not Buffer and any(getattr(kind, name) is not getattr(np.ndarray, name) for name in names)
+    return kind not in (Buffer, Watched) and any(getattr(kind, name) is not getattr(np.ndarray, name) for name in names)
 
 
 def _plain(x: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
 from fastad.recording.source import at_line, user_line
+from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
 from fastad.tables.inline import compact, inline
@@ -95,7 +96,6 @@ class Recorder:
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
-        self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":
@@ -159,7 +159,7 @@ class Recorder:
 
     def input(self, value: Any) -> Ref:
         """An input of the table with its concrete value, which is copied."""
-        x = np.array(value, order="C")
+        x = np.array(unwatched(value), order="C")
         ref = self.builder.input(x.shape, dtype_char(x.dtype))
         self.given[ref] = x[()]
         return ref
@@ -275,15 +275,17 @@ class Recorder:
         become constants; the others stay references.
         """
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
-        fixed = {c.ref: c.snapshot for c in self.captures if self._is_temporary(c) or not c.unchanged()}
-        self.derived = self.derived or bool(fixed)
+        lasting = {id(_root(c.array)) for c in self.captures if not self._is_temporary(c)}
+        fixed = {c.ref: c.snapshot for c in self.captures if id(_root(c.array)) not in lasting or not c.unchanged()}
+        if fixed:
+            look_into(c.array for c in self.captures if c.ref in fixed)
         kept = [c for c in self.captures if c.ref not in fixed]
         order = [*explicit, *(c.ref for c in kept)]
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
         """Whether nobody but this recording has the array, nor the array that it is a view of."""
-        root = capture.array if capture.array.base is None else capture.array.base
+        root = _root(capture.array)
         if not isinstance(root, np.ndarray):
             return False
         # sys.getrefcount counts its argument, and `root` here.
@@ -293,6 +295,10 @@ class Recorder:
                 return False
         own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
         return sys.getrefcount(root) <= 2 + own
+
+
+def _root(array: np.ndarray) -> Any:
+    return array if array.base is None else array.base
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import re
 import sys
 import types
 from array import array
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
@@ -28,7 +28,8 @@ from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, owner_of
 from fastad.recording.outside_numbers import NumberPlace
 from fastad.recording.plain_objects import is_plain, slot_names
-from fastad.recording.standins import all_bound, as_bound
+from fastad.recording.standins import all_bound, as_bound, held
+from fastad.recording.watched import unwatched
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
@@ -38,13 +39,12 @@ _BUDGET = 100_000  # most objects that one walk visits; further ones enter the k
 _MOST_NUMBERS = 1000  # further ones are constants
 MISSING = object()
 _BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
-# Functions and methods that make a plain number of an element: no later use of it shows where it came from.
-_CONVERT = frozenset(["int", "float", "bool", "complex", "round", "item", "tolist", "math"])
 _ENVIRONMENT = frozenset(["environ", "getenv"])
 # Classes in C whose instances never change.
 _UNCHANGING = (
     types.ModuleType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType, types.EllipsisType,
-    types.NotImplementedType, np.ufunc, np.dtype, re.Pattern, date, timedelta, tzinfo,
+    types.NotImplementedType, type(vars(namedtuple("_Fields", "first"))["first"]), np.ufunc, np.dtype, re.Pattern, date,
+    timedelta, tzinfo,
 )  # fmt: skip
 
 
@@ -61,7 +61,6 @@ class Walk:
         self.numbers: list[NumberPlace] = []
         self.held: list[Any] = []
         self.is_opaque = False
-        self.converts = False  # whether elements of arrays may have been converted to plain numbers
         self.has_late_readers = False  # whether functions were found that are called after the recording has ended
         self._places: list[tuple[Any, Any, Any]] = []
         self._lists: list[tuple[Any, tuple[Any, ...]]] = []
@@ -84,6 +83,13 @@ class Walk:
                 found.append((self._of(type(value)), self._of(getattr(value, "__dict__", None))))
         self.structure = Key(*found)
         del self._numbers, self._number_at, self._queue, self._owners
+
+    @property
+    def held_values(self) -> list[tuple[Any, Any, Any]]:
+        """(cell, None, value), (namespace, name, value), (dict, key, value) or (list, index, value) for everything that
+        was found in such a place."""
+        items = [(x, key, value) for x, keys, values in self._dicts for key, value in zip(keys, values, strict=True)]
+        return [*self._places, *items, *((x, i, value) for x, values in self._lists for i, value in enumerate(values))]
 
     def _held(self, holder: Any, name: Any, value: Any) -> Hashable:
         """What stands for a value that is in a place: for a plain number the place."""
@@ -120,6 +126,7 @@ class Walk:
             return (kind, repr(value))
         if isinstance(value, np.generic):
             return (kind, value.tobytes())
+        value = unwatched(value)  # which another thread has put there
         number = self._numbers.get(id(value))
         if number is None:
             if len(self._queue) >= _BUDGET:
@@ -157,7 +164,7 @@ class Walk:
         if str(kind.__module__).startswith("fastad."):  # str: for classes made by Cython it is a descriptor
             return self._of_own(value, kind)
         if isinstance(value, functools.partial):
-            elements = self._elements(value, "args", as_bound(value, "args", value.args))
+            elements = self._elements(value, "args", self._seen(value, "args"))
             return ("partial", self._of(value.func), *elements, self._of(value.keywords))
         if isinstance(value, types.MethodType):
             return ("method", self._of(value.__func__), self._of(value.__self__))
@@ -169,7 +176,7 @@ class Walk:
             return self._identity(value)
         wrapped = inspect.getattr_static(value, "__wrapped__", None)  # runs no code of the user's
         if wrapped is not None and not is_plain(kind):
-            return (self._identity(value), self._of(wrapped))
+            return self._of_wrapper(value, wrapped)
         return self._of_object(value, kind)
 
     def _identity(self, value: Any) -> Hashable:
@@ -180,6 +187,10 @@ class Walk:
         """An object whose state is not seen."""
         self.is_opaque = True
         return self._identity(value)
+
+    def _of_wrapper(self, value: Any, wrapped: Any) -> Hashable:
+        """An object in C around a function, such as that of lru_cache."""
+        return (self._identity(value), self._of(wrapped))
 
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def _of_array(self, value: np.ndarray, kind: type) -> Hashable:
@@ -279,7 +290,6 @@ class Walk:
         if not is_library(function.__code__.co_filename):
             names = names_in(function.__code__)
             found.extend([self._global(function.__globals__, name, names) for name in names.globals])
-            self.converts = self.converts or not _CONVERT.isdisjoint(names.attributes)
             if not _ENVIRONMENT.isdisjoint(names.attributes):
                 found.append(self._of(vars(os.environ)["_data"]))
             for level, name in names.imports:
@@ -326,14 +336,7 @@ class Walk:
 
 
 def read_place(holder: Any, name: Any) -> Any:
-    """What is in a place: (cell, None), (namespace, name), (context variable, default) or a function's attribute."""
+    """What is in a place: a context variable with its default, or those of `held`."""
     if type(holder) is dict:
         return holder.get(name, MISSING)
-    try:
-        if name is None:
-            return holder.cell_contents
-        if isinstance(holder, ContextVar):
-            return holder.get(name)
-        return getattr(holder, name) if isinstance(holder, types.FunctionType) else holder[name]
-    except (ValueError, KeyError):
-        return MISSING
+    return holder.get(name) if isinstance(holder, ContextVar) else held(holder, name, MISSING)

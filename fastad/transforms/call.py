@@ -40,6 +40,12 @@ class Call:
         """The leaves that are inputs."""
         return [x for x, d in zip(self.leaves, self.dynamic, strict=True) if d]
 
+    @property
+    def objects(self) -> list[Any]:
+        """The leaves that may hold a state."""
+        static = (x for x, d in zip(self.leaves, self.dynamic, strict=True) if not d)
+        return [x for x in static if type(x) not in _STATELESS]
+
     def concrete(self) -> "Call":
         """The call with recorded values replaced by their concrete values."""
         leaves = [_concrete(x) if isinstance(x, Recorded) else x for x in self.leaves]

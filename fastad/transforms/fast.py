@@ -5,7 +5,6 @@ arguments, the copies in and out and the call are generated as straight-line Pyt
 """
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from fastad.execution.marshalling import Binding, Passed
 from fastad.execution.observing import observers
 from fastad.recording.recorder import open_recorders
+from fastad.recording.standins import WITH_ATTRIBUTES
 from fastad.transforms.paths import Path
 
 MISS = object()  # returned for a call that has to go the long way
@@ -71,7 +71,7 @@ def _outside(path: Path, space: dict[str, Any]) -> list[str]:
     lines = []
     for k, (holder, name, value) in enumerate(path.outside.places or ()):
         space |= {f"holder{k}": holder, f"name{k}": name, f"value{k}": value}
-        if isinstance(holder, FunctionType):
+        if isinstance(holder, WITH_ATTRIBUTES):
             read = f"holder{k}.{name}"
         else:
             read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get(name{k})"

@@ -17,6 +17,7 @@ from fastad.recording.libraries import in_library
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
+from fastad.recording.watched import Watched
 
 # Constructors that take elements, and those that take a shape, ends of a range, or another array.
 _OF_ELEMENTS = "array asarray asanyarray ascontiguousarray asfortranarray require full arange"
@@ -27,7 +28,6 @@ _OTHERS = (
 )
 _CONVERSIONS = frozenset([np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require])
 _COPIED = (np.ndarray, np.generic, list, tuple, float, int)
-_FIXED = frozenset([float, int, bool, str, type, type(None)])
 # What is left uninitialised would make a table that is different each time.
 _CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
 
@@ -50,24 +50,18 @@ class Constructor(StandIn):
         if self.of_elements and is_recorded((*args, *kwargs.values())) and _is_numeric(args, kwargs):
             creator = CREATORS[self.original]
             return creator(recorder_of((*args, *kwargs.values())), *plain(args), **plain(kwargs))
+        if self.original in _CONVERSIONS and args and type(args[0]) is Watched:
+            return args[0].after(self.original, *args[1:], **kwargs)
         result = self.make(*plain(args), **plain(kwargs))
         if self.original in _CONVERSIONS and args and not isinstance(args[0], _COPIED):
             return result  # which may show the memory of the object
-        result = made(result, (args, kwargs))
-        if type(result) is Buffer and result.base is None:
-            result._fixed = _are_fixed(args) and _are_fixed(kwargs.values())
-        return result
+        return made(result, (args, kwargs))
 
 
 def _is_numeric(args: Any, kwargs: Any) -> bool:
     """Whether an array of numbers is asked for, not one of Python objects."""
     dtype = kwargs.get("dtype", args[1] if len(args) > 1 and isinstance(args[1], type | np.dtype) else None)
     return dtype is None or np.dtype(dtype) != object
-
-
-def _are_fixed(values: Any) -> bool:
-    """Whether these are Python numbers, which do not change from call to call of the recorded function."""
-    return all(type(x) in _FIXED or (type(x) in (list, tuple) and _are_fixed(x)) for x in values)
 
 
 class FromIter(Constructor):
