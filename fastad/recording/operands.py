@@ -90,6 +90,8 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     if x.dtype == object:
         return stack_refs(recorder, _plain(x))
     _checked(x)
+    if not x.dtype.isnative:  # a table holds it by value, so it is compared at every call
+        return recorder.const(x.astype(x.dtype.newbyteorder("=")))
     return recorder.capture(x) if x.ndim else recorder.const(x)
 
 
@@ -110,9 +112,6 @@ def _plain(x: np.ndarray) -> np.ndarray:
 
 def _checked(x: np.ndarray) -> np.ndarray:
     _plain(x)
-    if not x.dtype.isnative:
-        fix = "Convert it outside: x.astype(x.dtype.newbyteorder('='))."
-        raise recording_error(f"an operand has dtype {x.dtype}, whose byte order is not this machine's", fix)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or x.dtype == np.float16:
         raise recording_error(
             f"an operand has dtype {x.dtype}, which cannot be recorded",
@@ -304,12 +303,15 @@ for _row in elementwise_rows():
         implements_ufunc(_ufunc, _own_name)(partial(_SHORT.get(_row.arity, elementwise), _row.name))
 
 
+_as_strided = np.lib.stride_tricks.as_strided  # NumPy's own, whatever stands for it during a recording
+
+
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────
 def dummy(frame: tuple[int, Shape, Shape]) -> np.ndarray:
     """An array with this geometry but without the memory for it, one byte an element. NumPy's own indexing and
     reshaping of it give the geometry of their results. Its elements must never be read."""
     _, shape, strides = frame
-    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides)
+    return _as_strided(np.empty(1, np.int8), shape, strides)
 
 
 def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Shape, Shape]:

@@ -175,9 +175,15 @@ class Recorded:
     def root(self) -> "Recorded":
         return self if self._base is None else self._base
 
-    def view(self, frame: Frame | None = None, keep: bool = False) -> "Recorded":
+    @property
+    def base(self) -> "Recorded | None":
+        return self._base
+
+    def view(self, frame: Frame | None = None, keep: bool = False, **options: Any) -> "Recorded":
         """A view of the root with this frame (default: that of this value). A scalar is read at once and is not a view,
-        unless `keep` is set, as for x[..., 0]."""
+        unless `keep` is set, as for x[..., 0]. To the user it is NumPy's method, for plain arrays."""
+        if options or frame is np.ndarray:
+            frame = None if options.get("type", frame) is np.ndarray else options.get("dtype", frame)
         frame = self.frame() if frame is None else frame
         if not isinstance(frame, tuple):
             raise recording_error("x.view(dtype) of a recorded value is not supported", "Use x.astype(dtype).")

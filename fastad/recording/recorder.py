@@ -46,6 +46,11 @@ def _scalar_function(row: Any) -> Callable[..., Any]:
 _SCALAR_FUNCTIONS = [_scalar_function(row) for row in PRIMITIVES]
 
 
+# What the memory of arrays is filled with that have become recorded: a NaN whose bits no calculation gives. NumPy's
+# arithmetic hands them on.
+ERASED = np.array(0x7FF8B5AB40000000).view(np.float64)[()]
+
+
 class _Stack(threading.local):
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
@@ -96,6 +101,7 @@ class Recorder:
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
+        self.erased = ""  # the place of the first write of recorded values into an array; see `ERASED`
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":
@@ -155,14 +161,30 @@ class Recorder:
 
     def const(self, value: Any) -> Ref:
         """A constant by value; an integer that no dtype of NumPy's holds as a float."""
+        if self.erased:
+            self._check_erased(value)
         return self.builder.const(float(value) if type(value) is int and not -(2**63) <= value < 2**63 else value)
 
     def input(self, value: Any) -> Ref:
         """An input of the table with its concrete value, which is copied."""
         x = np.array(unwatched(value), order="C")
+        if self.erased:
+            self._check_erased(x)
         ref = self.builder.input(x.shape, dtype_char(x.dtype))
         self.given[ref] = x[()]
         return ref
+
+    def _check_erased(self, value: Any) -> None:
+        x = np.asarray(value)
+        if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+            return
+        found = np.abs(x[np.isnan(x)].astype(np.float64))
+        if np.any(found.view(np.int64) == ERASED.view(np.int64)):
+            raise recording_error(
+                f"an array that recorded values are written into{self.erased} was read past NumPy's functions, "
+                "as memoryview and np.nditer do, and the result is used",
+                "Use NumPy's functions and indexing of the array itself.",
+            )
 
     # ── concrete values ──────────────────────────────────────────────────────────────────────────────────────
     def value(self, ref: Ref) -> Any:

@@ -15,6 +15,7 @@ from fastad.recording.dispatch import CREATORS
 from fastad.recording.functions.registry import to_list
 from fastad.recording.libraries import in_library
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
 from fastad.recording.watched import Watched
@@ -77,6 +78,23 @@ class FromIter(Constructor):
         return as_buffer(self.original(items, *args[1:], **kwargs))
 
 
+class Strided(StandIn):
+    """Stands for as_strided, whose result does not say whose memory it shows."""
+
+    def __call__(
+        self, /, x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        if isinstance(x, Recorded):  # its elements in an array of objects would have another size
+            offset, own, steps = x.frame()
+            steps = steps if strides is None else tuple(n // x.itemsize for n in strides)
+            found = x.view((offset, own if shape is None else tuple(shape), steps), keep=True)
+            return found if writeable else found.read_only()
+        if type(x) is not Buffer or not open_recordings():
+            return self.original(x, shape, strides, subok, writeable, **options)
+        return made(self.original(np.ndarray.view(x, np.ndarray), shape, strides, writeable=writeable, **options), x)
+
+
 class Indexed(StandIn):
     """Stands for an object that makes arrays when it is indexed."""
 
@@ -91,8 +109,10 @@ for _names, _kind in ((_OF_ELEMENTS, True), (_OTHERS, False)):
     for _name in _names.split():
         stands_in("numpy", _name, Constructor(getattr(np, _name), _kind))
 # np.vectorize and np.r_ convert what they are given by names that their modules have bound.
-stands_in(np.vectorize.__call__.__module__, "asanyarray", Constructor(np.asanyarray, True))
+for _conversion in (np.asarray, np.asanyarray):
+    stands_in(np.vectorize.__call__.__module__, _conversion.__name__, Constructor(_conversion, True))
 stands_in(type(np.r_).__getitem__.__module__, "array", Constructor(np.array, True))
 for _name in ("mgrid", "ogrid", "r_", "c_"):
     stands_in("numpy", _name, Indexed(getattr(np, _name)))
+stands_in("numpy.lib.stride_tricks", "as_strided", Strided(np.lib.stride_tricks.as_strided))
 stands_in("numpy", "fromiter", FromIter(np.fromiter, True))
