@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.identity import same_elements
 from fastad.recording.keys import Key
+from fastad.recording.outside_arrays import layout
 from fastad.recording.outside_numbers import ChangingNumber, NumberPlace
 from fastad.recording.settings import Setting
 from fastad.recording.walk import MISSING, Walk, read_place
@@ -43,7 +45,9 @@ class OutsideState(Walk):
     def places(self) -> list[tuple[Any, Any, Any]] | None:
         """(cell, None, value) or (namespace, name, value) for everything that was read. None where comparing these by
         identity is not enough to see a change."""
-        return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
+        if self._mutable or self._shapes or self._has_objects:
+            return None
+        return [*self._places, *((function, "__code__", code) for function, code in self._codes)]
 
     @property
     def bindings(self) -> list[tuple[Any, Any, Any]]:
@@ -53,7 +57,7 @@ class OutsideState(Walk):
     @property
     def has_values(self) -> bool:
         """Whether anything other than modules and functions was read."""
-        code = types.ModuleType | types.FunctionType
+        code = types.ModuleType | types.FunctionType | types.CodeType
         return self.places is None or any(not isinstance(value, code) for *_, value in self.places)
 
     def unchanged(self) -> bool:
@@ -61,15 +65,27 @@ class OutsideState(Walk):
         if self._mutable:
             return False
         for holder, name, value in self._places:
-            if read_place(holder, name) is not value:
+            if (holder.get(name, MISSING) if type(holder) is dict else read_place(holder, name)) is not value:
+                return False
+        for function, code in self._codes:
+            if function.__code__ is not code:
                 return False
         for a, shape in self._shapes:
             if a.shape != shape:
                 return False
-        return not (self._lists or self._dicts) or self._same_containers()
+        return not self._has_objects or (self._same_objects() and self._same_containers())
+
+    def _same_objects(self) -> bool:
+        for value, kind in self._kinds:
+            if type(value) is not kind:
+                return False
+        for names, count in self._classes:
+            if len(names) != count:
+                return False
+        return list(map(layout, self.arrays)) == self._layouts if self._looks_at_layouts else True
 
     def _same_containers(self) -> bool:
-        return all(len(x) == len(old) and all(map(is_, x, old)) for x, old in self._lists) and all(
+        return all(same_elements(x, old) for x, old in self._lists) and all(
             len(x) == len(keys) and all(map(is_, x, keys)) and all(map(is_, x.values(), values))
             for x, keys, values in self._dicts
         )
@@ -157,31 +173,3 @@ class OutsideState(Walk):
         found._variants = {}
         found._set(settings)
         return found
-
-
-class OutsideReader:
-    """Reads the outside state of functions at every call, and walks again only where something has changed."""
-
-    def __init__(self) -> None:
-        self._last: OutsideState | None = None
-        self.settings: tuple[Setting, ...] = ()  # those that the functions have read so far
-
-    def read(self, *roots: Any) -> OutsideState:
-        """The state now of the functions, which are the same at every call."""
-        last = self._last
-        if last is None or not last.unchanged():
-            last = self._last = (last and last.renumbered()) or OutsideState(roots, self.settings)
-        return last
-
-    def add_settings(self, settings: Iterable[Setting]) -> bool:
-        """Include these settings from now on. Returns whether any of them is new."""
-        new = [s for s in settings if s not in self.settings]
-        if new:
-            self.settings = (*self.settings, *new)
-            self._last = None
-        return bool(new)
-
-
-def same_choices(settings: Iterable[tuple[Any, Any, Any]]) -> bool:
-    """Whether settings (variable, default, choice) have the same choices now, in the calling thread."""
-    return all(read_place(variable, default) is choice for variable, default, choice in settings)

@@ -179,7 +179,7 @@ class Recorded:
     def base(self) -> "Recorded | None":
         return self._base
 
-    def view(self, frame: Frame | None = None, keep: bool = False, **options: Any) -> "Recorded":
+    def view(self, frame: Any = None, keep: bool = False, **options: Any) -> "Recorded":
         """A view of the root with this frame (default: that of this value). A scalar is read at once and is not a view,
         unless `keep` is set, as for x[..., 0]. To the user it is NumPy's method, for plain arrays."""
         if options or frame is np.ndarray:

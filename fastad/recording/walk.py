@@ -12,7 +12,7 @@ import sys
 import types
 from array import array
 from collections import deque, namedtuple
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, timedelta, tzinfo
@@ -25,7 +25,7 @@ from optree import PyTreeSpec
 from fastad.recording.code_names import Names, absolute_name, file_of, names_in
 from fastad.recording.keys import Key
 from fastad.recording.libraries import is_library
-from fastad.recording.outside_arrays import address, owner_of
+from fastad.recording.outside_arrays import address, layout, owner_of
 from fastad.recording.outside_numbers import NumberPlace
 from fastad.recording.plain_objects import is_plain, slot_names
 from fastad.recording.standins import all_bound, as_bound, held
@@ -37,8 +37,9 @@ _NUMBERS = frozenset({int, float})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MOST_NUMBERS = 1000  # further ones are constants
-MISSING = object()
+MISSING = object()  # what is found where there is nothing
 _BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
+_LAYOUT = frozenset(["base", "dtype", "flags", "strides"])  # what can be set, apart from the shape
 _ENVIRONMENT = frozenset(["environ", "getenv"])
 # Classes in C whose instances never change.
 _UNCHANGING = (
@@ -66,6 +67,10 @@ class Walk:
         self._lists: list[tuple[Any, tuple[Any, ...]]] = []
         self._dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self._shapes: list[tuple[np.ndarray, Any]] = []
+        self._codes: list[tuple[types.FunctionType, types.CodeType]] = []
+        self._kinds: list[tuple[Any, type]] = []  # objects and their classes, which may be set
+        self._classes: list[tuple[Mapping[str, Any], int]] = []  # names of classes, and how many
+        self._looks_at_layouts = False
         self._mutable = False  # whether something was found that only another walk can compare
         self._walk(roots)
 
@@ -76,13 +81,17 @@ class Walk:
         self._number_at: dict[tuple[int, Any, Any], int] = {}
         self._queue: list[Any] = []  # holds temporary objects, too, whose addresses must not be used again
         self._owners: dict[int, tuple[int, np.ndarray]] = {}
+        roots = tuple(roots)
+        self._roots = frozenset(map(id, roots))
         found = [self._of(root) for root in roots]
         for value in self._queue:  # which grows meanwhile
             found.append(self._look(value, type(value)))
             if isinstance(value, _BUILT_IN) and type(value) not in _BUILT_IN:  # a class of the user's, with attributes
                 found.append((self._of(type(value)), self._of(getattr(value, "__dict__", None))))
-        self.structure = Key(*found)
-        del self._numbers, self._number_at, self._queue, self._owners
+        self._has_objects = any((self._lists, self._dicts, self._kinds, self._classes, self._looks_at_layouts))
+        self._layouts = [layout(a) for a in self.arrays] if self._looks_at_layouts else []
+        self.structure = Key(*found, *self._layouts)
+        del self._numbers, self._number_at, self._queue, self._owners, self._roots
 
     @property
     def held_values(self) -> list[tuple[Any, Any, Any]]:
@@ -229,6 +238,7 @@ class Walk:
         if hasattr(kind, "__array__") and (not is_plain(kind) or is_library(file_of(kind))):
             return self._of_array_like(value, kind)
         found: list[Hashable] = [self._of(kind)] if is_plain(kind) else [self._hidden(value), self._of(kind)]
+        self._kinds.append((value, kind))
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
         for base in kind.__mro__:
@@ -263,6 +273,7 @@ class Walk:
             found.append(self._of(type(value)))
         for base in value.__mro__:
             if not is_library(file_of(base)):
+                self._classes.append((vars(base), len(vars(base))))
                 for name, member in list(vars(base).items()):
                     if not name.startswith("__") or callable(member):
                         found.append((name, self._member(base, name, member)))
@@ -280,6 +291,8 @@ class Walk:
     # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
     def _of_function(self, function: types.FunctionType) -> Hashable:
         found: list[Hashable] = [self._identity(function.__code__)]
+        if id(function) not in self._roots:  # which must not be held
+            self._codes.append((function, function.__code__))
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
         if function.__defaults__ is not None:
             found.append(tuple(self._elements(function, "__defaults__", self._seen(function, "__defaults__"))))
@@ -289,6 +302,7 @@ class Walk:
             found.append(self._of_dict(function.__dict__))
         if not is_library(function.__code__.co_filename):
             names = names_in(function.__code__)
+            self._looks_at_layouts = self._looks_at_layouts or not _LAYOUT.isdisjoint(names.attributes)
             found.extend([self._global(function.__globals__, name, names) for name in names.globals])
             if not _ENVIRONMENT.isdisjoint(names.attributes):
                 found.append(self._of(vars(os.environ)["_data"]))
@@ -311,6 +325,7 @@ class Walk:
     def _global(self, holder: dict[str, Any], name: str, names: Names) -> Hashable:
         value = holder.get(name, MISSING)
         if value is MISSING and name in vars(builtins):
+            self._places.append((holder, name, value))  # a global of this name would stand before it
             return None
         if not isinstance(value, types.ModuleType):
             return self._place(holder, name)
@@ -327,12 +342,25 @@ class Walk:
 
     def _of_module(self, module: types.ModuleType, names: Names) -> Hashable:
         """The attributes of a user's module whose names occur in the code, and those that it asks for in vain."""
-        if is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), names) in self._numbers:
+        key = (id(module), names)
+        if key in self._numbers:
             return self._identity(module)
-        self._numbers[id(module), names] = 0
+        self._numbers[key] = 0
+        if is_library(getattr(module, "__file__", None) or "<builtin>"):
+            return (self._identity(module), *self._constants(module, names))
         present = sorted(names.attributes.intersection(vars(module)))
         absent = [self._place(vars(module), name) for name in sorted(names.asked.difference(vars(module)))]
         return (self._identity(module), *[self._global(vars(module), name, names) for name in present], *absent)
+
+    def _constants(self, module: types.ModuleType, names: Names) -> Iterator[Hashable]:
+        """Numbers and texts in a library's module, which users can set, and names that the code asks for in vain."""
+        space = vars(module)
+        for name in names.attributes:
+            value = space.get(name, MISSING)
+            if type(value) in _MARSHALLED or (value is MISSING and name in names.asked):
+                yield self._of(self._seen(space, name))  # never an input: libraries read it too
+            elif isinstance(value, types.ModuleType):
+                yield self._of_module(value, names)
 
 
 def read_place(holder: Any, name: Any) -> Any:

@@ -10,11 +10,12 @@ import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
 from fastad.execution.composites.evaluating import run
-from fastad.recording.capture import OutsideReader, OutsideState
+from fastad.recording.capture import OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.outside_arrays import Elements
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import read_all
 from fastad.recording.watched import look_into
 from fastad.tables.builder import dtype_char

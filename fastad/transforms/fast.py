@@ -4,7 +4,7 @@ A call of a small function takes longer in Python than in its kernel. So once a 
 arguments, the copies in and out and the call are generated as straight-line Python for the arguments at hand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastad.execution.marshalling import Binding, Passed
 from fastad.execution.observing import observers
 from fastad.recording.recorder import open_recorders
 from fastad.recording.standins import WITH_ATTRIBUTES
+from fastad.recording.walk import MISSING
 from fastad.transforms.paths import Path
 
 MISS = object()  # returned for a call that has to go the long way
@@ -52,8 +53,7 @@ def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any
         "compiled": path.compiled,
     }  # fmt: skip
     lines = ["def fast(args):", "    if recorders or observers:", "        return MISS"]
-    lines += [f"    if len(args) != {len(names)}:", "        return MISS"]
-    lines += [f"    {', '.join(names)}, = args"] if names else []
+    lines += ["    try:", f"        [{', '.join(names)}] = args", "    except ValueError:", "        return MISS"]
     for name, kind in zip(names, kinds, strict=True):
         lines += _check(name, kind, space)
     lines += _outside(path, space)
@@ -68,15 +68,21 @@ def _outside(path: Path, space: dict[str, Any]) -> list[str]:
     """Whether the values that the function takes from outside are what they were."""
     if not _is_inline(path):
         return ["    if not path.outside.unchanged():", "        return MISS"]
-    lines = []
-    for k, (holder, name, value) in enumerate(path.outside.places or ()):
+    tests = []
+    places = {(id(holder), name): (holder, name, value) for holder, name, value in path.outside.places or ()}
+    for k, (holder, name, value) in enumerate(places.values()):
         space |= {f"holder{k}": holder, f"name{k}": name, f"value{k}": value}
-        if isinstance(holder, WITH_ATTRIBUTES):
-            read = f"holder{k}.{name}"
+        if isinstance(holder, Mapping):
+            tests.append(f"{name!r} in holder{k}" if value is MISSING else f"holder{k}[{name!r}] is not value{k}")
+        elif isinstance(holder, WITH_ATTRIBUTES):
+            tests.append(f"holder{k}.{name} is not value{k}")
         else:
             read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get(name{k})"
-        lines += [f"    if {read} is not value{k}:", "        return MISS"]
-    return lines
+            tests.append(f"{read} is not value{k}")
+    if not tests:
+        return []
+    test = ["    try:", f"        if {' or '.join(tests)}:", "            return MISS"]
+    return [*test, "    except KeyError:", "        return MISS"]
 
 
 def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:

@@ -10,8 +10,8 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from fastad.recording.capture import OutsideReader
 from fastad.recording.keys import Key
+from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import Setting
 from fastad.transforms.paths import Path, Recording
 

@@ -10,8 +10,9 @@ import numpy as np
 from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
 from fastad.once import lazy
-from fastad.recording.capture import OutsideState, same_choices
+from fastad.recording.capture import OutsideState
 from fastad.recording.outside_arrays import Elements, Part, part_of
+from fastad.recording.rereading import same_choices
 from fastad.recording.watching import Watch
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
@@ -214,12 +215,14 @@ class UsedElements:
 
     def are_those_of(self, arrays: Sequence[np.ndarray]) -> bool:
         """Whether these arrays have the elements."""
-        compared = self._compared
-        return all(map(Elements.are_those_of, compared.values(), map(arrays.__getitem__, compared)))
+        for k, elements in self._compared.items():  # noqa: SIM110 - twice as fast as `all`
+            if not elements.are_those_of(arrays[k]):
+                return False
+        return True
 
     def confirmed(self, new: "UsedElements") -> None:
         """A new recording gave the same table; take over what it saw."""
-        self._compared, self.needed, self.vain_watches = new._compared, new.needed, new.vain_watches
+        vars(self).update(vars(new))
 
 
 class Paths(Protocol):
