@@ -13,7 +13,8 @@ from fastad.primitives.regions import contiguous_strides
 from fastad.primitives.row import elementwise_rows
 from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import implements_ufunc
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
 from fastad.recording.watched import Watched

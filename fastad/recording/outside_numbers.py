@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.recording.recorded import Number
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder
 from fastad.recording.standins import as_bound, held, placed, placing, put
 

@@ -14,7 +14,8 @@ from fastad.recording.buffers import without_buffers
 from fastad.recording.capture import OutsideState
 from fastad.recording.keys import compares_by_identity
 from fastad.recording.operands import has_own_arithmetic
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 
 NAMESPACE = "fastad"
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)  # known by code and by what they refer to

@@ -13,7 +13,7 @@ from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
 from fastad.recording.outside_numbers import reading_anew
 from fastad.recording.randomness import random_states
-from fastad.recording.recorded import NumberNeeded
+from fastad.recording.recorded_numbers import NumberNeeded
 from fastad.recording.retrying import with_second_try
 from fastad.recording.standins import bound_names
 from fastad.recording.watching import Watch, watching

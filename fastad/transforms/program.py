@@ -12,7 +12,8 @@ from fastad.execution.request import Request
 from fastad.once import lazy
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.outside_numbers import placed_numbers
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
