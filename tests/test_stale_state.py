@@ -1,5 +1,6 @@
 """What can be changed behind a function's back: classes, code, modules, layouts. A replay never uses the old state."""
 
+import builtins
 import math
 import types
 
@@ -12,7 +13,7 @@ from fastad.recording.identity import same_elements
 
 module = types.ModuleType("users_module")
 module.__file__ = "/home/user/users_module.py"
-exec("def largest(x):\n    return x * max(1.0, 2.0)\n", module.__dict__)
+exec("def largest(x):\n    return x * max(1.0, 2.0)\ndef shrunk():\n    return abs(-2.0)\n", module.__dict__)
 
 
 class Base:
@@ -94,6 +95,11 @@ def test_the_code_of_a_function():
     finally:
         doubled.__code__ = code
 
+    def transformed(x):
+        return doubled(x)
+
+    kept(transformed, lambda: setattr(transformed, "__code__", tripled.__code__))
+
 
 def test_a_global_in_front_of_a_builtin(monkeypatch):
     def shadow():
@@ -104,6 +110,13 @@ def test_a_global_in_front_of_a_builtin(monkeypatch):
 
     kept(lambda x: x * abs(-2.0), shadow, show, shadow, show)
     kept(lambda x: module.largest(x), lambda: monkeypatch.setattr(module, "max", lambda *x: 9.0, raising=False))
+
+
+def test_something_in_the_place_of_a_builtin(monkeypatch):
+    replaced = lambda: monkeypatch.setattr(builtins, "abs", lambda x: rate * x), monkeypatch.undo
+    rate = -3.0
+    kept(lambda x: x * abs(-2.0), *replaced, *replaced)
+    kept(lambda x: x * module.shrunk(), *replaced)
 
 
 def test_constants_of_libraries(monkeypatch):

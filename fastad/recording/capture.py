@@ -11,19 +11,19 @@ Four kinds of values are read:
 and lists the places that were read. Comparing these places later is much faster than walking again.
 """
 
+import builtins
 import types
-from collections.abc import Hashable, Iterable
-from operator import is_
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
 
-from fastad.recording.identity import same_elements
+from fastad.recording.comparing import comparison
+from fastad.recording.identity import same_elements, same_items
 from fastad.recording.keys import Key
-from fastad.recording.outside_arrays import layout
 from fastad.recording.outside_numbers import ChangingNumber, NumberPlace
 from fastad.recording.settings import Setting
-from fastad.recording.walk import MISSING, Walk, read_place
+from fastad.recording.walk import MISSING, Walk, code_now, read_place
 
 
 class OutsideState(Walk):
@@ -42,14 +42,6 @@ class OutsideState(Walk):
         self._set(settings)
 
     @property
-    def places(self) -> list[tuple[Any, Any, Any]] | None:
-        """(cell, None, value) or (namespace, name, value) for everything that was read. None where comparing these by
-        identity is not enough to see a change."""
-        if self._mutable or self._shapes or self._has_objects:
-            return None
-        return [*self._places, *((function, "__code__", code) for function, code in self._codes)]
-
-    @property
     def bindings(self) -> list[tuple[Any, Any, Any]]:
         """(cell, None, value) or (namespace, name, value) for everything that was read by a name."""
         return self._places
@@ -57,38 +49,44 @@ class OutsideState(Walk):
     @property
     def has_values(self) -> bool:
         """Whether anything other than modules and functions was read."""
-        code = types.ModuleType | types.FunctionType | types.CodeType
-        return self.places is None or any(not isinstance(value, code) for *_, value in self.places)
+        if self.must_be_walked or self.shapes or self._has_objects:
+            return True
+        code = types.ModuleType | types.FunctionType
+        return any(not isinstance(value, code) for *_, value in self._places)
 
     def unchanged(self) -> bool:
         """Whether a new walk would give the same key. False may also mean that only a walk can tell."""
-        if self._mutable:
+        if self.must_be_walked:
             return False
         for holder, name, value in self._places:
             if (holder.get(name, MISSING) if type(holder) is dict else read_place(holder, name)) is not value:
                 return False
-        for function, code in self._codes:
-            if function.__code__ is not code:
+        for space, name, value in self.builtins:
+            if name in space or vars(builtins).get(name) is not value:
                 return False
-        for a, shape in self._shapes:
+        for function, code in self.codes:
+            if code_now(function) is not code:
+                return False
+        for a, shape in self.shapes:
             if a.shape != shape:
                 return False
         return not self._has_objects or (self._same_objects() and self._same_containers())
 
     def _same_objects(self) -> bool:
-        for value, kind in self._kinds:
+        for value, kind in self.kinds:
             if type(value) is not kind:
                 return False
-        for names, count in self._classes:
+        for names, count in self.classes:
             if len(names) != count:
                 return False
-        return list(map(layout, self.arrays)) == self._layouts if self._looks_at_layouts else True
+        return not self._looks_at_layouts or self.has_same_layouts()
 
     def _same_containers(self) -> bool:
-        return all(same_elements(x, old) for x, old in self._lists) and all(
-            len(x) == len(keys) and all(map(is_, x, keys)) and all(map(is_, x.values(), values))
-            for x, keys, values in self._dicts
-        )
+        return all(same_elements(*x) for x in self.lists) and all(same_items(*x) for x in self.dicts)
+
+    def comparison(self) -> Callable[[], bool]:
+        """`not unchanged()` as a function that is fast, for a state that is compared many times."""
+        return comparison(self, self._places) or (lambda: not self.unchanged())
 
     # ── numbers ──────────────────────────────────────────────────────────────────────────────────────────────
     def _key_of(self, constants: Iterable[int]) -> Key:
@@ -127,7 +125,7 @@ class OutsideState(Walk):
 
     def renumbered(self) -> "OutsideState | None":
         """The state now, if nothing but numbers has changed: it needs no walk."""
-        if self._mutable or not self.numbers:
+        if self.must_be_walked or not self.numbers:
             return None
         now = [place.now(MISSING) for place in self.numbers]
         new = [(place, x) for place, x in zip(self.numbers, now, strict=True) if place.value is not x]
@@ -140,12 +138,12 @@ class OutsideState(Walk):
             for place, x in zip(self.numbers, now, strict=True)
         ]
         found._own_places = [(x, name, changed.get((id(x), name), value)) for x, name, value in self._own_places]
-        found._lists = [
-            (x, tuple([changed.get((id(x), k), old) for k, old in enumerate(values)])) for x, values in self._lists
+        found.lists = [
+            (x, tuple([changed.get((id(x), k), old) for k, old in enumerate(values)])) for x, values in self.lists
         ]
-        found._dicts = [
+        found.dicts = [
             (x, keys, tuple([changed.get((id(x), key), old) for key, old in zip(keys, values, strict=True)]))
-            for x, keys, values in self._dicts
+            for x, keys, values in self.dicts
         ]
         found._variants = {}
         found.code_key = found._key_of(range(len(found.numbers)))

@@ -1,7 +1,7 @@
 """Whether a list holds the very objects that it held before."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any
 
@@ -43,3 +43,8 @@ def same_elements(x: Sequence[Any], old: tuple[Any, ...]) -> bool:
     if _KNOWN and len(old) >= _MANY and isinstance(x, list):
         return _same_addresses(x, old)
     return all(map(is_, x, old))
+
+
+def same_items(x: Mapping[Any, Any], keys: tuple[Any, ...], values: tuple[Any, ...]) -> bool:
+    """Whether a dict holds these objects under these keys, in this order."""
+    return len(x) == len(keys) and all(map(is_, x, keys)) and all(map(is_, x.values(), values))

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import types
+import weakref
 from array import array
 from collections import deque, namedtuple
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -39,6 +40,7 @@ _BUDGET = 100_000  # most objects that one walk visits; further ones enter the k
 _MOST_NUMBERS = 1000  # further ones are constants
 MISSING = object()  # what is found where there is nothing
 _BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
+_BUILTINS = dict(vars(builtins))  # as they are before a user puts something in the place of one
 _LAYOUT = frozenset(["base", "dtype", "flags", "strides"])  # what can be set, apart from the shape
 _ENVIRONMENT = frozenset(["environ", "getenv"])
 # Classes in C whose instances never change.
@@ -64,14 +66,15 @@ class Walk:
         self.is_opaque = False
         self.has_late_readers = False  # whether functions were found that are called after the recording has ended
         self._places: list[tuple[Any, Any, Any]] = []
-        self._lists: list[tuple[Any, tuple[Any, ...]]] = []
-        self._dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
-        self._shapes: list[tuple[np.ndarray, Any]] = []
-        self._codes: list[tuple[types.FunctionType, types.CodeType]] = []
-        self._kinds: list[tuple[Any, type]] = []  # objects and their classes, which may be set
-        self._classes: list[tuple[Mapping[str, Any], int]] = []  # names of classes, and how many
+        self.lists: list[tuple[Any, tuple[Any, ...]]] = []
+        self.dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
+        self.shapes: list[tuple[np.ndarray, Any]] = []
+        self.builtins: list[tuple[dict[str, Any], str, Any]] = []  # found where the namespace has not the name
+        self.codes: list[tuple[Any, types.CodeType]] = []  # of functions, or weak references to them
+        self.kinds: list[tuple[Any, type]] = []  # objects and their classes, which may be set
+        self.classes: list[tuple[Mapping[str, Any], int]] = []  # names of classes, and how many
         self._looks_at_layouts = False
-        self._mutable = False  # whether something was found that only another walk can compare
+        self.must_be_walked = False  # whether something was found that only another walk can compare
         self._walk(roots)
 
     def _walk(self, roots: Iterable[Any]) -> None:
@@ -82,23 +85,23 @@ class Walk:
         self._queue: list[Any] = []  # holds temporary objects, too, whose addresses must not be used again
         self._owners: dict[int, tuple[int, np.ndarray]] = {}
         roots = tuple(roots)
-        self._roots = frozenset(map(id, roots))
+        self._roots = set(map(id, roots))
         found = [self._of(root) for root in roots]
         for value in self._queue:  # which grows meanwhile
             found.append(self._look(value, type(value)))
             if isinstance(value, _BUILT_IN) and type(value) not in _BUILT_IN:  # a class of the user's, with attributes
                 found.append((self._of(type(value)), self._of(getattr(value, "__dict__", None))))
-        self._has_objects = any((self._lists, self._dicts, self._kinds, self._classes, self._looks_at_layouts))
-        self._layouts = [layout(a) for a in self.arrays] if self._looks_at_layouts else []
-        self.structure = Key(*found, *self._layouts)
+        self._has_objects = any((self.lists, self.dicts, self.kinds, self.classes, self._looks_at_layouts))
+        self.layouts = [layout(a) for a in self.arrays] if self._looks_at_layouts else []
+        self.structure = Key(*found, *self.layouts)
         del self._numbers, self._number_at, self._queue, self._owners, self._roots
 
     @property
     def held_values(self) -> list[tuple[Any, Any, Any]]:
         """(cell, None, value), (namespace, name, value), (dict, key, value) or (list, index, value) for everything that
         was found in such a place."""
-        items = [(x, key, value) for x, keys, values in self._dicts for key, value in zip(keys, values, strict=True)]
-        return [*self._places, *items, *((x, i, value) for x, values in self._lists for i, value in enumerate(values))]
+        items = [(x, key, value) for x, keys, values in self.dicts for key, value in zip(keys, values, strict=True)]
+        return [*self._places, *items, *((x, i, value) for x, values in self.lists for i, value in enumerate(values))]
 
     def _held(self, holder: Any, name: Any, value: Any) -> Hashable:
         """What stands for a value that is in a place: for a plain number the place."""
@@ -156,12 +159,12 @@ class Walk:
         if isinstance(value, ContextVar):
             return (self._identity(value), self._place(value, MISSING))
         if isinstance(value, set | frozenset | array | bytearray | memoryview):
-            self._mutable = self._mutable or kind is not frozenset
+            self.must_be_walked = self.must_be_walked or kind is not frozenset
             if isinstance(value, set | frozenset):
                 return (kind, *[self._of(x) for x in value])  # in the order in which the code meets them
             return (kind, getattr(value, "typecode", getattr(value, "format", "")), bytes(value))
         if isinstance(value, ctypes.Array | ctypes.Structure | ctypes.Union) or ctypes._SimpleCData in kind.__mro__:
-            self._mutable = True
+            self.must_be_walked = True
             return (kind, bytes(value))
         if isinstance(value, PyTreeSpec):
             return (kind, value)
@@ -188,6 +191,10 @@ class Walk:
             return self._of_wrapper(value, wrapped)
         return self._of_object(value, kind)
 
+    def has_same_layouts(self) -> bool:
+        """Whether the arrays have their strides, dtypes and flags."""
+        return list(map(layout, self.arrays[: len(self.layouts)])) == self.layouts
+
     def _identity(self, value: Any) -> Hashable:
         self.held.append(value)
         return ("id", id(value))
@@ -204,11 +211,11 @@ class Walk:
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def _of_array(self, value: np.ndarray, kind: type) -> Hashable:
         if value.dtype.hasobject:
-            self._mutable = True
+            self.must_be_walked = True
             elements = value.reshape(-1).tolist() if value.dtype == object else [self._hidden(value)]
             return (kind, value.shape, *[self._of(x) for x in elements])
         self.arrays.append(value)
-        self._shapes.append((value, value.shape))
+        self.shapes.append((value, value.shape))
         root = owner_of(value)
         number, first = self._owners.setdefault(id(root), (len(self._owners), value))
         # Arrays that share memory stand to each other as they did when the function was recorded.
@@ -217,7 +224,7 @@ class Walk:
 
     def _of_sequence(self, value: Any, kind: type) -> Hashable:
         if kind is not tuple:
-            self._lists.append((value, tuple(value)))
+            self.lists.append((value, tuple(value)))
         if len(value) >= _LONG and _MARSHALLED.issuperset(map(type, value)):
             return (kind, marshal.dumps(list(value), 2))
         if kind is list:
@@ -227,7 +234,7 @@ class Walk:
     def _of_dict(self, value: Mapping[Any, Any]) -> tuple[Hashable, ...]:
         keys = tuple(value)
         values = all_bound(value, keys, value.values())
-        self._dicts.append((value, keys, values))
+        self.dicts.append((value, keys, values))
         if len(keys) >= _LONG and _MARSHALLED.issuperset(map(type, (*keys, *values))):
             return (marshal.dumps((keys, values), 2),)
         if type(value) is not dict:
@@ -238,19 +245,19 @@ class Walk:
         if hasattr(kind, "__array__") and (not is_plain(kind) or is_library(file_of(kind))):
             return self._of_array_like(value, kind)
         found: list[Hashable] = [self._of(kind)] if is_plain(kind) else [self._hidden(value), self._of(kind)]
-        self._kinds.append((value, kind))
+        self.kinds.append((value, kind))
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
         for base in kind.__mro__:
             for name in slot_names(base):
-                self._mutable = True
+                self.must_be_walked = True
                 found.append((name, self._of(getattr(value, name, MISSING))))
         return tuple(found)
 
     def _of_array_like(self, value: Any, kind: type) -> Hashable:
         """Data that NumPy sees as an array, such as a table of pandas. It may be changed behind this object, so it is
         compared by its elements and labels at every call."""
-        self._mutable = True
+        self.must_be_walked = True
         data = np.asarray(value)
         labels = [self._of(list(getattr(value, name, ()))) for name in ("columns", "index")]
         if data.dtype.hasobject:
@@ -273,7 +280,7 @@ class Walk:
             found.append(self._of(type(value)))
         for base in value.__mro__:
             if not is_library(file_of(base)):
-                self._classes.append((vars(base), len(vars(base))))
+                self.classes.append((vars(base), len(vars(base))))
                 for name, member in list(vars(base).items()):
                     if not name.startswith("__") or callable(member):
                         found.append((name, self._member(base, name, member)))
@@ -291,8 +298,8 @@ class Walk:
     # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
     def _of_function(self, function: types.FunctionType) -> Hashable:
         found: list[Hashable] = [self._identity(function.__code__)]
-        if id(function) not in self._roots:  # which must not be held
-            self._codes.append((function, function.__code__))
+        is_root = id(function) in self._roots  # what is known of a function must not keep it alive
+        self.codes.append((weakref.ref(function) if is_root else function, function.__code__))
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
         if function.__defaults__ is not None:
             found.append(tuple(self._elements(function, "__defaults__", self._seen(function, "__defaults__"))))
@@ -325,12 +332,17 @@ class Walk:
     def _global(self, holder: dict[str, Any], name: str, names: Names) -> Hashable:
         value = holder.get(name, MISSING)
         if value is MISSING and name in vars(builtins):
-            self._places.append((holder, name, value))  # a global of this name would stand before it
-            return None
+            return self._builtin(holder, name)
         if not isinstance(value, types.ModuleType):
             return self._place(holder, name)
         self._places.append((holder, name, value))
         return self._of_module(value, names)
+
+    def _builtin(self, holder: dict[str, Any], name: str) -> Hashable:
+        """Something that a global of this name would stand before."""
+        value = vars(builtins)[name]
+        self.builtins.append((holder, name, value))
+        return None if value is _BUILTINS.get(name) else self._of(value)
 
     def _imported(self, name: str, names: Names) -> Hashable:
         """A module that the code imports when it runs."""
@@ -361,6 +373,12 @@ class Walk:
                 yield self._of(self._seen(space, name))  # never an input: libraries read it too
             elif isinstance(value, types.ModuleType):
                 yield self._of_module(value, names)
+
+
+def code_now(function: Any) -> types.CodeType | None:
+    """The code of a function, or of what a weak reference refers to."""
+    function = function() if type(function) is weakref.ref else function
+    return None if function is None else function.__code__
 
 
 def read_place(holder: Any, name: Any) -> Any:

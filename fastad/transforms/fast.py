@@ -4,7 +4,7 @@ A call of a small function takes longer in Python than in its kernel. So once a 
 arguments, the copies in and out and the call are generated as straight-line Python for the arguments at hand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,6 @@ import numpy as np
 from fastad.execution.marshalling import Binding, Passed
 from fastad.execution.observing import observers
 from fastad.recording.recorder import open_recorders
-from fastad.recording.standins import WITH_ATTRIBUTES
-from fastad.recording.walk import MISSING
 from fastad.transforms.paths import Path
 
 MISS = object()  # returned for a call that has to go the long way
@@ -35,11 +33,6 @@ def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], 
     return known
 
 
-def _is_inline(path: Path) -> bool:
-    """Whether to write the comparison of outside values into the code."""
-    return path.outside.places is not None and len(path.outside.places) <= _MOST
-
-
 def _kind(x: Any) -> Any:
     if type(x) is np.ndarray and x.dtype.char in "df":
         return x.shape, x.dtype
@@ -50,39 +43,18 @@ def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any
     names = [f"x{k}" for k in range(len(kinds))]
     space: dict[str, Any] = {
         "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "observers": observers, "path": path,
-        "compiled": path.compiled,
+        "compiled": path.compiled, "changed": path.outside.comparison(),
     }  # fmt: skip
     lines = ["def fast(args):", "    if recorders or observers:", "        return MISS"]
     lines += ["    try:", f"        [{', '.join(names)}] = args", "    except ValueError:", "        return MISS"]
     for name, kind in zip(names, kinds, strict=True):
         lines += _check(name, kind, space)
-    lines += _outside(path, space)
+    lines += ["    if changed():", "        return MISS"]
     if path.recording.elements.needed:
         lines += ["    if not path.is_current():", "        return MISS"]
     lines += _short(names, path, space) or _long(path)
     exec(compile("\n".join(lines), f"{__file__}<fast>", "exec"), space)  # no line of the user's
     return space["fast"]
-
-
-def _outside(path: Path, space: dict[str, Any]) -> list[str]:
-    """Whether the values that the function takes from outside are what they were."""
-    if not _is_inline(path):
-        return ["    if not path.outside.unchanged():", "        return MISS"]
-    tests = []
-    places = {(id(holder), name): (holder, name, value) for holder, name, value in path.outside.places or ()}
-    for k, (holder, name, value) in enumerate(places.values()):
-        space |= {f"holder{k}": holder, f"name{k}": name, f"value{k}": value}
-        if isinstance(holder, Mapping):
-            tests.append(f"{name!r} in holder{k}" if value is MISSING else f"holder{k}[{name!r}] is not value{k}")
-        elif isinstance(holder, WITH_ATTRIBUTES):
-            tests.append(f"holder{k}.{name} is not value{k}")
-        else:
-            read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get(name{k})"
-            tests.append(f"{read} is not value{k}")
-    if not tests:
-        return []
-    test = ["    try:", f"        if {' or '.join(tests)}:", "            return MISS"]
-    return [*test, "    except KeyError:", "        return MISS"]
 
 
 def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:
