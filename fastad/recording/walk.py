@@ -13,7 +13,7 @@ import types
 import weakref
 from array import array
 from collections import deque, namedtuple
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import date, timedelta, tzinfo
@@ -28,9 +28,9 @@ from fastad.recording.keys import Key
 from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, layout, owner_of
 from fastad.recording.outside_numbers import NumberPlace
-from fastad.recording.plain_objects import is_plain, slot_names
+from fastad.recording.plain_objects import all_slots, extends_built_in, is_plain, is_users
 from fastad.recording.standins import all_bound, as_bound, held
-from fastad.recording.watched import unwatched
+from fastad.recording.watched import Watched
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
@@ -39,10 +39,7 @@ _LONG = 64  # containers of plain values with at least this many elements are co
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MOST_NUMBERS = 1000  # further ones are constants
 MISSING = object()  # what is found where there is nothing
-_BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
 _BUILTINS = dict(vars(builtins))  # as they are before a user puts something in the place of one
-_LAYOUT = frozenset(["base", "dtype", "flags", "strides"])  # what can be set, apart from the shape
-_ENVIRONMENT = frozenset(["environ", "getenv"])
 # Classes in C whose instances never change.
 _UNCHANGING = (
     types.ModuleType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType, types.EllipsisType,
@@ -88,9 +85,10 @@ class Walk:
         self._roots = set(map(id, roots))
         found = [self._of(root) for root in roots]
         for value in self._queue:  # which grows meanwhile
-            found.append(self._look(value, type(value)))
-            if isinstance(value, _BUILT_IN) and type(value) not in _BUILT_IN:  # a class of the user's, with attributes
-                found.append((self._of(type(value)), self._of(getattr(value, "__dict__", None))))
+            kind: type = type(value)
+            found.append(self._look(value, kind))
+            if extends_built_in(kind):
+                found.append((self._of(kind), self._of(getattr(value, "__dict__", None))))
         self._has_objects = any((self.lists, self.dicts, self.kinds, self.classes, self._looks_at_layouts))
         self.layouts = [layout(a) for a in self.arrays] if self._looks_at_layouts else []
         self.structure = Key(*found, *self.layouts)
@@ -136,9 +134,10 @@ class Walk:
             return (kind, value)
         if kind is float or kind is complex:
             return (kind, repr(value))
-        if isinstance(value, np.generic):
+        if kind is Watched:  # which another thread has put there
+            value = value.array
+        elif isinstance(value, np.generic):
             return (kind, value.tobytes())
-        value = unwatched(value)  # which another thread has put there
         number = self._numbers.get(id(value))
         if number is None:
             if len(self._queue) >= _BUDGET:
@@ -150,8 +149,14 @@ class Walk:
     def _look(self, value: Any, kind: type) -> Hashable:
         if kind is types.FunctionType:
             return self._of_function(value)
+        if kind is types.MethodType:
+            return ("method", self._of(value.__func__), self._of(value.__self__))
+        if is_users(kind):
+            return self._of_object(value, kind)
         if isinstance(value, np.ndarray):
             return self._of_array(value, kind)
+        if isinstance(value, type):
+            return self._of_class(value)
         if isinstance(value, list | tuple | deque):
             return self._of_sequence(value, kind)
         if isinstance(value, dict | types.MappingProxyType):
@@ -178,10 +183,6 @@ class Walk:
         if isinstance(value, functools.partial):
             elements = self._elements(value, "args", self._seen(value, "args"))
             return ("partial", self._of(value.func), *elements, self._of(value.keywords))
-        if isinstance(value, types.MethodType):
-            return ("method", self._of(value.__func__), self._of(value.__self__))
-        if isinstance(value, type):
-            return self._of_class(value)
         if isinstance(value, types.BuiltinFunctionType):
             return ("builtin", value.__qualname__, self._of(value.__self__))
         if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":
@@ -248,10 +249,9 @@ class Walk:
         self.kinds.append((value, kind))
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
-        for base in kind.__mro__:
-            for name in slot_names(base):
-                self.must_be_walked = True
-                found.append((name, self._of(getattr(value, name, MISSING))))
+        for name in all_slots(kind):
+            self.must_be_walked = True
+            found.append((name, self._of(getattr(value, name, MISSING))))
         return tuple(found)
 
     def _of_array_like(self, value: Any, kind: type) -> Hashable:
@@ -297,9 +297,10 @@ class Walk:
 
     # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
     def _of_function(self, function: types.FunctionType) -> Hashable:
-        found: list[Hashable] = [self._identity(function.__code__)]
+        code = function.__code__
+        found: list[Hashable] = [self._identity(code)]
         is_root = id(function) in self._roots  # what is known of a function must not keep it alive
-        self.codes.append((weakref.ref(function) if is_root else function, function.__code__))
+        self.codes.append((weakref.ref(function) if is_root else function, code))
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
         if function.__defaults__ is not None:
             found.append(tuple(self._elements(function, "__defaults__", self._seen(function, "__defaults__"))))
@@ -307,14 +308,14 @@ class Walk:
             found.append(self._place(function, "__kwdefaults__"))
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
-        if not is_library(function.__code__.co_filename):
-            names = names_in(function.__code__)
-            self._looks_at_layouts = self._looks_at_layouts or not _LAYOUT.isdisjoint(names.attributes)
-            found.extend([self._global(function.__globals__, name, names) for name in names.globals])
-            if not _ENVIRONMENT.isdisjoint(names.attributes):
+        if not is_library(code.co_filename):
+            names, space = names_in(code), function.__globals__
+            found += [self._global(space, name, names) for name in names.globals]
+            self._looks_at_layouts = self._looks_at_layouts or names.has_layouts
+            if names.has_environment:
                 found.append(self._of(vars(os.environ)["_data"]))
             for level, name in names.imports:
-                found.append(self._imported(absolute_name(level, name, function.__globals__), names))
+                found.append(self._imported(absolute_name(level, name, space), names))
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
@@ -330,13 +331,13 @@ class Walk:
         return value
 
     def _global(self, holder: dict[str, Any], name: str, names: Names) -> Hashable:
-        value = holder.get(name, MISSING)
+        value = as_bound(holder, name, holder.get(name, MISSING))
         if value is MISSING and name in vars(builtins):
             return self._builtin(holder, name)
-        if not isinstance(value, types.ModuleType):
-            return self._place(holder, name)
         self._places.append((holder, name, value))
-        return self._of_module(value, names)
+        if isinstance(value, types.ModuleType):
+            return self._of_module(value, names)
+        return ("none",) if value is MISSING else self._held(holder, name, value)
 
     def _builtin(self, holder: dict[str, Any], name: str) -> Hashable:
         """Something that a global of this name would stand before."""
@@ -359,20 +360,22 @@ class Walk:
             return self._identity(module)
         self._numbers[key] = 0
         if is_library(getattr(module, "__file__", None) or "<builtin>"):
-            return (self._identity(module), *self._constants(module, names))
+            return (self._identity(module), *self._constants(vars(module), names))
         present = sorted(names.attributes.intersection(vars(module)))
         absent = [self._place(vars(module), name) for name in sorted(names.asked.difference(vars(module)))]
         return (self._identity(module), *[self._global(vars(module), name, names) for name in present], *absent)
 
-    def _constants(self, module: types.ModuleType, names: Names) -> Iterator[Hashable]:
+    def _constants(self, space: dict[str, Any], names: Names) -> list[Hashable]:
         """Numbers and texts in a library's module, which users can set, and names that the code asks for in vain."""
-        space = vars(module)
+        found: list[Hashable] = []
         for name in names.attributes:
             value = space.get(name, MISSING)
-            if type(value) in _MARSHALLED or (value is MISSING and name in names.asked):
-                yield self._of(self._seen(space, name))  # never an input: libraries read it too
-            elif isinstance(value, types.ModuleType):
-                yield self._of_module(value, names)
+            kind = type(value)
+            if kind is types.ModuleType:
+                found.append(self._of_module(value, names))
+            elif kind in _MARSHALLED or (value is MISSING and name in names.asked):
+                found.append(self._of(self._seen(space, name)))  # never an input: libraries read it too
+        return found
 
 
 def code_now(function: Any) -> types.CodeType | None:

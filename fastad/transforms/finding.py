@@ -43,7 +43,8 @@ class Finder:
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
         tier = tier or AUTO
-        policy(tier)  # raises for a tier that is not known
+        if tier != AUTO:
+            policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}")
         self.tier: str = tier
