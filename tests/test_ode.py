@@ -58,7 +58,8 @@ OPTIONS = [
     {"method": "RK4", "step": 0.02}, {"method": "Euler", "step": 0.01}, {"rtol": 1e-6}, {"method": "BS3", "rtol": 1e-4},
     {"method": "Dopri8", "rtol": 1e-8, "t_eval": [1.0, 5.0, 10.0]},
     {"method": "RK45", "rtol": 1e-7, "t_eval": [0.0, 3.3, 10.0]},
-    {"method": "RK4", "step": 0.3, "t_eval": [0.1, 0.25, 9.0, 10.0]}, {"method": "Heun", "rtol": 1e-3, "max_step": 0.3},
+    {"method": "RK4", "step": 0.3, "t_eval": [0.1, 0.25, 9.0, 10.0]},
+    {"method": "RK4", "step": 0.1, "t_eval": [0.0, 0.2, 10.0]}, {"method": "Heun", "rtol": 1e-3, "max_step": 0.3},
 ]  # fmt: skip
 
 
@@ -110,6 +111,18 @@ def test_times_have_derivatives():
     np.testing.assert_allclose(a, -np.sum(slopes), rtol=1e-6)  # an autonomous system: a shift of all times
     end = lambda b: fad.solve_ivp(lotka, (0, b), U0, args=(P,), rtol=1e-9, atol=1e-12).y[:, -1]
     np.testing.assert_allclose(fad.jacobian(end)(10.0), lotka(0, end(10.0), P), rtol=1e-6)
+
+
+def test_results_of_fixed_steps_at_the_start_of_the_span():
+    solve = fad.jit(lambda ts: fad.solve_ivp(lotka, (0, 1), U0, args=(P,), method="RK4", step=0.1, t_eval=ts).y)
+    for start in (0.0, 0.1):
+        ts = np.array([start, 0.2, 1.0])
+        plain = fad.solve_ivp(lotka, (0, 1), U0, args=(P,), method="RK4", step=0.1, t_eval=ts).y
+        fine = fad.solve_ivp(lotka, (0, 1), U0, args=(P,), t_eval=ts, rtol=1e-10).y
+        for found in (plain, solve(ts)):
+            np.testing.assert_allclose(found, fine, atol=1e-4)
+    nothing_but = fad.solve_ivp(lotka, (0, 1), U0, args=(P,), method="RK4", step=0.1, t_eval=[0.0]).y
+    np.testing.assert_array_equal(nothing_but[:, 0], U0)
 
 
 def test_time_reversed():

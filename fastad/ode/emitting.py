@@ -149,8 +149,10 @@ def _steps(length: float, step: float) -> int:
 
 
 def _lands(problem: Problem, extent: Extent) -> bool:
-    """Whether the ends of steps are the points, so that no dense output is needed."""
-    return extent.grid is not None and not extent.moving
+    """Whether the ends of steps are the points, so that no dense output is needed. The start is the end of no step."""
+    if extent.grid is None or extent.moving:
+        return False
+    return not (np.shape(extent.points)[0] and bool(extent.points[0] == problem.t0))
 
 
 def _controls(problem: Problem, options: Options, extent: Extent) -> tuple[Any, int]:
