@@ -12,7 +12,7 @@ from fastad.demo import model
 from fastad.demo.fit import FINE, Fit, Uncertainty
 
 HARES, LYNXES, INK, GRID = "#0b6fa4", "#c8501e", "#333333", "#e6e6e6"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10, "axes.edgecolor": "#888888", "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
     "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
     "font.family": "sans-serif",
@@ -27,7 +27,7 @@ def draw(folder: Path, found: Fit, spread: Uncertainty, errors: dict[str, Any]) 
         "loss.png": lambda: loss_picture(found),
         "gradient-check.png": lambda: check_picture(errors),
     }
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         for name, picture in pictures.items():
             picture().savefig(folder / name, dpi=200, facecolor="white")
     return [folder / name for name in pictures]
