@@ -10,16 +10,13 @@ import numpy as np
 from fastad.demo import measure, model
 from fastad.demo.fit import Fit, Uncertainty, fit, uncertainty
 from fastad.demo.terminal import Progress, bold, duration, table
-from fastad.execution.composites.drivers import driver_address, driver_names, driver_text
+from fastad.execution.composites.drivers import driver_names, driver_text, load_drivers
 from fastad.execution.machine import exported
 from fastad.ode.solving import solve_ivp
 from fastad.schedules.online import Online
 from fastad.transforms.public import jit, value_and_grad
 
-STAGES = (
-    "compiling the solver", "compiling its adjoint", "first gradient", "timing", "checking", "fitting", "uncertainty",
-    "drawing",
-)  # fmt: skip
+STAGES = ("compiling the solver", "first gradient", "timing", "checking", "fitting", "uncertainty", "drawing")
 TIER = "native"  # "auto" would first compile the interpreter too, for which a demonstration need not wait
 SPAN = (model.YEARS[0], model.YEARS[-1])
 STATES = 10
@@ -46,7 +43,7 @@ def _run(folder: Path, progress: Progress) -> None:
     errors = _check(gradient, progress)
     found = _fit(gradient, progress)
     spread = _uncertainty(found, progress)
-    progress.stage(STAGES[7])
+    progress.stage(STAGES[6])
     _draw(folder, found, spread, errors, progress)
 
 
@@ -56,22 +53,20 @@ def _compile(progress: Progress) -> None:
     kernels = [name for name in driver_names() if name.endswith("_solve")]
     if not all(exported.is_stored(driver_text(name)) for name in kernels):
         progress.print("Compiling the solver for this machine: once for all ODEs, then it is kept on disk ...")
-    taken = 0.0
-    for stage, name in zip(STAGES, kernels, strict=False):
-        progress.stage(stage)
-        taken += measure.seconds(lambda name=name: driver_address(name))  # type: ignore[misc]
+    progress.stage(STAGES[0])
+    taken = measure.seconds(lambda: load_drivers(kernels))
     progress.print(f"Solver and adjoint ready after {duration(taken)}.\n")
 
 
 def _first(gradient: Any, progress: Progress) -> None:
-    progress.stage(STAGES[2])
+    progress.stage(STAGES[1])
     first = measure.seconds(lambda: gradient(model.START))
     progress.print(f"First gradient, in which this ODE is recorded and compiled: {duration(first)}.\n")
 
 
 # ── speed and errors ──────────────────────────────────────────────────────────────────────────────────────────
 def _time(gradient: Any, progress: Progress) -> None:
-    progress.stage(STAGES[3])
+    progress.stage(STAGES[2])
     x, value = model.START, jit(model.misfit, tier=TIER)
     frugal = value_and_grad(lambda x: model.misfit(x, checkpoint=Online(STATES)), tier=TIER)
     same = np.array_equal(frugal(x)[1], gradient(x)[1])
@@ -97,15 +92,13 @@ def by_scipy(x: np.ndarray) -> float:
     from scipy.integrate import solve_ivp as scipy_solve
 
     rates = np.exp(x[2:])
-    found = scipy_solve(
-        model.growth, SPAN, x[:2], t_eval=model.YEARS, args=(rates,), rtol=1e-8, atol=1e-9
-    ).y
+    found = scipy_solve(model.growth, SPAN, x[:2], t_eval=model.YEARS, args=(rates,), rtol=1e-8, atol=1e-9).y
     return float(np.sum((found - model.LOG_PELTS) ** 2))
 
 
 def _check(gradient: Any, progress: Progress) -> dict[str, Any]:
     """Compare gradients with one of a far more accurate solve; returns errors of differences for many steps."""
-    progress.stage(STAGES[4])
+    progress.stage(STAGES[3])
     x, value = model.START, jit(model.misfit, tier=TIER)
     right = value_and_grad(lambda x: model.misfit(x, method="Dopri8", rtol=1e-13, atol=1e-13), tier=TIER)(x)[1]
     exact, differences = gradient(x)[1], measure.central_differences(value, x)
@@ -125,7 +118,7 @@ def _check(gradient: Any, progress: Progress) -> dict[str, Any]:
 
 # ── the fit ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _fit(gradient: Any, progress: Progress) -> Fit:
-    progress.stage(STAGES[5])
+    progress.stage(STAGES[4])
     report: Callable[[int, float], None] = lambda k, m: progress.detail(f"fitting: iteration {k}, misfit {m:.4f}")
     found = fit(gradient, model.START, report)
     progress.print(
@@ -136,7 +129,7 @@ def _fit(gradient: Any, progress: Progress) -> Fit:
 
 
 def _uncertainty(found: Fit, progress: Progress) -> Uncertainty:
-    progress.stage(STAGES[6])
+    progress.stage(STAGES[5])
     spread = uncertainty(found.x, tier=TIER)
     rows = [("", "start", "fitted", "95% interval", "literature")]
     columns = (model.UNKNOWNS, model.START, found.x, spread.parameters, model.LITERATURE)
