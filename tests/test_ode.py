@@ -137,6 +137,11 @@ def test_results_of_fixed_steps_at_the_start_of_the_span():
     np.testing.assert_array_equal(nothing_but[:, 0], U0)
 
 
+def test_a_mass_matrix_is_refused_rather_than_ignored():
+    with pytest.raises(fad.errors.ShapeError, match=r"mass matrix .*test_ode"):
+        fad.solve_ivp(swinging, (0, 1), [1.0, 0.2], args=(2.0,), mass=2 * np.eye(2))
+
+
 def test_time_reversed():
     there = fad.solve_ivp(swinging, (0, 3), [1.0, 0.2], args=(2.0,), rtol=1e-10, atol=1e-12).y[:, -1]
     back = fad.solve_ivp(swinging, (3, 0), there, args=(2.0,), rtol=1e-10, atol=1e-12)

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from fastad.control.outside import recorded_loop
+from fastad.errors import ShapeError
 from fastad.kernels import records as r
 from fastad.ode.emitting import Extent, Raw, fixed_grid, solved
 from fastad.ode.problem import Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.source import at_line
 
 _ROUNDING = 1e-12  # relative error of a number of steps
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
@@ -68,6 +70,8 @@ def solve_ivp(
     True
     """
     numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
+    if mass is not None:
+        raise ShapeError(f"a mass matrix needs a method for stiff systems, and fastad has none yet{at_line()}")
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
