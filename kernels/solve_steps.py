@@ -11,6 +11,7 @@ from .records import (
     KNOWN,
     LAST,
     NOT_FINITE,
+    OVERFLOWN,
     REJECTED,
     RUN,
     STATUS,
@@ -27,6 +28,7 @@ from .stepsize import (
     all_finite,
     change_of,
     error_norm,
+    first_not_finite,
     first_step,
     given_fraction,
     largest_fraction,
@@ -72,7 +74,7 @@ def _first_fraction(solve, given, space):
         copy(slope, space.step_out, solve.own)
         copy(kept, space.step_in, solve.own)
         if not all_finite(slope, n):
-            space.run[STATUS] = NOT_FINITE
+            space.run[STATUS], space.run[WORST] = NOT_FINITE, first_not_finite(slope, n)
         trial = trial_step(y, slope, given.elements, n, span)
         if trial > 0.0:
             signed = trial if ends[1] >= ends[0] else -trial
@@ -242,6 +244,13 @@ def accept(solve, given, k, space):
     copy(space.step_in, space.step_out, solve.own)
     copy(cache_of(solve, space), shift(space.step_out, solve.own), solve.cache)
     return 0
+
+
+@helper
+def check_end(solve, space):
+    """Note if fixed steps have ended in a state that is not finite: what is not finite stays so from step to step."""
+    if not all_finite(space.step_in, solve.own):
+        space.run[STATUS], space.run[WORST] = OVERFLOWN, first_not_finite(space.step_in, solve.own)
 
 
 @helper

@@ -29,7 +29,19 @@ from .solve_space import (
     space_of,
     start,
 )
-from .solve_steps import accept, adapt, attempt, enter, give_place, goes_on, position_after, refresh, trace, undo
+from .solve_steps import (
+    accept,
+    adapt,
+    attempt,
+    check_end,
+    enter,
+    give_place,
+    goes_on,
+    position_after,
+    refresh,
+    trace,
+    undo,
+)
 
 FAILED = -2  # the solve has ended before the end of its span, so there is nothing to differentiate
 
@@ -104,6 +116,8 @@ def run_solve(context, source, target, work):
     clear(shift(not_reached, solve.points * solve.own), solve.kept * (solve.own + 1 + solve.dense))
     code = forward(solve, given, saved, space)
     space.run[POSITION] = control_of(solve, space)[AT]
+    if not solve.adaptive:
+        check_end(solve, space)
     copy(out, space.step_in, solve.carried)
     copy(shift(out, results - RUN), space.run, RUN)
     if saved and space.run[STATUS] != DONE:
@@ -247,6 +261,8 @@ def reverse_solve(context, source, target, work):
         code = forward(solve, unwanted, saved if solve.policy != INVERTED else 0, space)
         if code:
             return code
+        if not solve.adaptive:
+            check_end(solve, space)
         if space.run[STATUS] != DONE:
             return FAILED
     if solve.policy != INVERTED and doubles(saved)[0] < 0.0:

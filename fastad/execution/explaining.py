@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastad.errors import FastadError
-from fastad.execution.executors import row_evaluations
+from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Stopped, steps
 from fastad.tables.table import Table
 
-_MOST = 1_000_000  # row evaluations: a row takes some microseconds here
+_MOST = 1_000_000  # rows in Python, of some microseconds each
 _UNKNOWN = 1000  # repetitions where their number is not known
 
 
-def explanation(rows: Table, index: int, inputs: Sequence[Any]) -> FastadError | None:
-    """The error that a row's definition raises for these inputs of its table, with the user's line; None where that
-    would take long, or the definition finds nothing wrong."""
-    if sum(row_evaluations(sub, unknown=_UNKNOWN) for sub in rows.subs) > _MOST:
-        return None
+def explanation(rows: Table, index: int, inputs: Sequence[Any]) -> BaseException | None:
+    """The error that a row's definition raises for these inputs of its table, with the user's line; None where the
+    definition finds nothing wrong. Composite rows are run by their kernels."""
+    from fastad.execution.composites.evaluating import run
+
     try:
-        for row, _, _ in steps(rows, inputs):
+        for row, _, _ in steps(rows, inputs, run):
             if row.index >= index:
                 break
     except FastadError as error:
@@ -26,3 +28,18 @@ def explanation(rows: Table, index: int, inputs: Sequence[Any]) -> FastadError |
     except (IndexError, Stopped):
         pass
     return None
+
+
+def part_explanation(sub: Sub, x: np.ndarray) -> BaseException | None:
+    """The error that a run of a sub-program for this vector ends in, as its parts tell it; None where asking them would
+    take long."""
+    from fastad.execution.composites.evaluating import run
+
+    rows = sum(len(part.table) for part in sub.parts if part.table is not None)
+    repetitions = _UNKNOWN if sub.repetitions is None else sub.repetitions
+    if repetitions * rows > _MOST and not sub.failures:
+        return None
+    try:
+        return sub.failure(x, run)
+    except (IndexError, Stopped):
+        return None

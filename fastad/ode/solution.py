@@ -12,9 +12,9 @@ from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import DenseOutput
 from fastad.once import lazy
 from fastad.recording.recorded import Recorded
-from fastad.tables.composites.solve_reference import REASONS
+from fastad.tables.composites.solve_reference import ending
 
-_SUCCESS = "the solver reached the end of the span"
+_SUCCESS = "The solver successfully reached the end of the integration interval."
 
 
 class Solution:
@@ -94,7 +94,7 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
     return Solution(
         t=t, y=y.T.astype(dtype), sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None,
         t_events=None, y_events=None, nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0,
-        status=0 if status == r.DONE else -1, message=_message(problem, pieces[-1].run), success=status == r.DONE,
+        status=0 if status == r.DONE else -1, message=_message(problem, pieces[-1].run, (t, y)), success=status == r.DONE,
         stats={
             "accepted": int(totals[r.ACCEPTED]), "rejected": int(totals[r.REJECTED]),
             "evaluations": int(totals[r.EVALUATIONS]),
@@ -102,14 +102,16 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
     )  # fmt: skip
 
 
-def _message(problem: Problem, run: Any) -> str:
-    """How the solve ended, in words."""
+def _message(problem: Problem, run: Any, shown: tuple[Any, Any]) -> str:
+    """How the solve ended, in words; `shown` are its times and states."""
     status = int(run[r.STATUS])
     if status == r.DONE:
         return _SUCCESS
     t = _time(run[r.POSITION], problem.t0, problem.t1)
-    worst = f"; component {int(run[r.WORST])} has the largest error" if status != r.NOT_FINITE else ""
-    return f"{REASONS[status]}, at t = {t:.8g}{worst}"
+    if status == r.OVERFLOWN:
+        times, states = shown
+        t = next((time for time, y in zip(times, states, strict=True) if not np.isfinite(y).all()), t)
+    return ending(run, t)
 
 
 def _time(position: Any, t0: Any, t1: Any) -> Any:
