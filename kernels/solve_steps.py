@@ -225,6 +225,7 @@ def attempt(solve, given, k, space):
     if solve.adaptive:
         return adapt(solve, given, space)
     give_place(solve, given, k, control_of(solve, space))
+    space.run[EVALUATIONS] += solve.stages
     code = refresh(solve, space)
     return code or call(solve.body, space.step_in, space.step_out, space)
 

@@ -90,4 +90,3 @@ class Recordings:
         return tuple(
             value.reshape(like.shape).astype(like.dtype)[()] for value, like in zip(cut, self._start, strict=True)
         )
-

@@ -51,7 +51,8 @@ class Extent:
 @dataclass(frozen=True)
 class Raw:
     """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
-    dense output, numbers about the run; the method's last state."""
+    dense output, numbers about the run; the method's last state; the schedule by which a gradient stores states, and
+    their size."""
 
     y: Any
     control: Any
@@ -62,6 +63,7 @@ class Raw:
     dense: Any
     run: Any
     state: Any = None
+    storage: Any = None
 
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
@@ -73,7 +75,9 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
         solve, operands = _solve(problem, options, extent, recordings)
         if recordings.known(solve, operands):
             raw = Raw(*_emitted(solve, operands, recordings.parts))
-            return replace(raw, y=raw.y[:n], at_points=raw.at_points[:, :n], kept=raw.kept[:, :n], state=raw.y)
+            storage = solve.resolved or StoreAll(), solve.stored_size
+            own = {"y": raw.y[:n], "at_points": raw.at_points[:, :n], "kept": raw.kept[:, :n]}
+            return replace(raw, **own, state=raw.y, storage=storage)
 
 
 def _solve(problem: Problem, options: Options, extent: Extent, recordings: Recordings) -> tuple[Solve, list[Any]]:
@@ -145,14 +149,16 @@ def _right_hand_side(problem: Problem, options: Options, n: int) -> Callable[...
 def _vector(found: Any, n: int) -> Any:
     """The result of a right-hand side as a vector of n floats."""
     leaves, _ = flatten(found)
-    if any(leaf is None for leaf in leaves) or (not leaves and n):
+    numbers = all(isinstance(x, Recorded) or np.asarray(x).dtype.kind in "fiub" for x in leaves)
+    if not numbers or (not leaves and n):
         raise ShapeError(f"fun returned {found!r}{at_line()}; it must return dy/dt, an array of {n} components")
     if isinstance(found, list | tuple):
         found = as_recorded(found) if any_recorded(leaves) else np.asarray(found)
     elif not isinstance(found, Recorded):
         found = leaves[0] if isinstance(leaves[0], Recorded) else np.asarray(found)
     if found.size != n:
-        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {n} components")
+        count = "1 component" if n == 1 else f"{n} components"
+        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {count}")
     return np.reshape(found, (n,)) * 1.0
 
 

@@ -11,9 +11,11 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
+from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
+from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
 STIFF = {"Radau", "BDF", "LSODA"}
@@ -80,6 +82,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
+    _warn_of_unused(given)
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
@@ -91,6 +94,17 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
         given["adjoint"], given["checkpoint"], bool(given["progress"]),
     )  # fmt: skip
+
+
+def _warn_of_unused(given: dict[str, Any]) -> None:
+    """Explicit methods need no Jacobian, as SciPy warns too; a mass matrix they cannot take."""
+    if given["mass"] is not None:
+        raise ShapeError(f"mass= needs a method for stiff systems, which fastad does not have yet{at_line()}")
+    unused = [f"`{name}`" for name in ("jac", "jac_sparsity") if given[name] is not None]
+    if unused:
+        line = user_line()
+        text = f"The following arguments have no effect for a chosen solver: {', '.join(unused)}."
+        warnings.warn_explicit(text, UserWarning, line.file, line.number)
 
 
 def problem_of(fun: Any, t_span: Any, y0: Any, args: Any, t_eval: Any, numbers: dict[str, Any]) -> Problem:
@@ -140,18 +154,18 @@ def _ends(t_span: Any) -> tuple[Any, Any]:
     ends = _number(first, "t0 of t_span"), _number(last, "t1 of t_span")
     if not all(isinstance(x, Recorded) or np.isfinite(x) for x in ends):
         raise ShapeError(
-            f"t_span must be finite{at_line()}, not {ends}: steps are parts of it; for a solve that an event ends, give "
-            "a time that is late enough"
+            f"t_span must be finite{at_line()}, not {ends}: steps are parts of it; for a solve that an event ends, "
+            "give a time that is late enough"
         )
     return ends
 
 
 def _state(y0: Any) -> Any:
     """The initial state as a vector of floats."""
+    if isinstance(y0, list | tuple) and any(isinstance(x, Recorded) for x in flatten(y0)[0]):
+        y0 = as_recorded(y0)
     if not isinstance(y0, Recorded):
         y0 = np.asarray(y0)
-        if isinstance(y0, Recorded):  # a list of recorded values
-            return _state(y0)
         if y0.dtype.kind == "c":
             raise ShapeError(
                 f"y0 is complex{at_line()}; fastad solves real systems: use the real and imaginary parts as components"

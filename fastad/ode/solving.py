@@ -76,7 +76,7 @@ def solve_ivp(
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
-        "max_steps": max_steps, "progress": progress,
+        "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
     }  # fmt: skip
     options = options_of(method, problem, given)
     if current_recorder() is None:

@@ -101,6 +101,7 @@ class Trace:
     def _step(self) -> bool:
         if not self.solve.adaptive:
             self.control[: r.LAST] = self._grid(len(self.steps))
+            self.run[r.EVALUATIONS] += self.solve.stages
         elif self.control[r.STEP] == 0 and not self._first():
             return False
         if self.solve.sizes.cache and not self.fresh:
