@@ -44,7 +44,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors of the dense output, if they are wanted."""
+    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors
+    of the dense output, if they are wanted."""
 
     after: Ref
     cache: Ref | None = None
