@@ -9,6 +9,7 @@ import fastad as fad
 from fastad.ode.methods import METHODS
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
 from fastad.tables.composites.solves import Solve
+from fastad.tables.reference import evaluate
 
 POINTS = [0.0, 0.7, 1.0, 2.5, 3.0]
 
@@ -234,6 +235,24 @@ def test_a_solve_that_fails_has_no_derivative(adjoint):
     end = lambda a: fad.solve_ivp(lambda t, z: a * z**2, (0, 2), [1.0], adjoint=adjoint).y[0, -1]
     with pytest.raises(fad.StepSizeError):
         fad.grad(end)(1.0)
+
+
+@pytest.mark.parametrize(
+    "adjoint, options",
+    [
+        ("continuous", {"rtol": 1e-5}), ("continuous", {"method": "RK4", "step": 0.1}), ("forward", {"rtol": 1e-5}),
+        ("interpolating", {"rtol": 1e-5}), ("reversible", {"method": "Leapfrog", "step": 0.1}),
+        ("reversible", {"method": "ReversibleHeun", "rtol": 1e-3}),
+    ],
+)  # fmt: skip
+def test_the_kernels_compute_what_the_definition_says(adjoint, options):
+    """One kind of gradient each: by NumPy from the definitions, and by the kernels."""
+    options |= {"t_eval": [0.2, 0.5]}
+    own = fad.grad(
+        lambda w: np.sum(fad.solve_ivp(swinging, (0, 0.5), Y0, args=(w,), adjoint=adjoint, **options).y ** 2)
+    )
+    table = fad.trace(own, W)
+    np.testing.assert_allclose(evaluate(table, [W, *table.captured])[0], own(W), rtol=1e-9)
 
 
 def test_interpolating_adjoints_do_not_depend_on_the_schedule():
