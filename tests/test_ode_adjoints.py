@@ -9,6 +9,7 @@ import fastad as fad
 from fastad.ode.methods import METHODS
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
 from fastad.tables.composites.solves import Solve
+from fastad.tables.reference import evaluate
 
 POINTS = [0.0, 0.7, 1.0, 2.5, 3.0]
 
@@ -66,7 +67,7 @@ def test_integrated_adjoints_converge_to_that_of_the_steps(kind, adjoint):
         errors = []
         for options in sizes[: 2 if kind == "steps" else 3]:
             wanted = gradient(cost(kind, **options), Y0, W)
-            errors.append(np.max(np.abs(gradient(cost(kind, adjoint=adjoint, **options), Y0, W) - wanted)))
+            errors.append(np.max(np.abs(gradient(cost(kind, adjoint=adjoint, **options), Y0, W) / wanted - 1)))
         assert all(b < 0.1 * a for a, b in itertools.pairwise(errors)), (sizes, errors)
 
 
@@ -102,24 +103,17 @@ def test_second_derivatives(adjoint, kind):
 
 # ── where the continuous adjoint fails ────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
-    "f, t1, exact",
-    [
-        (lambda t, z, a: a * z**3, 0.4999, lambda a: (1 - 2 * 0.4999 * a) ** -1.5 * 0.4999),
-        (lambda t, z, a: -a * z, 1.0, lambda a: -np.exp(-a)),
-    ],
+    "f, t1, a", [(lambda t, z, a: a * z**3, 0.495, 1.0), (lambda t, z, a: -a * z, 1.0, 100.0)], ids=["z³", "−λz"]
 )
-def test_backward_in_time_is_not_the_inverse(f, t1, exact):
-    """z' = z³, which blows up, and z' = −λz with large λ: y does not come back to where it was."""
-    a = 1.0 if t1 < 1 else 60.0
-    end = lambda a, adjoint: fad.solve_ivp(f, (0, t1), [1.0], args=(a,), rtol=1e-6, atol=1e-9, adjoint=adjoint).y[0, -1]
-    relative = lambda adjoint: abs(fad.grad(lambda a: end(a, adjoint))(a) / exact(a) - 1)
-    assert relative("discrete") < 0.05
-    assert relative("interpolating") < 0.05
-    try:
-        found = relative("continuous")
-    except fad.StepSizeError:
-        return
-    assert found > 1.0
+def test_backward_in_time_is_not_the_inverse(f, t1, a):
+    """z' = z³, which blows up, and z' = −λz with large λ: the states of the backward solve are not those of the forward
+    one, and errors in them grow. The discrete adjoint is that of what was computed, whatever that is."""
+    options = {"method": "RK4", "step": t1 / 50}
+    end = lambda a, adjoint: fad.solve_ivp(f, (0, t1), [1.0], args=(a,), adjoint=adjoint, **options).y[0, -1]
+    exact = fad.jvp(lambda a: end(a, "discrete"), (a,), (1.0,))[1]
+    relative = lambda adjoint: abs(fad.grad(lambda a: end(a, adjoint))(a) / exact - 1)
+    assert relative("discrete") < 1e-11
+    assert relative("continuous") > 0.2
 
 
 # ── reversible methods ────────────────────────────────────────────────────────────────────────────────────────
@@ -129,8 +123,8 @@ def solve_of(f, *args):
 
 @pytest.mark.parametrize("options", [*FIXED[1:], ADAPTIVE[1]], ids=str)
 def test_steps_are_undone_to_rounding(options):
-    f = lambda y0: fad.solve_ivp(swinging, (0, 3), y0, args=(W,), adjoint="reversible", **options).y[:, -1]
-    solve, rng = solve_of(f, Y0), np.random.default_rng(0)
+    f = lambda y0, w: fad.solve_ivp(swinging, (0, 3), y0, args=(w,), adjoint="reversible", **options).y[:, -1]
+    solve, rng = solve_of(f, Y0, W), np.random.default_rng(0)
     s = solve.sizes
     for _ in range(5):
         own, control = rng.normal(size=s.own), [0.3, 0.02, 1e-4, 1.0]
@@ -152,7 +146,7 @@ def test_leapfrog_keeps_the_energy():
 
     def error(method, step, periods):
         t1 = 2 * np.pi * periods
-        y = fad.solve_ivp(f, (0, t1), start, method=method, step=step, t_eval=np.linspace(0, t1, 400)).y
+        y = fad.solve_ivp(f, (0, t1), start, method=method, step=step, t_eval=np.linspace(0, t1, 401)[1:]).y
         return np.abs(energy(y) - energy(start))
 
     early, late = np.split(error("Leapfrog", 2 * np.pi / 100, 100), 2)
@@ -229,7 +223,7 @@ def test_gradients_under_vmap_and_from_files(adjoint, tmp_path):
     stored = fad.jit(f)
     stored(W)
     stored.save(tmp_path / "f.npz")
-    np.testing.assert_array_equal(fad.load(tmp_path / "f.npz")(W), wanted[0])
+    np.testing.assert_allclose(fad.load(tmp_path / "f.npz")(W), wanted[0], rtol=1e-12)
     value = fad.jit(lambda w: cost("points", adjoint=adjoint, **options)(Y0, w))
     value(W)
     value.save(tmp_path / "value.npz")
@@ -241,6 +235,24 @@ def test_a_solve_that_fails_has_no_derivative(adjoint):
     end = lambda a: fad.solve_ivp(lambda t, z: a * z**2, (0, 2), [1.0], adjoint=adjoint).y[0, -1]
     with pytest.raises(fad.StepSizeError):
         fad.grad(end)(1.0)
+
+
+@pytest.mark.parametrize(
+    "adjoint, options",
+    [
+        ("continuous", {"rtol": 1e-5}), ("continuous", {"method": "RK4", "step": 0.1}), ("forward", {"rtol": 1e-5}),
+        ("interpolating", {"rtol": 1e-5}), ("reversible", {"method": "Leapfrog", "step": 0.1}),
+        ("reversible", {"method": "ReversibleHeun", "rtol": 1e-3}),
+    ],
+)  # fmt: skip
+def test_the_kernels_compute_what_the_definition_says(adjoint, options):
+    """One kind of gradient each: by NumPy from the definitions, and by the kernels."""
+    options |= {"t_eval": [0.2, 0.5]}
+    own = fad.grad(
+        lambda w: np.sum(fad.solve_ivp(swinging, (0, 0.5), Y0, args=(w,), adjoint=adjoint, **options).y ** 2)
+    )
+    table = fad.trace(own, W)
+    np.testing.assert_allclose(evaluate(table, [W, *table.captured])[0], own(W), rtol=1e-9)
 
 
 def test_interpolating_adjoints_do_not_depend_on_the_schedule():

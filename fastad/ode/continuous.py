@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from fastad.kernels import records as r
-from fastad.ode.method import Wanted
+from fastad.ode.method import Method, Wanted
+from fastad.ode.methods import METHODS
 from fastad.ode.steps import StepTables
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
@@ -45,6 +46,11 @@ def pulled_system(f: Sub, n: int) -> Sub:
     return made(f"{f.name} with adjoints", 1 + 2 * n + 2 * shared, rows)
 
 
+def general_method(method: Method) -> Method:
+    """The method for the adjoint system, which has not the structure that some methods need."""
+    return METHODS.get(method.general, method)
+
+
 def tolerances(b: Builder, controls: Ref, n: int) -> list[Ref]:
     """The means of the absolute and of the relative tolerances of n components."""
     kinds = slices(b, controls, (r.TOLERANCES, n, n))[1:]
@@ -69,7 +75,7 @@ class _Rows:
         self.y0, self.y1 = self._first(state), self._first(self.results[0])
         system = pulled_system(tables.f, self.n)
         wanted = Wanted(solve.adaptive, dense=False, moving=solve.moving)
-        self.back = StepTables(tables.method.unrestricted, system, 2 * self.n + self.shared, wanted)
+        self.back = StepTables(general_method(tables.method), system, 2 * self.n + self.shared, wanted)
 
     def _first(self, state: Ref, count: int = 1) -> Ref:
         """y in the method's states."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastad.kernels import records as r
-from fastad.ode.continuous import dot
+from fastad.ode.continuous import dot, general_method
 from fastad.ode.method import Wanted
 from fastad.ode.steps import StepTables, part_of_step, times
 from fastad.primitives.regions import region
@@ -72,7 +72,7 @@ class _Pull:
         # What the backward solve shares: start, size, state and dense output of the step; the parameters.
         self.given = (1, 1, self.n, self.sizes.dense, tables.shared)
         self.back = StepTables(
-            tables.method.unrestricted, self._system(), self.n + self.theta,
+            general_method(tables.method), self._system(), self.n + self.theta,
             Wanted(solve.adaptive, dense=False, moving=solve.moving),
         )  # fmt: skip
 

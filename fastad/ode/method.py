@@ -44,7 +44,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors of the dense output, if they are wanted."""
+    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors
+    of the dense output, if they are wanted."""
 
     after: Ref
     cache: Ref | None = None
@@ -62,6 +63,7 @@ class Method:
     estimates: int = 0  # error estimates of a step; 0: only fixed steps are possible
     copies: int = 1
     is_reversible = False  # whether `emit_inverse` undoes a step
+    general = ""  # the name of a method of the same order for systems of any structure, if it is none itself
     output: DenseOutput
     _fastad_wraps, _fastad_calls_later = (), False  # a recording depends on the class and on this:
     _fastad_options: Any = ()
@@ -76,11 +78,6 @@ class Method:
     def is_adaptive(self) -> bool:
         """Whether it has an error estimate."""
         return self.estimates > 0
-
-    @property
-    def unrestricted(self) -> "Method":
-        """A method of the same order for systems of any structure, stable in both directions of time."""
-        return self
 
     def caches(self, wanted: Wanted) -> bool:
         """Whether a step is given the derivative at its start by the step before."""

@@ -25,12 +25,7 @@ class _ReversibleHeun(Method):
     """
 
     name, order, error_order, estimates, copies, is_reversible, output = "ReversibleHeun", 2, 2, 1, 2, True, HERMITE
-
-    @property
-    def unrestricted(self) -> Method:
-        from fastad.ode.methods import Heun
-
-        return Heun
+    general = "Heun"
 
     def caches(self, wanted: Wanted) -> bool:
         return True
@@ -73,12 +68,7 @@ class _Leapfrog(Method):
     """
 
     name, order, is_reversible, output = "Leapfrog", 2, True, HERMITE
-
-    @property
-    def unrestricted(self) -> Method:
-        from fastad.ode.methods import Midpoint
-
-        return Midpoint
+    general = "Midpoint"
 
     def caches(self, wanted: Wanted) -> bool:
         return True

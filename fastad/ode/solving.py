@@ -30,8 +30,8 @@ def solve_ivp(
     """Solve dy/dt = fun(t, y, *args) for t from t_span[0] to t_span[1], with y(t_span[0]) = y0.
 
     SciPy's `solve_ivp`, differentiable in y0, args, t_eval and both ends of t_span, and in everything that `fun` refers
-    to. Derivatives are exact for the steps that were made: the discrete adjoint of the method, at any order. Step size
-    control is not differentiated.
+    to. By default derivatives are exact for the steps that were made, at any order (`adjoint` says what else there is).
+    Step size control is not differentiated.
 
     Parameters
     ----------
@@ -40,8 +40,9 @@ def solve_ivp(
     t_span : (t0, t1); t1 may be less than t0.
     y0 : initial state of n components, of shape (n,).
     method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"
-        or `fad.ode.ExplicitRK(…)` with `step=` too. SciPy's "RK45", "RK23" and "DOP853" stand for "Dopri5", "BS3" and
-        "Dopri8".
+        or `fad.ode.ExplicitRK(…)` with `step=` too. "ReversibleHeun" and, with `step=`, "Leapfrog" (symplectic; for
+        y = [q, p] with q' = v(t, p), p' = a(t, q)) can undo their steps, see `adjoint`. SciPy's "RK45", "RK23" and
+        "DOP853" stand for "Dopri5", "BS3" and "Dopri8".
     t_eval : times at which to return the solution, sorted. None: at the steps. Inside differentiated functions prefer
         t_eval: without it a new number of steps is a new recording (but `sol.y[:, -1]` is always cheap).
     dense_output : whether `sol.sol(t)` interpolates, to the method's order.
@@ -51,7 +52,18 @@ def solve_ivp(
     first_step, max_step : the first step (None: chosen) and the largest one, in the units of t.
     step : fixed steps of at most this size instead, which land exactly on t1 and on t_eval.
     max_steps : the most steps that an adaptive solve makes.
-    adjoint : "discrete".
+    adjoint : how reverse mode finds derivatives. All of them have second derivatives.
+
+        "discrete" : the adjoint of the steps, exact for what was computed; states as `checkpoint` says.
+        "reversible" : the same; each state is computed from the one after it, so none is stored (of adaptive steps,
+            their sizes). For "Leapfrog" and "ReversibleHeun"; rounding errors grow with the number of steps.
+        "forward" : exact as well, from sensitivities that are integrated with y. Nothing is stored; the work is
+            proportional to the number of components and parameters. For few of them.
+        "interpolating" : the adjoint equation λ' = −(∂f/∂y)ᵀ λ is integrated back over each step, with y from the
+            step's dense output; states as `checkpoint` says. Right to the tolerances.
+        "continuous" : y and λ are integrated back together, with the method and tolerances of the solve (y starts anew
+            at each t_eval). Nothing is stored, but it is wrong, without notice, where y is unstable backward in time,
+            as y' = −λy for large λ is. Of "ReversibleHeun" and "Leapfrog" this takes "Heun" and "Midpoint".
     checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁶
         numbers, then 1,000 states. Derivatives do not depend on it, bit for bit.
     progress : show a progress bar (needs tqdm).
@@ -60,7 +72,9 @@ def solve_ivp(
     message, success; and stats. A solve that fails has success False and ends where it failed. Its derivative raises
     `StepSizeError`.
 
-    Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I.
+    Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I. Adjoints: Griewank & Walther, Evaluating
+    Derivatives (2008); Sandu (2006), On the properties of Runge–Kutta discrete adjoints; Chen, Rubanova, Bettencourt &
+    Duvenaud (2018), Neural ordinary differential equations.
 
     >>> import numpy as np, fastad as fad
     >>> sol = fad.solve_ivp(lambda t, y, k: -k * y, (0, 1), [1.0], args=(2.0,), t_eval=[0.5, 1.0])

@@ -330,7 +330,7 @@ class Solve(Repeated, kind="solve"):
         if self.strict and not trace.is_done:
             raise StepSizeError(trace.message)
         out = trace.results()
-        if not self.saves:
+        if self.n_out == self.n_results:
             return out
         saved = np.zeros(self.n_out - self.n_results)
         saved[0] = len(trace.steps) if trace.is_done else -1

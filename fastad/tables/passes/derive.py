@@ -241,7 +241,6 @@ class AdjointSums:
         terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
         return b.reshape(b.add(*terms), shape)
 
-
     def _by_element(self, pieces: dict[Region, Ref], size: int) -> list[tuple[Region, Ref]]:
         """The sums of few elements one by one: cheaper than sums of whole arrays that are mostly zeros."""
         b, found = self._builder, dict[int, Ref]()
