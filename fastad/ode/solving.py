@@ -51,8 +51,8 @@ def solve_ivp(
     step : fixed steps of at most this size instead, which land exactly on t1 and on t_eval.
     max_steps : the most steps that an adaptive solve makes.
     adjoint : "discrete".
-    checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁶
-        numbers, then 1,000 states. Derivatives do not depend on it, bit for bit.
+    checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁷
+        numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
     progress : show a progress bar (needs tqdm).
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
