@@ -29,8 +29,8 @@ from fastad.tables.composites.sub import packed, slices
 from fastad.tables.reference import Stopped
 from fastad.transforms.call import flatten
 
-_STORE_ALL_UP_TO = 1_000_000  # numbers in states that are stored by default
-_SNAPSHOTS = 1000  # the most that the default schedule of an adaptive solve stores
+_STORE_ALL_UP_TO = 10_000_000  # numbers in states that are stored by default; memory is touched as steps are made
+_SNAPSHOTS = 10_000  # the most that the default schedule of an adaptive solve stores
 _AHEAD = 1e-9  # part of a step that is not worth another one
 
 

@@ -64,8 +64,8 @@ def solve_ivp(
         "continuous" : y and λ are integrated back together, with the method and tolerances of the solve (y starts anew
             at each t_eval). Nothing is stored, but it is wrong, without notice, where y is unstable backward in time,
             as y' = −λy for large λ is. Of "ReversibleHeun" and "Leapfrog" this takes "Heun" and "Midpoint".
-    checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁶
-        numbers, then 1,000 states. Derivatives do not depend on it, bit for bit.
+    checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁷
+        numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
     progress : show a progress bar (needs tqdm).
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
