@@ -96,6 +96,7 @@ class Recorder:
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
         self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
+        self.shown: Any = None  # the user's line where a value was first turned into text
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":
