@@ -140,3 +140,16 @@ def test_profile_says_what_it_cannot_do():
         C.profile(lambda x: fad.scan(lambda y, a: (y * a, None), x, np.ones(3))[0], np.ones(3))
     with pytest.raises(ValueError, match="tiers"):
         C.profile(swing, np.ones(3), tier="fast")
+
+
+@pytest.mark.parametrize("options", [{"method": "RK4", "step": 0.05}, {"rtol": 1e-8}], ids=["fixed", "adaptive"])
+def test_solves_are_profiled(options):
+    def swing(w):
+        f = lambda t, y: np.array([y[1], -w * np.sin(y[0])])
+        return np.sum(fad.solve_ivp(f, (0, 10), [1.0, 0.0], **options).y[:, -1] ** 2)
+
+    found = C.profile(swing, 2.0, tier="sweep", seconds=0.01)
+    steps = fad.solve_ivp(lambda t, y: np.array([y[1], -2.0 * np.sin(y[0])]), (0, 10), [1.0, 0.0], **options)
+    assert found.loops[0].steps == steps.stats["accepted"]
+    assert [x.steps for x in found.schedules] == [x.predicted_steps for x in found.schedules]
+    assert len(found.table()) == 2 + len(found.schedules) > 4

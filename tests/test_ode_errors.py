@@ -61,3 +61,54 @@ def test_a_replay_that_fails_raises_too():
     np.testing.assert_allclose(derivative(0.1), 1 / 0.7**2, rtol=1e-4)
     with pytest.raises(fad.StepSizeError, match=r"at t = 1\.0000"):
         derivative(1.0)
+
+
+def printing(t, y):
+    assert f"{y} {t:.2f}"
+    return -y
+
+
+kept = []
+
+
+def keeping(t, y):
+    kept.append(2 * y)
+    return -y
+
+
+def drawing(t, y):
+    return -y + rng.normal(size=1)
+
+
+def raising(t, y):
+    raise RuntimeError("of the user")
+
+
+def converting(t, y):
+    return [-float(y[0])]
+
+
+def writing(t, y):
+    outside[0] = y[0]
+    return -y
+
+
+outside, rng = np.zeros(1), np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("derive", [lambda f: f, fad.grad])
+def test_right_hand_sides_that_do_more_than_compute_are_told(derive):
+    for fun, kind, message in (
+        (printing, UserWarning, "printing makes text of t or y"),
+        (keeping, UserWarning, "keeping .*keeps values of t or y"),
+        (drawing, RuntimeWarning, "drew random numbers"),
+    ):
+        with pytest.warns(kind, match=message) as found:
+            derive(ends(fun, {}))(1.0)
+        assert all("test_ode_errors.py" in str(own.message) for own in found)
+    for fun, kind, line in (
+        (raising, RuntimeError, "of the user"), (converting, fad.RecordingError, "in converting"),
+        (writing, fad.RecordingError, "in writing"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=line):
+            derive(ends(fun, {}))(1.0)

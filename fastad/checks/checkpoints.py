@@ -24,11 +24,13 @@ from fastad.transforms.derivatives import Gradient
 
 @dataclass(frozen=True)
 class LoopSize:
-    """A loop of a profiled function: its name, number of steps, and bytes of a state."""
+    """A loop of a profiled function: its name, number of steps, and bytes of a state; whether the number of steps is
+    known only after they were made."""
 
     name: str
     steps: int
     state_bytes: int
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,15 +132,18 @@ def profile(
 ) -> CheckpointProfile:  # fmt: skip
     """The gradient of a function with loops under each of the schedules: time and memory, predicted and measured.
 
-    The loops (`fad.scan`, `fad.fori_loop`) that fun itself runs get each schedule in turn, whatever theirs is; loops
-    inside of their steps, invertible loops, and loops that end by a condition keep their own.
+    The loops (`fad.scan`, `fad.fori_loop`, `fad.solve_ivp`) that fun itself runs get each schedule in turn, whatever
+    theirs is; loops inside of their steps, invertible loops, and loops that end by a condition keep their own. An
+    adaptive solve is taken with the number of steps that it makes as its `max_steps`, and takes the schedules that need
+    not know it.
 
     Parameters
     ----------
     fun, args
         A function with a scalar result, and its arguments.
     schedules
-        `fad.checkpoint.Revolve(100)`, …; by default all states, three times Revolve, Periodic and Online.
+        `fad.checkpoint.Revolve(100)`, …; by default all states, three times Revolve, Periodic and Online; all states
+        and three times Online where there is an adaptive solve.
     argnums
         Which arguments to differentiate by, as in `fad.grad`.
     tier
@@ -170,9 +175,12 @@ def profile(
     call = make_call(given, {})
     program = gradient.program(call)
     request, values = program.request, [*program.gather(call.inputs), *program.captured]
-    loops = tuple(LoopSize(x.name, *size) for x in request.base.subs if (size := x.loop_size) is not None)
+    request = replace(request, base=_limited(request.base, values, tier))
+    loops = tuple(size for x in request.base.subs if (size := _loop_size(x)) is not None)
     if not loops:
-        raise ScheduleError(f"{gradient.__name__} runs no loop with a known number of steps; write it with fad.scan")
+        raise ScheduleError(
+            f"{gradient.__name__} runs no loop whose schedule can be chosen; write it with fad.scan or fad.solve_ivp"
+        )
     value = measure(Request(request.base), values, tier, seconds)
     run = _Gradient(request, values, loops, tier, value.fastest / sum(x.steps for x in loops))
     chosen = list(default_schedules(loops) if schedules is None else schedules)
@@ -184,6 +192,25 @@ def profile(
     adjoint = run.adjoint(rows)
     rows = [replace(x, predicted_seconds=run.seconds(x, adjoint)) for x in rows]
     return CheckpointProfile(gradient.__name__, loops, tuple(rows), value, run.step, adjoint)
+
+
+def _loop_size(x: Any) -> LoopSize | None:
+    """The size of a loop whose schedule can be chosen; None: it is none."""
+    if x.open_size is not None:
+        return LoopSize(x.name, x.length, x.open_size, is_open=True)
+    return None if x.loop_size is None else LoopSize(x.name, *x.loop_size)
+
+
+def _limited(table: Table, values: Sequence[Any], tier: str) -> Table:
+    """The table with the numbers of steps that its loops make where these are known only after they were made."""
+    subs = list(table.subs)
+    for i, x in enumerate(subs):
+        if x.open_size is not None:
+            shown = replace(table, subs=(*subs[:i], x.scheduled(x.schedule, progress=True), *subs[i + 1 :]))
+            with counted_steps() as count:
+                Compiled(Request(shown), tier).binding().call(values)
+            subs[i] = x.limited(max(int(count[0]), 1))
+    return replace(table, subs=tuple(subs))
 
 
 @dataclass(frozen=True)
@@ -227,7 +254,7 @@ class _Gradient:
 
 def scheduled(table: Table, **options: Any) -> Table:
     """The table with these options (schedule, progress) for its loops."""
-    return replace(table, subs=tuple(x.scheduled(**options) if x.loop_size else x for x in table.subs))
+    return replace(table, subs=tuple(x.scheduled(**options) if _loop_size(x) else x for x in table.subs))
 
 
 def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
@@ -235,6 +262,9 @@ def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
     n = max(x.steps for x in loops)
     root = max(isqrt(n), 1)
     yield StoreAll()
+    if any(x.is_open for x in loops):
+        yield from (Online(c) for c in sorted({4 * root, root, max(isqrt(root), 2)}, reverse=True))
+        return
     yield Periodic(root)
     yield Online(root)
     yield from (Revolve(c) for c in sorted({min(4 * root, max(n - 1, 1)), root, max(isqrt(root), 2)}, reverse=True))

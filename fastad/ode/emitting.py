@@ -1,6 +1,7 @@
 """A solve as a row of a recording, or run at once on numbers."""
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,10 +20,11 @@ from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.schedules.nested import StoreAll
 from fastad.schedules.online import Online
-from fastad.tables.columns import ValueType
+from fastad.tables.columns import Line, ValueType
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.sub import packed, slices
@@ -70,7 +72,10 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
     n = np.shape(problem.y0)[0]
     start = (_value(problem.t0), _value(problem.y0).astype(float))
-    recordings = Recordings(_right_hand_side(problem, options, n), start, f"fun of {options.method.name}")
+    recorders: list[Any] = []
+    recordings = Recordings(_right_hand_side(problem, options, n, recorders), start, f"fun of {options.method.name}")
+    if any(recorder() is not None for recorder in recorders):
+        _warn_of_kept_values(problem.fun)
     while True:
         solve, operands = _solve(problem, options, extent, recordings)
         if recordings.known(solve, operands):
@@ -134,16 +139,43 @@ def _value(x: Any) -> Any:
     return np.asarray(x.value if isinstance(x, Recorded) else x, float)
 
 
-def _right_hand_side(problem: Problem, options: Options, n: int) -> Callable[..., Any]:
-    """`fun` of a time and a state of its own, with the further arguments; its result is a vector."""
+def _right_hand_side(problem: Problem, options: Options, n: int, recorders: list[Any]) -> Callable[..., Any]:
+    """`fun` of a time and a state of its own, with the further arguments; its result is a vector. References to the
+    recorders of its evaluations are added to a list."""
 
     def evaluate(t: Any, y: Any) -> Any:
-        y = copied(y)
+        y, recorder = copied(y), current_recorder()
         found = problem.fun(t, y[:, None] if options.vectorized else y, *problem.args)
+        if recorder is not None:
+            recorders.append(recorder.reference)
+            if recorder.shown is not None:
+                _warn_of_text(problem.fun, recorder.shown)
         return _vector(found, n)
 
     evaluate.__name__ = getattr(problem.fun, "__name__", "fun")
     return evaluate
+
+
+def _warn_of_text(fun: Callable[..., Any], line: Line) -> None:
+    """A right-hand side that prints does so only while it is recorded."""
+    name = getattr(fun, "__name__", "fun")
+    text = (
+        f"{name} makes text of t or y, such as to print it, at {line}. It is recorded once for all steps, so it does "
+        "that once; look at the steps by sol.t and sol.y."
+    )
+    warnings.warn_explicit(text, UserWarning, line.file, line.number)
+
+
+def _warn_of_kept_values(fun: Callable[..., Any]) -> None:
+    """What a right-hand side writes elsewhere is written only while it is recorded."""
+    code = getattr(fun, "__code__", None)
+    name = getattr(fun, "__name__", "fun")
+    file, number = ("", 1) if code is None else (code.co_filename, code.co_firstlineno)
+    text = (
+        f"{name} ({file}:{number}) keeps values of t or y outside of it, in a global, a list or an attribute. It is "
+        "recorded once for all steps, so it does that once, with values that are dead afterwards; use sol.t and sol.y."
+    )
+    warnings.warn_explicit(text, UserWarning, file, number)
 
 
 def _vector(found: Any, n: int) -> Any:

@@ -35,8 +35,9 @@ def solve_ivp(
 
     Parameters
     ----------
-    fun : the right-hand side, plain NumPy; returns an array, list or tuple of n numbers. Recorded once. For branches on
-        values use `np.where` or `fad.cond`.
+    fun : the right-hand side, plain NumPy; returns an array, list or tuple of n numbers. Recorded once, and once more
+        for each path that its Python branches take; derivatives are those of the path taken. Where it jumps, an event
+        gives the derivative of the time of the jump too.
     t_span : (t0, t1); t1 may be less than t0.
     y0 : initial state of n components, of shape (n,).
     method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"

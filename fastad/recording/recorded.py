@@ -15,7 +15,7 @@ from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import asked_by_user, from_scipy
+from fastad.recording.source import asked_by_user, from_scipy, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -163,6 +163,7 @@ class Recorded:
     def __repr__(self) -> str:
         if not self._recorder.open:
             return f"<recorded {self.dtype}{list(self.shape)}, recording ended>"
+        self._recorder.shown = self._recorder.shown or user_line()
         return f"<recorded {self.dtype}{list(self.shape)} = {self.value!r}>"
 
     # ── views and writes ─────────────────────────────────────────────────────────────────────────────────────
@@ -289,6 +290,7 @@ class Recorded:
 
     def __format__(self, spec: str) -> str:
         """The concrete value: a function that prints does so only while it is recorded."""
+        self._recorder.shown = self._recorder.shown or user_line()
         return format(self.value, spec) if spec and not self.shape else str(self)
 
     def __complex__(self) -> complex:

@@ -102,6 +102,7 @@ class Recorder:
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
         self.erased = ""  # the place of the first write of recorded values into an array; see `ERASED`
+        self.shown: Any = None  # the user's line where a value was first turned into text
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":

@@ -114,6 +114,13 @@ class Solve(Repeated, kind="solve"):
     def ends_early(self) -> bool:
         return self.adaptive
 
+    @property
+    def open_size(self) -> int | None:
+        return 8 * self.stored_size if self.adaptive else None
+
+    def limited(self, steps: int) -> "Solve":
+        return replace(self, length=steps).sized()
+
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
     def parameters(self, adjoint: bool = False) -> Parameters:
         """What the kernel of the solve, or of its adjoint, reads."""

@@ -112,8 +112,18 @@ class Sub:
         """Steps of a loop whose schedule can be chosen (see `scheduled`), and bytes of its state; None: it is none."""
         return None
 
+    @property
+    def open_size(self) -> int | None:
+        """Bytes of the state of a loop whose schedule can be chosen, but whose steps are known only after they were
+        made (see `limited`); None: it is none."""
+        return None
+
+    def limited(self, steps: int) -> "Sub":
+        """The same with at most so many steps, for those with an `open_size`."""
+        raise NotImplementedError
+
     def scheduled(self, schedule: Any, *, progress: bool = False) -> "Sub":
-        """The same with another schedule, and with a progress bar, for those with a `loop_size`."""
+        """The same with another schedule, and with a progress bar, for those with a `loop_size` or an `open_size`."""
         raise NotImplementedError
 
     @property
