@@ -60,12 +60,6 @@ def inlined(function):
     return _stamped(numba.njit(inline="always", **BORROWING)(function))
 
 
-def hot_helper(function):
-    """A helper that LLVM puts into its callers. A call passes each pointer of a NamedTuple as an argument of its own,
-    which costs more than a short step does."""
-    return _helper(function, {**BORROWING, "forceinline": True})
-
-
 def exact_helper(function):
     """A helper without contraction: what cancels exactly when every operation is rounded is 0 then."""
     return _helper(function, {**BORROWING, "fastmath": False})

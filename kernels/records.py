@@ -18,6 +18,10 @@ KERNEL = record("address", "context")
 # A choice among branches; the kernels of the branches follow the record.
 BRANCH = record("count")
 
+# A choice among paths; their kernels follow the record. `note`: address of a flag and of `point` numbers, the first of
+# an argument for which no path is known.
+PATHS = record("count", "point", "note")
+
 # One program on `count` lanes: sizes of a lane's operands, of its result, and of what was saved for it.
 LANES = record("count", "operands", "results", "saved", ("lane", KERNEL))
 
@@ -83,8 +87,9 @@ SOLVE = record(
 # reached, the component with the largest error, where the span ended (0 to 1).
 ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, RUN = range(8)
 # Status of a run: the end of the span was reached; the step size fell below what the time can resolve; there were as
-# many steps as allowed; as many as can be kept; the right-hand side was not finite at the start.
-DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE = range(5)
+# many steps as allowed; as many as can be kept; the right-hand side was not finite at the start; fixed steps ended in a
+# state that is not finite.
+DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN = range(6)
 # The control of an adaptive solve, behind its state: position in the span, size of the step, error of the last one,
 # whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
 AT, STEP, LAST, KNOWN, CONTROL = range(5)

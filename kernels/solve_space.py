@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from .flags import helper, hot_helper
+from .flags import helper
 from .memory import doubles, integers, record_at, shift
 from .records import AT, CONTROL, RUN, SOLVE
 from .reversing import clear, copy
@@ -118,7 +118,7 @@ def is_end(solve, point, position, space):
     return not solve.moving and abs(point - time_at(ends, position)) <= slack
 
 
-@hot_helper
+@helper
 def set_fresh(solve, size, space):
     """The cache belongs to a state of this size, unless it has none. At the start of the span it is never known."""
     known = size == solve.own + CONTROL + solve.cache and control_of(solve, space)[AT] > 0.0

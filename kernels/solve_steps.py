@@ -1,6 +1,6 @@
 """The steps of a solve: trial steps until one has a small enough error, or those of a fixed grid. See `solving`."""
 
-from .flags import helper, hot_helper
+from .flags import helper
 from .memory import shift
 from .records import (
     ACCEPTED,
@@ -11,6 +11,7 @@ from .records import (
     KNOWN,
     LAST,
     NOT_FINITE,
+    OVERFLOWN,
     REJECTED,
     RUN,
     STATUS,
@@ -27,6 +28,7 @@ from .stepsize import (
     all_finite,
     change_of,
     error_norm,
+    first_not_finite,
     first_step,
     given_fraction,
     largest_fraction,
@@ -45,7 +47,7 @@ def _evaluate(solve, space):
     return call(solve.rhs, space.step_in, space.step_out, space)
 
 
-@hot_helper
+@helper
 def refresh(solve, space):
     """Compute the cache if it does not belong to the state."""
     if space.marks[FRESH] or not solve.cache:
@@ -72,7 +74,7 @@ def _first_fraction(solve, given, space):
         copy(slope, space.step_out, solve.own)
         copy(kept, space.step_in, solve.own)
         if not all_finite(slope, n):
-            space.run[STATUS] = NOT_FINITE
+            space.run[STATUS], space.run[WORST] = NOT_FINITE, first_not_finite(slope, n)
         trial = trial_step(y, slope, given.elements, n, span)
         if trial > 0.0:
             signed = trial if ends[1] >= ends[0] else -trial
@@ -172,7 +174,7 @@ def adapt(solve, given, space):
         fraction = rounded(fraction * retry_factor(norm, solve.order))
 
 
-@hot_helper
+@helper
 def _grid(solve, controls, k):
     """The position of step k of a fixed grid, and the size of the step. The grid has pieces (left, size of a step,
     first step)."""
@@ -187,7 +189,7 @@ def _grid(solve, controls, k):
     return controls[3 * low] + size * (k - controls[3 * low + 2]), size
 
 
-@hot_helper
+@helper
 def give_place(solve, given, k, control):
     """Give step k of a fixed grid its place."""
     control[AT], control[STEP] = _grid(solve, given.elements, k)
@@ -203,7 +205,7 @@ def position_after(solve, given, k, space):
     return 1.0 if control[STEP] >= 1.0 - control[AT] else after
 
 
-@hot_helper
+@helper
 def goes_on(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
@@ -217,17 +219,18 @@ def goes_on(solve, given, k, space):
     return 0
 
 
-@hot_helper
+@helper
 def attempt(solve, given, k, space):
     count(solve)
     if solve.adaptive:
         return adapt(solve, given, space)
     give_place(solve, given, k, control_of(solve, space))
+    space.run[EVALUATIONS] += solve.stages
     code = refresh(solve, space)
     return code or call(solve.body, space.step_in, space.step_out, space)
 
 
-@hot_helper
+@helper
 def accept(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
@@ -244,7 +247,14 @@ def accept(solve, given, k, space):
     return 0
 
 
-@hot_helper
+@helper
+def check_end(solve, space):
+    """Note if fixed steps have ended in a state that is not finite: what is not finite stays so from step to step."""
+    if not all_finite(space.step_in, solve.own):
+        space.run[STATUS], space.run[WORST] = OVERFLOWN, first_not_finite(space.step_in, solve.own)
+
+
+@helper
 def enter(solve, given, k, space):
     set_fresh(solve, solve.state, space)
     return 0

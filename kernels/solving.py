@@ -12,7 +12,7 @@ last error. The adjoint takes these as constants, so it is exact for the steps t
 whether its step size is the accepted one; then nothing needs to be tried again.
 """
 
-from .flags import helper, hot_helper, kernel
+from .flags import helper, kernel
 from .memory import address, doubles, integers, shift
 from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POSITION, REACHED, RUN, STATUS
 from .reversing import WRONG, Given, call, clear, copy, count, forward, kind_of_loop, reverse
@@ -29,7 +29,19 @@ from .solve_space import (
     space_of,
     start,
 )
-from .solve_steps import accept, adapt, attempt, enter, give_place, goes_on, position_after, refresh, trace, undo
+from .solve_steps import (
+    accept,
+    adapt,
+    attempt,
+    check_end,
+    enter,
+    give_place,
+    goes_on,
+    position_after,
+    refresh,
+    trace,
+    undo,
+)
 
 FAILED = -2  # the solve has ended before the end of its span, so there is nothing to differentiate
 
@@ -45,7 +57,7 @@ def fill_sample(solve, point, space):
     copy(shift(x, n + CONTROL + solve.dense + solve.point), ends_of(solve, space), solve.ends)
 
 
-@hot_helper
+@helper
 def deliver(solve, given, k, space):
     """Results at the points that the step has reached, and what is kept of it."""
     j = space.marks[POINT]
@@ -104,6 +116,8 @@ def run_solve(context, source, target, work):
     clear(shift(not_reached, solve.points * solve.own), solve.kept * (solve.own + 1 + solve.dense))
     code = forward(solve, given, saved, space)
     space.run[POSITION] = control_of(solve, space)[AT]
+    if not solve.adaptive:
+        check_end(solve, space)
     copy(out, space.step_in, solve.carried)
     copy(shift(out, results - RUN), space.run, RUN)
     if saved and space.run[STATUS] != DONE:
@@ -164,7 +178,7 @@ def _kept_adjoints(solve, given, k, space):
     return 1 if solve.dense else 0
 
 
-@hot_helper
+@helper
 def _recompute(solve, given, k, space):
     """The control of step k, and its dense output if the adjoints need it."""
     if not solve.adaptive:
@@ -178,7 +192,7 @@ def _recompute(solve, given, k, space):
     return 0
 
 
-@hot_helper
+@helper
 def pull_back(solve, given, k, space):
     """Adjoints of the points in the step and, added up, of the ends and what is shared."""
     count(solve)
@@ -247,6 +261,8 @@ def reverse_solve(context, source, target, work):
         code = forward(solve, unwanted, saved if solve.policy != INVERTED else 0, space)
         if code:
             return code
+        if not solve.adaptive:
+            check_end(solve, space)
         if space.run[STATUS] != DONE:
             return FAILED
     if solve.policy != INVERTED and doubles(saved)[0] < 0.0:

@@ -163,3 +163,12 @@ def all_finite(x, n):
     for i in range(n):
         total += own[i] * 0.0
     return total == 0.0
+
+
+@helper
+def first_not_finite(x, n):
+    """The first of n numbers that is not finite."""
+    for i in range(n):
+        if not x[i] * 0.0 == 0.0:
+            return i
+    return 0

@@ -18,7 +18,8 @@ def test_help(arguments, capsys):
     assert "usage: python -m fastad" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--steps", "0"], ["demo", "--steps", "x"]])
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["profile-checkpoints", "--steps", "0"],
+                                       ["profile-checkpoints", "--steps", "x"]])
 def test_wrong_arguments_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         main(arguments)
@@ -40,7 +41,7 @@ def test_warmup_says_where_the_cache_is(capsys, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(sweeps, "_sweep", asked.append)
     assert main(["warmup"]) == 0
-    assert asked == ["values", "tangents", "adjoints"]
+    assert sorted(asked) == ["adjoints", "tangents", "values"]  # in which order depends on what was in the cache
     assert str(cache.folder()) in capsys.readouterr().out
 
 
@@ -49,8 +50,8 @@ def test_demo_passes_its_options_on(monkeypatch, tmp_path):
 
     calls = []
     monkeypatch.setattr(run, "main", lambda *arguments: calls.append(arguments))
-    assert main(["demo", "--folder", str(tmp_path), "--steps", "3"]) == 0
-    assert calls == [(tmp_path, 3)]
+    assert main(["demo", "--folder", str(tmp_path)]) == 0
+    assert calls == [(tmp_path,)]
 
 
 def test_profile_checkpoints_shows_and_draws_every_schedule(capsys, tmp_path):

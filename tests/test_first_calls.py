@@ -49,6 +49,16 @@ def test_first_calls_without_native_code_in_the_cache(tmp_path, monkeypatch):
     run(*USUAL)
 
 
+def test_what_is_missing_is_compiled_side_by_side(tmp_path, monkeypatch):
+    """The first one here, the others in processes of their own, which leave their objects in the cache."""
+    monkeypatch.setenv("FASTAD_CACHE_DIR", str(tmp_path / "cache"))
+    text = "from numba import types\n\nSIGNATURE = types.int64(types.int64)\n\n\ndef entry(x):\n    return x + {}\n"
+    texts = {f"adds_{k}": text.format(k) for k in range(3)}
+    assert not any(map(exported.is_stored, texts.values()))
+    exported.compile_missing(texts)
+    assert all(map(exported.is_stored, texts.values()))
+
+
 @pytest.mark.slow
 def test_first_calls_with_an_empty_cache(tmp_path):
     run(*USUAL, FASTAD_CACHE_DIR=str(tmp_path / "cache"))

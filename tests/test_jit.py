@@ -375,8 +375,7 @@ def test_arrays_with_arithmetic_of_their_own_are_refused():
 def test_other_byte_orders():
     swapped = np.array([1.0, 2.0]).astype(">f8")
     same(fad.grad(lambda x: np.sum(x**3))(swapped), np.array([3.0, 12.0]))
-    with pytest.raises(fad.RecordingError, match="byte order"):
-        fad.jit(lambda x: x * swapped)(np.ones(2))
+    same(fad.jit(lambda x: x * swapped)(np.ones(2)), np.array([1.0, 2.0]))
 
 
 def test_generators_are_no_results():

@@ -113,6 +113,18 @@ def test_times_have_derivatives():
     np.testing.assert_allclose(fad.jacobian(end)(10.0), lotka(0, end(10.0), P), rtol=1e-6)
 
 
+@pytest.mark.parametrize("ts", [None, [0.0, 0.55, 1.0]], ids=str)
+def test_the_end_of_the_span_and_the_step_may_be_recorded_with_fixed_steps(ts):
+    plain = lambda t1, h: fad.solve_ivp(lotka, (0, t1), U0, args=(P,), method="RK4", step=h, t_eval=ts).y[:, -1]
+    solve = fad.jit(plain)
+    for t1, h in ((1.0, 0.1), (1.04, 0.1), (2.0, 0.1), (1.0, 0.07)):
+        np.testing.assert_allclose(solve(t1, h), plain(t1, h), rtol=1e-4)
+    end = lambda t1, h: fad.solve_ivp(lotka, (0, t1), U0, args=(P,), method="RK4", step=h).y[0, -1]
+    by_end, by_step = fad.grad(end, argnums=(0, 1))(1.03, 0.1)  # the number of steps is the same nearby: 11
+    np.testing.assert_allclose(by_end, (end(1.031, 0.1) - end(1.029, 0.1)) / 0.002, rtol=1e-5)
+    assert by_step == 0.0
+
+
 def test_results_of_fixed_steps_at_the_start_of_the_span():
     solve = fad.jit(lambda ts: fad.solve_ivp(lotka, (0, 1), U0, args=(P,), method="RK4", step=0.1, t_eval=ts).y)
     for start in (0.0, 0.1):
@@ -123,6 +135,11 @@ def test_results_of_fixed_steps_at_the_start_of_the_span():
             np.testing.assert_allclose(found, fine, atol=1e-4)
     nothing_but = fad.solve_ivp(lotka, (0, 1), U0, args=(P,), method="RK4", step=0.1, t_eval=[0.0]).y
     np.testing.assert_array_equal(nothing_but[:, 0], U0)
+
+
+def test_a_mass_matrix_is_refused_rather_than_ignored():
+    with pytest.raises(fad.errors.ShapeError, match=r"mass matrix .*test_ode"):
+        fad.solve_ivp(swinging, (0, 1), [1.0, 0.2], args=(2.0,), mass=2 * np.eye(2))
 
 
 def test_time_reversed():

@@ -1,5 +1,6 @@
 """The README and the docs: their examples run, their links and commands exist."""
 
+import functools
 import importlib.util
 import os
 import re
@@ -13,7 +14,9 @@ import fastad as fad
 from fastad.__main__ import parser
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("guide", "loops", "relaxed"))]
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.md"))
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("guide", "ode", "loops", "relaxed")]
+PAGES = [ROOT / "README.md", *GUIDES, *EXAMPLES]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)\)")
 
@@ -24,11 +27,25 @@ def blocks(page, language):
     return [(text[: m.start(2)].count("\n"), m[2]) for m in _BLOCK.finditer(text) if m[1] == language]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_the_examples_run(page):
+@functools.cache
+def names_of(page):
+    """What the examples of a page define."""
     namespace = {}
     for line, code in blocks(page, "python"):
         exec(compile("\n" * line + code, str(page), "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_the_examples_run(page):
+    assert names_of(page)
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda p: p.name)
+def test_the_pictures_of_the_examples_can_be_drawn(page, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = _script("make_examples").draw(page.stem, names_of(page), tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG") and (page.parent / path.name).exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -62,8 +79,8 @@ def _exists(name):
     return found is not None
 
 
-def _generator():
-    spec = importlib.util.spec_from_file_location("make_primitives", ROOT / "docs" / "make_primitives.py")
+def _script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -72,7 +89,7 @@ def _generator():
 def test_the_page_of_primitives_is_up_to_date():
     """NumPy releases differ in the functions they have, so of those the page must name all that are here."""
     page = (ROOT / "docs" / "primitives.md").read_text(encoding="utf-8")
-    module = _generator()
+    module = _script("make_primitives")
     tables, functions = page.split(module.FUNCTIONS_HEAD)
     assert tables == module.markdown().split(module.FUNCTIONS_HEAD)[0], "run python docs/make_primitives.py"
     named = set(re.findall(r"`(\w+)`", functions))
@@ -99,3 +116,13 @@ def test_the_picture_of_the_relaxed_thermostat_can_be_drawn(tmp_path):
     script = ROOT / "docs" / "make_relaxed.py"
     subprocess.run([sys.executable, str(script), str(target)], check=True, cwd=tmp_path, capture_output=True)
     assert target.read_text(encoding="utf-8").rstrip().endswith("</svg>")
+
+
+def test_the_tables_about_odes_can_be_measured_again(tmp_path):
+    page, names = tmp_path / "ode.md", ("methods", "adjoints", "schedules", "machine")
+    page.write_text("\n".join(f"<!-- {name} -->\n\n<!-- end -->" for name in names), encoding="utf-8")
+    command = [sys.executable, str(ROOT / "docs" / "measure_ode.py"), str(page), "--small", "--adjoints", "discrete"]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    text = page.read_text(encoding="utf-8")
+    for row in ("| `Tsit5` |", '| `"discrete"` |', "| `StoreAll()` |", "Measured on"):
+        assert row in text and row in (ROOT / "docs" / "ode.md").read_text(encoding="utf-8")

@@ -50,9 +50,6 @@ def record_part(function: Callable[..., Any], args: tuple[Any, ...], name: str) 
     call: Call = make_call(args, {}).concrete()
     with tentatively():
         program = program_of(function, call)
-    recorder = current_recorder()
-    if recorder is not None:
-        recorder.derived = recorder.derived or program.derived
     return Part(name, program, program.table.inputs[: len(call.inputs)])
 
 

@@ -87,11 +87,11 @@ def raise_for(code: int, rows: Table, explain: Callable[[int], BaseException | N
     raise primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
 
 
-def raise_for_part(code: int, sub: Any) -> None:
+def raise_for_part(code: int, sub: Any, explain: Callable[[], BaseException | None] = lambda: None) -> None:
     """The same for the kernel of a sub-program, whose guards are not followed."""
     if code > 0:
         raise Stopped(0)
-    raise composite_error(sub.name, sub)
+    raise pending_error() or explain() or composite_error(sub.name, sub)
 
 
 def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exception]]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.explaining import explanation
+from fastad.execution.explaining import explanation, part_explanation
 from fastad.execution.invoke import WORK_FIELD, caller, packet
 from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
 from fastad.execution.layout import Slot
@@ -196,5 +196,5 @@ def run_part(kernel: PartKernel, sub: Sub, x: np.ndarray, kept: Any = None) -> n
     vectors = packet(kernel.address, kernel.context, source, out, work)
     code = caller(vectors, release=True)()
     if code:
-        raise_for_part(code, sub)
+        raise_for_part(code, sub, lambda: part_explanation(sub, source))
     return out

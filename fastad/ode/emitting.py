@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Shared, any_recorded, branch_error, emit, operand_refs, record_part
+from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs
+from fastad.control.paths import Recordings
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.kernels.records import CONTROL
@@ -50,7 +51,8 @@ class Extent:
 @dataclass(frozen=True)
 class Raw:
     """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
-    dense output, numbers about the run; the method's last state."""
+    dense output, numbers about the run; the method's last state; the schedule by which a gradient stores states, and
+    their size."""
 
     y: Any
     control: Any
@@ -61,17 +63,30 @@ class Raw:
     dense: Any
     run: Any
     state: Any = None
+    storage: Any = None
 
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
     n = np.shape(problem.y0)[0]
     start = (_value(problem.t0), _value(problem.y0).astype(float))
-    part = record_part(_right_hand_side(problem, options, n), start, f"fun of {options.method.name}")
-    shared = Shared([part])
+    recordings = Recordings(_right_hand_side(problem, options, n), start, f"fun of {options.method.name}")
+    while True:
+        solve, operands = _solve(problem, options, extent, recordings)
+        if recordings.known(solve, operands):
+            raw = Raw(*_emitted(solve, operands, recordings.parts))
+            storage = solve.resolved or StoreAll(), solve.stored_size
+            own = {"y": raw.y[:n], "at_points": raw.at_points[:, :n], "kept": raw.kept[:, :n]}
+            return replace(raw, **own, state=raw.y, storage=storage)
+
+
+def _solve(problem: Problem, options: Options, extent: Extent, recordings: Recordings) -> tuple[Solve, list[Any]]:
+    """The solve with the paths of the right-hand side that are known, and its operands."""
+    n = np.shape(problem.y0)[0]
+    shared = Shared(recordings.parts)
     state = ValueType((n,), "d")
-    f = shared.sub(part, [ValueType((), "d"), state], [state])
-    options.method.check(_slope(f, shared.values), *start)
+    f = recordings.sub(shared, [ValueType((), "d"), state], [state])
+    options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
     spare = _spare(problem, options)
     f = with_spare(f) if spare else f
     needs_dense = extent.dense or (extent.points is not None and not _lands(problem, extent))
@@ -85,9 +100,7 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
         [problem.y0] * options.method.copies, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
     )  # fmt: skip
     points = () if extent.points is None else (extent.points,)
-    lead = [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
-    raw = Raw(*_emitted(solve, lead, part))
-    return replace(raw, y=raw.y[:n], at_points=raw.at_points[:, :n], kept=raw.kept[:, :n], state=raw.y)
+    return solve, [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
 
 
 def _spare(problem: Problem, options: Options) -> list[Any]:
@@ -136,14 +149,16 @@ def _right_hand_side(problem: Problem, options: Options, n: int) -> Callable[...
 def _vector(found: Any, n: int) -> Any:
     """The result of a right-hand side as a vector of n floats."""
     leaves, _ = flatten(found)
-    if any(leaf is None for leaf in leaves) or (not leaves and n):
+    numbers = all(isinstance(x, Recorded) or np.asarray(x).dtype.kind in "fiub" for x in leaves)
+    if not numbers or (not leaves and n):
         raise ShapeError(f"fun returned {found!r}{at_line()}; it must return dy/dt, an array of {n} components")
     if isinstance(found, list | tuple):
         found = as_recorded(found) if any_recorded(leaves) else np.asarray(found)
     elif not isinstance(found, Recorded):
         found = leaves[0] if isinstance(leaves[0], Recorded) else np.asarray(found)
     if found.size != n:
-        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {n} components")
+        count = "1 component" if n == 1 else f"{n} components"
+        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {count}")
     return np.reshape(found, (n,)) * 1.0
 
 
@@ -203,7 +218,7 @@ def _schedule(solve: Solve, options: Options) -> Any:
 
 
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
+def _emitted(solve: Solve, values: Sequence[Any], parts: Sequence[Part]) -> list[Any]:
     """The results of the solve, by the spans of its results."""
     shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6) else (span.width,)
               for i, span in enumerate(solve.spans_results)]  # fmt: skip
@@ -213,7 +228,7 @@ def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
         try:
             out = run(solve, flat)
         except Stopped:
-            raise branch_error([part]) from None
+            raise branch_error(parts) from None
         cut = np.split(out[: total_of(solve.spans_results)], np.cumsum(sizes)[:-1])
         return [x.reshape(shape) for x, shape in zip(cut, shapes, strict=True)]
     recorder, refs = operand_refs(values)
@@ -222,4 +237,4 @@ def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
         found = slices(b, b.call(solve, packed(b, refs)), sizes)
         return [b.reshape(x, shape) for x, shape in zip(found, shapes, strict=True)]
 
-    return list(emit(recorder, rows, [part]))
+    return list(emit(recorder, rows, parts))

@@ -11,9 +11,11 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
+from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
+from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
 STIFF = {"Radau", "BDF", "LSODA"}
@@ -80,6 +82,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
+    _warn_of_unused(given)
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
@@ -91,6 +94,17 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
         given["adjoint"], given["checkpoint"], bool(given["progress"]),
     )  # fmt: skip
+
+
+def _warn_of_unused(given: dict[str, Any]) -> None:
+    """Explicit methods need no Jacobian, as SciPy warns too; a mass matrix they cannot take."""
+    if given["mass"] is not None:
+        raise ShapeError(f"mass= needs a method for stiff systems, which fastad does not have yet{at_line()}")
+    unused = [f"`{name}`" for name in ("jac", "jac_sparsity") if given[name] is not None]
+    if unused:
+        line = user_line()
+        text = f"The following arguments have no effect for a chosen solver: {', '.join(unused)}."
+        warnings.warn_explicit(text, UserWarning, line.file, line.number)
 
 
 def problem_of(fun: Any, t_span: Any, y0: Any, args: Any, t_eval: Any, numbers: dict[str, Any]) -> Problem:
@@ -107,14 +121,15 @@ def problem_of(fun: Any, t_span: Any, y0: Any, args: Any, t_eval: Any, numbers: 
             args = tuple(args)
         except TypeError:
             raise TypeError(
-                f"args must be a tuple of the further arguments of fun{at_line()}, such as args=(p,), not {args!r}"
+                f"Supplied 'args' cannot be unpacked{at_line()}. Please supply `args` as a tuple (e.g. "
+                f"`args=({args!r},)`)."
             ) from None
     rtol, atol = _tolerances(numbers["rtol"], numbers["atol"], np.shape(y0)[0])
     max_step = _positive(numbers["max_step"], "max_step")
     first, step = numbers["first_step"], numbers["step"]
     first_step = 0.0 if first is None else _positive(first, "first_step")
     if first is not None and not any(isinstance(x, Recorded) for x in (first, t0, t1)) and first_step > abs(t1 - t0):
-        raise ShapeError(f"first_step exceeds the span of {abs(t1 - t0):g}{at_line()}")
+        raise ShapeError(f"`first_step` exceeds bounds: the span is {abs(t1 - t0):g} long{at_line()}")
     step = None if step is None else _positive(step, "step")
     return Problem(fun, t0, t1, y0, args, points, rtol, atol, first_step, max_step, step)
 
@@ -138,16 +153,19 @@ def _ends(t_span: Any) -> tuple[Any, Any]:
         raise ShapeError(f"t_span must be a pair (t0, t1){at_line()}, not {t_span!r}") from None
     ends = _number(first, "t0 of t_span"), _number(last, "t1 of t_span")
     if not all(isinstance(x, Recorded) or np.isfinite(x) for x in ends):
-        raise ShapeError(f"t_span must be finite{at_line()}, not {ends}")
+        raise ShapeError(
+            f"t_span must be finite{at_line()}, not {ends}: steps are parts of it; for a solve that an event ends, "
+            "give a time that is late enough"
+        )
     return ends
 
 
 def _state(y0: Any) -> Any:
     """The initial state as a vector of floats."""
+    if isinstance(y0, list | tuple) and any(isinstance(x, Recorded) for x in flatten(y0)[0]):
+        y0 = as_recorded(y0)
     if not isinstance(y0, Recorded):
         y0 = np.asarray(y0)
-        if isinstance(y0, Recorded):  # a list of recorded values
-            return _state(y0)
         if y0.dtype.kind == "c":
             raise ShapeError(
                 f"y0 is complex{at_line()}; fastad solves real systems: use the real and imaginary parts as components"
@@ -155,23 +173,29 @@ def _state(y0: Any) -> Any:
         if y0.dtype.kind not in "fiub":
             raise ShapeError(f"y0 must be numbers{at_line()}, not of dtype {y0.dtype}")
     if y0.ndim != 1:
-        raise ShapeError(f"y0 must be 1-dimensional{at_line()}, but has shape {y0.shape}; use np.ravel(y0)")
+        raise ShapeError(f"`y0` must be 1-dimensional{at_line()}, but has shape {y0.shape}; use np.ravel(y0)")
+    if not isinstance(y0, Recorded) and not np.isfinite(y0).all():
+        bad = int(np.argmin(np.isfinite(y0)))
+        raise ShapeError(
+            f"All components of the initial state `y0` must be finite. Component {bad} is {y0[bad]}{at_line()}"
+        )
     return y0 if y0.dtype.kind == "f" else y0.astype(float)
 
 
 def _points(t_eval: Any, t0: Any, t1: Any) -> Any:
     points = t_eval if isinstance(t_eval, Recorded) else np.asarray(t_eval)
     if points.ndim != 1:
-        raise ShapeError(f"t_eval must be 1-dimensional{at_line()}, but has shape {points.shape}")
+        raise ShapeError(f"`t_eval` must be 1-dimensional{at_line()}, but has shape {points.shape}")
     if any(isinstance(x, Recorded) for x in (points, t0, t1)):
         return points * 1.0 if isinstance(points, Recorded) else points.astype(float)
     points = points.astype(float)
     if np.any(points < min(t0, t1)) or np.any(points > max(t0, t1)) or np.any(np.isnan(points)):
-        raise ShapeError(f"values in t_eval are not within t_span = ({t0:g}, {t1:g}){at_line()}")
+        raise ShapeError(f"Values in `t_eval` are not within `t_span`, which is ({t0:g}, {t1:g}){at_line()}.")
     steps = np.diff(points)
     if np.any(steps <= 0) if t1 >= t0 else np.any(steps >= 0):
         raise ShapeError(
-            f"values in t_eval are not sorted in the direction of t_span{at_line()}; use np.unique(t_eval)"
+            f"Values in `t_eval` are not properly sorted{at_line()}: they must go from t0 to t1, each once; use "
+            f"np.unique(t_eval){'' if t1 >= t0 else '[::-1]'}"
         )
     return points
 
@@ -190,13 +214,13 @@ def _tolerances(rtol: Any, atol: Any, n: int) -> tuple[Any, Any]:
             f"atol has shape {np.shape(atol)}{at_line()}; give one number, or one for each of {n} components"
         )
     if not isinstance(atol, Recorded) and not np.all((atol >= 0) & np.isfinite(atol)):
-        raise ShapeError(f"atol must be at least 0, and finite{at_line()}, not {atol}")
+        raise ShapeError(f"`atol` must be positive or 0, and finite{at_line()}, not {atol}")
     if not isinstance(rtol, Recorded):
         if not np.all((rtol >= 0) & np.isfinite(rtol)):
-            raise ShapeError(f"rtol must be at least 0, and finite{at_line()}, not {rtol}")
+            raise ShapeError(f"`rtol` must be positive or 0, and finite{at_line()}, not {rtol}")
         if np.any(rtol < least):
             line = user_line()
-            text = f"rtol below {least:.2g} is less than rounding errors; it is raised to that"
+            text = f"At least one element of `rtol` is too small. Setting `rtol = np.maximum(rtol, {least})`."
             warnings.warn_explicit(text, UserWarning, line.file, line.number)
             rtol = np.maximum(rtol, least)
     return np.broadcast_to(rtol, (n,)), np.broadcast_to(atol, (n,))
@@ -205,5 +229,5 @@ def _tolerances(rtol: Any, atol: Any, n: int) -> tuple[Any, Any]:
 def _positive(x: Any, what: str) -> Any:
     value = _number(x, what)
     if not isinstance(value, Recorded) and not value > 0:
-        raise ShapeError(f"{what} must be positive{at_line()}, not {value:g}")
+        raise ShapeError(f"`{what}` must be positive{at_line()}, not {value:g}")
     return value

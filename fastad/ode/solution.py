@@ -1,6 +1,7 @@
 """What `solve_ivp` returns: SciPy's fields, and what one looks at."""
 
-from collections.abc import Callable, Sequence
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,13 @@ from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import DenseOutput
 from fastad.once import lazy
 from fastad.recording.recorded import Recorded
-from fastad.tables.composites.solve_reference import REASONS
+from fastad.tables.composites.solve_reference import ending
 
-_SUCCESS = "the solver reached the end of the span"
+_SUCCESS = "The solver successfully reached the end of the integration interval."
 
 
-class Solution:
-    """The solution of an ODE.
+class Solution(Mapping[str, Any]):
+    """The solution of an ODE. A mapping of its fields too, as SciPy's result is.
 
     t, y : times, and the states at them, of shape (n, len(t)).
     sol : the dense output, a function of t, if it was asked for.
@@ -26,10 +27,11 @@ class Solution:
     success, status, message : whether the end of the span was reached; 0: it was, 1: a terminal event ended the solve,
         −1: a step failed; the same in words, with the time and the component.
     nfev, njev, nlu : evaluations of the right-hand side, of its Jacobian, LU decompositions.
-    stats : accepted and rejected steps, and evaluations.
+    stats : accepted and rejected steps, evaluations; and of a gradient of the solve, where that can be told: bytes of
+        stored states, and steps that are made again.
     """
 
-    _fields = ("t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "status", "message", "success", "stats")
+    _fields = ("message", "success", "status", "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "stats")
 
     def __init__(self, **fields: Any) -> None:
         self._given = fields
@@ -50,16 +52,43 @@ class Solution:
         except AttributeError as error:
             raise KeyError(name) from error
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # fields are arrays, which have no one answer
+
+    __hash__ = object.__hash__
+
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._fields]
 
-    def keys(self) -> Sequence[str]:
-        """The names of the fields."""
-        return self._fields
+    def plot(self, axes: Any = None, labels: Sequence[str] | None = None) -> Any:
+        """Draw the components over time, smoothly if there is dense output, with the steps, and the events as lines.
+
+        axes : of matplotlib, to draw into; None: those of a new figure.
+        labels : names of the components; by default y0, y1, …
+
+        Returns the axes; `.figure.savefig(path)` saves the picture. Raises ImportError, which names the package to
+        install, where matplotlib is missing.
+        """
+        from fastad.plots.solutions import plot_solution
+
+        return plot_solution(self, axes, labels)
 
     def __repr__(self) -> str:
-        rows = [f"{name:>9}: {_shown(getattr(self, name))}" for name in self._fields]
-        return "\n".join(rows)
+        return "\n".join(f"{name:>9}: {_shown(self[name])}" for name in self._fields)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align: right'>{name}</th><td style='text-align: left'><pre>"
+            f"{html.escape(_shown(self[name], indent=0))}</pre></td></tr>"
+            for name in self._fields
+        )
+        return f"<table>{rows}</table>"
 
 
 class _Later:
@@ -69,12 +98,20 @@ class _Later:
         self.compute = compute
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, indent: int = 11) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{count:,} {name}" for name, count in value.items())
+        return ", ".join(_STATS[name].format(count) for name, count in value.items())
     if isinstance(value, np.ndarray):
-        return np.array2string(value, precision=6, threshold=12, edgeitems=2, prefix=" " * 11)
+        return np.array2string(value, precision=6, threshold=12, edgeitems=2, prefix=" " * indent)
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(x, indent + 1) for x in value)}]"
     return str(value)
+
+
+_STATS = {
+    "accepted": "{:,} accepted", "rejected": "{:,} rejected", "evaluations": "{:,} evaluations",
+    "checkpoint_bytes": "{:,} bytes of checkpoints", "recomputed": "{:,} recomputed in a gradient",
+}  # fmt: skip
 
 
 # ── on numbers ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -89,27 +126,38 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         reached = runs[:, r.REACHED].astype(int)
         y = np.concatenate([p.at_points[a:b] for p, a, b in zip(pieces, [0, *reached[:-1]], reached, strict=True)])
         t = np.array(problem.points[: reached[-1]])
+    message = _message(problem, pieces[-1].run, (t, y))
     totals = runs.sum(axis=0).astype(int)
     dtype = problem.y0.dtype
     return Solution(
-        t=t, y=y.T.astype(dtype), sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None,
-        t_events=None, y_events=None, nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0,
-        status=0 if status == r.DONE else -1, message=_message(problem, pieces[-1].run), success=status == r.DONE,
-        stats={
-            "accepted": int(totals[r.ACCEPTED]), "rejected": int(totals[r.REJECTED]),
-            "evaluations": int(totals[r.EVALUATIONS]),
-        },
+        # as SciPy's, whose lists of points stay empty
+        t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
+        sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=None, y_events=None,
+        nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0, status=0 if status == r.DONE else -1, message=message,
+        success=status == r.DONE, stats=_stats(totals, pieces[0].storage),
     )  # fmt: skip
 
 
-def _message(problem: Problem, run: Any) -> str:
-    """How the solve ended, in words."""
+def _stats(totals: Any, storage: Any) -> dict[str, int]:
+    """Numbers about a run, and what a gradient of it takes."""
+    found = {name: int(totals[place]) for name, place in _COUNTS.items()}
+    (schedule, size), n = storage, found["accepted"]
+    return found | {
+        "checkpoint_bytes": schedule.predicted_bytes(n, 8 * int(size)),
+        "recomputed": max(schedule.predicted_steps(n) - (n - 1), 0) if n else 0,
+    }
+
+
+def _message(problem: Problem, run: Any, shown: tuple[Any, Any]) -> str:
+    """How the solve ended, in words; `shown` are its times and states."""
     status = int(run[r.STATUS])
     if status == r.DONE:
         return _SUCCESS
     t = _time(run[r.POSITION], problem.t0, problem.t1)
-    worst = f"; component {int(run[r.WORST])} has the largest error" if status != r.NOT_FINITE else ""
-    return f"{REASONS[status]}, at t = {t:.8g}{worst}"
+    if status == r.OVERFLOWN:
+        times, states = shown
+        t = next((time for time, y in zip(times, states, strict=True) if not np.isfinite(y).all()), t)
+    return ending(run, t)
 
 
 def _time(position: Any, t0: Any, t1: Any) -> Any:
@@ -157,6 +205,24 @@ class Interpolant:
         return np.maximum(self.ts[0], self.ts[-1])
 
     @property
+    def interpolants(self) -> "list[Interpolant]":
+        """The steps, each a function of its own; `t_old` and `t` are its ends."""
+        return [
+            Interpolant(self.ts[k : k + 2], self._ys[k : k + 2], self._dense[k : k + 1], self._output)
+            for k in range(self.n_segments)
+        ]
+
+    @property
+    def t_old(self) -> Any:
+        """The start."""
+        return self.ts[0]
+
+    @property
+    def t(self) -> Any:
+        """The end."""
+        return self.ts[-1]
+
+    @property
     def n_segments(self) -> int:
         """The number of steps."""
         return len(self.ts) - 1
@@ -171,7 +237,10 @@ class Interpolant:
         start, size = self.ts[k], self.ts[k + 1] - self.ts[k]
         theta = (t - start) / np.where(size == 0.0, 1.0, size)
         vectors = np.moveaxis(self._dense[k], -2, 0)
-        return (self._ys[k] + size[..., None] * self._output.evaluate(theta, vectors)).T
+        y = self._ys[k] + size[..., None] * self._output.evaluate(theta, vectors)
+        if not isinstance(y, Recorded):  # the polynomials of high order lose digits, which their derivatives do not
+            y = np.where((theta == 1.0)[..., None], self._ys[k + 1], y)
+        return y.T
 
 
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
@@ -199,9 +268,17 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=None, y_events=None, nfev=run["evaluations"], njev=0, nlu=0,
         status=_Later(lambda: 0 if int(raw.run[r.STATUS]) == r.DONE else -1),
-        message=_Later(lambda: _SUCCESS if int(raw.run[r.STATUS]) == r.DONE else REASONS[int(raw.run[r.STATUS])]),
+        message=_Later(lambda: _message_of(problem, raw)),
         success=_Later(lambda: int(raw.run[r.STATUS]) == r.DONE), stats=run,
     )  # fmt: skip
+
+
+def _message_of(problem: Problem, raw: Raw) -> str:
+    """How the solve ended, in words, as far as it is known while it is recorded."""
+    if int(raw.run[r.STATUS]) == r.DONE:
+        return _SUCCESS
+    run, t0, t1 = (np.asarray(x.value if isinstance(x, Recorded) else x) for x in (raw.run, problem.t0, problem.t1))
+    return ending(run, float(_time(run[r.POSITION], t0, t1)))
 
 
 _COUNTS = {"accepted": r.ACCEPTED, "rejected": r.REJECTED, "evaluations": r.EVALUATIONS}

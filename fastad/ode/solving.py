@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from fastad.control.outside import recorded_loop
+from fastad.errors import ShapeError
 from fastad.kernels import records as r
 from fastad.ode.emitting import Extent, Raw, fixed_grid, solved
 from fastad.ode.problem import Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.source import at_line
 
+_ROUNDING = 1e-12  # relative error of a number of steps
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
 
 
@@ -82,10 +85,12 @@ def solve_ivp(
     True
     """
     numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
+    if mass is not None:
+        raise ShapeError(f"a mass matrix needs a method for stiff systems, and fastad has none yet{at_line()}")
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
-        "max_steps": max_steps, "progress": progress,
+        "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
     }  # fmt: skip
     options = options_of(method, problem, given)
     if current_recorder() is None:
@@ -116,21 +121,19 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
 
 
 def _grid(problem: Problem) -> tuple[Any, int] | None:
-    """The grid of fixed steps."""
+    """The grid of fixed steps. If their number depends on recorded values, a guard holds it."""
     if problem.step is None:
         return None
-    t0, t1, step = (_concrete(x) for x in (problem.t0, problem.t1, problem.step))
-    return fixed_grid(t0, t1, step, None if _is_moving(problem) else problem.points)
-
-
-def _concrete(x: Any) -> float:
-    """The value of a number, held by a guard if it is recorded."""
-    return x.__float__() if isinstance(x, Recorded) else float(x)
+    t0, t1, step = problem.t0, problem.t1, problem.step
+    if not _is_moving(problem):
+        return fixed_grid(t0, t1, step, problem.points)
+    count = int(np.ceil(np.abs(t1 - t0) / step * (1 - _ROUNDING)))
+    return np.array([0.0, 1.0, 0.0]), max(count, 1)
 
 
 def _is_moving(problem: Problem) -> bool:
-    """Whether times are recorded values, which may have derivatives."""
-    return any(isinstance(x, Recorded) for x in (problem.t0, problem.t1, problem.points))
+    """Whether times, or the size of fixed steps, are recorded values, which may have derivatives."""
+    return any(isinstance(x, Recorded) for x in (problem.t0, problem.t1, problem.points, problem.step))
 
 
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────

@@ -1,22 +1,27 @@
 """NumPy's protocols, indexing and the methods of buffers: on the twin where there is one, else NumPy's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastad.recording.buffers import Buffer, as_buffer, plain, target_of, twin_of
-from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.buffers import Buffer, as_buffer, as_view, plain, takes_guards, target_of, twin_of
+from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of
 from fastad.recording.operators import array_ufunc, call_function
 from fastad.recording.outside_arrays import owner_of
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Recorded, plain_array_error
 from fastad.recording.recorder import recording_error
+from fastad.recording.watched import unwatched
 
 # NumPy's functions that write into their first argument, and the methods that write into the array.
 WRITING = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 _WRITING_METHODS = frozenset(["fill", "put"])
 # What NumPy does here is right with a twin too: it reads no elements.
-_GEOMETRY = "base ctypes data device dtype flags itemsize nbytes ndim shape size strides view"
+_GEOMETRY = "base device dtype flags itemsize nbytes ndim setflags shape size strides"
+_FIXES = {
+    "resize": "Make a new array: np.resize(y, shape), or np.concatenate([y, ...]).",
+    **dict.fromkeys(["ctypes", "data", "tobytes", "tofile", "dump", "dumps"], "Return the array, and use the result."),
+}
 
 
 # ── protocols ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -24,6 +29,8 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
     given, options = [plain(x) for x in inputs], plain(options)
     function = getattr(ufunc, method)
     recorded = is_recorded((*given, *options.values()))
+    if method == "at" and recorded and takes_guards(inputs[0]):
+        return function(given[0], *[_held(x, ufunc) if is_recorded(x) else x for x in given[1:]])
     if method == "at" and (recorded or isinstance(given[0], Recorded)):
         return function(target_of(inputs[0], f"np.{ufunc.__name__}.at of a recorded value"), *given[1:])
     if recorded and out is not None:
@@ -35,17 +42,23 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
     return _into(out, lambda targets: function(*given, out=targets, **options))
 
 
+def _held(x: Any, ufunc: Any) -> np.ndarray:
+    """Recorded integers or truth values as plain ones with a guard, for an array of integers."""
+    found = as_recorded(x)
+    if found.dtype.kind == "f":
+        raise plain_array_error(f"np.{ufunc.__name__}.at of recorded floats into an array of integers")
+    return path_value(found, found.recorder)
+
+
 def _into(out: Any, function: Callable[[Any], Any]) -> Any:
     """The result of a function of plain values, written into `out`, some of which may have a twin."""
     targets = out if isinstance(out, tuple) else (out,)
     twins = [plain(x) for x in targets]
     memory = tuple(np.array(x.value) if isinstance(x, Recorded) else x for x in twins)
     function(memory if isinstance(out, tuple) else memory[0])
-    for target, twin, values in zip(targets, twins, memory, strict=True):
+    for twin, values in zip(twins, memory, strict=True):
         if isinstance(twin, Recorded):
             twin[...] = values
-        else:
-            _touch(target)
     return out if not isinstance(out, tuple) or len(out) > 1 else out[0]
 
 
@@ -57,7 +70,6 @@ def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: 
         if recorded:
             target = target_of(target, f"np.{function.__name__} of a recorded value")
         else:
-            _touch(target)
             target = plain(target)
         return function(target, *given[1:], **(options if args else dict(list(options.items())[1:])))
     out = kwargs.get("out")
@@ -68,19 +80,15 @@ def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: 
     return _into(out, lambda target: function(*given, out=target, **options))
 
 
-def _touch(target: Any) -> None:
-    """Note that plain values, which may depend on arrays from outside, were written into an array."""
-    owner = owner_of(target) if isinstance(target, np.ndarray) else None
-    if type(owner) is Buffer:
-        owner._fixed = False
-
-
 def made(result: Any, sources: Any) -> Any:
     """The result of a NumPy function with its arrays as buffers, apart from views of arrays from outside."""
     if type(result) is np.ndarray:
         if type(owner_of(result)) is Buffer:
             return result.view(Buffer)
-        return result if _shares(result, sources) else as_buffer(result)
+        if not _shares(result, sources):
+            return as_buffer(result)
+        view = as_view(result, _arrays_in(sources))
+        return result if view is None else view
     if type(result) is tuple or type(result) is list:
         return type(result)([made(x, sources) for x in result])
     return result
@@ -88,11 +96,22 @@ def made(result: Any, sources: Any) -> Any:
 
 def _shares(result: np.ndarray, sources: Any) -> bool:
     """Whether an array is a view of one of these, or of one in lists of them."""
-    if isinstance(sources, dict):
-        sources = tuple(sources.values())
-    if isinstance(sources, list | tuple):
-        return any(_shares(result, x) for x in sources)
-    return isinstance(sources, np.ndarray) and np.may_share_memory(result, np.ndarray.view(sources, np.ndarray))
+    return any(np.may_share_memory(result, np.ndarray.view(x, np.ndarray)) for x in _arrays_in(sources))
+
+
+def _arrays_in(sources: Any) -> Iterator[np.ndarray]:
+    """The arrays in arguments of a function."""
+    if isinstance(sources, dict | list | tuple):
+        for x in sources.values() if isinstance(sources, dict) else sources:
+            yield from _arrays_in(x)
+    elif isinstance(sources, np.ndarray):
+        yield unwatched(sources)
+
+
+def _view(self: Buffer, *args: Any, **kwargs: Any) -> Any:
+    """As a plain array it is still a buffer: views see each other's writes."""
+    found = np.ndarray.view(self, *args, **kwargs)
+    return np.ndarray.view(found, Buffer) if type(found) is np.ndarray else found
 
 
 # ── indexing ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -114,14 +133,12 @@ def _is_traced(key: Any) -> bool:
 
 def _setitem(self: Buffer, key: Any, value: Any) -> None:
     twin = twin_of(self)
-    if twin is None and self.dtype.char in "df" and (is_recorded(value) or _is_traced(key)):
+    if twin is None and self.dtype.kind in "fc" and (is_recorded(value) or _is_traced(key)):
         twin = target_of(self, "writing a recorded value")
     if twin is not None:
         _writable(self)
         twin[plain(key)] = value
         return
-    if type(value) not in (float, int):
-        _touch(self)
     np.ndarray.__setitem__(self, plain(key), plain(value))
 
 
@@ -157,7 +174,7 @@ def _of_twin(twin: Recorded, name: str) -> Any:
     if found is None:
         raise recording_error(
             f".{name} of an array that recorded values were written into is not supported",
-            "Write it with NumPy's functions.",
+            _FIXES.get(name, "Write it with NumPy's functions."),
         )
     return found
 
@@ -202,7 +219,7 @@ def _install() -> None:
         Buffer.define(name, _method(name))
     installed: dict[str, Any] = {
         "__array_ufunc__": _array_ufunc, "__array_function__": _array_function, "__getitem__": _getitem,
-        "__setitem__": _setitem, "__imatmul__": _imatmul, "__reduce_ex__": _reduce,
+        "__setitem__": _setitem, "__imatmul__": _imatmul, "__reduce_ex__": _reduce, "view": _view,
     }  # fmt: skip
     for name, value in installed.items():
         Buffer.define(name, value)

@@ -2,18 +2,28 @@
 
 A buffer is a NumPy array with NumPy's behaviour until a recorded value is written into it or into a view of it. From
 then on the array that owns the memory has a *twin*, a recorded array with the same elements, and every view of that
-memory reads and writes the twin. The memory itself is filled with NaN: code in C that reads it past NumPy's protocols
-must not go on with old numbers. Only floats get twins. A recorded integer or truth value that is written into a buffer
-of its kind becomes a plain one with a guard, as everywhere.
+memory reads and writes the twin. The memory itself is filled with a NaN of its own kind: code in C that reads it past
+NumPy's protocols must not go on with old numbers, and where that NaN comes back, it is an error. Only floats get twins.
+A recorded integer or truth value that is written into a buffer of its kind becomes a plain one with a guard, as
+everywhere.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastad.recording.outside_arrays import owner_of
+from fastad.recording.outside_arrays import address, owner_of
 from fastad.recording.recorded import Frame, Recorded, plain_array_error
-from fastad.recording.recorder import Recorder, current_recorder, open_recorders, open_recordings, recording_error
+from fastad.recording.recorder import (
+    ERASED,
+    Recorder,
+    current_recorder,
+    open_recorders,
+    open_recordings,
+    recording_error,
+)
+from fastad.recording.source import at_line
 
 
 class Buffer(np.ndarray):
@@ -22,7 +32,6 @@ class Buffer(np.ndarray):
     _twin: Recorded | None = None  # of an array that owns its memory
     _twin_shape: Any = None
     _maker: Any = None  # weak reference to the recorder that was innermost when it was made
-    _fixed = False  # made from Python numbers alone
 
     def __array_finalize__(self, source: Any) -> None:
         recorder = current_recorder()
@@ -54,8 +63,10 @@ def target_of(array: Any, what: str) -> Any:
     if isinstance(array, Recorded):
         return array
     owner = owner_of(array) if isinstance(array, np.ndarray) else None
-    if type(owner) is not Buffer or owner.base is not None or owner.dtype.char not in "df":
+    if type(owner) is not Buffer or owner.base is not None:
         raise plain_array_error(f"{what} into a plain array from outside the function")
+    if owner.dtype.char not in "df":
+        raise recording_error(f"{what} into an array of dtype {owner.dtype}", "Make it with dtype float64 or float32.")
     if not array.flags.writeable:
         raise ValueError("assignment destination is read-only")
     if owner._twin is None:
@@ -80,21 +91,22 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
     elements = np.ndarray.view(owner, np.ndarray)
     if not elements.flags.c_contiguous:
         elements = elements.ravel(order="K")  # in the order of memory, in which views are described
-    owner._twin, owner._twin_shape = Recorded(recorder, recorder.const(elements)), elements.shape
-    recorder.derived = recorder.derived or not owner._fixed
+    native = elements.astype(elements.dtype.newbyteorder("="), copy=False)
+    owner._twin, owner._twin_shape = Recorded(recorder, recorder.const(native)), elements.shape
     for opened in open_recordings():
         opened.keep_snapshot(lambda array: owner_of(array) is owner)
-    np.ndarray.fill(owner, np.nan)
+        opened.erased = opened.erased or at_line()
+    np.ndarray.fill(owner, ERASED)
 
 
 def _viewed(array: np.ndarray, owner: Buffer, twin: Recorded) -> Recorded:
     """The part of the owner's twin that a view of its memory shows."""
-    if array is owner and array.shape == owner._twin_shape:
-        return twin
-    if array.dtype != owner.dtype:
+    if array.dtype.newbyteorder("=") != twin.dtype:
         raise recording_error(
             "an array that recorded values were written into is viewed with another dtype", "Use x.astype(dtype)."
         )
+    if array is owner and array.shape == owner._twin_shape:
+        return twin
     return twin.view(_frame(array, owner), keep=True)
 
 
@@ -119,6 +131,18 @@ def plain(x: Any) -> Any:
 def without_buffers(leaves: list[Any]) -> list[Any]:
     """`plain` of all leaves of a pytree; quick where nothing is being recorded."""
     return plain(leaves) if open_recorders and Buffer in set(map(type, leaves)) else leaves
+
+
+def as_view(array: np.ndarray, sources: Iterable[Any]) -> Buffer | None:
+    """An array that shows the memory of a buffer among these, but does not say so, as a view of the buffer."""
+    for source in sources:
+        owner = owner_of(source) if isinstance(source, np.ndarray) else None
+        if type(owner) is Buffer and np.may_share_memory(array, memory := np.ndarray.view(owner, np.ndarray)):
+            flat = np.ndarray.view(np.ravel(memory, order="K"), Buffer)
+            return np.ndarray.__new__(
+                Buffer, array.shape, array.dtype, flat, address(array) - address(memory), array.strides
+            )
+    return None
 
 
 def as_buffer(array: np.ndarray) -> Buffer:

@@ -11,17 +11,19 @@ Four kinds of values are read:
 and lists the places that were read. Comparing these places later is much faster than walking again.
 """
 
+import builtins
 import types
-from collections.abc import Hashable, Iterable
-from operator import is_
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
 
+from fastad.recording.comparing import comparison
+from fastad.recording.identity import same_elements, same_items
 from fastad.recording.keys import Key
 from fastad.recording.outside_numbers import ChangingNumber, NumberPlace
 from fastad.recording.settings import Setting
-from fastad.recording.walk import MISSING, Walk, read_place
+from fastad.recording.walk import MISSING, Walk, code_now, read_place
 
 
 class OutsideState(Walk):
@@ -40,45 +42,51 @@ class OutsideState(Walk):
         self._set(settings)
 
     @property
-    def places(self) -> list[tuple[Any, Any, Any]] | None:
-        """(cell, None, value) or (namespace, name, value) for everything that was read. None where comparing these by
-        identity is not enough to see a change."""
-        return None if self._mutable or self._lists or self._dicts or self._shapes else self._places
-
-    @property
     def bindings(self) -> list[tuple[Any, Any, Any]]:
         """(cell, None, value) or (namespace, name, value) for everything that was read by a name."""
         return self._places
 
     @property
-    def held_values(self) -> list[tuple[Any, Any, Any]]:
-        """`bindings`, and (dict, key, value) or (list, index, value) for everything in these."""
-        items = [(x, key, value) for x, keys, values in self._dicts for key, value in zip(keys, values, strict=True)]
-        return [*self._places, *items, *((x, i, value) for x, values in self._lists for i, value in enumerate(values))]
-
-    @property
     def has_values(self) -> bool:
         """Whether anything other than modules and functions was read."""
+        if self.must_be_walked or self.shapes or self._has_objects:
+            return True
         code = types.ModuleType | types.FunctionType
-        return self.places is None or any(not isinstance(value, code) for *_, value in self.places)
+        return any(not isinstance(value, code) for *_, value in self._places)
 
     def unchanged(self) -> bool:
         """Whether a new walk would give the same key. False may also mean that only a walk can tell."""
-        if self._mutable:
+        if self.must_be_walked:
             return False
         for holder, name, value in self._places:
-            if read_place(holder, name) is not value:
+            if (holder.get(name, MISSING) if type(holder) is dict else read_place(holder, name)) is not value:
                 return False
-        for a, shape in self._shapes:
+        for space, name, value in self.builtins:
+            if name in space or vars(builtins).get(name) is not value:
+                return False
+        for function, code in self.codes:
+            if code_now(function) is not code:
+                return False
+        for a, shape in self.shapes:
             if a.shape != shape:
                 return False
-        return not (self._lists or self._dicts) or self._same_containers()
+        return not self._has_objects or (self._same_objects() and self._same_containers())
+
+    def _same_objects(self) -> bool:
+        for value, kind in self.kinds:
+            if type(value) is not kind:
+                return False
+        for names, count in self.classes:
+            if len(names) != count:
+                return False
+        return not self._looks_at_layouts or self.has_same_layouts()
 
     def _same_containers(self) -> bool:
-        return all(len(x) == len(old) and all(map(is_, x, old)) for x, old in self._lists) and all(
-            len(x) == len(keys) and all(map(is_, x, keys)) and all(map(is_, x.values(), values))
-            for x, keys, values in self._dicts
-        )
+        return all(same_elements(*x) for x in self.lists) and all(same_items(*x) for x in self.dicts)
+
+    def comparison(self) -> Callable[[], bool]:
+        """`not unchanged()` as a function that is fast, for a state that is compared many times."""
+        return comparison(self, self._places) or (lambda: not self.unchanged())
 
     # ── numbers ──────────────────────────────────────────────────────────────────────────────────────────────
     def _key_of(self, constants: Iterable[int]) -> Key:
@@ -117,7 +125,7 @@ class OutsideState(Walk):
 
     def renumbered(self) -> "OutsideState | None":
         """The state now, if nothing but numbers has changed: it needs no walk."""
-        if self._mutable or not self.numbers:
+        if self.must_be_walked or not self.numbers:
             return None
         now = [place.now(MISSING) for place in self.numbers]
         new = [(place, x) for place, x in zip(self.numbers, now, strict=True) if place.value is not x]
@@ -130,12 +138,12 @@ class OutsideState(Walk):
             for place, x in zip(self.numbers, now, strict=True)
         ]
         found._own_places = [(x, name, changed.get((id(x), name), value)) for x, name, value in self._own_places]
-        found._lists = [
-            (x, tuple([changed.get((id(x), k), old) for k, old in enumerate(values)])) for x, values in self._lists
+        found.lists = [
+            (x, tuple([changed.get((id(x), k), old) for k, old in enumerate(values)])) for x, values in self.lists
         ]
-        found._dicts = [
+        found.dicts = [
             (x, keys, tuple([changed.get((id(x), key), old) for key, old in zip(keys, values, strict=True)]))
-            for x, keys, values in self._dicts
+            for x, keys, values in self.dicts
         ]
         found._variants = {}
         found.code_key = found._key_of(range(len(found.numbers)))
@@ -163,31 +171,3 @@ class OutsideState(Walk):
         found._variants = {}
         found._set(settings)
         return found
-
-
-class OutsideReader:
-    """Reads the outside state of functions at every call, and walks again only where something has changed."""
-
-    def __init__(self) -> None:
-        self._last: OutsideState | None = None
-        self.settings: tuple[Setting, ...] = ()  # those that the functions have read so far
-
-    def read(self, *roots: Any) -> OutsideState:
-        """The state now of the functions, which are the same at every call."""
-        last = self._last
-        if last is None or not last.unchanged():
-            last = self._last = (last and last.renumbered()) or OutsideState(roots, self.settings)
-        return last
-
-    def add_settings(self, settings: Iterable[Setting]) -> bool:
-        """Include these settings from now on. Returns whether any of them is new."""
-        new = [s for s in settings if s not in self.settings]
-        if new:
-            self.settings = (*self.settings, *new)
-            self._last = None
-        return bool(new)
-
-
-def same_choices(settings: Iterable[tuple[Any, Any, Any]]) -> bool:
-    """Whether settings (variable, default, choice) have the same choices now, in the calling thread."""
-    return all(read_place(variable, default) is choice for variable, default, choice in settings)

@@ -13,6 +13,8 @@ import numpy as np
 _LOADS = (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0))
 # Functions that read a global, and an attribute, whose name is in a text.
 _EVALUATE, _ASK = frozenset(["eval", "exec", "globals", "vars"]), frozenset(["getattr", "hasattr", "vars"])
+_LAYOUT = frozenset(["base", "dtype", "flags", "strides"])
+_ENVIRONMENT = frozenset(["environ", "getenv"])
 _WORD = re.compile(r"[^\W\d]\w*")
 
 
@@ -24,6 +26,8 @@ class Names(NamedTuple):
     attributes: frozenset[str]
     imports: tuple[tuple[int, str], ...]
     asked: frozenset[str]
+    has_layouts: bool  # whether it looks at what can be set of an array, apart from its shape
+    has_environment: bool
 
 
 @functools.lru_cache(maxsize=4096)
@@ -42,7 +46,9 @@ def names_in(code: types.CodeType) -> Names:
             attributes.update(inner.attributes)
             imports.update(inner.imports)
             asked.update(inner.asked)
-    return Names(tuple(sorted(names)), frozenset(attributes | asked), tuple(sorted(imports)), frozenset(asked))
+    attributes |= asked
+    flags = not _LAYOUT.isdisjoint(attributes), not _ENVIRONMENT.isdisjoint(attributes)
+    return Names(tuple(sorted(names)), frozenset(attributes), tuple(sorted(imports)), frozenset(asked), *flags)
 
 
 def _globals(code: types.CodeType) -> set[str]:

@@ -6,7 +6,8 @@ from optree import tree_map
 
 from fastad.recording.operands import elementwise
 from fastad.recording.operators import BINARY, COMPARE, UNARY, array_function, array_ufunc
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 
 _PYTHON_NUMBERS = frozenset([Number, float, int, bool])
 _DIVISIONS = ("truediv", "floordiv", "mod", "divmod")

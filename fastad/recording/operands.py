@@ -13,9 +13,11 @@ from fastad.primitives.regions import contiguous_strides
 from fastad.primitives.row import elementwise_rows
 from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import implements_ufunc
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
+from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
 from fastad.tables.columns import DTYPES, ValueType
 
@@ -68,8 +70,9 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
                 "Return it from the inner function.",
             )
         return recorder.lift(x)
+    if type(x) is Watched:
+        x = x.array if x.ndim else x.seen()
     if isinstance(x, _NUMBERS):
-        recorder.derived = recorder.derived or isinstance(x, np.generic)
         return recorder.const(x)
     if isinstance(x, np.ndarray):
         return _array_ref(recorder, x)
@@ -88,14 +91,15 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     if x.dtype == object:
         return stack_refs(recorder, _plain(x))
     _checked(x)
-    recorder.derived = recorder.derived or not x.ndim
+    if not x.dtype.isnative:  # a table holds it by value, so it is compared at every call
+        return recorder.const(x.astype(x.dtype.newbyteorder("=")))
     return recorder.capture(x) if x.ndim else recorder.const(x)
 
 
 def has_own_arithmetic(kind: type) -> bool:
     """Whether a subclass of arrays computes differently from NumPy's own, as masked arrays and matrices do."""
     names = ("__mul__", "__array_ufunc__")
-    return kind is not Buffer and any(getattr(kind, name) is not getattr(np.ndarray, name) for name in names)
+    return kind not in (Buffer, Watched) and any(getattr(kind, name) is not getattr(np.ndarray, name) for name in names)
 
 
 def _plain(x: np.ndarray) -> np.ndarray:
@@ -109,9 +113,6 @@ def _plain(x: np.ndarray) -> np.ndarray:
 
 def _checked(x: np.ndarray) -> np.ndarray:
     _plain(x)
-    if not x.dtype.isnative:
-        fix = "Convert it outside: x.astype(x.dtype.newbyteorder('='))."
-        raise recording_error(f"an operand has dtype {x.dtype}, whose byte order is not this machine's", fix)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or x.dtype == np.float16:
         raise recording_error(
             f"an operand has dtype {x.dtype}, which cannot be recorded",
@@ -308,12 +309,15 @@ for _row in elementwise_rows():
         implements_ufunc(_ufunc, _own_name)(partial(_SHORT.get(_row.arity, elementwise), _row.name))
 
 
+_as_strided = np.lib.stride_tricks.as_strided  # NumPy's own, whatever stands for it during a recording
+
+
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────
 def dummy(frame: tuple[int, Shape, Shape]) -> np.ndarray:
     """An array with this geometry but without the memory for it, one byte an element. NumPy's own indexing and
     reshaping of it give the geometry of their results. Its elements must never be read."""
     _, shape, strides = frame
-    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides)
+    return _as_strided(np.empty(1, np.int8), shape, strides)
 
 
 def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Shape, Shape]:

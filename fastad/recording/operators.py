@@ -14,7 +14,8 @@ from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import recording_error
 from fastad.tables.builder import dtype_char
 

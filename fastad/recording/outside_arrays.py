@@ -18,6 +18,11 @@ def address(a: np.ndarray) -> int:
     return int(a.__array_interface__["data"][0])
 
 
+def layout(a: np.ndarray) -> tuple[Any, ...]:
+    """What can be set of an array that a walk has found, apart from its shape."""
+    return a.strides, a.dtype, a.flags.num, a.base is None
+
+
 class Elements:
     """The elements of an array at one moment."""
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.recording.recorded import Number
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder
-from fastad.recording.standins import as_bound, held, placed, put
+from fastad.recording.standins import as_bound, held, placed, placing, put
 
 
 class NumberPlace(NamedTuple):
@@ -64,14 +64,13 @@ class _Pending(threading.local):
 
 
 _pending = _Pending()
-_placing = threading.RLock()
 
 
 @contextmanager
 def reading_anew(numbers: Sequence[ChangingNumber]) -> Iterator[bool]:
     """Within, what is recorded reads these numbers as inputs. The value is False if it does not, because another thread
     is recording with numbers of its own, which may stand in the same places."""
-    if not numbers or not _placing.acquire(blocking=False):
+    if not numbers or not placing.acquire(blocking=False):
         yield not numbers
         return
     before, _pending.numbers = _pending.numbers, numbers
@@ -79,7 +78,7 @@ def reading_anew(numbers: Sequence[ChangingNumber]) -> Iterator[bool]:
         yield True
     finally:
         _pending.numbers = before
-        _placing.release()
+        placing.release()
 
 
 def placed_numbers(recorder: Recorder) -> AbstractContextManager[None]:
@@ -96,7 +95,9 @@ def _changes(recorder: Recorder, numbers: Iterable[ChangingNumber]) -> list[tupl
         if position is None:
             found[id(holder), name] = holder, name, value, number
             continue
-        changed = list(found.get((id(holder), name), (None, None, None, whole))[3])
+        there = held(holder, name)  # whose arrays may be watched
+        there = there if type(there) is tuple and len(there) == len(whole) else whole
+        changed = list(found.get((id(holder), name), (None, None, None, there))[3])
         changed[position] = number
         found[id(holder), name] = holder, name, whole, tuple(changed)
     return list(found.values())

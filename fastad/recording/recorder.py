@@ -20,6 +20,7 @@ from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
 from fastad.recording.source import at_line, user_line
+from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
 from fastad.tables.inline import compact, inline
@@ -43,6 +44,11 @@ def _scalar_function(row: Any) -> Callable[..., Any]:
 
 
 _SCALAR_FUNCTIONS = [_scalar_function(row) for row in PRIMITIVES]
+
+
+# What the memory of arrays is filled with that have become recorded: a NaN whose bits no calculation gives. NumPy's
+# arithmetic hands them on.
+ERASED = np.array(0x7FF8B5AB40000000).view(np.float64)[()]
 
 
 class _Stack(threading.local):
@@ -95,7 +101,7 @@ class Recorder:
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
-        self.derived = False  # numbers or arrays were used that may have been computed from outside arrays
+        self.erased = ""  # the place of the first write of recorded values into an array; see `ERASED`
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":
@@ -155,14 +161,30 @@ class Recorder:
 
     def const(self, value: Any) -> Ref:
         """A constant by value; an integer that no dtype of NumPy's holds as a float."""
+        if self.erased:
+            self._check_erased(value)
         return self.builder.const(float(value) if type(value) is int and not -(2**63) <= value < 2**63 else value)
 
     def input(self, value: Any) -> Ref:
         """An input of the table with its concrete value, which is copied."""
-        x = np.array(value, order="C")
+        x = np.array(unwatched(value), order="C")
+        if self.erased:
+            self._check_erased(x)
         ref = self.builder.input(x.shape, dtype_char(x.dtype))
         self.given[ref] = x[()]
         return ref
+
+    def _check_erased(self, value: Any) -> None:
+        x = np.asarray(value)
+        if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+            return
+        found = np.abs(x[np.isnan(x)].astype(np.float64))
+        if np.any(found.view(np.int64) == ERASED.view(np.int64)):
+            raise recording_error(
+                f"an array that recorded values are written into{self.erased} was read past NumPy's functions, "
+                "as memoryview and np.nditer do, and the result is used",
+                "Use NumPy's functions and indexing of the array itself.",
+            )
 
     # ── concrete values ──────────────────────────────────────────────────────────────────────────────────────
     def value(self, ref: Ref) -> Any:
@@ -275,15 +297,17 @@ class Recorder:
         become constants; the others stay references.
         """
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
-        fixed = {c.ref: c.snapshot for c in self.captures if self._is_temporary(c) or not c.unchanged()}
-        self.derived = self.derived or bool(fixed)
+        lasting = {id(_root(c.array)) for c in self.captures if not self._is_temporary(c)}
+        fixed = {c.ref: c.snapshot for c in self.captures if id(_root(c.array)) not in lasting or not c.unchanged()}
+        if fixed:
+            look_into(c.array for c in self.captures if c.ref in fixed)
         kept = [c for c in self.captures if c.ref not in fixed]
         order = [*explicit, *(c.ref for c in kept)]
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
     def _is_temporary(self, capture: _Capture) -> bool:
         """Whether nobody but this recording has the array, nor the array that it is a view of."""
-        root = capture.array if capture.array.base is None else capture.array.base
+        root = _root(capture.array)
         if not isinstance(root, np.ndarray):
             return False
         # sys.getrefcount counts its argument, and `root` here.
@@ -293,6 +317,10 @@ class Recorder:
                 return False
         own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
         return sys.getrefcount(root) <= 2 + own
+
+
+def _root(array: np.ndarray) -> Any:
+    return array if array.base is None else array.base
 
 
 @contextlib.contextmanager

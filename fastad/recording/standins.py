@@ -15,6 +15,9 @@ from operator import itemgetter
 from types import CellType, FunctionType
 from typing import Any, NamedTuple
 
+WITH_ATTRIBUTES = (FunctionType, functools.partial)  # whose places are attributes, `__defaults__` and `args`
+_HOLDERS = (dict, list, CellType, *WITH_ATTRIBUTES)
+
 
 class StandIn:
     """Stands for a function. A subclass says in `__call__` which calls it records.
@@ -133,10 +136,11 @@ class _Place(NamedTuple):
     original: Any
     standin: Any
     wanted: int  # by how many recordings
+    before: "_Place | None"  # what the stand-in is in the place of, if that is one itself
 
 
-_HOLDERS = dict, list, CellType, FunctionType, functools.partial
 _bound: dict[tuple[int, Any], _Place] = {}
+placing = threading.RLock()  # of the thread that puts stand-ins in place which are for its recording alone
 
 
 def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManager[None]:
@@ -148,7 +152,7 @@ def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManage
 @contextmanager
 def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
     """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there."""
-    changes = [change for change in changes if isinstance(change[0], _HOLDERS)]
+    changes = [change for change in changes if takes_standins(change[0])]
     with _lock:
         for change in changes:
             _bind(*change)
@@ -158,6 +162,11 @@ def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
         with _lock:
             for holder, name, *_ in changes:
                 _release(holder, name)
+
+
+def takes_standins(holder: Any) -> bool:
+    """Whether stand-ins can be put into the places of this object."""
+    return isinstance(holder, _HOLDERS)
 
 
 def as_bound(holder: Any, name: Any, value: Any) -> Any:
@@ -172,17 +181,20 @@ def all_bound(holder: Any, names: Iterable[Any], values: Iterable[Any]) -> tuple
 
 
 def _bind(holder: Any, name: Any, value: Any, standin: Any) -> None:
-    place = _bound.get((id(holder), name), _Place(holder, value, standin, 0))
+    place = _bound.get((id(holder), name))
+    if place is None or place.standin is not standin:
+        place = _Place(holder, value if place is None else place.original, standin, 0, place)
     _bound[id(holder), name] = place._replace(wanted=place.wanted + 1)
-    put(holder, name, place.standin)
+    put(holder, name, standin)
 
 
 def _release(holder: Any, name: Any) -> None:
     place = _bound.pop((id(holder), name))
-    if place.wanted > 1:
-        _bound[id(holder), name] = place._replace(wanted=place.wanted - 1)
-    elif held(holder, name) is place.standin:  # and not what the code has put there meanwhile
-        put(holder, name, place.original)
+    before = place._replace(wanted=place.wanted - 1) if place.wanted > 1 else place.before
+    if before is not None:
+        _bound[id(holder), name] = before
+    if place.wanted == 1 and held(holder, name) is place.standin:  # and not what the code has put there meanwhile
+        put(holder, name, place.original if before is None else before.standin)
 
 
 def put(holder: Any, name: Any, value: Any) -> None:
@@ -202,6 +214,6 @@ def held(holder: Any, name: Any, missing: Any = None) -> Any:
     try:
         if isinstance(holder, CellType):
             return holder.cell_contents
-        return getattr(holder, name) if isinstance(holder, FunctionType | functools.partial) else holder[name]
+        return getattr(holder, name) if isinstance(holder, WITH_ATTRIBUTES) else holder[name]
     except (ValueError, LookupError):
         return missing

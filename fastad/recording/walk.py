@@ -10,8 +10,9 @@ import os
 import re
 import sys
 import types
+import weakref
 from array import array
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
@@ -25,10 +26,11 @@ from optree import PyTreeSpec
 from fastad.recording.code_names import Names, absolute_name, file_of, names_in
 from fastad.recording.keys import Key
 from fastad.recording.libraries import is_library
-from fastad.recording.outside_arrays import address, owner_of
+from fastad.recording.outside_arrays import address, layout, owner_of
 from fastad.recording.outside_numbers import NumberPlace
-from fastad.recording.plain_objects import is_plain, slot_names
-from fastad.recording.standins import all_bound, as_bound
+from fastad.recording.plain_objects import all_slots, extends_built_in, is_plain, is_users
+from fastad.recording.standins import all_bound, as_bound, held
+from fastad.recording.watched import Watched
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
@@ -36,15 +38,13 @@ _NUMBERS = frozenset({int, float})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MOST_NUMBERS = 1000  # further ones are constants
-MISSING = object()
-_BUILT_IN = (list, tuple, dict, set, frozenset, deque, int, float, str, bytes, np.ndarray)
-# Functions and methods that make a plain number of an element: no later use of it shows where it came from.
-_CONVERT = frozenset(["int", "float", "bool", "complex", "round", "item", "tolist", "math"])
-_ENVIRONMENT = frozenset(["environ", "getenv"])
+MISSING = object()  # what is found where there is nothing
+_BUILTINS = dict(vars(builtins))  # as they are before a user puts something in the place of one
 # Classes in C whose instances never change.
 _UNCHANGING = (
     types.ModuleType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType, types.EllipsisType,
-    types.NotImplementedType, np.ufunc, np.dtype, re.Pattern, date, timedelta, tzinfo,
+    types.NotImplementedType, type(vars(namedtuple("_Fields", "first"))["first"]), np.ufunc, np.dtype, re.Pattern, date,
+    timedelta, tzinfo,
 )  # fmt: skip
 
 
@@ -61,13 +61,17 @@ class Walk:
         self.numbers: list[NumberPlace] = []
         self.held: list[Any] = []
         self.is_opaque = False
-        self.converts = False  # whether elements of arrays may have been converted to plain numbers
         self.has_late_readers = False  # whether functions were found that are called after the recording has ended
         self._places: list[tuple[Any, Any, Any]] = []
-        self._lists: list[tuple[Any, tuple[Any, ...]]] = []
-        self._dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
-        self._shapes: list[tuple[np.ndarray, Any]] = []
-        self._mutable = False  # whether something was found that only another walk can compare
+        self.lists: list[tuple[Any, tuple[Any, ...]]] = []
+        self.dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
+        self.shapes: list[tuple[np.ndarray, Any]] = []
+        self.builtins: list[tuple[dict[str, Any], str, Any]] = []  # found where the namespace has not the name
+        self.codes: list[tuple[Any, types.CodeType]] = []  # of functions, or weak references to them
+        self.kinds: list[tuple[Any, type]] = []  # objects and their classes, which may be set
+        self.classes: list[tuple[Mapping[str, Any], int]] = []  # names of classes, and how many
+        self._looks_at_layouts = False
+        self.must_be_walked = False  # whether something was found that only another walk can compare
         self._walk(roots)
 
     def _walk(self, roots: Iterable[Any]) -> None:
@@ -77,13 +81,25 @@ class Walk:
         self._number_at: dict[tuple[int, Any, Any], int] = {}
         self._queue: list[Any] = []  # holds temporary objects, too, whose addresses must not be used again
         self._owners: dict[int, tuple[int, np.ndarray]] = {}
+        roots = tuple(roots)
+        self._roots = set(map(id, roots))
         found = [self._of(root) for root in roots]
         for value in self._queue:  # which grows meanwhile
-            found.append(self._look(value, type(value)))
-            if isinstance(value, _BUILT_IN) and type(value) not in _BUILT_IN:  # a class of the user's, with attributes
-                found.append((self._of(type(value)), self._of(getattr(value, "__dict__", None))))
-        self.structure = Key(*found)
-        del self._numbers, self._number_at, self._queue, self._owners
+            kind: type = type(value)
+            found.append(self._look(value, kind))
+            if extends_built_in(kind):
+                found.append((self._of(kind), self._of(getattr(value, "__dict__", None))))
+        self._has_objects = any((self.lists, self.dicts, self.kinds, self.classes, self._looks_at_layouts))
+        self.layouts = [layout(a) for a in self.arrays] if self._looks_at_layouts else []
+        self.structure = Key(*found, *self.layouts)
+        del self._numbers, self._number_at, self._queue, self._owners, self._roots
+
+    @property
+    def held_values(self) -> list[tuple[Any, Any, Any]]:
+        """(cell, None, value), (namespace, name, value), (dict, key, value) or (list, index, value) for everything that
+        was found in such a place."""
+        items = [(x, key, value) for x, keys, values in self.dicts for key, value in zip(keys, values, strict=True)]
+        return [*self._places, *items, *((x, i, value) for x, values in self.lists for i, value in enumerate(values))]
 
     def _held(self, holder: Any, name: Any, value: Any) -> Hashable:
         """What stands for a value that is in a place: for a plain number the place."""
@@ -118,7 +134,9 @@ class Walk:
             return (kind, value)
         if kind is float or kind is complex:
             return (kind, repr(value))
-        if isinstance(value, np.generic):
+        if kind is Watched:  # which another thread has put there
+            value = value.array
+        elif isinstance(value, np.generic):
             return (kind, value.tobytes())
         number = self._numbers.get(id(value))
         if number is None:
@@ -131,8 +149,14 @@ class Walk:
     def _look(self, value: Any, kind: type) -> Hashable:
         if kind is types.FunctionType:
             return self._of_function(value)
+        if kind is types.MethodType:
+            return ("method", self._of(value.__func__), self._of(value.__self__))
+        if is_users(kind):
+            return self._of_object(value, kind)
         if isinstance(value, np.ndarray):
             return self._of_array(value, kind)
+        if isinstance(value, type):
+            return self._of_class(value)
         if isinstance(value, list | tuple | deque):
             return self._of_sequence(value, kind)
         if isinstance(value, dict | types.MappingProxyType):
@@ -140,12 +164,12 @@ class Walk:
         if isinstance(value, ContextVar):
             return (self._identity(value), self._place(value, MISSING))
         if isinstance(value, set | frozenset | array | bytearray | memoryview):
-            self._mutable = self._mutable or kind is not frozenset
+            self.must_be_walked = self.must_be_walked or kind is not frozenset
             if isinstance(value, set | frozenset):
                 return (kind, *[self._of(x) for x in value])  # in the order in which the code meets them
             return (kind, getattr(value, "typecode", getattr(value, "format", "")), bytes(value))
         if isinstance(value, ctypes.Array | ctypes.Structure | ctypes.Union) or ctypes._SimpleCData in kind.__mro__:
-            self._mutable = True
+            self.must_be_walked = True
             return (kind, bytes(value))
         if isinstance(value, PyTreeSpec):
             return (kind, value)
@@ -157,20 +181,20 @@ class Walk:
         if str(kind.__module__).startswith("fastad."):  # str: for classes made by Cython it is a descriptor
             return self._of_own(value, kind)
         if isinstance(value, functools.partial):
-            elements = self._elements(value, "args", as_bound(value, "args", value.args))
+            elements = self._elements(value, "args", self._seen(value, "args"))
             return ("partial", self._of(value.func), *elements, self._of(value.keywords))
-        if isinstance(value, types.MethodType):
-            return ("method", self._of(value.__func__), self._of(value.__self__))
-        if isinstance(value, type):
-            return self._of_class(value)
         if isinstance(value, types.BuiltinFunctionType):
             return ("builtin", value.__qualname__, self._of(value.__self__))
         if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":
             return self._identity(value)
         wrapped = inspect.getattr_static(value, "__wrapped__", None)  # runs no code of the user's
         if wrapped is not None and not is_plain(kind):
-            return (self._identity(value), self._of(wrapped))
+            return self._of_wrapper(value, wrapped)
         return self._of_object(value, kind)
+
+    def has_same_layouts(self) -> bool:
+        """Whether the arrays have their strides, dtypes and flags."""
+        return list(map(layout, self.arrays[: len(self.layouts)])) == self.layouts
 
     def _identity(self, value: Any) -> Hashable:
         self.held.append(value)
@@ -181,14 +205,18 @@ class Walk:
         self.is_opaque = True
         return self._identity(value)
 
+    def _of_wrapper(self, value: Any, wrapped: Any) -> Hashable:
+        """An object in C around a function, such as that of lru_cache."""
+        return (self._identity(value), self._of(wrapped))
+
     # ── values ───────────────────────────────────────────────────────────────────────────────────────────────
     def _of_array(self, value: np.ndarray, kind: type) -> Hashable:
         if value.dtype.hasobject:
-            self._mutable = True
+            self.must_be_walked = True
             elements = value.reshape(-1).tolist() if value.dtype == object else [self._hidden(value)]
             return (kind, value.shape, *[self._of(x) for x in elements])
         self.arrays.append(value)
-        self._shapes.append((value, value.shape))
+        self.shapes.append((value, value.shape))
         root = owner_of(value)
         number, first = self._owners.setdefault(id(root), (len(self._owners), value))
         # Arrays that share memory stand to each other as they did when the function was recorded.
@@ -197,7 +225,7 @@ class Walk:
 
     def _of_sequence(self, value: Any, kind: type) -> Hashable:
         if kind is not tuple:
-            self._lists.append((value, tuple(value)))
+            self.lists.append((value, tuple(value)))
         if len(value) >= _LONG and _MARSHALLED.issuperset(map(type, value)):
             return (kind, marshal.dumps(list(value), 2))
         if kind is list:
@@ -207,7 +235,7 @@ class Walk:
     def _of_dict(self, value: Mapping[Any, Any]) -> tuple[Hashable, ...]:
         keys = tuple(value)
         values = all_bound(value, keys, value.values())
-        self._dicts.append((value, keys, values))
+        self.dicts.append((value, keys, values))
         if len(keys) >= _LONG and _MARSHALLED.issuperset(map(type, (*keys, *values))):
             return (marshal.dumps((keys, values), 2),)
         if type(value) is not dict:
@@ -218,18 +246,18 @@ class Walk:
         if hasattr(kind, "__array__") and (not is_plain(kind) or is_library(file_of(kind))):
             return self._of_array_like(value, kind)
         found: list[Hashable] = [self._of(kind)] if is_plain(kind) else [self._hidden(value), self._of(kind)]
+        self.kinds.append((value, kind))
         if isinstance(getattr(value, "__dict__", None), dict):
             found.append(self._of_dict(vars(value)))
-        for base in kind.__mro__:
-            for name in slot_names(base):
-                self._mutable = True
-                found.append((name, self._of(getattr(value, name, MISSING))))
+        for name in all_slots(kind):
+            self.must_be_walked = True
+            found.append((name, self._of(getattr(value, name, MISSING))))
         return tuple(found)
 
     def _of_array_like(self, value: Any, kind: type) -> Hashable:
         """Data that NumPy sees as an array, such as a table of pandas. It may be changed behind this object, so it is
         compared by its elements and labels at every call."""
-        self._mutable = True
+        self.must_be_walked = True
         data = np.asarray(value)
         labels = [self._of(list(getattr(value, name, ()))) for name in ("columns", "index")]
         if data.dtype.hasobject:
@@ -252,6 +280,7 @@ class Walk:
             found.append(self._of(type(value)))
         for base in value.__mro__:
             if not is_library(file_of(base)):
+                self.classes.append((vars(base), len(vars(base))))
                 for name, member in list(vars(base).items()):
                     if not name.startswith("__") or callable(member):
                         found.append((name, self._member(base, name, member)))
@@ -268,7 +297,10 @@ class Walk:
 
     # ── functions ────────────────────────────────────────────────────────────────────────────────────────────
     def _of_function(self, function: types.FunctionType) -> Hashable:
-        found: list[Hashable] = [self._identity(function.__code__)]
+        code = function.__code__
+        found: list[Hashable] = [self._identity(code)]
+        is_root = id(function) in self._roots  # what is known of a function must not keep it alive
+        self.codes.append((weakref.ref(function) if is_root else function, code))
         found += [self._place(cell, None) for cell in function.__closure__ or ()]
         if function.__defaults__ is not None:
             found.append(tuple(self._elements(function, "__defaults__", self._seen(function, "__defaults__"))))
@@ -276,14 +308,14 @@ class Walk:
             found.append(self._place(function, "__kwdefaults__"))
         if function.__dict__:
             found.append(self._of_dict(function.__dict__))
-        if not is_library(function.__code__.co_filename):
-            names = names_in(function.__code__)
-            found.extend([self._global(function.__globals__, name, names) for name in names.globals])
-            self.converts = self.converts or not _CONVERT.isdisjoint(names.attributes)
-            if not _ENVIRONMENT.isdisjoint(names.attributes):
+        if not is_library(code.co_filename):
+            names, space = names_in(code), function.__globals__
+            found += [self._global(space, name, names) for name in names.globals]
+            self._looks_at_layouts = self._looks_at_layouts or names.has_layouts
+            if names.has_environment:
                 found.append(self._of(vars(os.environ)["_data"]))
             for level, name in names.imports:
-                found.append(self._imported(absolute_name(level, name, function.__globals__), names))
+                found.append(self._imported(absolute_name(level, name, space), names))
         return tuple(found)
 
     def _place(self, holder: Any, name: Any) -> Hashable:
@@ -299,13 +331,19 @@ class Walk:
         return value
 
     def _global(self, holder: dict[str, Any], name: str, names: Names) -> Hashable:
-        value = holder.get(name, MISSING)
+        value = as_bound(holder, name, holder.get(name, MISSING))
         if value is MISSING and name in vars(builtins):
-            return None
-        if not isinstance(value, types.ModuleType):
-            return self._place(holder, name)
+            return self._builtin(holder, name)
         self._places.append((holder, name, value))
-        return self._of_module(value, names)
+        if isinstance(value, types.ModuleType):
+            return self._of_module(value, names)
+        return ("none",) if value is MISSING else self._held(holder, name, value)
+
+    def _builtin(self, holder: dict[str, Any], name: str) -> Hashable:
+        """Something that a global of this name would stand before."""
+        value = vars(builtins)[name]
+        self.builtins.append((holder, name, value))
+        return None if value is _BUILTINS.get(name) else self._of(value)
 
     def _imported(self, name: str, names: Names) -> Hashable:
         """A module that the code imports when it runs."""
@@ -317,23 +355,37 @@ class Walk:
 
     def _of_module(self, module: types.ModuleType, names: Names) -> Hashable:
         """The attributes of a user's module whose names occur in the code, and those that it asks for in vain."""
-        if is_library(getattr(module, "__file__", None) or "<builtin>") or (id(module), names) in self._numbers:
+        key = (id(module), names)
+        if key in self._numbers:
             return self._identity(module)
-        self._numbers[id(module), names] = 0
+        self._numbers[key] = 0
+        if is_library(getattr(module, "__file__", None) or "<builtin>"):
+            return (self._identity(module), *self._constants(vars(module), names))
         present = sorted(names.attributes.intersection(vars(module)))
         absent = [self._place(vars(module), name) for name in sorted(names.asked.difference(vars(module)))]
         return (self._identity(module), *[self._global(vars(module), name, names) for name in present], *absent)
 
+    def _constants(self, space: dict[str, Any], names: Names) -> list[Hashable]:
+        """Numbers and texts in a library's module, which users can set, and names that the code asks for in vain."""
+        found: list[Hashable] = []
+        for name in names.attributes:
+            value = space.get(name, MISSING)
+            kind = type(value)
+            if kind is types.ModuleType:
+                found.append(self._of_module(value, names))
+            elif kind in _MARSHALLED or (value is MISSING and name in names.asked):
+                found.append(self._of(self._seen(space, name)))  # never an input: libraries read it too
+        return found
+
+
+def code_now(function: Any) -> types.CodeType | None:
+    """The code of a function, or of what a weak reference refers to."""
+    function = function() if type(function) is weakref.ref else function
+    return None if function is None else function.__code__
+
 
 def read_place(holder: Any, name: Any) -> Any:
-    """What is in a place: (cell, None), (namespace, name), (context variable, default) or a function's attribute."""
+    """What is in a place: a context variable with its default, or those of `held`."""
     if type(holder) is dict:
         return holder.get(name, MISSING)
-    try:
-        if name is None:
-            return holder.cell_contents
-        if isinstance(holder, ContextVar):
-            return holder.get(name)
-        return getattr(holder, name) if isinstance(holder, types.FunctionType) else holder[name]
-    except (ValueError, KeyError):
-        return MISSING
+    return holder.get(name) if isinstance(holder, ContextVar) else held(holder, name, MISSING)

@@ -13,6 +13,7 @@ from fastad.recording.capture import OutsideState
 from fastad.recording.operands import recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.watched import look_into
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms import saved
@@ -82,6 +83,7 @@ class Transformed(Finder):
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
+        look_into(program.captured)  # the result is a plain one
         recording = recorded_path(program, policy(self.tier).first.name, None, ())
         return self._from(call, Path(recording, OutsideState(())))
 

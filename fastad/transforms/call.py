@@ -14,7 +14,8 @@ from fastad.recording.buffers import without_buffers
 from fastad.recording.capture import OutsideState
 from fastad.recording.keys import compares_by_identity
 from fastad.recording.operands import has_own_arithmetic
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 
 NAMESPACE = "fastad"
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)  # known by code and by what they refer to
@@ -39,6 +40,12 @@ class Call:
     def inputs(self) -> list[Any]:
         """The leaves that are inputs."""
         return [x for x, d in zip(self.leaves, self.dynamic, strict=True) if d]
+
+    @property
+    def objects(self) -> list[Any]:
+        """The leaves that may hold a state."""
+        static = (x for x, d in zip(self.leaves, self.dynamic, strict=True) if not d)
+        return [x for x in static if type(x) not in _STATELESS]
 
     def concrete(self) -> "Call":
         """The call with recorded values replaced by their concrete values."""

@@ -10,12 +10,14 @@ import numpy as np
 
 from fastad.errors import CheckError, DerivativeError, RecordingError
 from fastad.execution.composites.evaluating import run
-from fastad.recording.capture import OutsideReader, OutsideState
+from fastad.recording.capture import OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.outside_arrays import Elements
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import read_all
+from fastad.recording.watched import look_into
 from fastad.tables.builder import dtype_char
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub, flat_sub, packed, unpacked
@@ -34,9 +36,6 @@ class Checkpoint(Transformed):
 
     def inside(self, call: Call) -> Any:
         program = self.program(call.concrete())
-        recorder = current_recorder()
-        if recorder is not None:
-            recorder.derived = recorder.derived or program.derived
         operands = [*program.gather(call.inputs), *program.table.captured]
         if not any(isinstance(x, Recorded) for x in operands):
             return super().inside(call)
@@ -140,8 +139,6 @@ class UserPrimitive:
         if not any(isinstance(x, Recorded) for x in call.inputs):
             return self.__wrapped__(*args)
         made = self._for(call.concrete(), read_all())  # rules are recorded later and may read any setting
-        recorder = recorder_of(call.inputs)
-        recorder.derived = recorder.derived or bool(made.elements)
         return unflatten(made.structure.out_tree, call_sub(made.sub, call.inputs, made.structure.outputs))
 
     def _for(self, call: Call, settings: tuple[str, ...]) -> _Made:
@@ -150,6 +147,7 @@ class UserPrimitive:
         outside = (state, *call.outside)
         known = self._made.setdefault((call.key, state.key, settings), [])
         known[:] = [made for made in known if made.is_current(outside)]
+        look_into(_arrays(outside))
         for made in known:
             if made.fits(call.inputs):
                 return made

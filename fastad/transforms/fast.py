@@ -5,7 +5,6 @@ arguments, the copies in and out and the call are generated as straight-line Pyt
 """
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,11 +33,6 @@ def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], 
     return known
 
 
-def _is_inline(path: Path) -> bool:
-    """Whether to write the comparison of outside values into the code."""
-    return path.outside.places is not None and len(path.outside.places) <= _MOST
-
-
 def _kind(x: Any) -> Any:
     if type(x) is np.ndarray and x.dtype.char in "df":
         return x.shape, x.dtype
@@ -49,34 +43,18 @@ def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any
     names = [f"x{k}" for k in range(len(kinds))]
     space: dict[str, Any] = {
         "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "observers": observers, "path": path,
-        "compiled": path.compiled,
+        "compiled": path.compiled, "changed": path.outside.comparison(),
     }  # fmt: skip
     lines = ["def fast(args):", "    if recorders or observers:", "        return MISS"]
-    lines += [f"    if len(args) != {len(names)}:", "        return MISS"]
-    lines += [f"    {', '.join(names)}, = args"] if names else []
+    lines += ["    try:", f"        [{', '.join(names)}] = args", "    except ValueError:", "        return MISS"]
     for name, kind in zip(names, kinds, strict=True):
         lines += _check(name, kind, space)
-    lines += _outside(path, space)
+    lines += ["    if changed():", "        return MISS"]
     if path.recording.elements.needed:
         lines += ["    if not path.is_current():", "        return MISS"]
     lines += _short(names, path, space) or _long(path)
     exec(compile("\n".join(lines), f"{__file__}<fast>", "exec"), space)  # no line of the user's
     return space["fast"]
-
-
-def _outside(path: Path, space: dict[str, Any]) -> list[str]:
-    """Whether the values that the function takes from outside are what they were."""
-    if not _is_inline(path):
-        return ["    if not path.outside.unchanged():", "        return MISS"]
-    lines = []
-    for k, (holder, name, value) in enumerate(path.outside.places or ()):
-        space |= {f"holder{k}": holder, f"name{k}": name, f"value{k}": value}
-        if isinstance(holder, FunctionType):
-            read = f"holder{k}.{name}"
-        else:
-            read = f"holder{k}.cell_contents" if name is None else f"holder{k}.get(name{k})"
-        lines += [f"    if {read} is not value{k}:", "        return MISS"]
-    return lines
 
 
 def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:

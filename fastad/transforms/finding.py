@@ -1,6 +1,6 @@
 """How a transformed function finds the recording for a call, and makes it if there is none."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,15 @@ from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
 from fastad.recording.outside_numbers import reading_anew
 from fastad.recording.randomness import random_states
-from fastad.recording.recorded import NumberNeeded
+from fastad.recording.recorded_numbers import NumberNeeded
 from fastad.recording.retrying import with_second_try
 from fastad.recording.standins import bound_names
+from fastad.recording.watching import Watch, watching
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
 from fastad.transforms.numbers import INTEGERS, OUTSIDE_NUMBERS, Renumbered, code_of
-from fastad.transforms.paths import Path, recorded_path
+from fastad.transforms.paths import MANY, Path, Recording, recorded_path
 from fastad.transforms.program import Program
 from fastad.transforms.warnings import count_recording, warn_of_random_numbers
 
@@ -42,7 +43,8 @@ class Finder:
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
         tier = tier or AUTO
-        policy(tier)  # raises for a tier that is not known
+        if tier != AUTO:
+            policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}")
         self.tier: str = tier
@@ -126,7 +128,7 @@ class Finder:
         return Path(recording, outside, call.outside)
 
     def _new(self, call: Call, old: Path | None) -> Path:
-        path = self._renewed(old, self._recorded(call, self._outside()))
+        path = self._renewed(old, self._recorded(call, self._outside(), old))
         states = (path.outside, *call.outside)
         if self.is_shared and not path.recording.is_private and not any(state.is_opaque for state in states):
             RECORDINGS.keep(self._shared_key(call, path.outside), path.recording, self.memory.outside.settings)
@@ -141,7 +143,7 @@ class Finder:
             known = path.recording.after(guard)
             found = None if known is None else path.beside(known)
             if found is None or not found.is_current():
-                new = self._recorded(call, self._outside(), path.recording.place(guard))
+                new = self._recorded(call, self._outside(), found, path.recording.place(guard))
                 same = new.recording.program.request == path.recording.program.request
                 if same or new.outside.key != path.outside.key:
                     return new
@@ -160,7 +162,7 @@ class Finder:
         old.recording.elements.confirmed(new.recording.elements)
         return Path(old.recording, new.outside, new.others, old.count)
 
-    def _recorded(self, call: Call, outside: OutsideState, branch: Line | None = None) -> Path:
+    def _recorded(self, call: Call, outside: OutsideState, old: Path | None, branch: Line | None = None) -> Path:
         claim(base_function(self))
         reached = (outside, *call.outside)
         before = random_states([x for state in reached for x in state.held])
@@ -168,7 +170,7 @@ class Finder:
             if not reads_anew and any(self._need(OUTSIDE_NUMBERS.need_all, call.outside)):
                 raise Renumbered
             outside = outside if reads_anew else outside.without_changing()
-            program = self._program(call, outside)
+            program, watch = self._program(call, outside, None if old is None else old.recording)
         drew = before != random_states([x for state in reached for x in state.held])
         if drew and not self._warned_of_random_numbers:
             self._warned_of_random_numbers = True
@@ -181,15 +183,18 @@ class Finder:
             self._follow_settings()
         outside = outside.with_settings(self.memory.outside.settings) if self.memory.outside.settings else outside
         states = (outside, *call.outside)
-        recording = recorded_path(program, self.tier, self.threads, states, is_private=drew)
+        recording = recorded_path(program, self.tier, self.threads, states, drew, watch)
+        if old is not None and watch is None:
+            recording.elements.vain_watches = old.recording.elements.vain_watches + 1
         return Path(recording, outside, call.outside)
 
-    def _program(self, call: Call, outside: OutsideState) -> Program:
-        """A new recording; raises Renumbered if it needs the values of some of its inputs."""
+    def _program(self, call: Call, outside: OutsideState, old: Recording | None) -> tuple[Program, Watch | None]:
+        """A new recording, and what was seen of the arrays that the function refers to; raises Renumbered if the
+        recording needs the values of some of its inputs."""
         reached = (outside, *call.outside)
         try:
             with bound_names([place for state in reached for place in state.bindings]):
-                program = with_second_try(lambda: self.program(call), reached)
+                program, watch = self._watched_if_likely(call, reached, old)
         except (Exception, NumberNeeded):
             self._need(OUTSIDE_NUMBERS.need_written, reached)
             if not any([INTEGERS.need_all(self._code, call), *self._need(OUTSIDE_NUMBERS.need_all, reached)]):
@@ -203,7 +208,32 @@ class Finder:
         ]
         if any(needs):
             raise Renumbered
-        return program
+        return program, watch
+
+    def _watched_if_likely(
+        self, call: Call, reached: Sequence[OutsideState], old: Recording | None
+    ) -> tuple[Program, Watch | None]:
+        """A new recording. Arrays are watched when it is likely that they change: where they have changed since an
+        old recording. Large ones are watched at once, since comparing them takes time."""
+        watched = None
+        if old is not None and old.elements.wants_watch and not old.is_private:
+            watched = self._watched(call)
+            if watched is not None and old.program.is_repeated_by(watched[0]):
+                return watched
+        before = random_states([])
+        program = with_second_try(lambda: self.program(call), reached)
+        if old is None and before == random_states([]) and any(a.size > MANY for a in program.captured):
+            watched = self._watched(call)
+        return program, watched[1] if watched is not None and program.is_repeated_by(watched[0]) else None
+
+    def _watched(self, call: Call) -> tuple[Program, Watch] | None:
+        """A recording while the arrays are watched; None where that is not possible."""
+        try:
+            with watching([base_function(self), *call.objects]) as watch:
+                program = None if watch is None else self.program(call)
+        except (Exception, NumberNeeded):  # a `Watched` was given to code that wants an array
+            return None
+        return None if watch is None or program is None else (program, watch)
 
     def _need(self, what: Callable[..., bool], states: Iterable[OutsideState], *more: Any) -> list[bool]:
         """Whether numbers of these states cannot be inputs, of all states: each of them is made a constant."""

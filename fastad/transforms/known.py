@@ -10,8 +10,8 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from fastad.recording.capture import OutsideReader
 from fastad.recording.keys import Key
+from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import Setting
 from fastad.transforms.paths import Path, Recording
 
@@ -56,7 +56,8 @@ class Memory:
 class _Entry:
     """The recordings for one key: for every choice of the settings that the function reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key) -> None:
+        self.key = key  # this very object is found at once, an equal one by comparing it part by part
         self.settings: tuple[Setting, ...] = ()
         self.recordings: dict[tuple[str, ...], Recording] = {}
 
@@ -93,14 +94,14 @@ class _Recordings:
             recording = None if entry is None else entry.now()
             if entry is None or recording is None:
                 return None
-            self._entries.move_to_end(key)
+            self._entries.move_to_end(entry.key)
         return recording, entry.settings
 
     def keep(self, key: Key, recording: Recording, settings: tuple[Setting, ...]) -> None:
         """Remember a recording, and forget others where they are too many."""
         with self._lock:
-            entry = self._entries.setdefault(key, _Entry())
-            self._entries.move_to_end(key)
+            entry = self._entries.setdefault(key, _Entry(key))
+            self._entries.move_to_end(entry.key)
             entry.add(recording, settings)
         self.trim()
 

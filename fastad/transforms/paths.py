@@ -10,14 +10,16 @@ import numpy as np
 from fastad.execution.compiled import Compiled
 from fastad.execution.kernel import GuardFailed
 from fastad.once import lazy
-from fastad.recording.capture import OutsideState, same_choices
+from fastad.recording.capture import OutsideState
 from fastad.recording.outside_arrays import Elements, Part, part_of
+from fastad.recording.rereading import same_choices
+from fastad.recording.watching import Watch
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 from fastad.transforms.program import Program
 
-_CONTENT_LIMIT = 100_000  # elements: larger outside arrays that are used as a whole are not compared at first
-_CONFIRMATIONS = 3  # changes of outside arrays that led to the same table, after which they are not compared
+MANY = 100_000  # elements: arrays with more are watched at once, not when they have changed
+_VAIN_WATCHES = 3  # after which a function is not watched any more
 T = TypeVar("T")
 _clock = itertools.count(1)
 
@@ -94,8 +96,7 @@ class Recording:
 
     def is_repeated_by(self, new: "Recording") -> bool:
         """Whether another recording computes the same."""
-        own, other = self.program, new.program
-        return own.request == other.request and own.out_leaves == other.out_leaves and self.parts == new.parts
+        return self.program.is_repeated_by(new.program) and self.parts == new.parts
 
     @property
     def nbytes(self) -> int:
@@ -104,14 +105,14 @@ class Recording:
 
 
 def recorded_path(
-    program: Program, tier: str, threads: int | None, states: Sequence[OutsideState], is_private: bool = False
-) -> Recording:
+    program: Program, tier: str, threads: int | None, states: Sequence[OutsideState], is_private: bool = False,
+    watch: Watch | None = None,
+) -> Recording:  # fmt: skip
     """The recording of a program that has just been made, in this state of the outside."""
     arrays = [a for state in states for a in state.arrays]
     parts = tuple(part_of(a, arrays) for a in program.captured)
-    derived = program.derived or any(state.converts for state in states)
     guarded = {id(x.array) for state in states for x in state.changing}  # whatever depends on these, guards hold
-    elements = UsedElements([None if id(a) in guarded else a for a in arrays], parts, derived)
+    elements = UsedElements([None if id(a) in guarded else a for a in arrays], parts, watch)
     hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
@@ -190,38 +191,38 @@ class Path:
 class UsedElements:
     """Elements of outside arrays that a recording may depend on.
 
-    An array that the program reads anew at every run need not be compared, unless other values were computed from it
-    while recording: a branch, say, or its mean. That is seen where such a value enters the program; and a branch is
-    trusted not to depend on the array once several changes of it have led to the same table.
+    An array that the program reads anew at every run need not be compared, if a watch (see
+    `fastad.recording.watching`) has seen that the function does not look into it otherwise.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray | None], parts: Sequence[Part | None], derived: bool) -> None:
-        read = set() if derived else {part.number for part in parts if part is not None}
+    def __init__(self, arrays: Sequence[np.ndarray | None], parts: Sequence[Part | None], watch: Watch | None) -> None:
+        read = {part.number for part in parts if part is not None}
         compared = [(k, a) for k, a in enumerate(arrays) if a is not None]
-        self._always = {k: Elements(a) for k, a in compared if k not in read}
-        self._tried = {k: Elements(a) for k, a in compared if k in read and a.size <= _CONTENT_LIMIT}
-        self.confirmations = 0
-        self.needed = bool(self._always or self._tried)
+        free = {k for k, a in compared if k in read and watch is not None and watch.is_clean(a)}
+        self._compared = {k: Elements(a) for k, a in compared if k not in free}
+        self.needed = bool(self._compared)
+        self.vain_watches = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the copies."""
-        return sum(e.nbytes for e in (*self._always.values(), *self._tried.values()))
+        return sum(e.nbytes for e in self._compared.values())
+
+    @property
+    def wants_watch(self) -> bool:
+        """Whether it is worth while to look what the function does with the arrays."""
+        return self.vain_watches < _VAIN_WATCHES
 
     def are_those_of(self, arrays: Sequence[np.ndarray]) -> bool:
         """Whether these arrays have the elements."""
-        for compared in (self._always, self._tried):
-            for k, elements in compared.items():
-                if not elements.are_those_of(arrays[k]):
-                    return False
+        for k, elements in self._compared.items():  # noqa: SIM110 - twice as fast as `all`
+            if not elements.are_those_of(arrays[k]):
+                return False
         return True
 
     def confirmed(self, new: "UsedElements") -> None:
         """A new recording gave the same table; take over what it saw."""
-        self.confirmations += 1
-        self._always = new._always
-        self._tried = new._tried if self.confirmations < _CONFIRMATIONS else {}
-        self.needed = bool(self._always or self._tried)
+        vars(self).update(vars(new))
 
 
 class Paths(Protocol):

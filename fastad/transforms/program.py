@@ -12,7 +12,8 @@ from fastad.execution.request import Request
 from fastad.once import lazy
 from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.outside_numbers import placed_numbers
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
@@ -38,9 +39,8 @@ class Program:
 
     `sources[i]` says where explicit input i of the table comes from: a number n >= 0 is the n-th input of the call,
     n < 0 is lifted value -1 - n. `out_leaves` are the leaves of the result: `None` for the next output of the
-    table, or `Fixed`; `out_tree` is their structure. `request` is what the executors run. `derived` says
-    that constants of the table may have been computed from arrays that it also captures. `settings` are those that
-    were read while it was recorded.
+    table, or `Fixed`; `out_tree` is their structure. `request` is what the executors run. `settings` are those
+    that were read while it was recorded.
     """
 
     request: Request
@@ -48,8 +48,11 @@ class Program:
     lifted: tuple[Any, ...]
     out_tree: Any
     out_leaves: tuple[Any, ...]
-    derived: bool = False
     settings: frozenset[Setting] = frozenset()
+
+    def is_repeated_by(self, other: "Program") -> bool:
+        """Whether another program computes the same."""
+        return self.request == other.request and self.out_leaves == other.out_leaves
 
     @property
     def table(self) -> Table:
@@ -156,7 +159,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
-    return Program(Request(table), sources, lifted, tree, tuple(out_leaves), recorder.derived, settings)
+    return Program(Request(table), sources, lifted, tree, tuple(out_leaves), settings)
 
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -198,7 +201,6 @@ def _is_numeric(leaf: Any) -> bool:
 def replay(program: Program, recorder: Recorder, inputs: Sequence[Any]) -> Any:
     """Emit a program's rows into a recorder, as if its function had been run there."""
     table, b = program.inner, recorder.builder
-    recorder.derived = recorder.derived or program.derived
     given = [to_ref(recorder, x) for x in program.gather(inputs)]
     given += [recorder.capture(a) for a in table.captured]
     refs = inline(b, table, given)

@@ -1,6 +1,7 @@
 """Composite rows that drivers run: their parameters in memory, and how they are reached by address."""
 
 import functools
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ _ALIGN = 8  # doubles: kernels find their work at the start of a cache line
 def driver_address(kernel: str) -> int:
     """Address of a driver's kernel, which is given by its dotted name."""
     return exported.address(f"driver_{kernel.rpartition('.')[2]}", driver_text(kernel))
+
+
+def load_drivers(kernels: Sequence[str]) -> None:
+    """Have these kernels ready; those that are in no cache are compiled side by side."""
+    exported.compile_missing({f"driver_{kernel.rpartition('.')[2]}": driver_text(kernel) for kernel in kernels})
+    for kernel in kernels:
+        driver_address(kernel)
 
 
 def driver_text(kernel: str) -> str:

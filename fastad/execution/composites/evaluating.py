@@ -6,10 +6,12 @@ import numpy as np
 
 from fastad.execution.composites.calling import kernel_of
 from fastad.execution.executors import AUTO, policy, row_evaluations
+from fastad.execution.explaining import runs_drivers
 from fastad.execution.marshalling import run_part
 from fastad.tables.composites.driver import Driver
 
 
+@runs_drivers
 def run(sub: Driver, x: np.ndarray, saved: Any = None) -> np.ndarray:
     """The result of a driver for a vector; `saved` is what was saved for it."""
     kernel: Any = vars(sub).get("_evaluator")

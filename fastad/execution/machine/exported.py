@@ -5,12 +5,15 @@ milliseconds. A function is given as the text of a module (see `fastad.kernels.e
 kernels and numba's version is what its object is kept by.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,37 @@ def address(name: str, text: str) -> int:
     text : defines `entry` and `SIGNATURE`.
     """
     return _linked(name, text)[0]
+
+
+def compile_missing(texts: Mapping[str, str]) -> None:
+    """Have the objects of these texts, by name, in the cache: what is missing is compiled side by side, all but one in
+    processes of their own.
+
+    A process that fails is no harm: `address` then compiles here.
+    """
+    missing = [name for name, text in texts.items() if not is_stored(text)]
+    elsewhere = missing[1:] if (os.cpu_count() or 1) > 1 else []
+    started = [_started(name, texts[name]) for name in elsewhere]
+    for name in missing[:1]:
+        address(name, texts[name])
+    for process in filter(None, started):
+        process.wait()
+
+
+def _started(name: str, text: str) -> subprocess.Popen[str] | None:
+    """A process that compiles a text."""
+    code = f"import sys; from fastad.execution.machine import exported; exported.address({name!r}, sys.stdin.read())"
+    quiet = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet,
+                                   encoding="utf-8")  # fmt: skip
+    except OSError:
+        return None
+    assert process.stdin
+    with contextlib.suppress(OSError):
+        process.stdin.write(text)
+        process.stdin.close()
+    return process
 
 
 @once

@@ -4,11 +4,7 @@ The sweeps are tables 3.3 and 3.6 of Griewank & Walther (2008), "Evaluating Deri
 second one their adjoints (or one for each direction their tangents).
 """
 
-import contextlib
 import functools
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -38,26 +34,10 @@ def _sweep(mode: str) -> int:
     return exported.address(f"sweep_{mode}", sweep_text(mode))
 
 
-def _compile_others(modes: Sequence[str]) -> dict[str, subprocess.Popen[bytes]]:
-    """Of the modes that are in no cache, compile all but the last in processes of their own, side by side.
-
-    A process that fails is no harm: the mode is then compiled here.
-    """
-    missing = [mode for mode in modes if not exported.is_stored(sweep_text(mode))]
-    started = {}
-    for mode in missing[:-1] if (os.cpu_count() or 1) > 1 else ():
-        command = [sys.executable, "-c", f"from fastad.execution.sweeps.kernel import _sweep; _sweep({mode!r})"]
-        with contextlib.suppress(OSError):
-            started[mode] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return started
-
-
 def _load(modes: Sequence[str]) -> None:
     """Have these sweeps ready."""
-    others = _compile_others(modes)
-    for mode in sorted(modes, key=others.__contains__):  # those that are compiled elsewhere last
-        if mode in others:
-            others[mode].wait()
+    exported.compile_missing({f"sweep_{mode}": sweep_text(mode) for mode in modes})
+    for mode in modes:
         _sweep(mode)
 
 

@@ -16,8 +16,10 @@ from fastad.recording.functions.registry import to_list
 from fastad.recording.libraries import in_library
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.operators import call_function
+from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
+from fastad.recording.watched import Watched
 
 # Constructors that take elements, and those that take a shape, ends of a range, or another array.
 _OF_ELEMENTS = "array asarray asanyarray ascontiguousarray asfortranarray require full arange"
@@ -28,7 +30,6 @@ _OTHERS = (
 )
 _CONVERSIONS = frozenset([np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require])
 _COPIED = (np.ndarray, np.generic, list, tuple, float, int)
-_FIXED = frozenset([float, int, bool, str, type, type(None)])
 # What is left uninitialised would make a table that is different each time.
 _CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
 
@@ -54,24 +55,18 @@ class Constructor(StandIn):
                 return CREATORS[self.original](recorder_of(values), *plain(args), **plain(kwargs))
             if self.original in FUNCTIONS:  # NumPy's protocol does not see what lists hold
                 return call_function(self.original, plain(args), plain(kwargs))
+        if self.original in _CONVERSIONS and args and type(args[0]) is Watched:
+            return args[0].after(self.original, *args[1:], **kwargs)
         result = self.make(*plain(args), **plain(kwargs))
         if self.original in _CONVERSIONS and args and not isinstance(args[0], _COPIED):
             return result  # which may show the memory of the object
-        result = made(result, (args, kwargs))
-        if type(result) is Buffer and result.base is None:
-            result._fixed = _are_fixed(args) and _are_fixed(kwargs.values())
-        return result
+        return made(result, (args, kwargs))
 
 
 def _is_numeric(args: Any, kwargs: Any) -> bool:
     """Whether an array of numbers is asked for, not one of Python objects."""
     dtype = kwargs.get("dtype", args[1] if len(args) > 1 and isinstance(args[1], type | np.dtype) else None)
     return dtype is None or np.dtype(dtype) != object
-
-
-def _are_fixed(values: Any) -> bool:
-    """Whether these are Python numbers, which do not change from call to call of the recorded function."""
-    return all(type(x) in _FIXED or (type(x) in (list, tuple) and _are_fixed(x)) for x in values)
 
 
 class Function(StandIn):
@@ -98,6 +93,23 @@ class FromIter(Constructor):
         return as_buffer(self.original(items, *args[1:], **kwargs))
 
 
+class Strided(StandIn):
+    """Stands for as_strided, whose result does not say whose memory it shows."""
+
+    def __call__(
+        self, /, x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        if isinstance(x, Recorded):  # its elements in an array of objects would have another size
+            offset, own, steps = x.frame()
+            steps = steps if strides is None else tuple(n // x.itemsize for n in strides)
+            found = x.view((offset, own if shape is None else tuple(shape), steps), keep=True)
+            return found if writeable else found.read_only()
+        if type(x) is not Buffer or not open_recordings():
+            return self.original(x, shape, strides, subok, writeable, **options)
+        return made(self.original(np.ndarray.view(x, np.ndarray), shape, strides, writeable=writeable, **options), x)
+
+
 class Indexed(StandIn):
     """Stands for an object that makes arrays when it is indexed."""
 
@@ -112,10 +124,12 @@ for _names, _kind in ((_OF_ELEMENTS, True), (_OTHERS, False)):
     for _name in _names.split():
         stands_in("numpy", _name, Constructor(getattr(np, _name), _kind))
 # np.vectorize and np.r_ convert what they are given by names that their modules have bound.
-stands_in(np.vectorize.__call__.__module__, "asanyarray", Constructor(np.asanyarray, True))
+for _conversion in (np.asarray, np.asanyarray):
+    stands_in(np.vectorize.__call__.__module__, _conversion.__name__, Constructor(_conversion, True))
 stands_in(type(np.r_).__getitem__.__module__, "array", Constructor(np.array, True))
 for _name in ("mgrid", "ogrid", "r_", "c_"):
     stands_in("numpy", _name, Indexed(getattr(np, _name)))
+stands_in("numpy.lib.stride_tricks", "as_strided", Strided(np.lib.stride_tricks.as_strided))
 stands_in("numpy", "fromiter", FromIter(np.fromiter, True))
 
 

@@ -11,7 +11,8 @@ from fastad.recording.dispatch import UFUNCS, Function
 from fastad.recording.functions.registry import Array
 from fastad.recording.number_operators import plain_number
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
-from fastad.recording.recorded import Number, Recorded
+from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import open_recordings
 from fastad.recording.standins import StandIn, stands_in
 

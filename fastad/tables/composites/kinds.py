@@ -5,10 +5,11 @@ from fastad.tables.composites.choices import Branch, Lanes
 from fastad.tables.composites.driver import Driver, registered_kinds
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loops import Loop
+from fastad.tables.composites.paths import Paths
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
 from fastad.tables.composites.solves import Solve
 
-BUILT_IN: tuple[type[Driver], ...] = (Branch, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint)
+BUILT_IN: tuple[type[Driver], ...] = (Branch, Paths, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint)
 
 
 def kind_named(name: str) -> type[Driver]:

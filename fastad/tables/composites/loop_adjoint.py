@@ -100,7 +100,7 @@ class LoopAdjoint(Driver, kind="adjoint"):
     # ── saved states ─────────────────────────────────────────────────────────────────────────────────────────
     @property
     def standalone(self) -> Sub:
-        return LoopAdjoint.of(self.loop.without_saving)
+        return type(self).of(self.loop.without_saving)
 
     @property
     def n_saved(self) -> int:

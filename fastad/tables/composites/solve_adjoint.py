@@ -69,6 +69,9 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
         return b.call(Lanes.of(self, size), x, saved)
 
+    def failure(self, x: np.ndarray, run: Runner) -> Exception | None:
+        return self.loop.failure(x[: self.loop.n_in], run) or super().failure(x, run)
+
     # ── definition ───────────────────────────────────────────────────────────────────────────────────────────
     def calls(self, x: np.ndarray, run: Runner | None = None) -> Iterator[tuple[str, Sub, np.ndarray]]:
         for k, (part, argument, _) in self._back(x, run):

@@ -11,12 +11,20 @@ from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
 TELLING, CHANGE = 1e-3, 1e-3  # as in `fastad.kernels.stepsize`, which needs numba
-REASONS = {
-    r.TOO_SMALL: "the step size fell below what the time can resolve",
-    r.TOO_MANY: "the solve needs more than max_steps steps",
-    r.FULL: "the solve needs more steps than can be kept",
-    r.NOT_FINITE: "the right-hand side is not finite at the start",
+_WORST = "component {} has the largest error"
+_REASONS = {  # why a solve has ended, and what is to be said of a component
+    r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
+    r.TOO_MANY: ("The solve needs more than max_steps steps", _WORST),
+    r.FULL: ("The solve needs more steps than can be kept", _WORST),
+    r.NOT_FINITE: ("The right-hand side is not finite at the start", "component {} is not"),
+    r.OVERFLOWN: ("The solution by fixed steps is not finite", "component {} is not"),
 }
+
+
+def ending(run: Any, t: float) -> str:
+    """Why a solve ended at time t before the end of its span, in words, from its numbers about the run."""
+    reason, component = _REASONS[int(run[r.STATUS])]
+    return f"{reason}, at t = {t:.8g}; {component.format(int(run[r.WORST]))}"
 
 
 @dataclass
@@ -50,6 +58,8 @@ class Trace:
         while self._goes_on() and self._step():
             pass
         self.run[r.POSITION] = self.control[r.AT]
+        if not solve.adaptive and not np.isfinite(self.own).all():
+            self.run[r.STATUS], self.run[r.WORST] = r.OVERFLOWN, int(np.argmin(np.isfinite(self.own)))
 
     @property
     def is_done(self) -> bool:
@@ -58,8 +68,7 @@ class Trace:
     @property
     def message(self) -> str:
         """Why the solve ended where it did, in words."""
-        reason, t = REASONS[int(self.run[r.STATUS])], self.time(float(self.control[r.AT]))
-        return f"{self.solve.name}: {reason}, at t = {t:.6g} (component {int(self.run[r.WORST])} has the largest error)"
+        return f"{self.solve.name}: {ending(self.run, self.time(float(self.control[r.AT])))}"
 
     def time(self, position: float) -> float:
         return float((1 - position) * self.ends[0] + position * self.ends[1])
@@ -92,6 +101,7 @@ class Trace:
     def _step(self) -> bool:
         if not self.solve.adaptive:
             self.control[: r.LAST] = self._grid(len(self.steps))
+            self.run[r.EVALUATIONS] += self.solve.stages
         elif self.control[r.STEP] == 0 and not self._first():
             return False
         if self.solve.sizes.cache and not self.fresh:
@@ -173,7 +183,7 @@ class Trace:
         else:
             slope = self._slope()
             if not np.isfinite(slope[:n]).all():
-                self.run[r.STATUS] = r.NOT_FINITE
+                self.run[r.STATUS], self.run[r.WORST] = r.NOT_FINITE, int(np.argmin(np.isfinite(slope[:n])))
                 return False
             fraction = _rounded(self._first_time(slope) / self.span)
         self.control = np.array([self.control[r.AT], fraction, 1e-4, 0.0])

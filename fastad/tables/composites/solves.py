@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import StepSizeError, TableError
-from fastad.kernels.records import CONTROL, RUN, SOLVE, TOLERANCES
+from fastad.errors import FastadError, StepSizeError, TableError
+from fastad.kernels.records import CONTROL, DONE, OVERFLOWN, POSITION, RUN, SOLVE, STATUS, TOLERANCES
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.backward import Backward
@@ -20,7 +20,7 @@ from fastad.tables.composites.choices import Lanes, made
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.repeated import Repeated, schedule_of, total_of
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
-from fastad.tables.composites.solve_reference import Trace
+from fastad.tables.composites.solve_reference import Trace, ending
 from fastad.tables.composites.solve_sizes import NO_SOLVE, SolveSizes
 from fastad.tables.composites.spans import Span, to_lanes, to_spans, without_shared
 from fastad.tables.composites.sub import Sub, emit_joint_inline, packed, slices
@@ -170,7 +170,7 @@ class Solve(Repeated, kind="solve"):
     def _wrong_parts(self) -> str | None:
         """What is wrong with the parts, whatever the solve's own sizes are."""
         s = self.sizes
-        if any(not 0 <= n <= LARGEST for n in (*s.numbers, self.length)) or s.own == 0 or s.point < 1 or s.ends < 2:
+        if any(not 0 <= n <= LARGEST for n in (*s.numbers, self.length)) or s.point < 1 or s.ends < 2:
             return "sizes or a number of steps out of range"
         if max(s.points * (s.own + s.point), s.kept * (s.own + s.dense + 1)) > LARGEST:
             return "points or kept steps of more than 8 TiB"
@@ -259,7 +259,7 @@ class Solve(Repeated, kind="solve"):
             x, dx = slices(b, lanes, (part.n_in, part.n_in))
             return packed(b, emit_joint_inline(b, part, x, self.moving_part(b, part, dx)))
 
-        return self.without_saving.over(2, " with tangents", emit)
+        return replace(self.without_saving.over(2, " with tangents", emit), strict=True)
 
     def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         out = b.call(self.augmented, to_spans(b, packed(b, [x, dx]), 2, self.spans_in))
@@ -307,6 +307,23 @@ class Solve(Repeated, kind="solve"):
     @property
     def failures(self) -> Sequence[tuple[type[Exception], str]]:
         return [(StepSizeError, "a solve that did not reach the end of its span has no derivative")]
+
+    def failure(self, x: np.ndarray, run: Runner) -> Exception | None:
+        """Where and why a solve ends before its span does, in the words of the solution's message."""
+        full = replace(self.sizes, kept=0 if self.adaptive else self.length)
+        solve = replace(self, strict=False, saves=False, progress=False, sizes=full).sized()
+        try:
+            cut = np.cumsum([span.size for span in solve.spans_results])[:-1]
+            *_, kept, places, _, numbers = np.split(run(solve, x, None), cut)
+        except FastadError as error:
+            return error
+        ends, position = np.split(x, np.cumsum([span.size for span in self.spans_in])[:-1])[3], numbers[POSITION]
+        if int(numbers[STATUS]) == OVERFLOWN:
+            position = places[int(np.argmin(np.isfinite(kept.reshape(len(places), -1)).all(axis=1)))]
+        if int(numbers[STATUS]) == DONE:
+            return None
+        t = float((1 - position) * ends[0] + position * ends[1])
+        return StepSizeError(f"{self.name}: {ending(numbers, t)}")
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         trace = Trace(self, x)

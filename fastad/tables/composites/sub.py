@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import DerivativeError
+from fastad.errors import DerivativeError, FastadError
 from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
@@ -80,6 +80,15 @@ class Sub:
         """The calls of its parts in a run, in order: where ("step 3 of scan"), the part, its argument. `run`: see
         `evaluate`."""
         return iter(())
+
+    def failure(self, x: np.ndarray, run: "Runner") -> Exception | None:
+        """The error that a run for this vector ends in, told from the part that fails; None if none does."""
+        try:
+            for _, part, argument in self.calls(x, run):
+                part.standalone.evaluate(argument, run=run)
+        except FastadError as error:
+            return error
+        return None
 
     def numbers(self, value: np.ndarray) -> np.ndarray:
         """The part of its result that are numbers of the user's: saved states may be anything."""

@@ -1,0 +1,153 @@
+"""Runs the pages of docs/examples and draws their pictures: `python docs/make_examples.py [PAGE …]`.
+
+The page `lynx-hare` is the demonstration, whose picture is on the first page of the documentation.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+import fastad as fad
+
+FOLDER = Path(__file__).with_name("examples")
+INK, GRID, BLUE, RED, GREEN, GREY = "#333333", "#e6e6e6", "#0b6fa4", "#c8501e", "#2f9e6e", "#8aa4b8"
+STYLE: Any = {
+    "font.size": 10, "axes.edgecolor": "#888888", "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK,
+    "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+    "font.family": "sans-serif", "legend.frameon": False, "axes.titlesize": 11, "axes.titlelocation": "left",
+    "axes.grid": True, "grid.color": GRID, "axes.axisbelow": True,
+}  # fmt: skip
+
+
+def ran(page: Path) -> dict[str, Any]:
+    """The names that the examples of a page define."""
+    found: dict[str, Any] = {}
+    for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        exec(code, found)
+    return found
+
+
+# ── the pictures ──────────────────────────────────────────────────────────────────────────────────────────────
+def adjoints(example: dict[str, Any]) -> Figure:
+    """The error of every adjoint against λ, for every problem."""
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    titles = ("decay: z' = −λ z", "cubic: z' = −z³, z(0) = √λ", "network: z' = λ (tanh(W z + cos t) − z)")
+    for axes, (name, found), title in zip(panels, example["ERRORS"].items(), titles, strict=True):
+        values = example["PROBLEMS"][name][1]
+        for (way, errors), color in zip(found.items(), (BLUE, RED, GREEN, "#d9a400", "#7b5ea7", GREY), strict=False):
+            failed = np.array([not e < 1e3 for e in errors])  # NaN too
+            axes.loglog(values, np.where(failed, np.nan, errors), "o-", color=color, markersize=4, label=way)
+            axes.plot(np.array(values)[failed], np.full(failed.sum(), 3e2), "x", color=color, markersize=7, mew=2)
+        axes.axhline(1.0, color="#999999", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.set(xlabel="λ", title=title, ylim=(1e-9, 1e3))
+        axes.minorticks_off()
+    panels[0].set_ylabel("relative error of the gradient")
+    panels[0].annotate("1: no digit is right", (1.0, 1.6), color="#777777", fontsize=9)
+    panels[0].annotate("×: fails, or an error above 1000", (1.0, 1.6e2), color="#777777", fontsize=9)
+    panels[1].legend(loc="upper left", bbox_to_anchor=(0.0, 0.82))
+    return figure
+
+
+def neural_ode(example: dict[str, Any]) -> Figure:
+    """The loss, and the vector field of the network with the data and the fitted solution."""
+    figure = Figure(figsize=(10, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
+    losses = np.array(example["losses"])
+    left.semilogy(losses, color=GREY, linewidth=0.8, label="a minibatch")
+    smooth = np.exp(np.convolve(np.log(losses), np.full(20, 0.05), mode="valid"))
+    left.semilogy(np.arange(len(smooth)) + 10, smooth, color=BLUE, linewidth=1.8, label="mean of 20")
+    left.set(xlabel="iteration of Adam", ylabel="mean square error", title="Loss")
+    left.minorticks_off()
+    left.legend()
+    grid = np.linspace(-2.2, 2.2, 25)
+    x, y = np.meshgrid(grid, grid)
+    flow = example["network"](0.0, np.stack([x, y]).ravel(), tuple(example["weights"])).reshape(2, *x.shape)
+    right.streamplot(grid, grid, *flow, color="#cfd8df", density=1.1, linewidth=0.7, arrowsize=0.7)
+    right.plot(*example["DATA"], ".", color=RED, markersize=4, label="data")
+    right.plot(*example["whole"], color=BLUE, linewidth=1.6, label="neural ODE from (2, 0)")
+    right.set(xlim=(-2.2, 2.2), ylim=(-2.2, 2.6), xlabel="y₁", ylabel="y₂", title="Phase portrait of the network")
+    right.grid(False)
+    right.legend(loc="upper right", ncols=2)
+    return figure
+
+
+def partly_measured(example: dict[str, Any]) -> Figure:
+    """The measured component with its fit, and the one that was not measured with its band."""
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    times, band = example["FINE"], example["band"]
+    fitted, true = (example["states"](example[name], times) for name in ("x", "TRUTH"))
+    upper.plot(example["TIMES"], example["MEASURED"], "o", color=INK, markersize=3.5, label="measured v")
+    for k, (axes, color, name) in enumerate(((upper, BLUE, "v"), (lower, RED, "r"))):
+        low, high = fitted[k] - 1.96 * band[k], fitted[k] + 1.96 * band[k]
+        axes.fill_between(times, low, high, color=color, alpha=0.25, linewidth=0, label="its 95% band")
+        axes.plot(times, fitted[k], color=color, linewidth=1.8, label=f"estimated {name}")
+        axes.plot(times, true[k], color=INK, linewidth=1.0, linestyle=(0, (5, 3)), label=f"true {name}")
+        axes.set(ylabel=name, xlim=(0, 20))
+        axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    lower.set(xlabel="time")
+    lower.set_title("not measured", loc="right", color="#777777")
+    return figure
+
+
+def moon_landing(example: dict[str, Any]) -> Figure:
+    """The throttle found without knowing its form and with two phases, and the flight."""
+    figure = Figure(figsize=(10, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    throttle, end, (fall, burn) = example["throttle"], example["end"], example["durations"]
+    left.plot([0, fall, fall, fall + burn], [0, 0, 1, 1], color=GREY, linewidth=4, label="two phases, by Newton")
+    left.plot(np.linspace(0, end, len(throttle)), throttle, "o-", color=RED, markersize=3.5, linewidth=1.2,
+              label="41 values, by SLSQP")  # fmt: skip
+    left.set(xlabel="time (s)", ylabel="throttle", ylim=(-0.03, 1.25), title="The throttle that burns the least fuel")
+    left.legend(loc="upper left")
+    times = np.linspace(0.0, end, 200)
+    height, speed, _ = fad.solve_ivp(
+        example["lander"], (0.0, end), example["START"], t_eval=times, args=(throttle, end), max_step=end / 80
+    ).y
+    right.plot(times, height, color=BLUE, linewidth=1.8)
+    right.set(xlabel="time (s)", ylim=(-50, 1550), title="The flight")
+    right.set_ylabel("height (m)", color=BLUE)
+    speeds = right.twinx()
+    speeds.plot(times, speed, color=RED, linewidth=1.8)
+    speeds.set_ylim(-93.0, 3.0)
+    speeds.set_ylabel("speed (m/s)", color=RED)
+    speeds.grid(False)
+    return figure
+
+
+PICTURES = {
+    "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing
+}  # fmt: skip
+
+
+def draw(name: str, example: dict[str, Any], folder: Path = FOLDER) -> Path:
+    """Draw the picture of a page, whose examples have defined these names."""
+    path = folder / f"{name}.png"
+    with matplotlib.rc_context(STYLE):
+        PICTURES[name](example).savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
+    return path
+
+
+def draw_demonstration(path: Path) -> Path:
+    """Draw the fit of the demonstration."""
+    from fastad.demo import fit, model, pictures
+
+    found = fit.fit(fad.value_and_grad(model.misfit), model.START, lambda iteration, misfit: None)
+    with matplotlib.rc_context(pictures.STYLE):
+        figure = pictures.fit_picture(found, fit.uncertainty(found.x))
+        figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
+    return path
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ["lynx-hare", *PICTURES]:
+        if name == "lynx-hare":
+            print(f"wrote {draw_demonstration(FOLDER.with_name('lynx-hare.png'))}")
+            continue
+        print(f"wrote {draw(name, ran(FOLDER / f'{name}.md'))}")

@@ -1,0 +1,63 @@
+"""Solves that fail: they say where and why, and their derivatives raise the same."""
+
+import numpy as np
+import pytest
+
+import fastad as fad
+
+FAILING = {
+    "blow-up": (lambda t, y: y**2, {}, r"Required step size is less than spacing between numbers, at t = 1\.0000"),
+    "not finite at the start": (lambda t, y: np.log(-y), {}, "not finite at the start, at t = 0; component 0"),
+    "infinite at the start": (lambda t, y: 1 / (y - 1), {}, "not finite at the start, at t = 0; component 0"),
+    "not finite later": (lambda t, y: y * np.sqrt(1.5 - t), {}, r"Required step size .* at t = 1\.5"),
+    "too many steps": (lambda t, y: -y, {"max_steps": 5}, "more than max_steps steps, at t = 0"),
+    "fixed steps": (
+        lambda t, y: y * np.sqrt(1.25 - t), {"method": "RK4", "step": 0.1}, r"finite, at t = 1\.3; component 0 is not",
+    ),
+}  # fmt: skip
+
+
+def ends(fun, options):
+    return lambda y: fad.solve_ivp(fun, (0, 3), np.reshape(y, (1,)), **options).y[0, -1]
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_solve_that_fails_says_where_and_why(name):
+    fun, options, message = FAILING[name]
+    sol = fad.solve_ivp(fun, (0, 3), [1.0], **options)
+    assert not sol.success and sol.status == -1
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(sol.message)
+
+
+@pytest.mark.parametrize("tier", ("sweep", "native"))
+@pytest.mark.parametrize("name", FAILING)
+def test_derivatives_of_a_solve_that_fails_raise_the_same(name, tier):
+    fun, options, message = FAILING[name]
+    end = ends(fun, options)
+    batch = np.array([1.0, 1.001])
+    derivatives = {
+        "grad": lambda: fad.grad(end, tier=tier)(1.0),
+        "value_and_grad": lambda: fad.value_and_grad(end, tier=tier)(1.0),
+        "jvp": lambda: fad.jvp(end, (1.0,), (1.0,)),
+        "hvp": lambda: fad.hvp(end, 1.0, 1.0),
+        "jit of grad": lambda: fad.jit(fad.grad(end), tier=tier)(1.0),
+        "vmap of grad": lambda: fad.vmap(fad.grad(end), tier=tier)(batch),
+        "scan": lambda: fad.grad(lambda y: fad.scan(lambda c, _: (end(c), None), y, length=2)[0], tier=tier)(1.0),
+    }
+    for derivative in derivatives.values():
+        with pytest.raises(fad.StepSizeError, match=message.partition(", at t")[0]):
+            derivative()
+
+
+def test_results_at_points_end_where_the_solve_does():
+    sol = fad.solve_ivp(lambda t, y: y**2, (0, 3), [1.0], t_eval=[0.1, 0.5, 2.9])
+    np.testing.assert_allclose(sol.t, [0.1, 0.5])
+    np.testing.assert_allclose(sol.y, [[1 / 0.9, 2.0]], rtol=1e-4)
+
+
+def test_a_replay_that_fails_raises_too():
+    derivative = fad.grad(ends(lambda t, y: y**2, {}))
+    np.testing.assert_allclose(derivative(0.1), 1 / 0.7**2, rtol=1e-4)
+    with pytest.raises(fad.StepSizeError, match=r"at t = 1\.0000"):
+        derivative(1.0)
