@@ -165,6 +165,8 @@ def test_leapfrog_needs_a_separable_system():
             fad.solve_ivp(f, (0, 1), [1.0, 0.0], method="Leapfrog", step=0.1)
     with pytest.raises(fad.ShapeError, match="y = \\[q, p\\]"):
         fad.solve_ivp(lambda t, y: -y, (0, 1), np.ones(3), method="Leapfrog", step=0.1)
+    branching = lambda t, y: np.array([y[1], -y[0] if y[0] < 1.0005 else -y[0] ** 3])
+    assert fad.solve_ivp(branching, (0, 0.1), [1.0, 0.0], method="Leapfrog", step=0.01).success
     matrix = np.array([[0.0, 1.0], [-4.0, 0.0]])  # whose zeros are known by their values only
     sol = fad.solve_ivp(lambda t, y: matrix @ y, (0, 1), [1.0, 0.0], method="Leapfrog", step=1e-3)
     assert abs(sol.y[0, -1] - np.cos(2.0)) < 1e-5

@@ -128,8 +128,8 @@ def _grid(problem: Problem) -> tuple[Any, int] | None:
     t0, t1, step = problem.t0, problem.t1, problem.step
     if not _is_moving(problem):
         return fixed_grid(t0, t1, step, problem.points)
-    count = int(np.ceil(np.abs(t1 - t0) / step * (1 - _ROUNDING)))
-    return np.array([0.0, 1.0, 0.0]), max(count, 1)
+    count = max(int(np.ceil(np.abs(t1 - t0) / step * (1 - _ROUNDING))), 1)
+    return np.array([0.0, 1.0 / count, 0.0]), count
 
 
 def _is_moving(problem: Problem) -> bool:
