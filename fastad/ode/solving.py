@@ -120,17 +120,18 @@ def _is_moving(problem: Problem) -> bool:
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
 def _recorded(problem: Problem, options: Options) -> Solution:
     grid = _grid(problem)
-    kept = grid[1] if grid is not None and (problem.points is None or options.dense) else 0
+    count = 0 if grid is None else grid[1]
+    kept = count if options.dense else 0
     extent = Extent(problem.points, kept, options.dense and bool(kept), _is_moving(problem), grid)
     raw = solved(problem, options, extent)
 
     def with_steps() -> Raw:
-        """The solve that returns its steps too: as many as it makes here, or another recording."""
+        """The solve that returns its steps too: those of the grid, as many as it makes here, or another recording."""
         if kept:
             return raw
         steps = round(float(_plain(raw.run[r.ACCEPTED])))
-        room = 1 << max(steps - 1, 0).bit_length()
-        return solved(problem, options, Extent(problem.points, room, options.dense, extent.moving))
+        room = count or 1 << max(steps - 1, 0).bit_length()
+        return solved(problem, options, Extent(problem.points, room, options.dense, extent.moving, grid))
 
     return recorded_solution(problem, options, raw, with_steps)
 

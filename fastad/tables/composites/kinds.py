@@ -6,9 +6,12 @@ from fastad.tables.composites.driver import Driver, registered_kinds
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
+from fastad.tables.composites.solve_lanes import SolveLanes, SolveLanesAdjoint
 from fastad.tables.composites.solves import Solve
 
-BUILT_IN: tuple[type[Driver], ...] = (Branch, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint)
+BUILT_IN: tuple[type[Driver], ...] = (
+    Branch, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint, SolveLanes, SolveLanesAdjoint,
+)  # fmt: skip
 
 
 def kind_named(name: str) -> type[Driver]:
