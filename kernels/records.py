@@ -83,6 +83,25 @@ SOLVE = record(
     ("work", SOLVE_WORK),
 )  # fmt: skip
 
+# Where the vectors of the driver of solves in lanes start in its work: those of one solve; argument and result of a
+# step, and of its adjoint, of all lanes, component by component; sums of the adjoints of what the steps share; adjoints
+# of states from within a step; of each lane: numbers about its run, marks, trajectory, step, largest step size, whether
+# the step was accepted; of a block of trajectories: stored states, and how many.
+SOLVE_LANES_WORK = record(
+    *(SOLVE_WORK.names or ())[:-1],
+    "wide_in", "wide_out", "wide_bar_in", "wide_bar_out", "sums", "inner", "runs", "places", "trajectories", "steps",
+    "longest", "accepted", "states", "counts", "scratch",
+)  # fmt: skip
+
+# Solves in lanes, or their adjoints: besides what one solve says, the number of trajectories, sizes of the operands and
+# results of each, number of lanes, states that can be stored of each of the `block` trajectories which are pulled back
+# together; a step of all lanes, its adjoint (with dense output if `dense_bars`), and the adjoint of one solve.
+SOLVE_LANES = record(
+    *((name, SOLVE[name]) for name in SOLVE.names or () if name != "work"),
+    "count", "operands", "results", "lanes", "room", "block", "dense_bars",
+    ("wide", KERNEL), ("wide_adjoint", KERNEL), ("single", KERNEL), ("work", SOLVE_LANES_WORK),
+)  # fmt: skip
+
 # Numbers about a run of a solve, in its results: accepted and rejected steps, evaluations, status, points that were
 # reached, the component with the largest error, where the span ended (0 to 1).
 ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, RUN = range(8)
@@ -93,5 +112,10 @@ DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN = range(6)
 # The control of an adaptive solve, behind its state: position in the span, size of the step, error of the last one,
 # whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
 AT, STEP, LAST, KNOWN, CONTROL = range(5)
+# Marks of a run: the next point; whether the cache belongs to the state.
+POINT, FRESH, MARKS = range(3)
 # The controls of an adaptive solve; absolute tolerances of the components follow, then relative ones.
 MAX_STEP, FIRST_STEP, TOLERANCES = range(3)
+# Factors between the size of a step and the next one; the part of the exponent that the error of the last step has, in
+# Gustafsson's PI control.
+SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2

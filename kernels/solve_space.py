@@ -4,11 +4,9 @@ from typing import Any, NamedTuple
 
 from .flags import helper
 from .memory import doubles, integers, record_at, shift
-from .records import AT, CONTROL, RUN, SOLVE
+from .records import AT, CONTROL, FRESH, POINT, RUN, SOLVE
 from .reversing import clear, copy
 from .stepsize import EPSILON, time_at
-
-POINT, FRESH, MARKS = range(3)  # marks: the next point; whether the cache belongs to the state
 
 solve_at = record_at(SOLVE)
 
@@ -102,12 +100,18 @@ def span_of(solve, space):
 
 
 @helper
+def is_behind(point, t0, t1, position):
+    """Whether a point is not after a position of the span, but for rounding errors of the time."""
+    ahead = point - time_at((t0, t1), position)
+    slack = 4.0 * EPSILON * max(abs(t0), abs(t1))
+    return ahead <= slack if t1 >= t0 else -ahead <= slack
+
+
+@helper
 def is_reached(solve, point, position, space):
     """Whether the solve has reached a point where it is at this position, but for rounding errors of the time."""
     ends = ends_of(solve, space)
-    ahead = point - time_at(ends, position)
-    slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
-    return ahead <= slack if ends[1] >= ends[0] else -ahead <= slack
+    return is_behind(point, ends[0], ends[1], position)
 
 
 @helper

@@ -7,6 +7,7 @@ from .records import (
     AT,
     DONE,
     EVALUATIONS,
+    FRESH,
     FULL,
     KNOWN,
     LAST,
@@ -21,7 +22,7 @@ from .records import (
     WORST,
 )
 from .reversing import WRONG, call, copy, count
-from .solve_space import FRESH, cache_of, control_of, ends_of, set_fresh, span_of
+from .solve_space import cache_of, control_of, ends_of, set_fresh, span_of
 from .stepsize import (
     CHANGE,
     TELLING,
@@ -59,7 +60,7 @@ def refresh(solve, space):
 
 
 @helper
-def _first_fraction(solve, given, space):
+def first_fraction(solve, given, space):
     """The first step, as a fraction of the span, to the control. Returns 0 or an error."""
     control, span, n = control_of(solve, space), span_of(solve, space), solve.errors
     fraction = given_fraction(given.elements, span)
@@ -91,7 +92,7 @@ def _first_fraction(solve, given, space):
 
 
 @helper
-def _try(solve, space, fraction):
+def try_step(solve, space, fraction):
     """One trial step of this size."""
     control_of(solve, space)[STEP] = fraction
     space.run[EVALUATIONS] += solve.stages
@@ -99,7 +100,7 @@ def _try(solve, space, fraction):
 
 
 @helper
-def _probe(solve, controls, space):
+def probe(solve, controls, space):
     """The error that the current step makes in a small change of its start, relative to that change; -1 for a failure.
 
     Where a solution rests, its own error is 0 at any step size. That of its derivatives, which are small changes that
@@ -116,7 +117,7 @@ def _probe(solve, controls, space):
     if solve.cache:
         code = _evaluate(solve, space)
         copy(cache_of(solve, space), space.step_out, solve.cache)
-    code = code or _try(solve, space, control_of(solve, space)[STEP])
+    code = code or try_step(solve, space, control_of(solve, space)[STEP])
     error, before = shift(space.step_out, solve.own + solve.cache), shift(kept_out, solve.own + solve.cache)
     for i in range(solve.estimates * n):
         error[i] -= before[i]
@@ -133,7 +134,7 @@ def adapt(solve, given, space):
     next one are in space.run[RUN:]."""
     control, ends, controls = control_of(solve, space), ends_of(solve, space), given.elements
     if control[STEP] == 0.0:
-        code = _first_fraction(solve, given, space)
+        code = first_fraction(solve, given, space)
         if code or space.run[STATUS] != DONE:
             return code
     code = refresh(solve, space)
@@ -151,13 +152,13 @@ def adapt(solve, given, space):
         elif not fraction >= least:
             space.run[STATUS] = TOO_SMALL
             return 0
-        code = _try(solve, space, fraction)
+        code = try_step(solve, space, fraction)
         if code:
             return code
         norm, worst = error_norm(error, space.step_in, space.step_out, controls, solve.errors, solve.estimates)
         space.run[WORST] = worst
         if norm < TELLING and solve.errors:
-            other = _probe(solve, controls, space)
+            other = probe(solve, controls, space)
             if other < 0.0:
                 return WRONG
             norm = max(norm, other)
@@ -175,7 +176,7 @@ def adapt(solve, given, space):
 
 
 @helper
-def _grid(solve, controls, k):
+def grid_place(solve, controls, k):
     """The position of step k of a fixed grid, and the size of the step. The grid has pieces (left, size of a step,
     first step)."""
     low, high = 0, solve.intervals
@@ -192,7 +193,7 @@ def _grid(solve, controls, k):
 @helper
 def give_place(solve, given, k, control):
     """Give step k of a fixed grid its place."""
-    control[AT], control[STEP] = _grid(solve, given.elements, k)
+    control[AT], control[STEP] = grid_place(solve, given.elements, k)
 
 
 @helper
@@ -200,7 +201,7 @@ def position_after(solve, given, k, space):
     """The position after step k, whose control is in the argument."""
     control = control_of(solve, space)
     if not solve.adaptive:
-        return _grid(solve, given.elements, k + 1)[0] if k + 1 < solve.length else 1.0
+        return grid_place(solve, given.elements, k + 1)[0] if k + 1 < solve.length else 1.0
     after = control[AT] + control[STEP]
     return 1.0 if control[STEP] >= 1.0 - control[AT] else after
 

@@ -14,10 +14,9 @@ whether its step size is the accepted one; then nothing needs to be tried again.
 
 from .flags import helper, kernel
 from .memory import address, doubles, integers, shift
-from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POSITION, REACHED, RUN, STATUS
+from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POINT, POSITION, REACHED, RUN, STATUS
 from .reversing import WRONG, Given, call, clear, copy, count, forward, kind_of_loop, reverse
 from .solve_space import (
-    POINT,
     control_of,
     dense_of,
     ends_of,
@@ -58,20 +57,14 @@ def fill_sample(solve, point, space):
 
 
 @helper
-def deliver(solve, given, k, space):
-    """Results at the points that the step has reached, and what is kept of it."""
-    j = space.marks[POINT]
-    wanted = address(given.target) != 0 and (j < solve.points or solve.kept > 0)
-    if not wanted or space.run[STATUS] != DONE:
-        return 0
-    n = solve.own
-    after, points = position_after(solve, given, k, space), points_of(solve, given)
-    results = shift(given.target, solve.carried)
+def deliver_points(solve, given, after, space):
+    """Results at the points that the step has reached, which ends at the position `after`."""
+    n, points, j = solve.own, points_of(solve, given), space.marks[POINT]
     while j < solve.points:
         point = shift(points, j * solve.point)
         if not is_reached(solve, point[0], after, space):
             break
-        row = shift(results, j * n)
+        row = shift(given.target, solve.carried + j * n)
         if is_end(solve, point[0], after, space):
             copy(row, space.step_out, n)
         elif not solve.sample.address:
@@ -84,13 +77,31 @@ def deliver(solve, given, k, space):
         j += 1
     space.marks[POINT] = j
     space.run[REACHED] = j
-    if solve.kept:
-        kept = shift(results, solve.points * n)
-        places = shift(kept, solve.kept * n)
-        copy(shift(kept, k * n), space.step_out, n)
-        places[k] = after
-        copy(shift(places, solve.kept + k * solve.dense), dense_of(solve, space), solve.dense)
     return 0
+
+
+@helper
+def kept_of(solve, target):
+    """Where the kept steps of a solve's results start, their positions and their dense output."""
+    kept = shift(target, solve.carried + solve.points * solve.own)
+    places = shift(kept, solve.kept * solve.own)
+    return kept, places, shift(places, solve.kept)
+
+
+@helper
+def deliver(solve, given, k, space):
+    """Results at the points that the step has reached, and what is kept of it."""
+    wanted = address(given.target) != 0 and (space.marks[POINT] < solve.points or solve.kept > 0)
+    if not wanted or space.run[STATUS] != DONE:
+        return 0
+    after = position_after(solve, given, k, space)
+    code = deliver_points(solve, given, after, space)
+    if solve.kept and not code:
+        kept, places, dense = kept_of(solve, given.target)
+        copy(shift(kept, k * solve.own), space.step_out, solve.own)
+        places[k] = after
+        copy(shift(dense, k * solve.dense), dense_of(solve, space), solve.dense)
+    return code
 
 
 @helper
@@ -133,7 +144,7 @@ def _add(target, source, n):
 
 
 @helper
-def _sample_adjoints(solve, given, k, space):
+def sample_adjoints(solve, given, k, space):
     """Adjoints of the results at points in step k. Returns 1 if dense output has any, 0, or an error."""
     n, inside, before = solve.own, inside_size(solve), control_of(solve, space)[AT]
     after, points = position_after(solve, given, k, space), points_of(solve, given)
@@ -168,7 +179,7 @@ def _sample_adjoints(solve, given, k, space):
 
 
 @helper
-def _kept_adjoints(solve, given, k, space):
+def kept_adjoints(solve, given, k, space):
     """Adjoints of what is kept of step k. Returns whether that is dense output too."""
     n = solve.own
     kept = shift(given.seeds, solve.carried + solve.points * n)
@@ -200,10 +211,10 @@ def pull_back(solve, given, k, space):
     code = _recompute(solve, given, k, space)
     if code:
         return code
-    sampled = _sample_adjoints(solve, given, k, space) if space.marks[POINT] else 0
+    sampled = sample_adjoints(solve, given, k, space) if space.marks[POINT] else 0
     if sampled < 0:
         return sampled
-    dense = (_kept_adjoints(solve, given, k, space) if k < solve.kept else 0) + sampled
+    dense = (kept_adjoints(solve, given, k, space) if k < solve.kept else 0) + sampled
     if solve.adaptive:
         copy(space.bar_in, space.step_in, n + CONTROL)
     else:

@@ -253,7 +253,7 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
         full = found.get("steps")
         if full is None:
             own = with_steps()
-            count = np.shape(own.kept)[0] if own is raw else int(own.run[r.ACCEPTED])
+            count = int(own.run[r.ACCEPTED]) if options.adaptive else np.shape(own.kept)[0]
             full = found["steps"] = _Steps.of(problem, [own], [count])
         return full
 

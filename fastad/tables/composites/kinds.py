@@ -7,9 +7,12 @@ from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.paths import Paths
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
+from fastad.tables.composites.solve_lanes import SolveLanes, SolveLanesAdjoint
 from fastad.tables.composites.solves import Solve
 
-BUILT_IN: tuple[type[Driver], ...] = (Branch, Paths, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint)
+BUILT_IN: tuple[type[Driver], ...] = (
+    Branch, Paths, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint, SolveLanes, SolveLanesAdjoint,
+)  # fmt: skip
 
 
 def kind_named(name: str) -> type[Driver]:

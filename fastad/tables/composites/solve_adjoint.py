@@ -9,10 +9,10 @@ import numpy as np
 from fastad.errors import StepSizeError, TableError
 from fastad.kernels.records import CONTROL
 from fastad.tables.builder import Ref
-from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.driver import Data
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.repeated import total_of
+from fastad.tables.composites.solve_lanes import emit_adjoint_lanes
 from fastad.tables.composites.solve_reference import Trace
 from fastad.tables.composites.sub import Sub
 from fastad.tables.passes.operations import Operations
@@ -67,7 +67,7 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
         return value, tangent
 
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
-        return b.call(Lanes.of(self, size), x, saved)
+        return emit_adjoint_lanes(b, self, x, size, saved)
 
     def failure(self, x: np.ndarray, run: Runner) -> Exception | None:
         return self.loop.failure(x[: self.loop.n_in], run) or super().failure(x, run)

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, StepSizeError, TableError
-from fastad.kernels.records import CONTROL, DONE, OVERFLOWN, POSITION, RUN, SOLVE, STATUS, TOLERANCES
+from fastad.kernels.records import CONTROL, DONE, MARKS, OVERFLOWN, POSITION, RUN, SOLVE, STATUS, TOLERANCES
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.backward import Backward
-from fastad.tables.composites.choices import Lanes, made
+from fastad.tables.composites.choices import made
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.repeated import Repeated, schedule_of, total_of
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
+from fastad.tables.composites.solve_lanes import emit_lanes
 from fastad.tables.composites.solve_reference import Trace, ending
 from fastad.tables.composites.solve_sizes import NO_SOLVE, SolveSizes
 from fastad.tables.composites.spans import Span, to_lanes, to_spans, without_shared
@@ -150,7 +151,7 @@ class Solve(Repeated, kind="solve"):
             "bar_in": adjoint * (plain + total_of(s.dense_out)), "bar_out": adjoint * plain,
             "shared_bar": adjoint * (s.ends + s.shared), **self.stored_work(adjoint), "sample_in": sample + s.own,
             "sample_out": s.own, "sample_bar": adjoint * sample,
-            "dense_bar": adjoint * (s.own + CONTROL + s.dense), "run": RUN + 2, "marks": 2,
+            "dense_bar": adjoint * (s.own + CONTROL + s.dense), "run": RUN + 2, "marks": MARKS,
             "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)),
         }  # fmt: skip
 
@@ -305,7 +306,7 @@ class Solve(Repeated, kind="solve"):
 
     # ── batching ─────────────────────────────────────────────────────────────────────────────────────────────
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
-        return b.call(Lanes.of(self, size), x)  # lanes have steps of their own
+        return emit_lanes(b, self, x, size)
 
     def batched(self, size: int) -> Sub:
         return made(f"{self.name} over {size} lanes", size * self.n_in, lambda b, x: self.emit_batched(b, x, size))

@@ -1,0 +1,304 @@
+"""Solves of an ensemble in SIMD lanes, as composite rows: every trajectory with steps of its own.
+
+Values and derivatives are those of the solves one by one. What is derived from an ensemble is derived from one solve,
+and made an ensemble again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastad.errors import TableError
+from fastad.kernels.records import (
+    CONTROL,
+    LARGEST,
+    LAST,
+    MARKS,
+    MEMORY,
+    RUN,
+    SAFETY,
+    SMALLEST,
+    SOLVE_LANES,
+)
+from fastad.once import lazy
+from fastad.primitives.regions import region
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.choices import Lanes, joint_sub
+from fastad.tables.composites.driver import Data, Parameters, filled
+from fastad.tables.composites.sub import Sub
+from fastad.tables.passes.lanes import NoLanes, over_lanes
+
+# Lanes: enough SIMD vectors that the latency of one is hidden by the others, few enough for the nearest cache. Native
+# code makes rows of more than 16 numbers loops, which keep a whole step in registers.
+WIDTH = 24
+_BLOCK = 4 * WIDTH  # trajectories of adaptive steps that are pulled back together: the last ones leave lanes idle
+_ROOM = 1024  # states of each that can be stored
+_STORED = 2**23  # numbers in the stored states of a block
+
+
+# ── choosing ──────────────────────────────────────────────────────────────────────────────────────────────────
+def emit_lanes(b: Any, solve: Any, x: Ref, size: int) -> Ref:
+    """The results of `size` solves, lane after lane: in SIMD lanes where the step comes apart into elementwise rows.
+    The adjoint in lanes makes its own states, so none are saved for it."""
+    own = SolveLanes.of(solve.without_saving, size)
+    if not own.is_possible or (solve.saves and not SolveLanesAdjoint.of(own.solve, size).is_possible):
+        return b.call(Lanes.of(solve, size), x)
+    out = b.call(own, x)
+    if not solve.saves:
+        return out
+    kept = region(0, (size, solve.n_results), (solve.n_out, 1))
+    return b.assemble([out], [kept], (size * solve.n_out,))
+
+
+def emit_adjoint_lanes(b: Any, adjoint: Any, x: Ref, size: int, saved: Ref | None) -> Ref:
+    """The adjoints of `size` solves, lane after lane; see `emit_lanes`."""
+    own = SolveLanesAdjoint.of(adjoint.loop.without_saving, size)
+    return b.call(own, x) if own.is_possible else b.call(Lanes.of(adjoint, size), x, saved)
+
+
+# ── solves ────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, eq=False)
+class SolveLanes(Lanes, kind="solves in lanes"):
+    """The solves of an ensemble, operands and results one after another; see `fastad.kernels.solve_lanes`."""
+
+    kernel = "fastad.kernels.solve_lanes.run_solve_lanes"
+
+    @staticmethod
+    def of(sub: Any, size: int) -> "SolveLanes":
+        """`size` times the solve `sub`, which saves no states."""
+        name = f"{sub.name} of {size} trajectories in lanes"
+        return SolveLanes(size * sub.n_in, size * sub.n_out, name, sub=sub, size=size)
+
+    @property
+    def solve(self) -> Any:
+        """The solve of one trajectory."""
+        return self.sub
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether its steps come apart into elementwise rows, and nothing else needs Python or guards."""
+        if self.solve.progress or any(part.fails for part in self.solve.parts):
+            return False
+        try:
+            return all(part is not None for part in self._wide_parts.values())
+        except NoLanes:
+            return False
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}: {self.size} of {self.lane.key}"
+
+    @property
+    def kind_text(self) -> str:
+        return f"{self.size:,} trajectories in {WIDTH} lanes"
+
+    # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────
+    @lazy
+    def wide(self) -> Sub:
+        """A trial step of all lanes. Raises NoLanes."""
+        solve = self.solve
+        name = f"{solve.body.name} in lanes"
+        if not solve.adaptive:
+            return over_lanes(solve.body, WIDTH, name)
+        return over_lanes(solve.body, WIDTH, name, 2 * self._errors, self._with_verdict)
+
+    @property
+    def _errors(self) -> int:
+        """Components that have an error."""
+        return int(self.solve.sizes.errors // self.solve.estimates)
+
+    def _with_verdict(self, b: Builder, x: list[Ref], out: list[Ref]) -> list[Ref]:
+        """The result of a step with its error norm, the factor for the next step and the worst component."""
+        s, n = self.solve.sizes, self._errors
+        absolute, relative = x[-2 * n :][:n], x[-n:] if n else []
+        sizes = [b.emit("maximum", (b.emit("absolute", (old,)), b.emit("absolute", (new,)))) for old, new in
+                 zip(x[:n], out[:n], strict=True)]  # fmt: skip
+        scales = [b.add(a, b.multiply(r, y)) for a, r, y in zip(absolute, relative, sizes, strict=True)]
+        errors = out[s.own + s.cache :][: s.errors]
+        squares = [b.emit("square", (b.emit("divide", (e, scales[i % n])),)) for i, e in enumerate(errors)]
+        norm, worst = _norm(b, squares, n, self.solve.estimates), _largest(b, squares[:n])
+        return [*out, norm, _next_factor(b, norm, x[s.own + LAST], self.solve.order), worst]
+
+    @property
+    def _wide_parts(self) -> dict[str, Sub]:
+        return {"wide": self.wide}
+
+    @property
+    def named_parts(self) -> Mapping[str, Sub]:
+        return {"of each trajectory": self.lane, "of all lanes": self.wide}
+
+    @property
+    def stored_parts(self) -> Sequence[Sub]:
+        return (self.solve,)
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    def parameters(self) -> Parameters:
+        return self._parameters(adjoint=False)
+
+    def _parameters(self, adjoint: bool) -> Parameters:
+        own = self.solve.parameters(adjoint)
+        p = filled(SOLVE_LANES, **{name: own.record[name] for name in own.record.dtype.names if name != "work"})
+        for name, value in self._fields.items():
+            p[name] = value
+        return Parameters(p, {**own.kernels, **self._wide_parts}, own.arrays, {}, {**own.work, **self._work})
+
+    @property
+    def _fields(self) -> dict[str, int]:
+        return {
+            "count": self.size, "operands": self.lane.n_in, "results": self.lane.n_out, "lanes": WIDTH,
+        }  # fmt: skip
+
+    @property
+    def _work(self) -> dict[str, int]:
+        return {
+            "wide_in": self.wide.n_in, "wide_out": self.wide.n_out, "wide_bar_in": 0, "wide_bar_out": 0, "sums": 0,
+            "inner": 0, "runs": WIDTH * (RUN + 2), "places": WIDTH * MARKS, "trajectories": WIDTH, "steps": WIDTH,
+            "longest": WIDTH, "accepted": WIDTH, "states": 0, "counts": 0,
+        }  # fmt: skip
+
+    def work_bytes(self, of: Callable[[Sub], int]) -> int:
+        return super().work_bytes(of) + 8 * sum(self.parameters().work.values())
+
+    @property
+    def failures(self) -> Sequence[tuple[type[Exception], str]]:
+        return self.lane.failures
+
+    @property
+    def standalone(self) -> Sub:
+        return self
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    def check(self) -> str | None:
+        complaint = super().check()
+        return complaint or (None if self.is_possible else "steps that cannot be made in lanes")
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        return {"lanes": self.size, "sub": write(self.solve)}
+
+    @classmethod
+    def from_data(cls, name: str, data: Data, read: Any) -> "SolveLanes":
+        sub, size = read(data.get("sub")), data.of("lanes", int)
+        if getattr(sub, "kind", None) != "solve" or sub.saves:
+            raise TableError(f"{name}: lanes of something else than a solve")
+        return replace(cls.of(sub, size), name=name)
+
+    # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
+    @lazy
+    def _joint(self) -> Sub:  # type: ignore[override]
+        return joint_sub(self.lane).batched(self.size)
+
+    @lazy
+    def _adjoint(self) -> Sub:  # type: ignore[override]
+        return self.lane.adjoint.batched(self.size)
+
+    def batched(self, size: int) -> Sub:
+        return type(self).of(self.solve, size * self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
+    """The adjoints of the solves of an ensemble: [argument | adjoints of the results] of each, to adjoints of the
+    arguments. The states are made again, for a block of trajectories at a time."""
+
+    kernel = "fastad.kernels.solve_lanes_adjoint.reverse_solve_lanes"
+
+    @staticmethod
+    def of(sub: Any, size: int) -> "SolveLanesAdjoint":
+        n_in, name = sub.n_in + sub.n_results, f"adjoint of {sub.name} of {size} trajectories in lanes"
+        return SolveLanesAdjoint(size * n_in, size * sub.n_in, name, sub=sub, size=size)
+
+    @lazy
+    def lane(self) -> Sub:
+        """The adjoint of one solve, which is called for those of which not all states can be stored."""
+        return self.solve.adjoint_of()
+
+    @property
+    def is_possible(self) -> bool:
+        policy = self.solve.storage.policy
+        if policy not in ("every", "online") or (not self.solve.adaptive and self.room < self.solve.length):
+            return False
+        return super().is_possible
+
+    @property
+    def _dense_bars(self) -> bool:
+        """Whether dense output has adjoints."""
+        s = self.solve.sizes
+        return s.dense > 0 and s.points + s.kept > 0
+
+    @lazy
+    def _wide_adjoint(self) -> Sub:
+        step = self.solve.dense if self._dense_bars else self.solve.step
+        return over_lanes(step.adjoint, WIDTH, f"{step.adjoint.name} in lanes")
+
+    @property
+    def _wide_parts(self) -> dict[str, Sub]:
+        return {"wide": self.wide, "wide_adjoint": self._wide_adjoint, "single": self.lane}
+
+    @property
+    def named_parts(self) -> Mapping[str, Sub]:
+        return {**super().named_parts, "adjoint of all lanes": self._wide_adjoint}
+
+    @property
+    def room(self) -> int:
+        """States of a trajectory that can be stored."""
+        size = self.solve.sizes.own + CONTROL
+        most = _ROOM if self.solve.adaptive else self.solve.length
+        return min(self.solve.storage.memory_slots, most, max(_STORED // (self._block * size), 1))
+
+    @property
+    def _block(self) -> int:
+        """Trajectories that are pulled back together."""
+        return _BLOCK if self.solve.adaptive else WIDTH
+
+    def parameters(self) -> Parameters:
+        return self._parameters(adjoint=True)
+
+    @property
+    def _fields(self) -> dict[str, int]:
+        return {**super()._fields, "room": self.room, "block": self._block, "dense_bars": self._dense_bars}
+
+    @property
+    def _work(self) -> dict[str, int]:
+        s = self.solve.sizes
+        more = {
+            "wide_bar_in": self._wide_adjoint.n_in, "wide_bar_out": self._wide_adjoint.n_out,
+            "sums": WIDTH * (s.ends + s.shared), "inner": WIDTH * s.own,
+            "states": self._block * self.room * (s.own + CONTROL), "counts": self._block,
+        }  # fmt: skip
+        return {**super()._work, **more}
+
+
+# ── the error of a step ───────────────────────────────────────────────────────────────────────────────────────
+def _norm(b: Builder, squares: list[Ref], n: int, estimates: int) -> Ref:
+    """The error norm, as `fastad.kernels.stepsize.error_norm` defines it."""
+    if not n:
+        return b.const(0.0)
+    total = b.add(*squares[:n])
+    if estimates == 1:
+        return b.emit("sqrt", (b.emit("divide", (total, b.const(float(n)))),))
+    other = b.add(*squares[n:])
+    bottom = b.multiply(b.const(float(n)), b.add(total, b.multiply(b.const(0.01), other)))
+    none = b.emit("equal", (bottom, b.const(0.0)))
+    root = b.emit("sqrt", (b.emit("where", (none, b.const(1.0), bottom)),))
+    return b.emit("divide", (total, root))
+
+
+def _largest(b: Builder, squares: list[Ref]) -> Ref:
+    """The component with the largest error, or one that is not finite."""
+    worst, largest = b.const(0.0), b.const(-1.0)
+    for i, square in enumerate(squares):
+        smaller = b.emit("less_equal", (square, largest))
+        worst = b.emit("where", (smaller, worst, b.const(float(i))))
+        largest = b.emit("where", (smaller, largest, square))
+    return worst
+
+
+def _next_factor(b: Builder, norm: Ref, before: Ref, order: int) -> Ref:
+    """The factor for the next step, as `fastad.kernels.stepsize.next_factor` defines it."""
+    exponents = b.const((0.75 * MEMORY - 1.0) / order), b.const(MEMORY / order)
+    logs = [b.emit("log", (x,)) for x in (norm, before)]
+    factor = b.emit("exp", (b.add(*map(b.multiply, exponents, logs)),))
+    factor = b.multiply(b.const(SAFETY), factor)
+    most, least = b.const(LARGEST), b.const(SMALLEST)
+    factor = b.emit("where", (b.emit("less", (factor, most)), factor, most))
+    return b.emit("where", (b.emit("greater", (factor, least)), factor, least))

@@ -1,0 +1,209 @@
+"""What the driver of solves in lanes has at hand: the lanes, and how a trajectory begins and ends in one. See
+`solve_lanes`."""
+
+from typing import Any, NamedTuple
+
+from .flags import helper
+from .memory import address, doubles, integers, record_at, shift
+from .records import AT, CONTROL, DONE, MARKS, POINT, POSITION, RUN, SOLVE_LANES, STATUS, STEP, TOLERANCES
+from .reversing import Given, clear, copy
+from .solve_space import Space, control_of, is_behind, points_of, span_of, start
+from .solve_steps import first_fraction, give_place, refresh
+from .solving import deliver_points, kept_of, n_results
+from .stepsize import largest_fraction
+
+IDLE = -1  # the trajectory of a lane without any
+
+lanes_at = record_at(SOLVE_LANES)
+
+
+class Ensemble(NamedTuple):
+    """All lanes: argument and result of a step, and one value a lane of the others, by pointers. `inputs`, `target`:
+    addresses of operands and results of the trajectories, the latter 0 if they are not wanted; `states`, `counts`: for
+    stored states of the trajectories from `first` on, 0 if they are not wanted, and their numbers."""
+
+    wide_in: Any
+    wide_out: Any
+    runs: Any
+    places: Any
+    trajectories: Any
+    steps: Any
+    longest: Any
+    accepted: Any
+    states: Any
+    counts: Any
+    inputs: Any
+    stride: Any
+    target: Any
+    first: Any
+    last: Any
+
+
+@helper
+def ensemble_of(p, work, inputs, stride, target, states, first, last):
+    at = p.work
+    return Ensemble(
+        doubles(work + 8 * at.wide_in),
+        doubles(work + 8 * at.wide_out),
+        doubles(work + 8 * at.runs),
+        integers(work + 8 * at.places),
+        integers(work + 8 * at.trajectories),
+        integers(work + 8 * at.steps),
+        doubles(work + 8 * at.longest),
+        doubles(work + 8 * at.accepted),
+        doubles(states),
+        integers(work + 8 * at.counts),
+        inputs,
+        stride,
+        target,
+        first,
+        last,
+    )
+
+
+# ── one lane ──────────────────────────────────────────────────────────────────────────────────────────────────
+@helper
+def lane_space(space, runs, places, lane):
+    """The vectors of one solve, with the run and the marks of a lane."""
+    return Space(
+        space.step_in,
+        space.step_out,
+        space.bar_in,
+        space.bar_out,
+        space.shared_bar,
+        space.saved,
+        space.cursor,
+        space.plan,
+        space.actions,
+        space.sample_in,
+        space.sample_out,
+        space.sample_bar,
+        space.dense_bar,
+        shift(runs, lane * (RUN + 2)),
+        shift(places, lane * MARKS),
+        space.aside,
+        space.scratch,
+    )
+
+
+@helper
+def to_lane(wide, lanes, lane, vector, n):
+    """Give a lane the first n components."""
+    for i in range(n):
+        wide[i * lanes + lane] = vector[i]
+
+
+@helper
+def from_lane(vector, wide, lanes, lane, n):
+    """The first n components of a lane."""
+    for i in range(n):
+        vector[i] = wide[i * lanes + lane]
+
+
+@helper
+def step_size(p):
+    """Length of a step's argument."""
+    return p.carried + p.ends + p.shared
+
+
+@helper
+def result_size(p):
+    """Length of a step's result."""
+    return p.own + p.cache + p.estimates * p.errors + p.dense
+
+
+@helper
+def given_of(p, ensemble, lane):
+    """What the solve of a lane is given."""
+    i = ensemble.trajectories[lane]
+    arguments = doubles(ensemble.inputs + 8 * i * ensemble.stride)
+    target = doubles(ensemble.target + 8 * i * p.results if ensemble.target else 0)
+    return Given(arguments, shift(arguments, step_size(p)), arguments, target)
+
+
+@helper
+def begin(p, ensemble, lane, space):
+    """Start a trajectory in a lane: its first state, its first step size, the derivative there."""
+    given, own = given_of(p, ensemble, lane), lane_space(space, ensemble.runs, ensemble.places, lane)
+    start(p, given, own)
+    control = control_of(p, own)
+    ensemble.steps[lane] = 0
+    if address(given.target):
+        not_reached = shift(given.target, p.carried)
+        for i in range(p.points * p.own):
+            not_reached[i] = float("nan")
+        clear(shift(not_reached, p.points * p.own), p.kept * (p.own + 1 + p.dense))
+    code = 0
+    if not p.adaptive:
+        give_place(p, given, 0, control_of(p, own))
+    elif control[AT] < 1.0:
+        ensemble.longest[lane] = largest_fraction(given.elements, span_of(p, own))
+        if control[STEP] == 0.0:
+            code = first_fraction(p, given, own)
+    if not code and own.run[STATUS] == DONE and control[AT] < 1.0:
+        code = refresh(p, own)
+    to_lane(ensemble.wide_in, p.lanes, lane, own.step_in, step_size(p))
+    if p.adaptive:
+        tolerances = shift(ensemble.wide_in, step_size(p) * p.lanes)
+        to_lane(tolerances, p.lanes, lane, shift(given.elements, TOLERANCES), 2 * p.errors)
+    return code
+
+
+@helper
+def end(p, ensemble, lane, space):
+    """Write what has become of the trajectory in a lane."""
+    i, own = ensemble.trajectories[lane], lane_space(space, ensemble.runs, ensemble.places, lane)
+    from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, p.carried)
+    own.run[POSITION] = control_of(p, own)[AT]
+    if address(ensemble.states):
+        ensemble.counts[i - ensemble.first] = ensemble.steps[lane] if own.run[STATUS] == DONE else -1
+    if ensemble.target:
+        out = doubles(ensemble.target + 8 * i * p.results)
+        copy(out, own.step_in, p.carried)
+        copy(shift(out, n_results(p) - RUN), own.run, RUN)
+
+
+@helper
+def keep_state(p, ensemble, lane):
+    """Store the state of a lane, before its step, where there is room."""
+    k = ensemble.steps[lane]
+    if k < p.room:
+        size = p.own + CONTROL
+        slot = shift(ensemble.states, ((ensemble.trajectories[lane] - ensemble.first) * p.room + k) * size)
+        from_lane(slot, ensemble.wide_in, p.lanes, lane, size)
+
+
+@helper
+def _is_due(p, ensemble, lane, given, after):
+    """Whether the step of a lane has reached the next point."""
+    j = ensemble.places[lane * MARKS + POINT]
+    ends = shift(ensemble.wide_in, p.carried * p.lanes + lane)
+    return j < p.points and is_behind(points_of(p, given)[j * p.point], ends[0], ends[p.lanes], after)
+
+
+@helper
+def deliver_lane(p, ensemble, lane, after, space):
+    """Results of the step of a lane, which ends at the position `after`, at points, and what is kept of it."""
+    given, k = given_of(p, ensemble, lane), ensemble.steps[lane]
+    if p.kept:
+        kept, places, dense = kept_of(p, given.target)
+        from_lane(shift(kept, k * p.own), ensemble.wide_out, p.lanes, lane, p.own)
+        places[k] = after
+        own = shift(ensemble.wide_out, (result_size(p) - p.dense) * p.lanes)
+        from_lane(shift(dense, k * p.dense), own, p.lanes, lane, p.dense)
+    if not _is_due(p, ensemble, lane, given, after):
+        return 0
+    own = lane_space(space, ensemble.runs, ensemble.places, lane)
+    from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, step_size(p))
+    from_lane(own.step_out, ensemble.wide_out, p.lanes, lane, result_size(p))
+    return deliver_points(p, given, after, own)
+
+
+@helper
+def take(p, ensemble, lane, following):
+    """Give a lane the next trajectory, if there is one; returns the one after it."""
+    if following >= ensemble.last:
+        ensemble.trajectories[lane], ensemble.accepted[lane] = IDLE, 0.0
+        return ensemble.last
+    ensemble.trajectories[lane] = following
+    return following + 1
