@@ -11,7 +11,7 @@ control there are no tolerances, and nothing follows the dense output. What is r
 """
 
 from .flags import helper, kernel
-from .memory import address, call_kernel, select, shift, view
+from .memory import address, call_kernel, doubles, select, shift, view
 from .records import (
     ACCEPTED,
     AT,
@@ -47,6 +47,7 @@ from .solve_lanes_space import (
 )  # fmt: skip
 from .solve_space import control_of, space_of
 from .solve_steps import grid_place, probe, try_step
+from .solving import FAILED
 from .stepsize import TELLING, next_factor, retry_factor, rounded, smallest_fraction
 
 REPEATED = 3.0  # `KNOWN` of a lane whose step is tried again
@@ -327,6 +328,16 @@ def run_fixed(p, ensemble, space):
     return 0
 
 
+@helper
+def _all_done(p, target):
+    """Whether all trajectories have reached the end of their spans."""
+    for i in range(p.count):
+        run = doubles(target + 8 * ((i + 1) * p.results - RUN))
+        if run[STATUS] != DONE:
+            return False
+    return True
+
+
 # ── the driver ────────────────────────────────────────────────────────────────────────────────────────────────
 @kernel
 def run_solve_lanes(context, source, target, work):
@@ -334,4 +345,5 @@ def run_solve_lanes(context, source, target, work):
     p = lanes_at(context)
     space = space_of(p, work)
     ensemble = ensemble_of(p, work, source, p.operands, target, 0, 0, p.count)
-    return run_adaptive(p, ensemble, space) if p.adaptive else run_fixed(p, ensemble, space)
+    code = run_adaptive(p, ensemble, space) if p.adaptive else run_fixed(p, ensemble, space)
+    return FAILED if p.strict and not code and not _all_done(p, target) else code

@@ -8,7 +8,7 @@ from .memory import address, doubles, integers, record_at, shift
 from .records import AT, CONTROL, DONE, MARKS, POINT, POSITION, RUN, SOLVE_LANES, STATUS, STEP, TOLERANCES
 from .reversing import Given, clear, copy
 from .solve_space import Space, control_of, is_behind, points_of, span_of, start
-from .solve_steps import first_fraction, give_place, refresh
+from .solve_steps import check_end, first_fraction, give_place, refresh
 from .solving import deliver_points, kept_of, n_results
 from .stepsize import largest_fraction
 
@@ -155,6 +155,8 @@ def end(p, ensemble, lane, space):
     i, own = ensemble.trajectories[lane], lane_space(space, ensemble.runs, ensemble.places, lane)
     from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, p.carried)
     own.run[POSITION] = control_of(p, own)[AT]
+    if not p.adaptive:
+        check_end(p, own)
     if address(ensemble.states):
         ensemble.counts[i - ensemble.first] = ensemble.steps[lane] if own.run[STATUS] == DONE else -1
     if ensemble.target:

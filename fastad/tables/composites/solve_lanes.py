@@ -77,7 +77,7 @@ class SolveLanes(Lanes, kind="solves in lanes"):
     @property
     def is_possible(self) -> bool:
         """Whether its steps come apart into elementwise rows, and nothing else needs Python or guards."""
-        if self.solve.progress or any(part.fails for part in self.solve.parts):
+        if self.solve.progress or self.solve.backward or any(part.fails for part in self.solve.parts):
             return False
         try:
             return all(part is not None for part in self._wide_parts.values())
