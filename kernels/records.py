@@ -119,3 +119,6 @@ MAX_STEP, FIRST_STEP, TOLERANCES = range(3)
 # Factors between the size of a step and the next one; the part of the exponent that the error of the last step has, in
 # Gustafsson's PI control.
 SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2
+# Smaller errors count as this part of the tolerance, since most of them is rounding, which must not choose steps; the
+# same of the error of the step before.
+LEAST_ERROR, LEAST_LAST = 1e-8, 1e-4

@@ -21,6 +21,7 @@ from .records import (
     FULL,
     KNOWN,
     LAST,
+    LEAST_LAST,
     REJECTED,
     RUN,
     STATUS,
@@ -48,7 +49,7 @@ from .solve_lanes_space import (
 from .solve_space import control_of, space_of
 from .solve_steps import grid_place, probe, try_step
 from .solving import FAILED
-from .stepsize import TELLING, next_factor, retry_factor, rounded, smallest_fraction
+from .stepsize import next_factor, retry_factor, rounded, says_nothing, smallest_fraction
 
 REPEATED = 3.0  # `KNOWN` of a lane whose step is tried again
 
@@ -139,7 +140,7 @@ def _judge(p, ensemble, lane, space):
     norm, factor, run[WORST] = verdict[0], verdict[n], verdict[2 * n]
     at, fraction, known = control[AT * n], control[STEP * n], control[KNOWN * n]
     run[EVALUATIONS] += p.stages
-    if norm < TELLING and p.errors:
+    if says_nothing(norm, given_of(p, ensemble, lane).elements, p.errors):
         other = _probed(p, ensemble, lane, space)
         if other < 0.0:
             return WRONG
@@ -155,7 +156,7 @@ def _judge(p, ensemble, lane, space):
         run[ACCEPTED] += 1
         control[AT * n] = after
         control[STEP * n] = rounded(fraction * (min(factor, 1.0) if known >= 2.0 else factor))
-        control[LAST * n], control[KNOWN * n] = max(norm, 1e-4), 0.0
+        control[LAST * n], control[KNOWN * n] = max(norm, LEAST_LAST), 0.0
         ensemble.accepted[lane] = 1.0
         return code
     ensemble.accepted[lane] = 0.0

@@ -11,6 +11,7 @@ from .records import (
     FULL,
     KNOWN,
     LAST,
+    LEAST_LAST,
     NOT_FINITE,
     OVERFLOWN,
     REJECTED,
@@ -25,7 +26,6 @@ from .reversing import WRONG, call, copy, count
 from .solve_space import cache_of, control_of, ends_of, set_fresh, span_of
 from .stepsize import (
     CHANGE,
-    TELLING,
     all_finite,
     change_of,
     error_norm,
@@ -36,6 +36,7 @@ from .stepsize import (
     next_factor,
     retry_factor,
     rounded,
+    says_nothing,
     smallest_fraction,
     trial_step,
 )
@@ -73,6 +74,8 @@ def first_fraction(solve, given, space):
         if code:
             return code
         copy(slope, space.step_out, solve.own)
+        copy(cache_of(solve, space), slope, solve.cache)
+        space.marks[FRESH] = 1
         copy(kept, space.step_in, solve.own)
         if not all_finite(slope, n):
             space.run[STATUS], space.run[WORST] = NOT_FINITE, first_not_finite(slope, n)
@@ -87,7 +90,7 @@ def first_fraction(solve, given, space):
             control[AT] = 0.0
             h = first_step(y, slope, space.step_out, given.elements, n, solve.order, trial, span)
             fraction = rounded(h / span)
-    control[STEP], control[LAST] = fraction, 1e-4
+    control[STEP], control[LAST] = fraction, 1.0
     return 0
 
 
@@ -157,14 +160,14 @@ def adapt(solve, given, space):
             return code
         norm, worst = error_norm(error, space.step_in, space.step_out, controls, solve.errors, solve.estimates)
         space.run[WORST] = worst
-        if norm < TELLING and solve.errors:
+        if says_nothing(norm, controls, solve.errors):
             other = probe(solve, controls, space)
             if other < 0.0:
                 return WRONG
             norm = max(norm, other)
         if norm <= 1.0 and all_finite(space.step_out, solve.errors):
             factor = next_factor(norm, control[LAST], solve.order)
-            space.run[RUN], space.run[RUN + 1] = max(norm, 1e-4), min(factor, 1.0) if rejected else factor
+            space.run[RUN], space.run[RUN + 1] = max(norm, LEAST_LAST), min(factor, 1.0) if rejected else factor
             control[KNOWN] = 2.0 if rejected else 1.0
             return 0
         if fraction <= least and fraction < rest:

@@ -8,11 +8,11 @@ import math
 
 from .flags import exact_helper, helper
 from .memory import shift, view
-from .records import FIRST_STEP, LARGEST, MAX_STEP, MEMORY, SAFETY, SMALLEST, TOLERANCES
+from .records import FIRST_STEP, LARGEST, LEAST_ERROR, MAX_STEP, MEMORY, SAFETY, SMALLEST, TOLERANCES
 
 EPSILON = 2.220446049250313e-16
-TELLING = 1e-3  # an error below this part of the tolerance says little about derivatives: see `solve_steps.probe`
-CHANGE = 1e-3  # relative size of the change that is tried then
+ROUNDING = 1000.0 * EPSILON  # relative errors up to which an estimate is made of rounding errors
+CHANGE = 1e-2  # relative size of the change that is tried then
 
 
 @helper
@@ -84,9 +84,7 @@ def next_factor(norm, before, order):
     PI control: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.2, with the exponents of their DOPRI5
     for any order.
     """
-    if norm == 0.0:
-        return LARGEST
-    factor = SAFETY * norm ** ((0.75 * MEMORY - 1.0) / order) * before ** (MEMORY / order)
+    factor = SAFETY * max(norm, LEAST_ERROR) ** ((0.75 * MEMORY - 1.0) / order) * before ** (MEMORY / order)
     return min(max(factor, SMALLEST), LARGEST)
 
 
@@ -98,6 +96,14 @@ def _norm(x, y, controls, n):
         part = x[i] / scale_of(controls, i, n, abs(y[i]))
         total += part * part
     return math.sqrt(total / n)
+
+
+@helper
+def says_nothing(norm, controls, n):
+    """Whether an error estimate is no more than rounding errors, and so says nothing about the step: see
+    `solve_steps.probe`."""
+    relative = controls[TOLERANCES + n] if n else 0.0
+    return n > 0 and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
 
 
 @helper

@@ -13,6 +13,7 @@ from fastad.kernels.records import (
     CONTROL,
     LARGEST,
     LAST,
+    LEAST_ERROR,
     MARKS,
     MEMORY,
     RUN,
@@ -296,7 +297,7 @@ def _largest(b: Builder, squares: list[Ref]) -> Ref:
 def _next_factor(b: Builder, norm: Ref, before: Ref, order: int) -> Ref:
     """The factor for the next step, as `fastad.kernels.stepsize.next_factor` defines it."""
     exponents = b.const((0.75 * MEMORY - 1.0) / order), b.const(MEMORY / order)
-    logs = [b.emit("log", (x,)) for x in (norm, before)]
+    logs = [b.emit("log", (x,)) for x in (b.emit("maximum", (norm, b.const(LEAST_ERROR))), before)]
     factor = b.emit("exp", (b.add(*map(b.multiply, exponents, logs)),))
     factor = b.multiply(b.const(SAFETY), factor)
     most, least = b.const(LARGEST), b.const(SMALLEST)

@@ -10,7 +10,7 @@ from fastad.tables.composites.repeated import total_of
 from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
-TELLING, CHANGE = 1e-3, 1e-3  # as in `fastad.kernels.stepsize`, which needs numba
+ROUNDING, CHANGE = 1000 * _EPSILON, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
 _WORST = "component {} has the largest error"
 _REASONS = {  # why a solve has ended, and what is to be said of a component
     r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
@@ -134,7 +134,7 @@ class Trace:
         self.control = np.array([after, control[r.STEP], control[r.LAST], 0.0])
         if self.solve.adaptive:
             self.control[r.STEP] = _rounded(self.control[r.STEP] * self._factor)
-            self.control[r.LAST] = max(self._norm, 1e-4)
+            self.control[r.LAST] = max(self._norm, r.LEAST_LAST)
 
     @property
     def _slack(self) -> float:
@@ -182,11 +182,13 @@ class Trace:
             fraction = min(given / self.span, 1.0) if given and given < self.span else 1.0
         else:
             slope = self._slope()
+            if self.solve.sizes.cache:
+                self.cache, self.fresh = slope, True
             if not np.isfinite(slope[:n]).all():
                 self.run[r.STATUS], self.run[r.WORST] = r.NOT_FINITE, int(np.argmin(np.isfinite(slope[:n])))
                 return False
             fraction = _rounded(self._first_time(slope) / self.span)
-        self.control = np.array([self.control[r.AT], fraction, 1e-4, 0.0])
+        self.control = np.array([self.control[r.AT], fraction, 1.0, 0.0])
         return True
 
     def _first_time(self, slope: np.ndarray) -> float:
@@ -220,7 +222,7 @@ class Trace:
             self.run[r.EVALUATIONS] += solve.stages
             out = self._call(solve.body, self._argument())
             self._norm = self._error(out)
-            if self._norm < TELLING and self.n_errors:
+            if self._says_nothing():
                 self._norm = max(self._norm, self._probe(out))
             if self._norm <= 1 and np.isfinite(out[: self.n_errors]).all():
                 self._factor = self._next(rejected)
@@ -234,6 +236,12 @@ class Trace:
             fraction = _rounded(fraction * factor)
         self.run[r.STATUS] = r.TOO_SMALL
         return None
+
+    def _says_nothing(self) -> bool:
+        """Whether the error estimate is no more than rounding errors."""
+        n = self.n_errors
+        relative = float(self.controls[r.TOLERANCES + n]) if n else 0.0
+        return n > 0 and self._norm < r.LEAST_ERROR + (ROUNDING / relative if relative > 0 else 0.0)
 
     def _probe(self, out: np.ndarray) -> float:
         """The relative error of the current step in a small change of its start; see `fastad.kernels.solve_steps`."""
@@ -258,10 +266,8 @@ class Trace:
 
     def _next(self, rejected: bool) -> float:
         order = self.solve.order
-        factor = 10.0
-        if self._norm > 0:
-            factor = 0.9 * self._norm ** (-0.85 / order) * self.control[r.LAST] ** (0.2 / order)
-        factor = float(np.clip(factor, 0.2, 10.0))
+        factor = 0.9 * max(self._norm, r.LEAST_ERROR) ** (-0.85 / order) * self.control[r.LAST] ** (0.2 / order)
+        factor = float(np.clip(factor, r.SMALLEST, r.LARGEST))
         return min(factor, 1.0) if rejected else factor
 
     def _error(self, out: np.ndarray) -> float:
