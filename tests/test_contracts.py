@@ -24,8 +24,11 @@ HOMES = {
     "fastad/execution/native/code/unrolled.py", "fastad/execution/native/code/unrolled_linear.py",
     "fastad/execution/native/code/products.py",
 }  # fmt: skip
-# Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another by its name.
-MAKERS = ("fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/tables/composites/solve_lanes.py")
+# Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
+# by its name.
+MAKERS = (
+    "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/tables/composites/solve_lanes.py",
+)  # fmt: skip
 
 
 def quoted(source, told_apart=False):

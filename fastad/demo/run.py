@@ -10,7 +10,7 @@ import numpy as np
 from fastad.demo import measure, model
 from fastad.demo.fit import Fit, Uncertainty, fit, uncertainty
 from fastad.demo.terminal import Progress, bold, duration, table
-from fastad.execution.composites.drivers import driver_names, driver_text, load_drivers
+from fastad.execution.composites.drivers import driver_text, load_drivers
 from fastad.execution.machine import exported
 from fastad.ode.solving import solve_ivp
 from fastad.schedules.online import Online
@@ -50,7 +50,7 @@ def _run(folder: Path, progress: Progress) -> None:
 # ── first calls ───────────────────────────────────────────────────────────────────────────────────────────────
 def _compile(progress: Progress) -> None:
     """Compile what every solve of every ODE uses, or load it."""
-    kernels = [name for name in driver_names() if name.endswith("_solve")]
+    kernels = [f"fastad.kernels.solving.{way}_solve" for way in ("run", "reverse")]
     if not all(exported.is_stored(driver_text(name)) for name in kernels):
         progress.print("Compiling the solver for this machine: once for all ODEs, then it is kept on disk ...")
     progress.stage(STAGES[0])

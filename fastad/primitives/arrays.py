@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import checks, rules, values
+from fastad.primitives import checks, elements, rules, values
 from fastad.primitives.row import INDEX_ERROR, ArrayPrimitive, Form, register
 
 # Values on which the laws of array rows are tested.
@@ -85,9 +85,11 @@ _UNROLLED = 128  # multiplications of a matrix product that is written out
 
 # fmt: off
 STRIDED = array("strided", values.strided, 1, _REGION, form=Form.VIEW, check=checks.strided, operations=_moves,
-                linear=(0,), adjoint=rules.adjoint_strided, batch=rules.batch_strided, result="same")
+                linear=(0,), elements=elements.strided, adjoint=rules.adjoint_strided, batch=rules.batch_strided,
+                result="same")
 array("strided_add", values.strided_add, 1, _REGION, check=checks.strided_add, operations=_add_all, keeps_zero=True,
-      linear=(0,), adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add, result="same")
+      linear=(0,), elements=elements.strided_add, adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add,
+      result="same")
 array("sum", values.reduce(np.sum), 1, _MIDDLE, **_REDUCED, combine="add", neutral=-0.0, operations=_add_up,
       linear=(0,), adjoint=rules.adjoint_sum, result="total")
 array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf, of_nothing=-math.inf)
@@ -105,7 +107,7 @@ array("linrec", values.linrec, 2, _MIDDLE + " reverse", check=checks.middle(Fals
 array("matmul", values.matmul, 2, "batch m k n ta tb sx sy", check=checks.matmul, operations=_product,
       symbols=("dgemm", "dgemv"), tangent_work=lambda s, size, sizes: size, sign="@",
       unrolls=lambda s, size: size * s[2] <= _UNROLLED,
-      linear=(0, 1), adjoint=rules.adjoint_matmul, batch=rules.batch_matmul, result="total")
+      linear=(0, 1), elements=elements.matmul, adjoint=rules.adjoint_matmul, batch=rules.batch_matmul, result="total")
 array("gather", values.gather, 2, "inner", check=checks.gather, operations=_moves, keeps_zero=True, **INDEX_ERROR,
       unrolls=lambda s, size: s[0] == 1, addressed=(0,),
       linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, result="first", domain=("R", "index"))
@@ -117,7 +119,7 @@ array("wrap_index", values.wrap_index, 1, "n", check=checks.wrap, operations=_co
 array("searchsorted", values.searchsorted, 2, "right", check=checks.search, operations=_search,
       batch=rules.batch_searchsorted, result="int", domain=("sorted", "R"))
 ASSEMBLE = array("assemble", values.assemble, -1, "(nd offset shape... strides...)...", form=Form.PIECES,
-                 check=checks.assemble, operations=_moves, linear=(0,),
+                 check=checks.assemble, operations=_moves, linear=(0,), elements=elements.assemble,
                  tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble,
                  result="same")
 

@@ -165,6 +165,7 @@ class ArrayPrimitive(Primitive):
     `error` is raised where the kernel returns 1, with what `complaint` says. `symbols` are functions of BLAS and LAPACK
     that the kernel calls. `kept`: rows stay though no result depends on them. `keeps_zero`: where the first operand is
     zero the result is. `pure`: equal rows compute equal values.
+    `elements`: the row as elementwise ones, for those that come apart (see `fastad.primitives.elements`).
     `of_nothing`: every element of the result where there are operands, but all without elements.
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
     `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
@@ -188,6 +189,7 @@ class ArrayPrimitive(Primitive):
     differentiable: tuple[int, ...] | None = None
     result: str = "float"
     parts: Callable[..., tuple[int, tuple[Result, ...]]] | None = None
+    elements: Rule | None = None
     combine: str = ""
     neutral: float = 0.0
     error: type[Exception] | None = None

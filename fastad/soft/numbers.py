@@ -7,6 +7,7 @@ import numpy as np
 
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorded_numbers import Number
 
 # Second derivatives need 1/sigma², which overflows for a smaller sigma.
 SMALLEST_SIGMA = 1e-150
@@ -45,9 +46,11 @@ def delivered(x: Any, dtype: np.dtype) -> Any:
 
 
 def width(sigma: Any) -> Any:
-    """sigma as float64, at least `SMALLEST_SIGMA`. ValueError if it is not recorded and not positive."""
+    """sigma as float64, at least `SMALLEST_SIGMA`. ValueError if it is not positive, as far as that is known: the value
+    of a captured number that changes is."""
     found = real(sigma)
-    if not isinstance(found, Recorded) and not np.all(found > 0):
+    known = sigma.value if isinstance(sigma, Number) else found
+    if not isinstance(known, Recorded) and not np.all(known > 0):
         raise ValueError(f"sigma must be positive, not {sigma}; hardness('hard') gives the exact operators")
     return np.maximum(found, SMALLEST_SIGMA)
 

@@ -5,14 +5,13 @@ value is a row of its own, over the lanes: everything is elementwise, with conti
 whole steps in SIMD registers. Only short programs are worth this, and only rows that come apart into such.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastad.primitives import Elementwise, Form
 from fastad.primitives.regions import region
-from fastad.primitives.values import strided_view
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import Sub
 from fastad.tables.inline import compact
@@ -46,41 +45,17 @@ def element_rows(b: Builder, table: Table, inputs: Sequence[Elements], lanes: in
 def _elements(b: Builder, row: Row, operands: list[Elements], lanes: int) -> Elements:
     if isinstance(row.primitive, Elementwise):
         return [_function(b, row, [x[i if len(x) > 1 else 0] for x in operands], lanes) for i in range(row.size)]
-    rule = _RULES.get(row.name) or (_combined if row.form is Form.REDUCTION else None)
-    if rule is None:
+    rule: Any = row.primitive.elements  # type: ignore[attr-defined]
+    rule = rule or (_combined if row.form is Form.REDUCTION else None)
+    found = rule and rule(b, row, operands)
+    if found is None:
         raise NoLanes
-    return rule(b, row, operands)
+    return found
 
 
 def _function(b: Builder, row: Row, operands: Sequence[Ref], lanes: int) -> Ref:
     wide = any(b.shape(x) for x in operands)
     return b.emit(row.name, operands, shape=(lanes,) if wide else (), dtype=row.dtype)
-
-
-def _places(own: Any, size: int) -> Any:
-    return strided_view(np.arange(size), own).reshape(-1).tolist()
-
-
-def _strided(b: Builder, row: Row, operands: list[Elements]) -> Elements:
-    (x,) = operands
-    if row.dtype != b.dtype(x[0]) if x else False:
-        raise NoLanes
-    return [x[i] for i in _places(row.statics, len(x))]
-
-
-def _strided_add(b: Builder, row: Row, operands: list[Elements]) -> Elements:
-    found = [b.const(0.0)] * row.size
-    for i, x in zip(_places(row.statics, row.size), operands[0], strict=True):
-        found[i] = b.add(found[i], x)
-    return found
-
-
-def _assemble(b: Builder, row: Row, operands: list[Elements]) -> Elements:
-    found = [b.const(0.0)] * row.size
-    for own, x in zip(row.regions, operands, strict=True):
-        for i, element in zip(_places(own, row.size), x, strict=True):
-            found[i] = element
-    return found
 
 
 def _combined(b: Builder, row: Row, operands: list[Elements]) -> Elements:
@@ -98,25 +73,6 @@ def _combined(b: Builder, row: Row, operands: list[Elements]) -> Elements:
                 first = b.emit(name, (first, other))
             found.append(first)
     return found
-
-
-def _matmul(b: Builder, row: Row, operands: list[Elements]) -> Elements:
-    batch, m, k, n, ta, tb, sx, sy = row.statics
-    if not k:
-        raise NoLanes
-    x = np.array(operands[0], int).reshape(batch if sx else 1, *((k, m) if ta else (m, k)))
-    y = np.array(operands[1], int).reshape(batch if sy else 1, *((n, k) if tb else (k, n)))
-    x, y = (x.swapaxes(1, 2) if ta else x), (y.swapaxes(1, 2) if tb else y)
-    rows = [(p, i, j) for p in range(batch) for i in range(m) for j in range(n)]
-    return [
-        b.add(*(b.multiply(int(u), int(v)) for u, v in zip(x[p * sx, i], y[p * sy, :, j], strict=True)))
-        for p, i, j in rows
-    ]
-
-
-_RULES: dict[str, Callable[[Builder, Row, list[Elements]], Elements]] = {
-    "strided": _strided, "strided_add": _strided_add, "assemble": _assemble, "matmul": _matmul,
-}  # fmt: skip
 
 
 # ── sub-programs ──────────────────────────────────────────────────────────────────────────────────────────────
