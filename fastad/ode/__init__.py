@@ -1,6 +1,7 @@
 """`fad.ode`: methods for ODEs, to be given to `fad.solve_ivp`, and what makes new ones."""
 
+from fastad.ode.events import Event
 from fastad.ode.methods import BS3, RK4, Dopri5, Dopri8, Euler, ExplicitRK, Heun, Midpoint, Tsit5
 from fastad.ode.solution import Solution
 
-__all__ = ["BS3", "RK4", "Dopri5", "Dopri8", "Euler", "ExplicitRK", "Heun", "Midpoint", "Solution", "Tsit5"]
+__all__ = ["BS3", "RK4", "Dopri5", "Dopri8", "Euler", "Event", "ExplicitRK", "Heun", "Midpoint", "Solution", "Tsit5"]

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Shared, any_recorded, branch_error, emit, operand_refs, record_part
+from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs, record_part
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.kernels.records import CONTROL
+from fastad.ode.events import Event, EventTables, numbers_of
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
@@ -34,21 +35,26 @@ _AHEAD = 1e-9  # part of a step that is not worth another one
 @dataclass(frozen=True)
 class Extent:
     """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
-    `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: control
-    and cache of the solve that this one goes on with."""
+    `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: clock,
+    control and cache of the solve that this one goes on with. At most `room` times that events happen are logged;
+    `limits`: how often each may still happen."""
 
     points: Any = None
     kept: int = 0
     dense: bool = False
     moving: bool = False
     grid: tuple[Any, int] | None = None
-    resumed: tuple[Any, Any] | None = None
+    resumed: tuple[Any, Any, Any] | None = None
+    room: int = 0
+    limits: Any = ()
 
 
 @dataclass(frozen=True)
 class Raw:
     """What a solve returns: the last state with control and cache, results at the points, kept steps with positions
-    and dense output, numbers about the run."""
+    and dense output, states at events and their log, numbers about the run. With events, clocks have the times at which
+    the last state and the kept ones have started, and the times of the events; a position of a kept step that is not
+    positive says that an event has ended the step, and is its size with the opposite sign."""
 
     y: Any
     control: Any
@@ -57,7 +63,19 @@ class Raw:
     kept: Any
     places: Any
     dense: Any
+    at_events: Any
+    log: Any
     run: Any
+    clock: Any = None
+    clocks: Any = None
+    times: Any = None
+
+    def without_clocks(self, n: int) -> "Raw":
+        """The same with the clocks apart from the states, which have n components."""
+        return replace(
+            self, y=self.y[:n], at_points=self.at_points[:, :n], kept=self.kept[:, :n], at_events=self.at_events[:, :n],
+            clock=self.y[n:], clocks=self.kept[:, n], times=self.at_events[:, n],
+        )  # fmt: skip
 
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
@@ -65,34 +83,35 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     n = np.shape(problem.y0)[0]
     start = (_value(problem.t0), _value(problem.y0).astype(float))
     part = record_part(_right_hand_side(problem, options, n), start, f"fun of {options.method.name}")
-    shared = Shared([part])
-    state = ValueType((n,), "d")
-    f = shared.sub(part, [ValueType((), "d"), state], [state])
-    needs_dense = extent.dense or (extent.points is not None and not _lands(problem, extent))
-    tables = StepTables(options.method, f, n, Wanted(options.adaptive, needs_dense, extent.moving))
+    events = [_event_parts(event, problem, start, number) for number, event in enumerate(options.events)]
+    parts = [part, *(own for pair in events for own in pair if own is not None)]
+    shared = Shared(parts)
+    state, number = ValueType((n,), "d"), ValueType((), "d")
+    f = shared.sub(part, [number, state], [state])
+    needs_dense = extent.dense or bool(events) or (extent.points is not None and not _lands(problem, extent))
+    wanted = Wanted(options.adaptive, needs_dense, extent.moving or bool(events), bool(events))
+    tables = StepTables(options.method, f, n, wanted)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
-    sizes = tables.sizes(m, extent.kept, np.shape(controls)[0])
+    sizes = replace(tables.sizes(m, extent.kept, np.shape(controls)[0]), events=len(events), room=extent.room)
+    own_parts = tables.parts(sizes)
+    if events:
+        conditions = [shared.sub(condition, [number, state], [number]) for condition, _ in events]
+        jumps = [None if jump is None else shared.sub(jump, [number, state], [state]) for _, jump in events]
+        own_parts |= EventTables(tables, conditions, jumps).parts(sizes)
     solve = Solve(
-        0, 0, options.method.name, length=length, sizes=sizes, adaptive=options.adaptive, moving=extent.moving,
+        0, 0, options.method.name, length=length, sizes=sizes, adaptive=options.chooses_steps, moving=wanted.moving,
         estimates=len(options.method.error or (0,)) if options.adaptive else 1,
         order=options.method.error_order if options.adaptive else 1, stages=tables.evaluations,
-        intervals=1 if options.adaptive else np.shape(controls)[0] // 3, progress=options.progress,
-        **tables.parts(sizes),
+        intervals=1 if options.chooses_steps else np.shape(controls)[0] // 3, progress=options.progress, clock=n,
+        **own_parts,
     ).sized()  # fmt: skip
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
-    control, cache = extent.resumed or (np.zeros(CONTROL), np.zeros(sizes.cache))
-    ends = [problem.t0, problem.t1]
-    lead = [
-        problem.y0,
-        control,
-        cache,
-        *ends,
-        *shared.values,
-        controls,
-        *(() if extent.points is None else [extent.points]),
-    ]
-    return Raw(*_emitted(solve, lead, part))
+    clock, control, cache = extent.resumed or (problem.t0, np.zeros(CONTROL), np.zeros(sizes.cache))
+    state_of = [problem.y0, clock] if events else [problem.y0]
+    ends, points = [problem.t0, problem.t1], () if extent.points is None else (extent.points,)
+    raw = Raw(*_emitted(solve, [*state_of, control, cache, *ends, *shared.values, controls, *points], parts))
+    return raw.without_clocks(n) if events else raw
 
 
 def _value(x: Any) -> Any:
@@ -111,17 +130,34 @@ def _right_hand_side(problem: Problem, options: Options, n: int) -> Callable[...
     return evaluate
 
 
-def _vector(found: Any, n: int) -> Any:
-    """The result of a right-hand side as a vector of n floats."""
+def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> tuple[Part, Part | None]:
+    """The condition of an event, and its jump, recorded."""
+    n = np.shape(problem.y0)[0]
+
+    def condition(t: Any, y: Any) -> Any:
+        return np.reshape(_vector(event.condition(t, copied(y), *problem.args), 1, "the condition of an event"), ())
+
+    def jump(t: Any, y: Any) -> Any:
+        assert event.jump is not None
+        return _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
+
+    jumps = None if event.jump is None else record_part(jump, start, f"jump of event {number}")
+    return record_part(condition, start, f"condition of event {number}"), jumps
+
+
+def _vector(found: Any, n: int, what: str = "fun") -> Any:
+    """The result of a user's function as a vector of n floats."""
     leaves, _ = flatten(found)
     if any(leaf is None for leaf in leaves) or (not leaves and n):
-        raise ShapeError(f"fun returned {found!r}{at_line()}; it must return dy/dt, an array of {n} components")
+        wanted = f"dy/dt, an array of {n} components" if what == "fun" else f"{n} number{'s' * (n != 1)}"
+        raise ShapeError(f"{what} returned {found!r}{at_line()}; it must return {wanted}")
     if isinstance(found, list | tuple):
         found = as_recorded(found) if any_recorded(leaves) else np.asarray(found)
     elif not isinstance(found, Recorded):
         found = leaves[0] if isinstance(leaves[0], Recorded) else np.asarray(found)
     if found.size != n:
-        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {n} components")
+        right = f"but y has {n} components" if n != 1 or what == "fun" else "instead of one number"
+        raise ShapeError(f"{what} returned an array of shape {found.shape}{at_line()}, {right}")
     return np.reshape(found, (n,)) * 1.0
 
 
@@ -132,7 +168,7 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
     span = t1 - t0
     marks = [0.0, 1.0]
     if points is not None and span:
-        count = _steps(abs(span), step)
+        count = steps_in(abs(span), step)
         inner = (np.asarray(points) - t0) / span
         whole = inner * count
         if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
@@ -140,11 +176,12 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
     pieces, first = [], 0
     for left, right in pairwise(marks):
         pieces.append((left, right, float(first)))
-        first += _steps(abs(span) * (right - left), step)
+        first += steps_in(abs(span) * (right - left), step)
     return np.array(pieces).ravel(), first
 
 
-def _steps(length: float, step: float) -> int:
+def steps_in(length: float, step: float) -> int:
+    """The least number of steps of at most this size."""
     return max(1, math.ceil(length / step - _AHEAD))
 
 
@@ -157,10 +194,11 @@ def _controls(problem: Problem, options: Options, extent: Extent) -> tuple[Any, 
     """What the driver reads to choose its steps, and how many it may make."""
     if extent.grid is not None:
         return extent.grid
-    numbers = [problem.max_step, problem.first_step, *problem.atol, *problem.rtol]
+    tolerances = [*problem.atol, *problem.rtol] if options.adaptive else []
+    numbers = [problem.max_step, problem.first_step, *tolerances, *numbers_of(options.events, extent.limits)]
     if any_recorded(numbers):
         return as_recorded([x if isinstance(x, Recorded) else np.float64(x) for x in numbers]), options.max_steps
-    return np.array([problem.max_step, problem.first_step, *problem.atol, *problem.rtol]), options.max_steps
+    return np.array(numbers, float), options.max_steps
 
 
 def _schedule(solve: Solve, options: Options) -> Any:
@@ -178,9 +216,9 @@ def _schedule(solve: Solve, options: Options) -> Any:
 
 
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
+def _emitted(solve: Solve, values: Sequence[Any], parts: Sequence[Part]) -> list[Any]:
     """The results of the solve, by the spans of its results."""
-    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6) else (span.width,)
+    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6, 7, 8) else (span.width,)
               for i, span in enumerate(solve.spans_results)]  # fmt: skip
     sizes = [span.size for span in solve.spans_results]
     if not any_recorded(values):
@@ -188,7 +226,7 @@ def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
         try:
             out = run(solve, flat)
         except Stopped:
-            raise branch_error([part]) from None
+            raise branch_error(parts) from None
         cut = np.split(out[: total_of(solve.spans_results)], np.cumsum(sizes)[:-1])
         return [x.reshape(shape) for x, shape in zip(cut, shapes, strict=True)]
     recorder, refs = operand_refs(values)
@@ -197,4 +235,4 @@ def _emitted(solve: Solve, values: Sequence[Any], part: Any) -> list[Any]:
         found = slices(b, b.call(solve, packed(b, refs)), sizes)
         return [b.reshape(x, shape) for x, shape in zip(found, shapes, strict=True)]
 
-    return list(emit(recorder, rows, [part]))
+    return list(emit(recorder, rows, parts))

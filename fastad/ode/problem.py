@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ScheduleError, ShapeError
+from fastad.ode.events import Event, events_of
 from fastad.ode.methods import METHODS, SCIPY_NAMES, ExplicitRK
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line, user_line
@@ -30,6 +31,12 @@ class Options:
     adjoint: str
     schedule: Any
     progress: bool
+    events: tuple[Event, ...] = ()
+
+    @property
+    def chooses_steps(self) -> bool:
+        """Whether the steps are found while they are made: their sizes follow from errors, or events may end them."""
+        return self.adaptive or bool(self.events)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
         )
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
-        given["adjoint"], given["checkpoint"], bool(given["progress"]),
+        given["adjoint"], given["checkpoint"], bool(given["progress"]), events_of(given["events"]),
     )  # fmt: skip
 
 

@@ -1,19 +1,22 @@
 """`solve_ivp`: SciPy's call, with exact derivatives."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastad.control.outside import recorded_loop
 from fastad.kernels import records as r
-from fastad.ode.emitting import Extent, Raw, fixed_grid, solved
+from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
+from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.problem import Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
+_EVENTS = 64  # events that a solve returns at a time
 
 
 def solve_ivp(
@@ -46,6 +49,9 @@ def solve_ivp(
     rtol, atol : tolerances of a step's error, relative and absolute; numbers, or one for each component.
     first_step, max_step : the first step (None: chosen) and the largest one, in the units of t.
     step : fixed steps of at most this size instead, which land exactly on t1 and on t_eval.
+    events : functions g(t, y, *args), which happen where they are 0, with SciPy's attributes `terminal` and
+        `direction`; or `fad.ode.Event`, whose `jump` gives a new state. Where one happens is found on the dense output
+        to machine precision. Their times and states, and all that comes after them, have exact derivatives.
     max_steps : the most steps that an adaptive solve makes.
     adjoint : "discrete".
     checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁶
@@ -70,9 +76,11 @@ def solve_ivp(
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
-        "max_steps": max_steps, "progress": progress,
+        "max_steps": max_steps, "progress": progress, "events": events,
     }  # fmt: skip
     options = options_of(method, problem, given)
+    if options.events and problem.step is not None:
+        problem = _with_even_steps(problem)
     if current_recorder() is None:
         return _solved_now(problem, options)
     return _recorded(problem, options)
@@ -85,18 +93,35 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
     keeps = problem.points is None or options.dense
     count = 0 if grid is None else grid[1]
     kept = (count or min(_CHUNK, options.max_steps)) if keeps else 0
+    room = _room(options)
 
-    def run(inputs: dict[str, Any], pieces: Any, resumed: Any) -> Any:
+    def run(inputs: dict[str, Any], pieces: Any, resumed: Any, limits: Any) -> Any:
         own = Problem(fun, **inputs)
-        extent = Extent(own.points, kept, options.dense, False, None if pieces is None else (pieces, count), resumed)
+        pieces = None if pieces is None else (pieces, count)
+        extent = Extent(own.points, kept, options.dense, False, pieces, resumed, room, limits)
         return vars(solved(own, options, extent))
 
     solve = recorded_loop(fun, run)
-    found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None))]
+    limits = limits_of(options.events)
+    found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None, limits))]
     while int(found[-1].run[r.STATUS]) == r.FULL:
         last = found[-1]
-        found.append(Raw(**solve(problem.inputs | {"y0": last.y}, None, (last.control, last.cache))))
+        limits = limits - counts_of(options.events, last)
+        resumed = (problem.t0 if last.clock is None else last.clock, last.control, last.cache)
+        found.append(Raw(**solve(problem.inputs | {"y0": last.y}, None, resumed, limits)))
     return plain_solution(problem, options, found)
+
+
+def _room(options: Options) -> int:
+    """How many events are logged at a time."""
+    return max(_EVENTS, 2 * len(options.events)) if options.events else 0
+
+
+def _with_even_steps(problem: Problem) -> Problem:
+    """Fixed steps that events may end: all of one size, but for the last one and those up to an event."""
+    length = abs(problem.t1 - problem.t0)
+    even = length / steps_in(_concrete(length), _concrete(problem.step))
+    return replace(problem, step=None, first_step=even, max_step=even * (1.0 + 1e-12))
 
 
 def _grid(problem: Problem) -> tuple[Any, int] | None:
@@ -119,10 +144,15 @@ def _is_moving(problem: Problem) -> bool:
 
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
 def _recorded(problem: Problem, options: Options) -> Solution:
-    grid = _grid(problem)
+    grid, limits = _grid(problem), limits_of(options.events)
     kept = grid[1] if grid is not None and (problem.points is None or options.dense) else 0
-    extent = Extent(problem.points, kept, options.dense and bool(kept), _is_moving(problem), grid)
+    extent = Extent(
+        problem.points, kept, options.dense and bool(kept), _is_moving(problem), grid, None, _room(options), limits
+    )
     raw = solved(problem, options, extent)
+    while options.events and bool(raw.run[r.STATUS] == r.FULL):  # another recording, where more events happen
+        extent = replace(extent, room=4 * extent.room)
+        raw = solved(problem, options, extent)
 
     def with_steps() -> Raw:
         """The solve that returns its steps too: as many as it makes here, or another recording."""
@@ -130,7 +160,7 @@ def _recorded(problem: Problem, options: Options) -> Solution:
             return raw
         steps = round(float(_plain(raw.run[r.ACCEPTED])))
         room = 1 << max(steps - 1, 0).bit_length()
-        return solved(problem, options, Extent(problem.points, room, options.dense, extent.moving))
+        return solved(problem, options, replace(extent, kept=room, dense=options.dense))
 
     return recorded_solution(problem, options, raw, with_steps)
 

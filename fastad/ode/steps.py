@@ -29,6 +29,7 @@ class Wanted:
     adaptive: bool
     dense: bool  # dense output
     moving: bool  # whether times have derivatives
+    clocked: bool = False  # whether the state has the time at which it last started, as its last component
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class StepTables:
     def shared(self) -> int:
         return self.f.n_in - 1 - self.n
 
+    @property
+    def own(self) -> int:
+        """Size of the state."""
+        return self.n + self.wanted.clocked
+
     @lazy
     def output(self) -> "DenseOutput":
         return DenseOutput.of(self.method)
@@ -57,8 +63,8 @@ class StepTables:
         errors = self.n * len(self.method.error or ()) if self.wanted.adaptive else 0
         dense = self.n * len(self.output.vectors) if self.wanted.dense else 0
         return SolveSizes(
-            self.n, shared=self.shared, controls=controls, cache=self.n * self.has_cache, errors=errors, dense=dense,
-            points=points, kept=kept,
+            self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,
+            dense=dense, points=points, kept=kept,
         )  # fmt: skip
 
     @property
@@ -97,33 +103,36 @@ class StepTables:
         return made(f"{what} of {self.method.name}", n, emit) if wanted else None
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        y, control, cache, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
-        step = self._step(b, y, (control, ends, shared), cache if self.has_cache else None)
+        own, control, cache, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
+        y, clock = self.cut(b, own)
+        first = self.cut(b, cache)[0] if self.has_cache else None
+        step = self.step(b, y, (control, self.span_of(b, ends, clock), shared), first)
         errors = [step.combined(row) for row in self.method.error or ()] if self.wanted.adaptive else []
         scaled = [b.multiply(step.h, e) for e in errors]
-        cached = [step.stages[self._end]] if self.has_cache else []
-        return packed(b, [step.after, *cached, *scaled, *(self.output.pieces(step) if self.wanted.dense else ())])
+        cached = [step.stages[self._end], *self._still(b)] if self.has_cache else []
+        dense = self.output.pieces(step) if self.wanted.dense else ()
+        return packed(b, [step.after, *clock, *cached, *scaled, *dense])
 
     def _plain(self, b: Builder, x: Ref, sizes: SolveSizes, dense: bool) -> Ref:
-        y, control, ends, shared = slices(b, x, [span.size for span in sizes.plain_in])
-        step = self._step(b, y, (control, ends, shared), None)
-        return packed(b, [step.after, *(self.output.pieces(step) if dense else ())])
+        own, control, ends, shared = slices(b, x, [span.size for span in sizes.plain_in])
+        y, clock = self.cut(b, own)
+        step = self.step(b, y, (control, self.span_of(b, ends, clock), shared), None)
+        return packed(b, [step.after, *clock, *(self.output.pieces(step) if dense else ())])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        y, control, _, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
-        t, _ = self._times(b, control, ends)
-        return self._evaluated(b, t, y, shared)
+        own, control, _, ends, shared = slices(b, x, [span.size for span in sizes.step_in])
+        y, clock = self.cut(b, own)
+        t, _ = self.times(b, control, self.span_of(b, ends, clock))
+        return packed(b, [self._evaluated(b, t, y, shared), *self._still(b)])
 
     def _sample(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        y, control, dense, point, ends = slices(b, x, [span.size for span in sizes.sample_in])
-        t, h = self._times(b, control, ends)
+        own, control, dense, point, ends = slices(b, x, [span.size for span in sizes.sample_in])
+        y, clock = self.cut(b, own)
+        t, h = self.times(b, control, self.span_of(b, ends, clock))
         point = point if self.wanted.moving else b.emit("stop_gradient", (point,))
         still = b.emit("equal", (h, b.const(0.0)))
         theta = b.emit("divide", (b.emit("subtract", (b.reshape(point, ()), t)), b.add(h, still)))
-        vectors = slices(b, dense, [self.n] * len(self.output.vectors))
-        weights = self.output.weights(b, theta)
-        total = _combination(b, [(w, v) for w, v in zip(weights, vectors, strict=True) if w is not None])
-        return b.add(y, b.multiply(h, total))
+        return packed(b, [self.interpolated(b, y, h, dense, theta), *clock])
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -131,7 +140,26 @@ class StepTables:
         """Which derivative is that at the end of a step."""
         return len(self.method.b) - self.method.is_fsal
 
-    def _times(self, b: Builder, control: Ref, ends: Ref) -> tuple[Ref, Ref]:
+    def cut(self, b: Builder, own: Ref) -> tuple[Ref, list[Ref]]:
+        """y, and the clock if there is one, of a state."""
+        y, *clock = slices(b, own, [self.n, *[1] * self.wanted.clocked])
+        return y, clock
+
+    def _still(self, b: Builder) -> list[Ref]:
+        """The derivative of the clock."""
+        return [b.zeros((1,))] * self.wanted.clocked
+
+    def span_of(self, b: Builder, ends: Ref, clock: list[Ref]) -> Ref:
+        """The ends of what positions are relative to: the rest of the span, where there is a clock."""
+        return packed(b, [*clock, b.region(ends, region(1, (1,), (1,)), (1,))]) if clock else ends
+
+    def interpolated(self, b: Builder, y: Ref, h: Ref, dense: Ref, theta: Ref) -> Ref:
+        """The solution at a fraction of a step that starts at y."""
+        vectors = slices(b, dense, [self.n] * len(self.output.vectors))
+        terms = zip(self.output.weights(b, theta), vectors, strict=True)
+        return b.add(y, b.multiply(h, _combination(b, list(terms))))
+
+    def times(self, b: Builder, control: Ref, ends: Ref) -> tuple[Ref, Ref]:
         """Start and size of a step, from its position in the span and its part of it."""
         ends = ends if self.wanted.moving else b.emit("stop_gradient", (ends,))
         position, part, t0, t1 = (b.region(x, region(i, (), ()), ()) for x in (control, ends) for i in (0, 1))
@@ -145,10 +173,10 @@ class StepTables:
             return emit_inline(b, self.f, x)
         return b.call(self.f, x)
 
-    def _step(self, b: Builder, y: Ref, given: tuple[Ref, Ref, Ref], first: Ref | None) -> "_Step":
+    def step(self, b: Builder, y: Ref, given: tuple[Ref, Ref, Ref], first: Ref | None) -> "_Step":
         """The rows of a step; `first` is the derivative at its start, if that is known."""
         control, ends, shared = given
-        t, h = self._times(b, control, ends)
+        t, h = self.times(b, control, ends)
         step = _Step(b, t, h, y, [] if first is None else [first])
         rows, nodes = [*self.method.A], [*self.method.c]
         if self._end_is_extra:

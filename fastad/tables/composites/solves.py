@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import StepSizeError, TableError
-from fastad.kernels.records import CONTROL, RUN, SOLVE, TOLERANCES
+from fastad.kernels.records import CONTROL, ENTRY, MARKS, RUN, SOLVE, TOLERANCES
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import Lanes, made
@@ -27,15 +27,17 @@ from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 from fastad.tables.validate import LARGEST
 
-_PARTS = ("body", "plain", "dense", "sample", "rhs", "inverse")
+_EVENT_PARTS = ("conditions", "within", "located", "event")
+_PARTS = ("body", "plain", "dense", "sample", "rhs", "inverse", *_EVENT_PARTS)
 _FLAGS = ("adaptive", "moving", "saves", "progress")
-_NUMBERS = ("estimates", "order", "stages", "intervals")
+_NUMBERS = ("estimates", "order", "stages", "intervals", "clock")
 
 
 @dataclass(frozen=True, eq=False)
 class Solve(Repeated, kind="solve"):
     """[state | control | cache | ends | shared | controls | points] to [state | control | cache | results at the points
-    | kept steps | their positions | their dense output | run]; see `fastad.kernels.solving`.
+    | kept steps | their positions | their dense output | states at events | log of events | run]; see
+    `fastad.kernels.solving`.
 
     `body` is one trial step: [state | control | cache | ends | shared] to [state | cache | errors | dense output].
     `plain` and `dense` are the same step for the adjoint: from [state | control | ends | shared] to [state] and to
@@ -45,6 +47,12 @@ class Solve(Repeated, kind="solve"):
     `length` is the number of steps of a fixed grid of `intervals` pieces, or the most that an `adaptive` solve makes.
     `estimates` error estimates are of order `order` in the step size; a step takes `stages` evaluations. `moving`: the
     ends of the span or the points have derivatives.
+
+    Events (see `fastad.kernels.solve_events`): component `clock` of the state is the time at which it last started.
+    `conditions` maps [state | control | ends | shared] to the values of all conditions, `within` maps [state | control
+    | dense output | ends | shared] to those at a fraction of the step, `located` to the state at an event, with its
+    time in the place of the clock. `event` maps [state | control | ends | shared] to the state after it. The control
+    has the fraction and the number of the event.
     """
 
     sizes: SolveSizes = NO_SOLVE
@@ -53,12 +61,17 @@ class Solve(Repeated, kind="solve"):
     dense: Sub | None = None
     sample: Sub | None = None
     rhs: Sub | None = None
+    conditions: Sub | None = None
+    within: Sub | None = None
+    located: Sub | None = None
+    event: Sub | None = None
     adaptive: bool = False
     moving: bool = False
     estimates: int = 1
     order: int = 1
     stages: int = 1
     intervals: int = 1
+    clock: int = 0
     kernel = "fastad.kernels.solving.run_solve"
 
     @property
@@ -115,13 +128,15 @@ class Solve(Repeated, kind="solve"):
             errors=s.errors // self.estimates, dense=s.dense, ends=s.ends, shared=s.shared, controls=s.controls,
             point=s.point, length=self.length, points=s.points, kept=s.kept, adaptive=self.adaptive,
             estimates=self.estimates, order=self.order, stages=self.stages, moving=self.moving,
-            intervals=self.intervals, **stored,
+            intervals=self.intervals, events=s.events, room=s.room, clock=self.clock, **stored,
         )  # fmt: skip
-        kernels = {"body": self.body, "rhs": self.rhs, "sample": self.sample}
+        kernels = {name: getattr(self, name) for name in ("body", "rhs", "sample", *_EVENT_PARTS)}
         if adjoint:
             kernels |= {
                 "adjoint": self.step.adjoint, "adjoint_dense": self.dense and self.dense.adjoint,
                 "sample_adjoint": self.sample and self.sample.adjoint, "inverse": self.inverse,
+                "located_adjoint": self.located and self.located.adjoint,
+                "event_adjoint": self.event and self.event.adjoint,
             }  # fmt: skip
         return Parameters(p, kernels, arrays, self.resources(adjoint), self._work(adjoint))
 
@@ -134,8 +149,18 @@ class Solve(Repeated, kind="solve"):
             "bar_in": adjoint * (plain + total_of(s.dense_out)), "bar_out": adjoint * plain,
             "shared_bar": adjoint * (s.ends + s.shared), **self.stored_work(adjoint), "sample_in": sample + s.own,
             "sample_out": s.own, "sample_bar": adjoint * sample,
-            "dense_bar": adjoint * (s.own + CONTROL + s.dense), "run": RUN + 2, "marks": 2,
-            "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)),
+            "dense_bar": adjoint * (s.own + CONTROL + s.dense), "run": RUN + 2, "marks": MARKS,
+            "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)), **self._event_work(adjoint),
+        }  # fmt: skip
+
+    def _event_work(self, adjoint: bool) -> dict[str, int]:
+        """Lengths of the driver's vectors for events."""
+        s = self.sizes
+        within, any_event = total_of(s.within_in), s.events > 0
+        return {
+            "event_in": any_event * (within + s.own), "event_out": any_event * max(s.own, s.events),
+            "event_bar": any_event * adjoint * within, "before": s.events, "after": s.events, "roots": s.events,
+            "left": 4 * s.events, "log": s.room * ENTRY,
         }  # fmt: skip
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
@@ -161,32 +186,29 @@ class Solve(Repeated, kind="solve"):
         s = self.sizes
         if any(not 0 <= n <= LARGEST for n in (*s.numbers, self.length)) or s.own == 0 or s.point < 1 or s.ends < 2:
             return "sizes or a number of steps out of range"
-        if max(s.points * (s.own + s.point), s.kept * (s.own + s.dense + 1)) > LARGEST:
-            return "points or kept steps of more than 8 TiB"
+        most = max(s.points * (s.own + s.point), s.kept * (s.own + s.dense + 1), s.room * (s.own + ENTRY))
+        if most > LARGEST:
+            return "points, kept steps or events of more than 8 TiB"
         if not (1 <= self.estimates <= 2 and 1 <= self.order <= 100 and self.stages >= 0):
             return "numbers about its method that are out of range"
         errors = s.errors // self.estimates
         if s.errors % self.estimates or errors > s.own:
             return "error estimates of another size than the state"
-        controls = TOLERANCES + 2 * errors if self.adaptive else 3 * self.intervals
+        controls = TOLERANCES + 2 * errors + 3 * s.events if self.adaptive else 3 * self.intervals
         if self.intervals < 1 or s.controls != controls or s.cache not in (0, s.own):
             return "controls or a cache that do not fit"
         needed = {"body": True, "plain": True, "rhs": bool(s.cache) or self.adaptive}
-        needed |= {"sample": s.dense > 0, "dense": s.dense > 0}
+        needed |= {"sample": s.dense > 0, "dense": s.dense > 0} | dict.fromkeys(_EVENT_PARTS, s.events > 0)
         if any(wanted and getattr(self, name) is None for name, wanted in needed.items()):
             return "a part that is missing"
+        if s.events and not (self.adaptive and s.dense and s.room >= s.events and errors <= self.clock < s.own):
+            return "events without a place for their results"
         if self.adaptive and self.inverse is not None:
             return "an adaptive solve cannot be inverted: its steps are not known"
         return self._unfit_part()
 
     def _unfit_part(self) -> str | None:
-        s = self.sizes
-        step_in = total_of(s.step_in)
-        ends = {
-            "body": (step_in, total_of(s.step_out)), "plain": (total_of(s.plain_in), s.own),
-            "dense": (total_of(s.plain_in), s.own + s.dense), "sample": (total_of(s.sample_in), s.own),
-            "rhs": (step_in, s.own), "inverse": (step_in, s.own),
-        }  # fmt: skip
+        ends = {name: (total_of(given), total_of(out)) for name, (given, out) in self.sizes.parts.items()}
         if any((part.n_in, part.n_out) != ends[name] for name, part in self.named_parts.items()):
             return "a part that is not for vectors of the solve's sizes"
         return "a part that needs saved states" if any(part.n_saved for part in self.parts) else None
@@ -216,40 +238,31 @@ class Solve(Repeated, kind="solve"):
         return own.sized()
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
-    def over(self, lanes: int, name: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
+    def over(self, lanes: int, suffix: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
         """The solve of several lanes with the steps of the first: `emit` writes the rows of a part for an argument lane
         after lane."""
-        s = self.sizes
 
-        def widened(part: Sub | None, spans: Sequence[Span], out: Sequence[Span]) -> Sub | None:
+        def widened(name: str, part: Sub) -> Sub:
+            given, out = self.sizes.parts[name]
+
             def rows(b: Builder, x: Ref) -> Ref:
-                assert part is not None
-                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, spans)), lanes, out)
+                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, given)), lanes, out)
 
-            wide = sum(span.size if span.shared else lanes * span.size for span in spans)
-            return None if part is None else made(f"{part.name}{name}", wide, rows)
+            wide = sum(span.size if span.shared else lanes * span.size for span in given)
+            return made(f"{part.name}{suffix}", wide, rows)
 
-        return replace(
-            self, name=self.name + name, sizes=s.times(lanes), body=widened(self.body, s.step_in, s.step_out),
-            plain=widened(self.plain, s.plain_in, s.plain_out), dense=widened(self.dense, s.plain_in, s.dense_out),
-            sample=widened(self.sample, s.sample_in, s.plain_out), rhs=widened(self.rhs, s.step_in, s.plain_out),
-            inverse=widened(self.inverse, s.step_in, s.plain_out),
-            schedule=self.resolved if self.saves else self.schedule,
-        ).sized()  # fmt: skip
+        parts: dict[str, Any] = {name: widened(name, part) for name, part in self.named_parts.items()}
+        schedule = self.resolved if self.saves else self.schedule
+        return replace(self, name=self.name + suffix, sizes=self.sizes.times(lanes), schedule=schedule, **parts).sized()
 
     @lazy
     def augmented(self) -> "Solve":
         """The solve of states and their tangents: two lanes, the second with the tangents."""
-        spans = {
-            name: own
-            for own in (self.sizes.step_in, self.sizes.plain_in, self.sizes.sample_in)
-            for name in _PARTS
-            if (part := getattr(self, name)) is not None and part.n_in == total_of(own)
-        }
+        spans = {id(part): self.sizes.parts[name][0] for name, part in self.named_parts.items()}
 
         def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
             x, dx = slices(b, lanes, (part.n_in, part.n_in))
-            own = next(spans[name] for name in _PARTS if getattr(self, name) is part)
+            own = spans[id(part)]
             pieces = slices(b, dx, [span.size for span in own])
             moved = [b.zeros((b.size(d),)) if span.shared else d for d, span in zip(pieces, own, strict=True)]
             return packed(b, emit_joint_inline(b, part, x, packed(b, moved)))
