@@ -12,6 +12,7 @@ from .records import FIRST_STEP, MAX_STEP, TOLERANCES
 
 SMALLEST, LARGEST, SAFETY = 0.2, 10.0, 0.9  # factors between a step size and the next
 MEMORY = 0.2  # part of the exponent that the error of the last step has: Gustafsson's PI control
+NO_ERROR = 1e-4  # error of the step before, where there is none or it is smaller
 EPSILON = 2.220446049250313e-16
 TELLING = 1e-3  # an error below this part of the tolerance says little about derivatives: see `solve_steps._probe`
 CHANGE = 1e-3  # relative size of the change that is tried then

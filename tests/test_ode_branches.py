@@ -28,7 +28,10 @@ def end(fun, k, **options):
 # Where a step spans a switch, the choice of its size hangs on the last bits of its error.
 @pytest.mark.parametrize(
     ("options", "rtol"),
-    [({"rtol": 1e-8}, 1e-5), ({"method": "RK4", "step": 0.05}, 1e-12), ({"method": "Dopri8", "step": 0.1, "t_eval": [0.5, 3.0]}, 1e-12)],
+    [
+        ({"rtol": 1e-8}, 1e-5), ({"method": "RK4", "step": 0.05}, 1e-12),
+        ({"method": "Dopri8", "step": 0.1, "t_eval": [0.5, 3.0]}, 1e-12),
+    ],
 )
 @pytest.mark.parametrize("tier", TIERS)
 def test_branches_give_what_where_gives(tier, options, rtol):

@@ -16,6 +16,7 @@ class Wanted:
     adaptive: bool
     dense: bool  # dense output
     moving: bool  # whether times have derivatives
+    clocked: bool = False  # whether the state has the time at which it last started, as its last component
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors of the dense output, if they are wanted."""
+    """What a step has computed: the state after it; what it caches for the next step; error estimates, and the vectors
+    of the dense output, if they are wanted."""
 
     after: Ref
     cache: Ref | None = None
