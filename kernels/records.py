@@ -57,11 +57,13 @@ ACTION, CHUNK = 4, 16  # numbers of an action, actions that are planned at a tim
 
 # Where the vectors of a solve's driver start in its work, in doubles. Besides those of a loop: argument and result of a
 # sample and of its adjoint; sum of the adjoints of the samples of a step: of its state and of its dense output; numbers
-# about the run (below); integers: next point, whether the cached derivative belongs to the state; a copy of a step's
-# argument and result.
+# about the run (below); integers: see `solve_space`; a copy of a step's argument and result; and those of events:
+# argument and result of their parts, result of an adjoint, conditions at the start and at the end of a step, fractions
+# of the step at which they happen, how often each may still happen, the log.
 SOLVE_WORK = record(
     "step_in", "step_out", "bar_in", "bar_out", "shared_bar", "saved", "cursor", "plan", "actions",
-    "sample_in", "sample_out", "sample_bar", "dense_bar", "run", "marks", "aside", "scratch",
+    "sample_in", "sample_out", "sample_bar", "dense_bar", "run", "marks", "aside",
+    "event_in", "event_out", "event_bar", "before", "after", "roots", "left", "log", "scratch",
 )  # fmt: skip
 
 # A solve of an ODE, or its adjoint.
@@ -74,12 +76,17 @@ SOLVE = record(
     "length", "points", "kept",
     # `adaptive`: the step size follows from the error; `estimates`: error estimates of a step, each of size `errors`;
     # `order`: power of the step size in the error; `stages`: evaluations of a step; `moving`: the points or the ends of
-    # the span have derivatives; `intervals`: pieces of a fixed grid; `strict`: not to reach the end is an error.
+    # the span have derivatives; `intervals`: pieces of a fixed grid; `strict`: to end neither at the end of the
+    # span nor by an event is an error, unless the results are full.
     "adaptive", "estimates", "order", "stages", "moving", "intervals", "strict",
+    # Number of events, of which `room` are logged; place of the start's time in the state.
+    "events", "room", "clock",
     # As in a loop.
     "policy", "saves", "memory_slots", "slots", "disk", "initial_plan", "plan_size", "progress",
     ("body", KERNEL), ("rhs", KERNEL), ("sample", KERNEL), ("adjoint", KERNEL), ("adjoint_dense", KERNEL),
     ("sample_adjoint", KERNEL), ("inverse", KERNEL),
+    ("conditions", KERNEL), ("within", KERNEL), ("located", KERNEL), ("event", KERNEL), ("located_adjoint", KERNEL),
+    ("event_adjoint", KERNEL),
     ("work", SOLVE_WORK),
 )  # fmt: skip
 
@@ -98,24 +105,33 @@ SOLVE_LANES_WORK = record(
 # together; a step of all lanes, its adjoint (with dense output if `dense_bars`), and the adjoint of one solve.
 SOLVE_LANES = record(
     *((name, SOLVE[name]) for name in SOLVE.names or () if name != "work"),
-    "count", "operands", "results", "lanes", "room", "block", "dense_bars",
+    "count", "operands", "results", "lanes", "kept_states", "block", "dense_bars",
     ("wide", KERNEL), ("wide_adjoint", KERNEL), ("single", KERNEL), ("work", SOLVE_LANES_WORK),
 )  # fmt: skip
 
+# Integers of a solve's driver: the next point; whether the cached derivative belongs to the state; of events: whether
+# they are looked for, rather than read from the log; the next one in the log, for the adjoint; whether the conditions
+# at the start of the step are known; what the event that ends the step does; the code of a condition that has failed.
+POINT, FRESH, LOGGING, LOGGED, SIGNED, EFFECT, BROKEN, MARKS = range(8)
 # Numbers about a run of a solve, in its results: accepted and rejected steps, evaluations, status, points that were
-# reached, the component with the largest error, where the span ended (0 to 1).
-ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, RUN = range(8)
+# reached, the component with the largest error, where the span ended (0 to 1), events in the log.
+ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, HAPPENED, RUN = range(9)
 # Status of a run: the end of the span was reached; the step size fell below what the time can resolve; there were as
-# many steps as allowed; as many as can be kept; the right-hand side was not finite at the start; fixed steps ended in a
-# state that is not finite.
-DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN = range(6)
+# many steps as allowed; as many as can be kept, or events; the right-hand side was not finite at the start; fixed steps
+# ended in a state that is not finite; a terminal event ended it.
+DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN, ENDED = range(7)
 # The control of an adaptive solve, behind its state: position in the span, size of the step, error of the last one,
 # whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
 AT, STEP, LAST, KNOWN, CONTROL = range(5)
-# Marks of a run: the next point; whether the cache belongs to the state.
-POINT, FRESH, MARKS = range(3)
-# The controls of an adaptive solve; absolute tolerances of the components follow, then relative ones.
+# In a step that an event ends, the last two say: at which fraction of the step, and which event, counted from CHANGED.
+CHANGED = 3
+# The controls of an adaptive solve; absolute tolerances of the components follow, then relative ones, and
+# of all events how often each may happen (∞: any number; the last time ends the solve), whether the condition must rise
+# (> 0) or fall (< 0), and whether the state jumps.
 MAX_STEP, FIRST_STEP, TOLERANCES = range(3)
+# The log has of each event that happened: which, in which step, at which fraction of the step, and what comes of it.
+WHICH, WHEN, FRACTION, OUTCOME, ENTRY = range(5)
+NOTED, JUMPED, STOPPED = range(3)
 # Factors between the size of a step and the next one; the part of the exponent that the error of the last step has, in
 # Gustafsson's PI control.
 SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2

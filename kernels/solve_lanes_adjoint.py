@@ -83,7 +83,7 @@ def _take(p, ensemble, back, following, space):
         steps = ensemble.counts[following - ensemble.first]
         if steps < 0:
             return FAILED
-        if steps <= p.room:
+        if steps <= p.kept_states:
             return following
         source, target = back.inputs + 8 * following * p.operands, back.target + 8 * following * p.results
         code = call_kernel(p.single.address, p.single.context, source, target, address(space.scratch))
@@ -117,7 +117,7 @@ def _next(p, ensemble, back, lane, following, space):
 def _load(p, ensemble, back, lane):
     """Give a lane the state before the step that is pulled back."""
     size = p.own + CONTROL
-    place = (ensemble.trajectories[lane] - ensemble.first) * p.room + ensemble.steps[lane]
+    place = (ensemble.trajectories[lane] - ensemble.first) * p.kept_states + ensemble.steps[lane]
     to_lane(back.wide_in, p.lanes, lane, shift(ensemble.states, place * size), size)
 
 

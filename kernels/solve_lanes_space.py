@@ -7,10 +7,10 @@ from .flags import helper
 from .memory import address, doubles, integers, record_at, shift
 from .records import AT, CONTROL, DONE, MARKS, POINT, POSITION, RUN, SOLVE_LANES, STATUS, STEP, TOLERANCES
 from .reversing import Given, clear, copy
-from .solve_space import Space, control_of, is_behind, points_of, span_of, start
+from .solve_space import Space, control_of, ends_of, is_behind, points_of, span_of, start
 from .solve_steps import check_end, first_fraction, give_place, refresh
 from .solving import deliver_points, kept_of, n_results
-from .stepsize import largest_fraction
+from .stepsize import largest_fraction, time_at
 
 IDLE = -1  # the trajectory of a lane without any
 
@@ -82,6 +82,14 @@ def lane_space(space, runs, places, lane):
         shift(runs, lane * (RUN + 2)),
         shift(places, lane * MARKS),
         space.aside,
+        space.event_in,
+        space.event_out,
+        space.event_bar,
+        space.before,
+        space.after,
+        space.roots,
+        space.left,
+        space.log,
         space.scratch,
     )
 
@@ -169,9 +177,9 @@ def end(p, ensemble, lane, space):
 def keep_state(p, ensemble, lane):
     """Store the state of a lane, before its step, where there is room."""
     k = ensemble.steps[lane]
-    if k < p.room:
+    if k < p.kept_states:
         size = p.own + CONTROL
-        slot = shift(ensemble.states, ((ensemble.trajectories[lane] - ensemble.first) * p.room + k) * size)
+        slot = shift(ensemble.states, ((ensemble.trajectories[lane] - ensemble.first) * p.kept_states + k) * size)
         from_lane(slot, ensemble.wide_in, p.lanes, lane, size)
 
 
@@ -198,7 +206,7 @@ def deliver_lane(p, ensemble, lane, after, space):
     own = lane_space(space, ensemble.runs, ensemble.places, lane)
     from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, step_size(p))
     from_lane(own.step_out, ensemble.wide_out, p.lanes, lane, result_size(p))
-    return deliver_points(p, given, after, own)
+    return deliver_points(p, given, time_at(ends_of(p, own), after), own)
 
 
 @helper

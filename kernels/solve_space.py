@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from .flags import helper
 from .memory import doubles, integers, record_at, shift
-from .records import AT, CONTROL, FRESH, POINT, RUN, SOLVE
+from .records import AT, CONTROL, EFFECT, FRESH, LOGGING, POINT, RUN, SOLVE
 from .reversing import clear, copy
 from .stepsize import EPSILON, time_at
 
@@ -30,6 +30,14 @@ class Space(NamedTuple):
     run: Any
     marks: Any
     aside: Any
+    event_in: Any
+    event_out: Any
+    event_bar: Any
+    before: Any
+    after: Any
+    roots: Any
+    left: Any
+    log: Any
     scratch: Any
 
 
@@ -53,6 +61,14 @@ def space_of(solve, work):
         doubles(work + 8 * at.run),
         integers(work + 8 * at.marks),
         doubles(work + 8 * at.aside),
+        doubles(work + 8 * at.event_in),
+        doubles(work + 8 * at.event_out),
+        doubles(work + 8 * at.event_bar),
+        doubles(work + 8 * at.before),
+        doubles(work + 8 * at.after),
+        doubles(work + 8 * at.roots),
+        doubles(work + 8 * at.left),
+        doubles(work + 8 * at.log),
         doubles(work + 8 * at.scratch),
     )
 
@@ -108,18 +124,20 @@ def is_behind(point, t0, t1, position):
 
 
 @helper
-def is_reached(solve, point, position, space):
-    """Whether the solve has reached a point where it is at this position, but for rounding errors of the time."""
+def is_reached(solve, point, t, space):
+    """Whether the solve has reached a point where it is at time t, but for rounding errors of the time."""
     ends = ends_of(solve, space)
-    return is_behind(point, ends[0], ends[1], position)
+    ahead = point - t
+    slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
+    return ahead <= slack if ends[1] >= ends[0] else -ahead <= slack
 
 
 @helper
-def is_end(solve, point, position, space):
-    """Whether a point that was reached is this position. Points that have derivatives are no ends of steps."""
+def is_end(solve, point, t, space):
+    """Whether a point that was reached is at time t. Points that have derivatives are no ends of steps."""
     ends = ends_of(solve, space)
     slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
-    return not solve.moving and abs(point - time_at(ends, position)) <= slack
+    return not solve.moving and abs(point - t) <= slack
 
 
 @helper
@@ -137,7 +155,10 @@ def start(solve, given, space):
     clear(space.run, RUN)
     set_fresh(solve, solve.carried, space)
     at, j = control_of(solve, space)[AT], 0
-    if at > 0.0:  # a solve that goes on has been at the first points
-        while j < solve.points and is_reached(solve, points_of(solve, given)[j * solve.point], at, space):
+    ends = ends_of(solve, space)
+    first = space.step_in[solve.clock] if solve.events else ends[0]
+    t = (1.0 - at) * first + at * ends[1]
+    if at > 0.0 or first != ends[0]:  # a solve that goes on has been at the first points
+        while j < solve.points and is_reached(solve, points_of(solve, given)[j * solve.point], t, space):
             j += 1
-    space.marks[POINT] = j
+    space.marks[POINT], space.marks[LOGGING], space.marks[EFFECT] = j, 0, 0

@@ -6,12 +6,16 @@ from .records import (
     ACCEPTED,
     AT,
     DONE,
+    EFFECT,
     EVALUATIONS,
+    FRACTION,
     FRESH,
     FULL,
+    HAPPENED,
     KNOWN,
     LAST,
     LEAST_LAST,
+    LOGGING,
     NOT_FINITE,
     OVERFLOWN,
     REJECTED,
@@ -23,6 +27,18 @@ from .records import (
     WORST,
 )
 from .reversing import WRONG, call, copy, count
+from .solve_events import (
+    accept_change,
+    accept_signs,
+    change,
+    change_in,
+    entry_of,
+    find_events,
+    mark_change,
+    pending,
+    set_clock,
+    take_turn,
+)
 from .solve_space import cache_of, control_of, ends_of, set_fresh, span_of
 from .stepsize import (
     CHANGE,
@@ -210,6 +226,38 @@ def position_after(solve, given, k, space):
 
 
 @helper
+def recompute(solve, space):
+    """Make a step again whose size is known."""
+    code = refresh(solve, space)
+    return code or call(solve.body, space.step_in, space.step_out, space)
+
+
+@helper
+def attempt_with_events(solve, given, k, space):
+    """A step up to its end, or to the event that ends it. One that is pending ends a step of size 0."""
+    logging = space.marks[LOGGING]
+    if logging:
+        waits = pending(solve, space)
+        place = take_turn(solve, k, waits, space) if waits >= 0 else -1
+    else:
+        place = change_in(k, space)
+    if place >= 0 and entry_of(space, place)[FRACTION] == 0.0:
+        control_of(solve, space)[STEP] = 0.0
+        code = recompute(solve, space)
+    else:
+        code = adapt(solve, given, space)
+        if code or space.run[STATUS] != DONE:
+            return code
+        if logging:
+            code = find_events(solve, k, position_after(solve, given, k, space), space)
+            if code:
+                return code
+            place = change_in(k, space)
+    mark_change(solve, place, space)
+    return code or (change(solve, space) if place >= 0 else 0)
+
+
+@helper
 def goes_on(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
@@ -217,7 +265,10 @@ def goes_on(solve, given, k, space):
         return 1 if k < solve.length else 0
     if control_of(solve, space)[AT] >= 1.0:
         return 0
-    if k < solve.length and (not solve.kept or k < solve.kept):
+    has_room = not solve.kept or k < solve.kept
+    if solve.events and space.marks[LOGGING] and space.run[HAPPENED] + solve.events > solve.room:
+        has_room = False
+    if k < solve.length and has_room:
         return 1
     space.run[STATUS] = TOO_MANY if k >= solve.length else FULL
     return 0
@@ -226,18 +277,22 @@ def goes_on(solve, given, k, space):
 @helper
 def attempt(solve, given, k, space):
     count(solve)
+    if solve.events:
+        return attempt_with_events(solve, given, k, space)
     if solve.adaptive:
         return adapt(solve, given, space)
     give_place(solve, given, k, control_of(solve, space))
-    space.run[EVALUATIONS] += solve.stages
-    code = refresh(solve, space)
-    return code or call(solve.body, space.step_in, space.step_out, space)
+    return recompute(solve, space)
 
 
 @helper
 def accept(solve, given, k, space):
     if space.run[STATUS] != DONE:
         return 0
+    if solve.events:
+        if space.marks[EFFECT]:
+            return accept_change(solve, space)
+        accept_signs(solve, space)
     control = control_of(solve, space)
     space.run[ACCEPTED] += 1
     if solve.adaptive:
@@ -261,6 +316,8 @@ def check_end(solve, space):
 @helper
 def enter(solve, given, k, space):
     set_fresh(solve, solve.state, space)
+    if solve.events:
+        set_clock(solve, space)
     return 0
 
 

@@ -6,6 +6,7 @@ points | kept steps | their positions | their dense output | run]. A step maps [
 to [state | cache | error | dense output]. The cache is the derivative at the state, which the step before has computed;
 it follows from the state, so the adjoint of a step knows nothing of it. A sample maps [state | control | dense output |
 point | ends] to the solution at a point within the step. Without step size control and cache, the state stands alone.
+Behind the dense output come the states at events, and the log of these: see `solve_events`.
 
 Steps are those of a loop (`reversing`) whose state carries the control: where it is in the span, the step size, the
 last error. The adjoint takes these as constants, so it is exact for the steps that were accepted. A stored state says
@@ -14,8 +15,34 @@ whether its step size is the accepted one; then nothing needs to be tried again.
 
 from .flags import helper, kernel
 from .memory import address, doubles, integers, shift
-from .records import AT, CONTROL, DONE, INVERTED, KNOWN, POINT, POSITION, REACHED, RUN, STATUS
+from .records import (
+    AT,
+    CONTROL,
+    DONE,
+    EFFECT,
+    ENDED,
+    ENTRY,
+    FULL,
+    HAPPENED,
+    INVERTED,
+    KNOWN,
+    POINT,
+    POSITION,
+    REACHED,
+    RUN,
+    STATUS,
+    STEP,
+)
 from .reversing import WRONG, Given, call, clear, copy, count, forward, kind_of_loop, reverse
+from .solve_events import (
+    change_in,
+    deliver_events,
+    event_adjoints,
+    happens_in,
+    mark_change,
+    start_events,
+    start_reading,
+)
 from .solve_space import (
     control_of,
     dense_of,
@@ -32,15 +59,17 @@ from .solve_steps import (
     accept,
     adapt,
     attempt,
+    attempt_with_events,
     check_end,
     enter,
     give_place,
     goes_on,
     position_after,
-    refresh,
+    recompute,
     trace,
     undo,
 )
+from .stepsize import time_at
 
 FAILED = -2  # the solve has ended before the end of its span, so there is nothing to differentiate
 
@@ -57,15 +86,15 @@ def fill_sample(solve, point, space):
 
 
 @helper
-def deliver_points(solve, given, after, space):
-    """Results at the points that the step has reached, which ends at the position `after`."""
+def deliver_points(solve, given, t, space):
+    """Results at the points that the step has reached, which ends at time t."""
     n, points, j = solve.own, points_of(solve, given), space.marks[POINT]
     while j < solve.points:
         point = shift(points, j * solve.point)
-        if not is_reached(solve, point[0], after, space):
+        if not is_reached(solve, point[0], t, space):
             break
         row = shift(given.target, solve.carried + j * n)
-        if is_end(solve, point[0], after, space):
+        if is_end(solve, point[0], t, space):
             copy(row, space.step_out, n)
         elif not solve.sample.address:
             return WRONG
@@ -90,24 +119,39 @@ def kept_of(solve, target):
 
 @helper
 def deliver(solve, given, k, space):
-    """Results at the points that the step has reached, and what is kept of it."""
-    wanted = address(given.target) != 0 and (space.marks[POINT] < solve.points or solve.kept > 0)
+    """Results at the points that the step has reached, what is kept of it, and its events."""
+    wanted = address(given.target) != 0 and (space.marks[POINT] < solve.points or solve.kept > 0 or solve.events > 0)
     if not wanted or space.run[STATUS] != DONE:
         return 0
-    after = position_after(solve, given, k, space)
-    code = deliver_points(solve, given, after, space)
+    after, changed = position_after(solve, given, k, space), space.marks[EFFECT]
+    t = space.event_out[solve.clock] if changed else time_at(ends_of(solve, space), after)
+    code = deliver_points(solve, given, t, space)
     if solve.kept and not code:
         kept, places, dense = kept_of(solve, given.target)
-        copy(shift(kept, k * solve.own), space.step_out, solve.own)
-        places[k] = after
+        copy(shift(kept, k * solve.own), space.event_out if changed else space.step_out, solve.own)
+        places[k] = -control_of(solve, space)[STEP] if changed else after
         copy(shift(dense, k * solve.dense), dense_of(solve, space), solve.dense)
+    if solve.events and not code:
+        return deliver_events(solve, k, shift(given.target, before_events(solve)), space)
     return code
+
+
+@helper
+def before_events(solve):
+    """Length of the results before those of events."""
+    return solve.carried + solve.points * solve.own + solve.kept * (solve.own + 1 + solve.dense)
 
 
 @helper
 def n_results(solve):
     """Length of the results."""
-    return solve.carried + solve.points * solve.own + solve.kept * (solve.own + 1 + solve.dense) + RUN
+    return before_events(solve) + solve.room * (solve.own + ENTRY) + RUN
+
+
+@helper
+def has_failed(space):
+    """Whether a solve has ended neither at the end of its span nor by an event."""
+    return space.run[STATUS] != DONE and space.run[STATUS] != ENDED
 
 
 @kernel
@@ -124,16 +168,20 @@ def run_solve(context, source, target, work):
     not_reached = shift(out, solve.carried)
     for i in range(solve.points * solve.own):
         not_reached[i] = float("nan")
-    clear(shift(not_reached, solve.points * solve.own), solve.kept * (solve.own + 1 + solve.dense))
+    rest = solve.carried + solve.points * solve.own
+    clear(shift(out, rest), results - rest)
+    if solve.events:
+        start_events(solve, given, space)
     code = forward(solve, given, saved, space)
     space.run[POSITION] = control_of(solve, space)[AT]
-    if not solve.adaptive:
+    if not solve.errors:
         check_end(solve, space)
     copy(out, space.step_in, solve.carried)
     copy(shift(out, results - RUN), space.run, RUN)
-    if saved and space.run[STATUS] != DONE:
+    copy(shift(out, results - RUN - solve.room * ENTRY), space.log, int(space.run[HAPPENED]) * ENTRY)
+    if saved and has_failed(space):
         doubles(saved)[0] = -1.0
-    return FAILED if solve.strict and not code and space.run[STATUS] != DONE else code
+    return FAILED if solve.strict and not code and has_failed(space) and space.run[STATUS] != FULL else code
 
 
 # ── the adjoint ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -147,13 +195,14 @@ def _add(target, source, n):
 def sample_adjoints(solve, given, k, space):
     """Adjoints of the results at points in step k. Returns 1 if dense output has any, 0, or an error."""
     n, inside, before = solve.own, inside_size(solve), control_of(solve, space)[AT]
-    after, points = position_after(solve, given, k, space), points_of(solve, given)
+    ends, points = ends_of(solve, space), points_of(solve, given)
+    t, after = time_at(ends, before), time_at(ends, position_after(solve, given, k, space))
     state_bar, seeds = shift(space.bar_in, inside), shift(given.seeds, solve.carried)
     found = 0
     while space.marks[POINT] > 0:
         j = space.marks[POINT] - 1
         point = shift(points, j * solve.point)
-        if before > 0.0 and is_reached(solve, point[0], before, space):
+        if (k > 0 or before > 0.0) and is_reached(solve, point[0], t, space):
             break
         space.marks[POINT] = j
         seed = shift(seeds, j * n)
@@ -196,11 +245,26 @@ def _recompute(solve, given, k, space):
         if solve.points or solve.kept:
             give_place(solve, given, k, control_of(solve, space))
     elif control_of(solve, space)[KNOWN] == 0.0:
+        if solve.events:
+            return attempt_with_events(solve, given, k, space)
         return adapt(solve, given, space)
-    if solve.moving and solve.points:
-        code = refresh(solve, space)
-        return code or call(solve.body, space.step_in, space.step_out, space)
+    if solve.events:
+        mark_change(solve, change_in(k, space), space)
+    if (solve.moving and solve.points) or (solve.events and happens_in(k, space)):
+        return recompute(solve, space)
     return 0
+
+
+@helper
+def _pull_back_change(solve, space):
+    """The adjoint of the event that ends a step: of the state before the step to space.event_out. What remains is the
+    adjoint of the dense output."""
+    n = solve.own
+    code = call(solve.event_adjoint, space.bar_in, space.bar_out, space)
+    copy(space.event_out, space.bar_out, n)
+    _add(space.shared_bar, shift(space.bar_out, n + CONTROL), solve.ends + solve.shared)
+    clear(shift(space.bar_in, inside_size(solve)), n)
+    return code
 
 
 @helper
@@ -214,19 +278,32 @@ def pull_back(solve, given, k, space):
     sampled = sample_adjoints(solve, given, k, space) if space.marks[POINT] else 0
     if sampled < 0:
         return sampled
+    if solve.events:
+        happened = event_adjoints(solve, k, shift(given.seeds, before_events(solve)), space)
+        if happened < 0:
+            return happened
+        sampled += happened
     dense = (kept_adjoints(solve, given, k, space) if k < solve.kept else 0) + sampled
     if solve.adaptive:
         copy(space.bar_in, space.step_in, n + CONTROL)
     else:
         copy(space.bar_in, space.step_in, n)
         give_place(solve, given, k, shift(space.bar_in, n))
+    if space.marks[EFFECT]:
+        code = _pull_back_change(solve, space)
+        if code:
+            return code
     if dense:
         copy(shift(space.bar_in, inside + n), shift(space.dense_bar, n + CONTROL), solve.dense)
         code = call(solve.adjoint_dense, space.bar_in, space.bar_out, space)
+    elif space.marks[EFFECT]:
+        clear(space.bar_out, inside)
     else:
         code = call(solve.adjoint, space.bar_in, space.bar_out, space)
     bar = shift(space.bar_in, inside)
     copy(bar, space.bar_out, n)
+    if space.marks[EFFECT]:
+        _add(bar, space.event_out, n)
     if sampled:
         _add(bar, space.dense_bar, n)
     if dense:
@@ -250,6 +327,16 @@ def _seed(solve, given, space):
     space.marks[POINT] = solve.points
 
 
+@helper
+def _start_reading(solve, saved, space):
+    """The log of this pass, or that of the solve which has saved its states for it."""
+    log, count = space.log, space.run[HAPPENED]
+    if solve.saves:
+        end = shift(doubles(saved), -RUN)
+        log, count = shift(end, -solve.room * ENTRY), end[HAPPENED]
+    return start_reading(solve, log, count, space)
+
+
 @kernel
 def reverse_solve(context, source, target, work):
     """The adjoint of a solve: [arguments | adjoints of the results] to adjoints of arguments.
@@ -269,15 +356,20 @@ def reverse_solve(context, source, target, work):
     else:
         saved = address(space.saved)
         unwanted = Given(arguments, elements, seeds, doubles(0))
+        if solve.events:
+            start_events(solve, unwanted, space)
         code = forward(solve, unwanted, saved if solve.policy != INVERTED else 0, space)
         if code:
             return code
-        if not solve.adaptive:
+        if not solve.errors:
             check_end(solve, space)
-        if space.run[STATUS] != DONE:
+        if has_failed(space):
             return FAILED
+    space.run[STATUS] = DONE
     if solve.policy != INVERTED and doubles(saved)[0] < 0.0:
         return FAILED
+    if solve.events and _start_reading(solve, saved, space):
+        return WRONG
     _seed(solve, given, space)
     code = reverse(solve, saved, given, space)
     copy(given.target, shift(space.bar_in, inside_size(solve)), solve.own)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Shared, branch_error, record_part
+from fastad.control.parts import Part, Shared, branch_error, record_part
 from fastad.execution.composites.evaluating import run
 from fastad.recording.recorded import Recorded
 from fastad.tables.columns import ValueType
@@ -43,8 +43,9 @@ class Recordings:
         subs = [shared.sub(part, lead, outputs) for part in self.parts]
         return Paths.of(subs, self._name, self.owner, self.size) if self.branches else subs[0]
 
-    def known(self, driver: Driver, operands: Iterable[Any]) -> bool:
-        """Whether a run for these operands takes known paths only. Otherwise another one is recorded."""
+    def known(self, driver: Driver, operands: Iterable[Any], others: Sequence[Part] = ()) -> bool:
+        """Whether a run for these operands takes known paths only. Otherwise another one is recorded. `others`: the
+        driver's parts that may take one path only."""
         if not self.branches:
             return True
         values = [x.value if isinstance(x, Recorded) else x for x in operands]
@@ -54,7 +55,7 @@ class Recordings:
             run(driver, np.concatenate([np.ravel(np.asarray(x, float)) for x in values]))
         except Stopped:
             if not note[0] or len(self.parts) >= _MOST or not self._extend(note[1:].copy()):
-                raise branch_error(self.parts) from None
+                raise branch_error([*self.parts, *others]) from None
             return False
         return True
 

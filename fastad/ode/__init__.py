@@ -1,10 +1,11 @@
 """`fad.ode`: methods for ODEs, to be given to `fad.solve_ivp`, and what makes new ones."""
 
+from fastad.ode.events import Event
 from fastad.ode.methods import BS3, RK4, Dopri5, Dopri8, Euler, ExplicitRK, Heun, Midpoint, Tsit5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
 from fastad.ode.solution import Solution
 
 __all__ = [
-    "BS3", "RK4", "Dopri5", "Dopri8", "Euler", "ExplicitRK", "Heun", "Leapfrog", "Midpoint", "ReversibleHeun",
+    "BS3", "RK4", "Dopri5", "Dopri8", "Euler", "Event", "ExplicitRK", "Heun", "Leapfrog", "Midpoint", "ReversibleHeun",
     "Solution", "Tsit5",
 ]  # fmt: skip

@@ -27,8 +27,8 @@ from fastad.tables.passes.batch import batch_table
 ADJOINTS = ("discrete", "continuous", "interpolating", "reversible", "forward")
 
 
-def check_adjoint(adjoint: Any, method: Any) -> None:
-    """ShapeError unless the adjoint is one for the method."""
+def check_adjoint(adjoint: Any, method: Any, with_events: bool) -> None:
+    """ShapeError unless the adjoint is one for the method, and for events if there are some."""
     if adjoint not in ADJOINTS:
         raise ShapeError(f"adjoint must be one of {', '.join(map(repr, ADJOINTS))}{at_line()}, not {adjoint!r}")
     if adjoint == "reversible" and not method.is_reversible:
@@ -36,6 +36,11 @@ def check_adjoint(adjoint: Any, method: Any) -> None:
         raise ShapeError(
             f"{method.name} is not reversible{at_line()}; adjoint='reversible' needs one of {names}. "
             "checkpoint=fad.checkpoint.Online(…) bounds the memory for any method"
+        )
+    if with_events and adjoint != "discrete":
+        raise ShapeError(
+            f"adjoint={adjoint!r} has no derivatives of events{at_line()}; take 'discrete', whose memory "
+            "checkpoint=fad.checkpoint.Online(…) bounds"
         )
 
 

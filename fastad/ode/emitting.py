@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs
+from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs, record_part
 from fastad.control.paths import Recordings
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.kernels.records import CONTROL
 from fastad.ode.adjoints import with_adjoint
+from fastad.ode.events import Event, EventTables, numbers_of
 from fastad.ode.interpolating import with_spare
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
@@ -36,11 +37,15 @@ _SNAPSHOTS = 10_000  # the most that the default schedule of an adaptive solve s
 _AHEAD = 1e-9  # part of a step that is not worth another one
 
 
+_EventParts = tuple[Part, Part | None]  # the condition, and the jump
+
+
 @dataclass(frozen=True)
 class Extent:
     """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
     `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: the
-    method's state, control and cache of the solve that this one goes on with."""
+    method's state, control and cache of the solve that this one goes on with. At most `room` times that events happen
+    are logged; `limits`: how often each may still happen."""
 
     points: Any = None
     kept: int = 0
@@ -48,13 +53,17 @@ class Extent:
     moving: bool = False
     grid: tuple[Any, int] | None = None
     resumed: tuple[list[Any], Any, Any] | None = None
+    room: int = 0
+    limits: Any = ()
 
 
 @dataclass(frozen=True)
 class Raw:
     """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
-    dense output, numbers about the run; the method's last state; the schedule by which a gradient stores states, and
-    their size."""
+    dense output, states at events and their log, numbers about the run; the method's last state; the schedule by which
+    a gradient stores states, and their size. With events, clocks have the times at which the last state and the kept
+    ones have started, and the times of the events; a position of a kept step that is not positive says that an event
+    has ended the step, and is its size with the opposite sign."""
 
     y: Any
     control: Any
@@ -63,9 +72,23 @@ class Raw:
     kept: Any
     places: Any
     dense: Any
+    at_events: Any
+    log: Any
     run: Any
     state: Any = None
     storage: Any = None
+    clock: Any = None
+    clocks: Any = None
+    times: Any = None
+
+    def without_further(self, n: int, clocked: bool) -> "Raw":
+        """The same with n components of the states; what the method has besides, and the clock, stand apart."""
+        y, at_points, kept = self.y[:n], self.at_points[:, :n], self.kept[:, :n]
+        own = replace(self, y=y, at_points=at_points, kept=kept, state=self.y)
+        if not clocked:
+            return own
+        clock, clocks, times = self.y[-1:], self.kept[:, -1], self.at_events[:, -1]
+        return replace(own, at_events=self.at_events[:, :n], clock=clock, clocks=clocks, times=times)
 
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
@@ -76,33 +99,40 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     recordings = Recordings(_right_hand_side(problem, options, n, recorders), start, f"fun of {options.method.name}")
     if any(recorder() is not None for recorder in recorders):
         _warn_of_kept_values(problem.fun)
+    events = [_event_parts(event, problem, start, number) for number, event in enumerate(options.events)]
+    others = _parts_of(events)
     while True:
-        solve, operands = _solve(problem, options, extent, recordings)
-        if recordings.known(solve, operands):
-            raw = Raw(*_emitted(solve, operands, recordings.parts))
-            storage = solve.resolved or StoreAll(), solve.stored_size
-            own = {"y": raw.y[:n], "at_points": raw.at_points[:, :n], "kept": raw.kept[:, :n]}
-            return replace(raw, **own, state=raw.y, storage=storage)
+        solve, operands = _solve(problem, options, extent, recordings, events)
+        if recordings.known(solve, operands, others):
+            raw = Raw(*_emitted(solve, operands, [*recordings.parts, *others])).without_further(n, bool(events))
+            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size))
 
 
-def _solve(problem: Problem, options: Options, extent: Extent, recordings: Recordings) -> tuple[Solve, list[Any]]:
+def _solve(
+    problem: Problem, options: Options, extent: Extent, recordings: Recordings, events: Sequence[_EventParts]
+) -> tuple[Solve, list[Any]]:
     """The solve with the paths of the right-hand side that are known, and its operands."""
-    n = np.shape(problem.y0)[0]
-    shared = Shared(recordings.parts)
-    state = ValueType((n,), "d")
-    f = recordings.sub(shared, [ValueType((), "d"), state], [state])
+    n, clocked = np.shape(problem.y0)[0], bool(events)
+    shared = Shared([*recordings.parts, *_parts_of(events)])
+    number, state = ValueType((), "d"), ValueType((n,), "d")
+    f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
     spare = _spare(problem, options)
     f = with_spare(f) if spare else f
-    needs_dense = extent.dense or (extent.points is not None and not _lands(problem, extent))
-    tables = StepTables(options.method, f, n, Wanted(options.adaptive, needs_dense, extent.moving))
+    needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
+    wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
+    tables = StepTables(options.method, f, n, wanted)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
     solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
+    if events:
+        conditions = [shared.sub(condition, [number, state], [number]) for condition, _ in events]
+        jumps = [None if jump is None else shared.sub(jump, [number, state], [state]) for _, jump in events]
+        solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
     solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
     states, control, cache = extent.resumed or (
-        [problem.y0] * options.method.copies, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
+        [problem.y0] * options.method.copies + [problem.t0] * clocked, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
     )  # fmt: skip
     points = () if extent.points is None else (extent.points,)
     return solve, [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
@@ -178,19 +208,40 @@ def _warn_of_kept_values(fun: Callable[..., Any]) -> None:
     warnings.warn_explicit(text, UserWarning, file, number)
 
 
-def _vector(found: Any, n: int) -> Any:
-    """The result of a right-hand side as a vector of n floats."""
+def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _EventParts:
+    """The condition of an event, and its jump, recorded."""
+    n = np.shape(problem.y0)[0]
+
+    def condition(t: Any, y: Any) -> Any:
+        return np.reshape(_vector(event.condition(t, copied(y), *problem.args), 1, "the condition of an event"), ())
+
+    def jump(t: Any, y: Any) -> Any:
+        assert event.jump is not None
+        return _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
+
+    jumps = None if event.jump is None else record_part(jump, start, f"jump of event {number}")
+    return record_part(condition, start, f"condition of event {number}"), jumps
+
+
+def _parts_of(events: Sequence[_EventParts]) -> list[Part]:
+    return [part for pair in events for part in pair if part is not None]
+
+
+def _vector(found: Any, n: int, what: str = "fun") -> Any:
+    """The result of a user's function as a vector of n floats."""
     leaves, _ = flatten(found)
     numbers = all(isinstance(x, Recorded) or np.asarray(x).dtype.kind in "fiub" for x in leaves)
     if not numbers or (not leaves and n):
-        raise ShapeError(f"fun returned {found!r}{at_line()}; it must return dy/dt, an array of {n} components")
+        wanted = f"dy/dt, an array of {n} components" if what == "fun" else f"{n} number{'s' * (n != 1)}"
+        raise ShapeError(f"{what} returned {found!r}{at_line()}; it must return {wanted}")
     if isinstance(found, list | tuple):
         found = as_recorded(found) if any_recorded(leaves) else np.asarray(found)
     elif not isinstance(found, Recorded):
         found = leaves[0] if isinstance(leaves[0], Recorded) else np.asarray(found)
     if found.size != n:
         count = "1 component" if n == 1 else f"{n} components"
-        raise ShapeError(f"fun returned an array of shape {found.shape}{at_line()}, but y has {count}")
+        right = f"but y has {count}" if n != 1 or what == "fun" else "instead of one number"
+        raise ShapeError(f"{what} returned an array of shape {found.shape}{at_line()}, {right}")
     return np.reshape(found, (n,)) * 1.0
 
 
@@ -215,6 +266,7 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
 
 
 def _steps(length: float, step: float) -> int:
+    """The least number of steps of at most this size."""
     return max(1, math.ceil(length / step - _AHEAD))
 
 
@@ -229,10 +281,11 @@ def _controls(problem: Problem, options: Options, extent: Extent) -> tuple[Any, 
     """What the driver reads to choose its steps, and how many it may make."""
     if extent.grid is not None:
         return extent.grid
-    numbers = [problem.max_step, problem.first_step, *problem.atol, *problem.rtol]
+    tolerances = [*problem.atol, *problem.rtol] if options.adaptive else []
+    numbers = [problem.max_step, problem.first_step, *tolerances, *numbers_of(options.events, extent.limits)]
     if any_recorded(numbers):
         return as_recorded([x if isinstance(x, Recorded) else np.float64(x) for x in numbers]), options.max_steps
-    return np.array([problem.max_step, problem.first_step, *problem.atol, *problem.rtol]), options.max_steps
+    return np.array(numbers, float), options.max_steps
 
 
 def _schedule(solve: Solve, options: Options) -> Any:
@@ -252,7 +305,7 @@ def _schedule(solve: Solve, options: Options) -> Any:
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _emitted(solve: Solve, values: Sequence[Any], parts: Sequence[Part]) -> list[Any]:
     """The results of the solve, by the spans of its results."""
-    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6) else (span.width,)
+    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6, 7, 8) else (span.width,)
               for i, span in enumerate(solve.spans_results)]  # fmt: skip
     sizes = [span.size for span in solve.spans_results]
     if not any_recorded(values):

@@ -16,6 +16,7 @@ class Wanted:
     adaptive: bool
     dense: bool  # dense output
     moving: bool  # whether times have derivatives
+    clocked: bool = False  # whether the state has the time at which it last started, as its last component
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
+from fastad.ode.events import Event, events_of
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
@@ -33,6 +34,12 @@ class Options:
     adjoint: str
     schedule: Any
     progress: bool
+    events: tuple[Event, ...] = ()
+
+    @property
+    def chooses_steps(self) -> bool:
+        """Whether the steps are found while they are made: their sizes follow from errors, or events may end them."""
+        return self.adaptive or bool(self.events)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ def method_of(method: Any) -> Method:
 def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     """The options, checked."""
     found = method_of(method)
-    check_adjoint(given["adjoint"], found)
+    events = events_of(given["events"])
+    check_adjoint(given["adjoint"], found, bool(events))
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
@@ -92,7 +100,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
         )
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
-        given["adjoint"], given["checkpoint"], bool(given["progress"]),
+        given["adjoint"], given["checkpoint"], bool(given["progress"]), events,
     )  # fmt: skip
 
 

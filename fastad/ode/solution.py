@@ -5,17 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from fastad.kernels import records as r
 from fastad.ode.emitting import Raw
+from fastad.ode.event_results import plain_events, recorded_events
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import DenseOutput
-from fastad.once import lazy
+from fastad.ode.trajectory import Times, Trajectory
 from fastad.recording.recorded import Recorded
-from fastad.tables.composites.solve_reference import ending
+from fastad.tables.composites.solve_reference import REASONS, ending
 
-_SUCCESS = "The solver successfully reached the end of the integration interval."
+_ENDS = {
+    r.DONE: "The solver successfully reached the end of the integration interval.",
+    r.ENDED: "A termination event occurred.",
+} | {status: reason for status, (reason, _) in REASONS.items()}
 
 
 class Solution(Mapping[str, Any]):
@@ -126,15 +129,16 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         reached = runs[:, r.REACHED].astype(int)
         y = np.concatenate([p.at_points[a:b] for p, a, b in zip(pieces, [0, *reached[:-1]], reached, strict=True)])
         t = np.array(problem.points[: reached[-1]])
-    message = _message(problem, pieces[-1].run, (t, y))
+    message = _message(problem, pieces[-1], (t, y))
     totals = runs.sum(axis=0).astype(int)
     dtype = problem.y0.dtype
+    t_events, y_events = plain_events(options.events, pieces)
     return Solution(
         # as SciPy's, whose lists of points stay empty
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
-        sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=None, y_events=None,
-        nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0, status=0 if status == r.DONE else -1, message=message,
-        success=status == r.DONE, stats=_stats(totals, pieces[0].storage),
+        sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
+        y_events=y_events, nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0, status=_status(status), message=message,
+        success=_status(status) >= 0, stats=_stats(totals, pieces[0].storage),
     )  # fmt: skip
 
 
@@ -148,16 +152,21 @@ def _stats(totals: Any, storage: Any) -> dict[str, int]:
     }
 
 
-def _message(problem: Problem, run: Any, shown: tuple[Any, Any]) -> str:
+def _status(status: int) -> int:
+    """The status in SciPy's numbers."""
+    return {r.DONE: 0, r.ENDED: 1}.get(status, -1)
+
+
+def _message(problem: Problem, last: Raw, shown: tuple[Any, Any]) -> str:
     """How the solve ended, in words; `shown` are its times and states."""
-    status = int(run[r.STATUS])
-    if status == r.DONE:
-        return _SUCCESS
-    t = _time(run[r.POSITION], problem.t0, problem.t1)
+    status = int(last.run[r.STATUS])
+    if _status(status) >= 0:
+        return _ENDS[status]
+    t = _time(last.run[r.POSITION], problem.t0 if last.clock is None else last.clock[0], problem.t1)
     if status == r.OVERFLOWN:
         times, states = shown
         t = next((time for time, y in zip(times, states, strict=True) if not np.isfinite(y).all()), t)
-    return ending(run, t)
+    return ending(last.run, t)
 
 
 def _time(position: Any, t0: Any, t1: Any) -> Any:
@@ -165,10 +174,11 @@ def _time(position: Any, t0: Any, t1: Any) -> Any:
 
 
 class _Steps:
-    """The accepted steps of a solve: times and states of their ends, both ends of the span included."""
+    """The accepted steps of a solve: times and states of their ends, both ends of the span included. `sizes` are those
+    of which they are a part, where events have ended them; None: all of them are whole."""
 
-    def __init__(self, t: Any, y: Any, dense: Any) -> None:
-        self.t, self.y, self.dense = t, y, dense
+    def __init__(self, t: Any, y: Any, dense: Any, sizes: Any = None) -> None:
+        self.t, self.y, self.dense, self.sizes = t, y, dense, sizes
 
     @staticmethod
     def of(problem: Problem, pieces: Sequence[Raw], counts: Any) -> "_Steps":
@@ -176,13 +186,17 @@ class _Steps:
         places = np.concatenate([[0.0], *(piece.places[:count] for piece, count in cut)])
         y = np.concatenate([[problem.y0], *(piece.kept[:count] for piece, count in cut)])
         dense = np.concatenate([piece.dense[:count] for piece, count in cut])
-        return _Steps(_time(places, problem.t0, problem.t1), y, dense)
+        if pieces[0].clock is None:
+            return _Steps(_time(places, problem.t0, problem.t1), y, dense)
+        clocks = np.concatenate([[problem.t0], *(piece.clocks[:count] for piece, count in cut)])
+        t = _time(np.maximum(places, 0.0), clocks, problem.t1)
+        sizes = np.where(places[1:] > 0.0, t[1:] - t[:-1], -places[1:] * (problem.t1 - clocks[:-1]))
+        return _Steps(t, y, dense, sizes)
 
     def interpolated(self, output: DenseOutput) -> "Interpolant":
         n = self.y.shape[1]
-        return Interpolant(
-            self.t, self.y, np.reshape(self.dense, (len(self.dense), len(output.polynomials), n)), output
-        )
+        dense = np.reshape(self.dense, (len(self.dense), len(output.polynomials), n))
+        return Interpolant(self.t, self.y, dense, output, self.sizes)
 
 
 class Interpolant:
@@ -191,8 +205,9 @@ class Interpolant:
     Outside of the span it continues the first or last step.
     """
 
-    def __init__(self, ts: Any, ys: Any, dense: Any, output: DenseOutput) -> None:
+    def __init__(self, ts: Any, ys: Any, dense: Any, output: DenseOutput, sizes: Any = None) -> None:
         self.ts, self._ys, self._dense, self._output = ts, ys, dense, output
+        self._sizes = ts[1:] - ts[:-1] if sizes is None else sizes
 
     @property
     def t_min(self) -> Any:
@@ -234,7 +249,7 @@ class Interpolant:
         rising = self.ts if bool(self.ts[-1] >= self.ts[0]) else -self.ts
         own = t if rising is self.ts else -t
         k = np.clip(np.searchsorted(rising, own, side="left") - 1, 0, self.n_segments - 1)
-        start, size = self.ts[k], self.ts[k + 1] - self.ts[k]
+        start, size = self.ts[k], self._sizes[k]
         theta = (t - start) / np.where(size == 0.0, 1.0, size)
         vectors = np.moveaxis(self._dense[k], -2, 0)
         y = self._ys[k] + size[..., None] * self._output.evaluate(theta, vectors)
@@ -260,25 +275,43 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     found: dict[str, _Steps] = {}
     t: Any = problem.points
     y: Any = None if t is None else raw.at_points.T.astype(dtype)
-    if t is None:
-        t = Times(np.reshape(problem.t1, (1,)), lambda: steps().t)
+    if t is not None and any(event.terminal for event in options.events):
+        t, y = _reached(raw, t, y)
+    elif t is None:
+        end = problem.t1 if raw.clock is None else _time(raw.control[r.AT], raw.clock, problem.t1)
+        t = Times(np.reshape(end, (1,)), lambda: steps().t)
         y = Trajectory(raw.y.astype(dtype), lambda: steps().y.T.astype(dtype))
+    t_events, y_events = recorded_events(options.events, raw)
     run = {name: _count(raw.run[place]) for name, place in _COUNTS.items()}
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
-        t_events=None, y_events=None, nfev=run["evaluations"], njev=0, nlu=0,
-        status=_Later(lambda: 0 if int(raw.run[r.STATUS]) == r.DONE else -1),
-        message=_Later(lambda: _message_of(problem, raw)),
-        success=_Later(lambda: int(raw.run[r.STATUS]) == r.DONE), stats=run,
+        t_events=t_events, y_events=y_events, nfev=run["evaluations"], njev=0, nlu=0,
+        status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, raw)),
+        success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
     )  # fmt: skip
 
 
 def _message_of(problem: Problem, raw: Raw) -> str:
     """How the solve ended, in words, as far as it is known while it is recorded."""
-    if int(raw.run[r.STATUS]) == r.DONE:
-        return _SUCCESS
-    run, t0, t1 = (np.asarray(x.value if isinstance(x, Recorded) else x) for x in (raw.run, problem.t0, problem.t1))
+    status = int(raw.run[r.STATUS])
+    if _status(status) >= 0:
+        return _ENDS[status]
+    start = problem.t0 if raw.clock is None else raw.clock[0]
+    run, t0, t1 = (np.asarray(x.value if isinstance(x, Recorded) else x) for x in (raw.run, start, problem.t1))
     return ending(run, float(_time(run[r.POSITION], t0, t1)))
+
+
+def _reached(raw: Raw, t: Any, y: Any) -> tuple[Trajectory, Trajectory]:
+    """Of results at points, those up to the end of the solve. The last one is known without their number."""
+    is_last = np.arange(len(t)) == raw.run[r.REACHED] - 1.0
+
+    def last(x: Any) -> Any:
+        return np.where(np.any(is_last), np.sum(np.where(is_last, x, 0.0), axis=-1), np.nan)
+
+    def whole(x: Any) -> Any:
+        return x[..., : int(raw.run[r.REACHED])]
+
+    return Times(np.reshape(last(t), (1,)), lambda: whole(t)), Trajectory(last(y), lambda: whole(y))
 
 
 _COUNTS = {"accepted": r.ACCEPTED, "rejected": r.REJECTED, "evaluations": r.EVALUATIONS}
@@ -286,64 +319,3 @@ _COUNTS = {"accepted": r.ACCEPTED, "rejected": r.REJECTED, "evaluations": r.EVAL
 
 def _count(x: Any) -> Any:
     return x.astype(int)
-
-
-class Trajectory(NDArrayOperatorsMixin):
-    """An array with one column for each step of a solve whose number of steps is known only after it was made. The last
-    column is known without that; anything else is recorded for the number of steps that there are here."""
-
-    def __init__(self, last: Any, whole: Callable[[], Any]) -> None:
-        self._last, self._whole = last, whole
-
-    @lazy
-    def array(self) -> Any:
-        """The whole array."""
-        return self._whole()
-
-    def __getitem__(self, index: Any) -> Any:
-        own = index if isinstance(index, tuple) else (index,)
-        lead, last = own[:-1], own[-1]
-        if isinstance(last, int) and last == -1:
-            if self._is_vector:
-                return self._last[0] if own == (-1,) else self.array[index]
-            if lead in ((slice(None),), (...,)):
-                return self._last
-            if len(lead) == 1 and lead[0] is not None and np.ndim(lead[0]) <= 1:
-                return self._last[lead[0]]
-        return self.array[index]
-
-    @property
-    def _is_vector(self) -> bool:
-        return np.ndim(self._last) == 1 and np.shape(self._last) == (1,) and self.is_times
-
-    is_times = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.array, name)
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def __iter__(self) -> Any:
-        return iter(self.array)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return getattr(ufunc, method)(*_plain(inputs), **_plain(kwargs))
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return function(*_plain(args), **_plain(kwargs))
-
-
-class Times(Trajectory):
-    """The times of the steps."""
-
-    is_times = True
-
-
-def _plain(tree: Any) -> Any:
-    """The same with the arrays that trajectories stand for."""
-    if isinstance(tree, Trajectory):
-        return tree.array
-    if isinstance(tree, list | tuple):
-        return type(tree)(map(_plain, tree))
-    return {key: _plain(value) for key, value in tree.items()} if isinstance(tree, dict) else tree

@@ -10,6 +10,7 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.kernels import records as r
 from fastad.ode.emitting import Extent, Raw, fixed_grid, solved
+from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.problem import Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
@@ -18,6 +19,7 @@ from fastad.recording.source import at_line
 
 _ROUNDING = 1e-12  # relative error of a number of steps
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
+_EVENTS = 64  # events that a solve returns at a time
 
 
 def solve_ivp(
@@ -52,6 +54,9 @@ def solve_ivp(
     rtol, atol : tolerances of a step's error, relative and absolute; numbers, or one for each component.
     first_step, max_step : the first step (None: chosen) and the largest one, in the units of t.
     step : fixed steps of at most this size instead, which land exactly on t1 and on t_eval.
+    events : functions g(t, y, *args), which happen where they are 0, with SciPy's attributes `terminal` and
+        `direction`; or `fad.ode.Event`, whose `jump` gives a new state. Where one happens is found on the dense output
+        to machine precision. Their times and states, and all that comes after them, have exact derivatives.
     max_steps : the most steps that an adaptive solve makes.
     adjoint : how reverse mode finds derivatives. All of them have second derivatives.
 
@@ -92,8 +97,11 @@ def solve_ivp(
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
         "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
+        "events": events,
     }  # fmt: skip
     options = options_of(method, problem, given)
+    if options.events and problem.step is not None:
+        problem = _with_even_steps(problem)
     if current_recorder() is None:
         return _solved_now(problem, options)
     return _recorded(problem, options)
@@ -107,29 +115,48 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
     keeps = problem.points is None or options.dense
     count = 0 if grid is None else grid[1]
     kept = (count or min(_CHUNK, options.max_steps)) if keeps else 0
+    room = _room(options)
 
-    def run(inputs: dict[str, Any], pieces: Any, resumed: Any) -> Any:
+    def run(inputs: dict[str, Any], pieces: Any, resumed: Any, limits: Any) -> Any:
         own = Problem(fun, **inputs)
-        extent = Extent(own.points, kept, options.dense, False, None if pieces is None else (pieces, count), resumed)
+        pieces = None if pieces is None else (pieces, count)
+        extent = Extent(own.points, kept, options.dense, False, pieces, resumed, room, limits)
         return vars(solved(own, options, extent))
 
     solve = recorded_loop(fun, run)
-    found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None))]
+    limits = limits_of(options.events)
+    found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None, limits))]
     while int(found[-1].run[r.STATUS]) == r.FULL:
         last = found[-1]
-        found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache))))
+        limits = limits - counts_of(options.events, last)
+        found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache), limits)))
     return plain_solution(problem, options, found)
+
+
+def _room(options: Options) -> int:
+    """How many events are logged at a time."""
+    return max(_EVENTS, 2 * len(options.events)) if options.events else 0
+
+
+def _with_even_steps(problem: Problem) -> Problem:
+    """Fixed steps that events may end: all of one size, but for the last one and those up to an event."""
+    even = abs(problem.t1 - problem.t0) / _evenly(problem)
+    return replace(problem, step=None, first_step=even, max_step=even * (1.0 + 1e-12))
 
 
 def _grid(problem: Problem) -> tuple[Any, int] | None:
     """The grid of fixed steps. If their number depends on recorded values, a guard holds it."""
     if problem.step is None:
         return None
-    t0, t1, step = problem.t0, problem.t1, problem.step
     if not _is_moving(problem):
-        return fixed_grid(t0, t1, step, problem.points)
-    count = max(int(np.ceil(np.abs(t1 - t0) / step * (1 - _ROUNDING))), 1)
+        return fixed_grid(problem.t0, problem.t1, problem.step, problem.points)
+    count = _evenly(problem)
     return np.array([0.0, 1.0 / count, 0.0]), count
+
+
+def _evenly(problem: Problem) -> int:
+    """The number of fixed steps that divide the whole span."""
+    return max(int(np.ceil(np.abs(problem.t1 - problem.t0) / problem.step * (1 - _ROUNDING))), 1)
 
 
 def _is_moving(problem: Problem) -> bool:
@@ -140,13 +167,18 @@ def _is_moving(problem: Problem) -> bool:
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
 def _recorded(problem: Problem, options: Options) -> Solution:
     grid = _grid(problem)
-    extent = Extent(problem.points, moving=_is_moving(problem), grid=grid)
+    extent = Extent(
+        problem.points, moving=_is_moving(problem), grid=grid, room=_room(options), limits=limits_of(options.events)
+    )
     raw = solved(problem, options, extent)
+    while options.events and bool(raw.run[r.STATUS] == r.FULL):  # another recording, where more events happen
+        extent = replace(extent, room=4 * extent.room)
+        raw = solved(problem, options, extent)
 
     def with_steps() -> Raw:
         """The solve that returns its steps too: as many as it makes here, or another recording."""
         steps = round(float(_plain(raw.run[r.ACCEPTED])))
-        room = 1 << max(steps - 1, 0).bit_length() if grid is None else grid[1]
+        room = 1 << steps.bit_length() if grid is None else grid[1]  # more than there are, which a guard sees
         return solved(problem, options, replace(extent, kept=room, dense=options.dense))
 
     return recorded_solution(problem, options, raw, with_steps)

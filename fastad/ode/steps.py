@@ -40,8 +40,8 @@ class StepTables:
 
     @property
     def own(self) -> int:
-        """Size of the method's state."""
-        return self.method.copies * self.n
+        """Size of the method's state, with the clock if there is one."""
+        return self.method.copies * self.n + self.wanted.clocked
 
     @property
     def has_cache(self) -> bool:
@@ -62,10 +62,11 @@ class StepTables:
     def solve(self, points: int, kept: int, controls: int, length: int, **options: Any) -> Solve:
         """The solve that makes these steps: `length` of them, or at most that many; see `Solve`."""
         sizes, adaptive, method = self.sizes(points, kept, controls), self.wanted.adaptive, self.method
+        chooses = adaptive or self.wanted.clocked
         return Solve(
-            0, 0, method.name, length=length, sizes=sizes, adaptive=adaptive, moving=self.wanted.moving,
+            0, 0, method.name, length=length, sizes=sizes, adaptive=chooses, moving=self.wanted.moving,
             estimates=method.estimates if adaptive else 1, order=method.error_order if adaptive else 1,
-            stages=self.evaluations, intervals=1 if adaptive else controls // 3, **self.parts(sizes), **options,
+            stages=self.evaluations, intervals=1 if chooses else controls // 3, **self.parts(sizes), **options,
         ).sized()  # fmt: skip
 
     # ── the tables ───────────────────────────────────────────────────────────────────────────────────────────
@@ -84,51 +85,75 @@ class StepTables:
         """A step without cache and errors: [state | control | ends | shared] to [state | dense output]."""
 
         def rows(b: Builder, x: Ref) -> Ref:
-            taken = self.method.emit(self._step(b, x, sizes.plain_in))
-            return packed(b, [taken.after, *(taken.dense if dense else ())])
+            taken = self.method.emit(self.step(b, x, sizes.plain_in))
+            return packed(b, [taken.after, *self._clock(b, x), *(taken.dense if dense else ())])
 
         return self._made("step", sizes.plain_in, rows)
 
     def inverse(self, sizes: SolveSizes) -> Sub:
         """The state before a step, from the argument of a step whose state is that after it."""
         return self._made(
-            "inverse step", sizes.step_in, lambda b, x: self.method.emit_inverse(self._step(b, x, sizes.step_in))
+            "inverse step", sizes.step_in, lambda b, x: self.method.emit_inverse(self.step(b, x, sizes.step_in))
         )
 
     def _made(self, what: str, spans: list[Span], emit: Callable[[Builder, Ref], Ref]) -> Sub:
         return made(f"{what} of {self.method.name}", total_of(spans), emit)
 
-    def _step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
+    def step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
         """The step that an argument of these spans describes, without its cache."""
         pieces = slices(b, x, [span.size for span in spans])
-        state, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
-        t, h = times(b, control, ends, self.wanted.moving)
+        own, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
+        t, h = self.times(b, control, ends, own)
+        state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
         return Step(b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared))
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        step = self._step(b, x, sizes.step_in)
+        step, clock = self.step(b, x, sizes.step_in), self._clock(b, x)
         if self.has_cache:
-            start = self.own + CONTROL
-            step = replace(step, cache=b.region(x, (start, self.own, 1), (self.own,)))
+            start, size = self.own + CONTROL, self.own - self.wanted.clocked
+            step = replace(step, cache=b.region(x, (start, size, 1), (size,)))
         taken = self.method.emit(step)
-        cached = [taken.cache] if self.has_cache and taken.cache is not None else []
-        return packed(b, [taken.after, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
+        cached = [taken.cache, *self._still(b)] if self.has_cache and taken.cache is not None else []
+        return packed(b, [taken.after, *clock, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        step, copies = self._step(b, x, sizes.step_in), self.method.copies
+        step, copies = self.step(b, x, sizes.step_in), self.method.copies
         y = slices(b, step.state, [self.n] * copies)[-1]
-        return packed(b, [step.slope(step.t, y)] * copies)
+        return packed(b, [*[step.slope(step.t, y)] * copies, *self._still(b)])
 
     def _sample(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
-        state, control, dense, point, ends = slices(b, x, [span.size for span in sizes.sample_in])
-        t, h = times(b, control, ends, self.wanted.moving)
+        own, control, dense, point, ends = slices(b, x, [span.size for span in sizes.sample_in])
+        t, h = self.times(b, control, ends, own)
         point = point if self.wanted.moving else b.emit("stop_gradient", (point,))
         theta = part_of_step(b, b.reshape(point, ()), t, h)
-        output, copies = self.method.output, self.method.copies
-        y, vectors = slices(b, state, [self.n] * copies)[0], slices(b, dense, [self.n] * len(output.polynomials))
-        return packed(b, [output.emit(b, theta, y, h, vectors)] * copies)
+        y = self.interpolated(b, self.first(b, own), h, dense, theta)
+        return packed(b, [*[y] * self.method.copies, *self._clock(b, x)])
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def first(self, b: Builder, own: Ref) -> Ref:
+        """y in a state."""
+        return b.region(own, (0, self.n, 1), (self.n,))
+
+    def _clock(self, b: Builder, own: Ref) -> list[Ref]:
+        """The clock of a state, or of what starts with one, if there is a clock."""
+        return [b.region(own, (self.own - 1, 1, 1), (1,))] if self.wanted.clocked else []
+
+    def _still(self, b: Builder) -> list[Ref]:
+        """The derivative of the clock."""
+        return [b.zeros((1,))] * self.wanted.clocked
+
+    def times(self, b: Builder, control: Ref, ends: Ref, own: Ref) -> tuple[Ref, Ref]:
+        """Start and size of a step from a state. Where there is a clock, positions are relative to the rest of the span
+        from there on."""
+        clock = self._clock(b, own)
+        ends = packed(b, [*clock, b.region(ends, (1, 1, 1), (1,))]) if clock else ends
+        return times(b, control, ends, self.wanted.moving)
+
+    def interpolated(self, b: Builder, y: Ref, h: Ref, dense: Ref, theta: Ref) -> Ref:
+        """The solution at a fraction of a step that starts at y."""
+        output = self.method.output
+        return output.emit(b, theta, y, h, slices(b, dense, [self.n] * len(output.polynomials)))
+
     def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
         """The rows of the right-hand side."""
         table = self.f.table

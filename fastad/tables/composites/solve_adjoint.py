@@ -38,6 +38,9 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
             adjoints["adjoint of the step with dense output"] = solve.dense.adjoint
         if solve.sample is not None:
             adjoints["adjoint of a sample"] = solve.sample.adjoint
+        if solve.event is not None:
+            adjoints["adjoint of a step to an event"] = solve.event.adjoint
+            adjoints["adjoint of the state at an event"] = solve.located.adjoint
         return {**solve.named_parts, **adjoints}
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
@@ -99,9 +102,11 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
             raise StepSizeError(trace.message)
         seeds = np.split(u, np.cumsum([span.size for span in solve.spans_results])[:-1])
         bar, at_points, kept, dense = seeds[0], seeds[3].reshape(-1, s.own), seeds[4], seeds[6]
+        at_events = seeds[7].reshape(-1, s.own)
         for k in range(len(trace.steps) - 1, -1, -1):
             step = trace.steps[k]
             inner, dense_bar, ends, points = np.zeros(s.own), np.zeros(s.dense), np.zeros(s.ends), {}
+            shared = np.zeros(s.shared)
             for j, sample in step.samples.items():
                 if sample is None:
                     bar = bar + at_points[j]
@@ -110,12 +115,20 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
                 found = solve.sample.adjoint.evaluate(np.concatenate([sample, at_points[j]]), run=run)
                 own, _, d, points[j], e = np.split(found, np.cumsum(pieces)[:-1])
                 inner, dense_bar, ends = inner + own, dense_bar + d, ends + e
+            for j, event in step.events.items():
+                found = solve.located.adjoint.evaluate(np.concatenate([event, at_events[j]]), run=run)
+                own, _, d, e, more = np.split(found, np.cumsum([s.own, CONTROL, s.dense, s.ends]))
+                inner, dense_bar, ends, shared = inner + own, dense_bar + d, ends + e, shared + more
             if s.kept:
                 bar = bar + kept[k * s.own :][: s.own]
                 dense_bar = dense_bar + dense[k * s.dense :][: s.dense]
+            if step.change is not None:
+                changed = solve.event.adjoint.evaluate(np.concatenate([step.plain_argument, bar]), run=run)
+                own, _, e, more = np.split(changed, np.cumsum([s.own, CONTROL, s.ends]))
+                inner, ends, shared, bar = inner + own, ends + e, shared + more, np.zeros(s.own)
             part = solve.step if not s.dense else solve.dense
             argument = np.concatenate([step.plain_argument, bar, dense_bar])
             out = part.adjoint.evaluate(argument, run=run)
-            own, _, e, shared = np.split(out, np.cumsum([s.own, CONTROL, s.ends])[:3])
+            own, _, e, more = np.split(out, np.cumsum([s.own, CONTROL, s.ends]))
             bar = own + inner
-            yield k, (part.adjoint, argument, (bar, ends + e, shared, points))
+            yield k, (part.adjoint, argument, (bar, ends + e, shared + more, points))

@@ -78,7 +78,8 @@ class SolveLanes(Lanes, kind="solves in lanes"):
     @property
     def is_possible(self) -> bool:
         """Whether its steps come apart into elementwise rows, and nothing else needs Python or guards."""
-        if self.solve.progress or self.solve.backward or any(part.fails for part in self.solve.parts):
+        solve = self.solve
+        if solve.progress or solve.backward or solve.sizes.events or any(part.fails for part in solve.parts):
             return False
         try:
             return all(part is not None for part in self._wide_parts.values())
@@ -256,7 +257,7 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
 
     @property
     def _fields(self) -> dict[str, int]:
-        return {**super()._fields, "room": self.room, "block": self._block, "dense_bars": self._dense_bars}
+        return {**super()._fields, "kept_states": self.room, "block": self._block, "dense_bars": self._dense_bars}
 
     @property
     def _work(self) -> dict[str, int]:

@@ -7,15 +7,16 @@ import numpy as np
 
 from fastad.kernels import records as r
 from fastad.tables.composites.repeated import total_of
+from fastad.tables.composites.solve_events import Entry, Events
 from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
 ROUNDING, CHANGE = 1000 * _EPSILON, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
 _WORST = "component {} has the largest error"
-_REASONS = {  # why a solve has ended, and what is to be said of a component
+REASONS = {  # why a solve has ended, and what is to be said of a component
     r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
     r.TOO_MANY: ("The solve needs more than max_steps steps", _WORST),
-    r.FULL: ("The solve needs more steps than can be kept", _WORST),
+    r.FULL: ("The solve needs more steps, or events, than can be kept", _WORST),
     r.NOT_FINITE: ("The right-hand side is not finite at the start", "component {} is not"),
     r.OVERFLOWN: ("The solution by fixed steps is not finite", "component {} is not"),
 }
@@ -23,19 +24,24 @@ _REASONS = {  # why a solve has ended, and what is to be said of a component
 
 def ending(run: Any, t: float) -> str:
     """Why a solve ended at time t before the end of its span, in words, from its numbers about the run."""
-    reason, component = _REASONS[int(run[r.STATUS])]
+    reason, component = REASONS[int(run[r.STATUS])]
     return f"{reason}, at t = {t:.8g}; {component.format(int(run[r.WORST]))}"
 
 
 @dataclass
 class Step:
-    """An accepted step: the argument of the body, its result, the samples in it (their arguments, by the number of the
-    point; None where the point is the end of the step)."""
+    """An accepted step: the argument of the body, its result, that of the adjoint's part, the event that ends it, the
+    state after it and its position (of an event: minus the size of the step), the samples in it (their arguments, by
+    the number of the point; None where the point is the end of the step), and the same of the events."""
 
     argument: np.ndarray
     result: np.ndarray
     plain_argument: np.ndarray
+    change: Entry | None
+    after: np.ndarray
+    place: float
     samples: dict[int, np.ndarray | None] = field(default_factory=dict)
+    events: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Trace:
@@ -51,19 +57,35 @@ class Trace:
         self.steps: list[Step] = []
         self.at_points = np.full((s.points, s.own), np.nan)
         self.run = np.zeros(r.RUN)
-        self.span = abs(ends[1] - ends[0])
         self.fresh = bool(s.cache) and control[r.AT] > 0
-        if control[r.AT] > 0:  # a solve that goes on has been at the first points
+        self.events = Events(self) if s.events else None
+        first = float(ends[0])
+        self._set_clock()
+        if control[r.AT] > 0 or first != self.ends[0]:  # a solve that goes on has been at the first points
             self.run[r.REACHED] = sum(self._is_reached(j, self.time(control[r.AT])) for j in range(s.points))
         while self._goes_on() and self._step():
             pass
         self.run[r.POSITION] = self.control[r.AT]
-        if not solve.adaptive and not np.isfinite(self.own).all():
+        if not s.errors and not np.isfinite(self.own).all():
             self.run[r.STATUS], self.run[r.WORST] = r.OVERFLOWN, int(np.argmin(np.isfinite(self.own)))
 
     @property
     def is_done(self) -> bool:
-        return int(self.run[r.STATUS]) == r.DONE
+        return int(self.run[r.STATUS]) in (r.DONE, r.ENDED)
+
+    @property
+    def is_full(self) -> bool:
+        return int(self.run[r.STATUS]) == r.FULL
+
+    @property
+    def span(self) -> float:
+        """Length of the span, or of its rest after an event."""
+        return float(abs(self.ends[1] - self.ends[0]))
+
+    def _set_clock(self) -> None:
+        """Positions are relative to the rest of the span from where the state has started."""
+        if self.events is not None:
+            self.ends = np.array([self.own[self.solve.clock], *self.ends[1:]])
 
     @property
     def message(self) -> str:
@@ -77,12 +99,12 @@ class Trace:
     def _argument(self) -> np.ndarray:
         return np.concatenate([self.own, self.control, self.cache, self.ends, self.shared])
 
-    def _call(self, part: Any, x: np.ndarray) -> np.ndarray:
+    def call(self, part: Any, x: np.ndarray) -> np.ndarray:
         return np.asarray(part.evaluate(x, run=self._evaluate))
 
     def _slope(self) -> np.ndarray:
         self.run[r.EVALUATIONS] += 1
-        return self._call(self.solve.rhs, self._argument())
+        return self.call(self.solve.rhs, self._argument())
 
     def _goes_on(self) -> bool:
         solve, k = self.solve, len(self.steps)
@@ -93,20 +115,24 @@ class Trace:
         if self.control[r.AT] >= 1:
             return False
         kept = solve.sizes.kept
-        if k < solve.length and (not kept or k < kept):
+        has_room = (not kept or k < kept) and (self.events is None or self.events.has_room)
+        if k < solve.length and has_room:
             return True
         self.run[r.STATUS] = r.TOO_MANY if k >= solve.length else r.FULL
         return False
 
     def _step(self) -> bool:
+        waits = self.events is not None and bool(self.events.pending)
+        self.control[r.STEP] *= not waits
         if not self.solve.adaptive:
             self.control[: r.LAST] = self._grid(len(self.steps))
             self.run[r.EVALUATIONS] += self.solve.stages
-        elif self.control[r.STEP] == 0 and not self._first():
+        elif self.control[r.STEP] == 0 and not waits and not self._first():
             return False
         if self.solve.sizes.cache and not self.fresh:
             self.cache, self.fresh = self._slope(), True
-        out = self._adapted() if self.solve.adaptive else self._call(self.solve.body, self._argument())
+        chooses = self.solve.adaptive and not waits
+        out = self._adapted() if chooses else self.call(self.solve.body, self._argument())
         if out is None:
             return False
         self._accept(out)
@@ -125,16 +151,42 @@ class Trace:
         else:
             after = self._grid(k + 1)[0] if k + 1 < self.solve.length else 1.0
         self.run[r.ACCEPTED] += 1
+        change = None if self.events is None else self.events.in_step(out, after)
+        state = out[: s.own]
+        if change is not None:
+            control[r.LAST :] = change.fraction, r.CHANGED + change.which
         plain = np.concatenate([self.own, control, self.ends, self.shared])
-        step = Step(self._argument(), out, plain)
-        self._sample(step, out, self.time(after))
+        if change is not None:
+            state = self.call(self.solve.event, plain)
+        place = after if change is None else -control[r.STEP]
+        step = Step(self._argument(), out, plain, change, state, place)
+        self._sample(step, out, self.time(after) if change is None else float(state[self.solve.clock]))
+        self._deliver_events(step, out)
         self.steps.append(step)
-        self.own = out[: s.own]
+        self.own = state
         self.cache = out[s.own : s.own + s.cache]
         self.control = np.array([after, control[r.STEP], control[r.LAST], 0.0])
-        if self.solve.adaptive:
+        if change is not None:
+            self._restart(float(control[r.STEP]) * self.span)
+            self.run[r.STATUS] = r.ENDED if change.outcome == r.STOPPED else r.DONE
+        elif self.solve.adaptive:
             self.control[r.STEP] = _rounded(self.control[r.STEP] * self._factor)
             self.control[r.LAST] = max(self._norm, r.LEAST_LAST)
+
+    def _restart(self, size: float) -> None:
+        """After an event: the next step is to be as long as that which the event ended."""
+        self._set_clock()
+        fraction = _rounded(size / self.span) if size < self.span else 1.0
+        self.control, self.fresh = np.array([0.0, fraction, 1e-4, 0.0]), False
+
+    def _deliver_events(self, step: Step, out: np.ndarray) -> None:
+        """States at the events in a step."""
+        if self.events is None:
+            return
+        for j in range(len(self.events.states), len(self.events.log)):
+            step.events[j] = self.events.argument(self.events.log[j], out)
+            self.events.states.append(self.call(self.solve.located, step.events[j]))
+        self.run[r.HAPPENED] = len(self.events.log)
 
     @property
     def _slack(self) -> float:
@@ -157,7 +209,7 @@ class Trace:
             else:
                 dense = out[total_of(s.step_out) - s.dense :]
                 x = np.concatenate([self.own, self.control, dense, self.points[j], self.ends])
-                step.samples[j], self.at_points[j] = x, self._call(self.solve.sample, x)
+                step.samples[j], self.at_points[j] = x, self.call(self.solve.sample, x)
             j += 1
         self.run[r.REACHED] = j
 
@@ -169,7 +221,7 @@ class Trace:
 
     def _scaled(self, x: np.ndarray, size: np.ndarray) -> np.ndarray:
         n = self.n_errors
-        absolute, relative = self.controls[r.TOLERANCES :].reshape(2, n)
+        absolute, relative = self.controls[r.TOLERANCES :][: 2 * n].reshape(2, n)
         return x[:n] / (absolute + relative * size[:n])
 
     def _rms(self, x: np.ndarray) -> float:
@@ -220,7 +272,7 @@ class Trace:
                 break
             self.control[r.STEP] = fraction
             self.run[r.EVALUATIONS] += solve.stages
-            out = self._call(solve.body, self._argument())
+            out = self.call(solve.body, self._argument())
             self._norm = self._error(out)
             if self._says_nothing():
                 self._norm = max(self._norm, self._probe(out))
@@ -246,7 +298,7 @@ class Trace:
     def _probe(self, out: np.ndarray) -> float:
         """The relative error of the current step in a small change of its start; see `fastad.kernels.solve_steps`."""
         s, kept, n = self.solve.sizes, (self.own, self.cache), self.n_errors
-        absolute, relative = self.controls[r.TOLERANCES :].reshape(2, n)
+        absolute, relative = self.controls[r.TOLERANCES :][: 2 * n].reshape(2, n)
         size = np.abs(self.own[:n]) + np.divide(absolute, relative, out=np.zeros(n), where=relative > 0)
         parts = (1 + (0.6180339887498949 * np.arange(n)) % 1) * np.where(np.arange(n) % 2, -1.0, 1.0)
         self.own = self.own.copy()
@@ -254,7 +306,7 @@ class Trace:
         if s.cache:
             self.cache = self._slope()
         self.run[r.EVALUATIONS] += self.solve.stages
-        moved = self._call(self.solve.body, self._argument())
+        moved = self.call(self.solve.body, self._argument())
         self.own, self.cache = kept
         errors = slice(s.own + s.cache, s.own + s.cache + s.errors)
         both = out.copy()
@@ -293,10 +345,11 @@ class Trace:
         s = self.solve.sizes
         kept, places, dense = np.zeros((s.kept, s.own)), np.zeros(s.kept), np.zeros((s.kept, s.dense))
         for k, step in enumerate(self.steps[: s.kept]):
-            kept[k], dense[k] = step.result[: s.own], step.result[total_of(s.step_out) - s.dense :]
-            last = k + 1 == len(self.steps)
-            places[k] = self.control[r.AT] if last else self.steps[k + 1].argument[s.own + r.AT]
-        pieces = [self.own, self.control, self.cache, self.at_points, kept, places, dense, self.run]
+            kept[k], dense[k], places[k] = step.after, step.result[total_of(s.step_out) - s.dense :], step.place
+        states, log = np.zeros((s.room, s.own)), np.zeros((s.room, r.ENTRY))
+        if self.events is not None and self.events.log:
+            states[: len(self.events.log)], log[: len(self.events.log)] = self.events.states, self.events.log
+        pieces = [self.own, self.control, self.cache, self.at_points, kept, places, dense, states, log, self.run]
         return np.concatenate([np.ravel(piece) for piece in pieces])
 
 

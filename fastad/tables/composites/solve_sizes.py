@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, fields, replace
 
-from fastad.kernels.records import CONTROL, RUN
+from fastad.kernels.records import CONTROL, ENTRY, RUN
 from fastad.tables.composites.spans import Span
 
 
 @dataclass(frozen=True)
 class SolveSizes:
     """Sizes of a solve's state, of the ends of its span, of what all steps share, of its controls and of one point; of
-    the cached derivative, of all error estimates and of the dense output of a step; numbers of points and of steps that
-    are kept. Tangents double those that have some (see `times`)."""
+    the cached derivative, of all error estimates and of the dense output of a step; numbers of points, of steps that
+    are kept, of events, and of times that events are logged. Tangents double those that have some (see `times`)."""
 
     own: int
     ends: int = 2
@@ -22,6 +22,8 @@ class SolveSizes:
     dense: int = 0
     points: int = 0
     kept: int = 0
+    events: int = 0
+    room: int = 0
 
     def times(self, n: int) -> "SolveSizes":
         """Sizes for n lanes: what has no derivative is the same for all."""
@@ -70,6 +72,17 @@ class SolveSizes:
         """[state | control | dense output | point | ends]."""
         return [Span(1, self.own), self.control, Span(1, self.dense), Span(1, self.point), Span(1, self.ends)]
 
+    # ── events ───────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def within_in(self) -> list[Span]:
+        """[state | control | dense output | ends | shared], the argument of what is computed within a step."""
+        return [*self.sample_in[:3], Span(1, self.ends), Span(1, self.shared)]
+
+    @property
+    def event_values(self) -> list[Span]:
+        """The values of all conditions, which only choose."""
+        return [Span(1, self.events, shared=True)]
+
     # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────
     @property
     def operands(self) -> list[Span]:
@@ -79,9 +92,23 @@ class SolveSizes:
 
     @property
     def results(self) -> list[Span]:
-        """[state | control | cache | points | kept steps | their positions | their dense output | run]."""
+        """[state | control | cache | points | kept steps | their positions | their dense output | states at events |
+        log of events | run]."""
         kept = [Span(self.kept, self.own), Span(1, self.kept, shared=True), Span(self.kept, self.dense)]
-        return [*self.carried, Span(self.points, self.own), *kept, Span(1, RUN, shared=True)]
+        events = [Span(self.room, self.own), Span(self.room, ENTRY, shared=True)]
+        return [*self.carried, Span(self.points, self.own), *kept, *events, Span(1, RUN, shared=True)]
+
+    # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def parts(self) -> dict[str, tuple[list[Span], list[Span]]]:
+        """Arguments and results of the parts of a solve; see `fastad.tables.composites.solves.Solve`."""
+        return {
+            "body": (self.step_in, self.step_out), "plain": (self.plain_in, self.plain_out),
+            "dense": (self.plain_in, self.dense_out), "sample": (self.sample_in, self.plain_out),
+            "rhs": (self.step_in, self.plain_out), "inverse": (self.step_in, self.plain_out),
+            "conditions": (self.plain_in, self.event_values), "within": (self.within_in, self.event_values),
+            "located": (self.within_in, self.plain_out), "event": (self.plain_in, self.plain_out),
+        }  # fmt: skip
 
 
 NO_SOLVE = SolveSizes(0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, StepSizeError, TableError
-from fastad.kernels.records import CONTROL, DONE, MARKS, OVERFLOWN, POSITION, RUN, SOLVE, STATUS, TOLERANCES
+from fastad.kernels import records as r
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.backward import Backward
@@ -29,15 +29,17 @@ from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 from fastad.tables.validate import LARGEST
 
-_PARTS = ("body", "plain", "dense", "sample", "rhs", "inverse")
+_EVENT_PARTS = ("conditions", "within", "located", "event")
+_PARTS = ("body", "plain", "dense", "sample", "rhs", "inverse", *_EVENT_PARTS)
 _FLAGS = ("adaptive", "moving", "strict", "saves", "progress")
-_NUMBERS = ("estimates", "order", "stages", "intervals")
+_NUMBERS = ("estimates", "order", "stages", "intervals", "clock")
 
 
 @dataclass(frozen=True, eq=False)
 class Solve(Repeated, kind="solve"):
     """[state | control | cache | ends | shared | controls | points] to [state | control | cache | results at the points
-    | kept steps | their positions | their dense output | run]; see `fastad.kernels.solving`.
+    | kept steps | their positions | their dense output | states at events | log of events | run]; see
+    `fastad.kernels.solving`.
 
     `body` is one trial step: [state | control | cache | ends | shared] to [state | cache | errors | dense output].
     `plain` and `dense` are the same step for the adjoint: from [state | control | ends | shared] to [state] and to
@@ -46,8 +48,14 @@ class Solve(Repeated, kind="solve"):
 
     `length` is the number of steps of a fixed grid of `intervals` pieces, or the most that an `adaptive` solve makes.
     `estimates` error estimates are of order `order` in the step size; a step takes `stages` evaluations. `moving`: the
-    ends of the span or the points have derivatives. `strict`: a run that does not reach the end of the span is an
-    error. `backward`: another way to its adjoint.
+    ends of the span or the points have derivatives. `strict`: a run that ends neither at the end of the span nor by an
+    event is an error, unless there was no room for all that it returns. `backward`: another way to its adjoint.
+
+    Events (see `fastad.kernels.solve_events`): component `clock` of the state is the time at which it last started.
+    `conditions` maps [state | control | ends | shared] to the values of all conditions, `within` maps [state | control
+    | dense output | ends | shared] to those at a fraction of the step, `located` to the state at an event, with its
+    time in the place of the clock. `event` maps [state | control | ends | shared] to the state after it. The control
+    has the fraction and the number of the event.
     """
 
     sizes: SolveSizes = NO_SOLVE
@@ -56,12 +64,17 @@ class Solve(Repeated, kind="solve"):
     dense: Sub | None = None
     sample: Sub | None = None
     rhs: Sub | None = None
+    conditions: Sub | None = None
+    within: Sub | None = None
+    located: Sub | None = None
+    event: Sub | None = None
     adaptive: bool = False
     moving: bool = False
     estimates: int = 1
     order: int = 1
     stages: int = 1
     intervals: int = 1
+    clock: int = 0
     strict: bool = False
     backward: Backward | None = None
     kernel = "fastad.kernels.solving.run_solve"
@@ -106,10 +119,10 @@ class Solve(Repeated, kind="solve"):
         """A stored state has its control, if that is not that of a grid. It needs its cache only where steps are made
         again from it. Where steps are undone, the control is all."""
         if self.inverse is not None:
-            return CONTROL
+            return r.CONTROL
         runs_again = self.schedule is not None and not self.schedule.stores_all
         cache = self.sizes.cache if runs_again else 0
-        return self.sizes.own + (CONTROL + cache if self.adaptive or cache else 0)
+        return self.sizes.own + (r.CONTROL + cache if self.adaptive or cache else 0)
 
     @property
     def ends_early(self) -> bool:
@@ -128,17 +141,19 @@ class Solve(Repeated, kind="solve"):
         s = self.sizes
         stored, arrays = self.stored_states(adjoint)
         p = filled(
-            SOLVE, state=self.stored_size, carried=total_of(s.carried), own=s.own, cache=s.cache,
+            r.SOLVE, state=self.stored_size, carried=total_of(s.carried), own=s.own, cache=s.cache,
             errors=s.errors // self.estimates, dense=s.dense, ends=s.ends, shared=s.shared, controls=s.controls,
             point=s.point, length=self.length, points=s.points, kept=s.kept, adaptive=self.adaptive,
             estimates=self.estimates, order=self.order, stages=self.stages, moving=self.moving,
-            intervals=self.intervals, strict=self.strict, **stored,
+            intervals=self.intervals, strict=self.strict, events=s.events, room=s.room, clock=self.clock, **stored,
         )  # fmt: skip
-        kernels = {"body": self.body, "rhs": self.rhs, "sample": self.sample}
+        kernels = {name: getattr(self, name) for name in ("body", "rhs", "sample", *_EVENT_PARTS)}
         if adjoint:
             kernels |= {
                 "adjoint": self.step.adjoint, "adjoint_dense": self.dense and self.dense.adjoint,
                 "sample_adjoint": self.sample and self.sample.adjoint, "inverse": self.inverse,
+                "located_adjoint": self.located and self.located.adjoint,
+                "event_adjoint": self.event and self.event.adjoint,
             }  # fmt: skip
         return Parameters(p, kernels, arrays, self.resources(adjoint), self._work(adjoint))
 
@@ -151,8 +166,18 @@ class Solve(Repeated, kind="solve"):
             "bar_in": adjoint * (plain + total_of(s.dense_out)), "bar_out": adjoint * plain,
             "shared_bar": adjoint * (s.ends + s.shared), **self.stored_work(adjoint), "sample_in": sample + s.own,
             "sample_out": s.own, "sample_bar": adjoint * sample,
-            "dense_bar": adjoint * (s.own + CONTROL + s.dense), "run": RUN + 2, "marks": MARKS,
-            "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)),
+            "dense_bar": adjoint * (s.own + r.CONTROL + s.dense), "run": r.RUN + 2, "marks": r.MARKS,
+            "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)), **self._event_work(adjoint),
+        }  # fmt: skip
+
+    def _event_work(self, adjoint: bool) -> dict[str, int]:
+        """Lengths of the driver's vectors for events."""
+        s = self.sizes
+        within, any_event = total_of(s.within_in), s.events > 0
+        return {
+            "event_in": any_event * (within + s.own), "event_out": any_event * max(s.own, s.events),
+            "event_bar": any_event * adjoint * within, "before": s.events, "after": s.events, "roots": s.events,
+            "left": 4 * s.events, "log": s.room * r.ENTRY,
         }  # fmt: skip
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
@@ -180,30 +205,29 @@ class Solve(Repeated, kind="solve"):
         s = self.sizes
         if any(not 0 <= n <= LARGEST for n in (*s.numbers, self.length)) or s.point < 1 or s.ends < 2:
             return "sizes or a number of steps out of range"
-        if max(s.points * (s.own + s.point), s.kept * (s.own + s.dense + 1)) > LARGEST:
-            return "points or kept steps of more than 8 TiB"
+        most = max(s.points * (s.own + s.point), s.kept * (s.own + s.dense + 1), s.room * (s.own + r.ENTRY))
+        if most > LARGEST:
+            return "points, kept steps or events of more than 8 TiB"
         if not (1 <= self.estimates <= 2 and 1 <= self.order <= 100 and self.stages >= 0):
             return "numbers about its method that are out of range"
         errors = s.errors // self.estimates
         if s.errors % self.estimates or errors > s.own:
             return "error estimates of another size than the state"
-        controls = TOLERANCES + 2 * errors if self.adaptive else 3 * self.intervals
+        controls = r.TOLERANCES + 2 * errors + 3 * s.events if self.adaptive else 3 * self.intervals
         if self.intervals < 1 or s.controls != controls or s.cache not in (0, s.own):
             return "controls or a cache that do not fit"
         needed = {"body": True, "plain": True, "rhs": bool(s.cache) or self.adaptive}
-        needed |= {"sample": s.dense > 0, "dense": s.dense > 0}
+        needed |= {"sample": s.dense > 0, "dense": s.dense > 0} | dict.fromkeys(_EVENT_PARTS, s.events > 0)
         if any(wanted and getattr(self, name) is None for name, wanted in needed.items()):
             return "a part that is missing"
+        if s.events and not (self.adaptive and s.dense and s.room >= s.events and errors <= self.clock < s.own):
+            return "events without a place for their results"
+        if s.events and self.inverse is not None:
+            return "a solve with events cannot be inverted"
         return self._unfit_part()
 
     def _unfit_part(self) -> str | None:
-        s = self.sizes
-        step_in = total_of(s.step_in)
-        ends = {
-            "body": (step_in, total_of(s.step_out)), "plain": (total_of(s.plain_in), s.own),
-            "dense": (total_of(s.plain_in), s.own + s.dense), "sample": (total_of(s.sample_in), s.own),
-            "rhs": (step_in, s.own), "inverse": (step_in, s.own),
-        }  # fmt: skip
+        ends = {name: (total_of(given), total_of(out)) for name, (given, out) in self.sizes.parts.items()}
         if any((part.n_in, part.n_out) != ends[name] for name, part in self.named_parts.items()):
             return "a part that is not for vectors of the solve's sizes"
         return "a part that needs saved states" if any(part.n_saved for part in self.parts) else None
@@ -238,25 +262,23 @@ class Solve(Repeated, kind="solve"):
         return replace(own.sized(), backward=None if backward is None else Backward.of(read(backward)))
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
-    def over(self, lanes: int, name: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
+    def over(self, lanes: int, suffix: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
         """The solve of several lanes with the steps of the first: `emit` writes the rows of a part for an argument lane
         after lane."""
-        s = self.sizes
 
-        def widened(part: Sub | None, spans: Sequence[Span], out: Sequence[Span]) -> Sub | None:
+        def widened(name: str, part: Sub) -> Sub:
+            given, out = self.sizes.parts[name]
+
             def rows(b: Builder, x: Ref) -> Ref:
-                assert part is not None
-                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, spans)), lanes, out)
+                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, given)), lanes, out)
 
-            wide = sum(span.size if span.shared else lanes * span.size for span in spans)
-            return None if part is None else made(f"{part.name}{name}", wide, rows)
+            wide = sum(span.size if span.shared else lanes * span.size for span in given)
+            return made(f"{part.name}{suffix}", wide, rows)
 
+        parts: dict[str, Any] = {name: widened(name, part) for name, part in self.named_parts.items()}
         return replace(
-            self, name=self.name + name, sizes=s.times(lanes), body=widened(self.body, s.step_in, s.step_out),
-            plain=widened(self.plain, s.plain_in, s.plain_out), dense=widened(self.dense, s.plain_in, s.dense_out),
-            sample=widened(self.sample, s.sample_in, s.plain_out), rhs=widened(self.rhs, s.step_in, s.plain_out),
-            inverse=widened(self.inverse, s.step_in, s.plain_out), backward=None,
-            schedule=self.resolved if self.saves else self.schedule,
+            self, name=self.name + suffix, sizes=self.sizes.times(lanes), backward=None,
+            schedule=self.resolved if self.saves else self.schedule, **parts,
         ).sized()  # fmt: skip
 
     @lazy
@@ -278,10 +300,9 @@ class Solve(Repeated, kind="solve"):
         return b.call(self, x), packed(b, [still, b.zeros((self.n_out - self.n_results,))])
 
     def moving_part(self, b: Any, part: Sub, dx: Ref) -> Ref:
-        """Tangents of the argument of a part, with zeros for what has none."""
-        s = self.sizes
-        spans = next(own for own in (s.step_in, s.plain_in, s.sample_in) if part.n_in == total_of(own))
-        return without_shared(b, dx, spans)
+        """Tangents of the argument of a part, with zeros for what has none: the control, which is behind the state."""
+        own = self.sizes.own
+        return without_shared(b, dx, [Span(1, own), self.sizes.control, Span(1, part.n_in - own - r.CONTROL)])
 
     def without_fixed(self, b: Any, x: Ref) -> Ref:
         """Tangents of results, with zeros for those that have none."""
@@ -320,22 +341,25 @@ class Solve(Repeated, kind="solve"):
         """Where and why a solve ends before its span does, in the words of the solution's message."""
         full = replace(self.sizes, kept=0 if self.adaptive else self.length)
         solve = replace(self, strict=False, saves=False, progress=False, sizes=full).sized()
+        if solve.key == self.key:
+            return None  # it has failed for another reason
         try:
             cut = np.cumsum([span.size for span in solve.spans_results])[:-1]
-            *_, kept, places, _, numbers = np.split(run(solve, x, None), cut)
+            state, *_, kept, places, _, _, _, numbers = np.split(run(solve, x, None), cut)
         except FastadError as error:
             return error
-        ends, position = np.split(x, np.cumsum([span.size for span in self.spans_in])[:-1])[3], numbers[POSITION]
-        if int(numbers[STATUS]) == OVERFLOWN:
+        ends, position = np.split(x, np.cumsum([span.size for span in self.spans_in])[:-1])[3], numbers[r.POSITION]
+        if int(numbers[r.STATUS]) == r.OVERFLOWN and len(places):
             position = places[int(np.argmin(np.isfinite(kept.reshape(len(places), -1)).all(axis=1)))]
-        if int(numbers[STATUS]) == DONE:
+        if int(numbers[r.STATUS]) in (r.DONE, r.ENDED):
             return None
-        t = float((1 - position) * ends[0] + position * ends[1])
+        start = state[self.clock] if self.sizes.events else ends[0]
+        t = float((1 - position) * start + position * ends[1])
         return StepSizeError(f"{self.name}: {ending(numbers, t)}")
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         trace = Trace(self, x)
-        if self.strict and not trace.is_done:
+        if self.strict and not trace.is_done and not trace.is_full:
             raise StepSizeError(trace.message)
         out = trace.results()
         if self.n_out == self.n_results:
