@@ -282,6 +282,7 @@ def attempt(solve, given, k, space):
     if solve.adaptive:
         return adapt(solve, given, space)
     give_place(solve, given, k, control_of(solve, space))
+    space.run[EVALUATIONS] += solve.stages
     return recompute(solve, space)
 
 

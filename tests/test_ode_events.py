@@ -77,7 +77,7 @@ def test_events_are_those_of_scipy(events, span, t_eval):
             assert np.shape(a) == np.shape(b)
     if t_eval:
         np.testing.assert_array_equal(ours.t, theirs.t)
-        np.testing.assert_allclose(ours.y, np.reshape(theirs.y, ours.y.shape), atol=1e-7)  # SciPy's may be empty
+        np.testing.assert_allclose(ours.y, np.reshape(theirs.y, np.shape(ours.y)), atol=1e-7)  # SciPy's may be empty
     else:
         np.testing.assert_allclose((ours.t[-1], *ours.y[:, -1]), (theirs.t[-1], *theirs.y[:, -1]), atol=1e-7)
 

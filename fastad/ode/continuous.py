@@ -92,7 +92,7 @@ class _Rows:
         b, m, s = self.b, self.marks, self.solve.sizes
         if s.points:
             return self.points, self._first(self.results[3], m), self._first(self.bars[3], m), None
-        made_steps = b.region(self.results[7], (r.ACCEPTED, 1, 1), (1,))
+        made_steps = b.region(self.results[-1], (r.ACCEPTED, 1, 1), (1,))
         live = b.cast(b.emit("less", (b.const([float(k) for k in range(m)]), made_steps)), (m,), "d")
         missing = b.emit("subtract", (b.const(1.0), live))
         places = b.add(b.multiply(live, self.results[5]), missing)

@@ -96,7 +96,7 @@ class Events:
         return found
 
     def _root(self, out: np.ndarray, i: int, left: float, f_left: float, f_right: float) -> float:
-        """Where a condition is 0, by bisection."""
+        """Where a condition is 0, by halving."""
         if f_right == 0:
             return 1.0
         a, b = left, 1.0
