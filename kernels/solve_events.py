@@ -152,7 +152,7 @@ def _sign(x):
 
 @helper
 def _root(solve, i, left, f_left, f_right, space):
-    """Where condition i is 0 between a fraction of the step and its end: Chandrupatla (1997), Adv. Eng. Softw. 28(3)."""
+    """Where condition i is 0 between a fraction of the step and its end: Chandrupatla (1997), Adv. Eng. Softw. 28."""
     a, b, c, fa, fb, fc, t = 1.0, left, left, f_right, f_left, f_left, 0.5
     space.marks[BROKEN] = 0
     if f_right == 0.0:
