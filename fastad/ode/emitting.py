@@ -229,6 +229,8 @@ def _parts_of(events: Sequence[_EventParts]) -> list[Part]:
 
 def _vector(found: Any, n: int, what: str = "fun") -> Any:
     """The result of a user's function as a vector of n floats."""
+    if isinstance(found, np.ndarray) and found.dtype == object:  # np.array([…]) of recorded values in a library
+        found = found.tolist()
     leaves, _ = flatten(found)
     numbers = all(isinstance(x, Recorded) or np.asarray(x).dtype.kind in "fiub" for x in leaves)
     if not numbers or (not leaves and n):
