@@ -539,3 +539,14 @@ def test_tables_with_a_state_in_c():
     for f in (lambda x: x * frame["a"].to_numpy(), lambda x: x * frame["b"].mean(), lambda x: x * frame.a.values):
         changes = [lambda: frame.__setitem__("a", [5.0, 6.0]), lambda: frame.loc.__setitem__((0, "b"), 9.0)]
         follow(lambda f=f: f, changes)
+
+
+def test_a_dataclass_of_the_users_needs_no_walk_at_each_call():
+    @dataclasses.dataclass
+    class Settings:
+        rate: float = 2.0
+        data: object = None
+
+    settings = Settings(data=np.ones(3))
+    f = lambda x: np.sum(x * settings.data) * settings.rate
+    assert not capture.OutsideState((f,)).must_be_walked

@@ -282,7 +282,8 @@ class Walk:
             if not is_library(file_of(base)):
                 self.classes.append((vars(base), len(vars(base))))
                 for name, member in list(vars(base).items()):
-                    if not name.startswith("__") or callable(member):
+                    # A dataclass's __repr__ holds a set, which only another walk could compare; nobody computes by it.
+                    if name != "__repr__" and (not name.startswith("__") or callable(member)):
                         found.append((name, self._member(base, name, member)))
         return tuple(found)
 
