@@ -18,7 +18,7 @@ import fastad as fad
 from fastad.checks.profiling import measure
 from fastad.demo.measure import seconds
 from fastad.demo.terminal import digits, duration
-from fastad.ode.problem import ADJOINTS
+from fastad.ode.adjoints import ADJOINTS
 from fastad.tables.shown.listing import size_text
 
 PAGE = Path(__file__).with_name("ode.md")
