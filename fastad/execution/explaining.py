@@ -30,7 +30,9 @@ def explanation(rows: Table, index: int, inputs: Sequence[Any]) -> BaseException
             if row.index >= index:
                 break
     except FastadError as error:
-        return error
+        sub = rows.row(index).sub  # what a loop says of itself, without where it was recorded, explains nothing
+        generic = sub is not None and not sub.failures and str(error).startswith(f"{sub.name}: ")
+        return None if generic else error
     except (IndexError, Stopped):
         pass
     return None
