@@ -56,7 +56,8 @@ def test_measured_memory_of_native_code_is_the_planned_one():
     p = fad.profile(lambda x: np.sum(np.sin(x) * np.exp(-x * np.cumsum(x))), x, tiers=["native"], seconds=0.01)
     for name in ("value", "gradient", "JVP"):
         planned = p[name].planned_bytes["native"]
-        assert p[name].measured["native"].bytes == pytest.approx(planned, rel=0.02, abs=16_384)  # what Python keeps of a first call counts too
+        # what Python keeps of a first call counts too
+        assert p[name].measured["native"].bytes == pytest.approx(planned, rel=0.02, abs=16_384)
 
 
 def test_both_tiers_are_measured(example):
