@@ -116,20 +116,22 @@ def span_of(solve, space):
 
 
 @helper
+def _is_passed(point, t, t0, t1):
+    ahead, slack = point - t, 4.0 * EPSILON * max(abs(t0), abs(t1))
+    return ahead <= slack if t1 >= t0 else -ahead <= slack
+
+
+@helper
 def is_behind(point, t0, t1, position):
     """Whether a point is not after a position of the span, but for rounding errors of the time."""
-    ahead = point - time_at((t0, t1), position)
-    slack = 4.0 * EPSILON * max(abs(t0), abs(t1))
-    return ahead <= slack if t1 >= t0 else -ahead <= slack
+    return _is_passed(point, time_at((t0, t1), position), t0, t1)
 
 
 @helper
 def is_reached(solve, point, t, space):
     """Whether the solve has reached a point where it is at time t, but for rounding errors of the time."""
     ends = ends_of(solve, space)
-    ahead = point - t
-    slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
-    return ahead <= slack if ends[1] >= ends[0] else -ahead <= slack
+    return _is_passed(point, t, ends[0], ends[1])
 
 
 @helper

@@ -369,3 +369,8 @@ def test_tangents_where_more_happens_than_in_the_recording():
 def test_fixed_steps_with_events_that_end_in_no_number():
     sol = fad.solve_ivp(lambda t, y: y * np.sqrt(0.55 - t), (0, 1), [1.0], step=0.1, events=lambda t, y: y[0])
     assert not sol.success and "not finite, at t = 0.6" in sol.message
+
+
+def test_events_that_are_none_say_what_is_wanted():
+    with pytest.raises(TypeError, match=r"a list of such .*test_ode_events.* not 3"):
+        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=3)

@@ -1,6 +1,5 @@
 """A solve as a row of a recording, or run at once on numbers."""
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -254,22 +253,22 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
     span = t1 - t0
     marks = [0.0, 1.0]
     if points is not None and span:
-        count = _steps(abs(span), step)
+        count = steps_in(abs(span), step)
         inner = (np.asarray(points) - t0) / span
         whole = inner * count
         if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
             marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
     pieces, first = [], 0
     for left, right in pairwise(marks):
-        count = _steps(abs(span) * (right - left), step)
+        count = steps_in(abs(span) * (right - left), step)
         pieces.append((left, (right - left) / count, float(first)))
         first += count
     return np.array(pieces).ravel(), first
 
 
-def _steps(length: float, step: float) -> int:
-    """The least number of steps of at most this size."""
-    return max(1, math.ceil(length / step - _AHEAD))
+def steps_in(length: Any, step: Any) -> int:
+    """The least number of steps of at most this size; a guard holds it where it depends on recorded values."""
+    return max(1, int(np.ceil(length / step - _AHEAD)))
 
 
 def _lands(problem: Problem, extent: Extent) -> bool:

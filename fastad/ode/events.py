@@ -5,7 +5,7 @@ it is a constant θ*. A Newton step from a root, θ* − (g(θ*) − c) / g′(�
 and has the first derivatives of the root; two of them have the second and third ones too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,6 +88,10 @@ def events_of(given: Any) -> tuple[Event, ...]:
         return ()
     if callable(given) or isinstance(given, Event):
         given = (given,)
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"events must be a function of (t, y), a fad.ode.Event, or a list of such{at_line()}, not {given!r}"
+        )
     return tuple(
         event
         if isinstance(event, Event)

@@ -107,7 +107,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
 def _warn_of_unused(given: dict[str, Any]) -> None:
     """Explicit methods need no Jacobian, as SciPy warns too; a mass matrix they cannot take."""
     if given["mass"] is not None:
-        raise ShapeError(f"mass= needs a method for stiff systems, which fastad does not have yet{at_line()}")
+        raise ShapeError(f"a mass matrix needs a method for stiff systems, and fastad has none yet{at_line()}")
     unused = [f"`{name}`" for name in ("jac", "jac_sparsity") if given[name] is not None]
     if unused:
         line = user_line()

@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 
 from fastad.control.outside import recorded_loop
-from fastad.errors import ShapeError
 from fastad.kernels import records as r
-from fastad.ode.emitting import Extent, Raw, fixed_grid, solved
+from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
 from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.problem import Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
-from fastad.recording.source import at_line
 
-_ROUNDING = 1e-12  # relative error of a number of steps
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
 _EVENTS = 64  # events that a solve returns at a time
 
@@ -91,8 +88,6 @@ def solve_ivp(
     True
     """
     numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
-    if mass is not None:
-        raise ShapeError(f"a mass matrix needs a method for stiff systems, and fastad has none yet{at_line()}")
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
@@ -156,7 +151,7 @@ def _grid(problem: Problem) -> tuple[Any, int] | None:
 
 def _evenly(problem: Problem) -> int:
     """The number of fixed steps that divide the whole span."""
-    return max(int(np.ceil(np.abs(problem.t1 - problem.t0) / problem.step * (1 - _ROUNDING))), 1)
+    return steps_in(np.abs(problem.t1 - problem.t0), problem.step)
 
 
 def _is_moving(problem: Problem) -> bool:
