@@ -1,6 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import linalg, ode, soft, special
+from fastad import linalg, ode, soft, sparse, special
 from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
@@ -34,6 +34,6 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint", "cond",
     "debug", "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linalg", "linearize", "load", "ode", "primitive", "profile", "scan", "soft", "solve_ivp", "special", "trace",
-    "value_and_grad", "vjp", "vmap", "while_loop",
+    "linalg", "linearize", "load", "ode", "primitive", "profile", "scan", "soft", "solve_ivp", "sparse", "special",
+    "trace", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
