@@ -88,7 +88,7 @@ array("sparse_lu", values.sparse_lu, 2, "batch n entries lower upper", check=_ch
       differentiable=(), adjoint=rules.adjoint_sparse_lu, batch=rules.batch_sparse_lu,
       **(INDEX_ERROR | {"complaint": "a pattern that is none"}))
 array("sparse_lu_solve", values.sparse_lu_solve, 4, "batch n entries lower upper m transposed separate",
-      check=_check(6, 2, _of_solve), operations=_substitution, work=lambda s, size, sizes: s[1] * s[5] + 1,
+      check=_check(6, 2, _of_solve), operations=_substitution, work=lambda s, size, sizes: s[1],
       linear=(3,), differentiable=(1, 3), tangent=rules.tangent_sparse_lu_solve,
       adjoint=rules.adjoint_sparse_lu_solve, batch=rules.batch_sparse_lu_solve,
       error=SingularMatrixError, complaint="a singular matrix")

@@ -12,7 +12,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.sparse.analysis import Analysis, analysis
-from fastad.sparse.arrays import SparseArray, as_sparse
+from fastad.sparse.arrays import SparseArray, as_sparse, typed
 from fastad.sparse.pattern import Pattern
 from fastad.transforms.call import NAMESPACE
 
@@ -58,7 +58,7 @@ class SparseLU:
         b = b if b.dtype.kind == "f" else b.astype(float)
         back = int(trans not in (0, "N"))
         own = self._analysis
-        return _typed(rows.solution(own.packed, self._data, self._factors, b, own.sizes, back), self._data, b)
+        return typed(rows.solution(own.packed, self._data, self._factors, b, own.sizes, back), self._data, b)
 
     def __repr__(self) -> str:
         return f"<factors of a sparse matrix of {self.shape[0]} rows, {self.nnz} numbers>"
@@ -90,11 +90,6 @@ def _rebuilt(fixed: Any, leaves: Any) -> Any:
 
 _register: Any = optree.register_pytree_node
 _register(SparseLU, _leaves, _rebuilt, namespace=NAMESPACE)
-
-
-def _typed(x: Any, *operands: Any) -> Any:
-    """A plain result in the operands' dtype."""
-    return x if isinstance(x, Recorded) else np.asarray(x).astype(np.result_type(*operands), copy=False)
 
 
 def splu(A: Any) -> SparseLU:
