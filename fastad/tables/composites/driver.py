@@ -40,10 +40,14 @@ class StatesOnDisk:
 
 @dataclass(frozen=True)
 class ProgressBar:
-    """A bar that shows a count of steps during a run; `total` is None where their number is not known."""
+    """A bar that shows a count of steps during a run; `total` is None where their number is not known.
+
+    `part`: it shows the part that is done instead, from `part[0]` to `part[1]`, with the count beside it.
+    """
 
     name: str
     total: int | None
+    part: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
