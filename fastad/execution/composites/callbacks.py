@@ -74,10 +74,13 @@ def _shown(own: ProgressBar) -> Iterator[np.ndarray]:
 
     def show() -> None:
         with bars(desc=own.name, leave=False, **look) as bar:
-            while not done.wait(_PERIOD):
+            while True:
+                is_last = done.wait(_PERIOD)
                 if own.part:
                     bar.set_postfix_str(f"{int(steps[0]):,} steps ", refresh=False)
                 bar.update((float(part[0]) - first if own.part else int(steps[0])) - bar.n)
+                if is_last:
+                    break
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
