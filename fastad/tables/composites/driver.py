@@ -118,6 +118,10 @@ class Driver(Sub):
         b = Builder()
         return Sub(self.n_in, self.n_out, self.name, b.table([b.call(self.standalone, b.input((self.n_in,)))]))
 
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        """As of a sub-program. Unless a driver knows better, every element depends on the whole argument."""
+        return np.full(self.n_out, sets.joined(x)[0], np.int32)
+
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
     def parameters(self) -> Parameters:
         """What the kernel reads. The record is a new one: addresses are written into it."""
