@@ -1,6 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import coloring, linalg, ode, soft, special
+from fastad import coloring, linalg, ode, soft, sparse, special
 from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
@@ -36,6 +36,6 @@ __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
     "coloring", "cond", "debug", "finite_difference", "fori_loop", "grad", "hessian", "hessian_sparsity", "hvp",
     "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp", "linalg", "linearize", "load", "ode",
-    "primitive", "profile", "scan", "soft", "solve_ivp", "sparse_hessian", "sparse_jacobian", "special", "trace",
-    "value_and_grad", "vjp", "vmap", "while_loop",
+    "primitive", "profile", "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special",
+    "trace", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from fastad.primitives import elementwise as _elementwise
 from fastad.primitives import linear as _linear
+from fastad.primitives import sparse as _sparse
 from fastad.primitives.arrays import ASSEMBLE, CALL, CONST, GUARD, INPUT, STRIDED
 from fastad.primitives.row import (
     PRIMITIVES,
@@ -20,4 +21,4 @@ __all__ = [
     "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
-_ = (_elementwise, _linear)
+_ = (_elementwise, _linear, _sparse)
