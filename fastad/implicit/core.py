@@ -29,8 +29,8 @@ from fastad.transforms.composite import call_sub
 class System:
     """F(x, θ) = 0 at a fixed θ, while its solver is recorded: functions of recorded vectors."""
 
-    def __init__(self, equation: Equation, linear: LinearSolver, theta: Any) -> None:
-        self.equation, self.linear, self.theta = equation, linear, theta
+    def __init__(self, equation: Equation, linear: LinearSolver, theta: Any, *, unrolled: bool = False) -> None:
+        self.equation, self.linear, self.theta, self.unrolled = equation, linear, theta, unrolled
 
     @property
     def n(self) -> int:
@@ -45,23 +45,23 @@ class System:
         """The matrix F_x(x, θ)."""
         return self._rows(lambda at: at.matrix(), x)
 
-    def along(self, x: Any, v: Any) -> Any:
-        """F_x v."""
-        return self._rows(lambda at, v: at.along(v, wrt=0), x, v)
+    def along(self, x: Any, v: Any, *, wrt: int = 0) -> Any:
+        """F_x v, or F_θ v (wrt=1)."""
+        return self._rows(lambda at, v: at.along(v, wrt=wrt), x, v)
 
-    def pulled(self, x: Any, u: Any) -> Any:
-        """F_xᵀ u."""
-        return self._rows(lambda at, u: at.pulled(u, wrt=0), x, u)
+    def pulled(self, x: Any, u: Any, *, wrt: int = 0) -> Any:
+        """F_xᵀ u, or F_θᵀ u (wrt=1)."""
+        return self._rows(lambda at, u: at.pulled(u, wrt=wrt), x, u)
 
     def factor(self, x: Any) -> Any:
         """The vector of factors of F_x(x, θ)."""
         return self._rows(self.linear.factor, x)
 
     def solve(self, x: Any, factor: Any, rhs: Any, *, transposed: bool = False) -> Any:
-        """F_x⁻¹ rhs, or F_x⁻ᵀ rhs, by the factors at x; not to be differentiated."""
+        """F_x⁻¹ rhs, or F_x⁻ᵀ rhs, by the factors at x; not to be differentiated, unless the steps are unrolled."""
 
         def rows(at: Point, factor: Ref, rhs: Ref) -> Ref:
-            return self.linear.solve(at, factor, rhs, transposed=transposed, derived=False)
+            return self.linear.solve(at, factor, rhs, transposed=transposed, derived=self.unrolled)
 
         return self._rows(rows, x, factor, rhs)
 
@@ -75,10 +75,11 @@ class System:
 
 @dataclass(frozen=True)
 class Iterate:
-    """What a solver returns: the vector x, a status (see `fastad.primitives.equations`), numbers about the run in the
-    order of `facts`, and the vector of factors of F_x that serve the derivatives."""
+    """What a solver returns: x + correction is the solution, as vectors; the factors are those of F_x at x, which serve
+    the derivatives. A status (see `fastad.primitives.equations`), and numbers about the run."""
 
     x: Any
+    correction: Any
     status: Any
     facts: dict[str, Any]
     factor: Any
@@ -89,11 +90,12 @@ Solver = Callable[..., Iterate]  # (system, first x, *own)
 
 @dataclass(frozen=True)
 class Found:
-    """The solution, recorded: x in the user's structure and as a vector, the status, the facts, the vector of factors,
-    and the equation with its parameters as a system."""
+    """The solution, recorded: x in the user's structure, what the solver returned, and the equation with its parameters
+    as a system."""
 
     x: Any
-    vector: Any
+    point: Any
+    correction: Any
     status: Any
     facts: dict[str, Any]
     factor: Any
@@ -102,7 +104,12 @@ class Found:
     @property
     def residual(self) -> Any:
         """F at the solution, as a vector."""
-        return self.system.residual(self.vector)
+        return self.system.residual(self.solution)
+
+    @property
+    def solution(self) -> Any:
+        """The solution as a vector."""
+        return self.point + self.correction
 
 
 def solve_equation(
@@ -130,7 +137,7 @@ def solve_equation(
         found = solver(System(equation, chosen, theta), x, *own)
         names[:] = found.facts
         numbers = [np.reshape(np.asarray(v, like=x), (1,)) for v in (found.status, *found.facts.values())]
-        return np.concatenate([found.x, *numbers, found.factor])
+        return np.concatenate([found.x, found.correction, *numbers, found.factor])
 
     p = equation.p
     step = record_part(run, (unknowns.first, _vector(theta), *own), name)
@@ -139,11 +146,11 @@ def solve_equation(
     sub = more.sub(step, step.lead, [ValueType((sizes.ends[1],), "d")])
     sub = Sub(sub.n_in, sub.n_out, name, sub.table, rules=ImplicitRules(equation, sizes, chosen))
     operands = [unknowns.first, *theta, *own, *more.values]
-    kinds = [ValueType((k,), "d") for k in (n, 1, sizes.facts, sizes.factors)]
-    x, status, facts, factor = call_sub(sub, operands, kinds)
+    kinds = [ValueType((k,), "d") for k in (n, n, 1, sizes.facts, sizes.factors)]
+    x, correction, status, facts, factor = call_sub(sub, operands, kinds)
     system = System(equation, chosen, _vector(theta))
     numbers = {name: facts[k] for k, name in enumerate(names)}
-    return Found(unknowns.tree_of(x), x, status[0], numbers, factor, system)
+    return Found(unknowns.tree_of(x + correction), x, correction, status[0], numbers, factor, system)
 
 
 def _vector(values: Sequence[Any]) -> Any:

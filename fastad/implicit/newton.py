@@ -19,8 +19,7 @@ _EPSILON = float(np.finfo(float).eps)
 
 
 def newton(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
-    """Solve the equation from x on. `error` is the size of the last correction: x is the result of it, and the factors
-    are those before it."""
+    """Solve the equation from x on."""
     residual, factor, step = _linearised(system, x)
     start = (x, factor, step, np.asarray(0.0, like=x), np.asarray(1.0, like=x), np.asarray(0.0, like=x))
 
@@ -42,8 +41,8 @@ def newton(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
     is_solved = error <= tol * scale
     status = np.where(is_solved, SOLVED, np.where(stuck > 0.0, NO_PROGRESS, TOO_MANY_STEPS))
     status = np.where(np.isfinite(error), status, NOT_FINITE)
-    facts = {"nit": k, "nfev": count + k, "njev": k + 1.0, "error": error}
-    return Iterate(np.where(is_solved, x - step, x), status, facts, factor)
+    correction = np.where(is_solved, -step, 0.0 * step)
+    return Iterate(x, correction, status, {"nit": k, "nfev": count + 1.0, "njev": k + 1.0}, factor)
 
 
 def _linearised(system: System, x: Any) -> tuple[Any, Any, Any]:

@@ -21,9 +21,11 @@ from fastad.tables.composites.sub_rules import Rules
 
 @dataclass(frozen=True)
 class Sizes:
-    """Lengths of the vectors of a row that solves an equation: [first x | θ | own] to [x | status | facts | factors].
+    """Lengths of the vectors of a row that solves an equation: [first x | θ | own] to
+    [x | correction | status | facts | factors].
 
-    The first guess, and `own`, what the solver needs besides (a tolerance, say), have no derivative.
+    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken. What the
+    solver needs besides, `own` (a tolerance, say), has no derivative, nor has the first guess.
     """
 
     n: int
@@ -34,7 +36,7 @@ class Sizes:
 
     @property
     def ends(self) -> tuple[int, int]:
-        return self.n + self.p + self.own, self.n + 1 + self.facts + self.factors
+        return self.n + self.p + self.own, 2 * self.n + 1 + self.facts + self.factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,8 @@ class ImplicitRules(Rules, kind="implicit"):
         """The point of the solution, and the function that solves linear systems there: an error unless the equation
         was solved."""
         s, end = self.sizes, self.sizes.ends[1]
-        x, status = self._cut(b, result, 0, s.n, end), self._cut(b, result, s.n, 1, end)
-        factor = self._cut(b, result, s.n + 1 + s.facts, s.factors, end)
+        x, status = self._cut(b, result, 0, s.n, end), self._cut(b, result, 2 * s.n, 1, end)
+        factor = self._cut(b, result, 2 * s.n + 1 + s.facts, s.factors, end)
         at = Point(b, self.equation, x, self._cut(b, v, s.n, s.p, s.ends[0]), self.lanes)
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
