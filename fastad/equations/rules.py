@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastad.implicit.equation import Equation
-from fastad.implicit.linear import LinearSolver, Point, solver_named
-from fastad.primitives.regions import region
+from fastad.equations.equation import Equation, cut, placed
+from fastad.equations.linear import LinearSolver, Point, solver_from
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import made
-from fastad.tables.composites.sub import Sub, packed, slices
+from fastad.tables.composites.sub import Sub, slices
 from fastad.tables.composites.sub_rules import Rules
 
 
@@ -50,7 +49,7 @@ class ImplicitRules(Rules, kind="implicit"):
 
     @property
     def key(self) -> str:
-        return f" solves {self.equation.sub.key}, {self.sizes}, {self.linear.kind}, {self.lanes} lanes"
+        return f" solves {self.equation.sub.key}, {self.sizes}, {self.linear.data()}, {self.lanes} lanes"
 
     def over_lanes(self, sub: Sub, size: int) -> Rules:
         return ImplicitRules(self.equation, self.sizes, self.linear, size * max(self.lanes, 1))
@@ -60,16 +59,16 @@ class ImplicitRules(Rules, kind="implicit"):
         result = b.call(sub, x)
         at, solve = self._solved(b, x, result)
         s = self.sizes
-        moving = self._cut(b, dx, s.n, s.p, s.ends[0])
+        moving = cut(b, dx, self.lanes, s.n, s.p, s.ends[0])
         out = solve(b.emit("negative", (at.along(moving, wrt=1),)), False)
-        return result, self._placed(b, out, 0, s.n, s.ends[1])
+        return result, placed(b, [(out, 0, s.n)], self.lanes, s.ends[1])
 
     def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
         at, solve = self._solved(b, x, b.call(sub, x))
         s = self.sizes
-        r = solve(self._cut(b, u, 0, s.n, s.ends[1]), True)
+        r = solve(cut(b, u, self.lanes, 0, s.n, s.ends[1]), True)
         bar = at.pulled(b.emit("negative", (r,)), wrt=1)
-        return self._placed(b, bar, s.n, s.p, s.ends[0])
+        return placed(b, [(bar, s.n, s.p)], self.lanes, s.ends[0])
 
     def tangent(self, sub: Sub) -> Sub:
         def rows(b: Any, v: Ref) -> Ref:
@@ -86,29 +85,18 @@ class ImplicitRules(Rules, kind="implicit"):
     def _solved(self, b: Any, v: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
         """The point of the solution, and the function that solves linear systems there: an error unless the equation
         was solved."""
-        s, end = self.sizes, self.sizes.ends[1]
-        x, status = self._cut(b, result, 0, s.n, end), self._cut(b, result, 2 * s.n, 1, end)
-        factor = self._cut(b, result, 2 * s.n + 1 + s.facts, s.factors, end)
-        at = Point(b, self.equation, x, self._cut(b, v, s.n, s.p, s.ends[0]), self.lanes)
+        s, lanes, end = self.sizes, self.lanes, self.sizes.ends[1]
+        x, status = cut(b, result, lanes, 0, s.n, end), cut(b, result, lanes, 2 * s.n, 1, end)
+        factor = cut(b, result, lanes, 2 * s.n + 1 + s.facts, s.factors, end)
+        at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), lanes)
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factor, rhs, transposed=transposed)
-            statics = (max(self.lanes, 1), s.n, s.n, 1)
-            return b.emit("solved", (found, at.residual(), status), statics, at.shape(s.n))
+            checked = self.linear.checked(at, found, rhs, status, transposed=transposed)
+            statics = (max(lanes, 1), s.n, s.n, 1)
+            return b.emit("solved", (found, at.residual(), checked), statics, at.shape(s.n))
 
         return at, solve
-
-    def _cut(self, b: Any, v: Ref, start: int, size: int, whole: int) -> Ref:
-        """Elements of a vector, in every lane."""
-        if not self.lanes:
-            return b.region(v, region(start, (size,), (1,)), (size,))
-        return b.region(v, region(start, (self.lanes, size), (whole, 1)), (self.lanes, size))
-
-    def _placed(self, b: Any, v: Ref, start: int, size: int, whole: int) -> Ref:
-        """Zeros, with these elements in every lane."""
-        if not self.lanes:
-            return b.assemble([v], [region(start, (size,), (1,))], (whole,))
-        return b.assemble([v], [region(start, (self.lanes, size), (whole, 1))], (self.lanes * whole,))
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -126,10 +114,10 @@ class ImplicitRules(Rules, kind="implicit"):
 
     def to_data(self, write: Any) -> dict[str, Any]:
         sizes = list(vars(self.sizes).values())
-        return {"equation": write(self.equation.sub), "sizes": sizes, "linear": self.linear.kind, "lanes": self.lanes}
+        return {"equation": write(self.equation.sub), "sizes": sizes, "linear": self.linear.data(), "lanes": self.lanes}
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "ImplicitRules":
         sizes = Sizes(*data.list_of("sizes", [int] * 5))
         equation = Equation(sizes.n, lambda: read(data.get("equation")))
-        return ImplicitRules(equation, sizes, solver_named(data.of("linear", str)), data.of("lanes", int))
+        return ImplicitRules(equation, sizes, solver_from(data.of("linear", list)), data.of("lanes", int))

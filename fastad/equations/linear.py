@@ -8,17 +8,18 @@ no derivative and serve solves, tangents and adjoints of every order.
 from typing import Any, ClassVar
 
 from fastad.errors import TableError
-from fastad.implicit.equation import Equation
+from fastad.equations.equation import Equation
+from fastad.primitives.equations import INACCURATE
 from fastad.tables.builder import Ref
 
 _solvers: "dict[str, type[LinearSolver]]" = {}
 
 
-def solver_named(name: str) -> "LinearSolver":
-    """The solver of a kind; TableError where there is none."""
-    if name not in _solvers:
-        raise TableError(f"there is no linear solver of the kind {name!r}")
-    return _solvers[name]()
+def solver_from(data: list[Any]) -> "LinearSolver":
+    """The solver of this kind with these parameters; TableError where there is none."""
+    if not data or data[0] not in _solvers or [type(x) for x in data[1:]] != _solvers[data[0]].parameters:
+        raise TableError(f"there is no linear solver {data!r}")
+    return _solvers[data[0]](*data[1:])
 
 
 class Point:
@@ -56,9 +57,17 @@ class Point:
 
 
 class LinearSolver:
-    """The contract; solvers of one kind are equal."""
+    """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: F_x is a dense
+    matrix. `is_cheap`: it costs less to factorise than to decide whether to."""
 
     kind: ClassVar[str]
+    parameters: ClassVar[list[type]] = []
+    has_matrix = True
+    is_cheap = False
+
+    def data(self) -> list[Any]:
+        """Kind and parameters; equal for solvers that do the same."""
+        return [self.kind]
 
     def __init_subclass__(cls, kind: str) -> None:
         cls.kind, _solvers[kind] = kind, cls
@@ -75,9 +84,34 @@ class LinearSolver:
         """F_x⁻¹ rhs or F_x⁻ᵀ rhs. Unless `derived`, nobody will differentiate it, so F_x is not needed as rows."""
         raise NotImplementedError
 
+    def checked(self, at: Point, found: Ref, rhs: Ref, status: Ref, *, transposed: bool) -> Ref:
+        """The status of the equation, or INACCURATE where a solve was."""
+        b, n, batch = at.b, at.n, max(at.lanes, 1)
+        reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
+        wrong = _largest(b, b.emit("subtract", (reached, rhs)), batch, n)
+        most = _largest(b, rhs, batch, n)
+        if self.has_matrix:
+            norm = b.emit("multiply", (_largest(b, at.matrix(), batch, n * n), _largest(b, found, batch, n)))
+            most = b.add(most, b.emit("multiply", (norm, b.const(float(n)))))
+        limit = b.emit("multiply", (most, b.const(self.accuracy)))
+        good = b.emit("less_equal", (wrong, limit))
+        own = b.emit("where", (good, b.const(0.0), b.const(float(INACCURATE))))
+        return b.emit("maximum", (b.reshape(status, (batch,)), own))
+
+    accuracy: float = 1e-8  # residual of a solve, relative to the sizes of matrix, right side and solution
+
+
+def _largest(b: Any, x: Ref, batch: int, n: int) -> Ref:
+    """The largest absolute value of each of several vectors."""
+    if not n:
+        return b.zeros((batch,))
+    return b.emit("amax", (b.emit("absolute", (x,)),), (batch, n, 1), (batch,))
+
 
 class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
+
+    is_cheap = True
 
     def factor_size(self, n: int) -> int:
         return 1
@@ -89,6 +123,9 @@ class Scalar(LinearSolver, kind="scalar"):
         b = at.b
         matrix = b.reshape(at.matrix() if derived else factor, at.shape(1))
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
+
+    def checked(self, at: Point, found: Ref, rhs: Ref, status: Ref, *, transposed: bool) -> Ref:
+        return status  # a division is as accurate as numbers are
 
 
 class Dense(LinearSolver, kind="dense"):

@@ -27,7 +27,6 @@ class Stats(dict[str, Any]):
         return found
 
 
-@optree.register_pytree_node_class(namespace=NAMESPACE)
 class Result(Mapping[str, Any]):
     """The solution of an equation. A mapping of its fields too, as SciPy's OptimizeResult; a pytree.
 
@@ -59,7 +58,8 @@ class Result(Mapping[str, Any]):
         failed = np.flatnonzero(status != SOLVED)
         if not failed.size:
             return reason(SOLVED)
-        return f"{failed.size} of {status.size} equations were not solved. Number {failed[0]}: {reason(status[failed[0]])}"
+        first = failed[0]
+        return f"{failed.size} of {status.size} equations were not solved. Number {first}: {reason(status[first])}"
 
     # ── a mapping ────────────────────────────────────────────────────────────────────────────────────────────
     def __getitem__(self, name: str) -> Any:
@@ -89,6 +89,9 @@ class Result(Mapping[str, Any]):
     @classmethod
     def tree_unflatten(cls, metadata: Any, children: Sequence[Any]) -> "Result":
         return cls(*children)
+
+
+optree.register_pytree_node(Result, Result.tree_flatten, Result.tree_unflatten, namespace=NAMESPACE)
 
 
 def _message(status: int, fun: Any) -> str:

@@ -1,10 +1,10 @@
-"""How far a solution and its derivatives can be trusted: condition, residual of an adjoint solve, error of gradients."""
+"""How far a solution and its derivatives can be trusted: condition, adjoint residual, error of gradients."""
 
 from typing import Any
 
 import numpy as np
 
-from fastad.implicit.core import System
+from fastad.equations.core import System
 from fastad.transforms.public import jvp, vmap
 
 
@@ -15,6 +15,8 @@ def condition(system: System, x: Any, factor: Any) -> Any:
     two steps of it: four solves with the factors that are there.
     """
     n = system.n
+    if not n:
+        return np.asarray(1.0, like=x)
     matrix = system.jacobian(x)
     norm = np.max(np.sum(np.abs(matrix), axis=0), initial=0.0)
     y = system.solve(x, factor, np.full(n, 1.0 / max(n, 1)))
@@ -27,11 +29,11 @@ def condition(system: System, x: Any, factor: Any) -> Any:
 
 
 def adjoint_residual(system: System, x: Any, factor: Any) -> Any:
-    """The residual of an adjoint solve, F_xᵀ r = u for u of ones, relative to ‖F_x‖ ‖r‖ + ‖u‖ (maximum norms)."""
+    """The residual of an adjoint solve, F_xᵀ r = u for u of ones, relative to ‖F_x‖ ‖r‖ + ‖u‖ (maximum norms; to
+    ‖u‖ where there is no matrix)."""
     u = np.ones(system.n)
     r = system.solve(x, factor, u, transposed=True)
-    matrix = system.jacobian(x)
-    norm = np.max(np.sum(np.abs(matrix), axis=0), initial=0.0)
+    norm = np.max(np.sum(np.abs(system.jacobian(x)), axis=0), initial=0.0) if system.linear.has_matrix else 0.0
     return np.max(np.abs(system.pulled(x, r) - u), initial=0.0) / (norm * np.max(np.abs(r), initial=0.0) + 1.0)
 
 
