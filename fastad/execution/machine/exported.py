@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastad.execution.machine import cache, objects, symbols
-from fastad.kernels import scipy_blas
+from fastad.kernels import notice_count, scipy_blas
 from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 from fastad.primitives.row import kernel_parameters
@@ -162,6 +162,8 @@ def _compile(text: str) -> bytes:
 
 
 def _resolve(name: str) -> int | None:
+    if name == notice_count.SYMBOL:
+        return int(notice_count.address())
     return int(scipy_blas.table_address()) if name == scipy_blas.TABLE else symbols.address(name)
 
 
