@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from abc import ABCMeta
 from bisect import bisect_right
 from itertools import repeat
@@ -88,6 +89,14 @@ def is_ours(code: CodeType) -> bool:
     """Whether the code belongs to fastad, NumPy, SciPy or optree rather than to the user."""
     known = _codes.get(id(code), _UNKNOWN)
     return (_learn(code) if known is _UNKNOWN else known) is None
+
+
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """A warning at the user's line that called fastad."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and is_ours(frame.f_code):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
 
 
 def asked_by_user() -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fastad.execution.machine import cache, objects, symbols
-from fastad.kernels import scipy_blas, superlu
+from fastad.kernels import notice_count, scipy_blas, superlu
 from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 from fastad.primitives.row import kernel_parameters
@@ -162,13 +162,14 @@ def _compile(text: str) -> bytes:
 
 
 def _resolve(name: str) -> int | None:
-    table = _TABLES.get(name)
-    return symbols.address(name) if table is None else int(table())
+    address = _ADDRESSES.get(name)
+    return symbols.address(name) if address is None else int(address())
 
 
-_TABLES: Mapping[str, Callable[[], int]] = {
+_ADDRESSES: Mapping[str, Callable[[], int]] = {
     scipy_blas.TABLE: scipy_blas.table_address,
     superlu.TABLE: superlu.table_address,
+    notice_count.SYMBOL: notice_count.address,
 }
 
 
