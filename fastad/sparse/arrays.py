@@ -41,6 +41,11 @@ class SparseArray:
         found._data, found._pattern = data, pattern
         return found
 
+    @property
+    def _fastad_parts(self) -> Any:
+        """What a recording that refers to the matrix depends on."""
+        return self._pattern, (self._data,)
+
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
     @property
     def data(self) -> Any:
