@@ -32,8 +32,12 @@ class Structure(NamedTuple):
 
     def symmetric(self) -> "Structure":
         """The elements (i, j) of which (j, i) is one too."""
-        n, rows = self.columns, self.rows()
-        kept = np.isin(rows * n + self.indices, self.indices.astype(np.int64) * n + rows)
+        n, other = self.columns, self.transposed()
+        if self.equals(other):
+            return self
+        own, mirrored = (x.rows() * n + x.indices for x in (self, other))  # ascending
+        places = np.minimum(np.searchsorted(mirrored, own), max(len(mirrored) - 1, 0))
+        kept = mirrored[places] == own
         ends = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
         return Structure(ends, self.indices[kept], n)
 
