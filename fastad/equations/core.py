@@ -12,10 +12,10 @@ import numpy as np
 
 from fastad.control.outside import recorded_loop
 from fastad.control.parts import Part, Shared, any_recorded, flatten_state, kind_of, numeric, record_part
-from fastad.errors import ShapeError
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, default_solver
 from fastad.equations.rules import ImplicitRules, Sizes
+from fastad.errors import ShapeError
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
@@ -30,8 +30,9 @@ class System:
     """F(x, θ) = 0 at a fixed θ, while its solver is recorded: functions of recorded vectors."""
 
     def __init__(
-        self, equation: Equation, linear: LinearSolver, theta: Any, rebuild: Callable[[Any], Any], unrolled: bool = False
-    ) -> None:
+        self, equation: Equation, linear: LinearSolver, theta: Any, rebuild: Callable[[Any], Any],
+        unrolled: bool = False,
+    ) -> None:  # fmt: skip
         self.equation, self.linear, self.theta, self.unrolled = equation, linear, theta, unrolled
         self._rebuild = rebuild
 
@@ -127,9 +128,9 @@ def solve_equation(
     """Record the solution x of residual(x, *args) = 0 as one row, with derivatives by args and by what `residual`
     refers to; or, if `unrolled`, the steps of the solver, which are differentiated then.
 
-    x0 is a pytree; `residual` returns as many numbers, in any structure. `solver(system, x, *own)` gets the equation on
-    vectors, the first x and the numbers `own`, and returns an `Iterate`; it is recorded, not differentiated. `linear(n)`
-    chooses how linear systems are solved.
+    x0 is a pytree; `residual` returns as many numbers, in any structure. `solver(system, x, *own)` gets the equation
+    on vectors, the first x and the numbers `own`, and returns an `Iterate`; it is recorded, not differentiated.
+    `linear(n)` chooses how linear systems are solved.
     """
     unknowns = Unknowns.of(x0, name)
     n = unknowns.n

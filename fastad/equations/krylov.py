@@ -170,7 +170,7 @@ def _gmres(equation: Equation, transposed: bool, x: Any, theta: Any, b: Any, rto
         recorder = recorder_of([x, theta, v])
         refs = [to_ref(recorder, value) for value in (x, theta, v)]
         act = equation.pulled if transposed else equation.along
-        return Recorded(recorder, act(recorder.builder, *refs, 0, wrt=0))
+        return Recorded(recorder, act(recorder.builder, refs[0], refs[1], refs[2], 0, wrt=0))
 
     limit = rtol * _norm(b)
 

@@ -5,12 +5,13 @@ share, `solve` uses it. Derivatives go by way of F_x, which `solve` gets as rows
 no derivative and serve solves, tangents and adjoints of every order.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from fastad.errors import TableError
 from fastad.equations.equation import Equation
-from fastad.primitives.equations import INACCURATE
+from fastad.errors import TableError
 from fastad.tables.builder import Ref
+
+ILL = 1e8  # a condition number from which on derivatives lose half of their digits
 
 _solvers: "dict[str, type[LinearSolver]]" = {}
 
@@ -56,6 +57,14 @@ class Point:
         return self.equation.pulled(self.b, self.x, self.theta, u, self.lanes, wrt=wrt)
 
 
+class Judgement(NamedTuple):
+    """Of systems in lanes: whether their residuals are large, and whether their solutions are so much larger than the
+    right sides that the matrix must be nearly singular. None: no."""
+
+    inaccurate: Ref | None
+    ill: Ref | None
+
+
 class LinearSolver:
     """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: F_x is a dense
     matrix. `is_cheap`: it costs less to factorise than to decide whether to."""
@@ -84,19 +93,18 @@ class LinearSolver:
         """F_x⁻¹ rhs or F_x⁻ᵀ rhs. Unless `derived`, nobody will differentiate it, so F_x is not needed as rows."""
         raise NotImplementedError
 
-    def checked(self, at: Point, found: Ref, rhs: Ref, status: Ref, *, transposed: bool) -> Ref:
-        """The status of the equation, or INACCURATE where a solve was."""
+    def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
+        """How good the solution of a system is, in every lane."""
         b, n, batch = at.b, at.n, max(at.lanes, 1)
         reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
         wrong = _largest(b, b.emit("subtract", (reached, rhs)), batch, n)
-        most = _largest(b, rhs, batch, n)
+        most = given = _largest(b, rhs, batch, n)
+        ill = None
         if self.has_matrix:
-            norm = b.emit("multiply", (_largest(b, at.matrix(), batch, n * n), _largest(b, found, batch, n)))
-            most = b.add(most, b.emit("multiply", (norm, b.const(float(n)))))
-        limit = b.emit("multiply", (most, b.const(self.accuracy)))
-        good = b.emit("less_equal", (wrong, limit))
-        own = b.emit("where", (good, b.const(0.0), b.const(float(INACCURATE))))
-        return b.emit("maximum", (b.reshape(status, (batch,)), own))
+            product = b.multiply(_largest(b, at.matrix(), batch, n * n), _largest(b, found, batch, n))
+            most = b.add(given, b.multiply(product, b.const(float(n))))
+            ill = b.emit("greater", (product, b.multiply(given, b.const(ILL))))
+        return Judgement(b.emit("greater", (wrong, b.multiply(most, b.const(self.accuracy)))), ill)
 
     accuracy: float = 1e-8  # residual of a solve, relative to the sizes of matrix, right side and solution
 
@@ -124,8 +132,8 @@ class Scalar(LinearSolver, kind="scalar"):
         matrix = b.reshape(at.matrix() if derived else factor, at.shape(1))
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
 
-    def checked(self, at: Point, found: Ref, rhs: Ref, status: Ref, *, transposed: bool) -> Ref:
-        return status  # a division is as accurate as numbers are
+    def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
+        return Judgement(None, None)  # a division is as accurate as numbers are
 
 
 class Dense(LinearSolver, kind="dense"):

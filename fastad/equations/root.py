@@ -10,23 +10,22 @@ import numpy as np
 
 from fastad.control.outside import recorded_loop
 from fastad.control.parts import flatten_state
-from fastad.errors import ShapeError
 from fastad.equations import trust
 from fastad.equations.anderson import anderson
 from fastad.equations.bracketed import bracketed
 from fastad.equations.broyden import broyden
 from fastad.equations.core import Found, Solver, solve_equation
 from fastad.equations.krylov import Krylov
-from fastad.equations.linear import LinearSolver, default_solver
+from fastad.equations.linear import ILL, LinearSolver, default_solver
 from fastad.equations.newton import newton
 from fastad.equations.result import Result, Stats
+from fastad.errors import ShapeError
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
 
 _METHODS: dict[str, Solver] = {"newton": newton, "newton-krylov": newton, "broyden": broyden}
 _WAYS = ("implicit", "unroll")
-_ILL = 1e8  # a condition number from which on derivatives lose half of their digits
 _DENSE = 2000  # unknowns up to which fixed points are differentiated with a dense matrix
 
 
@@ -86,11 +85,11 @@ def root(
     if x0 is None and bracket is None:
         raise TypeError(f"root needs x0, a first guess, or bracket{at_line()}")
     steps = float(operator.index(max_steps))
-    if bracket is None:
-        solver, ends = _METHODS[method], ()
-    else:
-        solver, ends = bracketed, _ends(bracket)
-        x0 = 0.5 * (ends[0] + ends[1]) if x0 is None else x0
+    solver = _METHODS[method] if bracket is None else bracketed
+    ends: tuple[Any, ...] = ()
+    if bracket is not None:
+        ends = low, high = _ends(bracket)
+        x0 = 0.5 * (low + high) if x0 is None else x0
         if np.size(x0) != 1:
             raise ShapeError(f"root: bracket is for one unknown{at_line()}, but x0 has shape {np.shape(x0)}")
 
@@ -228,7 +227,7 @@ def result_of(found: Found) -> Result:
 
 def _warned(result: Result) -> Result:
     condition = result.stats.get("condition", 0.0)
-    if np.any(condition > _ILL):
+    if np.any(condition > ILL):
         line = user_line()
         text = (
             f"the Jacobian at the solution has a condition number of about {np.max(condition):.1e}, as near a fold: "

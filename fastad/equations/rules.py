@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastad.equations.equation import Equation, cut, placed
-from fastad.equations.linear import LinearSolver, Point, solver_from
+from fastad.equations.linear import ILL, Judgement, LinearSolver, Point, solver_from
+from fastad.primitives.equations import INACCURATE
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import made
+from fastad.tables.composites.notices import warned_if
 from fastad.tables.composites.sub import Sub, slices
 from fastad.tables.composites.sub_rules import Rules
+
+_NOTICE = (
+    "the Jacobian of an equation is nearly singular at its solution, as near a fold: the condition number is more than "
+    f"{ILL:.0e}, and derivatives lose as many digits"
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class ImplicitRules(Rules, kind="implicit"):
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factor, rhs, transposed=transposed)
-            checked = self.linear.checked(at, found, rhs, status, transposed=transposed)
+            checked = _judged(at, self.linear.judged(at, found, rhs, transposed=transposed), status)
             statics = (max(lanes, 1), s.n, s.n, 1)
             return b.emit("solved", (found, at.residual(), checked), statics, at.shape(s.n))
 
@@ -121,3 +128,16 @@ class ImplicitRules(Rules, kind="implicit"):
         sizes = Sizes(*data.list_of("sizes", [int] * 5))
         equation = Equation(sizes.n, lambda: read(data.get("equation")))
         return ImplicitRules(equation, sizes, solver_from(data.of("linear", list)), data.of("lanes", int))
+
+
+def _judged(at: Point, judgement: Judgement, status: Ref) -> Ref:
+    """The status in every lane, INACCURATE where a system was not solved well; after a warning where the matrix is
+    nearly singular."""
+    b, batch = at.b, max(at.lanes, 1)
+    status = b.reshape(status, (batch,))
+    if judgement.inaccurate is not None:
+        bad = b.emit("where", (judgement.inaccurate, b.const(float(INACCURATE)), b.const(0.0)))
+        status = b.emit("maximum", (status, bad))
+    if judgement.ill is None:
+        return status
+    return warned_if(b, b.emit("amax", (judgement.ill,), (1, batch, 1), ()), status, _NOTICE)
