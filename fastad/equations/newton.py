@@ -84,7 +84,7 @@ def _is_rounded(system: System, s: _State) -> Any:
         return np.asarray(False, like=s.x)
 
     def rounded(x: Any) -> Any:
-        noise = np.abs(system.jacobian(x)) @ np.abs(x)
+        noise = system.sizes(x, np.abs(x))
         return np.where(np.all(np.abs(system.residual(x)) <= 16.0 * _EPSILON * noise), 1.0, 0.0)
 
     small = (s.stuck > 0.0) & (size(s.step) <= _ROUNDED * scale(s.x))

@@ -27,22 +27,24 @@ _NOTICE = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """Lengths of the vectors of a row that solves an equation: [first x | θ | own] to
+    """Lengths of the vectors of a row that solves an equation: [first x | θ | plan | own] to
     [x | correction | status | facts | factors].
 
-    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken. What the
-    solver needs besides, `own` (a tolerance, say), has no derivative, nor has the first guess.
+    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken. The plan of
+    the linear solver, and what the solver needs besides, `own` (a tolerance, say), have no derivative, nor has the
+    first guess.
     """
 
     n: int
     p: int
+    plan: int
     own: int
     facts: int
     factors: int
 
     @property
     def ends(self) -> tuple[int, int]:
-        return self.n + self.p + self.own, 2 * self.n + 1 + self.facts + self.factors
+        return self.n + self.p + self.plan + self.own, 2 * self.n + 1 + self.facts + self.factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,8 @@ class ImplicitRules(Rules, kind="implicit"):
         s, lanes, end = self.sizes, self.lanes, self.sizes.ends[1]
         x, status = cut(b, result, lanes, 0, s.n, end), cut(b, result, lanes, 2 * s.n, 1, end)
         factor = cut(b, result, lanes, 2 * s.n + 1 + s.facts, s.factors, end)
-        at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), lanes)
+        plan = cut(b, v, 0, s.n + s.p, s.plan, s.ends[0])  # that of the first lane
+        at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), plan, lanes)
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factor, rhs, transposed=transposed)
@@ -113,7 +116,9 @@ class ImplicitRules(Rules, kind="implicit"):
     def check(self, sub: Sub) -> str | None:
         s, equation = self.sizes, self.equation.sub
         lanes = max(self.lanes, 1)
-        if min(vars(s).values()) < 0 or self.lanes < 0 or s.factors != self.linear.factor_size(s.n):
+        if min(vars(s).values()) < 0 or self.lanes < 0 or (s.factors, s.plan) != (
+            self.linear.factor_size(s.n), self.linear.plan_size
+        ):  # fmt: skip
             return "an equation of sizes out of range"
         if (equation.n_in, equation.n_out) != (s.n + s.p, s.n) or self.equation.n != s.n or equation.table is None:
             return "an equation of other sizes"
@@ -125,7 +130,7 @@ class ImplicitRules(Rules, kind="implicit"):
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "ImplicitRules":
-        sizes = Sizes(*data.list_of("sizes", [int] * 5))
+        sizes = Sizes(*data.list_of("sizes", [int] * 6))
         equation = Equation(sizes.n, lambda: read(data.get("equation")))
         return ImplicitRules(equation, sizes, solver_from(data.of("linear", list)), data.of("lanes", int))
 
