@@ -36,6 +36,7 @@ class Krylov(LinearSolver, kind="krylov"):
 
     parameters = [float]
     has_matrix = False
+    has_factors = False
 
     def __init__(self, rtol: float) -> None:
         self.rtol = rtol

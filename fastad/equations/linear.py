@@ -70,11 +70,13 @@ class Judgement(NamedTuple):
 
 class LinearSolver:
     """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: the elements of
-    F_x are known. `is_cheap`: it costs less to factorise than to decide whether to."""
+    F_x are known. `is_cheap`: it costs less to factorise than to decide whether to. `has_factors`: derivatives are taken
+    where the factors are, else one step closer to the solution."""
 
     kind: ClassVar[str]
     parameters: ClassVar[list[type]] = []
     has_matrix = True
+    has_factors = True
     is_cheap = False
 
     def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[LinearSolver, np.ndarray]":
@@ -151,6 +153,7 @@ class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
 
     is_cheap = True
+    has_factors = False  # they are the matrix
 
     def factor_size(self, n: int) -> int:
         return 1

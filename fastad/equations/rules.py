@@ -30,7 +30,8 @@ class Sizes:
     """Lengths of the vectors of a row that solves an equation: [first x | θ | plan | own] to
     [x | correction | status | facts | factors].
 
-    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken. The plan of
+    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken if there are
+    factors. The plan of
     the linear solver, and what the solver needs besides, `own` (a tolerance, say), have no derivative, nor has the
     first guess.
     """
@@ -96,6 +97,8 @@ class ImplicitRules(Rules, kind="implicit"):
         was solved."""
         s, lanes, end = self.sizes, self.lanes, self.sizes.ends[1]
         x, status = cut(b, result, lanes, 0, s.n, end), cut(b, result, lanes, 2 * s.n, 1, end)
+        if not self.linear.has_factors:
+            x = b.add(x, cut(b, result, lanes, s.n, s.n, end))
         factor = cut(b, result, lanes, 2 * s.n + 1 + s.facts, s.factors, end)
         plan = cut(b, v, 0, s.n + s.p, s.plan, s.ends[0])  # that of the first lane
         at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), plan, lanes)
@@ -145,4 +148,5 @@ def _judged(at: Point, judgement: Judgement, status: Ref) -> Ref:
         status = b.emit("maximum", (status, bad))
     if judgement.ill is None:
         return status
-    return warned_if(b, b.emit("amax", (judgement.ill,), (1, batch, 1), ()), status, _NOTICE)
+    ill = b.emit("logical_and", (judgement.ill, b.emit("equal", (status, b.const(0.0)))))
+    return warned_if(b, b.emit("amax", (ill,), (1, batch, 1), ()), status, _NOTICE)
