@@ -6,6 +6,7 @@ from typing import Any
 
 from fastad.once import lazy
 from fastad.primitives.regions import region
+from fastad.sparsity.compressed import Compressed, compressed_jacobian
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import Sub, packed
 from fastad.tables.inline import compact, inline
@@ -54,6 +55,11 @@ class Equation:
         return forward_jacobian(self._apart, [0])
 
     @lazy
+    def compressed(self) -> Compressed:
+        """The pattern of F_x, and the table of (x, θ) to its elements."""
+        return compressed_jacobian(self._apart, [0])
+
+    @lazy
     def _derived(self) -> dict[Any, Table]:
         return {}
 
@@ -73,6 +79,11 @@ class Equation:
     def jacobian(self, b: Any, x: Ref, theta: Ref, lanes: int) -> Ref:
         """The matrix F_x."""
         return emitted(b, self._jacobian, [x, theta], lanes, (self.n, self.n))
+
+    def elements(self, b: Any, x: Ref, theta: Ref, lanes: int) -> Ref:
+        """The elements of F_x on its pattern."""
+        size = len(self.compressed.structure.indices)
+        return emitted(b, self.compressed.table, [x, theta], lanes, (size,))
 
     def along(self, b: Any, x: Ref, theta: Ref, v: Ref, lanes: int, *, wrt: int) -> Ref:
         """F_x v (wrt=0) or F_θ v (wrt=1)."""
