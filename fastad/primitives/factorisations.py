@@ -66,7 +66,7 @@ def _of_svd_spectrum(*s: int) -> tuple[int, ...]:
 
 def _of_gaps(batch: int, n: int, m: int, kind: int, quiet: int) -> tuple[int, ...]:
     good = kind < 3 and quiet < 2 and (kind < 2 or n == m)
-    return (batch * n * m if good else -1, batch * n * m, batch * n, batch * m, batch)
+    return (batch * n * m if good else -1, batch * n * m, batch * n, batch * m, 2 * batch)
 
 
 def _of_determinant(batch: int, n: int) -> tuple[int, ...]:
@@ -242,8 +242,8 @@ array("gap_quotient", values.gap_quotient, 4, "batch rows columns kind quiet", c
       operations=_quotients, linear=(0,), differentiable=(0, 1, 2), notice=values.gap_notice,
       tangent=spectral_rules.tangent_gap_quotient, adjoint=spectral_rules.adjoint_gap_quotient,
       batch=spectral_rules.batch_stacks, domain=("R", "low", "high", "zeros"),
-      examples=[((2, 3, 3, kind, 0), (2, 3, 3), [(2, 3, 3), (2, 3), (2, 3), (2,)]) for kind in (0, 1, 2)]
-      + [((1, 3, 2, 0, 0), (3, 2), [(3, 2), (3,), (2,), (1,)])])
+      examples=[((2, 3, 3, kind, 0), (2, 3, 3), [(2, 3, 3), (2, 3), (2, 3), (2, 2)]) for kind in (0, 1, 2)]
+      + [((1, 3, 2, 0, 0), (3, 2), [(3, 2), (3,), (2,), (1, 2)])])
 array("determinant", values.determinant, 2, "batch n", check=_check(2, 0, _of_determinant), operations=_diagonals,
       of_nothing=1.0, differentiable=(0,), tangent=inverse_rules.tangent_determinant,
       adjoint=inverse_rules.adjoint_determinant, batch=batch_determinant, domain=("R", "factors"),
