@@ -6,8 +6,21 @@ met to many digits.
 """
 
 from .flags import at, exact_helper, helper, kernel
-from .lapack import LETTER_A, LETTER_L, LETTER_N, LETTER_S, LETTER_U, LETTER_V
-from .lapack import all_finite, copy, dgesdd, dsyevd, fill, status, turn
+from .lapack import (
+    LETTER_A,
+    LETTER_L,
+    LETTER_N,
+    LETTER_S,
+    LETTER_U,
+    LETTER_V,
+    all_finite,
+    copy,
+    dgesdd,
+    dsyevd,
+    fill,
+    status,
+    turn,
+)
 from .notices import notice
 
 _EPSILON = 2.0**-52

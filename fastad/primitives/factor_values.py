@@ -47,7 +47,8 @@ def qr(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 
 def eigh(s: Statics, shape: Shape, x: Any) -> np.ndarray:
     batch, n, lower, vectors = s
-    a, triangle = _lanes(x, batch, n, n), "L" if lower else "U"
+    triangle: Any = "L" if lower else "U"
+    a = _lanes(x, batch, n, n)
     if not vectors:
         return _packed(_of_finite(a, lambda a: np.linalg.eigvalsh(a, triangle)), batch, shape)
     return _packed(_of_finite(a, lambda a: tuple(np.linalg.eigh(a, triangle))), batch, shape)
@@ -65,7 +66,7 @@ def svd(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 def eigh_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     batch, n, _, vectors, level = s
     level = 0 if level == 1 and not vectors else level  # values alone need not be apart for first derivatives
-    found = np.reshape(y, (batch, shape and math.prod(shape) // max(batch, 1) - 1))
+    found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
     return _with_gaps(found, slice(n), level, False).reshape(shape)
 
 
@@ -109,7 +110,7 @@ def _apart(w: np.ndarray, level: int, positive: bool) -> float:
 
 
 def gap_quotient(s: Statics, shape: Shape, x: Any, low: Any, high: Any, made: Any) -> np.ndarray:
-    batch, n, m, kind, _ = s
+    _, n, m, kind, _ = s
     numerators, gaps = _over_gaps(s, x, low, high)
     out = np.where(gaps == 0, 0.0, numerators / np.where(gaps == 0, 1.0, gaps))
     return (out * (1 - np.eye(n, m)) if kind else out).reshape(shape)

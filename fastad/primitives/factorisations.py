@@ -1,5 +1,5 @@
-"""The rows of factorisations that few programs need, of functions of matrices, and of band matrices: `batch` matrices of
-`m` rows and `n` columns."""
+"""The rows of factorisations that few programs need, of functions of matrices, and of band matrices, on stacks:
+`batch` matrices of `m` rows and `n` columns."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -4,8 +4,8 @@ Sources: Giles (2008), "Collected matrix derivative results for forward and reve
 "Differentiating the singular value decomposition"; Wan & Zhang (2019), "Automatic differentiation for complex valued
 SVD", whose sums and differences of singular values stand here.
 
-`eigh` and `svd` compute; `eigh_spectrum` and `svd_spectrum` have the derivatives. For values they are copies. In a table
-that is derived they have equal values apart (see `fastad.tables.passes.kinks`), so every quotient below is finite.
+`eigh` and `svd` compute; `eigh_spectrum` and `svd_spectrum` have the derivatives. For values they are copies. In a
+table that is derived they have equal values apart (see `fastad.tables.passes.kinks`), so all quotients are finite.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def singular_shapes(s: Statics) -> list[tuple[int, ...]]:
 
 def _adjoints(b: Any, u: Ref, batch: int, shapes: list[tuple[int, ...]]) -> list[Ref | None]:
     """The adjoints of the parts of a value; None where they are zero by structure, as of vectors that nobody reads."""
-    found, start = [], 0
+    found: list[Ref | None] = []
     sizes = [int(np.prod(shape, dtype=int)) for shape in shapes]
     own = [region(sum(sizes[:k]), (batch, size), (sum(sizes), 1)) for k, size in enumerate(sizes)]
     known = _pieces_of(b, u)
@@ -52,15 +52,14 @@ def _adjoints(b: Any, u: Ref, batch: int, shapes: list[tuple[int, ...]]) -> list
         others = own[:k] + own[k + 1 :]
         zero = known is not None and all(piece in others or _apart(piece, place) for piece in known)
         found.append(None if zero else ref)
-        start += sizes[k]
     return found
 
 
 def _pieces_of(b: Any, u: Ref) -> list[tuple[int, ...]] | None:
     """The regions that an assembly writes; None of another value."""
-    op, start, count, c = b.definition(u)
-    while PRIMITIVES[op].form is Form.VIEW and b.size(start) == b.size(u) and b.statics_at(c) == whole(b.size(u)):  # type: ignore[attr-defined]
-        op, start, count, c = b.definition(start)
+    op, start, _, c = b.definition(u)
+    while PRIMITIVES[op].form is Form.VIEW and b.size(start) == b.size(u) and b.statics_at(c) == whole(b.size(u)):
+        op, start, _, c = b.definition(start)
     return pieces(b.statics_at(c)) if getattr(PRIMITIVES[op], "form", None) is Form.PIECES else None
 
 
@@ -93,7 +92,7 @@ class _Gaps:
         self.made = b.assemble([made], [region(0, (b.size(made), 1), (2, 1))], (b.size(made), 2))
 
     def expect(self, change: Ref | None) -> None:
-        """Quotients as large as the change (or the adjoint) of the values are ordinary: of V f(Λ) Vᵀ both are about f'."""
+        """Quotients as large as the change (or the adjoint) of the values are ordinary: of V f(Λ) Vᵀ both are f'."""
         if change is None or self.quiet:
             return
         b, batch = self.b, self.b.size(self.made) // 2
@@ -118,7 +117,7 @@ class _Gaps:
 def tangent_gap_quotient(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
     """dX / (y - x) - out (dy - dx) / (y - x)"""
     batch, n, m, kind, _ = row.statics
-    x, low, high, made = operands
+    _, low, high, made = operands
     out, terms = stack(b, result, batch, n, m), []
     if tangents[0] is not None:
         terms.append(_quotients(stack(b, tangents[0], batch, n, m), low, high, made, kind, 1).plain)
@@ -175,7 +174,7 @@ def tangent_eigh(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) ->
 
 
 def adjoint_eigh(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    batch, n, lower, vectors, _ = row.statics
+    batch, n, lower, *_ = row.statics
     _, _, v, gaps = _eigen(b, row, operands[0], result)
     w_bar, v_bar = [*_adjoints(b, u, batch, [*eigen_shapes(row.statics), (1,)])[:-1], None][:2]
     scaled = None if w_bar is None else v.times_columns(w_bar)
@@ -225,12 +224,13 @@ class _Singular:
         """Zeros, of X = Uᵀ Ū for columns that belong to no singular value: only which space they span is determined, so
         a value that depends on more is worth a notice."""
         b, zeros = self.b, self.b.zeros((x.batch, x.rows))
-        endless = b.assemble([b.broadcast(b.const(np.inf), (x.batch,))], [region(0, (x.batch, 1), (2, 1))], (x.batch, 2))
+        first = region(0, (x.batch, 1), (2, 1))
+        endless = b.assemble([b.broadcast(b.const(np.inf), (x.batch,))], [first], (x.batch, 2))
         return _quotients(x, zeros, zeros, endless, _TURNING, self.gaps.quiet)
 
 
 def tangent_svd(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    batch, m, n, full, vectors, _ = row.statics
+    batch, m, n, _, vectors, _ = row.statics
     d = _Singular(b, row, operands[0], result)
     da = stack(b, tangents[0], batch, m, n)
     p = d.u.T @ da @ d.v
@@ -254,7 +254,7 @@ def _turned(d: _Singular, u: Stack, own: Stack, below: Stack, moved: Stack) -> S
 
 
 def adjoint_svd(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    batch, m, n, full, vectors, _ = row.statics
+    batch, m, n, _, vectors, _ = row.statics
     d = _Singular(b, row, operands[0], result)
     found = _adjoints(b, u, batch, [*singular_shapes(row.statics), (1,)])[:-1]
     u_bar, s_bar, vt_bar = found if vectors else (None, found[0], None)
@@ -293,8 +293,8 @@ def _middle_adjoint(d: _Singular, left: Stack | None, right: Stack | None, s_bar
     for x, turn in zip(inner, (False, True), strict=True):
         if x is not None and x.rows > d.k:
             low = d.gaps.columns(x.block(d.rest, d.first) - x.block(d.first, d.rest).T)
-            place = (0, d.k) if turn else (d.k, 0)
-            terms.append((low.T if turn else low).placed(*place, d.u.columns, d.v.columns))
+            sizes = d.u.columns, d.v.columns
+            terms.append(low.T.placed(0, d.k, *sizes) if turn else low.placed(d.k, 0, *sizes))
     if not terms:
         return None
     out = terms[0]

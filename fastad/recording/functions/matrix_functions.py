@@ -70,7 +70,7 @@ def sqrtm(A: Any) -> Any:
     >>> fad.grad(lambda A: np.trace(fad.linalg.sqrtm(A)))(A).round(12).tolist()
     [[0.25, 0.0], [-0.016666666667, 0.166666666667]]
 
-    Source: Higham (2008), Functions of Matrices, (6.29): the product form of the iteration of Denman and Beavers, scaled.
+    Source: Higham (2008), Functions of Matrices, (6.29): the scaled iteration of Denman and Beavers, in product form.
     """
     return _of_matrices("sqrtm", A)
 
