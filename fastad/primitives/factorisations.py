@@ -268,7 +268,7 @@ array("expm", values.expm, 1, "batch n core", check=_check(2, 0, _of_function, 1
 array("sqrtm", values.sqrtm, 1, "batch n core", check=_check(2, 0, _of_function, 1), operations=_square_operations(40),
       work=_function_work, symbols=("dgemm",), tangent=inverse_rules.tangent_function,
       adjoint=inverse_rules.adjoint_function, batch=orthogonal_rules.batch_factors,
-      **_NO_CONVERGENCE, complaint="a matrix without a real square root", domain=("regular",),
+      **_NO_CONVERGENCE, complaint="a matrix without a real square root", domain=("definite",),
       examples=[((1, 3, 3), (3, 3), [(3, 3)]), ((2, 4, 4), (2, 4, 4), [(2, 4, 4)])])
 array("banded_solve", values.banded_solve, 2, "batch n m low high transposed separate",
       check=_check(3, 0, _of_band, 4), operations=_band_operations, work=_band_work, linear=(1,),

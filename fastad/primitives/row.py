@@ -159,6 +159,7 @@ class ArrayPrimitive(Primitive):
     Rules: `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
     builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in
     `differentiable` (default: all); `batch(b, row, operands, batched, size)` emits the row over a leading axis.
+    `sparsity` says on which inputs each element depends (see `fastad.primitives.patterns`; None: on all of them).
 
     `result` is the dtype rule (see `fastad.tables.builder.result_dtype`). A row of several results has one value that
     holds them one after another, lane by lane: `parts(statics)` says the number of lanes and the results of each.
@@ -189,6 +190,7 @@ class ArrayPrimitive(Primitive):
     tangent: Rule | None = None
     adjoint: Rule | None = None
     batch: Rule | None = None
+    sparsity: Rule | None = None
     differentiable: tuple[int, ...] | None = None
     result: str = "float"
     parts: Callable[..., tuple[int, tuple[Result, ...]]] | None = None

@@ -119,6 +119,14 @@ def from_scipy() -> str | None:
     return inner
 
 
+def asked_by_scipy(function: str) -> bool:
+    """Whether this function of SciPy asks for something, directly or through NumPy's stand-ins."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == function and frame.f_code.co_filename.startswith(_SCIPY)
+
+
 def at_line() -> str:
     """ " (at FILE:LINE …)" for an error message: the user's line that is running. Empty if there is none."""
     line = user_line()
