@@ -265,7 +265,7 @@ WRONG = {
         lambda x: fad.scan(lambda c, v: (c * v, c), x, ONES, inverse=lambda c, v: (c, c)), "the inverse of scan"
     ),
     "a Python branch that changes": (
-        lambda x: fad.scan(lambda c, v: (c * int(v), c), x, np.arange(4.0)), "another path in a later"
+        lambda x: fad.scan(lambda c, v: (c * int(v), c), x, np.arange(4)), "another path in a later"
     ),
     "paths of other shapes": (
         lambda x: fad.scan(lambda c, v: (c, v if v < 2 else ONES), x, np.arange(4.0)), "paths of a Python branch"

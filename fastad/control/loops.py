@@ -56,8 +56,8 @@ def scan(
     progress : show a progress bar for the loop and its adjoint (needs tqdm).
 
     A Python branch in f is recorded for each path that a step takes. Raises ShapeError where f changes the carry's
-    structure or shapes, or its paths differ in them, and RecordingError where what a whole number is, as in `int(c)`,
-    decides in a later step otherwise than in the first.
+    structure or shapes, or its paths differ in them, and RecordingError where an integer that is asked for, as by
+    `int(k)`, is another one in a later step than in the first.
 
     >>> import numpy as np, fastad as fad
     >>> def compound(total, rate):
