@@ -208,15 +208,24 @@ class _Torch:
 
 @contender("casadi, CVODES", "casadi")
 def of_casadi(problem: Problem, what: str):
-    if problem.name != "lv-adaptive":
+    """CVODES as CasADi sets it: BDF, Newton's method with Jacobians."""
+    if problem.steps or problem.lanes:
         return None
+    return of_symbols(problem, what, {"reltol": problem.rtol, "abstol": problem.rtol})
+
+
+def of_symbols(problem: Problem, what: str, options: dict):
+    """CVODES with a right-hand side of CasADi's symbols: NumPy computes with arrays of them."""
     import casadi as ca
 
-    y, p = ca.SX.sym("y", 2), ca.SX.sym("p", 4)
-    f = ca.vertcat(p[0] * y[0] - p[1] * y[0] * y[1], p[3] * y[0] * y[1] - p[2] * y[1])
-    options = {"reltol": problem.rtol, "abstol": problem.rtol, "max_num_steps": 100_000}
-    solve = ca.integrator("end", "cvodes", {"x": y, "p": p, "ode": f}, 0.0, problem.t1, options)
-    y0, q = ca.MX.sym("y0", 2), ca.MX.sym("p", 4)
+    ca.GlobalOptions.setNumpyMode(-1)  # as it was before there was a choice, without a warning
+    n, m = len(problem.y0), len(problem.p)
+    y, p = ca.SX.sym("y", n), ca.SX.sym("p", m)
+    slope = problem.rhs(np)(0.0, *(np.array(ca.vertsplit(x), dtype=object) for x in (y, p)))
+    ode = slope if isinstance(slope, ca.SX) else ca.vertcat(*slope)  # CasADi makes a matrix of an array times a symbol
+    system = {"x": y, "p": p, "ode": ode}
+    solve = ca.integrator("end", "cvodes", system, 0.0, problem.t1, {"max_num_steps": 1_000_000, **options})
+    y0, q = ca.MX.sym("y0", n), ca.MX.sym("p", m)
     end = solve(x0=y0, p=q)["xf"]
     total = 0.5 * ca.sumsqr(end - 1.0)
     outputs = [end] if what == "solve" else [ca.gradient(total, y0), ca.gradient(total, q)]

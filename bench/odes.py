@@ -58,6 +58,44 @@ def bodies(np):
     return f
 
 
+def pleiades(np):
+    """Seven stars in a plane, star i of mass i; y = [x, y, their velocities], p their masses: Hairer, Nørsett & Wanner,
+    Solving Ordinary Differential Equations I, II.10."""
+
+    def f(t, y, p):
+        x, z, v = y[:7], y[7:14], y[14:]
+        across, along = x[None, :] - x[:, None], z[None, :] - z[:, None]
+        squares = across**2 + along**2 + np.eye(7)  # a star does not pull itself: its distance in across and along is 0
+        pull = p[None, :] / (squares * np.sqrt(squares))
+        return np.concatenate([v, np.sum(pull * across, axis=1), np.sum(pull * along, axis=1)])
+
+    return f
+
+
+PLEIADES = np.array(
+    [3, 3, -1, -3, 2, -2, 2, 3, -3, 2, 0, 0, -4, 4, 0, 0, 0, 0, 0, 1.75, -1.5, 0, 0, 0, -1.25, 1, 0, 0], float
+)  # x, y, their velocities
+
+
+def arenstorf(np):
+    """A satellite of Earth and Moon, whose mass is p₀ of both, in coordinates that turn with them; y = [position,
+    velocity]: Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, II.0."""
+
+    def f(t, y, p):
+        moon, earth = p[0], 1.0 - p[0]
+        to_earth = (y[0] + moon) ** 2 + y[1] ** 2
+        to_moon = (y[0] - earth) ** 2 + y[1] ** 2
+        a, b = earth / (to_earth * np.sqrt(to_earth)), moon / (to_moon * np.sqrt(to_moon))
+        return np.array([y[2], y[3], y[0] + 2.0 * y[3] - a * (y[0] + moon) - b * (y[0] - earth),
+                         y[1] - 2.0 * y[2] - a * y[1] - b * y[1]])  # fmt: skip
+
+    return f
+
+
+ARENSTORF = np.array([0.994, 0.0, 0.0, -2.00158510637908252240537862224])  # an orbit of this period:
+PERIOD = 17.0652165601579625588917206249
+
+
 def reaction_diffusion(np):
     """Fisher's equation u_t = p₀ u_xx + p₁ u (1 − u) on cells of a periodic interval."""
 
