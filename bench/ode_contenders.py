@@ -23,18 +23,16 @@ def cost(np):
 
 
 # ---- fastad -------------------------------------------------------------------------------------------------------
-def fastad_functions(problem: Problem):
-    """The final state, and the cost with its gradient, as plain functions of (y0, p)."""
+def fastad_function(problem: Problem):
+    """The final state as a plain function of (y0, p)."""
     import fastad as fad
 
-    f = problem.rhs(np)
+    f, t1, method = problem.rhs(np), problem.t1, problem.method  # what a function refers to is looked at in every call
     control = {"step": problem.step} if problem.steps else {"rtol": problem.rtol, "atol": problem.rtol}
 
     def end(y0, p):
-        return fad.solve_ivp(f, (0.0, problem.t1), y0, problem.method, args=(p,), **control).y[:, -1]
+        return fad.solve_ivp(f, (0.0, t1), y0, method, args=(p,), **control).y[:, -1]
 
-    if problem.lanes:
-        return fad.vmap(end, in_axes=(0, None))
     return end
 
 
@@ -42,7 +40,9 @@ def fastad_functions(problem: Problem):
 def of_fastad(problem: Problem, what: str):
     import fastad as fad
 
-    end = fastad_functions(problem)
+    end = fastad_function(problem)
+    if problem.lanes:
+        end = fad.vmap(end, in_axes=(0, None))
     if what == "solve":
         run = fad.jit(end, tier="native").prepare(problem.y0, problem.p)
     else:
@@ -57,18 +57,13 @@ def of_fastad_one_by_one(problem: Problem, what: str):
         return None
     import fastad as fad
 
-    f = problem.rhs(np)
-    control = {"step": problem.step} if problem.steps else {"rtol": problem.rtol, "atol": problem.rtol}
-    end = fad.jit(
-        lambda y0, p: fad.solve_ivp(f, (0.0, problem.t1), y0, problem.method, args=(p,), **control).y[:, -1],
-        tier="native",
-    )
-    run = end.prepare(problem.y0[0], problem.p)
+    run = fad.jit(fastad_function(problem), tier="native").prepare(problem.y0[0], problem.p)
+    start = run.inputs[0]
 
     def call():
         found = np.empty_like(problem.y0)
         for k, y0 in enumerate(problem.y0):
-            run.inputs[0][...] = y0
+            start[...] = y0
             found[k] = run()
         return found
 

@@ -50,10 +50,9 @@ def of_fastad(method: str) -> Callable:
     def make(problem: Problem) -> Callable[[float], Solve]:
         import fastad as fad
 
-        f = problem.rhs(np)
+        f, t1 = problem.rhs(np), problem.t1
         run = fad.jit(
-            lambda y0, p, tol: fad.solve_ivp(
-                f, (0.0, problem.t1), y0, method, args=(p,), rtol=tol, atol=tol).y[:, -1],
+            lambda y0, p, tol: fad.solve_ivp(f, (0.0, t1), y0, method, args=(p,), rtol=tol, atol=tol).y[:, -1],
             tier="native",
         ).prepare(problem.y0, problem.p, 1e-3)  # fmt: skip
 

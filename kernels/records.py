@@ -92,12 +92,12 @@ SOLVE = record(
 
 # Where the vectors of the driver of solves in lanes start in its work: those of one solve; argument and result of a
 # step, and of its adjoint, of all lanes, component by component; sums of the adjoints of what the steps share; adjoints
-# of states from within a step; of each lane: numbers about its run, marks, trajectory, step, largest step size, whether
-# the step was accepted; of a block of trajectories: stored states, and how many.
+# of states from within a step; of each lane: numbers about its run, marks, trajectory, step, whether it must be seen to
+# before the next step, whether the step was accepted; of a block of trajectories: stored states, and how many.
 SOLVE_LANES_WORK = record(
     *(SOLVE_WORK.names or ())[:-1],
     "wide_in", "wide_out", "wide_bar_in", "wide_bar_out", "sums", "inner", "runs", "places", "trajectories", "steps",
-    "longest", "accepted", "states", "counts", "scratch",
+    "waiting", "accepted", "states", "counts", "scratch",
 )  # fmt: skip
 
 # Solves in lanes, or their adjoints: besides what one solve says, the number of trajectories, sizes of the operands and
@@ -138,3 +138,4 @@ SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2
 # Smaller errors count as this part of the tolerance, since most of them is rounding, which must not choose steps; the
 # same of the error of the step before.
 LEAST_ERROR, LEAST_LAST = 1e-8, 1e-4
+ROUNDING = 1000.0 * 2.220446049250313e-16  # relative errors up to which an estimate is made of rounding errors

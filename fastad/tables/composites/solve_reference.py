@@ -11,7 +11,7 @@ from fastad.tables.composites.solve_events import Entry, Events
 from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
-ROUNDING, CHANGE = 1000 * _EPSILON, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
+CHANGE = 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
 _WORST = "component {} has the largest error"
 REASONS = {  # why a solve has ended, and what is to be said of a component
     r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
@@ -293,7 +293,7 @@ class Trace:
         """Whether the error estimate is no more than rounding errors."""
         n = self.n_errors
         relative = float(self.controls[r.TOLERANCES + n]) if n else 0.0
-        return n > 0 and self._norm < r.LEAST_ERROR + (ROUNDING / relative if relative > 0 else 0.0)
+        return n > 0 and self._norm < r.LEAST_ERROR + (r.ROUNDING / relative if relative > 0 else 0.0)
 
     def _probe(self, out: np.ndarray) -> float:
         """The relative error of the current step in a small change of its start; see `fastad.kernels.solve_steps`."""
@@ -355,5 +355,5 @@ class Trace:
 
 def _rounded(fraction: float) -> float:
     """A step size with eight significant bits; see `fastad.kernels.stepsize.rounded`."""
-    shifted = fraction * (2.0**45 + 1)
-    return shifted - (shifted - fraction)
+    large = fraction * 2.0**45
+    return (large + fraction) - large
