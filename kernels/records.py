@@ -120,7 +120,8 @@ ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, HAPPENED, RUN
 # many steps as allowed; as many as can be kept, or events; the right-hand side was not finite at the start; fixed steps
 # ended in a state that is not finite; a terminal event ended it.
 DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN, ENDED = range(7)
-# The control of an adaptive solve, behind its state: position in the span, size of the step, error of the last one,
+# The control of an adaptive solve, behind its state: position in the span, size of the step, logarithm of the last
+# one's error,
 # whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
 AT, STEP, LAST, KNOWN, CONTROL = range(5)
 # In a step that an event ends, the last two say: at which fraction of the step, and which event, counted from CHANGED.
@@ -136,6 +137,6 @@ NOTED, JUMPED, STOPPED = range(3)
 # Gustafsson's PI control.
 SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2
 # Smaller errors count as this part of the tolerance, since most of them is rounding, which must not choose steps; the
-# same of the error of the step before.
-LEAST_ERROR, LEAST_LAST = 1e-8, 1e-4
-ROUNDING = 1000.0 * 2.220446049250313e-16  # relative errors up to which an estimate is made of rounding errors
+# same of the error of the step before, as its logarithm: log(1e-4).
+LEAST_ERROR, LEAST_LAST = 1e-8, -9.210340371976182
+ROUNDING = 10.0 * 2.220446049250313e-16  # relative errors up to which an estimate is made of rounding errors

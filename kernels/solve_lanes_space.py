@@ -4,7 +4,7 @@
 from typing import Any, NamedTuple
 
 from .flags import helper
-from .memory import address, doubles, integers, record_at, shift
+from .memory import address, doubles, integers, record_at, select, shift, view
 from .records import (
     ACCEPTED,
     AT,
@@ -182,7 +182,8 @@ def begin(p, ensemble, lane, space):
 @helper
 def end(p, ensemble, lane, space):
     """Write what has become of the trajectory in a lane."""
-    i, own, k = ensemble.trajectories[lane], lane_space(space, ensemble.runs, ensemble.places, lane), ensemble.steps[lane]
+    i, k = ensemble.trajectories[lane], ensemble.steps[lane]
+    own = lane_space(space, ensemble.runs, ensemble.places, lane)
     from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, p.carried)
     own.run[POSITION] = control_of(p, own)[AT]
     own.run[ACCEPTED] = k
@@ -243,3 +244,21 @@ def take(p, ensemble, lane, following):
         return ensemble.last
     ensemble.trajectories[lane] = following
     return following + 1
+
+
+@helper
+def copy_lane(p, ensemble, lane):
+    """Let a lane without a trajectory hold what the first one holds."""
+    for i in range(step_size(p) + p.adaptive * (2 * p.errors + 1)):
+        ensemble.wide_in[i * p.lanes + lane] = ensemble.wide_in[i * p.lanes]
+
+
+@helper
+def move(p, ensemble):
+    """Make the states after the accepted steps the current ones."""
+    n, accepted = p.lanes, view(ensemble.accepted, p.lanes)
+    for i in range(p.own + p.cache):
+        to = view(shift(ensemble.wide_in, (i if i < p.own else i + CONTROL) * n), n)
+        source = view(shift(ensemble.wide_out, i * n), n)
+        for lane in range(n):
+            to[lane] = select(accepted[lane] != 0.0, source[lane], to[lane])

@@ -77,13 +77,19 @@ def retry_factor(norm, order):
 
 
 @helper
-def next_factor(norm, before, order):
-    """Factor for the step size after an accepted step, from its error and that of the step before.
+def logarithm(norm):
+    """The logarithm of an error norm, for `next_factor`."""
+    return math.log(max(norm, LEAST_ERROR))
+
+
+@helper
+def next_factor(error, before, order):
+    """Factor for the step size after an accepted step, from the logarithms of its error and of that of the step before.
 
     PI control: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.2, with the exponents of their DOPRI5
     for any order.
     """
-    factor = SAFETY * max(norm, LEAST_ERROR) ** ((0.75 * MEMORY - 1.0) / order) * before ** (MEMORY / order)
+    factor = SAFETY * math.exp((0.75 * MEMORY - 1.0) / order * error + MEMORY / order * before)
     return min(max(factor, SMALLEST), LARGEST)
 
 

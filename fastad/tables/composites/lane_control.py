@@ -29,10 +29,11 @@ def with_verdict(
     b: Builder, x: list[Ref], out: list[Ref], own: int, cache: int, n: int, estimates: int, order: int
 ) -> list[Ref]:
     """The result of a step followed by its error norm, the factor for the next step, the component with the largest
-    error, the verdict (0: the driver must judge it; 1: accepted; 2: accepted, and the driver must see whether it was the
-    last one), and the control of the next step.
+    error, the verdict (0: the driver must judge it; 1: accepted; 2: accepted, and the driver must see whether it was
+    the last one), and the control of the next step.
 
-    `x` is the argument of the step, followed by absolute tolerances of n components, relative ones, and the largest step.
+    `x` is the argument of the step, followed by absolute tolerances of n components, relative ones, and the largest
+    step.
     """
     tolerances = x[len(x) - 1 - 2 * n : -1]
     sizes = [b.emit("absolute", (y,)) for y in out[:n]]
@@ -44,22 +45,18 @@ def with_verdict(
     squares = [b.emit("square", (b.emit("divide", (e, scales[i % n])),)) for i, e in enumerate(errors)]
     norm, worst = _norm(b, squares, n, estimates), _largest(b, squares[:n])
     control = x[own : own + CONTROL]
-    factor = _next_factor(b, norm, control[LAST], order)
+    logarithm = b.emit("log", (b.emit("maximum", (norm, b.const(LEAST_ERROR))),))
+    factor = _next_factor(b, logarithm, control[LAST], order)
     if not n:
         return [*out, norm, factor, worst, b.const(0.0), *control]
-    accepted = _all(b, [b.emit("less_equal", (norm, b.const(1.0))), _is_finite(b, sizes), _says(b, norm, tolerances[n])])
+    is_small = b.emit("less_equal", (norm, b.const(1.0)))
+    is_sound = b.emit("logical_and", (_is_finite(b, sizes), _says(b, norm, tolerances[n])))
+    accepted = b.emit("logical_and", (is_small, is_sound))
     after, step, goes_on = _next_place(b, control, factor, x[own + CONTROL + cache :][:2], x[-1])
     verdict = b.emit("where", (goes_on, b.const(1.0), b.const(2.0)))
     verdict = b.emit("where", (accepted, verdict, b.const(0.0)))
-    following = {AT: after, STEP: step, LAST: b.emit("maximum", (norm, b.const(LEAST_LAST))), KNOWN: b.const(0.0)}
+    following = {AT: after, STEP: step, LAST: b.emit("maximum", (logarithm, b.const(LEAST_LAST))), KNOWN: b.const(0.0)}
     return [*out, norm, factor, worst, verdict, *(following[i] for i in range(CONTROL))]
-
-
-def _all(b: Builder, conditions: list[Ref]) -> Ref:
-    first, *others = conditions
-    for other in others:
-        first = b.emit("logical_and", (first, other))
-    return first
 
 
 # ── the error ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -104,11 +101,10 @@ def _says(b: Builder, norm: Ref, relative: Ref) -> Ref:
 
 
 # ── the next step ─────────────────────────────────────────────────────────────────────────────────────────────
-def _next_factor(b: Builder, norm: Ref, before: Ref, order: int) -> Ref:
+def _next_factor(b: Builder, error: Ref, before: Ref, order: int) -> Ref:
     """The factor for the next step, as `fastad.kernels.stepsize.next_factor` defines it."""
     exponents = b.const((0.75 * MEMORY - 1.0) / order), b.const(MEMORY / order)
-    logs = [b.emit("log", (x,)) for x in (b.emit("maximum", (norm, b.const(LEAST_ERROR))), before)]
-    factor = b.emit("exp", (b.add(*map(b.multiply, exponents, logs)),))
+    factor = b.emit("exp", (b.add(*map(b.multiply, exponents, (error, before))),))
     factor = b.multiply(b.const(SAFETY), factor)
     most, least = b.const(LARGEST), b.const(SMALLEST)
     factor = b.emit("where", (b.emit("less", (factor, most)), factor, most))

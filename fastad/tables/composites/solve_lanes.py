@@ -12,7 +12,7 @@ from fastad.errors import TableError
 from fastad.kernels.records import CONTROL, MARKS, RUN, SOLVE_LANES
 from fastad.once import lazy
 from fastad.primitives.regions import region
-from fastad.tables.builder import Builder, Ref
+from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import Lanes, joint_sub
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.lane_control import with_verdict

@@ -171,13 +171,13 @@ class Trace:
             self.run[r.STATUS] = r.ENDED if change.outcome == r.STOPPED else r.DONE
         elif self.solve.adaptive:
             self.control[r.STEP] = _rounded(self.control[r.STEP] * self._factor)
-            self.control[r.LAST] = max(self._norm, r.LEAST_LAST)
+            self.control[r.LAST] = max(self._logarithm, r.LEAST_LAST)
 
     def _restart(self, size: float) -> None:
         """After an event: the next step is to be as long as that which the event ended."""
         self._set_clock()
         fraction = _rounded(size / self.span) if size < self.span else 1.0
-        self.control, self.fresh = np.array([0.0, fraction, 1e-4, 0.0]), False
+        self.control, self.fresh = np.array([0.0, fraction, r.LEAST_LAST, 0.0]), False
 
     def _deliver_events(self, step: Step, out: np.ndarray) -> None:
         """States at the events in a step."""
@@ -240,7 +240,7 @@ class Trace:
                 self.run[r.STATUS], self.run[r.WORST] = r.NOT_FINITE, int(np.argmin(np.isfinite(slope[:n])))
                 return False
             fraction = _rounded(self._first_time(slope) / self.span)
-        self.control = np.array([self.control[r.AT], fraction, 1.0, 0.0])
+        self.control = np.array([self.control[r.AT], fraction, 0.0, 0.0])
         return True
 
     def _first_time(self, slope: np.ndarray) -> float:
@@ -316,9 +316,13 @@ class Trace:
         self.run[r.WORST] = worst
         return found
 
+    @property
+    def _logarithm(self) -> float:
+        return float(np.log(max(self._norm, r.LEAST_ERROR)))
+
     def _next(self, rejected: bool) -> float:
         order = self.solve.order
-        factor = 0.9 * max(self._norm, r.LEAST_ERROR) ** (-0.85 / order) * self.control[r.LAST] ** (0.2 / order)
+        factor = 0.9 * np.exp(-0.85 / order * self._logarithm + 0.2 / order * self.control[r.LAST])
         factor = float(np.clip(factor, r.SMALLEST, r.LARGEST))
         return min(factor, 1.0) if rejected else factor
 
