@@ -52,22 +52,20 @@ def of_fastad(problem: Problem, what: str):
 
 @contender("fastad, one by one", "fastad")
 def of_fastad_one_by_one(problem: Problem, what: str):
-    """Prepared native calls in a Python loop: what lanes are compared with."""
-    if not problem.lanes or what != "solve":
+    """A native loop over the trajectories, which solves one after another: what lanes are compared with."""
+    if not problem.lanes:
         return None
     import fastad as fad
 
-    run = fad.jit(fastad_function(problem), tier="native").prepare(problem.y0[0], problem.p)
-    start = run.inputs[0]
+    end = fastad_function(problem)
 
-    def call():
-        found = np.empty_like(problem.y0)
-        for k, y0 in enumerate(problem.y0):
-            start[...] = y0
-            found[k] = run()
-        return found
+    def ends(y0, p):
+        return fad.scan(lambda p, start: (p, end(start, p)), p, y0)[1]
 
-    return call
+    if what == "solve":
+        return fad.jit(ends, tier="native").prepare(problem.y0, problem.p)
+    total = lambda y0, p: cost(np)(ends(y0, p))
+    return fad.grad(total, argnums=(0, 1), tier="native").prepare(problem.y0, problem.p)
 
 
 # ---- by hand ------------------------------------------------------------------------------------------------------
