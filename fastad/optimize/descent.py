@@ -1,17 +1,14 @@
 """The loop that the methods without constraints share. A method says how it begins and makes a step."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from fastad.control.loops import while_loop
 from fastad.optimize.objective import Array, Objective
+from fastad.optimize.status import CONVERGED, LOWEST, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, STUCK, UNBOUNDED
 
-# Why an iteration ended.
-RUNNING, CONVERGED, ROUNDED, MOST_STEPS, STUCK, NOT_FINITE, UNBOUNDED = range(7)
 _ROUNDED_TO = 1e-7  # gradient, relative to its scale, that counts as 0 where no step decreases fun any more
-_LOWEST = -1e100
 
 
 class Iterate(NamedTuple):
@@ -71,26 +68,10 @@ def _status(s: Iterate, nit: Array, limits: tuple[Array, Array, int]) -> Array:
     largest = np.max(np.abs(s.jac), initial=0.0)
     rounded = s.stopped & (largest <= _ROUNDED_TO * np.maximum(scale, np.abs(s.fun)))
     status = np.where(s.stopped, STUCK, np.where(nit >= most, MOST_STEPS, RUNNING))
-    status = np.where(s.fun < _LOWEST, UNBOUNDED, status)
+    status = np.where(s.fun < LOWEST, UNBOUNDED, status)
     status = np.where(rounded, ROUNDED, status)
     status = np.where(largest <= tol, CONVERGED, status)
     return np.where(np.isfinite(s.fun) & np.isfinite(largest), status, NOT_FINITE)
 
 
-MESSAGES: dict[int, str] = {
-    RUNNING: "the iteration has not ended",
-    CONVERGED: "Optimization terminated successfully: the largest component of the gradient is {gradient:.1e}.",
-    ROUNDED: "Optimization terminated successfully: rounding errors of fun allow no further decrease; the largest "
-    "component of the gradient is {gradient:.1e}, above tol = {tol:.1e}.",
-    MOST_STEPS: "The maximum number of steps, {nit}, has been reached; the largest component of the gradient is "
-    "{gradient:.1e}, that of component {worst}. Raise max_steps, or try method='newton'.",
-    STUCK: "No step decreases fun, but the gradient is {gradient:.1e} at component {worst}: fun has a kink or a jump "
-    "there, or its gradient is inexact.",
-    NOT_FINITE: "fun or its gradient is not finite at the point reached (component {worst}). Start elsewhere, or give "
-    "bounds.",
-    UNBOUNDED: "fun falls below {lowest:.0e}: it seems to have no minimum.".replace("{lowest:.0e}", f"{_LOWEST:.0e}"),
-}
-SUCCESSES = (CONVERGED, ROUNDED)
-Solver = Callable[..., Run]
-
-__all__ = ["Iterate", "MESSAGES", "Method", "Run", "SUCCESSES", "descend"]
+__all__ = ["Iterate", "Method", "Run", "descend"]

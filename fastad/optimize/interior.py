@@ -15,11 +15,20 @@ import numpy as np
 from fastad.control.loops import while_loop
 from fastad.optimize.canonical import Canonical
 from fastad.optimize.definite import attempted_cholesky, regularised, solved_by
-from fastad.optimize.descent import CONVERGED, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, STUCK, UNBOUNDED
 from fastad.optimize.objective import Array
+from fastad.optimize.status import (
+    CONVERGED,
+    INFEASIBLE,
+    LOWEST,
+    MOST_STEPS,
+    NOT_FINITE,
+    ROUNDED,
+    RUNNING,
+    STUCK,
+    UNBOUNDED,
+)
 from fastad.recording.functions.linalg import solve_triangular
 
-INFEASIBLE = 7
 _FIRST_MU = 0.1
 _PUSH = 1e-2  # how far inside its bounds x starts
 _LARGEST_MULTIPLIER = 100.0  # above it errors count relative to the multipliers
@@ -27,7 +36,6 @@ _DECREASE = 1e-4
 _HALVINGS = 40
 _ROUNDED_TO = 1e-6
 _HOPELESS = 1e9  # multipliers of constraints that cannot be met together
-_LOWEST = -1e100
 
 
 class Values(NamedTuple):
@@ -134,7 +142,7 @@ def _status(p: Canonical, before: Interior, i: Interior, limits: tuple[Array, Ar
     status = np.where(stuck, unable, np.where(i.nit >= most, np.where(violation > 1e-6, INFEASIBLE, MOST_STEPS), RUNNING))
     lost = np.maximum(_largest(i.y), _largest(i.z)) > _HOPELESS * scale
     status = np.where(lost & (violation > 1e-6), INFEASIBLE, status)
-    status = np.where(i.at.f < _LOWEST, UNBOUNDED, status)
+    status = np.where(i.at.f < LOWEST, UNBOUNDED, status)
     status = np.where(stuck & (error <= _ROUNDED_TO), ROUNDED, status)
     status = np.where(error <= tol, CONVERGED, status)
     return np.where(np.isfinite(error) & np.isfinite(i.at.f), status, NOT_FINITE)
@@ -221,4 +229,4 @@ def _search(p: Canonical, i: Interior, d: _Step, line: tuple[Array, Array, Array
     return np.where(ok, alpha, 0.0), trials
 
 
-__all__ = ["INFEASIBLE", "Interior", "minimise_inside"]
+__all__ = ["Interior", "minimise_inside"]
