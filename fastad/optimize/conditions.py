@@ -48,6 +48,13 @@ class Conditions:
         """What derivatives are by, besides what functions refer to."""
         return self.f.args, [c.inputs for c in self.constraints], None if self.bounds is None else self.bounds.inputs
 
+    @property
+    def functions(self) -> "Conditions":
+        """The problem without its parameters: what a recording is found by."""
+        bare = [Constraint(c.fun, (), None, None) for c in self.constraints]
+        bounds = None if self.bounds is None else Constraint(None, (), None, None)
+        return Conditions(Objective(self.f.fun), tuple(bare), bounds)
+
     def of(self, parameters: Any) -> "Conditions":
         """The same problem with other parameters."""
         args, inputs, limits = parameters

@@ -42,11 +42,12 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Kinds:
-    """Which numbers have a lower limit, an upper one, or one value: three masks."""
+    """Which numbers have a lower limit, an upper one, or one value. As plain tuples they are part of the key of a
+    recording."""
 
-    lower: np.ndarray
-    upper: np.ndarray
-    equal: np.ndarray
+    has_lower: tuple[bool, ...]
+    has_upper: tuple[bool, ...]
+    is_equal: tuple[bool, ...]
 
     @staticmethod
     def of(constraint: Constraint) -> "Kinds":
@@ -58,7 +59,23 @@ class Kinds:
                 f"the limits {low[worst]:g} and {high[worst]:g} of component {worst} leave nothing between{at_line()}"
             )
         equal = low == high
-        return Kinds(np.isfinite(low) & ~equal, np.isfinite(high) & ~equal, equal)
+        masks = np.isfinite(low) & ~equal, np.isfinite(high) & ~equal, equal
+        return Kinds(*[tuple(mask.tolist()) for mask in masks])
+
+    @property
+    def lower(self) -> np.ndarray:
+        """The mask of numbers with a lower limit, but not of equations."""
+        return np.array(self.has_lower, bool)
+
+    @property
+    def upper(self) -> np.ndarray:
+        """That of numbers with an upper limit."""
+        return np.array(self.has_upper, bool)
+
+    @property
+    def equal(self) -> np.ndarray:
+        """That of equations."""
+        return np.array(self.is_equal, bool)
 
 
 def _array(x: Any) -> Any:

@@ -61,7 +61,7 @@ def solved_by(lower: Array, b: Array) -> Array:
 
 def regularised(a: Array, first: Array = 0.0) -> tuple[Array, Array, Array]:
     """(δ, L, whether one was found): the first δ of a growing sequence, from `first` on, for which A + δI = L Lᵀ is
-    positive definite.
+    positive definite; L is the identity where none is found.
 
     Nocedal & Wright (2006), Algorithm 3.3 (Cholesky with added multiple of the identity).
     """
@@ -76,7 +76,7 @@ def regularised(a: Array, first: Array = 0.0) -> tuple[Array, Array, Array]:
 
     start = (first * 1.0, np.zeros((n, n)), False, 0)
     delta, lower, ok, _ = while_loop(lambda s: ~s[2] & (s[3] < _MOST), attempt, start)
-    return delta, lower, ok
+    return delta, np.where(ok, lower, np.eye(n)), ok
 
 
 _GROWTH = 4.0

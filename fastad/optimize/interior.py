@@ -14,8 +14,8 @@ import numpy as np
 
 from fastad.control.loops import while_loop
 from fastad.optimize.canonical import Canonical
-from fastad.optimize.definite import attempted_cholesky, regularised, solved_by
 from fastad.optimize.objective import Array
+from fastad.optimize.saddle import saddle
 from fastad.optimize.status import (
     CONVERGED,
     INFEASIBLE,
@@ -27,7 +27,6 @@ from fastad.optimize.status import (
     STUCK,
     UNBOUNDED,
 )
-from fastad.recording.functions.linalg import solve_triangular
 
 _FIRST_MU = 0.1
 _PUSH = 1e-2  # how far inside its bounds x starts
@@ -178,22 +177,11 @@ def _direction(p: Canonical, i: Interior) -> _Step:
     dual = at.gradient + i.y @ at.jh - p.back(at.jg, i.z)
     gap, centre = at.g - i.s, i.s * i.z - i.mu
     right = -dual - p.back(at.jg, (centre + i.z * gap) / i.s)
-    rho = 10.0 * (1e-4 + _largest(w)) / np.maximum(np.max(np.sum(at.jh**2, axis=1), initial=0.0), 1e-8)
-    m = h + rho * (at.jh.T @ at.jh)
-    delta, lower, _ = regularised(0.5 * (m + m.T))
-    right = right - rho * (at.h @ at.jh)
-    if i.y.size:
-        v = solve_triangular(lower, at.jh.T, lower=True)
-        schur = v.T @ v
-        small = 1e-13 * np.maximum(_largest(schur), 1e-300) * np.eye(i.y.size)
-        of_schur, _ = attempted_cholesky(schur + small)
-        dy = solved_by(of_schur, v.T @ solve_triangular(lower, right, lower=True) + at.h)
-        dx = solved_by(lower, right - dy @ at.jh)
-    else:
-        dx, dy = solved_by(lower, right), i.y
+    system = saddle(h, at.jh, _largest(w))
+    dx, dy = system.solve(right, -at.h)
     ds = p.along(at.jg, dx) + gap
     dz = -(centre + i.z * ds) / i.s
-    return _Step(dx, ds, dy, dz, dx @ (h @ dx) + delta * (dx @ dx))
+    return _Step(dx, ds, dy, dz, dx @ (h @ dx) + system.delta * (dx @ dx))
 
 
 def _fraction(v: Array, dv: Array, tau: Array) -> Array:

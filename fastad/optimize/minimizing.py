@@ -77,25 +77,27 @@ def minimize(
     [1.0, 6.0]
     """
     start, problem, kinds = _problem(fun, x0, args, bounds, constraints)
-    chosen = _method(method)
+    chosen = _method(method).name
     most = _MOST_STEPS if max_steps is None else operator.index(max_steps)
     is_constrained = bool(problem.constraints) or problem.bounds is not None
-    inner = problem if problem.bounds is not None or not is_constrained else _with_free_bounds(problem, start.shape[0])
+    full = problem if problem.bounds is not None or not is_constrained else _with_free_bounds(problem, start.shape[0])
+
+    functions = full.functions
 
     def run(x0: Array, parameters: Any, tol: Array) -> dict[str, Any]:
-        own = inner.of(parameters)
-        return _inside(own, kinds, x0, tol, most) if is_constrained else _free(chosen, own.f, x0, tol, most)
+        own = functions.of(parameters)
+        return _inside(own, kinds, x0, tol, most) if is_constrained else _free(METHODS[chosen](), own.f, x0, tol, most)
 
     if current_recorder() is None:
-        raw = recorded_loop(fun, run)(start, inner.parameters, float(tol))
+        raw = recorded_loop(fun, run)(start, full.parameters, float(tol))
         return _result(raw, raw["x"], raw["fun"], raw["jac"], problem)
-    return _recorded(run(start, inner.parameters, tol), inner, problem)
+    return _recorded(run(start, full.parameters, tol), full, problem)
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _problem(
     fun: Any, x0: Any, args: Any, bounds: Any, constraints: Any
-) -> tuple[Array, Conditions, list[Kinds]]:
+) -> tuple[Array, Conditions, tuple[Kinds, ...]]:
     """The first x as a vector of float64, the problem, and the kinds of its limits."""
     if not callable(fun):
         raise TypeError(f"fun must be a function of x{at_line()}, not {type(fun).__name__}")
@@ -106,7 +108,7 @@ def _problem(
     sized = [c.of_size(int(c(plain).shape[0])) for c in found]
     limits = bounds_of(bounds, x.shape[0])
     everywhere = limits if limits is not None else _no_bounds(x.shape[0])
-    return x, Conditions(Objective(fun, args), sized, limits), [Kinds.of(c) for c in (*sized, everywhere)]
+    return x, Conditions(Objective(fun, args), sized, limits), tuple([Kinds.of(c) for c in (*sized, everywhere)])
 
 
 def vector(x0: Any) -> Array:
@@ -122,12 +124,12 @@ def vector(x0: Any) -> Array:
     return np.reshape(x, (-1,)).astype(np.float64)
 
 
-def _method(name: Any) -> Method:
+def _method(name: Any) -> type[Method]:
     known = name if name is not None else Newton.name
     kind = METHODS.get(_SCIPY_NAMES.get(str(known).lower(), str(known).lower()))
     if kind is None:
         raise ShapeError(f"method must be one of {', '.join(map(repr, METHODS))}{at_line()}, not {name!r}")
-    return kind()
+    return kind
 
 
 def _no_bounds(n: int) -> Constraint:
@@ -154,8 +156,9 @@ def _inside(p: Conditions, kinds: Sequence[Kinds], x0: Array, tol: Array, most: 
     fun, jac = p.f.with_gradient(found.x)
     return {
         "x": found.x, "fun": fun, "jac": jac, "nit": found.nit, "nfev": found.nfev, "njev": found.nit + 1,
-        "nhev": found.nit, "status": found.status, "v": found.v, "active": found.active, "margin": found.margin,
-        "constr_violation": found.violation,
+        "nhev": found.nit, "status": found.status, "v": found.v, "active": found.active,
+        "margin": found.margins.strictness,
+        "constr_violation": found.margins.violation,
     }  # fmt: skip
 
 

@@ -21,8 +21,8 @@ class Newton(Method):
         return np.zeros(())
 
     def step(self, f: Objective, s: Iterate) -> Iterate:
-        delta, lower, definite = regularised(f.hessian(s.x))
-        downhill = np.where(definite, solved_by(np.where(definite, lower, np.eye(s.x.size)), -s.jac), -s.jac)
+        delta, lower, _ = regularised(f.hessian(s.x))
+        downhill = -solved_by(lower, s.jac)
         found = wolfe_step(f, (s.x, s.fun, s.jac), downhill, 1.0, 0.9)
         nfev = s.nfev + found.evaluations
         return Iterate(found.x, found.value, found.gradient, delta, nfev, s.nhev + 1, ~found.ok)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE as NOT_FINITE_EQUATION, SOLVED, TOO_MANY_STEPS
 
-CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED = range(7)
+CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX = range(8)
 RUNNING = -1
 LOWEST = -1e100  # an objective below has no minimum
 
@@ -19,7 +19,8 @@ _WORDS = {
     STUCK: f"No step decreases fun: it has a kink or a jump here, or its derivative is inexact. {_ADVICE}",
     NOT_FINITE: "fun or its derivative is not finite here. Start elsewhere, or give bounds.",
     INFEASIBLE: "The constraints cannot be met together near here. Start elsewhere, or relax them.",
-    UNBOUNDED: f"fun falls below {LOWEST:.0e}: it has no minimum. Give bounds.",
+    UNBOUNDED: "fun falls without limit: it has no minimum. Give bounds.",
+    NOT_CONVEX: "P is not positive semidefinite. fad.minimize finds local minima of such objectives.",
 }
 
 
@@ -41,6 +42,6 @@ def as_equation(status: Any) -> Any:
 
 
 __all__ = [
-    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_FINITE", "ROUNDED", "RUNNING", "STUCK", "UNBOUNDED",
+    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "STUCK", "UNBOUNDED",
     "as_equation", "in_words", "succeeded",
 ]  # fmt: skip
