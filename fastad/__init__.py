@@ -11,6 +11,7 @@ from fastad.control.inverses import check_inverse
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
 from fastad.ode.solving import solve_ivp
+from fastad.optimize.least_squares import least_squares
 from fastad.optimize.minimizing import minimize
 from fastad.optimize.quadratic import quadprog
 from fastad.transforms.base import load
@@ -36,6 +37,6 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint", "cond",
     "debug", "finite_difference", "fori_loop", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
-    "linalg", "linearize", "load", "minimize", "ode", "primitive", "profile", "quadprog", "scan", "soft", "solve_ivp", "special", "trace",
+    "least_squares", "linalg", "linearize", "load", "minimize", "ode", "primitive", "profile", "quadprog", "scan", "soft", "solve_ivp", "special", "trace",
     "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

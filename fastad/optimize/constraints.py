@@ -9,7 +9,7 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.optimize.objective import Array
-from fastad.recording.operands import is_recorded
+from fastad.recording.operands import as_recorded, is_recorded, path_value
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 
@@ -26,8 +26,7 @@ class Constraint:
     def __call__(self, x: Array) -> Array:
         """The values, as a vector."""
         found = x if self.fun is None else self.fun(x, *self.args)
-        found = found if isinstance(found, Recorded) else _array(found)
-        return np.reshape(found, (-1,)) * 1.0
+        return np.reshape(_array(found), (-1,)) * 1.0
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -53,6 +52,7 @@ class Kinds:
     def of(constraint: Constraint) -> "Kinds":
         """Those of a constraint whose limits are vectors."""
         low, high = _value(constraint.lower), _value(constraint.upper)
+        _hold_pattern(constraint)
         if np.any(np.isnan(low)) or np.any(np.isnan(high)) or np.any(low > high):
             worst = int(np.argmax(~(low <= high)))
             raise ShapeError(
@@ -78,9 +78,16 @@ class Kinds:
         return np.array(self.is_equal, bool)
 
 
+def _hold_pattern(c: Constraint) -> None:
+    """Guard which limits there are, where they are recorded values: others need another recording."""
+    for mask in (np.isfinite(c.lower), np.isfinite(c.upper), c.lower == c.upper):
+        if isinstance(mask, Recorded):
+            path_value(mask, mask.recorder)
+
+
 def _array(x: Any) -> Any:
-    """Lists of recorded values become arrays of them."""
-    return np.stack([_array(v) for v in x]) if isinstance(x, list | tuple) and is_recorded(x) else np.asarray(x)
+    """An array; a list that holds recorded values as one recorded value."""
+    return as_recorded(x) if is_recorded(x) else np.asarray(x)
 
 
 def _value(x: Array) -> np.ndarray:
@@ -100,12 +107,12 @@ def bounds_of(bounds: Any, n: int) -> Constraint | None:
     if bounds is None:
         return None
     if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
-        return Constraint(None, (), _limit(bounds.lb), _limit(bounds.ub)).of_size(n)
+        return Constraint(None, (), limit(bounds.lb), limit(bounds.ub)).of_size(n)
     pairs = list(bounds)
     if any(np.shape(_plain(pair)) != (2,) for pair in pairs) or len(pairs) != n:
         raise ShapeError(f"bounds must be {n} pairs (lower, upper){at_line()}, or scipy.optimize.Bounds")
     low, high = ([_ended(pair[k], end) for pair in pairs] for k, end in ((0, -np.inf), (1, np.inf)))
-    return Constraint(None, (), _limit(low), _limit(high)).of_size(n)
+    return Constraint(None, (), limit(low), limit(high)).of_size(n)
 
 
 def _plain(pair: Any) -> list[Any]:
@@ -119,11 +126,21 @@ def _ended(x: Any, end: float) -> Any:
     return end if x is None else x
 
 
-def _limit(x: Any) -> Array:
-    if isinstance(x, Recorded):
-        return x
+def limit(x: Any) -> Array:
+    """A limit as an array of floats, or a recorded value."""
     found = _array(x)
     return found if isinstance(found, Recorded) else np.asarray(found, float)
+
+
+def limits_of_x(bounds: Any, n: int) -> Constraint:
+    """(lower, upper), each a number or n of them, or `scipy.optimize.Bounds`; None: no limits."""
+    if bounds is None:
+        bounds = (-np.inf, np.inf)
+    if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
+        bounds = (bounds.lb, bounds.ub)
+    if len(bounds) != 2:
+        raise ShapeError(f"bounds must be a pair (lower, upper){at_line()}, or scipy.optimize.Bounds")
+    return Constraint(None, (), *[limit(x) for x in bounds]).of_size(n)
 
 
 # ── constraints ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,9 +157,9 @@ def _constraint(c: Any) -> Constraint:
         return _by_name(c)
     if hasattr(c, "A") and hasattr(c, "lb"):
         matrix = c.A.toarray() if hasattr(c.A, "toarray") else c.A
-        return Constraint(_product, (matrix,), _limit(c.lb), _limit(c.ub))
+        return Constraint(_product, (matrix,), limit(c.lb), limit(c.ub))
     if hasattr(c, "fun") and hasattr(c, "lb"):
-        return Constraint(c.fun, (), _limit(c.lb), _limit(c.ub))
+        return Constraint(c.fun, (), limit(c.lb), limit(c.ub))
     raise ShapeError(
         f"constraints must be dictionaries, or NonlinearConstraint or LinearConstraint of scipy.optimize{at_line()}, "
         f"not {type(c).__name__}"
@@ -165,4 +182,4 @@ def _by_name(c: dict[str, Any]) -> Constraint:
     return Constraint(c["fun"], args, np.zeros(()), np.asarray(np.inf if kind == "ineq" else 0.0))
 
 
-__all__ = ["Constraint", "Kinds", "bounds_of", "constraints_of"]
+__all__ = ["Constraint", "Kinds", "bounds_of", "constraints_of", "limit", "limits_of_x"]

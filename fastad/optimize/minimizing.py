@@ -20,7 +20,7 @@ from fastad.optimize.result import Later, OptimizeResult
 from fastad.optimize.status import in_words, succeeded
 from fastad.optimize.trust_region import TrustNCG
 from fastad.optimize.warnings import warn_of_kinks
-from fastad.recording.operands import is_recorded
+from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
@@ -113,8 +113,7 @@ def _problem(
 
 def vector(x0: Any) -> Array:
     """A first guess as a vector of float64."""
-    x = np.stack([np.asarray(v) for v in x0]) if isinstance(x0, list | tuple) and is_recorded(x0) else x0
-    x = x if isinstance(x, Recorded) else np.asarray(x)
+    x = as_recorded(x0) if is_recorded(x0) else np.asarray(x0)
     if x.dtype.kind not in "fiub":
         raise ShapeError(f"x0 must be real numbers{at_line()}, not of dtype {x.dtype}")
     if x.ndim > 1:
