@@ -25,6 +25,9 @@ PATHS = record("count", "point", "note")
 # One program on `count` lanes: sizes of a lane's operands, of its result, and of what was saved for it.
 LANES = record("count", "operands", "results", "saved", ("lane", KERNEL))
 
+# A notice to the user: what passes by it, and the address of nothing, for the sake of which Python is called.
+NOTICE = record("size", "notice")
+
 # Where the vectors of a loop's driver start in its work, in doubles: argument and result of a step; argument and result
 # of its adjoint; sum of the adjoints of what all steps share; saved states; place in the actions, state of the planner,
 # actions; work of the kernels that are called.

@@ -24,7 +24,8 @@ FLOORS = {
     "version": 1, "errors": 1, "once": 1, "primitives": 1,
     "tables": 2, "recording": 2, "schedules": 2,
     "execution": 3,
-    "transforms": 4, "control": 4, "special": 4, "linalg": 4, "soft": 4, "implicit": 4, "ode": 4, "optimize": 4, "plots": 4,
+    "transforms": 4, "control": 4, "special": 4, "linalg": 4, "soft": 4, "equations": 4, "ode": 4, "optimize": 4,
+    "plots": 4,
     "checkpointing": 5, "checks": 5, "demo": 5, "__main__": 5, "": 5,
 }  # fmt: skip
 # scipy: its BLAS and LAPACK, by address.

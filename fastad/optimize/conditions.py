@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.implicit.core import Iterate, System, solve_equation
-from fastad.implicit.linear import LinearSolver, Point
+from fastad.equations.core import Iterate, System, solve_equation
+from fastad.equations.linear import LinearSolver, Point
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
@@ -130,7 +130,7 @@ def solution(
         return conditions.of(parameters).residual(u[:n], u[n:], active)
 
     def as_found(system: System, u: Array, status: Array) -> Iterate:
-        return Iterate(u, status, {}, np.zeros(0))
+        return Iterate(u, 0.0 * u, status, {}, np.zeros(0))
 
     u = detached(np.concatenate([x, v]))
     row = solve_equation(

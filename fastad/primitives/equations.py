@@ -1,4 +1,4 @@
-"""The row that stands between the solution of an equation and what is computed from it: an error where there is none."""
+"""The row between the solution of an equation and what is computed from it: an error where there is no solution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,16 @@ from fastad.primitives.rules import lead
 Ref = int
 Statics = tuple[int, ...]
 
-SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE = range(5)
+SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED = range(8)
 REASONS = {
     SOLVED: "The equation was solved.",
     TOO_MANY_STEPS: "The number of steps has reached its limit: give a better x0, or more steps.",
     SINGULAR: "The Jacobian is singular: give another x0, or an equation whose solution is isolated.",
     NO_PROGRESS: "No step reduces the residual: there may be no solution near; give a better x0, or a larger tol.",
     NOT_FINITE: "The residual is not finite: give an x0 at which it is.",
+    INACCURATE: "The linear system of the derivative was not solved accurately.",
+    NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
+    NO_BRACKET: "The function has the same sign at both ends of the bracket.",
 }
 
 

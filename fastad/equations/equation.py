@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastad.once import lazy
+from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import Sub, packed
 from fastad.tables.inline import compact, inline
@@ -53,44 +54,54 @@ class Equation:
         return forward_jacobian(self._apart, [0])
 
     @lazy
-    def _tangents(self) -> dict[int, Table]:
+    def _derived(self) -> dict[Any, Table]:
         return {}
 
-    def _tangent(self, wrt: int) -> Table:
-        found = self._tangents.get(wrt)
-        return found if found is not None else self._tangents.setdefault(wrt, tangent_table(self._apart, [wrt]))
-
-    @lazy
-    def _adjoints(self) -> dict[int, Table]:
-        return {}
-
-    def _adjoint(self, wrt: int) -> Table:
-        found = self._adjoints.get(wrt)
-        return found if found is not None else self._adjoints.setdefault(wrt, adjoint_table(self._apart, [wrt]))
+    def derived(self, kind: str, wrt: int) -> Table:
+        """The table of (x, θ, v) to (F, F_x v) or (F, F_θ v), or of (x, θ, u) to (F, F_xᵀ u) or (F, F_θᵀ u)."""
+        found = self._derived.get((kind, wrt))
+        if found is None:
+            derive = {"tangent": tangent_table, "adjoint": adjoint_table}[kind]
+            found = self._derived.setdefault((kind, wrt), derive(self._apart, [wrt]))
+        return found
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
     def residual(self, b: Any, x: Ref, theta: Ref, lanes: int) -> Ref:
         """F."""
-        return _emitted(b, self._apart, [x, theta], lanes, (self.n,))
+        return emitted(b, self._apart, [x, theta], lanes, (self.n,))
 
     def jacobian(self, b: Any, x: Ref, theta: Ref, lanes: int) -> Ref:
         """The matrix F_x."""
-        return _emitted(b, self._jacobian, [x, theta], lanes, (self.n, self.n))
+        return emitted(b, self._jacobian, [x, theta], lanes, (self.n, self.n))
 
     def along(self, b: Any, x: Ref, theta: Ref, v: Ref, lanes: int, *, wrt: int) -> Ref:
         """F_x v (wrt=0) or F_θ v (wrt=1)."""
-        return _emitted(b, self._tangent(wrt), [x, theta, v], lanes, (self.n,))
+        return emitted(b, self.derived("tangent", wrt), [x, theta, v], lanes, (self.n,))
 
     def pulled(self, b: Any, x: Ref, theta: Ref, u: Ref, lanes: int, *, wrt: int) -> Ref:
         """F_xᵀ u (wrt=0) or F_θᵀ u (wrt=1)."""
-        return _emitted(b, self._adjoint(wrt), [x, theta, u], lanes, (self.p if wrt else self.n,))
+        return emitted(b, self.derived("adjoint", wrt), [x, theta, u], lanes, (self.p if wrt else self.n,))
 
 
-def _emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tuple[int, ...]) -> Ref:
-    """The last result of a table, in every lane if there are some."""
+def emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tuple[int, ...], result: int = -1) -> Ref:
+    """A result of a table, the last one if no other is chosen, in every lane if there are some."""
+    output = table.outputs[result]
     if not lanes:
-        return b.reshape(inline(b, table, operands)[table.outputs[-1]], shape)
+        return b.reshape(inline(b, table, operands)[output], shape)
     refs, flags = batch_rows(b, table, operands, [True] * len(operands), lanes)
-    found = refs[table.outputs[-1]]
-    full = found if flags[table.outputs[-1]] else b.broadcast(found, (lanes, *b.shape(found)))
+    full = refs[output] if flags[output] else b.broadcast(refs[output], (lanes, *b.shape(refs[output])))
     return b.reshape(full, (lanes, *shape))
+
+
+def cut(b: Any, v: Ref, lanes: int, start: int, size: int, whole: int) -> Ref:
+    """`size` elements, from `start` on, of a vector of `whole` elements, in every lane."""
+    if not lanes:
+        return b.region(v, region(start, (size,), (1,)), (size,))
+    return b.region(v, region(start, (lanes, size), (whole, 1)), (lanes, size))
+
+
+def placed(b: Any, pieces: Sequence[tuple[Ref, int, int]], lanes: int, whole: int) -> Ref:
+    """A vector of `whole` elements, in every lane, of zeros and of pieces (value, start, size)."""
+    lead, step = ((lanes,), (whole,)) if lanes else ((), ())
+    regions = [region(start, (*lead, size), (*step, 1)) for _, start, size in pieces]
+    return b.assemble([ref for ref, _, _ in pieces], regions, (max(lanes, 1) * whole,))

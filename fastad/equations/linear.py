@@ -5,20 +5,22 @@ share, `solve` uses it. Derivatives go by way of F_x, which `solve` gets as rows
 no derivative and serve solves, tangents and adjoints of every order.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+from fastad.equations.equation import Equation
 from fastad.errors import TableError
-from fastad.implicit.equation import Equation
 from fastad.tables.builder import Ref
+
+ILL = 1e8  # a condition number from which on derivatives lose half of their digits
 
 _solvers: "dict[str, type[LinearSolver]]" = {}
 
 
-def solver_named(name: str) -> "LinearSolver":
-    """The solver of a kind; TableError where there is none."""
-    if name not in _solvers:
-        raise TableError(f"there is no linear solver of the kind {name!r}")
-    return _solvers[name]()
+def solver_from(data: list[Any]) -> "LinearSolver":
+    """The solver of this kind with these parameters; TableError where there is none."""
+    if not data or data[0] not in _solvers or [type(x) for x in data[1:]] != _solvers[data[0]].parameters:
+        raise TableError(f"there is no linear solver {data!r}")
+    return _solvers[data[0]](*data[1:])
 
 
 class Point:
@@ -55,10 +57,26 @@ class Point:
         return self.equation.pulled(self.b, self.x, self.theta, u, self.lanes, wrt=wrt)
 
 
+class Judgement(NamedTuple):
+    """Of systems in lanes: whether their residuals are large, and whether their solutions are so much larger than the
+    right sides that the matrix must be nearly singular. None: no."""
+
+    inaccurate: Ref | None
+    ill: Ref | None
+
+
 class LinearSolver:
-    """The contract; solvers of one kind are equal."""
+    """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: F_x is a dense
+    matrix. `is_cheap`: it costs less to factorise than to decide whether to."""
 
     kind: ClassVar[str]
+    parameters: ClassVar[list[type]] = []
+    has_matrix = True
+    is_cheap = False
+
+    def data(self) -> list[Any]:
+        """Kind and parameters; equal for solvers that do the same."""
+        return [self.kind]
 
     def __init_subclass__(cls, kind: str) -> None:
         cls.kind, _solvers[kind] = kind, cls
@@ -75,9 +93,33 @@ class LinearSolver:
         """F_x⁻¹ rhs or F_x⁻ᵀ rhs. Unless `derived`, nobody will differentiate it, so F_x is not needed as rows."""
         raise NotImplementedError
 
+    def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
+        """How good the solution of a system is, in every lane."""
+        b, n, batch = at.b, at.n, max(at.lanes, 1)
+        reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
+        wrong = _largest(b, b.emit("subtract", (reached, rhs)), batch, n)
+        most = given = _largest(b, rhs, batch, n)
+        ill = None
+        if self.has_matrix:
+            product = b.multiply(_largest(b, at.matrix(), batch, n * n), _largest(b, found, batch, n))
+            most = b.add(given, b.multiply(product, b.const(float(n))))
+            ill = b.emit("greater", (product, b.multiply(given, b.const(ILL))))
+        return Judgement(b.emit("greater", (wrong, b.multiply(most, b.const(self.accuracy)))), ill)
+
+    accuracy: float = 1e-8  # residual of a solve, relative to the sizes of matrix, right side and solution
+
+
+def _largest(b: Any, x: Ref, batch: int, n: int) -> Ref:
+    """The largest absolute value of each of several vectors."""
+    if not n:
+        return b.zeros((batch,))
+    return b.emit("amax", (b.emit("absolute", (x,)),), (batch, n, 1), (batch,))
+
 
 class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
+
+    is_cheap = True
 
     def factor_size(self, n: int) -> int:
         return 1
@@ -89,6 +131,9 @@ class Scalar(LinearSolver, kind="scalar"):
         b = at.b
         matrix = b.reshape(at.matrix() if derived else factor, at.shape(1))
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
+
+    def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
+        return Judgement(None, None)  # a division is as accurate as numbers are
 
 
 class Dense(LinearSolver, kind="dense"):

@@ -12,15 +12,15 @@ import numpy as np
 
 from fastad.control.outside import recorded_loop
 from fastad.control.parts import Part, Shared, any_recorded, flatten_state, kind_of, numeric, record_part
+from fastad.equations.equation import Equation
+from fastad.equations.linear import LinearSolver, Point, default_solver
+from fastad.equations.rules import ImplicitRules, Sizes
 from fastad.errors import ShapeError
-from fastad.implicit.equation import Equation
-from fastad.implicit.linear import LinearSolver, Point, default_solver
-from fastad.implicit.rules import ImplicitRules, Sizes
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 from fastad.tables.builder import Ref
-from fastad.tables.columns import ValueType
+from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
 from fastad.transforms.call import make_call, unflatten
 from fastad.transforms.composite import call_sub
@@ -29,8 +29,17 @@ from fastad.transforms.composite import call_sub
 class System:
     """F(x, θ) = 0 at a fixed θ, while its solver is recorded: functions of recorded vectors."""
 
-    def __init__(self, equation: Equation, linear: LinearSolver, theta: Any) -> None:
-        self.equation, self.linear, self.theta = equation, linear, theta
+    def __init__(
+        self, equation: Equation, linear: LinearSolver, theta: Any, rebuild: Callable[[Any], Any],
+        unrolled: bool = False,
+    ) -> None:  # fmt: skip
+        self.equation, self.linear, self.theta, self.unrolled = equation, linear, theta, unrolled
+        self._rebuild = rebuild
+
+    @property
+    def args(self) -> Any:
+        """The user's arguments, which are the first of θ."""
+        return self._rebuild(self.theta)
 
     @property
     def n(self) -> int:
@@ -45,23 +54,23 @@ class System:
         """The matrix F_x(x, θ)."""
         return self._rows(lambda at: at.matrix(), x)
 
-    def along(self, x: Any, v: Any) -> Any:
-        """F_x v."""
-        return self._rows(lambda at, v: at.along(v, wrt=0), x, v)
+    def along(self, x: Any, v: Any, *, wrt: int = 0) -> Any:
+        """F_x v, or F_θ v (wrt=1)."""
+        return self._rows(lambda at, v: at.along(v, wrt=wrt), x, v)
 
-    def pulled(self, x: Any, u: Any) -> Any:
-        """F_xᵀ u."""
-        return self._rows(lambda at, u: at.pulled(u, wrt=0), x, u)
+    def pulled(self, x: Any, u: Any, *, wrt: int = 0) -> Any:
+        """F_xᵀ u, or F_θᵀ u (wrt=1)."""
+        return self._rows(lambda at, u: at.pulled(u, wrt=wrt), x, u)
 
     def factor(self, x: Any) -> Any:
         """The vector of factors of F_x(x, θ)."""
         return self._rows(self.linear.factor, x)
 
     def solve(self, x: Any, factor: Any, rhs: Any, *, transposed: bool = False) -> Any:
-        """F_x⁻¹ rhs, or F_x⁻ᵀ rhs, by the factors at x; not to be differentiated."""
+        """F_x⁻¹ rhs, or F_x⁻ᵀ rhs, by the factors at x; not to be differentiated, unless the steps are unrolled."""
 
         def rows(at: Point, factor: Ref, rhs: Ref) -> Ref:
-            return self.linear.solve(at, factor, rhs, transposed=transposed, derived=False)
+            return self.linear.solve(at, factor, rhs, transposed=transposed, derived=self.unrolled)
 
         return self._rows(rows, x, factor, rhs)
 
@@ -75,10 +84,11 @@ class System:
 
 @dataclass(frozen=True)
 class Iterate:
-    """What a solver returns: the vector x, a status (see `fastad.primitives.equations`), numbers about the run in the
-    order of `facts`, and the vector of factors of F_x that serve the derivatives."""
+    """What a solver returns: x + correction is the solution, as vectors; the factors are those of F_x at x, which serve
+    the derivatives. A status (see `fastad.primitives.equations`), and numbers about the run."""
 
     x: Any
+    correction: Any
     status: Any
     facts: dict[str, Any]
     factor: Any
@@ -89,11 +99,12 @@ Solver = Callable[..., Iterate]  # (system, first x, *own)
 
 @dataclass(frozen=True)
 class Found:
-    """The solution, recorded: x in the user's structure and as a vector, the status, the facts, the vector of factors,
-    and the equation with its parameters as a system."""
+    """The solution, recorded: x in the user's structure, what the solver returned, and the equation with its parameters
+    as a system."""
 
     x: Any
-    vector: Any
+    point: Any
+    correction: Any
     status: Any
     facts: dict[str, Any]
     factor: Any
@@ -102,18 +113,23 @@ class Found:
     @property
     def residual(self) -> Any:
         """F at the solution, as a vector."""
-        return self.system.residual(self.vector)
+        return self.system.residual(self.solution)
+
+    @property
+    def solution(self) -> Any:
+        """The solution as a vector."""
+        return self.point + self.correction
 
 
 def solve_equation(
     name: str, residual: Callable[..., Any], solver: Solver, x0: Any, args: Sequence[Any], own: Sequence[Any] = (),
-    linear: Callable[[int], LinearSolver] = default_solver,
+    linear: Callable[[int], LinearSolver] = default_solver, *, unrolled: bool = False,
 ) -> Found:  # fmt: skip
     """Record the solution x of residual(x, *args) = 0 as one row, with derivatives by args and by what `residual`
-    refers to.
+    refers to; or, if `unrolled`, the steps of the solver, which are differentiated then.
 
-    x0 is a pytree; `residual` returns as many numbers, in any structure. `solver(system, x, *own)` is called with the
-    equation on vectors, the first x and the numbers `own`, and returns an `Iterate`; it is recorded, not differentiated.
+    x0 is a pytree; `residual` returns as many numbers, in any structure. `solver(system, x, *own)` gets the equation
+    on vectors, the first x and the numbers `own`, and returns an `Iterate`; it is recorded, not differentiated.
     `linear(n)` chooses how linear systems are solved.
     """
     unknowns = Unknowns.of(x0, name)
@@ -123,27 +139,47 @@ def solve_equation(
     shared = Shared([part])
     theta = [*call.inputs[1:], *shared.values]
     equation = Equation.of(n, shared.sub(part, part.lead, [ValueType((n,), "d")]))
-    chosen = linear(n)
+    chosen, kinds = linear(n), part.lead[1:]
+
+    def rebuild(theta: Any) -> Any:
+        return call.rebuild([unknowns.first, *_pieces(theta, kinds)])[0][1]
+
+    system = System(equation, chosen, _vector(theta), rebuild, unrolled)
+    if unrolled:
+        found = solver(system, unknowns.first, *own)
+        return Found(
+            unknowns.tree_of(found.x + found.correction), found.x, found.correction, found.status, found.facts,
+            found.factor, system,
+        )  # fmt: skip
     names: list[str] = []
 
     def run(x: Any, theta: Any, *own: Any) -> Any:
-        found = solver(System(equation, chosen, theta), x, *own)
+        found = solver(System(equation, chosen, theta, rebuild), x, *own)
         names[:] = found.facts
         numbers = [np.reshape(np.asarray(v, like=x), (1,)) for v in (found.status, *found.facts.values())]
-        return np.concatenate([found.x, *numbers, found.factor])
+        return np.concatenate([found.x, found.correction, *numbers, found.factor])
 
-    p = equation.p
     step = record_part(run, (unknowns.first, _vector(theta), *own), name)
     more = Shared([step])
-    sizes = Sizes(n, p, sum(np.size(x) for x in own) + more.size, len(names), chosen.factor_size(n))
+    sizes = Sizes(
+        n, equation.p, sum(np.size(x) for x in own) + more.size, len(names), chosen.factor_size(n)
+    )  # fmt: skip
     sub = more.sub(step, step.lead, [ValueType((sizes.ends[1],), "d")])
     sub = Sub(sub.n_in, sub.n_out, name, sub.table, rules=ImplicitRules(equation, sizes, chosen))
+    lengths = (n, n, 1, sizes.facts, sizes.factors)
     operands = [unknowns.first, *theta, *own, *more.values]
-    kinds = [ValueType((k,), "d") for k in (n, 1, sizes.facts, sizes.factors)]
-    x, status, facts, factor = call_sub(sub, operands, kinds)
-    system = System(equation, chosen, _vector(theta))
+    x, correction, status, facts, factor = call_sub(sub, operands, [ValueType((k,), "d") for k in lengths])
     numbers = {name: facts[k] for k, name in enumerate(names)}
-    return Found(unknowns.tree_of(x), x, status[0], numbers, factor, system)
+    return Found(unknowns.tree_of(x + correction), x, correction, status[0], numbers, factor, system)
+
+
+def _pieces(vector: Any, kinds: Sequence[ValueType]) -> list[Any]:
+    """A vector cut into values of these types."""
+    found, start = [], 0
+    for kind in kinds:
+        found.append(np.reshape(vector[start : start + kind.size], kind.shape).astype(DTYPES[kind.dtype]))
+        start += kind.size
+    return found
 
 
 def _vector(values: Sequence[Any]) -> Any:

@@ -10,20 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastad.implicit.equation import Equation
-from fastad.implicit.linear import LinearSolver, Point, solver_named
-from fastad.primitives.regions import region
+from fastad.equations.equation import Equation, cut, placed
+from fastad.equations.linear import ILL, Judgement, LinearSolver, Point, solver_from
+from fastad.primitives.equations import INACCURATE
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import made
-from fastad.tables.composites.sub import Sub, packed, slices
+from fastad.tables.composites.notices import warned_if
+from fastad.tables.composites.sub import Sub, slices
 from fastad.tables.composites.sub_rules import Rules
+
+_NOTICE = (
+    "the Jacobian of an equation is nearly singular at its solution, as near a fold: the condition number is more than "
+    f"{ILL:.0e}, and derivatives lose as many digits"
+)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Lengths of the vectors of a row that solves an equation: [first x | θ | own] to [x | status | facts | factors].
+    """Lengths of the vectors of a row that solves an equation: [first x | θ | own] to
+    [x | correction | status | facts | factors].
 
-    The first guess, and `own`, what the solver needs besides (a tolerance, say), have no derivative.
+    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken. What the
+    solver needs besides, `own` (a tolerance, say), has no derivative, nor has the first guess.
     """
 
     n: int
@@ -34,7 +42,7 @@ class Sizes:
 
     @property
     def ends(self) -> tuple[int, int]:
-        return self.n + self.p + self.own, self.n + 1 + self.facts + self.factors
+        return self.n + self.p + self.own, 2 * self.n + 1 + self.facts + self.factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +56,7 @@ class ImplicitRules(Rules, kind="implicit"):
 
     @property
     def key(self) -> str:
-        return f" solves {self.equation.sub.key}, {self.sizes}, {self.linear.kind}, {self.lanes} lanes"
+        return f" solves {self.equation.sub.key}, {self.sizes}, {self.linear.data()}, {self.lanes} lanes"
 
     def over_lanes(self, sub: Sub, size: int) -> Rules:
         return ImplicitRules(self.equation, self.sizes, self.linear, size * max(self.lanes, 1))
@@ -58,16 +66,16 @@ class ImplicitRules(Rules, kind="implicit"):
         result = b.call(sub, x)
         at, solve = self._solved(b, x, result)
         s = self.sizes
-        moving = self._cut(b, dx, s.n, s.p, s.ends[0])
+        moving = cut(b, dx, self.lanes, s.n, s.p, s.ends[0])
         out = solve(b.emit("negative", (at.along(moving, wrt=1),)), False)
-        return result, self._placed(b, out, 0, s.n, s.ends[1])
+        return result, placed(b, [(out, 0, s.n)], self.lanes, s.ends[1])
 
     def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
         at, solve = self._solved(b, x, b.call(sub, x))
         s = self.sizes
-        r = solve(self._cut(b, u, 0, s.n, s.ends[1]), True)
+        r = solve(cut(b, u, self.lanes, 0, s.n, s.ends[1]), True)
         bar = at.pulled(b.emit("negative", (r,)), wrt=1)
-        return self._placed(b, bar, s.n, s.p, s.ends[0])
+        return placed(b, [(bar, s.n, s.p)], self.lanes, s.ends[0])
 
     def tangent(self, sub: Sub) -> Sub:
         def rows(b: Any, v: Ref) -> Ref:
@@ -84,29 +92,18 @@ class ImplicitRules(Rules, kind="implicit"):
     def _solved(self, b: Any, v: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
         """The point of the solution, and the function that solves linear systems there: an error unless the equation
         was solved."""
-        s, end = self.sizes, self.sizes.ends[1]
-        x, status = self._cut(b, result, 0, s.n, end), self._cut(b, result, s.n, 1, end)
-        factor = self._cut(b, result, s.n + 1 + s.facts, s.factors, end)
-        at = Point(b, self.equation, x, self._cut(b, v, s.n, s.p, s.ends[0]), self.lanes)
+        s, lanes, end = self.sizes, self.lanes, self.sizes.ends[1]
+        x, status = cut(b, result, lanes, 0, s.n, end), cut(b, result, lanes, 2 * s.n, 1, end)
+        factor = cut(b, result, lanes, 2 * s.n + 1 + s.facts, s.factors, end)
+        at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), lanes)
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factor, rhs, transposed=transposed)
-            statics = (max(self.lanes, 1), s.n, s.n, 1)
-            return b.emit("solved", (found, at.residual(), status), statics, at.shape(s.n))
+            checked = _judged(at, self.linear.judged(at, found, rhs, transposed=transposed), status)
+            statics = (max(lanes, 1), s.n, s.n, 1)
+            return b.emit("solved", (found, at.residual(), checked), statics, at.shape(s.n))
 
         return at, solve
-
-    def _cut(self, b: Any, v: Ref, start: int, size: int, whole: int) -> Ref:
-        """Elements of a vector, in every lane."""
-        if not self.lanes:
-            return b.region(v, region(start, (size,), (1,)), (size,))
-        return b.region(v, region(start, (self.lanes, size), (whole, 1)), (self.lanes, size))
-
-    def _placed(self, b: Any, v: Ref, start: int, size: int, whole: int) -> Ref:
-        """Zeros, with these elements in every lane."""
-        if not self.lanes:
-            return b.assemble([v], [region(start, (size,), (1,))], (whole,))
-        return b.assemble([v], [region(start, (self.lanes, size), (whole, 1))], (self.lanes * whole,))
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -124,10 +121,23 @@ class ImplicitRules(Rules, kind="implicit"):
 
     def to_data(self, write: Any) -> dict[str, Any]:
         sizes = list(vars(self.sizes).values())
-        return {"equation": write(self.equation.sub), "sizes": sizes, "linear": self.linear.kind, "lanes": self.lanes}
+        return {"equation": write(self.equation.sub), "sizes": sizes, "linear": self.linear.data(), "lanes": self.lanes}
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "ImplicitRules":
         sizes = Sizes(*data.list_of("sizes", [int] * 5))
         equation = Equation(sizes.n, lambda: read(data.get("equation")))
-        return ImplicitRules(equation, sizes, solver_named(data.of("linear", str)), data.of("lanes", int))
+        return ImplicitRules(equation, sizes, solver_from(data.of("linear", list)), data.of("lanes", int))
+
+
+def _judged(at: Point, judgement: Judgement, status: Ref) -> Ref:
+    """The status in every lane, INACCURATE where a system was not solved well; after a warning where the matrix is
+    nearly singular."""
+    b, batch = at.b, max(at.lanes, 1)
+    status = b.reshape(status, (batch,))
+    if judgement.inaccurate is not None:
+        bad = b.emit("where", (judgement.inaccurate, b.const(float(INACCURATE)), b.const(0.0)))
+        status = b.emit("maximum", (status, bad))
+    if judgement.ill is None:
+        return status
+    return warned_if(b, b.emit("amax", (judgement.ill,), (1, batch, 1), ()), status, _NOTICE)
