@@ -57,7 +57,7 @@ def polished(
 
     def step(state: Any) -> Any:
         u, f, _, k = state
-        new = u - _solved(jacobian(equations)(u), f)
+        new = u - _solved(jacobian(equations, mode="fwd")(u), f)
         error = equations(new)
         smaller = np.max(np.abs(error), initial=0.0) < np.max(np.abs(f), initial=0.0)
         after = margins(conditions, (new[:n], new[n:]), active, kinds)

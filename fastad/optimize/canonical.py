@@ -50,7 +50,8 @@ class Canonical:
 
     def jacobians(self, x: Array) -> tuple[Array, Array]:
         """Those of `functions`."""
-        found: tuple[Array, Array] = jacobian(self.functions)(x)
+        rows = sum(int(np.sum(k.equal) + np.sum(k.lower) + np.sum(k.upper)) for k in self.kinds)
+        found: tuple[Array, Array] = jacobian(self.functions, mode="rev" if rows < x.shape[0] else "fwd")(x)
         return found
 
     def curvature(self, x: Array, equal: Array, positive: Array) -> Array:

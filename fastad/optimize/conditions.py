@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.equations.core import Iterate, System, solve_equation
+from fastad.equations.krylov import Krylov
 from fastad.equations.linear import LinearSolver, Point
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
@@ -24,6 +25,7 @@ from fastad.optimize.objective import Array, Objective
 from fastad.optimize.status import as_equation
 from fastad.recording.operands import detached
 from fastad.recording.recorded import Recorded
+from fastad.recording.source import user_line
 from fastad.tables.builder import Ref
 
 
@@ -117,10 +119,16 @@ class OnDemand(LinearSolver, kind="dense on demand"):
         return b.emit("lu_solve", (matrix, found, rhs), (batch, at.n, 1, int(transposed), 1), at.shape(at.n))
 
 
+_LARGE = 300  # unknowns, from which on methods that make no matrix have none made for derivatives either
+_RTOL = 1e-10  # residual of linear systems without a matrix
+
+
 def solution(
-    name: str, conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, status: Array
-) -> tuple[Array, Array]:
-    """(x, v) as found, with the derivatives that the conditions give. `status` is one of `fastad.optimize.status`."""
+    name: str, conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, status: Array, *,
+    matrix_free: bool = False,
+) -> tuple[Array, Array]:  # fmt: skip
+    """(x, v) as found, with the derivatives that the conditions give. `status` is one of `fastad.optimize.status`.
+    `matrix_free`: linear systems are solved by products where there are many unknowns."""
     x, v = found
     if not isinstance(x, Recorded):
         return x, v
@@ -132,10 +140,14 @@ def solution(
     def as_found(system: System, u: Array, status: Array) -> Iterate:
         return Iterate(u, 0.0 * u, status, {}, np.zeros(0))
 
+    def linear(n: int) -> LinearSolver:
+        return Krylov(_RTOL) if matrix_free and n > _LARGE else OnDemand()
+
     u = detached(np.concatenate([x, v]))
+    u.recorder.builder.source_line(user_line())
     row = solve_equation(
-        name, residual, as_found, u, (conditions.parameters, active), (as_equation(status),), lambda n: OnDemand()
-    )
+        name, residual, as_found, u, (conditions.parameters, active), (as_equation(status),), linear
+    )  # fmt: skip
     return row.x[:n], row.x[n:]
 
 

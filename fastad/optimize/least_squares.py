@@ -20,11 +20,11 @@ from fastad.optimize.reflective import TrustRegionReflective
 from fastad.optimize.residuals import Residuals
 from fastad.optimize.result import Later, OptimizeResult
 from fastad.optimize.status import CONVERGED, MOST_STEPS, ROUNDED, in_words, succeeded
+from fastad.optimize.undifferentiated import undifferentiated
 from fastad.optimize.warnings import warn_of_kinks
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
-from fastad.transforms.public import jacobian
 
 _STRICT = 1e-6  # multipliers and distances from limits below are 0
 _METHODS = ("trf", "lm")
@@ -84,7 +84,7 @@ def least_squares(
     if current_recorder() is None:
         raw = recorded_loop(fun, run)(x, problem.parameters, float(tol))
         return _result(raw, (raw["x"], raw["cost"]), problem, residuals)
-    raw = run(x, problem.parameters, tol)
+    raw = undifferentiated(run, x, problem.parameters, tol)
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("least_squares", raw["margin"].value, _STRICT)
     nothing = np.zeros(0)
@@ -155,7 +155,7 @@ def _result(raw: dict[str, Any], found: tuple[Array, Array], p: Conditions, resi
     fields: dict[str, Any] = {
         "success": succeeded(own), "status": status, "cost": cost, "x": x,
         "fun": Later(lambda: residuals.vector(x, args)) if recorded else raw["fun"],
-        "jac": Later(lambda: jacobian(lambda x: residuals.vector(x, args))(x)), "grad": gradient,
+        "jac": Later(lambda: residuals.jacobian(x, args)), "grad": gradient,
         "optimality": Later(lambda: np.max(np.abs(np.where(active.bounds != 0, 0.0, p.f.gradient(x))), initial=0.0)),
         **{name: raw[name] for name in ("nit", "nfev", "njev")}, "active_mask": active.bounds,
         "bound_multipliers": Later(lambda: p.bound_multipliers(x, np.zeros(0), active.bounds)),

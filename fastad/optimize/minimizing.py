@@ -19,6 +19,7 @@ from fastad.optimize.objective import Array, Objective
 from fastad.optimize.result import Later, OptimizeResult
 from fastad.optimize.status import in_words, succeeded
 from fastad.optimize.trust_region import TrustNCG
+from fastad.optimize.undifferentiated import undifferentiated
 from fastad.optimize.warnings import warn_of_kinks
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Newton, BFGS, L
 _SCIPY_NAMES = {"newton-cg": "trust-ncg", "l-bfgs-b": "l-bfgs", "slsqp": "newton", "trust-constr": "newton"}
 _STRICT = 1e-6  # multipliers and distances from limits below are 0
 _MOST_STEPS = 1000
+_MATRIX_FREE = ("l-bfgs", "trust-ncg")
 
 
 def minimize(
@@ -91,7 +93,8 @@ def minimize(
     if current_recorder() is None:
         raw = recorded_loop(fun, run)(start, full.parameters, float(tol))
         return _result(raw, raw["x"], raw["fun"], raw["jac"], problem)
-    return _recorded(run(start, full.parameters, tol), full, problem)
+    raw = undifferentiated(run, start, full.parameters, tol)
+    return _recorded(raw, full, problem, chosen in _MATRIX_FREE)
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,12 +165,12 @@ def _inside(p: Conditions, kinds: Sequence[Kinds], x0: Array, tol: Array, most: 
 
 
 # ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _recorded(raw: dict[str, Any], inner: Conditions, problem: Conditions) -> OptimizeResult:
+def _recorded(raw: dict[str, Any], inner: Conditions, problem: Conditions, matrix_free: bool) -> OptimizeResult:
     """The result while something is recorded: with derivatives."""
     active: ActiveSet = raw["active"]
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("minimize", raw["margin"].value, _STRICT)
-    x, v = solution("minimize", inner, (raw["x"], raw["v"]), active, raw["status"])
+    x, v = solution("minimize", inner, (raw["x"], raw["v"]), active, raw["status"], matrix_free=matrix_free)
     fun = value("minimize", inner, (x, v), active)
     return _result(raw | {"v": v}, x, fun, Later(lambda: inner.f.gradient(x)), problem, inner)
 

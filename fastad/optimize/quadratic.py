@@ -27,6 +27,7 @@ from fastad.optimize.status import (
     in_words,
     succeeded,
 )
+from fastad.optimize.undifferentiated import undifferentiated
 from fastad.optimize.warnings import warn_of_kinks
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
@@ -82,7 +83,7 @@ def quadprog(
     if current_recorder() is None:
         raw = recorded_loop(quadprog, run)(problem.parameters, float(tol))
         return _result(raw, raw["x"], raw["fun"], raw["jac"], count)
-    raw = run(problem.parameters, tol)
+    raw = undifferentiated(run, problem.parameters, tol)
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("quadprog", raw["margin"].value, _STRICT)
     x, v = solution("quadprog", problem, (raw["x"], raw["v"]), raw["active"], raw["status"])

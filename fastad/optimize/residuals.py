@@ -38,6 +38,11 @@ class Residuals:
         found = as_recorded(found) if is_recorded(found) else np.asarray(found)
         return np.reshape(found, (-1,)) * 1.0
 
+    def jacobian(self, x: Array, args: Any) -> Array:
+        """Their Jacobian."""
+        mode = "fwd" if x.shape[0] <= 2 * np.size(self.vector(x, args)) else "rev"
+        return jacobian(lambda x: self.vector(x, args), mode=mode)(x)
+
     def cost(self, x: Array, args: Any, scale: Array) -> Array:
         """The objective; `scale` is C."""
         return self._cost_of(self.vector(x, args), scale)
@@ -50,7 +55,7 @@ class Residuals:
     def model(self, x: Array, args: Any, scale: Array) -> Model:
         """The model at x."""
         f = self.vector(x, args)
-        j = jacobian(lambda x: self.vector(x, args))(x)
+        j = self.jacobian(x, args)
         cost = self._cost_of(f, scale)
         if self.loss == "linear":
             return Model(cost, f, j)
