@@ -19,8 +19,8 @@ TAKERS = {"opcode", "primitive", "emit", "emit_elementwise", "elementwise", "app
 # Where a primitive is defined: its row, its rules, and the code of its kernel.
 HOMES = {
     "fastad/primitives/arrays.py", "fastad/primitives/elementwise.py", "fastad/primitives/linear.py",
-    "fastad/primitives/equations.py", "fastad/primitives/rules.py",
-    "fastad/primitives/linear_rules.py", "fastad/primitives/rewrites.py",
+    "fastad/primitives/sparse.py", "fastad/primitives/rules.py", "fastad/primitives/linear_rules.py",
+    "fastad/primitives/sparse_rules.py", "fastad/primitives/rewrites.py", "fastad/primitives/equations.py",
     "fastad/primitives/expression.py", "fastad/primitives/vocabulary.py",  # the language and the words of rules
     "fastad/execution/native/code/unrolled.py", "fastad/execution/native/code/unrolled_linear.py",
     "fastad/execution/native/code/products.py",

@@ -154,6 +154,19 @@ class Sub:
             return self.rules.adjoint(self)
         return derived_adjoint(self._differentiable())
 
+    # ── sparsity ─────────────────────────────────────────────────────────────────────────────────────────────────
+    @lazy
+    def structure(self) -> Any:
+        """The pattern of its Jacobian, for all arguments (`fastad.tables.sparsity.sets.Structure`)."""
+        from fastad.tables.sparsity.parts import structure_of
+
+        return structure_of(self)
+
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        """For each element of the result, the set of what it depends on, given those of the argument (see
+        `fastad.tables.sparsity.sets`)."""
+        return sets.through(self.structure, x)
+
     # ── states that a forward pass saves for an adjoint ──────────────────────────────────────────────────────────
     @property
     def n_saved(self) -> int:
