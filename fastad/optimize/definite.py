@@ -59,9 +59,9 @@ def solved_by(lower: Array, b: Array) -> Array:
     return solve_triangular(lower, solve_triangular(lower, b, lower=True), trans=1, lower=True)
 
 
-def regularised(a: Array, first: Array = 0.0) -> tuple[Array, Array, Array]:
+def regularised(a: Array, first: Array = 0.0, least: Array = 0.0) -> tuple[Array, Array, Array]:
     """(δ, L, whether one was found): the first δ of a growing sequence, from `first` on, for which A + δI = L Lᵀ is
-    positive definite; L is the identity where none is found.
+    positive definite; L is the identity where none is found. Those after the first are at least `least`.
 
     Nocedal & Wright (2006), Algorithm 3.3 (Cholesky with added multiple of the identity).
     """
@@ -71,7 +71,7 @@ def regularised(a: Array, first: Array = 0.0) -> tuple[Array, Array, Array]:
 
     def attempt(state: Any) -> Any:
         delta, *_, tries = state
-        delta = np.where(tries == 0, delta, np.maximum(_GROWTH * delta, 1e-6 * scale))
+        delta = np.where(tries == 0, delta, np.maximum(np.maximum(_GROWTH * delta, 1e-6 * scale), least))
         return delta, *attempted_cholesky(a + delta * np.eye(n)), tries + 1
 
     start = (first * 1.0, np.zeros((n, n)), False, 0)

@@ -18,7 +18,7 @@ from fastad.optimize.minimizing import vector
 from fastad.optimize.objective import Array, Objective
 from fastad.optimize.reflective import TrustRegionReflective
 from fastad.optimize.residuals import Residuals
-from fastad.optimize.result import Later, OptimizeResult
+from fastad.optimize.result import Later, OptimizeResult, as_given
 from fastad.optimize.status import CONVERGED, MOST_STEPS, ROUNDED, in_words, succeeded
 from fastad.optimize.undifferentiated import undifferentiated
 from fastad.optimize.warnings import warn_of_kinks
@@ -70,7 +70,7 @@ def least_squares(
     >>> fad.jacobian(fitted)(2.0 * np.exp(-0.5 * t)).shape  # by the data
     (2, 4)
     """
-    x, problem, kinds = _problem(fun, x0, args, bounds, (loss, f_scale))
+    start, problem, kinds = _problem(fun, x0, args, bounds, (loss, f_scale))
     is_bounded = bounds is not None
     if method not in _METHODS:
         raise ShapeError(f"method must be 'trf' or 'lm'{at_line()}, not {method!r}")
@@ -82,15 +82,16 @@ def least_squares(
         return _solved(functions.of(parameters), residuals, (method, kinds, is_bounded), x0, tol, most)
 
     if current_recorder() is None:
-        raw = recorded_loop(fun, run)(x, problem.parameters, float(tol))
-        return _result(raw, (raw["x"], raw["cost"]), problem, residuals)
-    raw = undifferentiated(run, x, problem.parameters, tol)
+        raw = recorded_loop(fun, run)(start, problem.parameters, float(tol))
+        fields = _fields(raw, (raw["x"], raw["cost"]), problem, residuals)
+        return OptimizeResult(as_given(fields, x0), _message)
+    raw = undifferentiated(run, start, problem.parameters, tol)
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("least_squares", raw["margin"].value, _STRICT)
     nothing = np.zeros(0)
     x, _ = solution("least_squares", problem, (raw["x"], nothing), raw["active"], raw["status"])
     cost = value("least_squares", problem, (x, nothing), raw["active"])
-    return _result(raw, (x, cost), problem, residuals)
+    return OptimizeResult(as_given(_fields(raw, (x, cost), problem, residuals), x0), _message)
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,13 +147,13 @@ def _reached(bounds: Constraint, kinds: Kinds, end: Any) -> Array:
 
 
 # ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _result(raw: dict[str, Any], found: tuple[Array, Array], p: Conditions, residuals: Residuals) -> OptimizeResult:
+def _fields(raw: dict[str, Any], found: tuple[Array, Array], p: Conditions, residuals: Residuals) -> dict[str, Any]:
     (x, cost), (args, _), own = found, p.f.args, raw["status"]
     active: ActiveSet = raw["active"]
     status = np.where(own == CONVERGED, 1, np.where(own == ROUNDED, 3, np.where(own == MOST_STEPS, 0, -1)))
     gradient = Later(lambda: p.f.gradient(x))
     recorded = isinstance(x, Recorded)
-    fields: dict[str, Any] = {
+    return {
         "success": succeeded(own), "status": status, "cost": cost, "x": x,
         "fun": Later(lambda: residuals.vector(x, args)) if recorded else raw["fun"],
         "jac": Later(lambda: residuals.jacobian(x, args)), "grad": gradient,
@@ -161,7 +162,6 @@ def _result(raw: dict[str, Any], found: tuple[Array, Array], p: Conditions, resi
         "bound_multipliers": Later(lambda: p.bound_multipliers(x, np.zeros(0), active.bounds)),
         "strict_complementarity": raw["margin"] > _STRICT, "reason": own,
     }  # fmt: skip
-    return OptimizeResult(fields, _message)
 
 
 def _message(fields: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from fastad.optimize.descent import Method, descend
 from fastad.optimize.lbfgs import LBFGS
 from fastad.optimize.newton import Newton
 from fastad.optimize.objective import Array, Objective
-from fastad.optimize.result import Later, OptimizeResult
+from fastad.optimize.result import Later, OptimizeResult, as_given
 from fastad.optimize.status import in_words, succeeded
 from fastad.optimize.trust_region import TrustNCG
 from fastad.optimize.undifferentiated import undifferentiated
@@ -92,9 +92,10 @@ def minimize(
 
     if current_recorder() is None:
         raw = recorded_loop(fun, run)(start, full.parameters, float(tol))
-        return _result(raw, raw["x"], raw["fun"], raw["jac"], problem)
+        return OptimizeResult(as_given(_fields(raw, raw["x"], raw["fun"], raw["jac"], problem), x0), _message)
     raw = undifferentiated(run, start, full.parameters, tol)
-    return _recorded(raw, full, problem, chosen in _MATRIX_FREE)
+    fields = _recorded(raw, full, problem, chosen in _MATRIX_FREE)
+    return OptimizeResult(as_given(fields, x0), _message)
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,19 +166,20 @@ def _inside(p: Conditions, kinds: Sequence[Kinds], x0: Array, tol: Array, most: 
 
 
 # ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _recorded(raw: dict[str, Any], inner: Conditions, problem: Conditions, matrix_free: bool) -> OptimizeResult:
-    """The result while something is recorded: with derivatives."""
+def _recorded(raw: dict[str, Any], inner: Conditions, problem: Conditions, matrix_free: bool) -> dict[str, Any]:
+    """The fields of the result while something is recorded: with derivatives."""
     active: ActiveSet = raw["active"]
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("minimize", raw["margin"].value, _STRICT)
     x, v = solution("minimize", inner, (raw["x"], raw["v"]), active, raw["status"], matrix_free=matrix_free)
     fun = value("minimize", inner, (x, v), active)
-    return _result(raw | {"v": v}, x, fun, Later(lambda: inner.f.gradient(x)), problem, inner)
+    return _fields(raw | {"v": v}, x, fun, Later(lambda: inner.f.gradient(x)), problem, inner)
 
 
-def _result(
+def _fields(
     raw: dict[str, Any], x: Array, fun: Array, jac: Any, problem: Conditions, inner: Conditions | None = None
-) -> OptimizeResult:
+) -> dict[str, Any]:
+    """SciPy's fields, and those about limits where there are some."""
     fields: dict[str, Any] = {
         "success": succeeded(raw["status"]), "status": raw["status"], "fun": fun, "x": x, "jac": jac,
         **{name: raw[name] for name in ("nit", "nfev", "njev", "nhev")},
@@ -192,7 +194,7 @@ def _result(
             "active": _cut(active.constraints, sizes), "bound_multipliers": np.zeros(x.shape) if w is None else w,
             "active_mask": active.bounds, "strict_complementarity": raw["margin"] > _STRICT,
         }  # fmt: skip
-    return OptimizeResult(fields, _message)
+    return fields
 
 
 def _cut(v: Array, sizes: Sequence[int]) -> tuple[Array, ...]:

@@ -14,7 +14,7 @@ from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
 from fastad.optimize.constraints import Constraint, Kinds
 from fastad.optimize.definite import attempted_cholesky
 from fastad.optimize.objective import Array, Objective
-from fastad.optimize.result import Later, OptimizeResult
+from fastad.optimize.result import Later, OptimizeResult, as_given
 from fastad.optimize.saddle import saddle
 from fastad.optimize.status import (
     CONVERGED,
@@ -82,13 +82,13 @@ def quadprog(
 
     if current_recorder() is None:
         raw = recorded_loop(quadprog, run)(problem.parameters, float(tol))
-        return _result(raw, raw["x"], raw["fun"], raw["jac"], count)
+        return _result(raw, raw["x"], raw["fun"], raw["jac"], (q, count))
     raw = undifferentiated(run, problem.parameters, tol)
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("quadprog", raw["margin"].value, _STRICT)
     x, v = solution("quadprog", problem, (raw["x"], raw["v"]), raw["active"], raw["status"])
     fun = value("quadprog", problem, (x, v), raw["active"])
-    return _result(raw | {"v": v}, x, fun, Later(lambda: problem.f.gradient(x)), count)
+    return _result(raw | {"v": v}, x, fun, Later(lambda: problem.f.gradient(x)), (q, count))
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -268,15 +268,16 @@ def _fraction(s: _State, ds: Array, dz: Array, tau: Array) -> Array:
 
 
 # ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _result(raw: dict[str, Any], x: Array, fun: Array, jac: Any, m: int) -> OptimizeResult:
+def _result(raw: dict[str, Any], x: Array, fun: Array, jac: Any, given: tuple[Any, int]) -> OptimizeResult:
     active: ActiveSet = raw["active"]
+    q, m = given
     fields = {
         "success": succeeded(raw["status"]), "status": raw["status"], "fun": fun, "x": x, "jac": jac,
         "nit": raw["nit"], "constr_violation": raw["constr_violation"],
         "multipliers": (raw["v"][:m], raw["v"][m:]), "active": (active.constraints[:m], active.constraints[m:]),
         "strict_complementarity": raw["margin"] > _STRICT,
     }  # fmt: skip
-    return OptimizeResult(fields, _message)
+    return OptimizeResult(as_given(fields, q), _message)
 
 
 def _message(fields: dict[str, Any]) -> str:

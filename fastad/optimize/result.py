@@ -90,6 +90,22 @@ class OptimizeResult(Mapping[str, Any]):
         return f"<table>{rows}</table>"
 
 
+def as_given(fields: dict[str, Any], x0: Any) -> dict[str, Any]:
+    """The fields with the precision of the first guess: all is computed in float64."""
+    if getattr(x0, "dtype", None) != np.float32:
+        return fields
+    return {name: _single(x) for name, x in fields.items()}
+
+
+def _single(x: Any) -> Any:
+    if isinstance(x, Later):
+        return Later(lambda: _single(x.compute()))
+    if isinstance(x, tuple):
+        return tuple(map(_single, x))
+    is_float = isinstance(x, Recorded | np.ndarray | np.generic) and x.dtype == np.float64
+    return x.astype(np.float32) if is_float else x
+
+
 def _plain(x: Any) -> Any:
     if isinstance(x, tuple):
         return tuple(map(_plain, x))
@@ -120,4 +136,4 @@ def _rebuilt(kind: tuple[tuple[str, ...], Any], children: Any) -> OptimizeResult
 
 optree.register_pytree_node(OptimizeResult, _flattened, _rebuilt, namespace=NAMESPACE)  # type: ignore[arg-type]
 
-__all__ = ["Later", "OptimizeResult"]
+__all__ = ["Later", "OptimizeResult", "as_given"]
