@@ -52,7 +52,7 @@ def warmup(
     jobs: list[tuple[str, Callable[[], object]]] = [(f"sweeps of {', '.join(modes)}", partial(_load, modes))]
     if kernels:
         jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
-        jobs += [(f"driver {name}", partial(drivers.driver_address, name)) for name in drivers.driver_names()]
+        jobs += [(f"driver {name}", partial(drivers.load_drivers, [name])) for name in drivers.driver_names()]
         jobs.append(("derivatives of long tables", exported.activity_address))
         jobs.append(("planners of checkpoints", lambda: Multistage(1, 1).predicted_cost(4)))
     for k, (what, job) in enumerate(jobs):

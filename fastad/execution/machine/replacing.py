@@ -1,0 +1,123 @@
+"""Code that runs at once and is replaced by faster code: drivers, translated without numba.
+
+Translating a driver and compiling it without optimisation takes a tenth of a second, optimising it seconds. So where
+the cache has no optimised object, a process of its own makes it in the background, and what runs meanwhile calls through
+a variable that is set once that is done. Both give the same numbers, bit for bit: no operations are contracted.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from fastad.execution.machine import cache, objects
+from fastad.execution.translation import module
+
+LEVEL = 3
+
+
+def linked(
+    name: str, text: str, key: tuple[str, ...], resolve: Callable[[str], int | None]
+) -> tuple[int, object]:
+    """Address of the C function `name` of a text, and what it belongs to. The optimised object has the key with LEVEL.
+
+    Raises UntranslatableError.
+    """
+    if cache.is_stored((*key, str(LEVEL))):
+        code = objects.load_object(optimised(name, text, key), [name], resolve)
+        return code[name], code
+    quick = cache.cached(
+        (*key, "0"), lambda: objects.compile_ir(module.ir_of(text, name, replaceable=True), level=0)
+    )
+    code = objects.load_object(quick, [name, module.TARGET], resolve)
+    _waiting.put((name, text, key, resolve, code))
+    _start()
+    return code[name], code
+
+
+def optimised(name: str, text: str, key: tuple[str, ...]) -> bytes:
+    """The optimised object of a text."""
+    return cache.cached((*key, str(LEVEL)), lambda: objects.compile_ir(module.ir_of(text, name), level=LEVEL))
+
+
+# ── the background ────────────────────────────────────────────────────────────────────────────────────────────
+_waiting: "queue.SimpleQueue[tuple[str, str, tuple[str, ...], Any, Any]]" = queue.SimpleQueue()
+_lock = threading.Lock()
+_thread: threading.Thread | None = None
+_closed = False
+
+
+def _start() -> None:
+    """Have a thread that waits for the processes."""
+    global _thread
+    with _lock:
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_work, name="fastad-optimising", daemon=True)
+            _thread.start()
+
+
+def _start_anew() -> None:
+    """A forked child has no thread, and a lock in whatever state it was."""
+    global _lock, _thread
+    _lock, _thread = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
+@atexit.register
+def _close() -> None:
+    """At the end of the process nothing is linked any more."""
+    global _closed
+    with _lock:
+        _closed = True
+
+
+def _work() -> None:
+    while True:
+        name, text, key, resolve, code = _waiting.get()
+        full = *key, str(LEVEL)
+        if not cache.is_stored(full) and (process := started(_IN_BACKGROUND, text)):
+            process.wait()
+        with _lock, contextlib.suppress(Exception):  # no better code is no error: what runs goes on
+            if not _closed and cache.is_stored(full):
+                better = objects.load_object(optimised(name, text, key), [name], resolve)
+                ctypes.c_void_p.from_address(code[module.TARGET]).value = better[name]
+                _held.append(better)
+
+
+_held: list[object] = []
+
+
+_IN_BACKGROUND = """
+import os, sys
+from fastad.execution.machine import cache, exported
+
+getattr(os, "nice", int)(19)
+text = sys.stdin.read()
+with cache.claimed(exported.key_of(text)) as own:
+    if own:
+        exported.stored(text)
+"""
+
+
+def started(code: str, text: str) -> "subprocess.Popen[str] | None":
+    """A Python process that is given a text to read. None where there can be no other process."""
+    quiet = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet,
+                                   encoding="utf-8", start_new_session=True)  # fmt: skip
+    except OSError:
+        return None
+    assert process.stdin
+    with contextlib.suppress(OSError):
+        process.stdin.write(text)
+        process.stdin.close()
+    return process

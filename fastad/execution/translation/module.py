@@ -1,0 +1,132 @@
+"""A module of LLVM IR from the text of a Python module that defines a C function: see `exported`."""
+
+import ast
+import functools
+import importlib
+import itertools
+import sys
+import threading
+import types
+from typing import Any
+
+from fastad.execution.translation import flags, memory
+from fastad.execution.translation.flags import Source
+from fastad.execution.translation.functions import Function
+from fastad.execution.translation.kinds import UntranslatableError, types_of
+
+_PACKAGE = "fastad.kernels"
+_COPY = "_fastad_kernels_translated"
+_numbers = itertools.count()
+_lock = threading.RLock()
+
+
+TARGET = "fastad_target"
+
+# The function that is called by its name is chosen by a variable, so that better code can take over.
+_REPLACEABLE = """
+@{target} = global ptr @{name}.own
+
+define {result} @{name}({parameters}) nounwind {{
+  %own = load atomic ptr, ptr @{target} monotonic, align 8
+  %value = tail call {result} %own({parameters})
+  ret {result} %value
+}}
+"""
+
+
+def ir_of(text: str, name: str, *, replaceable: bool = False) -> str:
+    """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
+
+    If it is `replaceable`, it calls the function whose address is in the variable TARGET.
+
+    Raises UntranslatableError, which says what is not known here.
+    """
+    with _lock:
+        entry, signature = _execute(text)
+        if not isinstance(signature, memory.Signature):
+            raise UntranslatableError("the signature is numba's")
+        if not replaceable:
+            return _Module().text(Source(entry), signature, name)
+        own = _Module().text(Source(entry), signature, f"{name}.own")
+        kinds = [types_of(kind)[0] for kind in signature.arguments]
+        parameters = ", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds))
+        (result,) = types_of(signature.result)
+        return own + _REPLACEABLE.format(target=TARGET, name=name, result=result, parameters=parameters)
+
+
+class _Module:
+    """The functions of a module, by their text and the kinds of their arguments."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Source, tuple[Any, ...]], Function | None] = {}
+        self._declared: dict[str, None] = {}
+
+    def text(self, entry: Source, signature: memory.Signature, name: str) -> str:
+        own = Function(self, entry, _tree(entry), signature.arguments, name)
+        if own.kind != signature.result:
+            raise UntranslatableError(f"entry returns {own.kind}, not {signature.result}")
+        by_name = {f.name: f for f in self._made.values() if f}
+        wanted, waiting = {}, sorted(own.callees)
+        while waiting:
+            following = waiting.pop()
+            if following not in wanted:
+                wanted[following] = by_name[following]
+                waiting += sorted(by_name[following].callees)
+        return "\n".join([*self._declared, own.definition(""), *(f.definition() for f in wanted.values())])
+
+    def declare(self, text: str) -> None:
+        self._declared[text] = None
+
+    def function(self, source: Source, kinds: tuple[Any, ...]) -> tuple[str, Any]:
+        """Name of a function in the module, and the kind of its result."""
+        key = source, kinds
+        if key not in self._made:
+            self._made[key] = None
+            name = f"{source.py_func.__name__}.{len(self._made)}"
+            self._made[key] = Function(self, source, _tree(source), kinds, name)
+        found = self._made[key]
+        if found is None:
+            raise UntranslatableError(f"{source.py_func.__name__} calls itself")
+        return found.name, found.kind
+
+
+# ── the text of kernels ───────────────────────────────────────────────────────────────────────────────────────
+@functools.cache
+def _copy() -> None:
+    """A copy of the kernels whose decorators and intrinsics are the translator's."""
+    package = types.ModuleType(_COPY)
+    package.__path__ = list(importlib.import_module(_PACKAGE).__path__)
+    sys.modules[_COPY] = package
+    sys.modules[f"{_COPY}.flags"], sys.modules[f"{_COPY}.memory"] = flags, memory
+
+
+_texts: dict[str, str] = {}
+
+
+def _execute(text: str) -> tuple[Any, Any]:
+    """Run the text with the copy of the kernels: its function `entry`, and its signature."""
+    _copy()
+    text = text.replace(_PACKAGE, _COPY)
+    name = f"{_COPY}.generated{next(_numbers)}"
+    module = sys.modules[name] = types.ModuleType(name)
+    _texts[f"<{name}>"] = text
+    exec(compile(text, f"<{name}>", "exec"), module.__dict__)
+    return module.__dict__["entry"], module.__dict__["SIGNATURE"]
+
+
+@functools.cache
+def _trees(file: str) -> dict[str, ast.FunctionDef]:
+    """The functions of a file, by name."""
+    text = _texts.get(file)
+    if text is None:
+        with open(file, encoding="utf-8") as source:
+            text = source.read()
+    return {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+
+
+def _tree(source: Source) -> ast.FunctionDef:
+    code = source.py_func.__code__
+    found = _trees(code.co_filename).get(code.co_name)
+    if found is None:
+        raise UntranslatableError(f"the text of {code.co_name} is not known")
+    return found
