@@ -18,7 +18,6 @@ from typing import Any
 
 from fastad.execution import translation
 from fastad.execution.machine import cache, objects, replacing, symbols
-from fastad.execution.translation import module
 from fastad.execution.translation.kinds import UntranslatableError
 from fastad.kernels import scipy_blas
 from fastad.once import once
@@ -171,7 +170,7 @@ class _NotExportableError(Exception):
 def _compile(text: str) -> bytes:
     if _is_translated(text):
         with contextlib.suppress(UntranslatableError):
-            return objects.compile_ir(module.ir_of(text, _NAME), level=_LEVEL)
+            return replacing.made(_NAME, text)
     try:
         from fastad.kernels import export
 
@@ -201,12 +200,10 @@ def _by_numba(name: str, text: str) -> tuple[int, object]:
 # ── the kernels of array primitives ───────────────────────────────────────────────────────────────────────────
 _ENTRY = '''\
 """The kernel {name} as a C function."""
-from numba import float64, types
-
-from fastad.kernels.memory import view
+from fastad.kernels.memory import types, view
 from fastad.kernels.{home} import {name}_forward
 
-_D, _I = types.CPointer(float64), types.CPointer(types.int64)
+_D, _I = types.CPointer(types.float64), types.CPointer(types.int64)
 SIGNATURE = types.int64({kinds})
 
 
@@ -256,10 +253,8 @@ def load_symbols(rows: Iterable[Any]) -> None:
 # ── rows that carry derivatives ───────────────────────────────────────────────────────────────────────────────
 ACTIVITY = '''\
 """The functions of `activity` as one C function."""
-from numba import types
-
 from fastad.kernels.activity_entry import find_activity
-from fastad.kernels.memory import integers
+from fastad.kernels.memory import integers, types
 
 SIGNATURE = types.int64(types.int64)
 

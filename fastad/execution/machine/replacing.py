@@ -32,9 +32,7 @@ def linked(
     if cache.is_stored((*key, str(LEVEL))):
         code = objects.load_object(optimised(name, text, key), [name], resolve)
         return code[name], code
-    quick = cache.cached(
-        (*key, "0"), lambda: objects.compile_ir(module.ir_of(text, name, replaceable=True), level=0)
-    )
+    quick = cache.cached((*key, "0"), lambda: made(name, text, level=0))
     code = objects.load_object(quick, [name, module.TARGET], resolve)
     _waiting.put((name, text, key, resolve, code))
     _start()
@@ -43,7 +41,13 @@ def linked(
 
 def optimised(name: str, text: str, key: tuple[str, ...]) -> bytes:
     """The optimised object of a text."""
-    return cache.cached((*key, str(LEVEL)), lambda: objects.compile_ir(module.ir_of(text, name), level=LEVEL))
+    return cache.cached((*key, str(LEVEL)), lambda: made(name, text))
+
+
+def made(name: str, text: str, level: int = LEVEL) -> bytes:
+    """An object of a text. Raises UntranslatableError."""
+    fused = objects.has_feature("fma") or objects.has_feature("neon")
+    return objects.compile_ir(module.ir_of(text, name, fused=fused, replaceable=level < LEVEL), level=level)
 
 
 # ── the background ────────────────────────────────────────────────────────────────────────────────────────────

@@ -62,6 +62,11 @@ class Code:
         self._reached |= {yes, no}
         self.closed = True
 
+    def select_label(self, number: str, last: str, cases: list[str], labels: list[str]) -> None:
+        self.line(f"switch i64 {number}, label %{last} [ {' '.join(cases)} ]")
+        self._reached |= {last, *labels}
+        self.closed = True
+
     def start(self, label: str) -> None:
         """Start a block; what came before goes on there. A block that nothing leads to is left out."""
         self.jump(label)

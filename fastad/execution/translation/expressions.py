@@ -46,6 +46,7 @@ _TESTS = {
 class Expressions(Code):
     """Writes expressions: `value(node)` is the value of one, `decide` goes on by the truth of one."""
 
+    contracts: bool  # whether products in sums are not rounded
     names: dict[str, Any]  # the globals of the function
     locals: frozenset[str]  # names of arguments and variables
     bound: dict[str, Value]  # those that are given a value once, where all that follows sees it
@@ -137,7 +138,23 @@ class Expressions(Code):
             own_type = ELEMENTS[own.kind.element][0]
             where = self.define(f"getelementptr {own_type}, ptr {own.operands[0]}, i64 {at}")
             return Value(View(own.kind.element), (where, own.operands[2]))
+        if isinstance(node.slice, ast.Slice):
+            return self._slice(own, node.slice)
         return self.load(*self.element(own, node.slice))
+
+    def _slice(self, array: Value, part: ast.Slice) -> Value:
+        """A part of a vector, whose ends are not negative."""
+        if not isinstance(array.kind, View) or array.kind.dimensions != 1 or part.step is not None:
+            raise UntranslatableError(f"a slice of {array.kind}")
+        first, size = "0" if part.lower is None else self.index(part.lower), array.operands[1]
+        last = size if part.upper is None else self._least(self.index(part.upper), size)
+        first = self._least(first, last)
+        own = ELEMENTS[array.kind.element][0]
+        where = self.define(f"getelementptr {own}, ptr {array.operands[0]}, i64 {first}")
+        return Value(array.kind, (where, self.define(f"sub nsw i64 {last}, {first}")))
+
+    def _least(self, a: str, b: str) -> str:
+        return self.define(f"select i1 {self.define(f'icmp slt i64 {a}, {b}')}, i64 {a}, i64 {b}")
 
     def element(self, array: Value, index: ast.expr) -> tuple[str, str]:
         """Kind and place of an element."""
@@ -162,10 +179,40 @@ class Expressions(Code):
 
     # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────────────
     def _BinOp(self, node: ast.BinOp) -> Value:
-        return self.operate(node.op, self.value(node.left), self.value(node.right))
+        return self.combine(node.op, node.left, node.right)
+
+    def combine(self, operation: ast.operator, left: ast.expr | Value, right: ast.expr) -> Value:
+        """left + right and the like. A product in a sum of numbers is not rounded, where the processor can do that: it
+        is written so here, and not left to LLVM, so that it does not depend on how well code is optimised."""
+        if self.contracts and isinstance(operation, ast.Add | ast.Sub):
+            minus = isinstance(operation, ast.Sub)
+            if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Mult):
+                other = left if isinstance(left, Value) else self.value(left)
+                return self._with_product(right, other, minus, False)
+            if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):
+                return self._with_product(left, right, False, minus)
+        known = left if isinstance(left, Value) else self.value(left)
+        return self.operate(operation, known, self.value(right))
+
+    def _with_product(self, product: ast.BinOp, other: ast.expr | Value, minus: bool, less: bool) -> Value:
+        """other ± product, or product - other if `less`."""
+        a, b = self.value(product.left), self.value(product.right)
+        c = other if isinstance(other, Value) else self.value(other)
+        if a.kind != DOUBLE or b.kind != DOUBLE or c.kind != DOUBLE:
+            product_value = self.operate(product.op, a, b)
+            if less:
+                return self.operate(ast.Sub(), product_value, c)
+            return self.operate(ast.Sub() if minus else ast.Add(), c, product_value)
+        first = self.define(f"fneg double {a.only}") if minus else a.only
+        last = self.define(f"fneg double {c.only}") if less else c.only
+        self.module.declare("declare double @llvm.fma.f64(double, double, double)")
+        call = f"call double @llvm.fma.f64(double {first}, double {b.only}, double {last})"
+        return Value(DOUBLE, (self.define(call),))
 
     def operate(self, operation: ast.operator, left: Value, right: Value) -> Value:
         kind = type(operation)
+        if left.kind == right.kind == BOOLEAN and kind in (ast.BitAnd, ast.BitOr, ast.BitXor):
+            return Value(BOOLEAN, (self.define(f"{_INTEGERS[kind]} i1 {left.only}, {right.only}"),))
         if kind is ast.Pow:
             self.module.declare("declare double @llvm.pow.f64(double, double)")
             if left.kind != DOUBLE or right.kind != DOUBLE:
@@ -259,8 +306,8 @@ class Expressions(Code):
         given = [self.value(argument) for argument in node.args]
         keywords = {word.arg or "": self.value(word.value) for word in node.keywords}
         name = getattr(called, "__name__", "")
-        if called is flags.at:
-            return given[0]
+        if called is flags.at or called is np.int64:
+            return Value(INTEGER, (self.integer(given[0], rounding=True),))
         if isinstance(called, Intrinsic) and not keywords:
             return called.write(self, *given)
         if getattr(called, "__module__", "") in ("builtins", "math") and name in FUNCTIONS and not keywords:

@@ -8,16 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A function to translate."""
+    """A function to translate. `contracts`: a product in a sum need not be rounded."""
 
     py_func: types.FunctionType
+    contracts: bool = True
 
 
 def kernel(function: Any) -> Source:
     return Source(function)
 
 
-helper = inlined = exact_helper = kernel
+helper = inlined = kernel
+
+
+def exact_helper(function: Any) -> Source:
+    return Source(function, contracts=False)
 
 
 def at(index: Any) -> Any:

@@ -31,6 +31,7 @@ class Function(Expressions):
         super().__init__(module)
         self.name, self._tree, self._kinds = name, tree, kinds
         self.names = source.py_func.__globals__
+        self.contracts = source.contracts and module.fused
         arguments = tree.args
         if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or len(arguments.args) != len(kinds):
             raise UntranslatableError(f"the arguments of {tree.name}")
@@ -109,6 +110,9 @@ class Function(Expressions):
         self._finish(Value(NOTHING, ()) if node.value is None else self.value(node.value))
 
     def _If(self, node: ast.If) -> None:
+        if (cases := _cases(node, self)) is not None:
+            self._switch(*cases)
+            return
         yes, no, end = self.label(), self.label(), self.label()
         self.decide(node.test, yes, no)
         self.start(yes)
@@ -116,6 +120,24 @@ class Function(Expressions):
         self.jump(end)
         self.start(no)
         self._inner(node.orelse)
+        self.start(end)
+
+    def _switch(self, word: ast.expr, cases: list[tuple[list[int], list[ast.stmt]]], others: list[ast.stmt]) -> None:
+        """A chain of comparisons of an integer with constants, as one jump: without optimisation the last case of a
+        sweep would come after a hundred tests."""
+        own = self.value(word)
+        labels, last, end = [self.label() for _ in cases], self.label(), self.label()
+        listed, known = [], set()
+        for label, (numbers, _) in zip(labels, cases, strict=True):
+            listed += [f"i64 {number}, label %{label}" for number in numbers if number not in known]
+            known |= set(numbers)
+        self.select_label(own.only, last, listed, labels)
+        for label, (_, body) in zip(labels, cases, strict=True):
+            self.start(label)
+            self._inner(body)
+            self.jump(end)
+        self.start(last)
+        self._inner(others)
         self.start(end)
 
     def _While(self, node: ast.While) -> None:
@@ -142,21 +164,19 @@ class Function(Expressions):
         self.jump(self._loops[-1][0])
 
     def _For(self, node: ast.For) -> None:
-        """Over a range whose step is a constant."""
+        """Over a range."""
         call = node.iter
         if not isinstance(call, ast.Call) or self.named(call.func) is not range or not isinstance(node.target, ast.Name):
             raise UntranslatableError(ast.unparse(call))
-        bounds = [Value(INTEGER, (self.integer(self.value(own)),)) for own in call.args[:2]]
-        step = self.static(call.args[2]) if len(call.args) == 3 else 1
-        if not isinstance(step, int) or step == 0 or node.orelse:
-            raise UntranslatableError(ast.unparse(call))
-        first, stop = bounds if len(bounds) == 2 else (Value(INTEGER, ("0",)), bounds[0])
+        given = [self.integer(self.value(own)) for own in call.args]
+        first, stop = ("0", given[0]) if len(given) == 1 else given[:2]
+        step = given[2] if len(given) == 3 else "1"
         counter = self.place(INTEGER)
-        self.put(counter, first)
+        self.put(counter, Value(INTEGER, (first,)))
         head, body, following, end = self.label(), self.label(), self.label(), self.label()
         self.start(head)
         k = self.get(counter)
-        self.fork(self.define(f"icmp {'slt' if step > 0 else 'sgt'} i64 {k.only}, {stop.only}"), body, end)
+        self.fork(self._goes_on(k.only, stop, step), body, end)
         self.start(body)
         self.assign(node.target.id, k)
         self._loop(self.label(), following, end, node.body)
@@ -165,6 +185,13 @@ class Function(Expressions):
             self.put(counter, Value(INTEGER, (self.define(f"add nsw i64 {self.get(counter).only}, {step}"),)))
             self.jump(head)
         self.start(end)
+
+    def _goes_on(self, k: str, stop: str, step: str) -> str:
+        """Whether a range is not over."""
+        if step.lstrip("-").isdigit():
+            return self.define(f"icmp {'slt' if int(step) > 0 else 'sgt'} i64 {k}, {stop}")
+        up, down = (self.define(f"icmp {test} i64 {k}, {stop}") for test in ("slt", "sgt"))
+        return self.define(f"select i1 {self.define(f'icmp sgt i64 {step}, 0')}, i1 {up}, i1 {down}")
 
     # ── assignments ──────────────────────────────────────────────────────────────────────────────────────────
     def _Assign(self, node: ast.Assign) -> None:
@@ -175,10 +202,10 @@ class Function(Expressions):
     def _AugAssign(self, node: ast.AugAssign) -> None:
         target = node.target
         if isinstance(target, ast.Name):
-            self.assign(target.id, self.operate(node.op, self.value(target), self.value(node.value)))
+            self.assign(target.id, self.combine(node.op, self._Name(target), node.value))
             return
         element, where = self._place_of(target)
-        self.store(element, where, self.operate(node.op, self.load(element, where), self.value(node.value)))
+        self.store(element, where, self.combine(node.op, self.load(element, where), node.value))
 
     def _give(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
@@ -229,3 +256,37 @@ def _assignments(tree: ast.FunctionDef) -> dict[str, int]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found[node.id] = found.get(node.id, 0) + 1
     return found
+
+
+_FEWEST_CASES = 4
+
+
+def _cases(node: ast.If, body: Expressions) -> tuple[ast.expr, list[tuple[list[int], list[ast.stmt]]], list[ast.stmt]] | None:
+    """Variable, cases and the rest of a chain of comparisons of one integer variable with constants, if it is long."""
+    word, cases, statements = None, [], [node]
+    while len(statements) == 1 and isinstance(statements[0], ast.If):
+        own = statements[0]
+        found = _numbers(own.test, body)
+        if found is None or (word is not None and found[0].id != word.id):
+            break
+        word = found[0]
+        cases.append((found[1], own.body))
+        statements = own.orelse
+    if word is None or len(cases) < _FEWEST_CASES or body.value(word).kind != INTEGER:
+        return None
+    return word, cases, statements
+
+
+def _numbers(test: ast.expr, body: Expressions) -> tuple[ast.Name, list[int]] | None:
+    """The variable of a test, and the constants with which it is compared: `v == 1`, `v == 1 or v == 2`."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        found = [_numbers(own, body) for own in test.values]
+        if any(own is None or own[0].id != found[0][0].id for own in found):
+            return None
+        return found[0][0], [number for own in found for number in own[1]]
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
+        return None
+    number = body.static(test.comparators[0])
+    if not isinstance(test.left, ast.Name) or test.left.id not in body.locals or type(number) is not int:
+        return None
+    return test.left, [number]

@@ -24,6 +24,11 @@ from fastad.execution.translation.kinds import (
     parts,
 )
 
+__all__ = [
+    "ExternalFunction", "address", "allocate", "call1", "call2", "call_entry", "call_kernel", "doubles", "halves",
+    "indices", "integers", "matrix", "octets", "record_at", "release", "select", "shift", "types", "view", "words",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Intrinsic:
@@ -55,7 +60,26 @@ def _pointer(element: CType) -> CType:
     return CType(Pointer({DOUBLE: "double", INTEGER: "int64"}[element.kind]))
 
 
-types = SimpleNamespace(int64=CType(INTEGER), float64=CType(DOUBLE), void=CType(NOTHING), CPointer=_pointer)
+types = SimpleNamespace(
+    int64=CType(INTEGER), float64=CType(DOUBLE), voidptr=CType(Pointer("uint8")), CPointer=_pointer
+)
+
+
+def ExternalFunction(name: str, signature: Signature) -> Intrinsic:  # noqa: N802: numba's name
+    """A C function of numbers."""
+    if {signature.result, *signature.arguments} != {DOUBLE}:
+        raise UntranslatableError(f"the C function {name}")
+
+    def write(body: Any, *given: Value) -> Value:
+        return _c_function(body, name, given)
+
+    return Intrinsic(write)
+
+
+def _c_function(body: Any, name: str, given: tuple[Value, ...]) -> Value:
+    body.module.declare(f"declare double @{name}({', '.join(['double'] * len(given))})")
+    arguments = ", ".join(f"double {body.number(x)}" for x in given)
+    return Value(DOUBLE, (body.define(f"call double @{name}({arguments})"),))
 
 
 # ── pointers ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,4 +219,5 @@ FUNCTIONS = {
     "float": Intrinsic(lambda body, x: Value(DOUBLE, (body.number(x),))),
     "bool": Intrinsic(_truth),
     "sqrt": Intrinsic(_root),
+    "log": Intrinsic(lambda body, x: _c_function(body, "log", (x,))),
 }

@@ -9,7 +9,7 @@ import threading
 import types
 from typing import Any
 
-from fastad.execution.translation import flags, memory
+from fastad.execution.translation import blas, flags, memory
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
 from fastad.execution.translation.kinds import UntranslatableError, types_of
@@ -34,10 +34,11 @@ define {result} @{name}({parameters}) nounwind {{
 """
 
 
-def ir_of(text: str, name: str, *, replaceable: bool = False) -> str:
+def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False) -> str:
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
-    If it is `replaceable`, it calls the function whose address is in the variable TARGET.
+    `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one whose
+    address is in the variable TARGET.
 
     Raises UntranslatableError, which says what is not known here.
     """
@@ -46,8 +47,8 @@ def ir_of(text: str, name: str, *, replaceable: bool = False) -> str:
         if not isinstance(signature, memory.Signature):
             raise UntranslatableError("the signature is numba's")
         if not replaceable:
-            return _Module().text(Source(entry), signature, name)
-        own = _Module().text(Source(entry), signature, f"{name}.own")
+            return _Module(fused).text(Source(entry), signature, name)
+        own = _Module(fused).text(Source(entry), signature, f"{name}.own")
         kinds = [types_of(kind)[0] for kind in signature.arguments]
         parameters = ", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds))
         (result,) = types_of(signature.result)
@@ -57,7 +58,8 @@ def ir_of(text: str, name: str, *, replaceable: bool = False) -> str:
 class _Module:
     """The functions of a module, by their text and the kinds of their arguments."""
 
-    def __init__(self) -> None:
+    def __init__(self, fused: bool) -> None:
+        self.fused = fused
         self._made: dict[tuple[Source, tuple[Any, ...]], Function | None] = {}
         self._declared: dict[str, None] = {}
 
@@ -97,7 +99,8 @@ def _copy() -> None:
     package = types.ModuleType(_COPY)
     package.__path__ = list(importlib.import_module(_PACKAGE).__path__)
     sys.modules[_COPY] = package
-    sys.modules[f"{_COPY}.flags"], sys.modules[f"{_COPY}.memory"] = flags, memory
+    for own in (flags, memory, blas):
+        sys.modules[f"{_COPY}.{own.__name__.rpartition('.')[2]}"] = own
 
 
 _texts: dict[str, str] = {}
