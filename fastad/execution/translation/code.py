@@ -189,9 +189,9 @@ class Code:
         return self.define(f"select i1 {wrong}, double {self.floating('fadd', rest, b)}, double {rest}")
 
     # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────
-    def load(self, element: str, where: str) -> Value:
+    def load(self, element: str, where: str, remark: str = "") -> Value:
         own, _, extension = ELEMENTS[element]
-        loaded = self.define(f"load {own}, ptr {where}")
+        loaded = self.define(f"load {own}, ptr {where}{remark}")
         if extension:
             return Value(INTEGER, (self.define(f"{extension} {own} {loaded} to i64"),))
         return Value(DOUBLE if own == DOUBLE else INTEGER, (loaded,))

@@ -104,7 +104,9 @@ class Expressions(Code):
         own = self.value(node.value)
         if isinstance(own.kind, Record):
             kind, where = self.field(own, node.attr)
-            return Value(kind, (where,)) if isinstance(kind, Record) else self.load("int64", where)
+            if isinstance(kind, Record):
+                return Value(kind, (where,))
+            return self.load("int64", where, self.module.remark(own.kind.dtype))
         if isinstance(own.kind, Tuple) and node.attr in own.kind.names:
             return parts(own)[own.kind.names.index(node.attr)]
         if isinstance(own.kind, View) and node.attr == "shape":
@@ -305,13 +307,11 @@ class Expressions(Code):
             return constant(float(node.args[0].value))
         given = [self.value(argument) for argument in node.args]
         keywords = {word.arg or "": self.value(word.value) for word in node.keywords}
-        name = getattr(called, "__name__", "")
-        if called is flags.at or called is np.int64:
-            return Value(INTEGER, (self.integer(given[0], rounding=True),))
-        if isinstance(called, Intrinsic) and not keywords:
-            return called.write(self, *given)
-        if getattr(called, "__module__", "") in ("builtins", "math") and name in FUNCTIONS and not keywords:
-            return FUNCTIONS[name].write(self, *given)
+        if called is flags.at:
+            return Value(INTEGER, (self.integer(given[0]),))
+        intrinsic = called if isinstance(called, Intrinsic) else FUNCTIONS.get(called)
+        if intrinsic and not keywords:
+            return intrinsic.write(self, *given)
         if isinstance(called, type) and issubclass(called, tuple) and hasattr(called, "_fields"):
             own = called._fields
             if len(given) + len(keywords) != len(own):

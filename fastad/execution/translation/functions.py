@@ -110,7 +110,7 @@ class Function(Expressions):
         self._finish(Value(NOTHING, ()) if node.value is None else self.value(node.value))
 
     def _If(self, node: ast.If) -> None:
-        if (cases := _cases(node, self)) is not None:
+        if self.module.jumps and (cases := _cases(node, self)) is not None:
             self._switch(*cases)
             return
         yes, no, end = self.label(), self.label(), self.label()
@@ -123,8 +123,7 @@ class Function(Expressions):
         self.start(end)
 
     def _switch(self, word: ast.expr, cases: list[tuple[list[int], list[ast.stmt]]], others: list[ast.stmt]) -> None:
-        """A chain of comparisons of an integer with constants, as one jump: without optimisation the last case of a
-        sweep would come after a hundred tests."""
+        """A chain of comparisons of an integer with constants, as one jump."""
         own = self.value(word)
         labels, last, end = [self.label() for _ in cases], self.label(), self.label()
         listed, known = [], set()
@@ -234,6 +233,7 @@ class Function(Expressions):
             if isinstance(own.kind, Record):
                 kind, where = self.field(own, target.attr)
                 if kind == INTEGER:
+                    self.module.changed.add(own.kind.dtype)
                     return "int64", where
         raise UntranslatableError(ast.unparse(target))
 

@@ -3,6 +3,7 @@
 An intrinsic gets the function that is being written and the values of its arguments, and returns its result.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -206,18 +207,20 @@ def _root(body: Any, x: Value) -> Value:
     return Value(DOUBLE, (body.define(f"call double @llvm.sqrt.f64(double {body.number(x)})"),))
 
 
-def _truth(body: Any, x: Value) -> Value:
-    return Value(BOOLEAN, (body.flag(x),))
+def _whole(body: Any, x: Value) -> Value:
+    return Value(INTEGER, (body.integer(x, rounding=True),))
 
 
-FUNCTIONS = {
-    "abs": Intrinsic(_absolute),
-    "min": _chooser("olt", "slt"),
-    "max": _chooser("ogt", "sgt"),
-    "len": Intrinsic(_length),
-    "int": Intrinsic(lambda body, x: Value(INTEGER, (body.integer(x, rounding=True),))),
-    "float": Intrinsic(lambda body, x: Value(DOUBLE, (body.number(x),))),
-    "bool": Intrinsic(_truth),
-    "sqrt": Intrinsic(_root),
-    "log": Intrinsic(lambda body, x: _c_function(body, "log", (x,))),
+# By what a kernel calls.
+FUNCTIONS: dict[Any, Intrinsic] = {
+    abs: Intrinsic(_absolute),
+    min: _chooser("olt", "slt"),
+    max: _chooser("ogt", "sgt"),
+    len: Intrinsic(_length),
+    int: Intrinsic(_whole),
+    np.int64: Intrinsic(_whole),
+    float: Intrinsic(lambda body, x: Value(DOUBLE, (body.number(x),))),
+    bool: Intrinsic(lambda body, x: Value(BOOLEAN, (body.flag(x),))),
+    math.sqrt: Intrinsic(_root),
+    math.log: Intrinsic(lambda body, x: _c_function(body, math.log.__name__, (x,))),
 }

@@ -47,8 +47,8 @@ def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False) -> st
         if not isinstance(signature, memory.Signature):
             raise UntranslatableError("the signature is numba's")
         if not replaceable:
-            return _Module(fused).text(Source(entry), signature, name)
-        own = _Module(fused).text(Source(entry), signature, f"{name}.own")
+            return _Module(fused, jumps=False).text(Source(entry), signature, name)
+        own = _Module(fused, jumps=True).text(Source(entry), signature, f"{name}.own")
         kinds = [types_of(kind)[0] for kind in signature.arguments]
         parameters = ", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds))
         (result,) = types_of(signature.result)
@@ -56,12 +56,17 @@ def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False) -> st
 
 
 class _Module:
-    """The functions of a module, by their text and the kinds of their arguments."""
+    """The functions of a module, by their text and the kinds of their arguments.
 
-    def __init__(self, fused: bool) -> None:
-        self.fused = fused
+    `jumps`: long chains of comparisons are written as jumps. Without optimisation, the last case of a sweep would come
+    after a hundred tests; with it, LLVM finds the better mixture of both."""
+
+    def __init__(self, fused: bool, jumps: bool) -> None:
+        self.fused, self.jumps = fused, jumps
         self._made: dict[tuple[Source, tuple[Any, ...]], Function | None] = {}
         self._declared: dict[str, None] = {}
+        self.changed: set[Any] = set()  # records with a field that some function sets
+        self._remarks: dict[Any, str] = {}
 
     def text(self, entry: Source, signature: memory.Signature, name: str) -> str:
         own = Function(self, entry, _tree(entry), signature.arguments, name)
@@ -74,7 +79,15 @@ class _Module:
             if following not in wanted:
                 wanted[following] = by_name[following]
                 waiting += sorted(by_name[following].callees)
-        return "\n".join([*self._declared, own.definition(""), *(f.definition() for f in wanted.values())])
+        text = "\n".join([*self._declared, own.definition(""), *(f.definition() for f in wanted.values())])
+        for dtype, remark in self._remarks.items():
+            text = text.replace(remark, "" if dtype in self.changed else ", !invariant.load !0")
+        return text + "\n!0 = !{}\n"
+
+    def remark(self, dtype: Any) -> str:
+        """What stands behind the loads of a record's fields: that of a record which no function changes, as the
+        parameters of a driver are, nothing changes. It becomes known when all functions are written."""
+        return self._remarks.setdefault(dtype, f" ;record {len(self._remarks)};")
 
     def declare(self, text: str) -> None:
         self._declared[text] = None
