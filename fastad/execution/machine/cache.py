@@ -46,6 +46,11 @@ def folder() -> Path | None:
     return _usable(_wanted_folder())
 
 
+def is_kept() -> bool:
+    """Whether other processes find what this one keeps."""
+    return folder() == Path(_wanted_folder())
+
+
 def _wanted_folder() -> str:
     if chosen := os.environ.get("FASTAD_CACHE_DIR"):
         return os.path.abspath(chosen)

@@ -8,13 +8,13 @@ a variable that is set once that is done. Both give the same numbers, bit for bi
 import atexit
 import contextlib
 import ctypes
+import json
 import os
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from fastad.execution.machine import cache, objects
 from fastad.execution.translation import module
@@ -51,10 +51,12 @@ def made(name: str, text: str, level: int = LEVEL) -> bytes:
 
 
 # ── the background ────────────────────────────────────────────────────────────────────────────────────────────
-_waiting: "queue.SimpleQueue[tuple[str, str, tuple[str, ...], Any, Any]]" = queue.SimpleQueue()
+_Waiting = tuple[str, str, tuple[str, ...], Callable[[str], int | None], objects.LoadedCode]
+_waiting: "queue.SimpleQueue[_Waiting]" = queue.SimpleQueue()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
 _closed = False
+_held: list[object] = []  # code that has taken over
 
 
 def _start() -> None:
@@ -66,54 +68,72 @@ def _start() -> None:
             _thread.start()
 
 
+def _work() -> None:
+    while True:
+        waiting = _waiting.get()
+        with contextlib.suppress(Exception):  # no better code is no error: what runs goes on
+            _replace(*waiting)
+
+
+def _replace(
+    name: str, text: str, key: tuple[str, ...], resolve: Callable[[str], int | None], code: objects.LoadedCode
+) -> None:
+    """Have optimised code made, one text at a time, and let it take over."""
+    full = *key, str(LEVEL)
+    if not cache.is_stored(full) and not _by_process([text]):
+        optimised(name, text, key)
+    with _lock:
+        if not _closed and cache.is_stored(full):
+            better = objects.load_object(optimised(name, text, key), [name], resolve)
+            ctypes.c_void_p.from_address(code[module.TARGET]).value = better[name]
+            _held.append(better)
+
+
+def _by_process(texts: list[str]) -> bool:
+    """Have a process of its own make these objects. False where that cannot be."""
+    process = started(_IN_BACKGROUND, json.dumps(texts)) if cache.is_kept() else None
+    return process is not None and process.wait() == 0
+
+
+_IN_BACKGROUND = """
+import json, os, sys
+from fastad.execution.machine import cache, exported
+
+getattr(os, "nice", int)(19)
+for text in json.load(sys.stdin):
+    with cache.claimed(exported.key_of(text)) as own:
+        if own:
+            exported.stored(text)
+"""
+
+
+@atexit.register
+def _close() -> None:
+    """At the end of the process nothing is linked any more. What is not made yet is made for the next process."""
+    global _closed
+    with _lock:
+        _closed = True
+    left = []
+    while not _waiting.empty():
+        left.append(_waiting.get()[1])
+    if left and cache.is_kept():
+        started(_IN_BACKGROUND, json.dumps(left))
+
+
 def _start_anew() -> None:
-    """A forked child has no thread, and a lock in whatever state it was."""
-    global _lock, _thread
-    _lock, _thread = threading.Lock(), None
+    """A forked child has no thread, a lock in whatever state it was, and leaves to its parent what waits."""
+    global _lock, _thread, _waiting
+    _lock, _thread, _waiting = threading.Lock(), None, queue.SimpleQueue()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-@atexit.register
-def _close() -> None:
-    """At the end of the process nothing is linked any more."""
-    global _closed
-    with _lock:
-        _closed = True
-
-
-def _work() -> None:
-    while True:
-        name, text, key, resolve, code = _waiting.get()
-        full = *key, str(LEVEL)
-        if not cache.is_stored(full) and (process := started(_IN_BACKGROUND, text)):
-            process.wait()
-        with _lock, contextlib.suppress(Exception):  # no better code is no error: what runs goes on
-            if not _closed and cache.is_stored(full):
-                better = objects.load_object(optimised(name, text, key), [name], resolve)
-                ctypes.c_void_p.from_address(code[module.TARGET]).value = better[name]
-                _held.append(better)
-
-
-_held: list[object] = []
-
-
-_IN_BACKGROUND = """
-import os, sys
-from fastad.execution.machine import cache, exported
-
-getattr(os, "nice", int)(19)
-text = sys.stdin.read()
-with cache.claimed(exported.key_of(text)) as own:
-    if own:
-        exported.stored(text)
-"""
-
-
 def started(code: str, text: str) -> "subprocess.Popen[str] | None":
     """A Python process that is given a text to read. None where there can be no other process."""
+    if not sys.executable or getattr(sys, "frozen", False):  # the program of a frozen application is not Python
+        return None
     quiet = subprocess.DEVNULL
     try:
         process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet,
