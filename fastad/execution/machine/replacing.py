@@ -1,8 +1,9 @@
-"""Code that runs at once and is replaced by faster code: drivers, translated without numba.
+"""Code that runs at once and is replaced by faster code: drivers, sweeps and kernels, translated without numba.
 
-Translating a driver and compiling it without optimisation takes a tenth of a second, optimising it seconds. So where
-the cache has no optimised object, a process of its own makes it in the background, and what runs meanwhile calls through
-a variable that is set once that is done. Both give the same numbers, bit for bit: no operations are contracted.
+Translating one and compiling it without optimisation takes a tenth of a second, optimising it seconds. So where
+the cache has no optimised object, a process of its own makes it in the background, and what runs meanwhile calls
+through a variable that is set once that is done. Both give the same numbers, bit for bit, since LLVM contracts nothing:
+which products are not rounded says the text.
 """
 
 import atexit
@@ -46,8 +47,13 @@ def optimised(name: str, text: str, key: tuple[str, ...]) -> bytes:
 
 def made(name: str, text: str, level: int = LEVEL) -> bytes:
     """An object of a text. Raises UntranslatableError."""
-    fused = objects.has_feature("fma") or objects.has_feature("neon")
-    return objects.compile_ir(module.ir_of(text, name, fused=fused, replaceable=level < LEVEL), level=level)
+    ir = module.ir_of(text, name, fused=has_fused_product(), replaceable=level < LEVEL)
+    return objects.compile_ir(ir, level=level)
+
+
+def has_fused_product() -> bool:
+    """Whether the processor multiplies and adds with one rounding."""
+    return objects.has_feature("fma") or objects.has_feature("neon")
 
 
 # ── the background ────────────────────────────────────────────────────────────────────────────────────────────

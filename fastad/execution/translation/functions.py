@@ -3,23 +3,20 @@
 import ast
 from typing import Any
 
+from fastad.execution.translation.code import Widened
 from fastad.execution.translation.expressions import Expressions
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.kinds import (
     DOUBLE,
     INTEGER,
     NOTHING,
-    Pointer,
     Record,
-    Tuple,
     UntranslatableError,
     Value,
     View,
     parts,
-    together,
     types_of,
 )
-from fastad.execution.translation.code import Widened
 
 _RESULT = "return"  # as a name of a variable
 
@@ -48,7 +45,8 @@ class Function(Expressions):
 
     def _write(self, given: dict[str, int]) -> None:
         self.clear()
-        self.bound, self.callees, self._loops = {}, set(), []
+        self.bound, self.callees = {}, set()
+        self._loops: list[tuple[str, str]] = []  # where `continue` and `break` lead
         self._heads: list[str] = []
         for k, (word, kind) in enumerate(zip(self._parameters, self._kinds, strict=True)):
             own = Value(kind, tuple(f"%a{k}.{i}" for i in range(len(types_of(kind)))))
@@ -122,7 +120,7 @@ class Function(Expressions):
         self._inner(node.orelse)
         self.start(end)
 
-    def _switch(self, word: ast.expr, cases: list[tuple[list[int], list[ast.stmt]]], others: list[ast.stmt]) -> None:
+    def _switch(self, word: ast.expr, cases: list["Case"], others: list[ast.stmt]) -> None:
         """A chain of comparisons of an integer with constants, as one jump."""
         own = self.value(word)
         labels, last, end = [self.label() for _ in cases], self.label(), self.label()
@@ -164,9 +162,9 @@ class Function(Expressions):
 
     def _For(self, node: ast.For) -> None:
         """Over a range."""
-        call = node.iter
-        if not isinstance(call, ast.Call) or self.named(call.func) is not range or not isinstance(node.target, ast.Name):
-            raise UntranslatableError(ast.unparse(call))
+        call, target = node.iter, node.target
+        if not isinstance(call, ast.Call) or self.named(call.func) is not range or not isinstance(target, ast.Name):
+            raise UntranslatableError(f"a loop over {ast.unparse(call)}")
         given = [self.integer(self.value(own)) for own in call.args]
         first, stop = ("0", given[0]) if len(given) == 1 else given[:2]
         step = given[2] if len(given) == 3 else "1"
@@ -177,7 +175,7 @@ class Function(Expressions):
         k = self.get(counter)
         self.fork(self._goes_on(k.only, stop, step), body, end)
         self.start(body)
-        self.assign(node.target.id, k)
+        self.assign(target.id, k)
         self._loop(self.label(), following, end, node.body)
         self.start(following)
         if not self.closed:
@@ -259,34 +257,36 @@ def _assignments(tree: ast.FunctionDef) -> dict[str, int]:
 
 
 _FEWEST_CASES = 4
+Case = tuple[list[int], list[ast.stmt]]  # the constants, and what is done for them
 
 
-def _cases(node: ast.If, body: Expressions) -> tuple[ast.expr, list[tuple[list[int], list[ast.stmt]]], list[ast.stmt]] | None:
+def _cases(node: ast.If, body: Expressions) -> tuple[ast.Name, list[Case], list[ast.stmt]] | None:
     """Variable, cases and the rest of a chain of comparisons of one integer variable with constants, if it is long."""
-    word, cases, statements = None, [], [node]
-    while len(statements) == 1 and isinstance(statements[0], ast.If):
-        own = statements[0]
-        found = _numbers(own.test, body)
+    word: ast.Name | None = None
+    cases: list[Case] = []
+    rest: list[ast.stmt] = [node]
+    while len(rest) == 1 and isinstance(own := rest[0], ast.If):
+        found = _compared(own.test, body)
         if found is None or (word is not None and found[0].id != word.id):
             break
-        word = found[0]
-        cases.append((found[1], own.body))
-        statements = own.orelse
+        word, numbers = found
+        cases.append((numbers, own.body))
+        rest = own.orelse
     if word is None or len(cases) < _FEWEST_CASES or body.value(word).kind != INTEGER:
         return None
-    return word, cases, statements
+    return word, cases, rest
 
 
-def _numbers(test: ast.expr, body: Expressions) -> tuple[ast.Name, list[int]] | None:
+def _compared(test: ast.expr, body: Expressions) -> tuple[ast.Name, list[int]] | None:
     """The variable of a test, and the constants with which it is compared: `v == 1`, `v == 1 or v == 2`."""
-    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
-        found = [_numbers(own, body) for own in test.values]
-        if any(own is None or own[0].id != found[0][0].id for own in found):
+    alternatives = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or) else [test]
+    numbers, words = [], []
+    for own in alternatives:
+        if not (isinstance(own, ast.Compare) and len(own.ops) == 1 and isinstance(own.ops[0], ast.Eq)):
             return None
-        return found[0][0], [number for own in found for number in own[1]]
-    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
-        return None
-    number = body.static(test.comparators[0])
-    if not isinstance(test.left, ast.Name) or test.left.id not in body.locals or type(number) is not int:
-        return None
-    return test.left, [number]
+        number, word = body.static(own.comparators[0]), own.left
+        if not isinstance(word, ast.Name) or word.id not in body.locals or type(number) is not int:
+            return None
+        numbers.append(number)
+        words.append(word)
+    return (words[0], numbers) if len({word.id for word in words}) == 1 else None

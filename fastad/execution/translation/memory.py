@@ -66,7 +66,7 @@ types = SimpleNamespace(
 )
 
 
-def ExternalFunction(name: str, signature: Signature) -> Intrinsic:  # noqa: N802: numba's name
+def ExternalFunction(name: str, signature: Signature) -> Intrinsic:
     """A C function of numbers."""
     if {signature.result, *signature.arguments} != {DOUBLE}:
         raise UntranslatableError(f"the C function {name}")

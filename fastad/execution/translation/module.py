@@ -37,8 +37,8 @@ define {result} @{name}({parameters}) nounwind {{
 def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False) -> str:
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
-    `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one whose
-    address is in the variable TARGET.
+    `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
+    whose address is in the variable TARGET.
 
     Raises UntranslatableError, which says what is not known here.
     """
