@@ -330,7 +330,14 @@ def test_a_solve_with_events_is_stored_in_files(tmp_path):
 
 
 # ── with other methods, adjoints and branches ─────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize("adjoint", ["continuous", "interpolating", "reversible", "forward"])
+@pytest.mark.parametrize("events", [[KICK], [KICK, STOP]], ids=len)
+def test_forward_sensitivities_go_through_events(events):
+    f, g = (lambda w, a=a: cost(Y0, w, events=events, adjoint=a) for a in ("forward", "discrete"))
+    for of in (fad.grad, lambda f: fad.grad(fad.grad(f))):
+        np.testing.assert_allclose(of(f)(W), of(g)(W), rtol=1e-9)
+
+
+@pytest.mark.parametrize("adjoint", ["continuous", "interpolating", "reversible"])
 def test_adjoints_that_know_no_events_say_so(adjoint):
     with pytest.raises(fad.ShapeError, match=f"'{adjoint}' has no derivatives of events"):
         fad.grad(lambda w: cost(Y0, w, events=STOP, adjoint=adjoint, method="ReversibleHeun"))(W)

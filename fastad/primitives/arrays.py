@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import checks, elements, rules, values
+from fastad.primitives import checks, elements, patterns, rules, values
 from fastad.primitives.row import INDEX_ERROR, ArrayPrimitive, Form, register
 
 # Values on which the laws of array rows are tested.
@@ -21,7 +21,13 @@ DOMAINS = {
     "regular": "square matrices that are far from singular",
     "definite": "symmetric positive definite matrices",
     "pivots": "exchanges of rows",
+    "symmetric": "symmetric matrices",
+    "zeros": "0",
+    "low": "numbers between 0 and 1",
+    "high": "numbers between 2 and 3",
     "factors": "the value of the row whose first result is called so, for the matrices before",
+    "eigenvalues": "the same",
+    "u": "the same",
 }
 
 
@@ -76,7 +82,8 @@ def _search(s: Any, size: int, sizes: Any) -> dict[str, int]:
 _MIDDLE = "outer n inner"
 _REGION = "offset shape... strides..."
 _SCANNED = {"unrolls": lambda s, size: s[1] > 0}
-_REDUCED: dict[str, Any] = {"form": Form.REDUCTION, "check": checks.middle(True), "batch": rules.batch_middle}
+_REDUCED: dict[str, Any] = {"form": Form.REDUCTION, "check": checks.middle(True), "batch": rules.batch_middle,
+                            "sparsity": patterns.middle}
 _EXTREME: dict[str, Any] = _REDUCED | {
     "tangent": rules.tangent_extremum, "adjoint": rules.adjoint_extremum, "result": "same", "operations": _compare
 }  # fmt: skip
@@ -89,7 +96,7 @@ STRIDED = array("strided", values.strided, 1, _REGION, form=Form.VIEW, check=che
                 result="same")
 array("strided_add", values.strided_add, 1, _REGION, check=checks.strided_add, operations=_add_all, keeps_zero=True,
       linear=(0,), elements=elements.strided_add, adjoint=rules.adjoint_strided_add, batch=rules.batch_strided_add,
-      result="same")
+      sparsity=patterns.strided_add, result="same")
 array("sum", values.reduce(np.sum), 1, _MIDDLE, **_REDUCED, combine="add", neutral=-0.0, operations=_add_up,
       linear=(0,), adjoint=rules.adjoint_sum, result="total")
 array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf, of_nothing=-math.inf)
@@ -100,20 +107,23 @@ array("argsort", values.argsort, 1, _MIDDLE, check=checks.middle(False), operati
       work=lambda s, size, sizes: 4 * s[1], batch=rules.batch_middle, result="int")
 array("cumsum", values.cumsum, 1, _MIDDLE + " reverse", check=checks.middle(False, reverse=True), **_SCANNED,
       operations=_running_sum, keeps_zero=True,
-      linear=(0,), adjoint=rules.adjoint_cumsum, batch=rules.batch_middle, result="total")
+      linear=(0,), adjoint=rules.adjoint_cumsum, batch=rules.batch_middle, sparsity=patterns.cumsum, result="total")
 array("linrec", values.linrec, 2, _MIDDLE + " reverse", check=checks.middle(False, 2, reverse=True), **_SCANNED,
       operations=_multiply_add, linear=(1,),
-      tangent=rules.tangent_linrec, adjoint=rules.adjoint_linrec, batch=rules.batch_middle, result="same")
+      tangent=rules.tangent_linrec, adjoint=rules.adjoint_linrec, batch=rules.batch_middle,
+      sparsity=patterns.linrec, result="same")
 array("matmul", values.matmul, 2, "batch m k n ta tb sx sy", check=checks.matmul, operations=_product,
       symbols=("dgemm", "dgemv"), tangent_work=lambda s, size, sizes: size, sign="@",
       unrolls=lambda s, size: size * s[2] <= _UNROLLED,
-      linear=(0, 1), elements=elements.matmul, adjoint=rules.adjoint_matmul, batch=rules.batch_matmul, result="total")
+      linear=(0, 1), elements=elements.matmul, adjoint=rules.adjoint_matmul, batch=rules.batch_matmul,
+      sparsity=patterns.matmul, result="total")
 array("gather", values.gather, 2, "inner", check=checks.gather, operations=_moves, keeps_zero=True, **INDEX_ERROR,
       unrolls=lambda s, size: s[0] == 1, addressed=(0,),
-      linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, result="first", domain=("R", "index"))
-array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all, keeps_zero=True,
-      **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add, result="total",
+      linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, sparsity=patterns.gather, result="first",
       domain=("R", "index"))
+array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all, keeps_zero=True,
+      **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add,
+      sparsity=patterns.scatter_add, result="total", domain=("R", "index"))
 array("wrap_index", values.wrap_index, 1, "n", check=checks.wrap, operations=_compare, kept=True, **INDEX_ERROR,
       unrolls=lambda s, size: True, batch=rules.batch_same, result="int", domain=("index",))
 array("searchsorted", values.searchsorted, 2, "right", check=checks.search, operations=_search,

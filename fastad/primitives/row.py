@@ -159,6 +159,7 @@ class ArrayPrimitive(Primitive):
     Rules: `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
     builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in
     `differentiable` (default: all); `batch(b, row, operands, batched, size)` emits the row over a leading axis.
+    `sparsity` says on which inputs each element depends (see `fastad.primitives.patterns`; None: on all of them).
 
     `result` is the dtype rule (see `fastad.tables.builder.result_dtype`). A row of several results has one value that
     holds them one after another, lane by lane: `parts(statics)` says the number of lanes and the results of each.
@@ -168,6 +169,9 @@ class ArrayPrimitive(Primitive):
     `elements`: the row as elementwise ones, for those that come apart (see `fastad.primitives.elements`).
     `of_nothing`: every element of the result where there are operands, but all without elements.
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
+    `near(statics)`: those of the row that stands for this one where derivatives are derived (see
+    `fastad.tables.passes.kinks`). `notice(statics, *operands)`: what the user should be told of them, or None; a kernel
+    that meets such operands counts it (see `fastad.kernels.notice_count`).
     `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
     of operands) to test.
     `sign` is what drawings show in place of the name.
@@ -186,6 +190,7 @@ class ArrayPrimitive(Primitive):
     tangent: Rule | None = None
     adjoint: Rule | None = None
     batch: Rule | None = None
+    sparsity: Rule | None = None
     differentiable: tuple[int, ...] | None = None
     result: str = "float"
     parts: Callable[..., tuple[int, tuple[Result, ...]]] | None = None
@@ -201,6 +206,8 @@ class ArrayPrimitive(Primitive):
     symbols: tuple[str, ...] = ()
     linear: tuple[int, ...] = ()
     addressed: tuple[int, ...] = ()
+    near: Callable[[Statics], Statics] | None = None
+    notice: Callable[..., str | None] | None = None
     domain: tuple[str, ...] = ()
     examples: tuple[Any, ...] = field(default=(), compare=False)
     sign: str = ""

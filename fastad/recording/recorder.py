@@ -335,6 +335,16 @@ def tentatively() -> Iterator[None]:
         _stack.tentative = before
 
 
+@contextlib.contextmanager
+def plainly() -> Iterator[None]:
+    """Code within runs as if nothing was being recorded: on concrete values, for their sake."""
+    before, _stack.recorders = _stack.recorders, []
+    try:
+        yield
+    finally:
+        _stack.recorders = before
+
+
 def _same(x: Any, y: Any) -> bool:
     return np.array_equal(x, y, equal_nan=True)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from abc import ABCMeta
 from bisect import bisect_right
 from itertools import repeat
@@ -90,6 +91,14 @@ def is_ours(code: CodeType) -> bool:
     return (_learn(code) if known is _UNKNOWN else known) is None
 
 
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """A warning at the user's line that called fastad."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and is_ours(frame.f_code):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
 def asked_by_user() -> bool:
     """Whether the user's code asks the caller of this function for something, by isinstance or not."""
     frame: FrameType | None = sys._getframe(2)
@@ -108,6 +117,14 @@ def from_scipy() -> str | None:
             inner = f"{module}.{frame.f_code.co_qualname}" if module != "scipy" else inner or "a function of SciPy"
         frame = frame.f_back
     return inner
+
+
+def asked_by_scipy(function: str) -> bool:
+    """Whether this function of SciPy asks for something, directly or through NumPy's stand-ins."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == function and frame.f_code.co_filename.startswith(_SCIPY)
 
 
 def at_line() -> str:

@@ -106,7 +106,7 @@ class Transformed(Finder):
         """Write all recorded paths to a file that `fad.load` reads; no pickles, captured arrays by value."""
         now = self._outside().key
         firsts = [first for first in list(self.memory.paths.values()) if first.outside.key == now]
-        found = [(first.call_key, path.program) for first in firsts for path in _current_paths(first)]
+        found = [(first.call_key, path.program.storable) for first in firsts for path in _current_paths(first)]
         if not found:
             raise TableError(
                 f"{self.__name__} has not been recorded yet (with what it refers to now): call it once before saving"

@@ -69,6 +69,11 @@ class Program:
         """The arrays that the function refers to; they follow the explicit inputs."""
         return self.request.base.captured
 
+    @property
+    def storable(self) -> "Program":
+        """The program as a file may hold it."""
+        return self
+
     def with_table(self, table: Table, **changes: Any) -> "Program":
         """The program with another table (run as it stands)."""
         return replace(self, request=Request(table), **changes)

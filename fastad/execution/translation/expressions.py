@@ -217,9 +217,10 @@ class Expressions(Code):
             return Value(BOOLEAN, (self.define(f"{_INTEGERS[kind]} i1 {left.only}, {right.only}"),))
         if kind is ast.Pow:
             self.module.declare("declare double @llvm.pow.f64(double, double)")
-            if left.kind != DOUBLE or right.kind != DOUBLE:
+            if DOUBLE not in (left.kind, right.kind):
                 raise UntranslatableError("a power of integers")
-            return Value(DOUBLE, (self.define(f"call double @llvm.pow.f64(double {left.only}, double {right.only})"),))
+            a, b = self.number(left), self.number(right)
+            return Value(DOUBLE, (self.define(f"call double @llvm.pow.f64(double {a}, double {b})"),))
         a, b = self.alike(left, right)
         if kind is ast.Div:
             a, b = self.convert(a, DOUBLE), self.convert(b, DOUBLE)

@@ -211,6 +211,27 @@ def _whole(body: Any, x: Value) -> Value:
     return Value(INTEGER, (body.integer(x, rounding=True),))
 
 
+def _rounded(way: str) -> Intrinsic:
+    """The integer below or above a number."""
+
+    def write(body: Any, x: Value) -> Value:
+        body.module.declare(f"declare double @llvm.{way}.f64(double)")
+        own = body.define(f"call double @llvm.{way}.f64(double {body.number(x)})")
+        return _whole(body, Value(DOUBLE, (own,)))
+
+    return Intrinsic(write)
+
+
+def _of_c(name: str) -> Intrinsic:
+    return Intrinsic(lambda body, x: _c_function(body, name, (x,)))
+
+
+# Python's functions of one number that are C's.
+_OF_C = (
+    math.exp, math.expm1, math.log, math.log1p, math.log2, math.log10, math.sin, math.cos, math.tan, math.asin,
+    math.acos, math.atan, math.sinh, math.cosh, math.tanh, math.fabs,
+)  # fmt: skip
+
 # By what a kernel calls.
 FUNCTIONS: dict[Any, Intrinsic] = {
     abs: Intrinsic(_absolute),
@@ -222,5 +243,6 @@ FUNCTIONS: dict[Any, Intrinsic] = {
     float: Intrinsic(lambda body, x: Value(DOUBLE, (body.number(x),))),
     bool: Intrinsic(lambda body, x: Value(BOOLEAN, (body.flag(x),))),
     math.sqrt: Intrinsic(_root),
-    math.log: Intrinsic(lambda body, x: _c_function(body, math.log.__name__, (x,))),
-}
+    math.floor: _rounded(math.floor.__name__),
+    math.ceil: _rounded(math.ceil.__name__),
+} | {f: _of_c(f.__name__) for f in _OF_C}

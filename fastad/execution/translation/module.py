@@ -9,10 +9,16 @@ import threading
 import types
 from typing import Any
 
-from fastad.execution.translation import blas, flags, memory
+from fastad.execution.translation import flags, memory, outside
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
 from fastad.execution.translation.kinds import UntranslatableError, types_of
+
+# The modules of the kernels that are numba's own, and what stands for them.
+SUBSTITUTES = {
+    "flags": flags, "memory": memory, "blas": outside, "lapack_calls": outside, "superlu_call": outside,
+    "notices": outside,
+}  # fmt: skip
 
 _PACKAGE = "fastad.kernels"
 _COPY = "_fastad_kernels_translated"
@@ -112,8 +118,7 @@ def _copy() -> None:
     package = types.ModuleType(_COPY)
     package.__path__ = list(importlib.import_module(_PACKAGE).__path__)
     sys.modules[_COPY] = package
-    for own in (flags, memory, blas):
-        sys.modules[f"{_COPY}.{own.__name__.rpartition('.')[2]}"] = own
+    sys.modules.update({f"{_COPY}.{name}": own for name, own in SUBSTITUTES.items()})
 
 
 _texts: dict[str, str] = {}

@@ -291,15 +291,12 @@ def multi_dot(arrays: Any) -> Array:
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Array:
-    """np.linalg.matrix_power with a non-negative exponent"""
+    """np.linalg.matrix_power"""
     (x,) = lift(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     if n < 0:
-        raise recording_error(
-            "np.linalg.matrix_power with a negative exponent is not supported on recorded values",
-            "Apply it to the inverse, with a positive exponent.",
-        )
+        x, n = np.linalg.inv(x), -n
     if n == 0:
         from fastad.recording.functions.registry import constant
 

@@ -5,6 +5,7 @@ Each derives to the same kind: a tangent of a choice is a choice among tangents.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,9 @@ class Branch(Driver, kind="branch"):
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
         return max((of(part) for part in self.branches), key=lambda own: own.total)
+
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        return reduce(sets.either, (part.dependencies(sets, x[1:]) for part in self.branches))
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:
@@ -169,6 +173,9 @@ class Lanes(Driver, kind="lanes"):
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
         return self.size * of(self.lane)
+
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        return sets.through(self.lane.standalone.structure.repeated(self.size), x)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:

@@ -40,10 +40,14 @@ class StatesOnDisk:
 
 @dataclass(frozen=True)
 class ProgressBar:
-    """A bar that shows a count of steps during a run; `total` is None where their number is not known."""
+    """A bar that shows a count of steps during a run; `total` is None where their number is not known.
+
+    `part`: it shows the part that is done instead, from `part[0]` to `part[1]`, with the count beside it.
+    """
 
     name: str
     total: int | None
+    part: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ class Driver(Sub):
         """A table that has the driver as its only row."""
         b = Builder()
         return Sub(self.n_in, self.n_out, self.name, b.table([b.call(self.standalone, b.input((self.n_in,)))]))
+
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        """As of a sub-program. Unless a driver knows better, every element depends on the whole argument."""
+        return np.full(self.n_out, sets.joined(x)[0], np.int32)
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
     def parameters(self) -> Parameters:

@@ -74,6 +74,11 @@ class LoopAdjoint(Driver, kind="adjoint"):
         for k, argument, _ in self.steps_back(x, run):
             yield f"step {k} of {self.loop.name}", self.loop.step.adjoint, argument
 
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        from fastad.tables.sparsity.loops import adjoint_dependencies
+
+        return adjoint_dependencies(sets, self.loop, x)
+
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:
         complaint = self.loop.check() or self.loop.too_many_states()

@@ -139,6 +139,11 @@ class Loop(Repeated, kind="loop"):
     def numbers(self, value: np.ndarray) -> np.ndarray:
         return value[: self.n_results]
 
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        from fastad.tables.sparsity.loops import loop_dependencies
+
+        return loop_dependencies(sets, self, x)
+
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:
         complaint = self._wrong_parts() or (self.too_many_states() if self.saves else None)

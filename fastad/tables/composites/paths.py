@@ -6,6 +6,7 @@ point fails as a guard does, and notes the point.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,9 @@ class Paths(Driver, kind="paths"):
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
         return max((of(part) for part in self.paths), key=lambda own: own.total)
+
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        return reduce(sets.either, (part.dependencies(sets, x) for part in self.paths))
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:

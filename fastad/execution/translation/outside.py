@@ -1,10 +1,11 @@
-"""Stands for `fastad.kernels.blas` where kernels are translated: calls of BLAS and LAPACK through the table."""
+"""Stands for the modules of `fastad.kernels` by which kernels reach beyond themselves, where these are translated: `blas`
+and `lapack_calls` (through the table of `scipy_blas`), `superlu_call`, `notices`."""
 
 from typing import Any
 
-from fastad.execution.translation.kinds import DOUBLE, NOTHING, Value
-from fastad.execution.translation.memory import Intrinsic
-from fastad.kernels import scipy_blas
+from fastad.execution.translation.kinds import DOUBLE, INTEGER, NOTHING, Value
+from fastad.execution.translation.memory import Intrinsic, call_kernel
+from fastad.kernels import notice_count, scipy_blas, superlu
 
 
 def _by_address(body: Any, letter: str, value: Value) -> str:
@@ -38,4 +39,22 @@ def _function(name: str) -> Intrinsic:
     return Intrinsic(write)
 
 
-dgemm, dgemv, dgetrf, dpotrf = (_function(name) for name in ("dgemm", "dgemv", "dgetrf", "dpotrf"))
+dgemm, dgemv = _function("dgemm"), _function("dgemv")
+dgetrf, dpotrf, dgeqrf, dorgqr = (_function(name) for name in ("dgetrf", "dpotrf", "dgeqrf", "dorgqr"))
+dsyevd, dgesdd, dgbtrf, dgbtrs = (_function(name) for name in ("dsyevd", "dgesdd", "dgbtrf", "dgbtrs"))
+
+
+def _superlu_solve(body: Any, *given: Value) -> Value:
+    body.module.declare(f"@{superlu.TABLE} = external global i64")
+    function = Value(INTEGER, (body.define(f"load i64, ptr @{superlu.TABLE}"),))
+    return call_kernel.write(body, function, *given)
+
+
+def _notice(body: Any) -> Value:
+    body.module.declare(f"@{notice_count.SYMBOL} = external global i64")
+    count = body.define(f"load i64, ptr @{notice_count.SYMBOL}")
+    body.line(f"store i64 {body.define(f'add i64 {count}, 1')}, ptr @{notice_count.SYMBOL}")
+    return Value(INTEGER, ("1",))
+
+
+superlu_solve, notice = Intrinsic(_superlu_solve), Intrinsic(_notice)

@@ -1,0 +1,131 @@
+"""Sparsity rules of the array rows: on which inputs each element of a result depends, given that of the operands.
+
+A rule is `f(sets, statics, size, operands, known)`. `operands` are arrays with the number of a set for each element (see
+`fastad.tables.sparsity.sets`; set 0, of nothing, for operands without a derivative). So is the result, of `size`
+elements. `known(k)` are the values of operand k where they are the same in every run of the table, else None. A rule
+holds for all values that are not known.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives.values import strided_view
+
+Statics = tuple[int, ...]
+Ids = np.ndarray
+Known = Any
+
+
+def everything(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """Every element depends on all elements of all operands."""
+    return np.full(size, sets.joined(np.concatenate(operands))[0], np.int32)
+
+
+def strided_add(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The elements that are added to one place."""
+    return sets.together(operands[0], strided_view(np.arange(size), s).reshape(-1), size)
+
+
+def middle(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The elements along the axis that is reduced."""
+    labels = strided_view(np.arange(size), (0, *s, s[2], 0, 1)).reshape(-1)
+    return sets.together(operands[0], labels, size)
+
+
+def cumsum(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    return sets.running(operands[0], s[:3], s[3])
+
+
+def linrec(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The first element of each line is that of the second operand, whatever the first one is."""
+    x = operands[0].reshape(s[:3]).copy()
+    x[:, -1 if s[3] else 0] = 0
+    return sets.running(sets.either(x.reshape(-1), operands[1]), s[:3], s[3])
+
+
+def matmul(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """A row of the first matrix and a column of the second one."""
+    batch, m, k, n, ta, tb, sx, sy = s
+    x = operands[0].reshape(batch if sx else 1, *((k, m) if ta else (m, k)))
+    y = operands[1].reshape(batch if sy else 1, *((n, k) if tb else (k, n)))
+    rows = _each(sets, x.swapaxes(1, 2) if ta else x)[:, :, None]
+    columns = _each(sets, y if tb else y.swapaxes(1, 2))[:, None, :]
+    shape = (batch, m, n)
+    return sets.either(*(np.broadcast_to(v, shape).reshape(-1) for v in (rows, columns)))
+
+
+def _each(sets: Any, x: Ids) -> Ids:
+    """The union over the last axis."""
+    if not x.any():
+        return np.zeros(x.shape[:-1], np.int32)
+    count = math.prod(x.shape[:-1])
+    labels = np.repeat(np.arange(count), x.shape[-1])
+    return sets.together(np.ascontiguousarray(x).reshape(-1), labels, count).reshape(x.shape[:-1])
+
+
+def gather(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The blocks that are read; where they are chosen in a run, any of them."""
+    blocks, index = operands[0].reshape(-1, s[0]), known(1)
+    if index is not None:
+        return blocks[np.asarray(index, np.intp).reshape(-1)].reshape(-1)
+    return np.tile(_each(sets, blocks.T), size // s[0])
+
+
+def scatter_add(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The blocks that are added to one; where they are chosen in a run, any of them."""
+    blocks, index = operands[0].reshape(-1, s[0]), known(1)
+    if index is None:
+        return np.tile(_each(sets, blocks.T), size // s[0])
+    labels = np.asarray(index, np.int64).reshape(-1, 1) * s[0] + np.arange(s[0])
+    return sets.together(operands[0], labels.reshape(-1), size)
+
+
+# ── linear algebra: dense within a system of a stack ──────────────────────────────────────────────────────────────
+def of_lanes(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The statics start with the number of lanes. A lane of the result depends on all of the operands' lanes, of
+    which there may be one for all."""
+    lanes = [np.broadcast_to(_lanes(sets, x, s[0]), s[0]) for x in operands if x.any()]
+    found = np.zeros(s[0], np.int32)
+    for own in lanes:
+        found = sets.either(found, np.ascontiguousarray(own))
+    return np.repeat(found, size // max(s[0], 1))
+
+
+def _lanes(sets: Any, x: Ids, count: int) -> Ids:
+    return _each(sets, x.reshape(count if len(x) % max(count, 1) == 0 else 1, -1))
+
+
+def lu(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The factors, and the pivots, which have no derivatives."""
+    batch, n = s
+    found = of_lanes(sets, s, batch * n * (n + 1), operands, known).reshape(batch, n * n + n).copy()
+    found[:, n * n :] = 0
+    return found.reshape(-1)
+
+
+def cholesky(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The lower factor, by the lower triangle of the matrix."""
+    batch, n = s
+    lower = np.tril(np.ones((n, n), bool)).reshape(-1)
+    read = np.where(lower, operands[0].reshape(batch, n * n), 0).astype(np.int32)
+    found = of_lanes(sets, s, size, [read.reshape(-1)], known).reshape(batch, n * n)
+    return np.where(lower, found, 0).astype(np.int32).reshape(-1)
+
+
+def permute_rows(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """Any row of the same column."""
+    batch, n, m = s[:3]
+    columns = _each(sets, operands[1].reshape(batch, n, m).swapaxes(1, 2))
+    return np.repeat(columns[:, None, :], n, axis=1).reshape(-1)
+
+
+def solve(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """All of the matrix, and of the column of the right side; statics start with the batch and the sizes."""
+    batch, n, m = s[:3]
+    separate, matrix, right = s[-1], operands[0], operands[-1]
+    columns = _each(sets, right.reshape(batch, n, m).swapaxes(1, 2))
+    matrices = np.broadcast_to(_each(sets, matrix.reshape(batch if separate else 1, -1))[:, None], (batch, m))
+    found = sets.either(matrices.reshape(-1), columns.reshape(-1)).reshape(batch, 1, m)
+    return np.repeat(found, n, axis=1).reshape(-1)

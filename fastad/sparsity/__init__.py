@@ -1,0 +1,1 @@
+"""Sparsity: patterns of derivatives, colorings, and compressed evaluation."""

@@ -1,0 +1,98 @@
+"""Greedy colorings in several orders, of which the one with the fewest colors is kept."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fastad.kernels.pattern_fields import INCIDENCE, SMALLEST_LAST
+from fastad.tables.sparsity.sets import Structure
+
+Order = np.ndarray
+_THOROUGH = 64  # how many times the elements of a pattern its columns may meet, for orders that follow every meeting
+
+
+def color_columns(rows: Structure, columns: Structure) -> tuple[np.ndarray, int]:
+    """Colors of the columns of a pattern, given by rows and by columns, and their number: no two columns of one color
+    have an element in the same row. No coloring has fewer colors than a row has elements."""
+    from fastad.kernels import coloring as kernels  # imported late, because it imports numba
+
+    n = rows.columns
+
+    def greedy(order: Order) -> tuple[np.ndarray, int]:
+        colors, forbidden = _none(n), _none(n + 1)
+        return colors, kernels.color_columns(colors, forbidden, order, rows[:2], columns[:2])
+
+    return _fewest(greedy, rows, columns, int(np.diff(rows.indptr).max(initial=0)))
+
+
+def color_symmetric(pattern: Structure, substitution: bool) -> tuple[np.ndarray, int]:
+    """Colors of the vertices of a symmetric pattern, and their number: a star coloring, or an acyclic one for recovery
+    by substitution."""
+    from fastad.kernels import coloring as kernels
+
+    n = pattern.columns
+    edges, count = numbered(pattern)
+    most = int(np.diff(pattern.indptr).max(initial=0)) ** 2 + 2
+
+    def greedy(order: Order) -> tuple[np.ndarray, int]:
+        colors, forbidden, first = _none(n), _none(n + 1), _none(2 * min(n, most) + 2)
+        graph = pattern.indptr, pattern.indices, edges
+        if substitution:
+            trees = _none(2 * count), np.empty(count, np.int32), np.empty(count, np.int32)
+            return colors, kernels.color_forests(colors, forbidden, order, graph, first, *trees)
+        stars = np.empty(count, np.int32), np.empty(count, np.int32)
+        return colors, kernels.color_stars(colors, forbidden, order, graph, _none(n), first, *stars)
+
+    return _fewest(greedy, pattern, pattern, min(2, count + 1) if n else 0)
+
+
+def numbered(pattern: Structure) -> tuple[np.ndarray, int]:
+    """The number of the edge at each place of a symmetric pattern (-1: the diagonal), and the number of edges. Raises
+    ValueError if it is not symmetric."""
+    from fastad.kernels import coloring as kernels
+
+    edges = np.empty(len(pattern.indices), np.int32)
+    count = kernels.number_edges(edges, pattern.indptr, pattern.indices, pattern.indptr.copy())
+    if count < 0:
+        raise ValueError("the pattern is not symmetric")
+    return edges, count
+
+
+def _none(count: int) -> np.ndarray:
+    return np.full(count, -1, np.int32)
+
+
+def _fewest(
+    greedy: Callable[[Order], tuple[np.ndarray, int]], rows: Structure, columns: Structure, bound: int
+) -> tuple[np.ndarray, int]:
+    """The coloring with the fewest colors of those for all orders; the first with `bound` colors."""
+    best: tuple[np.ndarray, int] | None = None
+    for order in _orders(rows, columns):
+        found = greedy(order)
+        if best is None or found[1] < best[1]:
+            best = found
+        if best[1] <= bound:
+            break
+    assert best is not None
+    return best
+
+
+def _orders(rows: Structure, columns: Structure) -> Iterator[Order]:
+    """Natural, largest first, smallest last, incidence degree. The last two take time for every pair of elements in a
+    row, and are left out where that is much more than the pattern has."""
+    from fastad.kernels import ordering
+
+    n = rows.columns
+    yield np.arange(n, dtype=np.int32)
+    degrees = np.empty(n, np.int64)
+    largest = ordering.neighbours(degrees, rows[:2], columns[:2])
+    order = np.empty(n, np.int32)
+    ordering.by_degree(order, degrees, np.zeros(largest + 2, np.int64))
+    yield order
+    if degrees.sum() > _THOROUGH * (len(rows.indices) + n):
+        return
+    for way in (SMALLEST_LAST, INCIDENCE):
+        order = np.empty(n, np.int32)
+        start = degrees.copy() if way == SMALLEST_LAST else np.zeros(n, np.int64)
+        ordering.dynamic(order, start, way, rows[:2], columns[:2], _none(largest + 1), _none(2 * n))
+        yield order

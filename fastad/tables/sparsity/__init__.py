@@ -1,0 +1,1 @@
+"""Patterns of derivatives: which elements of the results depend on which inputs."""

@@ -1,0 +1,148 @@
+"""Sets of inputs for the elements of vectors: a pool that grows, and the operations that patterns are made of."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastad.kernels.pattern_fields import NO_ROOM, SETS, Pool, Rows
+
+Ids = np.ndarray  # int32: the number of a set for each element of a vector
+
+
+class Structure(NamedTuple):
+    """The pattern of a matrix as CSR has it (int64 `indptr`, int32 `indices`, sorted), and its number of columns."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    columns: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.indptr) - 1, self.columns
+
+    def rows(self) -> np.ndarray:
+        """The row of each element."""
+        return np.repeat(np.arange(len(self.indptr) - 1, dtype=np.int64), np.diff(self.indptr))
+
+    def symmetric(self) -> "Structure":
+        """The elements (i, j) of which (j, i) is one too."""
+        n, rows = self.columns, self.rows()
+        kept = np.isin(rows * n + self.indices, self.indices.astype(np.int64) * n + rows)
+        ends = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
+        return Structure(ends, self.indices[kept], n)
+
+    def chosen(self, low: int, high: int) -> "Structure":
+        """The columns from `low` on, before `high`."""
+        kept = (self.indices >= low) & (self.indices < high)
+        ends = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
+        return Structure(ends, (self.indices[kept] - low).astype(np.int32), high - low)
+
+    def of_rows(self, chosen: np.ndarray) -> "Structure":
+        """Only the elements of the rows that are chosen (bool); the others are empty."""
+        lengths = np.where(chosen, np.diff(self.indptr), 0)
+        kept = np.repeat(chosen, np.diff(self.indptr))
+        return Structure(np.concatenate([[0], np.cumsum(lengths)]), self.indices[kept], self.columns)
+
+    def transposed(self) -> "Structure":
+        """The pattern of the transpose."""
+        rows = self.rows().astype(np.int32)
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.indices, minlength=self.columns))])
+        return Structure(indptr, rows[np.argsort(self.indices, kind="stable")], len(self.indptr) - 1)
+
+    def repeated(self, count: int) -> "Structure":
+        """A block diagonal of so many copies."""
+        rows, n = self.shape
+        shifts = np.repeat(np.arange(count, dtype=np.int32) * n, len(self.indices))
+        starts = np.arange(count, dtype=np.int64)[:, None] * len(self.indices) + self.indptr[:rows]
+        indptr = np.append(starts.reshape(-1), count * len(self.indices))
+        return Structure(indptr, np.tile(self.indices, count) + shifts, count * n)
+
+    @staticmethod
+    def dense(rows: int, columns: int) -> "Structure":
+        """Everything depends on everything."""
+        indices = np.tile(np.arange(columns, dtype=np.int32), rows)
+        return Structure(np.arange(rows + 1, dtype=np.int64) * columns, indices, columns)
+
+
+class Sets:
+    """Sets of integers below `count`; set 0 is empty."""
+
+    def __init__(self, count: int) -> None:
+        from fastad.kernels import patterns  # imported late, because it imports numba
+
+        self.count, self._kernels = count, patterns
+        state = np.array([1, 0, count], np.int64)
+        room = 8 * count + 1024
+        self.pool = Pool(np.empty(room, np.int32), np.zeros(room, np.int64), np.zeros(count, np.int64), state)
+
+    def singles(self) -> Ids:
+        """The sets {0}, {1}, …"""
+        start = int(self.pool.state[SETS])
+        self._reserve(self.count, self.count)
+        begin = int(self.pool.starts[start])
+        self.pool.items[begin : begin + self.count] = np.arange(self.count, dtype=np.int32)
+        self.pool.starts[start : start + self.count + 1] = begin + np.arange(self.count + 1)
+        self.pool.state[SETS] = start + self.count
+        return np.arange(start, start + self.count, dtype=np.int32)
+
+    # ── operations ───────────────────────────────────────────────────────────────────────────────────────────
+    def either(self, x: Ids, y: Ids) -> Ids:
+        """x or y, element by element."""
+        return self._made(self._kernels.add, len(x), x, y)
+
+    def through(self, structure: Structure, x: Ids) -> Ids:
+        """The sets of a function with this Jacobian, for arguments with the sets x."""
+        return self._made(self._kernels.product, len(structure.indptr) - 1, structure.indptr, structure.indices, x)
+
+    def together(self, x: Ids, labels: np.ndarray, count: int) -> Ids:
+        """For each label, the union over the elements that have it."""
+        indptr, members = np.zeros(count + 1, np.int64), np.empty(len(labels), np.int32)
+        self._kernels.bucket(indptr, members, labels)
+        return self._made(self._kernels.product, count, indptr, members, x)
+
+    def joined(self, x: Ids) -> Ids:
+        """The union of all elements, as one set."""
+        return self.together(x, np.zeros(len(x), np.int64), 1)
+
+    def running(self, x: Ids, middle: tuple[int, int, int], backward: bool) -> Ids:
+        """The unions along the middle axis of (outer, n, inner), from its start on or from its end."""
+        return self._made(self._kernels.running, len(x), x, *middle, bool(backward))
+
+    def rows(self, ids: Ids) -> Structure:
+        """The matrix whose rows are these sets."""
+        ids = np.ascontiguousarray(ids)
+        indptr = np.empty(len(ids) + 1, np.int64)
+        self._kernels.lengths(self.pool, ids, indptr)
+        indices = np.empty(indptr[-1], np.int32)
+        self._kernels.fill(self.pool, ids, indptr, indices, np.zeros(self.count + 1, np.int64), np.empty_like(indices))
+        return Structure(indptr, indices, self.count)
+
+    def sweep(self, rows: Rows, row: int) -> int:
+        """Do the rows of a table from `row` on; returns the first that needs a rule of its own."""
+        while True:
+            row, is_full = self._kernels.sweep(self.pool, rows, row)
+            if not is_full:
+                return int(row)
+            self.grow()
+
+    # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────
+    def _made(self, kernel: Any, size: int, *operands: Any) -> Ids:
+        out = np.empty(size, np.int32)
+        while kernel(self.pool, out, *operands) == NO_ROOM:
+            self.grow()
+        return out
+
+    def grow(self) -> None:
+        """Twice as much room."""
+        self._reserve(len(self.pool.items), len(self.pool.starts))
+
+    def _reserve(self, members: int, more: int) -> None:
+        items, starts, marks, state = self.pool
+        count = int(state[SETS])
+        used = int(starts[count])
+        if used + members > len(items):
+            items = np.concatenate([items[:used], np.empty(used + 2 * members, np.int32)])
+        if count + more + 1 > len(starts):
+            starts = np.concatenate([starts[: count + 1], np.empty(count + 2 * more, np.int64)])
+        self.pool = Pool(items, starts, marks, state)
