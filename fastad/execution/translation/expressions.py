@@ -219,8 +219,8 @@ class Expressions(Code):
             self.module.declare("declare double @llvm.pow.f64(double, double)")
             if DOUBLE not in (left.kind, right.kind):
                 raise UntranslatableError("a power of integers")
-            a, b = self.number(left), self.number(right)
-            return Value(DOUBLE, (self.define(f"call double @llvm.pow.f64(double {a}, double {b})"),))
+            base, power = self.number(left), self.number(right)
+            return Value(DOUBLE, (self.define(f"call double @llvm.pow.f64(double {base}, double {power})"),))
         a, b = self.alike(left, right)
         if kind is ast.Div:
             a, b = self.convert(a, DOUBLE), self.convert(b, DOUBLE)
