@@ -15,12 +15,11 @@ from .lapack import (
     LETTER_V,
     all_finite,
     copy,
-    dgesdd,
-    dsyevd,
     fill,
     status,
     turn,
 )
+from .lapack_calls import dgesdd, dsyevd
 from .notices import notice
 
 _EPSILON = 2.0**-52
