@@ -406,7 +406,7 @@ def test_whole_arrays_of_events_and_steps_are_results():
     for whole in wholes:
         now, replayed, lanes = whole(4.0), fad.jit(whole)(4.0), fad.vmap(whole)(np.array([4.0, 4.01]))
         for a, b, c in zip(*(x if isinstance(x, list) else [x] for x in (now, replayed, lanes)), strict=True):
-            np.testing.assert_allclose(b, a, rtol=1e-12)
-            np.testing.assert_allclose(c[0], a, rtol=1e-12)
+            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(c[0], a, rtol=1e-12, atol=1e-15)
     with pytest.raises(fad.RecordingError, match=r"numbers of steps and events.*t_events\[0\]\[2\]"):
         fad.vmap(wholes[0])(np.array([4.0, 40.0]))
