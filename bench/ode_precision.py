@@ -4,8 +4,8 @@ Error of the final state against the time of a solve, for tolerances from 10‚Åª¬
 All contenders solve the same problem in the same process in turns; a time is the shortest of all rounds, after
 compilation, which is not counted. So that other work on the machine does not count either, it is elapsed time or the
 process's CPU time, whichever is shorter. The error is the Euclidean norm of the difference from a reference, divided by
-that of the reference. The reference has the tightest tolerances, and how far two of them, of different programs, are apart
-is kept and drawn with the errors. Writes precision.csv and precision-PROBLEM.png.
+that of the reference. The reference has the tightest tolerances, and how far two of them, of different programs, are
+apart is kept and drawn with the errors. Writes precision.csv and precision-PROBLEM.png.
 """
 import argparse
 import csv

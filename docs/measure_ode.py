@@ -45,8 +45,9 @@ def timed(cost: Callable[[Any], Any], p: Any = P) -> tuple[Any, float, float, in
     found = gradient(p)[1]
     measured = []
     for function in (value, gradient):
-        program = function.all_paths()[0].program
-        measured.append(measure(program.request, [p, *program.captured], "native", 0.3))
+        path = function.prepare(p)._path  # functions of the same code share their paths
+        program = path.recording.program
+        measured.append(measure(program.request, [*program.gather([p]), *path.captured], "native", 0.3))
     return found, measured[0].fastest, measured[1].fastest, max(measured[1].bytes - measured[0].bytes, 0)
 
 
