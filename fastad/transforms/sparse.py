@@ -13,6 +13,7 @@ from fastad.execution.request import Request
 from fastad.once import lazy
 from fastad.recording.recorded import Recorded
 from fastad.recording.watched import look_into
+from fastad.sparsity.coloring import JACOBIAN_KINDS, KINDS
 from fastad.sparsity.compressed import Compressed, compressed_hessian, compressed_jacobian
 from fastad.tables.sparsity.sets import Structure
 from fastad.tables.sparsity.sweep import jacobian_structure
@@ -33,12 +34,19 @@ class ElementsProgram(Program):
 
     compressed: Compressed | None = None
 
+    def is_repeated_by(self, other: Program) -> bool:
+        """Different patterns may have the same table."""
+        own, new = self.compressed, getattr(other, "compressed", None)
+        same = own is not None and new is not None and own.structure.equals(new.structure)
+        return same and super().is_repeated_by(other)
+
 
 class Elements(Differentiated):
     """The elements of a sparse Jacobian as a vector, in the order of CSR. It may be recorded, derived and mapped as any
     function. `structure(*args)` is the pattern."""
 
     options = ("argnums", "kind")
+    kinds: tuple[str, ...] = JACOBIAN_KINDS
 
     def __init__(
         self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, kind: str = "auto", **options: Any
@@ -73,6 +81,8 @@ class Elements(Differentiated):
 
 class HessianElements(Elements):
     """The elements of a sparse Hessian as a vector, in the order of CSR: those of the Jacobian of a gradient."""
+
+    kinds = KINDS
 
     def _primal(self, call: Call) -> Program:
         return program_of(Gradient(self.__wrapped__, self.argnums), call)
@@ -125,6 +135,8 @@ class SparseMatrix(Differentiated):
     ) -> None:  # fmt: skip
         super().__init__(function, argnums, **options)
         self.kind, self.of = kind, of
+        if kind not in of.kinds:
+            raise ValueError(f"kind must be one of {', '.join(map(repr, of.kinds))}, not {kind!r}")
 
     @lazy
     def elements(self) -> Elements:
