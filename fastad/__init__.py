@@ -1,6 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import coloring, linalg, ode, soft, special
+from fastad import coloring, linalg, ode, soft, sparse, special
 from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
@@ -9,6 +9,8 @@ from fastad.checks.profiling import profile
 from fastad.control.branches import cond
 from fastad.control.inverses import check_inverse
 from fastad.control.loops import fori_loop, scan, while_loop
+from fastad.equations.root import fixed_point, root
+from fastad.equations.wrapped import implicit
 from fastad.errors import *  # noqa: F403
 from fastad.ode.solving import solve_ivp
 from fastad.transforms.base import load
@@ -34,8 +36,8 @@ from fastad.version import __version__
 
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
-    "coloring", "cond", "debug", "finite_difference", "fori_loop", "grad", "hessian", "hessian_sparsity", "hvp",
-    "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp", "linalg", "linearize", "load", "ode",
-    "primitive", "profile", "scan", "soft", "solve_ivp", "sparse_hessian", "sparse_jacobian", "special", "trace",
-    "value_and_grad", "vjp", "vmap", "while_loop",
+    "coloring", "cond", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
+    "hessian_sparsity", "hvp", "implicit", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp",
+    "linalg", "linearize", "load", "ode", "primitive", "profile", "root", "scan", "soft", "solve_ivp", "sparse",
+    "sparse_hessian", "sparse_jacobian", "special", "trace", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

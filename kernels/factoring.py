@@ -53,7 +53,7 @@ def _eliminate(a, k, n):
 
 
 @helper
-def _factor(a, pivots, n):
+def factor_in_place(a, pivots, n):
     """Gaussian elimination with partial pivoting, in place (Golub & Van Loan, Matrix Computations, Algorithm 3.4.1)."""
     for k in range(n):
         p = _largest(a, k, n)
@@ -88,14 +88,14 @@ def lu_forward(out, x, y, s, w):
         a, pivots, own = out[o : o + n * n], out[o + n * n : o + n * (n + 1)], x[i : i + n * n]
         if n < LAPACK_FROM:
             _copy(a, own)
-            _factor(a, pivots, n)
+            factor_in_place(a, pivots, n)
         else:
             _factor_by_lapack(a, pivots, own, n, w)
     return 0
 
 
 @helper
-def _permute(b, pivots, n, m, inverse):
+def permute(b, pivots, n, m, inverse):
     """Swap rows as the pivots say; false if they are none."""
     for k in range(n):
         i = n - 1 - k if inverse else k
@@ -115,7 +115,7 @@ def permute_rows_forward(out, x, y, s):
     _copy(out, y)
     for p in range(batch):
         q = p * n * s[4]
-        if not _permute(out[p * n * m : (p + 1) * n * m], x[q : q + n], n, m, s[3]):
+        if not permute(out[p * n * m : (p + 1) * n * m], x[q : q + n], n, m, s[3]):
             return 1
     return 0
 
@@ -155,7 +155,7 @@ def _subtract(t, b, low, high, first, rest, m, n, trans):
 
 
 @helper
-def _solve_triangle(t, b, n, m, lower, trans, unit):
+def solve_triangle(t, b, n, m, lower, trans, unit):
     """b = op(T)⁻¹ b, in place, block by block: forwards where op(T) is a lower triangle. BLAS' own dtrsm takes forty
     times as long for 100 rows where OpenBLAS uses two threads."""
     forward = (lower != 0) != (trans != 0)
@@ -179,7 +179,7 @@ def triangular_solve_forward(out, x, y, s):
         t = x[q : q + n * n]
         if not unit and _singular(t, n):
             return 1
-        _solve_triangle(t, out[p * n * m : (p + 1) * n * m], n, m, s[3], s[4], unit)
+        solve_triangle(t, out[p * n * m : (p + 1) * n * m], n, m, s[3], s[4], unit)
     return 0
 
 
@@ -193,11 +193,11 @@ def lu_solve_forward(out, x, y, z, s):
         f, pivots, b = y[q : q + n * n], y[q + n * n : q + n * (n + 1)], out[p * n * m : (p + 1) * n * m]
         if _singular(f, n):
             return 1
-        if not trans and not _permute(b, pivots, n, m, 0):
+        if not trans and not permute(b, pivots, n, m, 0):
             return 1
-        _solve_triangle(f, b, n, m, 0 if trans else 1, trans, 0 if trans else 1)
-        _solve_triangle(f, b, n, m, 1 if trans else 0, trans, 1 if trans else 0)
-        if trans and not _permute(b, pivots, n, m, 1):
+        solve_triangle(f, b, n, m, 0 if trans else 1, trans, 0 if trans else 1)
+        solve_triangle(f, b, n, m, 1 if trans else 0, trans, 1 if trans else 0)
+        if trans and not permute(b, pivots, n, m, 1):
             return 1
     return 0
 

@@ -25,6 +25,9 @@ PATHS = record("count", "point", "note")
 # One program on `count` lanes: sizes of a lane's operands, of its result, and of what was saved for it.
 LANES = record("count", "operands", "results", "saved", ("lane", KERNEL))
 
+# A notice to the user: what passes by it, and the address of nothing, for the sake of which Python is called.
+NOTICE = record("size", "notice")
+
 # Where the vectors of a loop's driver start in its work, in doubles: argument and result of a step; argument and result
 # of its adjoint; sum of the adjoints of what all steps share; saved states; place in the actions, state of the planner,
 # actions; work of the kernels that are called.
@@ -43,7 +46,8 @@ LOOP = record(
     "policy", "saves",
     # Slots for states in memory and in all, address of those on disk; first state of the planner and its length.
     "memory_slots", "slots", "disk", "initial_plan", "plan_size",
-    # Address of a count of the steps and adjoint steps that were run.
+    # Address of a count of the steps and adjoint steps that were run, and of the part that was done (of a solve that
+    # chooses its steps: of the span; of its adjoint, of the way back too).
     "progress",
     ("body", KERNEL), ("condition", KERNEL), ("adjoint", KERNEL), ("inverse", KERNEL),
     ("work", LOOP_WORK),
@@ -138,3 +142,5 @@ SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2
 # Smaller errors count as this part of the tolerance, since most of them is rounding, which must not choose steps; the
 # same of the error of the step before.
 LEAST_ERROR, LEAST_LAST = 1e-8, 1e-4
+# The error of the step before the first one, which there is not: where the size was chosen from derivatives, or not.
+CHOSEN, GIVEN = 1.0, 1.0 + 2.0**-40

@@ -113,6 +113,14 @@ def count(loop):
 
 
 @helper
+def show_part(loop, part):
+    """The part that was done for the progress bar. Steps that are made again do not count."""
+    done = view(doubles(loop.progress), 2)
+    if part > done[1]:
+        done[1] = part
+
+
+@helper
 def _slot(loop, saved, slot):
     """Address of a slot, 0 if there is no such slot."""
     if slot < 0 or slot >= loop.slots:

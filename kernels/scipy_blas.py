@@ -21,6 +21,12 @@ FUNCTIONS = {
     "dgemv": ("blas", "tiidpipidpi"),
     "dgetrf": ("lapack", "iipipp"),
     "dpotrf": ("lapack", "cipip"),
+    "dgeqrf": ("lapack", "iipippip"),
+    "dorgqr": ("lapack", "iiipippip"),
+    "dsyevd": ("lapack", "ccipippipip"),
+    "dgesdd": ("lapack", "ciipippipipipp"),
+    "dgbtrf": ("lapack", "iiiipipp"),
+    "dgbtrs": ("lapack", "tiiiipippip"),
 }
 NAMES = tuple(FUNCTIONS)
 LAPACK_FROM = 40  # rows of a matrix: from there on a call of LAPACK is faster than loops

@@ -140,7 +140,7 @@ def _judge(p, ensemble, lane, space):
     norm, factor, run[WORST] = verdict[0], verdict[n], verdict[2 * n]
     at, fraction, known = control[AT * n], control[STEP * n], control[KNOWN * n]
     run[EVALUATIONS] += p.stages
-    if says_nothing(norm, given_of(p, ensemble, lane).elements, p.errors):
+    if says_nothing(norm, control[LAST * n], given_of(p, ensemble, lane).elements, p.errors):
         other = _probed(p, ensemble, lane, space)
         if other < 0.0:
             return WRONG

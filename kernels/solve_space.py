@@ -116,8 +116,14 @@ def span_of(solve, space):
 
 
 @helper
+def _slack(t, t0):
+    """Rounding errors of a time in a span that starts at t0. Its other end may be very far away."""
+    return 4.0 * EPSILON * max(abs(t0), abs(t))
+
+
+@helper
 def _is_passed(point, t, t0, t1):
-    ahead, slack = point - t, 4.0 * EPSILON * max(abs(t0), abs(t1))
+    ahead, slack = point - t, _slack(t, t0)
     return ahead <= slack if t1 >= t0 else -ahead <= slack
 
 
@@ -137,9 +143,7 @@ def is_reached(solve, point, t, space):
 @helper
 def is_end(solve, point, t, space):
     """Whether a point that was reached is at time t. Points that have derivatives are no ends of steps."""
-    ends = ends_of(solve, space)
-    slack = 4.0 * EPSILON * max(abs(ends[0]), abs(ends[1]))
-    return not solve.moving and abs(point - t) <= slack
+    return not solve.moving and abs(point - t) <= _slack(t, ends_of(solve, space)[0])
 
 
 @helper

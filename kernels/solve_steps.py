@@ -5,12 +5,14 @@ from .memory import shift
 from .records import (
     ACCEPTED,
     AT,
+    CHOSEN,
     DONE,
     EFFECT,
     EVALUATIONS,
     FRACTION,
     FRESH,
     FULL,
+    GIVEN,
     HAPPENED,
     KNOWN,
     LAST,
@@ -26,7 +28,7 @@ from .records import (
     TOO_SMALL,
     WORST,
 )
-from .reversing import WRONG, call, copy, count
+from .reversing import WRONG, call, copy, count, show_part
 from .solve_events import (
     accept_change,
     accept_signs,
@@ -42,6 +44,7 @@ from .solve_events import (
 from .solve_space import cache_of, control_of, ends_of, set_fresh, span_of
 from .stepsize import (
     CHANGE,
+    GUESS,
     all_finite,
     change_of,
     error_norm,
@@ -54,6 +57,7 @@ from .stepsize import (
     rounded,
     says_nothing,
     smallest_fraction,
+    time_at,
     trial_step,
 )
 
@@ -81,6 +85,7 @@ def first_fraction(solve, given, space):
     """The first step, as a fraction of the span, to the control. Returns 0 or an error."""
     control, span, n = control_of(solve, space), span_of(solve, space), solve.errors
     fraction = given_fraction(given.elements, span)
+    last = GIVEN
     if fraction == 0.0 and (span == 0.0 or n == 0):
         fraction = 1.0
     if fraction == 0.0:
@@ -106,7 +111,8 @@ def first_fraction(solve, given, space):
             control[AT] = 0.0
             h = first_step(y, slope, space.step_out, given.elements, n, solve.order, trial, span)
             fraction = rounded(h / span)
-    control[STEP], control[LAST] = fraction, 1.0
+            last = CHOSEN if trial != min(GUESS, span) else GIVEN
+    control[STEP], control[LAST] = fraction, last
     return 0
 
 
@@ -176,7 +182,7 @@ def adapt(solve, given, space):
             return code
         norm, worst = error_norm(error, space.step_in, space.step_out, controls, solve.errors, solve.estimates)
         space.run[WORST] = worst
-        if says_nothing(norm, controls, solve.errors):
+        if says_nothing(norm, control[LAST], controls, solve.errors):
             other = probe(solve, controls, space)
             if other < 0.0:
                 return WRONG
@@ -292,7 +298,9 @@ def accept(solve, given, k, space):
         return 0
     if solve.events:
         if space.marks[EFFECT]:
-            return accept_change(solve, space)
+            code = accept_change(solve, space)
+            show_progress(solve, given, space, 0)
+            return code
         accept_signs(solve, space)
     control = control_of(solve, space)
     space.run[ACCEPTED] += 1
@@ -304,7 +312,18 @@ def accept(solve, given, k, space):
         control[AT] = position_after(solve, given, k, space)
     copy(space.step_in, space.step_out, solve.own)
     copy(cache_of(solve, space), shift(space.step_out, solve.own), solve.cache)
+    show_progress(solve, given, space, 0)
     return 0
+
+
+@helper
+def show_progress(solve, given, space, is_back):
+    """How much of the span was done, for the progress bar of a solve that chooses its steps."""
+    if solve.progress and solve.adaptive:
+        whole, t = shift(given.arguments, solve.carried), time_at(ends_of(solve, space), control_of(solve, space)[AT])
+        span = whole[1] - whole[0]
+        part = (t - whole[0]) / span if span != 0.0 else 1.0
+        show_part(solve, 2.0 - part if is_back else part)
 
 
 @helper

@@ -66,6 +66,7 @@ from .solve_steps import (
     goes_on,
     position_after,
     recompute,
+    show_progress,
     trace,
     undo,
 )
@@ -271,6 +272,7 @@ def _pull_back_change(solve, space):
 def pull_back(solve, given, k, space):
     """Adjoints of the points in the step and, added up, of the ends and what is shared."""
     count(solve)
+    show_progress(solve, given, space, 1)
     n, inside = solve.own, inside_size(solve)
     code = _recompute(solve, given, k, space)
     if code:

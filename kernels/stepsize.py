@@ -8,10 +8,11 @@ import math
 
 from .flags import exact_helper, helper
 from .memory import shift, view
-from .records import FIRST_STEP, LARGEST, LEAST_ERROR, MAX_STEP, MEMORY, SAFETY, SMALLEST, TOLERANCES
+from .records import CHOSEN, FIRST_STEP, LARGEST, LEAST_ERROR, MAX_STEP, MEMORY, SAFETY, SMALLEST, TOLERANCES
 
 EPSILON = 2.220446049250313e-16
 ROUNDING = 1000.0 * EPSILON  # relative errors up to which an estimate is made of rounding errors
+GUESS = 1e-6  # the trial step where the state or its derivative is nearly 0
 CHANGE = 1e-2  # relative size of the change that is tried then
 
 
@@ -99,11 +100,11 @@ def _norm(x, y, controls, n):
 
 
 @helper
-def says_nothing(norm, controls, n):
+def says_nothing(norm, last, controls, n):
     """Whether an error estimate is no more than rounding errors, and so says nothing about the step: see
-    `solve_steps.probe`."""
+    `solve_steps.probe`. A first step whose size was chosen from derivatives is small because of them."""
     relative = controls[TOLERANCES + n] if n else 0.0
-    return n > 0 and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
+    return n > 0 and last != CHOSEN and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
 
 
 @helper
@@ -119,7 +120,7 @@ def change_of(controls, i, n, y):
 def trial_step(y, slope, controls, n, span):
     """The trial step of `first_step`, in time."""
     d0, d1 = _norm(y, y, controls, n), _norm(slope, y, controls, n)
-    h = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+    h = GUESS if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
     return min(h, span)
 
 

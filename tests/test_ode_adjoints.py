@@ -71,6 +71,30 @@ def test_integrated_adjoints_converge_to_that_of_the_steps(kind, adjoint):
         assert all(b < 0.1 * a for a, b in itertools.pairwise(errors)), (sizes, errors)
 
 
+def turning(t, y):
+    return np.array([y[1], -y[0]])
+
+
+BODIES = {
+    "choice": lambda t, y: fad.cond(y[0] > 0.5, turning, lambda t, y: turning(t, y) * y, t, y),
+    "branch": lambda t, y: turning(t, y) if y[0] > 0.5 else turning(t, y) * y,
+    "loop": lambda t, y: fad.fori_loop(0, 3, lambda i, y: np.sin(y) + 0.1 * i * y[::-1], y),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_right_hand_sides_may_call_drivers_in_every_adjoint(body):
+    def end(y, adjoint="discrete"):
+        return fad.solve_ivp(BODIES[body], (0, 1.5), y, adjoint=adjoint, rtol=1e-7, atol=1e-9).y[0, -1]
+
+    wanted, u = fad.grad(end)(Y0), np.array([1.0, -2.0])
+    forward = lambda y: end(y, "forward")
+    np.testing.assert_allclose(fad.grad(forward)(Y0), wanted, rtol=1e-11)
+    np.testing.assert_allclose(fad.hvp(forward, Y0, u), fad.hvp(end, Y0, u), rtol=1e-9)
+    for adjoint in ("interpolating", "continuous"):
+        np.testing.assert_allclose(fad.grad(lambda y: end(y, adjoint))(Y0), wanted, rtol=1e-4)  # noqa: B023
+
+
 @pytest.mark.parametrize("adjoint", ["continuous", "interpolating", "forward"])
 @pytest.mark.parametrize("options", [{"rtol": 1e-9, "atol": 1e-10}, {"method": "RK4", "step": 0.01}], ids=str)
 def test_times_have_derivatives(options, adjoint):

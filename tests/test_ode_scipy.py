@@ -7,6 +7,7 @@ import pytest
 import scipy.integrate
 
 import fastad as fad
+from fastad.execution.composites import callbacks
 
 NAMES = ("RK23", "RK45", "DOP853")
 
@@ -37,6 +38,77 @@ def test_solutions_are_as_good_as_scipys(method, span, options):
         y = rational_solution(t)
         error = (sol.sol(t) - y) / (1e-6 + 1e-3 * np.abs(y))
         assert np.all(np.linalg.norm(error, axis=0) < 5 * np.sqrt(2))
+
+
+@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("span", [(5, 9), (5, 1)])
+def test_solutions_take_no_more_work_than_scipys(method, span):
+    own, theirs = (
+        solve(rational, span, [1 / 3, 2 / 9], method=method, rtol=1e-3, atol=1e-6, dense_output=True)
+        for solve in (fad.solve_ivp, scipy.integrate.solve_ivp)
+    )
+    assert own.nfev <= 1.25 * theirs.nfev
+
+
+@pytest.mark.parametrize("end", [np.inf, -np.inf])
+@pytest.mark.parametrize("start", [0.0, 7.0])
+def test_a_span_may_be_infinite_where_an_event_ends_the_solve(end, start):
+    sign = np.sign(end)
+
+    def fall(t, y, g):
+        return [sign * y[1], -sign * g]
+
+    def ground(t, y, g):
+        return y[0]
+
+    ground.terminal, points = True, start + sign * np.array([0.0, 0.25, 1.0, 9.0])
+
+    def arrival(g, end, **options):
+        sol = fad.solve_ivp(fall, (start, end), [1.0, 2.0], args=(g,), events=ground, t_eval=points, **options)
+        return sol.t_events[0][0]
+
+    sol = fad.solve_ivp(fall, (start, end), [1.0, 2.0], args=(9.81,), events=ground, t_eval=points)
+    assert sol.status == 1 and len(sol.t) == 2
+    taken = lambda g: (2.0 + np.sqrt(4.0 + 2.0 * g)) / g
+    for options in ({}, {"max_step": 0.1}, {"step": 0.1}):
+        value, derivative = fad.value_and_grad(lambda g, options=options: arrival(g, end, **options))(9.81)
+        np.testing.assert_allclose(value, start + sign * taken(9.81), rtol=1e-12)
+        np.testing.assert_allclose(derivative, sign * fad.grad(taken)(9.81), rtol=1e-10)
+    rest = fad.solve_ivp(lambda t, y: np.zeros(0), (start, end), [], dense_output=True)
+    assert rest.success and rest.sol(3.0).shape == (0,)
+
+
+def test_bars_of_adaptive_solves_show_the_part_of_the_span(monkeypatch):
+    shown = []
+
+    class Bar:
+        def __init__(self, total, **options):
+            self.n, self.total = 0, total
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            shown.append((self.n, self.total))
+
+        def set_postfix_str(self, text, refresh):
+            assert text.endswith(" steps ")
+
+        def update(self, more):
+            assert 0 <= self.n <= self.n + more <= self.total + 1e-9
+            self.n += more
+
+    monkeypatch.setattr(callbacks, "progress_bars", lambda: Bar)
+    monkeypatch.setattr(callbacks, "_PERIOD", 1e-3)
+    jump = fad.ode.Event(lambda t, y: y[0] - 0.5, lambda t, y: 1.0 * y)
+    turning, start = lambda t, y: [y[1], -y[0]], np.array([1.0, 0.0])
+    for events in ((), jump):
+        solve = lambda y, e=events: fad.solve_ivp(turning, (0, 1e3), y, progress=True, max_step=0.1, events=e).y[0, -1]
+        shown.clear()
+        solve(start)
+        assert shown == [(pytest.approx(1.0), 1.0)]
+        fad.grad(solve)(start)
+        assert len(shown) >= 3 and shown[-1] == (pytest.approx(1.0), 1.0)
 
 
 @pytest.mark.parametrize("method", NAMES)
@@ -139,7 +211,8 @@ ERRORS = {
     "rtol": ({"rtol": np.nan}, ValueError, "rtol"),
     "method": ({"method": "Foo"}, ValueError, "method must be one of"),
     "stiff": ({"method": "Radau"}, ValueError, "stiff"),
-    "infinite": ({"t_span": (0, np.inf)}, ValueError, "t_span must be finite"),
+    "infinite": ({"t_span": (np.inf, 0)}, ValueError, "must start at a finite time"),
+    "endless": ({"t_span": (0, np.inf), "method": "RK4", "step": 0.1}, ValueError, "fixed steps need a finite t_span"),
     "mass": ({"mass": np.eye(1)}, ValueError, "mass"),
     "size": ({"fun": lambda t, y: [1.0, 2.0]}, ValueError, "y has 1 component"),
     "nothing": ({"fun": lambda t, y: None}, ValueError, "fun returned None"),

@@ -1,11 +1,15 @@
-"""Why a row has failed: kernels return a number, the row's definition says what was wrong with its operands."""
+"""Why a row has failed: kernels return a number, the row's definition says what was wrong with its operands. And what
+the user should be told though nothing has failed: kernels count it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fastad.errors import FastadError
+from fastad.kernels import notice_count
+from fastad.primitives import PRIMITIVES, ArrayPrimitive
+from fastad.recording.source import warn
 from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Stopped, steps
 from fastad.tables.table import Table
@@ -49,3 +53,46 @@ def part_explanation(sub: Sub, x: np.ndarray) -> BaseException | None:
         return sub.failure(x, _runner[0])
     except (IndexError, Stopped):
         return None
+
+
+# ── notices ───────────────────────────────────────────────────────────────────────────────────────────────────
+def gives_notices(table: Table) -> bool:
+    """Whether a program has rows, in sub-programs too, that may have something to tell the user."""
+    codes = np.flatnonzero(np.bincount(table.columns["op"])).tolist()
+    return any(_has_notice(PRIMITIVES[code]) for code in codes) or any(map(_sub_gives_notices, table.subs))
+
+
+def _has_notice(primitive: Any) -> bool:
+    return isinstance(primitive, ArrayPrimitive) and primitive.notice is not None
+
+
+def _sub_gives_notices(sub: Sub) -> bool:
+    own = sub.table is not None and gives_notices(sub.table)
+    return own or any(map(_sub_gives_notices, sub.parts))
+
+
+def warned(invoke: Callable[[], int], rows: Table, inputs: Callable[[], Sequence[Any]]) -> int:
+    """Run a kernel; where it has counted a notice, warn the user of what its rows find."""
+    before = notice_count.count.value
+    code = invoke()
+    if notice_count.count.value != before:
+        for text in dict.fromkeys(_notices(rows, inputs())):
+            warn(text)
+    return code
+
+
+def _notices(rows: Table, inputs: Sequence[Any]) -> Iterator[str]:
+    """What the rows tell of these inputs, with the user's lines."""
+    try:
+        for row, operands, _ in steps(rows, inputs, _runner[0]):
+            text = row.primitive.notice(row.statics, *operands) if _has_notice(row.primitive) else None  # type: ignore[attr-defined]
+            if text is not None:
+                yield f"{text} Recorded at {rows.line_of(row.index)}."
+            elif row.sub is not None and _sub_gives_notices(row.sub):
+                yield (
+                    f"the vectors of equal eigenvalues or singular values are differentiated in {row.sub.name}. Only "
+                    f"what does not depend on their choice has a derivative there. Recorded at "
+                    f"{rows.line_of(row.index)}."
+                )
+    except (FastadError, IndexError, Stopped):
+        return

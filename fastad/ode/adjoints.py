@@ -37,10 +37,10 @@ def check_adjoint(adjoint: Any, method: Any, with_events: bool) -> None:
             f"{method.name} is not reversible{at_line()}; adjoint='reversible' needs one of {names}. "
             "checkpoint=fad.checkpoint.Online(…) bounds the memory for any method"
         )
-    if with_events and adjoint != "discrete":
+    if with_events and adjoint not in ("discrete", "forward"):
         raise ShapeError(
             f"adjoint={adjoint!r} has no derivatives of events{at_line()}; take 'discrete', whose memory "
-            "checkpoint=fad.checkpoint.Online(…) bounds"
+            "checkpoint=fad.checkpoint.Online(…) bounds, or 'forward', which stores nothing"
         )
 
 
@@ -117,9 +117,10 @@ def with_directions(solve: Solve, m: int) -> Solve:
 
     def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
         x, dx = slices(b, lanes, (part.n_in, m * part.n_in))
-        table, (_, moves) = joint(part)
+        table, (repeats, moves) = joint(part)
         refs = inline(b, table, [x, b.reshape(dx, (m, part.n_in))])
         y, dy = (refs[i] for i in table.outputs)
+        y = b.region(y, (0, part.n_out, 1), (part.n_out,)) if repeats else y  # drivers compute it for all directions
         return packed(b, [y, dy if moves else b.broadcast(dy, (m, part.n_out))])
 
     return replace(solve, backward=None, strict=True).over(1 + m, " with sensitivities", emit)

@@ -20,6 +20,7 @@ from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
 STIFF = {"Radau", "BDF", "LSODA"}
+INFINITE = 1e100  # stands for an infinite time: steps are parts of the span
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,10 @@ def _ends(t_span: Any) -> tuple[Any, Any]:
     except (TypeError, ValueError):
         raise ShapeError(f"t_span must be a pair (t0, t1){at_line()}, not {t_span!r}") from None
     ends = _number(first, "t0 of t_span"), _number(last, "t1 of t_span")
-    if not all(isinstance(x, Recorded) or np.isfinite(x) for x in ends):
-        raise ShapeError(
-            f"t_span must be finite{at_line()}, not {ends}: steps are parts of it; for a solve that an event ends, "
-            "give a time that is late enough"
-        )
-    return ends
+    t0, t1 = (0.0 if isinstance(x, Recorded) else x for x in ends)
+    if not np.isfinite(t0) or np.isnan(t1):
+        raise ShapeError(f"t_span must start at a finite time{at_line()}, and end at a time or at ±∞, not be {ends}")
+    return ends[0], float(np.copysign(INFINITE, t1)) if np.isinf(t1) else ends[1]
 
 
 def _state(y0: Any) -> Any:

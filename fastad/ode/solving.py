@@ -1,19 +1,24 @@
 """`solve_ivp`: SciPy's call, with exact derivatives."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastad.control.outside import recorded_loop
+from fastad.errors import ShapeError
+from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
 from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
 from fastad.ode.event_results import counts_of, limits_of
-from fastad.ode.problem import Options, Problem, options_of, problem_of
+from fastad.ode.problem import INFINITE, Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
+from fastad.recording.source import at_line
+from fastad.tables.composites.driver import ProgressBar
 
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
 _EVENTS = 64  # events that a solve returns at a time
@@ -37,7 +42,7 @@ def solve_ivp(
     fun : the right-hand side, plain NumPy; returns an array, list or tuple of n numbers. Recorded once, and once more
         for each path that its Python branches take; derivatives are those of the path taken. Where it jumps, an event
         gives the derivative of the time of the jump too.
-    t_span : (t0, t1); t1 may be less than t0.
+    t_span : (t0, t1); t1 may be less than t0. An infinite t1, for a solve that an event ends, counts as 1e100.
     y0 : initial state of n components, of shape (n,).
     method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"
         or `fad.ode.ExplicitRK(…)` with `step=` too. "ReversibleHeun" and, with `step=`, "Leapfrog" (symplectic; for
@@ -119,13 +124,21 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
         return vars(solved(own, options, extent))
 
     solve = recorded_loop(fun, run)
+    bar = ProgressBar(options.method.name, None, (0.0, 1.0)) if options.progress and not count else None
+    with one_bar(bar) if bar else nullcontext():
+        found = _pieces(solve, problem, options, grid)
+    return plain_solution(problem, options, found)
+
+
+def _pieces(solve: Any, problem: Problem, options: Options, grid: Any) -> list[Raw]:
+    """All parts of a solve, each of as many steps or events as are returned at a time."""
     limits = limits_of(options.events)
     found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None, limits))]
     while int(found[-1].run[r.STATUS]) == r.FULL:
         last = found[-1]
         limits = limits - counts_of(options.events, last)
         found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache), limits)))
-    return plain_solution(problem, options, found)
+    return found
 
 
 def _room(options: Options) -> int:
@@ -143,6 +156,8 @@ def _grid(problem: Problem) -> tuple[Any, int] | None:
     """The grid of fixed steps. If their number depends on recorded values, a guard holds it."""
     if problem.step is None:
         return None
+    if not isinstance(problem.t1, Recorded) and abs(problem.t1) >= INFINITE:
+        raise ShapeError(f"fixed steps need a finite t_span{at_line()}, or a terminal event that ends the solve")
     if not _is_moving(problem):
         return fixed_grid(problem.t0, problem.t1, problem.step, problem.points)
     count = _evenly(problem)

@@ -1,7 +1,10 @@
 """The primitive table: every fact about a primitive stands in its row, everything else loops over the rows."""
 
 from fastad.primitives import elementwise as _elementwise
+from fastad.primitives import equations as _equations
+from fastad.primitives import factorisations as _factorisations
 from fastad.primitives import linear as _linear
+from fastad.primitives import sparse as _sparse
 from fastad.primitives.arrays import ASSEMBLE, CALL, CONST, GUARD, INPUT, STRIDED
 from fastad.primitives.row import (
     PRIMITIVES,
@@ -20,4 +23,4 @@ __all__ = [
     "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
-_ = (_elementwise, _linear)
+_ = (_elementwise, _equations, _factorisations, _linear, _sparse)

@@ -21,7 +21,13 @@ DOMAINS = {
     "regular": "square matrices that are far from singular",
     "definite": "symmetric positive definite matrices",
     "pivots": "exchanges of rows",
+    "symmetric": "symmetric matrices",
+    "zeros": "0",
+    "low": "numbers between 0 and 1",
+    "high": "numbers between 2 and 3",
     "factors": "the value of the row whose first result is called so, for the matrices before",
+    "eigenvalues": "the same",
+    "u": "the same",
 }
 
 

@@ -169,6 +169,9 @@ class ArrayPrimitive(Primitive):
     `elements`: the row as elementwise ones, for those that come apart (see `fastad.primitives.elements`).
     `of_nothing`: every element of the result where there are operands, but all without elements.
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
+    `near(statics)`: those of the row that stands for this one where derivatives are derived (see
+    `fastad.tables.passes.kinks`). `notice(statics, *operands)`: what the user should be told of them, or None; a kernel
+    that meets such operands counts it (see `fastad.kernels.notice_count`).
     `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
     of operands) to test.
     `sign` is what drawings show in place of the name.
@@ -203,6 +206,8 @@ class ArrayPrimitive(Primitive):
     symbols: tuple[str, ...] = ()
     linear: tuple[int, ...] = ()
     addressed: tuple[int, ...] = ()
+    near: Callable[[Statics], Statics] | None = None
+    notice: Callable[..., str | None] | None = None
     domain: tuple[str, ...] = ()
     examples: tuple[Any, ...] = field(default=(), compare=False)
     sign: str = ""

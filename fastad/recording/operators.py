@@ -17,6 +17,7 @@ from fastad.recording.operands import as_recorded, is_recorded, recorder_of, ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import recording_error
+from fastad.recording.sparse import is_scipy, scipy_operator
 from fastad.tables.builder import dtype_char
 
 _known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
@@ -154,12 +155,12 @@ def _binary(name: str) -> tuple[Any, Any]:
     def forward(self: Recorded, other: Any) -> Any:
         if type(other) in _COMMON or isinstance(other, _OPERANDS):
             return UFUNCS[name](self, other)
-        return NotImplemented
+        return scipy_operator(name, self, other) if is_scipy(other) else NotImplemented
 
     def reflected(self: Recorded, other: Any) -> Any:
         if type(other) in _COMMON or isinstance(other, _OPERANDS):
             return UFUNCS[name](other, self)
-        return NotImplemented
+        return scipy_operator(name, other, self) if is_scipy(other) else NotImplemented
 
     return forward, reflected
 

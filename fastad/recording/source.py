@@ -1,7 +1,9 @@
 """Which line of the user's source a row comes from: the innermost frame outside fastad, NumPy, SciPy and optree."""
 
+import dataclasses
 import os
 import sys
+import warnings
 from abc import ABCMeta
 from bisect import bisect_right
 from itertools import repeat
@@ -23,6 +25,9 @@ _SKIPPED = tuple(
 )  # fmt: skip
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
+# Code that has no file: what NumPy and attrs have written. That of dataclasses has the name that `exec` and `python -c`
+# give to the user's own, but stands in a function of theirs.
+_WRITTEN, _OF_DATACLASSES = ("<__array", "<attrs generated"), "__create_fn__"
 
 # Known code objects. User code: the first instruction of each line, and the lines (`frame.f_lineno` would walk through
 # all of them at every row). None: code of fastad and the libraries. The key is the identity of the code object, because
@@ -53,7 +58,8 @@ def user_line(depth: int = 1) -> Line:
 
 def _learn(code: CodeType) -> _Lines | None:
     file = code.co_filename
-    ours = file.startswith(_SKIP) or file.startswith("<__array")
+    written = file.startswith(_WRITTEN) or (file == "<string>" and _OF_DATACLASSES in code.co_qualname)
+    ours = written or file.startswith(_SKIP) or file == dataclasses.__file__
     found = _codes[id(code)] = None if ours else _lines_of(code)
     _kept.append(code)
     return found
@@ -90,6 +96,14 @@ def is_ours(code: CodeType) -> bool:
     return (_learn(code) if known is _UNKNOWN else known) is None
 
 
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """A warning at the user's line that called fastad."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and is_ours(frame.f_code):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
 def asked_by_user() -> bool:
     """Whether the user's code asks the caller of this function for something, by isinstance or not."""
     frame: FrameType | None = sys._getframe(2)
@@ -108,6 +122,14 @@ def from_scipy() -> str | None:
             inner = f"{module}.{frame.f_code.co_qualname}" if module != "scipy" else inner or "a function of SciPy"
         frame = frame.f_back
     return inner
+
+
+def asked_by_scipy(function: str) -> bool:
+    """Whether this function of SciPy asks for something, directly or through NumPy's stand-ins."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == function and frame.f_code.co_filename.startswith(_SCIPY)
 
 
 def at_line() -> str:

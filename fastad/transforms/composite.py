@@ -1,6 +1,9 @@
 """Functions recorded as one composite row: recomputation in reverse mode, and user-defined primitives."""
 
+import contextlib
 import inspect
+import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import CheckError, DerivativeError, RecordingError
+from fastad.errors import CheckError, DerivativeError
 from fastad.execution.composites.evaluating import run
 from fastad.recording.capture import OutsideState
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.outside_arrays import Elements
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import current_recorder
+from fastad.recording.recorder import current_recorder, plainly
 from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import read_all
 from fastad.recording.watched import look_into
@@ -156,7 +159,8 @@ class UserPrimitive:
 
     def _make(self, call: Call, outside: Sequence[OutsideState]) -> _Made:
         args, _ = call.rebuild([np.array(x)[()] for x in call.inputs])
-        leaves, out_tree = flatten(self.__wrapped__(*args))
+        with plainly():
+            leaves, out_tree = flatten(self.__wrapped__(*args))
         s = _Structure(call, tuple(map(_type_of, call.inputs)), tuple(map(_type_of, leaves)), out_tree)
         jvp, vjp = (self._jvp and partial(self._push, s)), (self._vjp and partial(self._pull, s))
         rules = OwnRules(jvp, vjp) if jvp or vjp else None
@@ -278,14 +282,16 @@ def _recorded_or_called(
     f: Callable[..., Any], call: Call, sizes: tuple[int, int], name: str, rules: OwnRules | None = None
 ) -> Sub:
     """f as a sub-program: a table where f can be recorded, else a callback to Python."""
-    reason = ""
+    reason, said = "", io.StringIO()
     try:
-        program = record(f, call)
+        with contextlib.redirect_stderr(said):  # compiled libraries print what stops them
+            program = record(f, call)
+        sys.stderr.write(said.getvalue())
         if len(program.table.outputs) and not program.lifted and all(x is None for x in program.out_leaves):
             return _without_captured(program, sizes, name, rules)
     except DerivativeError:
         raise
-    except (RecordingError, TypeError, ValueError, AttributeError) as error:  # not NumPy code: called by Python
+    except Exception as error:  # not NumPy code: called by Python; compiled libraries have errors of their own
         reason = f"{type(error).__name__}: {error}"
     kinds = [_type_of(x) for x in call.inputs]
 
@@ -296,7 +302,8 @@ def _recorded_or_called(
             parts.append(part[()])
             start += kind.size
         args, kwargs = call.rebuild(parts)
-        leaves = flatten(f(*args, **kwargs))[0]
+        with plainly():
+            leaves = flatten(f(*args, **kwargs))[0]
         return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in leaves])
 
     return Sub(*sizes, name, callback=callback, reason=reason, rules=rules)

@@ -1,16 +1,14 @@
 """Warnings to the user, at his own call: a function that keeps being recorded, and one that draws random numbers."""
 
 import inspect
-import sys
 import types
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from fastad.recording.source import is_ours
+from fastad.recording.source import warn
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 
@@ -49,7 +47,7 @@ def count_recording(code: Any, function: Callable[..., Any], name: str, call: Ca
         found.told = True
         reasons = list(found.changes)[-3:]
         last = f" Changed last: {'; '.join(reasons)}." if reasons else ""
-        _warn(
+        warn(
             f"{name}{_where(function)} was recorded {found.count} times: its structure, captured numbers or branches "
             f"keep changing.{last} Pass changing numbers as arguments (floats or arrays), and replace branches that "
             "depend on the data by np.where or fad.cond."
@@ -99,7 +97,7 @@ def _shown(value: Any) -> str:
 
 def warn_of_random_numbers(function: Callable[..., Any], name: str) -> None:
     """Say that random numbers have become constants."""
-    _warn(
+    warn(
         f"{name}{_where(function)} drew random numbers while it was recorded: every later call, and every step of a "
         "loop, uses the same ones. Draw them outside and pass them as an argument."
     )
@@ -108,11 +106,3 @@ def warn_of_random_numbers(function: Callable[..., Any], name: str) -> None:
 def _where(function: Callable[..., Any]) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-
-
-def _warn(text: str) -> None:
-    """A warning at the user's line that called fastad."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and is_ours(frame.f_code):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, RuntimeWarning, stacklevel=level)

@@ -1,10 +1,11 @@
-"""Drivers that call back to Python: states on disk, and progress bars."""
+"""Drivers that call back to Python: states on disk, progress bars, and warnings."""
 
 import contextlib
 import ctypes
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 from fastad.errors import CompileError, ScheduleError
 from fastad.execution.kernel import SIGNATURE
 from fastad.execution.pending import keep_error
-from fastad.tables.composites.driver import ProgressBar, StatesOnDisk
+from fastad.recording.source import user_line
+from fastad.tables.composites.driver import ProgressBar, StatesOnDisk, UserWarned
 
 _PERIOD = 0.1  # seconds between looks at the number of steps
 _counters: list[np.ndarray] = []  # where steps are counted instead of shown
@@ -44,23 +46,48 @@ def states_on_disk(doubles: int, path: str | os.PathLike[str] | None) -> Iterato
 
 
 @contextlib.contextmanager
-def progress_bar(name: str, total: int | None) -> Iterator[int]:
-    """Address of an integer that counts steps, shown as a bar while it grows."""
+def progress_bar(own: ProgressBar) -> Iterator[int]:
+    """Address of an integer that counts steps, and of the part that was done, one of which a bar shows."""
     if _counters:
         yield int(_counters[-1].ctypes.data)
         return
+    with _shown(own) as steps:
+        yield int(steps.ctypes.data)
+
+
+@contextlib.contextmanager
+def one_bar(own: ProgressBar) -> Iterator[None]:
+    """All runs with a progress bar in here show the same one."""
+    with _shown(own) as steps, _counted_in(steps):
+        yield
+
+
+@contextlib.contextmanager
+def _shown(own: ProgressBar) -> Iterator[np.ndarray]:
+    """A count of steps and the part that was done, shown as a bar."""
     bars = progress_bars()
-    steps, done = np.zeros(1, np.int64), threading.Event()
+    steps, done = np.zeros(2, np.int64), threading.Event()
+    part = steps.view(float)[1:]
+    first, last = own.part or (0.0, 0.0)
+    part[0] = first
+    look: dict[str, Any] = {"total": own.total, "unit": " steps", "unit_scale": True}
+    if own.part:
+        look = {"total": last - first, "bar_format": "{l_bar}{bar}| {postfix}[{elapsed}<{remaining}]"}
 
     def show() -> None:
-        with bars(total=total, desc=name, unit=" steps", unit_scale=True, leave=False) as bar:
-            while not done.wait(_PERIOD):
-                bar.update(int(steps[0]) - bar.n)
+        with bars(desc=own.name, leave=False, **look) as bar:
+            while True:
+                is_last = done.wait(_PERIOD)
+                if own.part:
+                    bar.set_postfix_str(f"{int(steps[0]):,} steps ", refresh=False)
+                bar.update((float(part[0]) - first if own.part else int(steps[0])) - bar.n)
+                if is_last:
+                    break
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
     try:
-        yield int(steps.ctypes.data)
+        yield steps
     finally:
         done.set()
         thread.join()
@@ -68,10 +95,16 @@ def progress_bar(name: str, total: int | None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def counted_steps() -> Iterator[np.ndarray]:
-    """An integer to which loops with a progress bar add their steps and adjoint steps, instead of showing it."""
-    _counters.append(np.zeros(1, np.int64))
+    """Its first number is what loops with a progress bar add their steps and adjoint steps to, instead of a bar."""
+    with _counted_in(np.zeros(2, np.int64)) as steps:
+        yield steps
+
+
+@contextlib.contextmanager
+def _counted_in(steps: np.ndarray) -> Iterator[np.ndarray]:
+    _counters.append(steps)
     try:
-        yield _counters[-1]
+        yield steps
     finally:
         _counters.pop()
 
@@ -112,7 +145,16 @@ class CallbackKernel:
             return -1
 
 
+@contextlib.contextmanager
+def warned(text: str) -> Iterator[int]:
+    """Warn the user, at the line that is running."""
+    line = user_line(4)  # past this function and two of contextlib
+    warnings.warn_explicit(text, RuntimeWarning, line.file or "<unknown>", line.number)
+    yield 0
+
+
 _PROVIDERS: dict[type, Callable[[Any], contextlib.AbstractContextManager[int]]] = {
     StatesOnDisk: lambda own: states_on_disk(own.doubles, own.path),
-    ProgressBar: lambda own: progress_bar(own.name, own.total),
+    ProgressBar: progress_bar,
+    UserWarned: lambda own: warned(own.text),
 }

@@ -13,12 +13,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastad.execution.machine import cache, objects, symbols
-from fastad.kernels import scipy_blas
+from fastad.kernels import notice_count, scipy_blas, superlu
 from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 from fastad.primitives.row import kernel_parameters
@@ -162,7 +162,15 @@ def _compile(text: str) -> bytes:
 
 
 def _resolve(name: str) -> int | None:
-    return int(scipy_blas.table_address()) if name == scipy_blas.TABLE else symbols.address(name)
+    address = _ADDRESSES.get(name)
+    return symbols.address(name) if address is None else int(address())
+
+
+_ADDRESSES: Mapping[str, Callable[[], int]] = {
+    scipy_blas.TABLE: scipy_blas.table_address,
+    superlu.TABLE: superlu.table_address,
+    notice_count.SYMBOL: notice_count.address,
+}
 
 
 def _by_numba(name: str, text: str) -> tuple[int, object]:

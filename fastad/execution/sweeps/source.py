@@ -258,12 +258,16 @@ def _chain(found: Iterator[Case], indent: int) -> str:
 
 # ── array rows ────────────────────────────────────────────────────────────────────────────────────────────────
 def _array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
-    """One branch for each array primitive that `call` gives a text for."""
-    lines: list[str] = []
+    """One branch for each array primitive that `call` gives a text for; those of the same text share one."""
+    codes: dict[str, list[int]] = {}
     for row in array_rows():
         statement = call(row) if f"{row.name}_forward" in kernel_homes() else None
         if statement:
-            lines += [f"    {'elif' if lines else 'if'} op == {row.code}:", f"        {statement}"]
+            codes.setdefault(statement, []).append(row.code)
+    lines: list[str] = []
+    for statement, shared in codes.items():
+        condition = " or ".join(f"op == {code}" for code in shared)
+        lines += [f"    {'elif' if lines else 'if'} {condition}:", f"        {statement}"]
     return "\n".join(lines)
 
 
@@ -287,7 +291,7 @@ def _entry_call(row: ArrayPrimitive) -> str:
     pointers = ["place(V, s[OUT])", *places[0], "statics(p, s)", *(["place(V, p[WORK])"] if row.needs_work else [])]
     sizes = ["s[SIZE]", *places[1], "s[STATIC_COUNT]", *(["p[WORK_SIZE]"] if row.needs_work else [])]
     arguments = ", ".join(f"address({x}), {n}" for x, n in zip(pointers, sizes, strict=True))
-    return f"call_entry(integers(p[ENTRIES])[{row.code}], ({arguments}))"
+    return f"call_entry(integers(p[ENTRIES])[op], ({arguments}))"
 
 
 def is_linked(code: int) -> bool:

@@ -3,6 +3,7 @@
 from fastad.recording.functions import (
     creation,
     einsum,
+    factorisations,
     flat,
     joining,
     linalg,
@@ -24,7 +25,7 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, flat, joining, linalg, making, mathematics, norms, numerical, products, queries, reductions,
-    rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
+    creation, einsum, factorisations, flat, joining, linalg, making, mathematics, norms, numerical, products, queries,
+    reductions, rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
-def _row(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shape) -> Any:
+def row_value(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shape) -> Any:
     """The value of a row; of plain arrays, its definition."""
     if not is_recorded(list(operands)):
         return primitive(name).numpy(tuple(statics), shape, *operands)
@@ -29,7 +29,7 @@ def _row(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shap
     return Recorded(values[0].recorder, values[0].recorder.emit(name, [x.ref for x in values], statics, shape))
 
 
-def _parts(name: str, value: Any, statics: Sequence[int], lead: Shape) -> list[Any]:
+def row_results(name: str, value: Any, statics: Sequence[int], lead: Shape) -> list[Any]:
     """The results of a row that has several, each over these leading axes."""
     batch, parts = primitive(name).parts(tuple(statics))
     sizes = [math.prod(part.shape) for part in parts]
@@ -47,7 +47,7 @@ def _parts(name: str, value: Any, statics: Sequence[int], lead: Shape) -> list[A
     return found
 
 
-def _matrices(a: Any, name: str) -> Any:
+def square_matrices(a: Any, name: str) -> Any:
     """A stack of square matrices."""
     (a,) = lift(a) if is_recorded(a) else (np.asarray(a),)
     if a.ndim < 2:
@@ -60,13 +60,13 @@ def _matrices(a: Any, name: str) -> Any:
     return a
 
 
-def _factored(a: Any) -> Any:
+def factored(a: Any) -> Any:
     """The row of the factors of a stack, where it stands: outside of a branch that is not taken it would be
     differentiated all the same, and a singular matrix has no derivative of its factors.
     """
     lead, n = a.shape[:-2], a.shape[-1]
     a = as_recorded(a, current_recorder()) if is_recorded(a) else a
-    return _row("lu", (a,), (math.prod(lead), n), (*lead, n * n + n))
+    return row_value("lu", (a,), (math.prod(lead), n), (*lead, n * n + n))
 
 
 def _unequal(name: str, a: Shape, b: Shape, what: str) -> ShapeError:
@@ -76,7 +76,7 @@ def _unequal(name: str, a: Shape, b: Shape, what: str) -> ShapeError:
     return ShapeError(f"{name}: matrices of shape {a} and right sides of shape {b} have {what}{at_line()}. {fix}.")
 
 
-class _System:
+class System:
     """The right sides of systems with a stack of matrices, broadcast against each other."""
 
     def __init__(self, a: Any, b: Any, name: str) -> None:
@@ -112,30 +112,30 @@ class _System:
 @implements(np.linalg.solve)
 def solve(a: Any, b: Any) -> Array:
     """np.linalg.solve"""
-    a = _matrices(a, "solve")
-    system = _System(a, b, "solve")
+    a = square_matrices(a, "solve")
+    system = System(a, b, "solve")
     a = system.spread(a, 2)
     statics = (*system.sizes, 0, system.separate)
-    return system.finished(_row("lu_solve", (a, _factored(a), system.right), statics, system.shape))
+    return system.finished(row_value("lu_solve", (a, factored(a), system.right), statics, system.shape))
 
 
 @implements(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
     """np.linalg.slogdet"""
-    a = _matrices(a, "slogdet")
-    lead, statics, factors = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1]), _factored(a)
+    a = square_matrices(a, "slogdet")
+    lead, statics, factors = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1]), factored(a)
     result = type(np.linalg.slogdet(np.eye(1)))
-    sign = _row("determinant_sign", (factors,), statics, lead)
-    return result(sign, _row("log_determinant", (a, factors), statics, lead))
+    sign = row_value("determinant_sign", (factors,), statics, lead)
+    return result(sign, row_value("log_determinant", (a, factors), statics, lead))
 
 
 @implements(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Array:
     """np.linalg.cholesky"""
-    a = _matrices(a, "cholesky")
+    a = square_matrices(a, "cholesky")
     if upper:
         return np.swapaxes(cholesky(np.swapaxes(a, -1, -2)), -1, -2)
-    return _row("cholesky", (a,), (math.prod(a.shape[:-2]), a.shape[-1]), a.shape)
+    return row_value("cholesky", (a,), (math.prod(a.shape[:-2]), a.shape[-1]), a.shape)
 
 
 # ── SciPy's functions: it gives recorded values no way in, so they are offered here ───────────────────────────
@@ -159,9 +159,9 @@ def lu_factor(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> t
 
     Source: Golub & Van Loan (2013), Matrix Computations, Algorithm 3.4.1; LAPACK's dgetrf.
     """
-    a = _matrices(a, "lu_factor")
+    a = square_matrices(a, "lu_factor")
     lead, statics = a.shape[:-2], (math.prod(a.shape[:-2]), a.shape[-1])
-    lu, piv = _parts("lu", _factored(a), statics, lead)
+    lu, piv = row_results("lu", factored(a), statics, lead)
     if isinstance(lu, Recorded):
         return lu, piv
     return lu.astype(np.float32) if a.dtype == np.float32 else lu, piv.astype(np.int64)
@@ -188,19 +188,19 @@ def lu_solve(lu_and_piv: Any, b: Any, trans: int = 0, overwrite_b: bool = False,
     lu, piv = lu_and_piv
     if trans not in (0, 1, 2):
         raise ValueError(f"lu_solve: trans is 0, 1 or 2, not {trans!r}")
-    lu = _matrices(lu, "lu_solve")
-    system, back = _System(lu, b, "lu_solve"), int(trans != 0)
+    lu = square_matrices(lu, "lu_solve")
+    system, back = System(lu, b, "lu_solve"), int(trans != 0)
     piv = np.asarray(piv) if not isinstance(piv, Recorded) else piv
     if piv.shape != lu.shape[:-1]:
         shapes = f"pivots of shape {piv.shape} for factors of shape {lu.shape}"
         raise ShapeError(f"lu_solve: {shapes}{at_line()}. Pass both that lu_factor gave.")
     lu, piv = system.spread(lu, 2), system.spread(piv, 1)
     swaps = (*system.sizes, back, system.separate)
-    x = system.right if back else _row("permute_rows", (piv, system.right), swaps, system.shape)
+    x = system.right if back else row_value("permute_rows", (piv, system.right), swaps, system.shape)
     for lower in (1 - back, back):
         statics = (*system.sizes, lower, back, lower, system.separate)
-        x = _row("triangular_solve", (lu, x), statics, system.shape)
-    return system.finished(_row("permute_rows", (piv, x), swaps, system.shape) if back else x)
+        x = row_value("triangular_solve", (lu, x), statics, system.shape)
+    return system.finished(row_value("permute_rows", (piv, x), swaps, system.shape) if back else x)
 
 
 def solve_triangular(
@@ -228,7 +228,7 @@ def solve_triangular(
     if not any(trans is known or trans == known for known in (0, 1, 2, "N", "T", "C")):
         raise ValueError(f"solve_triangular: trans is 0, 1, 2, 'N', 'T' or 'C', not {trans!r}")
     back = int(trans not in (0, "N"))
-    a = _matrices(a, "solve_triangular")
-    system = _System(a, b, "solve_triangular")
+    a = square_matrices(a, "solve_triangular")
+    system = System(a, b, "solve_triangular")
     statics = (*system.sizes, int(lower), back, int(unit_diagonal), system.separate)
-    return system.finished(_row("triangular_solve", (system.spread(a, 2), system.right), statics, system.shape))
+    return system.finished(row_value("triangular_solve", (system.spread(a, 2), system.right), statics, system.shape))

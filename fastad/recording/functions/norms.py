@@ -7,7 +7,6 @@ import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_set, implements, lift
 from fastad.recording.operands import elementwise
-from fastad.recording.recorder import recording_error
 
 
 @implements(np.linalg.norm)
@@ -55,18 +54,22 @@ def _matrix(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if ord in (None, "fro", "f"):
         return root(np.sum(a * a, axis=axes, keepdims=keepdims))
     if ord in (2, -2, "nuc"):
-        raise recording_error(
-            f"np.linalg.norm of a matrix with ord={ord!r} needs singular values, which are not supported",
-            'Use ord="fro".',
-        )
+        return _by_singular_values(a, ord, axes, keepdims)
     if ord not in (1, -1, math.inf, -math.inf):
         raise ValueError("Invalid norm order for matrices.")
     row, column = axes
     summed, other = (row, column) if abs(ord) == 1 else (column, row)
-    extreme = np.max if ord > 0 else np.min
-    return extreme(np.sum(np.abs(a), axis=summed, keepdims=True), axis=other, keepdims=True)[
-        tuple(slice(None) if keepdims or d not in axes else 0 for d in range(a.ndim))
-    ]
+    sums = np.sum(np.abs(a), axis=summed, keepdims=True)
+    options: dict[str, Any] = {"axis": other, "keepdims": True}
+    found = np.max(sums, initial=0, **options) if ord > 0 else np.min(sums, **options)
+    return found[tuple(slice(None) if keepdims or d not in axes else 0 for d in range(a.ndim))]
+
+
+def _by_singular_values(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    values = np.linalg.svd(np.moveaxis(a, axes, (-2, -1)), compute_uv=False)
+    reduced: Any = {2: np.max, -2: np.min, "nuc": np.sum}[ord]
+    found = reduced(values, axis=-1, **({"initial": 0} if ord == 2 else {}))
+    return np.expand_dims(found, axes) if keepdims else found
 
 
 @implements("linalg.vector_norm")

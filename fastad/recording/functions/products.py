@@ -11,7 +11,6 @@ from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
 from fastad.recording.operands import reframe, reshape
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import recording_error
 from fastad.recording.source import at_line
 
 Shape = tuple[int, ...]
@@ -291,15 +290,12 @@ def multi_dot(arrays: Any) -> Array:
 
 @implements(np.linalg.matrix_power)
 def matrix_power(a: Any, n: int) -> Array:
-    """np.linalg.matrix_power with a non-negative exponent"""
+    """np.linalg.matrix_power"""
     (x,) = lift(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     if n < 0:
-        raise recording_error(
-            "np.linalg.matrix_power with a negative exponent is not supported on recorded values",
-            "Apply it to the inverse, with a positive exponent.",
-        )
+        x, n = np.linalg.inv(x), -n
     if n == 0:
         from fastad.recording.functions.registry import constant
 

@@ -12,11 +12,10 @@ _FOURIER = (
 
 advise(
     np.linalg,
-    "pinv qr eig eigh eigvals eigvalsh svd svdvals lstsq cond matrix_rank tensorsolve tensorinv",
-    _SOLVERS,
+    "eig eigvals",
+    "Eigenvalues of a nonsymmetric matrix are complex numbers, which cannot be recorded. Use np.linalg.eigh or "
+    "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
-advise(np.linalg, "inv", "Use np.linalg.solve(a, b) in place of inv(a) @ b, or np.linalg.solve(a, np.eye(n)).")
-advise(np.linalg, "det", "Use np.linalg.slogdet: sign * np.exp(logabsdet).")
 advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
 advise(np.fft, "fftshift ifftshift", "Use np.roll.")
 advise(

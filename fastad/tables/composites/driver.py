@@ -40,10 +40,21 @@ class StatesOnDisk:
 
 @dataclass(frozen=True)
 class ProgressBar:
-    """A bar that shows a count of steps during a run; `total` is None where their number is not known."""
+    """A bar that shows a count of steps during a run; `total` is None where their number is not known.
+
+    `part`: it shows the part that is done instead, from `part[0]` to `part[1]`, with the count beside it.
+    """
 
     name: str
     total: int | None
+    part: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class UserWarned:
+    """The user has been given this warning before a run."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Parameters:
     record: np.ndarray
     kernels: Mapping[str, Sub | Sequence[Sub] | None] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    resources: Mapping[str, StatesOnDisk | ProgressBar] = field(default_factory=dict)
+    resources: Mapping[str, StatesOnDisk | ProgressBar | UserWarned] = field(default_factory=dict)
     work: Mapping[str, int] = field(default_factory=dict)
 
 

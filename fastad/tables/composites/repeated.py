@@ -146,8 +146,12 @@ class Repeated(Driver):
         if disk:
             found["disk"] = StatesOnDisk(disk, getattr(self.resolved, "path", None))
         if self.progress:
-            found["progress"] = ProgressBar(self.name, self.total_steps(adjoint))
+            found["progress"] = ProgressBar(self.name, self.total_steps(adjoint), self.shown_part(adjoint))
         return found
+
+    def shown_part(self, adjoint: bool) -> tuple[float, float] | None:
+        """From where to where a progress bar goes that shows what part was done, not how many steps."""
+        return None
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def too_many_states(self) -> str | None:

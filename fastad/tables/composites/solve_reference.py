@@ -11,7 +11,7 @@ from fastad.tables.composites.solve_events import Entry, Events
 from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
-ROUNDING, CHANGE = 1000 * _EPSILON, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
+ROUNDING, GUESS, CHANGE = 1000 * _EPSILON, 1e-6, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
 _WORST = "component {} has the largest error"
 REASONS = {  # why a solve has ended, and what is to be said of a component
     r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
@@ -188,15 +188,14 @@ class Trace:
             self.events.states.append(self.call(self.solve.located, step.events[j]))
         self.run[r.HAPPENED] = len(self.events.log)
 
-    @property
-    def _slack(self) -> float:
-        """Rounding errors of times."""
-        return float(4 * _EPSILON * np.max(np.abs(self.ends[:2])))
+    def _slack(self, t: float) -> float:
+        """Rounding errors of a time."""
+        return float(4 * _EPSILON * max(abs(self.ends[0]), abs(t)))
 
     def _is_reached(self, j: int, t: float) -> bool:
         """Whether the solve is at point j where it is at this time."""
         ahead = self.points[j, 0] - t
-        return bool((ahead if self.ends[1] >= self.ends[0] else -ahead) <= self._slack)
+        return bool((ahead if self.ends[1] >= self.ends[0] else -ahead) <= self._slack(t))
 
     def _sample(self, step: Step, out: np.ndarray, until: float) -> None:
         """Results at the points up to the end of a step."""
@@ -204,7 +203,7 @@ class Trace:
         j = int(self.run[r.REACHED])
         while j < s.points and self._is_reached(j, until):
             step.samples[j] = None
-            if not self.solve.moving and abs(self.points[j, 0] - until) <= self._slack:
+            if not self.solve.moving and abs(self.points[j, 0] - until) <= self._slack(until):
                 self.at_points[j] = out[: s.own]
             else:
                 dense = out[total_of(s.step_out) - s.dense :]
@@ -229,7 +228,7 @@ class Trace:
 
     def _first(self) -> bool:
         """The first step: Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I, II.4."""
-        given, n = float(self.controls[r.FIRST_STEP]), self.n_errors
+        given, n, last = float(self.controls[r.FIRST_STEP]), self.n_errors, r.GIVEN
         if given or self.span == 0 or n == 0:
             fraction = min(given / self.span, 1.0) if given and given < self.span else 1.0
         else:
@@ -239,21 +238,24 @@ class Trace:
             if not np.isfinite(slope[:n]).all():
                 self.run[r.STATUS], self.run[r.WORST] = r.NOT_FINITE, int(np.argmin(np.isfinite(slope[:n])))
                 return False
-            fraction = _rounded(self._first_time(slope) / self.span)
-        self.control = np.array([self.control[r.AT], fraction, 1.0, 0.0])
+            first, trial = self._first_time(slope)
+            fraction = _rounded(first / self.span)
+            last = r.CHOSEN if trial != min(GUESS, self.span) else r.GIVEN
+        self.control = np.array([self.control[r.AT], fraction, last, 0.0])
         return True
 
-    def _first_time(self, slope: np.ndarray) -> float:
+    def _first_time(self, slope: np.ndarray) -> tuple[float, float]:
+        """The first step, in time, and the trial step that it was chosen by."""
         own, size, order = self.own, np.abs(self.own), self.solve.order
         d0, d1 = self._rms(self._scaled(own, size)), self._rms(self._scaled(slope, size))
-        trial = min(1e-6 if min(d0, d1) < 1e-5 else 0.01 * d0 / d1, self.span)
+        trial = min(GUESS if min(d0, d1) < 1e-5 else 0.01 * d0 / d1, self.span)
         self.own = own + np.copysign(trial, self.ends[1] - self.ends[0]) * slope
         self.control = np.array([trial / self.span, *self.control[1:]])
         other = self._slope()
         self.own, self.control = own, np.array([0.0, *self.control[1:]])
         most = max(d1, self._rms(self._scaled(other - slope, size)) / trial)
         h = max(1e-6, trial * 1e-3) if most <= 1e-15 else (0.01 / most) ** (1 / order)
-        return min(100 * trial, h, self.span)
+        return min(100 * trial, h, self.span), trial
 
     def _adapted(self) -> np.ndarray | None:
         """The result of the first trial step with a small enough error."""
@@ -293,7 +295,8 @@ class Trace:
         """Whether the error estimate is no more than rounding errors."""
         n = self.n_errors
         relative = float(self.controls[r.TOLERANCES + n]) if n else 0.0
-        return n > 0 and self._norm < r.LEAST_ERROR + (ROUNDING / relative if relative > 0 else 0.0)
+        is_known = self.control[r.LAST] == r.CHOSEN
+        return n > 0 and not is_known and self._norm < r.LEAST_ERROR + (ROUNDING / relative if relative > 0 else 0.0)
 
     def _probe(self, out: np.ndarray) -> float:
         """The relative error of the current step in a small change of its start; see `fastad.kernels.solve_steps`."""

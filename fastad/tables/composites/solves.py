@@ -180,6 +180,12 @@ class Solve(Repeated, kind="solve"):
             "left": 4 * s.events, "log": s.room * r.ENTRY,
         }  # fmt: skip
 
+    def shown_part(self, adjoint: bool) -> tuple[float, float] | None:
+        """Steps that are chosen are as many as it takes: the bar shows the part of the span, there and back."""
+        if not self.adaptive:
+            return None
+        return (float(self.saves), 2.0) if adjoint else (0.0, 1.0)
+
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
         assert self.body is not None
         samples = Operations() if self.sample is None else self.sizes.points * of(self.sample)

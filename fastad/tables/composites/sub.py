@@ -52,9 +52,9 @@ class Sub:
 
     @lazy
     def key(self) -> str:
-        """Equal for sub-programs that compute the same; only plain tables can be compared."""
-        plain = self.table is not None and self.rules is None
-        return f"table {self.table.hash}" if plain and self.table is not None else f"sub {self._number}"
+        """Equal for sub-programs that compute the same; only tables can be compared."""
+        rules = "" if self.rules is None else self.rules.key
+        return f"sub {self._number}" if self.table is None or rules is None else f"table {self.table.hash}{rules}"
 
     # ── what others ask of a composite row ───────────────────────────────────────────────────────────────────────
     @property
@@ -200,10 +200,14 @@ class Sub:
     # ── as a row: what derivation and batching emit for a call ───────────────────────────────────────────────────
     def emit_joint(self, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         """The result and its tangent."""
+        if self.rules is not None:
+            return self.rules.emit_joint(self, b, x, dx)
         return b.call(self, x), b.call(self.tangent, packed(b, [x, dx]))
 
     def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
         """Jᵀu; `saved` are the states that the forward pass saved, if it did."""
+        if self.rules is not None:
+            return self.rules.emit_adjoint(self, b, x, u)
         return b.call(self.adjoint, packed(b, [x, u]))
 
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:

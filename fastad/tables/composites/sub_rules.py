@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from fastad.errors import DerivativeError, TableError
 from fastad.once import lazy
 from fastad.primitives.regions import region
-from fastad.tables.builder import Builder
+from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
-from fastad.tables.composites.sub import Sub, transposed, unpacked
+from fastad.tables.composites.sub import Sub, packed, transposed, unpacked
 from fastad.tables.inline import compact
 
 _kinds: "dict[str, type[Rules]]" = {}
@@ -42,6 +42,19 @@ class Rules:
     def adjoint(self, sub: Sub) -> Sub:
         """The sub-program of (x, u) to Jᵀu."""
         raise NotImplementedError
+
+    @property
+    def key(self) -> str | None:
+        """Equal for rules that compute the same; None: they cannot be compared."""
+        return None
+
+    def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+        """The rows of the result and its tangent."""
+        return b.call(sub, x), b.call(sub.tangent, packed(b, [x, dx]))
+
+    def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
+        """The rows of Jᵀu."""
+        return b.call(sub.adjoint, packed(b, [x, u]))
 
     def over_lanes(self, sub: Sub, size: int) -> "Rules":
         """The rules of the sub-program over lanes."""

@@ -18,11 +18,13 @@ from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import INPUT, ValueType
 from fastad.tables.inline import Lookup, compact, copy_row, inline, new_inputs
 from fastad.tables.passes.contributions import Kinds, rules
+from fastad.tables.passes.kinks import with_gaps
 from fastad.tables.table import Row, Table
 
 
 def tangent_table(table: Table, wrt: Sequence[int]) -> Table:
     """Table from (inputs, tangents of the inputs `wrt`) to (results, tangents of the results)."""
+    table = with_gaps(table)
     b = Builder()
     inputs, seeds = new_inputs(b, table, [table.inputs[i] for i in wrt])
     refs, tangents = push_forward(b, table, inputs, dict(zip(wrt, seeds, strict=True)))
@@ -36,6 +38,7 @@ def adjoint_table(table: Table, wrt: Sequence[int], *, seeds: Sequence[float] | 
 
     With `seeds` (one number for each result) the adjoints of the results are these constants instead of inputs.
     """
+    table = with_gaps(table)
     b = Builder()
     kinds = table.output_types
     inputs, given = new_inputs(b, table, kinds if seeds is None else ())

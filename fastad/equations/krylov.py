@@ -1,0 +1,210 @@
+"""Linear systems without a matrix: from products with F_x and its transpose alone.
+
+Generalised conjugate residuals (Eisenstat, Elman & Schultz, 1983, Variational iterative methods for nonsymmetric
+systems of linear equations), restarted: the iterates of GMRES, without a Hessenberg matrix. Where the residual
+stagnates the last image is the next direction, as in Arnoldi's process, so that the method does not break down before
+GMRES would. The derivative of y = F_x⁻¹ b is one more solve: F_x ẏ = ḃ − Ḟ_x y, and with F_xᵀ r = ȳ the adjoints are r
+of b, and −∂(rᵀ F_x y) of x and θ.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastad.control.loops import while_loop
+from fastad.equations.equation import Equation, cut, emitted, placed
+from fastad.equations.linear import LinearSolver, Point
+from fastad.recording.operands import recorder_of, to_ref
+from fastad.recording.recorded import Recorded
+from fastad.tables.builder import Ref
+from fastad.tables.composites.choices import made
+from fastad.tables.composites.sub import Sub, flat_sub, slices
+from fastad.tables.composites.sub_rules import Rules
+from fastad.tables.passes.derive import adjoint_table, tangent_table
+from fastad.transforms.call import make_call
+from fastad.transforms.program import record
+
+_BASIS = 40  # directions until a restart
+_FORCING = 1e-3  # tolerance of a Newton step, relative to its right side
+_STAGNANT = 1e-12  # reduction of the residual below which another direction is taken
+
+
+class Krylov(LinearSolver, kind="krylov"):
+    """GMRES with products from the equation. `rtol` is the residual of derivatives' systems, relative to their right
+    sides; steps of an iteration need less."""
+
+    parameters = [float]
+    has_matrix = False
+    has_factors = False
+
+    def __init__(self, rtol: float) -> None:
+        self.rtol = rtol
+        self.accuracy = 100.0 * rtol
+
+    def data(self) -> list[Any]:
+        return [self.kind, self.rtol]
+
+    def factor_size(self, n: int) -> int:
+        return 0
+
+    def factor(self, at: Point) -> Ref:
+        return at.b.zeros(at.shape(0))
+
+    def solve(self, at: Point, factor: Ref, rhs: Ref, *, transposed: bool, derived: bool = True) -> Ref:
+        b, n, p = at.b, at.n, at.equation.p
+        rtol = b.broadcast(b.const(self.rtol if derived else _FORCING), at.shape(1))
+        pieces = [(at.x, 0, n), (at.theta, n, p), (rhs, n + p, n), (rtol, 2 * n + p, 1)]
+        sub = KrylovRules(at.equation, transposed).sub
+        whole = placed(b, pieces, at.lanes, sub.n_in)
+        found = sub.emit_batched(b, whole, at.lanes) if at.lanes else b.call(sub, whole)
+        return b.reshape(found, at.shape(n))
+
+
+@dataclass(frozen=True, eq=False)
+class KrylovRules(Rules, kind="krylov"):
+    """The rules of the row from [x | θ | b | rtol] to F_x⁻¹ b, or F_x⁻ᵀ b if `transposed`."""
+
+    equation: Equation
+    transposed: bool
+    lanes: int = 0
+
+    @property
+    def key(self) -> str:
+        return f" solves with {self.equation.sub.key}, {self.transposed}, {self.lanes} lanes"
+
+    def over_lanes(self, sub: Sub, size: int) -> Rules:
+        return KrylovRules(self.equation, self.transposed, size * max(self.lanes, 1))
+
+    @property
+    def sub(self) -> Sub:
+        """The row's sub-program."""
+        known = vars(self.equation).setdefault("_krylov", {})
+        if self.transposed not in known:
+            n, p = self.equation.n, self.equation.p
+            call = make_call((np.ones(n), np.zeros(p), np.ones(n), np.asarray(0.5)), {})
+            table = record(lambda *v: _gmres(self.equation, self.transposed, *v), call).inner
+            name = f"GMRES{' with the transpose' if self.transposed else ''}"
+            flat = flat_sub(table, name)
+            rules = KrylovRules(self.equation, self.transposed)
+            known[self.transposed] = Sub(flat.n_in, flat.n_out, name, flat.table, rules=rules)
+        found: Sub = known[self.transposed]
+        return found
+
+    @property
+    def _product(self) -> Any:
+        """The table of (x, θ, y) to (F, F_x y), or (F, F_xᵀ y)."""
+        return self.equation.derived("adjoint" if self.transposed else "tangent", 0)
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
+    def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+        n, p, lanes = self.equation.n, self.equation.p, self.lanes
+        y = b.call(sub, x)
+        own, moving = (self._parts(b, v) for v in (x, dx))
+        operands = [*own[:2], self._vector(b, y), *moving[:2]]
+        bent = emitted(b, tangent_table(self._product, [0, 1]), operands, lanes, (n,))
+        rhs = b.emit("subtract", (moving[2], bent))
+        pieces = [(own[0], 0, n), (own[1], n, p), (rhs, n + p, n), (own[3], 2 * n + p, 1)]
+        return y, b.call(sub, placed(b, pieces, lanes, 2 * n + p + 1))
+
+    def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
+        n, p, lanes = self.equation.n, self.equation.p, self.lanes
+        whole = 2 * n + p + 1
+        own = self._parts(b, x)
+        other = KrylovRules(self.equation, not self.transposed).sub
+        back = placed(b, [(own[0], 0, n), (own[1], n, p), (u, n + p, n), (own[3], 2 * n + p, 1)], lanes, whole)
+        r = self._vector(b, other.emit_batched(b, back, lanes) if lanes else b.call(other, back))
+        y = self._vector(b, b.call(sub, x))
+        zero = b.zeros(b.shape(y))
+        operands = [*own[:2], y, zero, b.emit("negative", (r,))]
+        table = adjoint_table(self._product, [0, 1])
+        bars = [emitted(b, table, operands, lanes, (size,), k) for size, k in ((n, -2), (p, -1))]
+        return placed(b, [(bars[0], 0, n), (bars[1], n, p), (r, n + p, n)], lanes, whole)
+
+    def _parts(self, b: Any, v: Ref) -> list[Ref]:
+        n, p = self.equation.n, self.equation.p
+        places = ((0, n), (n, p), (n + p, n), (2 * n + p, 1))
+        return [cut(b, v, self.lanes, start, size, 2 * n + p + 1) for start, size in places]
+
+    def _vector(self, b: Any, v: Ref) -> Ref:
+        return b.reshape(v, (self.lanes, self.equation.n) if self.lanes else (self.equation.n,))
+
+    def tangent(self, sub: Sub) -> Sub:
+        def rows(b: Any, v: Ref) -> Ref:
+            return self.emit_joint(sub, b, *slices(b, v, (sub.n_in, sub.n_in)))[1]
+
+        return made(f"tangent of {sub.name}", 2 * sub.n_in, rows)
+
+    def adjoint(self, sub: Sub) -> Sub:
+        def rows(b: Any, v: Ref) -> Ref:
+            return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, sub.n_out)))
+
+        return made(f"adjoint of {sub.name}", sub.n_in + sub.n_out, rows)
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def parts(self) -> tuple[Sub, ...]:
+        return (self.equation.sub,)
+
+    def check(self, sub: Sub) -> str | None:
+        n, p, lanes = self.equation.n, self.equation.p, max(self.lanes, 1)
+        if n < 0 or self.lanes < 0 or p < 0 or self.equation.sub.n_out != n or self.equation.sub.table is None:
+            return "an equation of other sizes"
+        return None if (sub.n_in, sub.n_out) == (lanes * (2 * n + p + 1), lanes * n) else "a solver of other sizes"
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        sizes = [self.equation.n, self.lanes, int(self.transposed)]
+        return {"equation": write(self.equation.sub), "sizes": sizes}
+
+    @classmethod
+    def from_data(cls, data: Any, read: Any) -> "KrylovRules":
+        n, lanes, transposed = data.list_of("sizes", [int] * 3)
+        return KrylovRules(Equation(n, lambda: read(data.get("equation"))), bool(transposed), lanes)
+
+
+# ── the iteration ─────────────────────────────────────────────────────────────────────────────────────────────
+def _gmres(equation: Equation, transposed: bool, x: Any, theta: Any, b: Any, rtol: Any) -> Any:
+    n = equation.n
+    m = min(n, _BASIS)
+
+    def product(v: Any) -> Any:
+        recorder = recorder_of([x, theta, v])
+        refs = [to_ref(recorder, value) for value in (x, theta, v)]
+        act = equation.pulled if transposed else equation.along
+        return Recorded(recorder, act(recorder.builder, refs[0], refs[1], refs[2], 0, wrt=0))
+
+    limit = rtol * _norm(b)
+
+    def unfinished(state: Any) -> Any:
+        _, r, *_, k, stuck = state
+        return (_norm(r) > limit) & (k < 20 * n + 200) & (stuck < 2.0)
+
+    def step(state: Any) -> Any:
+        y, r, directions, images, last, k, stuck = state
+        place = k % m
+        fresh = place == 0
+        directions, images = (np.where(fresh, 0.0, v) for v in (directions, images))
+        p = np.where((stuck > 0.0) & np.logical_not(fresh), last, r)
+        p = p / np.where(_norm(p) > 0.0, _norm(p), 1.0)
+        q = product(p)
+        before = _norm(q)
+        for _ in range(2):  # twice is enough (Kahan and Parlett)
+            shares = images @ q
+            p, q = p - shares @ directions, q - shares @ images
+        length = _norm(q)
+        new = length > 1e-14 * before
+        factor = np.where(new, 1.0 / np.where(new, length, 1.0), 0.0)
+        p, q = factor * p, factor * q
+        alpha = q @ r
+        here = np.where(np.arange(m) == place, 1.0, 0.0)[:, None]
+        smaller = np.abs(alpha) > _STAGNANT * _norm(r)
+        after = np.where(smaller, 0.0, stuck + np.where(new, 0.5 / m, 1.0))
+        return y + alpha * p, r - alpha * q, directions + here * p, images + here * q, q, k + 1.0, after
+
+    zero = np.asarray(0.0, like=b)
+    start = (0.0 * b, b, np.zeros((m, n)), np.zeros((m, n)), 0.0 * b, zero, zero)
+    return while_loop(unfinished, step, start)[0]
+
+
+def _norm(x: Any) -> Any:
+    return np.sqrt(np.sum(x * x))

@@ -1,0 +1,326 @@
+"""Sparse systems with a fixed pattern: a matrix A is factorised with pivots that were chosen for an earlier one.
+
+The pattern is one array of float64 (see `Pattern`): places of the entries of A, in the caller's order; the permuted
+places of rows and columns; the entries by permuted column; the rows of L below its diagonal of ones and those of U
+above its diagonal, column by column, in ascending order; how many columns from each one on have nested rows.
+
+A value of factors is a status, the numbers of L, of U, and U's diagonal. The status is 1 where the old pivots would
+lose digits: whoever solves with the factors then calls SuperLU, which chooses new ones. Where numbers of A are not
+finite, all factors are NaN. Sources: Gilbert & Peierls
+(1988), "Sparse partial pivoting in time proportional to arithmetic operations"; Davis & Palamadai Natarajan (2010),
+"Algorithm 907: KLU", on factorising again.
+"""
+
+import numpy as np
+
+from .flags import at, helper, kernel
+from .memory import indices, view
+from .superlu_call import superlu_solve
+
+_MULTIPLIER = 1e3  # the largest number of L, and
+_GROWTH = 1e5  # how much larger than in A numbers of U may be, while the old pivots are good enough
+_TINY = 1e-14  # a pivot that is smaller than this times the largest number of its column may be rounding alone
+
+
+@helper
+def _integers(target, source, first, limit):
+    """Copy numbers, from `first` on, as integers; false unless all are in [0, limit)."""
+    top = float(limit)
+    for k in range(len(target)):
+        v = source[at(first + k)]
+        if not (v >= 0.0 and v < top):
+            return False
+        target[at(k)] = int(v)
+    return True
+
+
+@helper
+def _are_bounds(starts, total):
+    """Whether these are the bounds of parts of an array of this length, one after another."""
+    last = len(starts) - 1
+    if starts[at(0)] != 0 or starts[at(last)] != total:
+        return False
+    for k in range(last):
+        if starts[at(k)] > starts[at(k + 1)]:
+            return False
+    return True
+
+
+@helper
+def _are_nested(nested, starts):
+    """Whether every column that says so has one row more than the next one."""
+    n = len(nested)
+    for k in range(n):
+        if nested[at(k)] > 1:
+            if k + 1 >= n or nested[at(k + 1)] + 1 < nested[at(k)]:
+                return False
+            if starts[at(k + 1)] - starts[at(k)] != starts[at(k + 2)] - starts[at(k + 1)] + 1:
+                return False
+    return True
+
+
+@helper
+def _are_finite(data):
+    for k in range(len(data)):
+        if data[at(k)] - data[at(k)] != 0.0:
+            return False
+    return True
+
+
+@helper
+def _scatter(w, rows, entries, low, high, data):
+    """Add entries of A to a column; the largest of them."""
+    largest = 0.0
+    for p in range(low, high):
+        i = at(rows[at(p)])
+        v = w[i] + data[at(entries[at(p)])]
+        w[i] = v
+        if abs(v) > largest:
+            largest = abs(v)
+    return largest
+
+
+@helper
+def _subtract_four(w, k, starts, rows, lower, upper, q):
+    """Subtract four columns of L with nested rows, for which the column w is read and written once."""
+    a, b, c, d = starts[k], starts[k + 1], starts[k + 2], starts[k + 3]
+    end, u = starts[k + 4], w[k]
+    u1 = w[k + 1] - lower[a] * u
+    u2 = w[k + 2] - lower[a + 1] * u - lower[b] * u1
+    u3 = w[k + 3] - lower[a + 2] * u - lower[b + 1] * u1 - lower[c] * u2
+    w[k : k + 4] = 0.0
+    upper[q], upper[q + 1], upper[q + 2], upper[q + 3] = u, u1, u2, u3
+    first, second, third = lower[a + 3 : b], lower[b + 2 : c], lower[c + 1 : d]
+    for p in range(end - d):
+        i = at(p)
+        total = first[i] * u + second[i] * u1 + third[i] * u2 + lower[at(d + p)] * u3
+        w[at(rows[at(d + p)])] -= total
+
+
+@helper
+def _subtract_two(w, k, starts, rows, lower, upper, q):
+    a, b, end, u = starts[k], starts[k + 1], starts[k + 2], w[k]
+    u1 = w[k + 1] - lower[a] * u
+    w[k], w[k + 1], upper[q], upper[q + 1] = 0.0, 0.0, u, u1
+    for p in range(end - b):
+        w[at(rows[at(b + p)])] -= lower[at(a + 1 + p)] * u + lower[at(b + p)] * u1
+
+
+@helper
+def _subtract_one(w, k, starts, rows, lower, upper, q):
+    u = w[k]
+    w[k], upper[q] = 0.0, u
+    for p in range(starts[k], starts[k + 1]):
+        w[at(rows[at(p)])] -= lower[at(p)] * u
+
+
+@helper
+def _eliminate(w, low, high, above, nested, starts, rows, lower, upper):
+    """Column w minus what the columns of L before it contribute; the largest number of U in it."""
+    q = np.int64(low)  # of one type, or the loops below are compiled twice
+    while q < high:
+        k = above[q]
+        if nested[k] >= 4 and q + 3 < high:
+            _subtract_four(w, k, starts, rows, lower, upper, q)
+            q += 4
+        elif nested[k] >= 2 and q + 1 < high:
+            _subtract_two(w, k, starts, rows, lower, upper, q)
+            q += 2
+        else:
+            _subtract_one(w, k, starts, rows, lower, upper, q)
+            q += 1
+    largest = 0.0
+    for p in range(low, high):
+        if abs(upper[at(p)]) > largest:
+            largest = abs(upper[at(p)])
+    return largest
+
+
+@helper
+def _divide(w, pivot, low, high, rows, lower):
+    """The column of L; whether all of its numbers are small enough."""
+    good = True
+    for p in range(low, high):
+        i = at(rows[at(p)])
+        v = w[i] / pivot
+        w[i] = 0.0
+        lower[at(p)] = v
+        if abs(v) > _MULTIPLIER:
+            good = False
+    return good
+
+
+@helper
+def _factor(out, data, w, n, by_column, below, above):
+    """L, U and its diagonal, column by column; whether the pivots are good enough. Each tuple has bounds and rows:
+    `by_column` of the entries of A and their numbers, `below` of L and how its columns are nested, `above` of U."""
+    starts, places, entries = by_column
+    first, rows, nested = below
+    bounds, uppers = above
+    lower, upper = out[1 : 1 + len(rows)], out[1 + len(rows) : 1 + len(rows) + len(uppers)]
+    diagonal = out[1 + len(rows) + len(uppers) :]
+    w[:] = 0.0
+    for j in range(n):
+        given = _scatter(w, places, entries, starts[at(j)], starts[at(j + 1)], data)
+        largest = _eliminate(w, bounds[at(j)], bounds[at(j + 1)], uppers, nested, first, rows, lower, upper)
+        pivot = w[at(j)]
+        w[at(j)] = 0.0
+        diagonal[at(j)] = pivot
+        good = _divide(w, pivot, first[at(j)], first[at(j + 1)], rows, lower)
+        if abs(pivot) > largest:
+            largest = abs(pivot)
+        if not good or largest > _GROWTH * given or abs(pivot) <= _TINY * max(given, largest):
+            return False
+    return True
+
+
+@kernel
+def sparse_lu_forward(out, x, y, s, w):
+    """The factors of matrices with the pattern x and the numbers y; s = (batch, n, entries, numbers of L, of U).
+    1: x is no pattern."""
+    batch, n, count, n_lower, n_upper = s[0], s[1], s[2], s[3], s[4]
+    # Integers of half the size, checked once, take half the time in the loops.
+    space = w.ctypes.data + 8 * n
+    row_places = view(indices(space), n)
+    starts = view(indices(space + 4 * n), n + 1)
+    entries = view(indices(space + 4 * (2 * n + 1)), count)
+    first = view(indices(space + 4 * (2 * n + 1 + count)), n + 1)
+    rows = view(indices(space + 4 * (3 * n + 2 + count)), n_lower)
+    bounds = view(indices(space + 4 * (3 * n + 2 + count + n_lower)), n + 1)
+    uppers = view(indices(space + 4 * (4 * n + 3 + count + n_lower)), n_upper)
+    nested = view(indices(space + 4 * (4 * n + 3 + count + n_lower + n_upper)), n)
+    places = view(indices(space + 4 * (5 * n + 3 + count + n_lower + n_upper)), count)
+    at_rows, at_starts = 2 * count, 2 * count + 2 * n
+    at_first = at_starts + n + 1 + count
+    at_bounds = at_first + n + 1 + n_lower
+    good = _integers(row_places, x, at_rows, n)
+    good = good and _integers(starts, x, at_starts, count + 1) and _integers(entries, x, at_starts + n + 1, count)
+    good = good and _integers(first, x, at_first, n_lower + 1) and _integers(rows, x, at_first + n + 1, n)
+    good = good and _integers(bounds, x, at_bounds, n_upper + 1) and _integers(uppers, x, at_bounds + n + 1, n)
+    good = good and _integers(nested, x, at_bounds + n + 1 + n_upper, n + 1) and _integers(places, x, 0, n)
+    good = good and _are_bounds(starts, count) and _are_bounds(first, n_lower) and _are_bounds(bounds, n_upper)
+    if not (good and _are_nested(nested, first)):
+        return 1
+    _by_entry(places, row_places, entries, x)
+    size = 1 + n_lower + n_upper + n
+    for p in range(batch):
+        own = out[p * size : (p + 1) * size]
+        own[0] = 0.0
+        data = y[p * count : (p + 1) * count]
+        if not _are_finite(data):
+            own[1:] = np.nan
+            continue
+        if not _factor(own, data, w[:n], n, (starts, places, entries), (first, rows, nested), (bounds, uppers)):
+            own[:] = 0.0
+            own[0] = 1.0
+    return 0
+
+
+@helper
+def _by_entry(places, row_places, entries, x):
+    """The permuted rows of the entries, in the order of the permuted columns."""
+    for p in range(len(places)):
+        places[at(p)] = row_places[at(int(x[at(entries[at(p)])]))]
+
+
+# ── solving ───────────────────────────────────────────────────────────────────────────────────────────────────
+@helper
+def _bound_parts(x, first, n, total):
+    """Whether numbers of the pattern, from `first` on, are the bounds of n parts of `total` numbers."""
+    if x[at(first)] != 0.0 or x[at(first + n)] != float(total):
+        return False
+    for k in range(n):
+        if not x[at(first + k)] <= x[at(first + k + 1)]:
+            return False
+    return True
+
+
+@helper
+def _spread(w, x, bounds, numbers, k):
+    """Subtract from the rows of column k its numbers times row k; false for a row that is none."""
+    n, v, top = len(w), w[at(k)], float(len(w))
+    for p in range(int(x[at(bounds + k)]), int(x[at(bounds + k + 1)])):
+        i = x[at(bounds + n + 1 + p)]
+        if not (i >= 0.0 and i < top):
+            return False
+        w[at(int(i))] -= numbers[at(p)] * v
+    return True
+
+
+@helper
+def _collect(w, x, bounds, numbers, k):
+    """Subtract from row k the rows of column k times its numbers; false for a row that is none."""
+    n, total, top = len(w), 0.0, float(len(w))
+    for p in range(int(x[at(bounds + k)]), int(x[at(bounds + k + 1)])):
+        i = x[at(bounds + n + 1 + p)]
+        if not (i >= 0.0 and i < top):
+            return False
+        total += numbers[at(p)] * w[at(int(i))]
+    w[at(k)] -= total
+    return True
+
+
+@helper
+def _solve(w, x, below, lower, above, upper, diagonal):
+    """w = (L U)⁻¹ w; `below` and `above` are the places of the bounds of L and of U in the pattern x."""
+    n = len(w)
+    for k in range(n):
+        if not _spread(w, x, below, lower, k):
+            return False
+    for step in range(n):
+        k = n - 1 - step
+        w[at(k)] /= diagonal[at(k)]
+        if not _spread(w, x, above, upper, k):
+            return False
+    return True
+
+
+@helper
+def _solve_transposed(w, x, below, lower, above, upper, diagonal):
+    """w = (L U)⁻ᵀ w."""
+    n = len(w)
+    for k in range(n):
+        if not _collect(w, x, above, upper, k):
+            return False
+        w[at(k)] /= diagonal[at(k)]
+    for step in range(n):
+        if not _collect(w, x, below, lower, n - 1 - step):
+            return False
+    return True
+
+
+@kernel
+def sparse_lu_solve_forward(out, x, y, z, x3, s, w):
+    """op(A)⁻¹ X3 by the factors z of matrices with the pattern x and the numbers y;
+    s = (batch, n, entries, numbers of L, of U, right sides, transposed, separate matrices).
+    1: a singular matrix, or x is no pattern."""
+    batch, n, count, n_lower, n_upper, m, trans, separate = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
+    size, below, space = 1 + n_lower + n_upper + n, 3 * count + 3 * n + 1, w[:n]
+    above, top = below + n + 1 + n_lower, float(n)
+    into, back = 2 * count + n * trans, 2 * count + n * (1 - trans)  # places of the right side and of the result
+    if not (_bound_parts(x, below, n, n_lower) and _bound_parts(x, above, n, n_upper)):
+        return 1
+    for i in range(2 * count, 2 * (count + n)):
+        if not (x[at(i)] >= 0.0 and x[at(i)] < top):
+            return 1
+    for p in range(batch):
+        own, right = p * separate * size, p * n * m
+        if z[at(own)] != 0.0:
+            data, given = y.ctypes.data + 8 * p * separate * count, x3.ctypes.data + 8 * right
+            if superlu_solve(x.ctypes.data, n, count, data, given, out.ctypes.data + 8 * right, m, trans) != 0:
+                return 1
+            continue
+        lower, upper = z[own + 1 : own + 1 + n_lower], z[own + 1 + n_lower : own + 1 + n_lower + n_upper]
+        diagonal = z[own + 1 + n_lower + n_upper : own + size]
+        for c in range(right, right + m):
+            for i in range(n):
+                space[at(int(x[at(into + i)]))] = x3[at(c + i * m)]
+            if trans:
+                good = _solve_transposed(space, x, below, lower, above, upper, diagonal)
+            else:
+                good = _solve(space, x, below, lower, above, upper, diagonal)
+            if not good:
+                return 1
+            for i in range(n):
+                out[at(c + i * m)] = space[at(int(x[at(back + i)]))]
+    return 0
