@@ -13,6 +13,7 @@ from fastad.equations.root import fixed_point, root
 from fastad.equations.wrapped import implicit
 from fastad.errors import *  # noqa: F403
 from fastad.ode.solving import solve_ivp
+from fastad.sparse.derivatives import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
 from fastad.transforms.base import load
 from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
@@ -30,7 +31,6 @@ from fastad.transforms.public import (
     vjp,
     vmap,
 )
-from fastad.transforms.sparse import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
 from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
