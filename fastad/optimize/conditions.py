@@ -151,8 +151,10 @@ def solution(
     return row.x[:n], row.x[n:]
 
 
-def value(name: str, conditions: Conditions, found: tuple[Array, Array], active: ActiveSet) -> Array:
-    """f at a solution, by the envelope theorem."""
+def value(
+    name: str, conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, solved: tuple[Array, Array]
+) -> Array:
+    """f at a solution, by the envelope theorem; `solved` are the status and the residual of the conditions."""
     x, v = found
     if not isinstance(x, Recorded):
         return conditions.f(x)
@@ -167,7 +169,9 @@ def value(name: str, conditions: Conditions, found: tuple[Array, Array], active:
         found = own.lagrangian(x, v) - v @ own.limits(active.constraints)
         return found if own.bounds is None else found - w @ _chosen(active.bounds, own.bounds.lower, own.bounds.upper)
 
-    return envelope(name, plain, lagrangian, np.concatenate([x, v, w]), (conditions.parameters, active))
+    u, parameters = np.concatenate([x, v, w]), (conditions.parameters, active)
+    status, residual = as_equation(solved[0]), detached(solved[1])
+    return envelope(name, (plain, lagrangian), u, parameters, (status, residual))
 
 
 __all__ = ["ActiveSet", "Conditions", "solution", "value"]

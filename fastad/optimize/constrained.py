@@ -14,10 +14,11 @@ from fastad.optimize.objective import Array
 
 
 class Solution(NamedTuple):
-    """x, the multipliers of constraints, which limits are active, and numbers about the run."""
+    """x, the multipliers of constraints, the residual of the conditions, which limits are active, and numbers about the run."""
 
     x: Array
     v: Array
+    residual: Array
     active: ActiveSet
     margins: Margins
     nit: Array
@@ -33,8 +34,8 @@ def minimise_constrained(
     problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds)
     end = minimise_inside(problem, x0, tol, max_steps)
     v, active = _multipliers(end, kinds)
-    x, v = polished(conditions, (end.x, v), active, kinds)
-    return Solution(x, v, active, margins(conditions, (x, v), active, kinds), end.nit, end.nfev, end.status)
+    x, v, residual = polished(conditions, (end.x, v), active, kinds)
+    return Solution(x, v, residual, active, margins(conditions, (x, v), active, kinds), end.nit, end.nfev, end.status)
 
 
 def _scattered(values: Array, mask: np.ndarray) -> Array:

@@ -87,7 +87,7 @@ def quadprog(
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("quadprog", raw["margin"].value, _STRICT)
     x, v = solution("quadprog", problem, (raw["x"], raw["v"]), raw["active"], raw["status"])
-    fun = value("quadprog", problem, (x, v), raw["active"])
+    fun = value("quadprog", problem, (x, v), raw["active"], (raw["status"], raw["residual"]))
     return _result(raw | {"v": v}, x, fun, Later(lambda: problem.f.gradient(x)), (q, count))
 
 
@@ -181,11 +181,11 @@ def _solved(p: Conditions, kinds: Sequence[Kinds], tol: Array, most: int) -> dic
     place = np.eye(len(has_limit))[has_limit]
     active = ActiveSet(np.zeros(q.shape), np.concatenate([np.where(end.z > end.s, 1.0, 0.0) @ place, np.ones(a.lower.shape)]))
     v = np.concatenate([np.where(end.z > end.s, end.z, 0.0) @ place, end.y])
-    x, v = polished(p, (end.x, v), active, kinds)
+    x, v, residual = polished(p, (end.x, v), active, kinds)
     found: Margins = margins(p, (x, v), active, kinds)
     fun, jac = p.f.with_gradient(x)
     return {
-        "x": x, "v": v, "fun": fun, "jac": jac, "active": active, "nit": end.nit, "status": end.status,
+        "x": x, "v": v, "residual": residual, "fun": fun, "jac": jac, "active": active, "nit": end.nit, "status": end.status,
         "margin": found.strictness, "constr_violation": found.violation,
     }  # fmt: skip
 
