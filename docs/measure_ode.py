@@ -52,7 +52,7 @@ def timed(cost: Callable[[Any], Any], p: Any = P) -> tuple[Any, float, float, in
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    """Elapsed time of a call, or, of a long one, CPU time if that is shorter: other work on the machine interrupts it."""
+    """Elapsed time of a call, or CPU time of a long one, which other work on the machine interrupts."""
     start = process_time()
     elapsed = seconds(run)
     return elapsed if elapsed < 1e-3 else min(elapsed, process_time() - start)
