@@ -12,7 +12,8 @@ MARKERS = {"BS3": "v", "Tsit5": "o", "Dopri5": "s", "RK45": "s", "Dopri8": "D", 
 INK = "#333333"
 WORST = 1.0  # errors above this are not drawn: no digit is right
 HEIGHT = 11.0  # of a name, in points
-PLACES = ((8, 0), (8, -6), (8, 6), (-8, 0), (-8, -6), (-8, 6), (8, -12), (-8, -12))  # beside a marker, in points
+# Beside a marker, in points: the nearest first.
+PLACES = ((8, 0), (8, -6), (8, 6), (-8, 0), (-8, -6), (-8, 6), (8, -12), (-8, -12), (16, 0), (-16, 0))
 
 Line = tuple[str, list[float], list[float], str]  # name, times, errors, colour
 
@@ -71,15 +72,18 @@ def _label(axes: Any, lines: list[Line], floor: float) -> None:
     below = axes.transData.transform((1.0, floor))[1] * scale if floor else inside[2]
     boxes = [(inside[0], inside[0] + 190.0, below - 16.0, below)]  # the name of the floor
     for (name, x, y, colour), curve in zip(lines, curves):
-        width, bold = 5.3 * len(name) + 6.0, name.startswith("fastad")
+        style = {"fontsize": 9, "color": colour, "fontweight": "bold" if name.startswith("fastad") else "normal"}
+        sample = axes.text(0.5, 0.5, name, transform=axes.transAxes, **style)
+        width = sample.get_window_extent().width * scale
+        sample.remove()
         k, (dx, dy) = min(
             ((k, place) for k in range(len(x)) for place in PLACES),
             key=lambda own: _badness(_box(curve[own[0]], own[1], width), inked, boxes, inside) - own[0] / len(x),
         )
         boxes.append(_box(curve[k], (dx, dy), width))
-        axes.annotate(name, (x[k], y[k]), xytext=(dx, dy), textcoords="offset points", va="center", fontsize=9,
-                      ha="left" if dx > 0 else "right", color=colour,
-                      fontweight="bold" if bold else "normal")  # fmt: skip
+        label = axes.annotate(name, (x[k], y[k]), xytext=(dx, dy), textcoords="offset points", va="center",
+                              ha="left" if dx > 0 else "right", **style)  # fmt: skip
+        label.set_in_layout(False)  # or the axes would change their size after places were chosen
 
 
 def _along(curve: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ PAGE = Path(__file__).with_name("ode.md")
 P, U0 = np.array([1.5, 1.0, 3.0, 1.0]), np.ones(2)
 METHODS = ("BS3", "Tsit5", "Dopri5", "Dopri8", "RK4")
 TARGETS = (1e-3, 1e-6, 1e-9)
+_ADAPTIVE = [name for name in ADJOINTS if name != "reversible"]  # that has no method with error estimates
 
 
 def lotka(t: Any, u: Any, p: Any) -> Any:
@@ -43,10 +45,17 @@ def timed(cost: Callable[[Any], Any], p: Any = P) -> tuple[Any, float, float, in
     value(p)
     found = gradient(p)[1]
     runs = [function.prepare(p) for function in (value, gradient)]
-    times = [min(seconds(run) for _ in range(_enough(run))) for run in runs]
+    times = [min(_seconds(run) for _ in range(_enough(run))) for run in runs]
     kernels = [run._binding.kernel for run in runs]
     sizes = [8 * (k.work_size + max((callee.work_size for callee in k.callees), default=0)) for k in kernels]
     return found, times[0], times[1], max(sizes[1] - sizes[0], 0)
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    """Elapsed time of a call, or CPU time of a long one, which other work on the machine interrupts."""
+    start = process_time()
+    elapsed = seconds(run)
+    return elapsed if elapsed < 1e-3 else min(elapsed, process_time() - start)
 
 
 def _enough(run: Callable[[], Any]) -> int:
@@ -98,11 +107,9 @@ def adjoints(small: bool, names: Sequence[str]) -> Iterator[Sequence[str]]:
     yield ("adjoint", "error of the gradient", "time / solve", "memory")
     right = fad.grad(lambda p: end(p, t1, method="Dopri8", rtol=1e-13, atol=1e-14))(P)
     for adjoint in names:
-        reversible = adjoint == "reversible"
-        steps: dict[str, Any] = {"method": "ReversibleHeun", "step": 1e-3} if reversible else tolerances
-        found, value, gradient, size = timed(lambda p, a=adjoint, s=steps: end(p, t1, adjoint=a, **s))
+        found, value, gradient, size = timed(lambda p, a=adjoint: end(p, t1, adjoint=a, **tolerances))
         error = np.linalg.norm(found - right) / np.linalg.norm(right)
-        yield f'`"{adjoint}"`' + ", `ReversibleHeun`" * reversible, f"{error:.0e}", digits(gradient / value), size_text(size)
+        yield f'`"{adjoint}"`', f"{error:.0e}", digits(gradient / value), size_text(size)
 
 
 def schedules(small: bool) -> Iterator[Sequence[str]]:
@@ -158,7 +165,6 @@ def picture(small: bool, names: Sequence[str], path: Path) -> None:
     from matplotlib.figure import Figure
 
     chosen = dict(list(STIFF.items())[: 1 if small else None])
-    names = [name for name in names if name != "reversible"]  # of no adaptive method
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     panels = figure.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (title, problem) in zip(panels, chosen.items(), strict=True):
@@ -195,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", nargs="?", type=Path, default=PAGE)
     parser.add_argument("--small", action="store_true", help="short solves: a test of this script")
-    parser.add_argument("--adjoints", nargs="*", default=ADJOINTS, help="default: %(default)s")
+    parser.add_argument("--adjoints", nargs="*", default=_ADAPTIVE, help="default: %(default)s")
     options = parser.parse_args()
     makers = {
         "methods": lambda: markdown(methods(options.small)),
