@@ -336,6 +336,11 @@ def tentatively() -> Iterator[None]:
         _stack.tentative = before
 
 
+def is_tentative() -> bool:
+    """Whether what is recorded now may not run; see `tentatively`."""
+    return _stack.tentative
+
+
 @contextlib.contextmanager
 def lifting(values: Sequence[tuple[Any, Any]]) -> Iterator[None]:
     """Recordings made within take other concrete values for these recorded values of outer recordings."""
