@@ -60,7 +60,7 @@ def has_fused_product() -> bool:
 _Waiting = tuple[str, str, tuple[str, ...], Callable[[str], int | None], objects.LoadedCode]
 _waiting: "queue.SimpleQueue[_Waiting]" = queue.SimpleQueue()
 _lock = threading.Lock()
-_in_llvm = threading.Lock()  # held by the thread while LLVM works for it: the process must not end in the middle of that
+_in_llvm = threading.Lock()  # held by the thread while LLVM works for it: the process must not end meanwhile
 _thread: threading.Thread | None = None
 _closed = False
 _held: list[object] = []  # code that has taken over
