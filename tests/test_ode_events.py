@@ -362,9 +362,24 @@ def test_events_where_the_right_hand_side_branches():
     np.testing.assert_allclose(fad.grad(time)(2.0), (time(2.0 + 1e-4) - time(2.0 - 1e-4)) / 2e-4, rtol=1e-4)
 
 
-def test_a_condition_that_branches_says_so():
-    with pytest.raises(fad.RecordingError, match="condition of event 0: a Python branch"):
-        line(lambda t, y: y[0] - 0.3 if y[0] < 0.4 else 1.0, max_step=0.1)
+def test_conditions_and_jumps_may_branch():
+    """A floor that is there only for what falls, and takes more of a fast ball: with `if` as with `where`."""
+    falling = lambda t, y, g, e: y[0] if y[1] < 0.0 else y[0] + 1.0
+    slowed = lambda t, y, g, e: np.array([0.0, -e * y[1]]) if y[1] < -3.0 else np.array([0.0, -0.9 * e * y[1]])
+    chosen = lambda t, y, g, e: np.array([0.0, -e * np.where(y[1] < -3.0, 1.0, 0.9) * y[1]])
+    branches = Event(falling, slowed, direction=-1), Event(lambda t, y, g, e: y[0], chosen, direction=-1)
+
+    def end(event, h, g, e):
+        sol = fad.solve_ivp(fall, (0, 2.5), np.array([h, 0.0]), args=(g, e), events=event, max_step=0.05)
+        return sol.y[0, -1] + sol.t_events[0][1]
+
+    found, wanted = (lambda h, g, e, own=own: end(own, h, g, e) for own in branches)
+    for of in (lambda f: f, lambda f: fad.grad(f, argnums=(0, 1, 2)), lambda f: fad.grad(fad.grad(f))):
+        np.testing.assert_allclose(of(found)(*BALL), of(wanted)(*BALL), rtol=1e-9)
+    heights = np.array([0.4, 1.3, 2.5])
+    for f in (found, fad.grad(found)):
+        lanes = fad.vmap(f, in_axes=(0, None, None))(heights, *BALL[1:])
+        np.testing.assert_allclose(lanes, [f(h, *BALL[1:]) for h in heights], rtol=1e-12)
 
 
 def test_tangents_where_more_happens_than_in_the_recording():
@@ -381,3 +396,17 @@ def test_fixed_steps_with_events_that_end_in_no_number():
 def test_events_that_are_none_say_what_is_wanted():
     with pytest.raises(TypeError, match=r"a list of such .*test_ode_events.* not 3"):
         fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=3)
+
+
+def test_whole_arrays_of_events_and_steps_are_results():
+    """Known while it is recorded or not, under vmap where the lanes have equal numbers."""
+    event = Event(lambda t, y, w: y[0])
+    solve = lambda w: solved(Y0, w, span=(0, 4), events=event)
+    wholes = [lambda w: solve(w).t_events[0], lambda w: solve(w).y_events, lambda w: solve(w).t, lambda w: solve(w).y]
+    for whole in wholes:
+        now, replayed, lanes = whole(4.0), fad.jit(whole)(4.0), fad.vmap(whole)(np.array([4.0, 4.01]))
+        for a, b, c in zip(*(x if isinstance(x, list) else [x] for x in (now, replayed, lanes)), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(c[0], a, rtol=1e-12, atol=1e-15)
+    with pytest.raises(fad.RecordingError, match=r"numbers of steps and events.*t_events\[0\]\[2\]"):
+        fad.vmap(wholes[0])(np.array([4.0, 40.0]))

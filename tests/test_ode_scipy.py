@@ -71,7 +71,7 @@ def test_a_span_may_be_infinite_where_an_event_ends_the_solve(end, start):
     assert sol.status == 1 and len(sol.t) == 2
     taken = lambda g: (2.0 + np.sqrt(4.0 + 2.0 * g)) / g
     for options in ({}, {"max_step": 0.1}, {"step": 0.1}):
-        value, derivative = fad.value_and_grad(lambda g: arrival(g, end, **options))(9.81)
+        value, derivative = fad.value_and_grad(lambda g, options=options: arrival(g, end, **options))(9.81)
         np.testing.assert_allclose(value, start + sign * taken(9.81), rtol=1e-12)
         np.testing.assert_allclose(derivative, sign * fad.grad(taken)(9.81), rtol=1e-10)
     rest = fad.solve_ivp(lambda t, y: np.zeros(0), (start, end), [], dense_output=True)
@@ -101,12 +101,13 @@ def test_bars_of_adaptive_solves_show_the_part_of_the_span(monkeypatch):
     monkeypatch.setattr(callbacks, "progress_bars", lambda: Bar)
     monkeypatch.setattr(callbacks, "_PERIOD", 1e-3)
     jump = fad.ode.Event(lambda t, y: y[0] - 0.5, lambda t, y: 1.0 * y)
-    for options in ({}, {"events": jump}):
-        solve = lambda y: fad.solve_ivp(lambda t, y: [y[1], -y[0]], (0, 1e3), y, progress=True, max_step=0.1, **options)
+    turning, start = lambda t, y: [y[1], -y[0]], np.array([1.0, 0.0])
+    for events in ((), jump):
+        solve = lambda y, e=events: fad.solve_ivp(turning, (0, 1e3), y, progress=True, max_step=0.1, events=e).y[0, -1]
         shown.clear()
-        solve(np.array([1.0, 0.0]))
+        solve(start)
         assert shown == [(pytest.approx(1.0), 1.0)]
-        fad.grad(lambda y: solve(y).y[0, -1])(np.array([1.0, 0.0]))
+        fad.grad(solve)(start)
         assert len(shown) >= 3 and shown[-1] == (pytest.approx(1.0), 1.0)
 
 
@@ -226,6 +227,17 @@ def test_errors_are_of_scipys_kinds_and_name_the_users_line(name):
     with pytest.raises(kind, match=message) as found:
         fad.solve_ivp(**arguments)
     assert "test_ode_scipy.py" in str(found.value)
+
+
+@pytest.mark.parametrize("points", [[np.nan], [0.5, 2.0], [0.7, 0.5]], ids=str)
+def test_points_that_have_derivatives_are_checked_where_they_are_recorded(points):
+    total = lambda points, end=1.0: np.sum(fad.solve_ivp(decay, (0, end), [1.0], t_eval=points).y)
+    for f in (fad.grad(total), fad.jit(total), lambda points: fad.grad(lambda end: total(points, end))(1.0)):
+        with pytest.raises(ValueError, match=r"Values in `t_eval` are not .*test_ode_scipy"):
+            f(np.array(points))
+    np.testing.assert_allclose(fad.grad(total)(np.array([0.5, 0.5, 0.5])), -np.exp(-0.5), rtol=1e-5)
+    later = fad.grad(lambda end: total(np.linspace(0.0, 1.0, 4) * end, end))
+    assert np.isfinite([later(end) for end in (0.1, 0.7, 1.3)]).all()
 
 
 def test_warnings_are_scipys():
