@@ -96,10 +96,13 @@ class Equation:
 
 def emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tuple[int, ...], result: int = -1) -> Ref:
     """A result of a table, the last one if no other is chosen, in every lane if there are some."""
-    output = table.outputs[result]
+    output, line = table.outputs[result], b.line
     if not lanes:
-        return b.reshape(inline(b, table, operands)[output], shape)
+        found = inline(b, table, operands)[output]
+        b.at_line(line)  # what follows belongs to the row that is derived
+        return b.reshape(found, shape)
     refs, flags = batch_rows(b, table, operands, [True] * len(operands), lanes)
+    b.at_line(line)
     full = refs[output] if flags[output] else b.broadcast(refs[output], (lanes, *b.shape(refs[output])))
     return b.reshape(full, (lanes, *shape))
 

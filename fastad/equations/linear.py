@@ -69,9 +69,11 @@ class Judgement(NamedTuple):
 
 
 class LinearSolver:
-    """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: the elements of
-    F_x are known. `is_cheap`: it costs less to factorise than to decide whether to. `has_factors`: derivatives are taken
-    where the factors are, else one step closer to the solution."""
+    """The contract. `parameters` are the types of what a solver of the kind is made with.
+
+    `has_matrix`: the elements of F_x are known. `is_cheap`: it costs less to factorise than to decide whether to.
+    `has_factors`: derivatives are taken where the factors are, else one step closer to the solution.
+    """
 
     kind: ClassVar[str]
     parameters: ClassVar[list[type]] = []
