@@ -1,4 +1,4 @@
-"""Sparse Jacobians and Hessians: equal to the dense ones in both tiers, in place, inside other functions, and at kinks."""
+"""Sparse Jacobians and Hessians: equal to the dense ones in both tiers, in place, inside other functions, at kinks."""
 
 import copy
 
@@ -189,7 +189,7 @@ def test_matrices_inside_recorded_functions(tier):
     assert isinstance(matrix, fad.sparse.csr_array)
     np.testing.assert_array_equal(matrix.toarray(), J(x).toarray())
     assert type(fad.jit(J, tier=tier)(x)) is sp.csr_array
-    out, tangent = fad.jvp(J, (x,), (np.ones(3),))
+    _, tangent = fad.jvp(J, (x,), (np.ones(3),))
     np.testing.assert_allclose(tangent.toarray(), fad.jvp(fad.jacobian(f), (x,), (np.ones(3),))[1], rtol=1e-12)
     assert np.shape(fad.vmap(J, tier=tier)(np.stack([x, x])).data) == (2, 4)
     assert np.shape(fad.jacobian(J, tier=tier)(x).data) == (4, 3)

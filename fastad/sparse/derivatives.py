@@ -177,8 +177,8 @@ def sparse_jacobian(
 
     Its pattern and a coloring of it are found once for each recording (see `jacobian_sparsity`, `fad.coloring.color`).
     Then a few tangents (or adjoints, or both) are computed side by side, and all elements are read off them. Results
-    and arguments of several arrays count one after another, each in C order. `kind` is that of the coloring: "column" (by
-    tangents), "row" (by adjoints), "bidirectional", or "auto". Options as in `jit`.
+    and arguments of several arrays count one after another, each in C order. `kind` is that of the coloring: "column"
+    (by tangents), "row" (by adjoints), "bidirectional", or "auto". Options as in `jit`.
 
     `.prepare(x)` writes the elements into the same matrix at every run. Inside a recorded function the result is a
     `fad.sparse.csr_array`, which has derivatives. `.elements` is the function that returns the elements alone.
