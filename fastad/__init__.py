@@ -13,6 +13,9 @@ from fastad.equations.root import fixed_point, root
 from fastad.equations.wrapped import implicit
 from fastad.errors import *  # noqa: F403
 from fastad.ode.solving import solve_ivp
+from fastad.optimize.least_squares import least_squares
+from fastad.optimize.minimizing import minimize
+from fastad.optimize.quadratic import quadprog
 from fastad.transforms.base import load
 from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
@@ -38,6 +41,7 @@ __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
     "coloring", "cond", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
     "hessian_sparsity", "hvp", "implicit", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp",
-    "linalg", "linearize", "load", "ode", "primitive", "profile", "root", "scan", "soft", "solve_ivp", "sparse",
-    "sparse_hessian", "sparse_jacobian", "special", "trace", "value_and_grad", "vjp", "vmap", "while_loop",
+    "least_squares", "linalg", "linearize", "load", "minimize", "ode", "primitive", "profile", "quadprog", "root",
+    "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special", "trace", "value_and_grad",
+    "vjp", "vmap", "while_loop",
 ]  # fmt: skip

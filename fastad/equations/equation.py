@@ -6,6 +6,7 @@ from typing import Any
 
 from fastad.once import lazy
 from fastad.primitives.regions import region
+from fastad.sparsity.compressed import Compressed, compressed_jacobian
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import Sub, packed
 from fastad.tables.inline import compact, inline
@@ -54,6 +55,11 @@ class Equation:
         return forward_jacobian(self._apart, [0])
 
     @lazy
+    def compressed(self) -> Compressed:
+        """The pattern of F_x, and the table of (x, θ) to its elements."""
+        return compressed_jacobian(self._apart, [0])
+
+    @lazy
     def _derived(self) -> dict[Any, Table]:
         return {}
 
@@ -74,6 +80,11 @@ class Equation:
         """The matrix F_x."""
         return emitted(b, self._jacobian, [x, theta], lanes, (self.n, self.n))
 
+    def elements(self, b: Any, x: Ref, theta: Ref, lanes: int) -> Ref:
+        """The elements of F_x on its pattern."""
+        size = len(self.compressed.structure.indices)
+        return emitted(b, self.compressed.table, [x, theta], lanes, (size,))
+
     def along(self, b: Any, x: Ref, theta: Ref, v: Ref, lanes: int, *, wrt: int) -> Ref:
         """F_x v (wrt=0) or F_θ v (wrt=1)."""
         return emitted(b, self.derived("tangent", wrt), [x, theta, v], lanes, (self.n,))
@@ -85,10 +96,13 @@ class Equation:
 
 def emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tuple[int, ...], result: int = -1) -> Ref:
     """A result of a table, the last one if no other is chosen, in every lane if there are some."""
-    output = table.outputs[result]
+    output, line = table.outputs[result], b.line
     if not lanes:
-        return b.reshape(inline(b, table, operands)[output], shape)
+        found = inline(b, table, operands)[output]
+        b.at_line(line)  # what follows belongs to the row that is derived
+        return b.reshape(found, shape)
     refs, flags = batch_rows(b, table, operands, [True] * len(operands), lanes)
+    b.at_line(line)
     full = refs[output] if flags[output] else b.broadcast(refs[output], (lanes, *b.shape(refs[output])))
     return b.reshape(full, (lanes, *shape))
 

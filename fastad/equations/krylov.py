@@ -36,6 +36,7 @@ class Krylov(LinearSolver, kind="krylov"):
 
     parameters = [float]
     has_matrix = False
+    has_factors = False
 
     def __init__(self, rtol: float) -> None:
         self.rtol = rtol
@@ -170,7 +171,7 @@ def _gmres(equation: Equation, transposed: bool, x: Any, theta: Any, b: Any, rto
         recorder = recorder_of([x, theta, v])
         refs = [to_ref(recorder, value) for value in (x, theta, v)]
         act = equation.pulled if transposed else equation.along
-        return Recorded(recorder, act(recorder.builder, *refs, 0, wrt=0))
+        return Recorded(recorder, act(recorder.builder, refs[0], refs[1], refs[2], 0, wrt=0))
 
     limit = rtol * _norm(b)
 

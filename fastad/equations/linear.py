@@ -5,12 +5,15 @@ share, `solve` uses it. Derivatives go by way of F_x, which `solve` gets as rows
 no derivative and serve solves, tangents and adjoints of every order.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from fastad.errors import TableError
+import numpy as np
+
 from fastad.equations.equation import Equation
-from fastad.primitives.equations import INACCURATE
+from fastad.errors import TableError
 from fastad.tables.builder import Ref
+
+ILL = 1e8  # a condition number from which on derivatives lose half of their digits
 
 _solvers: "dict[str, type[LinearSolver]]" = {}
 
@@ -23,10 +26,11 @@ def solver_from(data: list[Any]) -> "LinearSolver":
 
 
 class Point:
-    """Where an equation is linearised: (x, θ) in a table under construction, in every lane if `lanes` is not 0."""
+    """Where an equation is linearised: (x, θ) in a table under construction, in every lane if `lanes` is not 0. `plan`
+    is the vector that the linear solver has prepared, the same for all lanes."""
 
-    def __init__(self, b: Any, equation: Equation, x: Ref, theta: Ref, lanes: int = 0) -> None:
-        self.b, self.equation, self.x, self.theta, self.lanes = b, equation, x, theta, lanes
+    def __init__(self, b: Any, equation: Equation, x: Ref, theta: Ref, plan: Ref, lanes: int = 0) -> None:
+        self.b, self.equation, self.x, self.theta, self.plan, self.lanes = b, equation, x, theta, plan, lanes
         self._matrix: Ref | None = None
 
     @property
@@ -56,14 +60,34 @@ class Point:
         return self.equation.pulled(self.b, self.x, self.theta, u, self.lanes, wrt=wrt)
 
 
+class Judgement(NamedTuple):
+    """Of systems in lanes: whether their residuals are large, and whether their solutions are so much larger than the
+    right sides that the matrix must be nearly singular. None: no."""
+
+    inaccurate: Ref | None
+    ill: Ref | None
+
+
 class LinearSolver:
-    """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: F_x is a dense
-    matrix. `is_cheap`: it costs less to factorise than to decide whether to."""
+    """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: the elements of
+    F_x are known. `is_cheap`: it costs less to factorise than to decide whether to. `has_factors`: derivatives are taken
+    where the factors are, else one step closer to the solution."""
 
     kind: ClassVar[str]
     parameters: ClassVar[list[type]] = []
     has_matrix = True
+    has_factors = True
     is_cheap = False
+
+    def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[LinearSolver, np.ndarray]":
+        """The solver for an equation, given numbers that are typical of it, and its plan: a vector of numbers that
+        never change."""
+        return self, np.zeros(0)
+
+    @property
+    def plan_size(self) -> int:
+        """Length of the plan."""
+        return 0
 
     def data(self) -> list[Any]:
         """Kind and parameters; equal for solvers that do the same."""
@@ -84,19 +108,36 @@ class LinearSolver:
         """F_x⁻¹ rhs or F_x⁻ᵀ rhs. Unless `derived`, nobody will differentiate it, so F_x is not needed as rows."""
         raise NotImplementedError
 
-    def checked(self, at: Point, found: Ref, rhs: Ref, status: Ref, *, transposed: bool) -> Ref:
-        """The status of the equation, or INACCURATE where a solve was."""
+    def elements(self, at: Point) -> Ref:
+        """The elements of F_x, in every lane."""
+        return at.matrix()
+
+    def sizes(self, at: Point, v: Ref) -> Ref:
+        """|F_x| v, the absolute values of the elements times a vector."""
+        b, n, batch = at.b, at.n, max(at.lanes, 1)
+        magnitudes = b.emit("absolute", (at.matrix(),))
+        return b.emit("matmul", (magnitudes, v), (batch, n, n, 1, 0, 0, 1, 1), at.shape(n))
+
+    def norm(self, at: Point) -> Ref:
+        """The 1-norm of F_x, for one lane."""
+        b, n = at.b, at.n
+        columns = b.emit("sum", (b.emit("absolute", (at.matrix(),)),), (1, n, n), (n,))
+        return b.emit("amax", (columns,), (1, n, 1), ())
+
+    def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
+        """How good the solution of a system is, in every lane."""
         b, n, batch = at.b, at.n, max(at.lanes, 1)
         reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
         wrong = _largest(b, b.emit("subtract", (reached, rhs)), batch, n)
-        most = _largest(b, rhs, batch, n)
+        most = given = _largest(b, rhs, batch, n)
+        ill = None
         if self.has_matrix:
-            norm = b.emit("multiply", (_largest(b, at.matrix(), batch, n * n), _largest(b, found, batch, n)))
-            most = b.add(most, b.emit("multiply", (norm, b.const(float(n)))))
-        limit = b.emit("multiply", (most, b.const(self.accuracy)))
-        good = b.emit("less_equal", (wrong, limit))
-        own = b.emit("where", (good, b.const(0.0), b.const(float(INACCURATE))))
-        return b.emit("maximum", (b.reshape(status, (batch,)), own))
+            elements = self.elements(at)
+            largest = _largest(b, elements, batch, b.size(elements) // batch)
+            product = b.multiply(largest, _largest(b, found, batch, n))
+            most = b.add(given, b.multiply(product, b.const(float(n))))
+            ill = b.emit("greater", (product, b.multiply(given, b.const(ILL))))
+        return Judgement(b.emit("greater", (wrong, b.multiply(most, b.const(self.accuracy)))), ill)
 
     accuracy: float = 1e-8  # residual of a solve, relative to the sizes of matrix, right side and solution
 
@@ -112,6 +153,7 @@ class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
 
     is_cheap = True
+    has_factors = False  # they are the matrix
 
     def factor_size(self, n: int) -> int:
         return 1
@@ -124,8 +166,8 @@ class Scalar(LinearSolver, kind="scalar"):
         matrix = b.reshape(at.matrix() if derived else factor, at.shape(1))
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
 
-    def checked(self, at: Point, found: Ref, rhs: Ref, status: Ref, *, transposed: bool) -> Ref:
-        return status  # a division is as accurate as numbers are
+    def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
+        return Judgement(None, None)  # a division is as accurate as numbers are
 
 
 class Dense(LinearSolver, kind="dense"):

@@ -1,9 +1,9 @@
 """Newton's method with line search, on the vectors of an equation.
 
 The natural monotonicity test of Deuflhard (2011), Newton Methods for Nonlinear Problems, section 3.3: a step is taken
-if it reduces the simplified correction F_x(xₖ)⁻¹ F(x), which is measured as x is, whatever the scale of F. The test for
-the end is ‖F_x(xₖ)⁻¹ F(xₖ)‖ ≤ tol max(1, ‖xₖ‖), which estimates the error of xₖ. The factors at xₖ, which it needs, also
-make the last step, and serve the derivatives: no factorisation is made for these.
+if it reduces the simplified correction F_x(xₖ)⁻¹ F(x), which is measured as x is, whatever the scale of F. The test
+for the end is ‖F_x(xₖ)⁻¹ F(xₖ)‖ ≤ tol max(1, ‖xₖ‖), which estimates the error of xₖ. The factors at xₖ, which it
+needs, also make the last step, and serve the derivatives: no factorisation is made for these.
 """
 
 from typing import Any, NamedTuple
@@ -84,11 +84,11 @@ def _is_rounded(system: System, s: _State) -> Any:
         return np.asarray(False, like=s.x)
 
     def rounded(x: Any) -> Any:
-        noise = np.abs(system.jacobian(x)) @ np.abs(x)
-        return np.all(np.abs(system.residual(x)) <= 16.0 * _EPSILON * noise)
+        noise = system.sizes(x, np.abs(x))
+        return np.where(np.all(np.abs(system.residual(x)) <= 16.0 * _EPSILON * noise), 1.0, 0.0)
 
     small = (s.stuck > 0.0) & (size(s.step) <= _ROUNDED * scale(s.x))
-    return cond(small, rounded, lambda x: np.asarray(False, like=x), s.x)
+    return cond(small, rounded, lambda x: np.asarray(0.0, like=x), s.x) > 0.0
 
 
 def size(x: Any) -> Any:

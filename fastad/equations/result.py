@@ -91,7 +91,8 @@ class Result(Mapping[str, Any]):
         return cls(*children)
 
 
-optree.register_pytree_node(Result, Result.tree_flatten, Result.tree_unflatten, namespace=NAMESPACE)
+_register: Callable[..., Any] = optree.register_pytree_node  # its types speak of collections of keys
+_register(Result, Result.tree_flatten, Result.tree_unflatten, namespace=NAMESPACE)
 
 
 def _message(status: int, fun: Any) -> str:

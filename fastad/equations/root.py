@@ -10,29 +10,28 @@ import numpy as np
 
 from fastad.control.outside import recorded_loop
 from fastad.control.parts import flatten_state
-from fastad.errors import ShapeError
 from fastad.equations import trust
 from fastad.equations.anderson import anderson
 from fastad.equations.bracketed import bracketed
 from fastad.equations.broyden import broyden
 from fastad.equations.core import Found, Solver, solve_equation
 from fastad.equations.krylov import Krylov
-from fastad.equations.linear import LinearSolver, default_solver
+from fastad.equations.linear import ILL, LinearSolver, default_solver
 from fastad.equations.newton import newton
 from fastad.equations.result import Result, Stats
+from fastad.equations.sparse import AlwaysSparse, Automatic
+from fastad.errors import ShapeError
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
 
 _METHODS: dict[str, Solver] = {"newton": newton, "newton-krylov": newton, "broyden": broyden}
 _WAYS = ("implicit", "unroll")
-_ILL = 1e8  # a condition number from which on derivatives lose half of their digits
-_DENSE = 2000  # unknowns up to which fixed points are differentiated with a dense matrix
 
 
 def root(
     fun: Callable[..., Any], x0: Any = None, args: Any = (), method: str = "newton", *, tol: Any = 1e-10,
-    differentiate: str = "implicit", bracket: Any = None, max_steps: int = 100,
+    differentiate: str = "implicit", bracket: Any = None, max_steps: int = 100, linear: str = "auto",
 ) -> Result:  # fmt: skip
     """Solve fun(x, *args) = 0 for x. The solution can be differentiated by args, and by whatever else fun refers to.
 
@@ -44,7 +43,7 @@ def root(
     fun : function of (x, *args) in plain NumPy, which returns as many numbers as x holds.
     x0 : the first guess, a pytree of arrays and numbers; may be left out with `bracket`.
     args : tuple of further arguments, pytrees.
-    method : "newton", with the Jacobian from the engine, LU factors and a line search; "newton-krylov", which needs
+    method : "newton", with the Jacobian from the engine, its factors and a line search; "newton-krylov", which needs
         products with the Jacobian only (GMRES), for many unknowns; "broyden", which needs the Jacobian at x0 and at the
         solution only.
     tol : the estimated error of x, ‖F_x⁻¹ F‖ relative to max(1, ‖x‖) (maximum norms), at which the iteration ends. One
@@ -53,6 +52,9 @@ def root(
     bracket : (a, b), numbers between which a scalar fun changes its sign. Interpolation and bisection then find a root
         without fail (Chandrupatla's method), whatever `method` says.
     max_steps : the largest number of steps.
+    linear : how the systems with F_x are solved: "dense"; "sparse", by factors on its pattern, which is found once, as
+        is the order of elimination; "gmres", by products; "auto": sparse where a tenth of the elements, or fewer, can
+        be other than zero, and there are more than 100 unknowns.
 
     Returns
     -------
@@ -86,20 +88,20 @@ def root(
     if x0 is None and bracket is None:
         raise TypeError(f"root needs x0, a first guess, or bracket{at_line()}")
     steps = float(operator.index(max_steps))
-    if bracket is None:
-        solver, ends = _METHODS[method], ()
-    else:
-        solver, ends = bracketed, _ends(bracket)
-        x0 = 0.5 * (ends[0] + ends[1]) if x0 is None else x0
+    solver = _METHODS[method] if bracket is None else bracketed
+    ends: tuple[Any, ...] = ()
+    if bracket is not None:
+        ends = low, high = _ends(bracket)
+        x0 = 0.5 * (low + high) if x0 is None else x0
         if np.size(x0) != 1:
             raise ShapeError(f"root: bracket is for one unknown{at_line()}, but x0 has shape {np.shape(x0)}")
 
     def run(x0: Any, args: Any, tol: Any, ends: Any) -> Result:
-        def linear(n: int) -> LinearSolver:
-            return chosen_linear("gmres" if method == "newton-krylov" else "dense", n, tol)
+        def chosen(n: int) -> LinearSolver:
+            return chosen_linear("gmres" if method == "newton-krylov" else linear, n, tol)
 
         own, unrolled = (tol, steps, *ends), differentiate == "unroll"
-        return result_of(solve_equation("root", fun, solver, x0, args, own, linear, unrolled=unrolled))
+        return result_of(solve_equation("root", fun, solver, x0, args, own, chosen, unrolled=unrolled))
 
     return _called(fun, run, x0, _tuple(args), tol, ends)
 
@@ -118,8 +120,7 @@ def fixed_point(
         step, with the factors that serve the derivatives.
     memory : number of earlier iterates that are combined; 0: plain iteration.
     max_steps : the largest number of evaluations.
-    linear : how the systems with F_x = dfun/dx − 1 are solved: "dense" by LU factors, "gmres" by products only; "auto"
-        is dense for up to 2000 unknowns.
+    linear : how the systems with F_x = dfun/dx − 1 are solved, as of `root`.
 
     Returns and raises what `root` does; `fun` of the result is fun(x) − x.
 
@@ -172,10 +173,10 @@ def _ends(bracket: Any) -> tuple[Any, Any]:
 
 def chosen_linear(name: str, n: int, tol: Any) -> LinearSolver:
     """The solver of linear systems of this name, for n unknowns. GMRES solves to `tol`, as it is while recording."""
-    if name not in ("auto", "dense", "gmres"):
-        raise ValueError(f"linear is 'auto', 'dense' or 'gmres'{at_line()}, not {name!r}")
-    if name == "dense" or (name == "auto" and n <= _DENSE):
-        return default_solver(n)
+    if name not in ("auto", "dense", "sparse", "gmres"):
+        raise ValueError(f"linear is 'auto', 'dense', 'sparse' or 'gmres'{at_line()}, not {name!r}")
+    if name != "gmres":
+        return {"auto": Automatic(), "sparse": AlwaysSparse(), "dense": default_solver(n)}[name]
     number = tol.value if isinstance(tol, Recorded) else tol
     return Krylov(float(min(max(number, 1e-14), 1e-6)))
 
@@ -228,7 +229,7 @@ def result_of(found: Found) -> Result:
 
 def _warned(result: Result) -> Result:
     condition = result.stats.get("condition", 0.0)
-    if np.any(condition > _ILL):
+    if np.any(condition > ILL):
         line = user_line()
         text = (
             f"the Jacobian at the solution has a condition number of about {np.max(condition):.1e}, as near a fold: "

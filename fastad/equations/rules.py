@@ -11,31 +11,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastad.equations.equation import Equation, cut, placed
-from fastad.equations.linear import LinearSolver, Point, solver_from
+from fastad.equations.linear import ILL, Judgement, LinearSolver, Point, solver_from
+from fastad.primitives.equations import INACCURATE
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import made
+from fastad.tables.composites.notices import warned_if
 from fastad.tables.composites.sub import Sub, slices
 from fastad.tables.composites.sub_rules import Rules
+
+_NOTICE = (
+    "the Jacobian of an equation is nearly singular at its solution, as near a fold: the condition number is more than "
+    f"{ILL:.0e}, and derivatives lose as many digits"
+)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Lengths of the vectors of a row that solves an equation: [first x | θ | own] to
+    """Lengths of the vectors of a row that solves an equation: [first x | θ | plan | own] to
     [x | correction | status | facts | factors].
 
-    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken. What the
-    solver needs besides, `own` (a tolerance, say), has no derivative, nor has the first guess.
+    The solution is x + correction, and the factors are those of F_x at x, where the derivatives are taken if there are
+    factors. The plan of
+    the linear solver, and what the solver needs besides, `own` (a tolerance, say), have no derivative, nor has the
+    first guess.
     """
 
     n: int
     p: int
+    plan: int
     own: int
     facts: int
     factors: int
 
     @property
     def ends(self) -> tuple[int, int]:
-        return self.n + self.p + self.own, 2 * self.n + 1 + self.facts + self.factors
+        return self.n + self.p + self.plan + self.own, 2 * self.n + 1 + self.facts + self.factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +97,15 @@ class ImplicitRules(Rules, kind="implicit"):
         was solved."""
         s, lanes, end = self.sizes, self.lanes, self.sizes.ends[1]
         x, status = cut(b, result, lanes, 0, s.n, end), cut(b, result, lanes, 2 * s.n, 1, end)
+        if not self.linear.has_factors:
+            x = b.add(x, cut(b, result, lanes, s.n, s.n, end))
         factor = cut(b, result, lanes, 2 * s.n + 1 + s.facts, s.factors, end)
-        at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), lanes)
+        plan = cut(b, v, 0, s.n + s.p, s.plan, s.ends[0])  # that of the first lane
+        at = Point(b, self.equation, x, cut(b, v, lanes, s.n, s.p, s.ends[0]), plan, lanes)
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factor, rhs, transposed=transposed)
-            checked = self.linear.checked(at, found, rhs, status, transposed=transposed)
+            checked = _judged(at, self.linear.judged(at, found, rhs, transposed=transposed), status)
             statics = (max(lanes, 1), s.n, s.n, 1)
             return b.emit("solved", (found, at.residual(), checked), statics, at.shape(s.n))
 
@@ -106,7 +119,9 @@ class ImplicitRules(Rules, kind="implicit"):
     def check(self, sub: Sub) -> str | None:
         s, equation = self.sizes, self.equation.sub
         lanes = max(self.lanes, 1)
-        if min(vars(s).values()) < 0 or self.lanes < 0 or s.factors != self.linear.factor_size(s.n):
+        if min(vars(s).values()) < 0 or self.lanes < 0 or (s.factors, s.plan) != (
+            self.linear.factor_size(s.n), self.linear.plan_size
+        ):  # fmt: skip
             return "an equation of sizes out of range"
         if (equation.n_in, equation.n_out) != (s.n + s.p, s.n) or self.equation.n != s.n or equation.table is None:
             return "an equation of other sizes"
@@ -118,6 +133,20 @@ class ImplicitRules(Rules, kind="implicit"):
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "ImplicitRules":
-        sizes = Sizes(*data.list_of("sizes", [int] * 5))
+        sizes = Sizes(*data.list_of("sizes", [int] * 6))
         equation = Equation(sizes.n, lambda: read(data.get("equation")))
         return ImplicitRules(equation, sizes, solver_from(data.of("linear", list)), data.of("lanes", int))
+
+
+def _judged(at: Point, judgement: Judgement, status: Ref) -> Ref:
+    """The status in every lane, INACCURATE where a system was not solved well; after a warning where the matrix is
+    nearly singular."""
+    b, batch = at.b, max(at.lanes, 1)
+    status = b.reshape(status, (batch,))
+    if judgement.inaccurate is not None:
+        bad = b.emit("where", (judgement.inaccurate, b.const(float(INACCURATE)), b.const(0.0)))
+        status = b.emit("maximum", (status, bad))
+    if judgement.ill is None:
+        return status
+    ill = b.emit("logical_and", (judgement.ill, b.emit("equal", (status, b.const(0.0)))))
+    return warned_if(b, b.emit("amax", (ill,), (1, batch, 1), ()), status, _NOTICE)

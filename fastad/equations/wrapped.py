@@ -94,7 +94,7 @@ def implicit(
     residual : function of (x, *args) in plain NumPy, which returns as many numbers as x holds.
     tol : the largest error of x, estimated by ‖F_x⁻¹ F‖ and relative to max(1, ‖x‖), with which the equation counts as
         solved.
-    linear : how the systems with the residual's Jacobian are solved: "dense", "gmres" or "auto", as of `fixed_point`.
+    linear : how the systems with the residual's Jacobian are solved: "auto", "dense", "sparse" or "gmres"; see `root`.
 
     Raises
     ------

@@ -210,7 +210,7 @@ def _solved(pattern: Pattern, data: np.ndarray, factors: np.ndarray, b: np.ndarr
             return np.asarray(superlu.solved(pattern.rows, pattern.columns, data, b, trans))
         except superlu.SingularError as error:
             raise SingularMatrixError(f"the sparse matrix is singular ({error})") from None
-    if not np.all(np.isfinite(factors)) or not b.size:
+    if not np.all(np.isfinite(factors)) or not b.size or not np.all(factors[-len(b) :]):
         return np.full(b.shape, np.nan)
     rows, columns = pattern.row_places, pattern.column_places
     if trans:

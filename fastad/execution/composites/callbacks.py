@@ -1,10 +1,11 @@
-"""Drivers that call back to Python: states on disk, and progress bars."""
+"""Drivers that call back to Python: states on disk, progress bars, and warnings."""
 
 import contextlib
 import ctypes
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 from fastad.errors import CompileError, ScheduleError
 from fastad.execution.kernel import SIGNATURE
 from fastad.execution.pending import keep_error
-from fastad.tables.composites.driver import ProgressBar, StatesOnDisk
+from fastad.recording.source import user_line
+from fastad.tables.composites.driver import ProgressBar, StatesOnDisk, UserWarned
 
 _PERIOD = 0.1  # seconds between looks at the number of steps
 _counters: list[np.ndarray] = []  # where steps are counted instead of shown
@@ -143,7 +145,16 @@ class CallbackKernel:
             return -1
 
 
+@contextlib.contextmanager
+def warned(text: str) -> Iterator[int]:
+    """Warn the user, at the line that is running."""
+    line = user_line(4)  # past this function and two of contextlib
+    warnings.warn_explicit(text, RuntimeWarning, line.file or "<unknown>", line.number)
+    yield 0
+
+
 _PROVIDERS: dict[type, Callable[[Any], contextlib.AbstractContextManager[int]]] = {
     StatesOnDisk: lambda own: states_on_disk(own.doubles, own.path),
     ProgressBar: progress_bar,
+    UserWarned: lambda own: warned(own.text),
 }

@@ -51,6 +51,13 @@ class ProgressBar:
 
 
 @dataclass(frozen=True)
+class UserWarned:
+    """The user has been given this warning before a run."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Parameters:
     """What the kernel of a driver reads: a record of an aligned dtype, and what fills in its addresses.
 
@@ -64,7 +71,7 @@ class Parameters:
     record: np.ndarray
     kernels: Mapping[str, Sub | Sequence[Sub] | None] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    resources: Mapping[str, StatesOnDisk | ProgressBar] = field(default_factory=dict)
+    resources: Mapping[str, StatesOnDisk | ProgressBar | UserWarned] = field(default_factory=dict)
     work: Mapping[str, int] = field(default_factory=dict)
 
 

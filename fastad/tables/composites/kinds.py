@@ -5,13 +5,14 @@ from fastad.tables.composites.choices import Branch, Lanes
 from fastad.tables.composites.driver import Driver, registered_kinds
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loops import Loop
+from fastad.tables.composites.notices import Notice
 from fastad.tables.composites.paths import Paths
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
 from fastad.tables.composites.solve_lanes import SolveLanes, SolveLanesAdjoint
 from fastad.tables.composites.solves import Solve
 
 BUILT_IN: tuple[type[Driver], ...] = (
-    Branch, Paths, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint, SolveLanes, SolveLanesAdjoint,
+    Branch, Notice, Paths, Lanes, Loop, LoopAdjoint, Solve, SolveAdjoint, SolveLanes, SolveLanesAdjoint,
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Minima, with and without constraints, and their derivatives by the conditions that they satisfy."""

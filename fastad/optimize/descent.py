@@ -1,0 +1,77 @@
+"""The loop that the methods without constraints share. A method says how it begins and makes a step."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fastad.control.loops import while_loop
+from fastad.optimize.objective import Array, Objective
+from fastad.optimize.status import CONVERGED, LOWEST, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, STUCK, UNBOUNDED
+
+_ROUNDED_TO = 1e-7  # gradient, relative to its scale, that counts as 0 where no step decreases fun any more
+
+
+class Iterate(NamedTuple):
+    """Where an iteration is. `memory` is the method's own; `stopped`: no step was found that decreases fun."""
+
+    x: Array
+    fun: Array
+    jac: Array
+    memory: Any
+    nfev: Array
+    nhev: Array
+    stopped: Array
+
+
+class Run(NamedTuple):
+    """An iterate, the steps up to it, and the reason for the end, RUNNING before it."""
+
+    at: Iterate
+    nit: Array
+    status: Array
+
+
+class Method:
+    """A method of descent: a start, and a step that ends at a lower value, or `stopped`."""
+
+    name: ClassVar[str]
+
+    def memory(self, f: Objective, x: Array, gradient: Array) -> Any:
+        """What the method remembers at the start: a pytree of arrays and numbers."""
+        raise NotImplementedError
+
+    def step(self, f: Objective, s: Iterate) -> Iterate:
+        """The next iterate."""
+        raise NotImplementedError
+
+
+def descend(method: Method, f: Objective, x0: Array, tol: Array, max_steps: int) -> Run:
+    """Steps of a method from x0 until the largest component of the gradient is at most `tol`."""
+    value, gradient = f.with_gradient(x0)
+    scale = np.maximum(1.0, np.max(np.abs(gradient), initial=0.0))
+    first = Iterate(x0, value, gradient, method.memory(f, x0, gradient), 1, 0, False)
+
+    def status_of(s: Iterate, nit: Array) -> Array:
+        return _status(s, nit, (tol, scale, max_steps))
+
+    def step(run: Run) -> Run:
+        after = method.step(f, run.at)
+        return Run(after, run.nit + 1, status_of(after, run.nit + 1))
+
+    start = Run(first, 0, status_of(first, np.zeros((), int)))
+    run: Run = while_loop(lambda run: run.status == RUNNING, step, start)
+    return run
+
+
+def _status(s: Iterate, nit: Array, limits: tuple[Array, Array, int]) -> Array:
+    tol, scale, most = limits
+    largest = np.max(np.abs(s.jac), initial=0.0)
+    rounded = s.stopped & (largest <= _ROUNDED_TO * np.maximum(scale, np.abs(s.fun)))
+    status = np.where(s.stopped, STUCK, np.where(nit >= most, MOST_STEPS, RUNNING))
+    status = np.where(s.fun < LOWEST, UNBOUNDED, status)
+    status = np.where(rounded, ROUNDED, status)
+    status = np.where(largest <= tol, CONVERGED, status)
+    return np.where(np.isfinite(s.fun) & np.isfinite(largest), status, NOT_FINITE)
+
+
+__all__ = ["Iterate", "Method", "Run", "descend"]
