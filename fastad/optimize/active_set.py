@@ -66,7 +66,7 @@ def polished(
 
     first = np.concatenate(found)
     u, residual, *_ = while_loop(lambda s: s[2] & (s[3] < _STEPS), step, (first, equations(first), True, 0))
-    return u[:n], u[n:], residual
+    return u[:n], np.where(active.constraints != 0, u[n:], 0.0), residual
 
 
 def _solved(matrix: Array, right: Array) -> Array:
