@@ -127,7 +127,9 @@ def ridge(example: dict[str, Any]) -> Figure:
     left, right = figure.subplots(1, 2)
     left.semilogy(example["grid"], example["errors"], color=GREY, linewidth=4, label="a grid of 81 fits")
     left.plot(*np.transpose(example["path"]), "o-", color=RED, markersize=4, linewidth=1.2, label="gradient descent")
-    left.axhline(example["outer"].fun, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)), label="four penalties, by BFGS")
+    left.axhline(
+        example["outer"].fun, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)), label="four penalties, by BFGS"
+    )
     left.set(xlabel="logarithm of λ", ylabel="mean square error", title="Error on held-out data", ylim=(3, 150))
     left.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
     left.minorticks_off()
@@ -155,7 +157,9 @@ def dispatch(example: dict[str, Any]) -> Figure:
     outputs.legend(ncols=3, loc="upper left")
     shares.stackplot(demands, example["slopes"].T, colors=colors, alpha=0.75, linewidth=0)
     shares.set(xlabel="demand (GW)", title="Who delivers the next megawatt: dx/dd", ylim=(0, 1))
-    price.plot(demands, example["many"].multipliers[0][:, 0], color=GREY, linewidth=5, label="multiplier of the balance")
+    price.plot(
+        demands, example["many"].multipliers[0][:, 0], color=GREY, linewidth=5, label="multiplier of the balance"
+    )
     price.plot(demands, example["prices"], color=RED, linewidth=1.5, label="derivative of the least cost")
     price.set(xlabel="demand (GW)", title="The price, €/MWh")
     price.legend(loc="upper left")

@@ -82,9 +82,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_solutions_are_scipys(case):
     fun, start, constraints, bounds = CASES[case]
-    peer = so.minimize(
-        fun, start, method="SLSQP", constraints=constraints, bounds=bounds or None, options={"ftol": 1e-14, "maxiter": 500}
-    )  # fmt: skip
+    options = {"ftol": 1e-14, "maxiter": 500}
+    peer = so.minimize(fun, start, method="SLSQP", constraints=constraints, bounds=bounds, options=options)
     found = fad.minimize(fun, start, constraints=constraints, bounds=bounds)
     assert found.success and found.constr_violation < 1e-9 and found.strict_complementarity
     assert abs(found.fun - peer.fun) < 1e-7 * (1.0 + abs(peer.fun))

@@ -25,7 +25,9 @@ def rosenbrock(x):
 
 def powell(x):
     """The Jacobian is singular at the solution."""
-    return np.stack([x[0] + 10.0 * x[1], 5**0.5 * (x[2] - x[3]), (x[1] - 2.0 * x[2]) ** 2, 10**0.5 * (x[0] - x[3]) ** 2])
+    return np.stack(
+        [x[0] + 10.0 * x[1], 5**0.5 * (x[2] - x[3]), (x[1] - 2.0 * x[2]) ** 2, 10**0.5 * (x[0] - x[3]) ** 2]
+    )
 
 
 @pytest.mark.parametrize("method", ["trf", "lm"])
@@ -63,7 +65,12 @@ def test_hard_problems(method, fun, start):
 def test_two_orders_by_data_scale_and_bounds():
     def solve(t):
         found = fad.least_squares(
-            decay, START, args=(DATA + t[0] * np.cos(TIMES),), loss="soft_l1", f_scale=t[1], bounds=(0.0, [t[2], 9.0, 9.0])
+            decay,
+            START,
+            args=(DATA + t[0] * np.cos(TIMES),),
+            loss="soft_l1",
+            f_scale=t[1],
+            bounds=(0.0, [t[2], 9.0, 9.0]),
         )
         return np.concatenate([found.x, np.reshape(found.cost, 1), found.fun[:2]])
 
@@ -74,7 +81,9 @@ def test_two_orders_by_data_scale_and_bounds():
 def test_linear_least_squares_in_closed_form(tier, rng):
     """x = (AᵀA)⁻¹Aᵀb, whose derivative by b is (AᵀA)⁻¹Aᵀ."""
     A, b = rng.normal(size=(8, 3)), rng.normal(size=8)
-    solve = fad.jit(fad.jacobian(lambda b: fad.least_squares(lambda x: A @ x - b, np.zeros(3), method="lm").x), tier=tier)
+    solve = fad.jit(
+        fad.jacobian(lambda b: fad.least_squares(lambda x: A @ x - b, np.zeros(3), method="lm").x), tier=tier
+    )
     np.testing.assert_allclose(solve(b), np.linalg.pinv(A), atol=1e-10)
 
 
