@@ -28,7 +28,8 @@ HOMES = {
 # Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
 # by its name.
 MAKERS = (
-    "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/tables/composites/solve_lanes.py",
+    "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/optimize/",
+    "fastad/tables/composites/solve_lanes.py",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from fastad.optimize.objective import Array
 
 
 class Solution(NamedTuple):
-    """x, the multipliers of constraints, the residual of the conditions, the active limits, and numbers about the run."""
+    """x, multipliers of constraints, the residual of the conditions, the active limits, and numbers about the run."""
 
     x: Array
     v: Array

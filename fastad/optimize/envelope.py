@@ -30,8 +30,8 @@ from fastad.transforms.composite import call_sub
 @dataclass(frozen=True, eq=False)
 class EnvelopeRules(Rules, kind="envelope"):
     """Rules of a row from [status | residual | held | θ] to a number, whose derivative is that of `lagrangian`, from
-    [held | θ] to a number, by θ alone. The status is that of the equations that `held` satisfies, and the residual theirs: unless
-    they were solved, a derivative is an error."""
+    [held | θ] to a number, by θ alone. The status is that of the equations that `held` satisfies, and the residual
+    theirs: unless they were solved, a derivative is an error."""
 
     make_lagrangian: Callable[[], Sub]
     held: int
