@@ -234,6 +234,8 @@ def _read_inside(b: Any, operands: Any, regions: Any, kind: Any, r: Any) -> Ref 
     reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
     low, high = offset + sum(n for n in reach if n < 0), offset + sum(n for n in reach if n > 0)
     met = [(x, own) for x, own in zip(operands, regions, strict=True) if own[0] <= high and low < own[0] + own[1]]
+    if not met:
+        return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
     if len(met) != 1:
         return None
     ((x, own),) = met
