@@ -23,18 +23,16 @@ def cost(np):
 
 
 # ---- fastad -------------------------------------------------------------------------------------------------------
-def fastad_functions(problem: Problem):
-    """The final state, and the cost with its gradient, as plain functions of (y0, p)."""
+def fastad_function(problem: Problem):
+    """The final state as a plain function of (y0, p)."""
     import fastad as fad
 
-    f = problem.rhs(np)
+    f, t1, method = problem.rhs(np), problem.t1, problem.method  # what a function refers to is looked at in every call
     control = {"step": problem.step} if problem.steps else {"rtol": problem.rtol, "atol": problem.rtol}
 
     def end(y0, p):
-        return fad.solve_ivp(f, (0.0, problem.t1), y0, problem.method, args=(p,), **control).y[:, -1]
+        return fad.solve_ivp(f, (0.0, t1), y0, method, args=(p,), **control).y[:, -1]
 
-    if problem.lanes:
-        return fad.vmap(end, in_axes=(0, None))
     return end
 
 
@@ -42,7 +40,9 @@ def fastad_functions(problem: Problem):
 def of_fastad(problem: Problem, what: str):
     import fastad as fad
 
-    end = fastad_functions(problem)
+    end = fastad_function(problem)
+    if problem.lanes:
+        end = fad.vmap(end, in_axes=(0, None))
     if what == "solve":
         run = fad.jit(end, tier="native").prepare(problem.y0, problem.p)
     else:
@@ -52,27 +52,20 @@ def of_fastad(problem: Problem, what: str):
 
 @contender("fastad, one by one", "fastad")
 def of_fastad_one_by_one(problem: Problem, what: str):
-    """Prepared native calls in a Python loop: what lanes are compared with."""
-    if not problem.lanes or what != "solve":
+    """A native loop over the trajectories, which solves one after another: what lanes are compared with."""
+    if not problem.lanes:
         return None
     import fastad as fad
 
-    f = problem.rhs(np)
-    control = {"step": problem.step} if problem.steps else {"rtol": problem.rtol, "atol": problem.rtol}
-    end = fad.jit(
-        lambda y0, p: fad.solve_ivp(f, (0.0, problem.t1), y0, problem.method, args=(p,), **control).y[:, -1],
-        tier="native",
-    )
-    run = end.prepare(problem.y0[0], problem.p)
+    end = fastad_function(problem)
 
-    def call():
-        found = np.empty_like(problem.y0)
-        for k, y0 in enumerate(problem.y0):
-            run.inputs[0][...] = y0
-            found[k] = run()
-        return found
+    def ends(y0, p):
+        return fad.scan(lambda p, start: (p, end(start, p)), p, y0)[1]
 
-    return call
+    if what == "solve":
+        return fad.jit(ends, tier="native").prepare(problem.y0, problem.p)
+    total = lambda y0, p: cost(np)(ends(y0, p))
+    return fad.grad(total, argnums=(0, 1), tier="native").prepare(problem.y0, problem.p)
 
 
 # ---- by hand ------------------------------------------------------------------------------------------------------
@@ -208,15 +201,24 @@ class _Torch:
 
 @contender("casadi, CVODES", "casadi")
 def of_casadi(problem: Problem, what: str):
-    if problem.name != "lv-adaptive":
+    """CVODES as CasADi sets it: BDF, Newton's method with Jacobians."""
+    if problem.steps or problem.lanes:
         return None
+    return of_symbols(problem, what, {"reltol": problem.rtol, "abstol": problem.rtol})
+
+
+def of_symbols(problem: Problem, what: str, options: dict):
+    """CVODES with a right-hand side of CasADi's symbols: NumPy computes with arrays of them."""
     import casadi as ca
 
-    y, p = ca.SX.sym("y", 2), ca.SX.sym("p", 4)
-    f = ca.vertcat(p[0] * y[0] - p[1] * y[0] * y[1], p[3] * y[0] * y[1] - p[2] * y[1])
-    options = {"reltol": problem.rtol, "abstol": problem.rtol, "max_num_steps": 100_000}
-    solve = ca.integrator("end", "cvodes", {"x": y, "p": p, "ode": f}, 0.0, problem.t1, options)
-    y0, q = ca.MX.sym("y0", 2), ca.MX.sym("p", 4)
+    ca.GlobalOptions.setNumpyMode(-1)  # as it was before there was a choice, without a warning
+    n, m = len(problem.y0), len(problem.p)
+    y, p = ca.SX.sym("y", n), ca.SX.sym("p", m)
+    slope = problem.rhs(np)(0.0, *(np.array(ca.vertsplit(x), dtype=object) for x in (y, p)))
+    ode = slope if isinstance(slope, ca.SX) else ca.vertcat(*slope)  # CasADi makes a matrix of an array times a symbol
+    system = {"x": y, "p": p, "ode": ode}
+    solve = ca.integrator("end", "cvodes", system, 0.0, problem.t1, {"max_num_steps": 1_000_000, **options})
+    y0, q = ca.MX.sym("y0", n), ca.MX.sym("p", m)
     end = solve(x0=y0, p=q)["xf"]
     total = 0.5 * ca.sumsqr(end - 1.0)
     outputs = [end] if what == "solve" else [ca.gradient(total, y0), ca.gradient(total, q)]

@@ -1,13 +1,12 @@
 """Figures of ODEs: `python -m bench.ode_report [problem …]` measures all contenders and prints a table for RESULTS.md.
 
-Every problem is measured by a process of its own for each library, calls of one problem in turns; a figure is the
-median of the rounds' minima.
+Every problem is measured by a process of its own for each library, the libraries in turns; a figure is the shortest of
+all rounds, since other work on the machine only adds to times.
 """
 import json
 import subprocess
 import sys
 import time
-from statistics import median
 
 import numpy as np
 
@@ -64,12 +63,12 @@ def table(problem: str, rounds: int = ROUNDS) -> str:
             samples[name].append(isolated(name, problem))
     rows = [f"### {PROBLEMS[problem].title}", "", "| | solve | ratio | gradient | ratio | first gradient |"]
     rows.append("| --- " * 6 + "|")
-    middle = {
-        name: {key: median(own[key] for own in found if key in own) for key in found[0]}
+    least = {
+        name: {key: min(own[key] for own in found if key in own) for key in found[0]}
         for name, found in samples.items() if found and found[0]
     }  # fmt: skip
-    ours = middle.get("fastad", {})
-    for name, own in middle.items():
+    ours = least.get("fastad", {})
+    for name, own in least.items():
         cells = [name]
         for what in ("solve", "gradient"):
             known = what in own

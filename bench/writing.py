@@ -29,8 +29,15 @@ def write(results: dict, folder: Path) -> None:
     caption = f"{info['processor']}, {info['cores']} cores; medians, {info['date']}; " + ", ".join(
         f"{name} {info['versions'][name]}" for name in ("jax", "torch", "casadi", "autograd"))  # fmt: skip
     drawn = chart.draw(records, folder / "results.png", caption)
-    (folder / "RESULTS.md").write_text(markdown(results, records, drawn))
+    path = folder / "RESULTS.md"
+    path.write_text(markdown(results, records, drawn) + others(path))
     print(f"written: {folder / 'RESULTS.md'}")
+
+
+def others(path: Path) -> str:
+    """The section of ODEs, which `bench.ode_report` measures."""
+    _, head, text = (path.read_text() if path.exists() else "").partition("\n## ODEs\n")
+    return head + text
 
 
 def markdown(results: dict, records: dict, drawn: bool) -> str:

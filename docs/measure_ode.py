@@ -1,4 +1,5 @@
-"""Measures the tables of docs/ode.md and writes them there: `python docs/measure_ode.py [PAGE] [--small]`.
+"""Measures the tables of docs/ode.md and writes them there: `python docs/measure_ode.py [PAGE] [--small]`, and draws
+adjoint-costs.png beside the page.
 
 Times are those of the fastest call of native code, on the machine that runs this. Bytes are the peak of a gradient
 beyond that of a solve.
@@ -8,6 +9,7 @@ import argparse
 import platform
 import re
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +38,15 @@ def end(p: Any, t1: float, **options: Any) -> Any:
     return np.sum(fad.solve_ivp(lotka, (0.0, t1), U0, args=(p,), **options).y[:, -1])
 
 
-def timed(cost: Callable[[Any], Any]) -> tuple[Any, float, float, int]:
+def timed(cost: Callable[[Any], Any], p: Any = P) -> tuple[Any, float, float, int]:
     """The gradient of a cost, the times of value and gradient, and the bytes that only the gradient needs."""
     value, gradient = fad.jit(cost, tier="native"), fad.value_and_grad(cost, tier="native")
-    value(P)
-    found = gradient(P)[1]
+    value(p)
+    found = gradient(p)[1]
     measured = []
     for function in (value, gradient):
         program = function.all_paths()[0].program
-        measured.append(measure(program.request, [P, *program.captured], "native", 0.3))
+        measured.append(measure(program.request, [p, *program.captured], "native", 0.3))
     return found, measured[0].fastest, measured[1].fastest, max(measured[1].bytes - measured[0].bytes, 0)
 
 
@@ -108,6 +110,68 @@ def schedules(small: bool) -> Iterator[Sequence[str]]:
     yield f"the solve, {steps:,} steps", duration(value), "1", ""
 
 
+# ── the picture ───────────────────────────────────────────────────────────────────────────────────────────────
+_WEIGHTS = np.random.default_rng(0).normal(size=(4, 4)) / 2
+# Of examples/adjoints.md: right-hand sides, initial states, parameters.
+STIFF: dict[str, tuple[Callable[[Any, Any, Any], Any], Any, Any]] = {
+    "decay: z' = −λ z, λ = 5": (lambda t, z, p: -p * z, np.ones(1), np.array([5.0])),
+    "cubic: z' = −p z³, z(0) = 100": (lambda t, z, p: -p * z**3, np.array([100.0]), np.ones(1)),
+    "network: z' = λ (tanh(W z + cos t) − z), λ = 5": (
+        lambda t, z, p: 5.0 * (np.tanh(np.reshape(p, (4, 4)) @ z + np.cos(t)) - z),
+        np.array([1.0, -1.0, 0.5, 0.0]), np.ravel(_WEIGHTS),
+    ),
+}  # fmt: skip
+_TIGHT = {"rtol": 1e-10, "atol": 1e-12}
+_SPARSE, _STORING = "discrete, Online(10)", ("discrete", "interpolating")
+COLORS = ("#0b6fa4", "#c8501e", "#2f9e6e", "#7b5ea7", "#8a6d00", "#555555")
+
+
+def costs(field: Callable[[Any, Any, Any], Any], z0: Any, p: Any, names: Sequence[str]) -> dict[str, tuple[float, int]]:
+    """Time by that of the solve, and memory, of the gradient by every adjoint. Those that store steps have room for as
+    many as there are."""
+    steps = fad.solve_ivp(field, (0.0, 1.0), z0, args=(p,), **_TIGHT).stats["accepted"]
+    room = {"max_steps": steps}
+    ways: dict[str, dict[str, Any]] = {name: {"adjoint": name, **(room if name in _STORING else {})} for name in names}
+    ways[_SPARSE] = {"checkpoint": fad.checkpoint.Online(10)}
+    found = {}
+    for name, options in ways.items():
+        last = lambda p, options=options: np.sum(
+            fad.solve_ivp(field, (0.0, 1.0), z0, args=(p,), **_TIGHT, **options).y[:, -1] ** 2
+        )
+        _, value, gradient, size = timed(last, p)
+        found[name] = gradient / value, size
+    return found
+
+
+def picture(small: bool, names: Sequence[str], path: Path) -> None:
+    """Memory against time of the gradient by every adjoint, for every problem."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    chosen = dict(list(STIFF.items())[: 1 if small else None])
+    names = [name for name in names if name != "reversible"]  # of no adaptive method
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    panels = figure.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (title, problem) in zip(panels, chosen.items(), strict=True):
+        found = costs(*problem, names)
+        for (name, (time, size)), color in zip(found.items(), COLORS, strict=False):
+            axes.loglog(time, max(size, 1), "o", color=color, markersize=7)
+            shift = -14 if name == "interpolating" else 8  # beside "forward" where there are many parameters
+            axes.annotate(name, (time, max(size, 1)), (0, shift), textcoords="offset points", color=color, ha="center")
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set(xlabel="time of the gradient / time of the solve")
+        axes.margins(x=0.15, y=0.2)
+        axes.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+        axes.minorticks_off()
+        axes.grid(color="#e6e6e6", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("memory beyond the solve (bytes)")
+    figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
+
+
 def markdown(rows: Iterator[Sequence[str]]) -> str:
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|" + " --- |" * (head.count(" | ") + 1), *body])
@@ -141,6 +205,8 @@ def main() -> None:
         assert count == 1, f"{options.page} has no place for the table {name!r}"
         print(f"{new}\n", flush=True)
     options.page.write_text(text, encoding="utf-8")
+    if find_spec("matplotlib"):
+        picture(options.small, options.adjoints, options.page.with_name("adjoint-costs.png"))
 
 
 if __name__ == "__main__":

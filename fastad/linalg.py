@@ -11,5 +11,19 @@ names, with the same arguments.
 """
 
 from fastad.recording.functions.linalg import lu_factor, lu_solve, solve_triangular
+from fastad.recording.functions.matrix_functions import (
+    block_diag,
+    cho_factor,
+    cho_solve,
+    circulant,
+    expm,
+    hankel,
+    solve_banded,
+    sqrtm,
+    toeplitz,
+)
 
-__all__ = ["lu_factor", "lu_solve", "solve_triangular"]
+__all__ = [
+    "block_diag", "cho_factor", "cho_solve", "circulant", "expm", "hankel", "lu_factor", "lu_solve", "solve_banded",
+    "solve_triangular", "sqrtm", "toeplitz",
+]  # fmt: skip

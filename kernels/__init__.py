@@ -9,6 +9,11 @@ Importing this package compiles nothing and loads no SciPy; import the file that
 - `indexing`   gather, scatter_add, wrap_index, guard
 - `products`   matmul
 - `factoring`  lu, lu_solve, triangular_solve, permute_rows, determinant_sign, log_determinant, cholesky
+- `orthogonal` qr
+- `spectral`   eigh, svd, eigh_spectrum, svd_spectrum, gap_quotient
+- `inverting`  determinant, cofactors, pinv
+- `matrix_functions`  expm, sqrtm
+- `banded`     banded_solve
 - `export`     compiled functions as LLVM IR, for objects that need no numba
 
 Every array primitive NAME has `NAME_forward(out, x, y, s)`, which returns 0, 1 for an error, or 2 for a failed guard.

@@ -65,7 +65,7 @@ def _coefficient(m, k):
 
 @helper
 def _degree(norm):
-    """The lowest degree that is exact to rounding for this norm; 13 if scaling may be needed (Higham 2005, Table 2.3)."""
+    """The lowest degree that is exact to rounding for this norm; 13 if scaling may be needed (Higham 2005, (2.3))."""
     if norm <= 1.495585217958292e-2:
         return 3
     if norm <= 2.539398330063230e-1:
@@ -222,7 +222,7 @@ def _root(out, a, n, core, w):
     copy(m, a)
     copy(out, a)
     before, left = float("inf"), -1
-    for step in range(100):
+    for _ in range(100):
         size_of = _inverse(inverse, m, pivots, scratch, n)
         if not size_of > 0.0:
             return False

@@ -8,36 +8,6 @@ from .flags import at, helper, kernel
 from .pattern_fields import SMALLEST_LAST
 
 
-@kernel
-def neighbours(degrees, by_row, by_column):
-    """How often a column meets others in its rows."""
-    (row_ptr, _), (column_ptr, rows) = by_row, by_column
-    largest = 0
-    for j in range(len(degrees)):
-        total = 0
-        for k in range(column_ptr[at(j)], column_ptr[at(j + 1)]):
-            i = rows[at(k)]
-            total += row_ptr[at(i + 1)] - row_ptr[at(i)] - 1
-        degrees[at(j)] = total
-        largest = total if total > largest else largest
-    return largest
-
-
-@kernel
-def by_degree(order, degrees, starts):
-    """Largest first; equal ones in the order of their numbers. `starts` is zeros for each degree, and one more."""
-    last = len(starts) - 1
-    for j in range(len(degrees)):
-        starts[at(last - degrees[at(j)])] += 1
-    begin = 0
-    for k in range(len(starts)):
-        begin, starts[at(k)] = begin + starts[at(k)], begin
-    for j in range(len(degrees)):
-        place = last - degrees[at(j)]
-        order[at(starts[at(place)])] = j
-        starts[at(place)] += 1
-
-
 @helper
 def _insert(heads, links, v, degree):
     """Put v into the list of its degree."""

@@ -179,15 +179,6 @@ def bucket(indptr, members, labels):
 
 # ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
 @kernel
-def lengths(pool, ids, indptr):
-    """indptr of a matrix with the sets of `ids` as rows."""
-    indptr[at(0)] = 0
-    for i in range(len(ids)):
-        s = ids[at(i)]
-        indptr[at(i + 1)] = indptr[at(i)] + pool.starts[at(s + 1)] - pool.starts[at(s)]
-
-
-@kernel
 def fill(pool, ids, indptr, indices, column, by_column):
     """Indices of that matrix, sorted in each row: by way of its transpose. `column` is zeros of the number of columns
     plus 1, `by_column` has room for as many integers as `indices`."""

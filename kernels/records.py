@@ -96,12 +96,12 @@ SOLVE = record(
 
 # Where the vectors of the driver of solves in lanes start in its work: those of one solve; argument and result of a
 # step, and of its adjoint, of all lanes, component by component; sums of the adjoints of what the steps share; adjoints
-# of states from within a step; of each lane: numbers about its run, marks, trajectory, step, largest step size, whether
-# the step was accepted; of a block of trajectories: stored states, and how many.
+# of states from within a step; of each lane: numbers about its run, marks, trajectory, step, whether it must be seen to
+# before the next step, whether the step was accepted; of a block of trajectories: stored states, and how many.
 SOLVE_LANES_WORK = record(
     *(SOLVE_WORK.names or ())[:-1],
     "wide_in", "wide_out", "wide_bar_in", "wide_bar_out", "sums", "inner", "runs", "places", "trajectories", "steps",
-    "longest", "accepted", "states", "counts", "scratch",
+    "waiting", "accepted", "states", "counts", "scratch",
 )  # fmt: skip
 
 # Solves in lanes, or their adjoints: besides what one solve says, the number of trajectories, sizes of the operands and
@@ -124,7 +124,8 @@ ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, HAPPENED, RUN
 # many steps as allowed; as many as can be kept, or events; the right-hand side was not finite at the start; fixed steps
 # ended in a state that is not finite; a terminal event ended it.
 DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN, ENDED = range(7)
-# The control of an adaptive solve, behind its state: position in the span, size of the step, error of the last one,
+# The control of an adaptive solve, behind its state: position in the span, size of the step, logarithm of the last
+# one's error,
 # whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
 AT, STEP, LAST, KNOWN, CONTROL = range(5)
 # In a step that an event ends, the last two say: at which fraction of the step, and which event, counted from CHANGED.
@@ -140,7 +141,8 @@ NOTED, JUMPED, STOPPED = range(3)
 # Gustafsson's PI control.
 SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2
 # Smaller errors count as this part of the tolerance, since most of them is rounding, which must not choose steps; the
-# same of the error of the step before.
-LEAST_ERROR, LEAST_LAST = 1e-8, 1e-4
-# The error of the step before the first one, which there is not: where the size was chosen from derivatives, or not.
-CHOSEN, GIVEN = 1.0, 1.0 + 2.0**-40
+# same of the error of the step before, as its logarithm: log(1e-4).
+LEAST_ERROR, LEAST_LAST = 1e-8, -9.210340371976182
+ROUNDING = 10.0 * 2.220446049250313e-16  # relative errors up to which an estimate is made of rounding errors
+# The logarithm of the error before the first step, which there is not: where its size was chosen from derivatives, or not.
+CHOSEN, GIVEN = 0.0, 2.0**-40

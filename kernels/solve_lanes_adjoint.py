@@ -12,7 +12,8 @@ from .flags import helper, kernel
 from .memory import address, call_kernel, doubles, shift, view
 from .records import AT, CONTROL, MARKS, POINT
 from .reversing import Given, call, clear, copy
-from .solve_lanes import run_adaptive, run_fixed
+from .solve_lanes import run_fixed
+from .solve_lanes_adaptive import run_adaptive
 from .solve_lanes_space import IDLE, ensemble_of, from_lane, lane_space, lanes_at, step_size, to_lane
 from .solve_space import ends_of, inside_size, is_behind, points_of, set_fresh, space_of
 from .solve_steps import refresh

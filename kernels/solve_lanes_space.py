@@ -4,8 +4,23 @@
 from typing import Any, NamedTuple
 
 from .flags import helper
-from .memory import address, doubles, integers, record_at, shift
-from .records import AT, CONTROL, DONE, MARKS, POINT, POSITION, RUN, SOLVE_LANES, STATUS, STEP, TOLERANCES
+from .memory import address, doubles, integers, record_at, select, shift, view
+from .records import (
+    ACCEPTED,
+    AT,
+    CONTROL,
+    DONE,
+    EVALUATIONS,
+    MARKS,
+    POINT,
+    POSITION,
+    RUN,
+    SOLVE_LANES,
+    STATUS,
+    STEP,
+    TOLERANCES,
+    WORST,
+)  # fmt: skip
 from .reversing import Given, clear, copy
 from .solve_space import Space, control_of, ends_of, is_behind, points_of, span_of, start
 from .solve_steps import check_end, first_fraction, give_place, refresh
@@ -28,7 +43,7 @@ class Ensemble(NamedTuple):
     places: Any
     trajectories: Any
     steps: Any
-    longest: Any
+    waiting: Any
     accepted: Any
     states: Any
     counts: Any
@@ -49,7 +64,7 @@ def ensemble_of(p, work, inputs, stride, target, states, first, last):
         integers(work + 8 * at.places),
         integers(work + 8 * at.trajectories),
         integers(work + 8 * at.steps),
-        doubles(work + 8 * at.longest),
+        doubles(work + 8 * at.waiting),
         doubles(work + 8 * at.accepted),
         doubles(states),
         integers(work + 8 * at.counts),
@@ -121,6 +136,12 @@ def result_size(p):
 
 
 @helper
+def longest_of(p, ensemble, lane):
+    """The largest step of a lane, as a fraction of the span."""
+    return ensemble.wide_in[(step_size(p) + 2 * p.errors) * p.lanes + lane]
+
+
+@helper
 def given_of(p, ensemble, lane):
     """What the solve of a lane is given."""
     i = ensemble.trajectories[lane]
@@ -141,11 +162,11 @@ def begin(p, ensemble, lane, space):
         for i in range(p.points * p.own):
             not_reached[i] = float("nan")
         clear(shift(not_reached, p.points * p.own), p.kept * (p.own + 1 + p.dense))
-    code = 0
+    code, longest = 0, 1.0
     if not p.adaptive:
         give_place(p, given, 0, control_of(p, own))
     elif control[AT] < 1.0:
-        ensemble.longest[lane] = largest_fraction(given.elements, span_of(p, own))
+        longest = largest_fraction(given.elements, span_of(p, own))
         if control[STEP] == 0.0:
             code = first_fraction(p, given, own)
     if not code and own.run[STATUS] == DONE and control[AT] < 1.0:
@@ -154,19 +175,25 @@ def begin(p, ensemble, lane, space):
     if p.adaptive:
         tolerances = shift(ensemble.wide_in, step_size(p) * p.lanes)
         to_lane(tolerances, p.lanes, lane, shift(given.elements, TOLERANCES), 2 * p.errors)
+        tolerances[2 * p.errors * p.lanes + lane] = longest
     return code
 
 
 @helper
 def end(p, ensemble, lane, space):
     """Write what has become of the trajectory in a lane."""
-    i, own = ensemble.trajectories[lane], lane_space(space, ensemble.runs, ensemble.places, lane)
+    i, k = ensemble.trajectories[lane], ensemble.steps[lane]
+    own = lane_space(space, ensemble.runs, ensemble.places, lane)
     from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, p.carried)
     own.run[POSITION] = control_of(p, own)[AT]
+    own.run[ACCEPTED] = k
+    own.run[EVALUATIONS] += k * p.stages
     if not p.adaptive:
         check_end(p, own)
+    elif k:
+        own.run[WORST] = ensemble.wide_out[(result_size(p) + 2) * p.lanes + lane]
     if address(ensemble.states):
-        ensemble.counts[i - ensemble.first] = ensemble.steps[lane] if own.run[STATUS] == DONE else -1
+        ensemble.counts[i - ensemble.first] = k if own.run[STATUS] == DONE else -1
     if ensemble.target:
         out = doubles(ensemble.target + 8 * i * p.results)
         copy(out, own.step_in, p.carried)
@@ -217,3 +244,21 @@ def take(p, ensemble, lane, following):
         return ensemble.last
     ensemble.trajectories[lane] = following
     return following + 1
+
+
+@helper
+def copy_lane(p, ensemble, lane):
+    """Let a lane without a trajectory hold what the first one holds."""
+    for i in range(step_size(p) + p.adaptive * (2 * p.errors + 1)):
+        ensemble.wide_in[i * p.lanes + lane] = ensemble.wide_in[i * p.lanes]
+
+
+@helper
+def move(p, ensemble):
+    """Make the states after the accepted steps the current ones."""
+    n, accepted = p.lanes, view(ensemble.accepted, p.lanes)
+    for i in range(p.own + p.cache):
+        to = view(shift(ensemble.wide_in, (i if i < p.own else i + CONTROL) * n), n)
+        source = view(shift(ensemble.wide_out, i * n), n)
+        for lane in range(n):
+            to[lane] = select(accepted[lane] != 0.0, source[lane], to[lane])

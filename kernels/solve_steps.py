@@ -52,6 +52,7 @@ from .stepsize import (
     first_step,
     given_fraction,
     largest_fraction,
+    logarithm,
     next_factor,
     retry_factor,
     rounded,
@@ -155,8 +156,8 @@ def probe(solve, controls, space):
 
 @helper
 def adapt(solve, given, space):
-    """Trial steps until one has a small enough error. Its size is in the control then, its error and the factor for the
-    next one are in space.run[RUN:]."""
+    """Trial steps until one has a small enough error. Its size is in the control then, the logarithm of its error and
+    the factor for the next one are in space.run[RUN:]."""
     control, ends, controls = control_of(solve, space), ends_of(solve, space), given.elements
     if control[STEP] == 0.0:
         code = first_fraction(solve, given, space)
@@ -188,8 +189,9 @@ def adapt(solve, given, space):
                 return WRONG
             norm = max(norm, other)
         if norm <= 1.0 and all_finite(space.step_out, solve.errors):
-            factor = next_factor(norm, control[LAST], solve.order)
-            space.run[RUN], space.run[RUN + 1] = max(norm, LEAST_LAST), min(factor, 1.0) if rejected else factor
+            last = logarithm(norm)
+            factor = next_factor(last, control[LAST], solve.order)
+            space.run[RUN], space.run[RUN + 1] = max(last, LEAST_LAST), min(factor, 1.0) if rejected else factor
             control[KNOWN] = 2.0 if rejected else 1.0
             return 0
         if fraction <= least and fraction < rest:

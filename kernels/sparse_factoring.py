@@ -5,10 +5,13 @@ places of rows and columns; the entries by permuted column; the rows of L below 
 above its diagonal, column by column, in ascending order; how many columns from each one on have nested rows.
 
 A value of factors is a status, the numbers of L, of U, and U's diagonal. The status is 1 where the old pivots would
-lose digits: whoever solves with the factors then calls SuperLU, which chooses new ones. Sources: Gilbert & Peierls
+lose digits: whoever solves with the factors then calls SuperLU, which chooses new ones. Where numbers of A are not
+finite, all factors are NaN. Sources: Gilbert & Peierls
 (1988), "Sparse partial pivoting in time proportional to arithmetic operations"; Davis & Palamadai Natarajan (2010),
 "Algorithm 907: KLU", on factorising again.
 """
+
+import numpy as np
 
 from .flags import at, helper, kernel
 from .memory import indices, view
@@ -57,6 +60,14 @@ def _are_nested(nested, starts):
 
 
 @helper
+def _are_finite(data):
+    for k in range(len(data)):
+        if data[at(k)] - data[at(k)] != 0.0:
+            return False
+    return True
+
+
+@helper
 def _scatter(w, rows, entries, low, high, data):
     """Add entries of A to a column; the largest of them."""
     largest = 0.0
@@ -71,60 +82,57 @@ def _scatter(w, rows, entries, low, high, data):
 
 @helper
 def _subtract_four(w, k, starts, rows, lower, upper, q):
-    """Subtract four columns of L with nested rows, of which each reads and writes the column w once."""
-    a, b, c, d = starts[at(k)], starts[at(k + 1)], starts[at(k + 2)], starts[at(k + 3)]
-    u = w[at(k)]
-    u1 = w[at(k + 1)] - lower[at(a)] * u
-    u2 = w[at(k + 2)] - lower[at(a + 1)] * u - lower[at(b)] * u1
-    u3 = w[at(k + 3)] - lower[at(a + 2)] * u - lower[at(b + 1)] * u1 - lower[at(c)] * u2
-    for i in range(4):
-        w[at(k + i)] = 0.0
-    upper[at(q)], upper[at(q + 1)], upper[at(q + 2)], upper[at(q + 3)] = u, u1, u2, u3
-    a, b, c = a + 3, b + 2, c + 1
-    for p in range(starts[at(k + 4)] - d):
-        total = lower[at(a + p)] * u + lower[at(b + p)] * u1 + lower[at(c + p)] * u2 + lower[at(d + p)] * u3
+    """Subtract four columns of L with nested rows, for which the column w is read and written once."""
+    a, b, c, d = starts[k], starts[k + 1], starts[k + 2], starts[k + 3]
+    end, u = starts[k + 4], w[k]
+    u1 = w[k + 1] - lower[a] * u
+    u2 = w[k + 2] - lower[a + 1] * u - lower[b] * u1
+    u3 = w[k + 3] - lower[a + 2] * u - lower[b + 1] * u1 - lower[c] * u2
+    w[k : k + 4] = 0.0
+    upper[q], upper[q + 1], upper[q + 2], upper[q + 3] = u, u1, u2, u3
+    first, second, third = lower[a + 3 : b], lower[b + 2 : c], lower[c + 1 : d]
+    for p in range(end - d):
+        i = at(p)
+        total = first[i] * u + second[i] * u1 + third[i] * u2 + lower[at(d + p)] * u3
         w[at(rows[at(d + p)])] -= total
 
 
 @helper
 def _subtract_two(w, k, starts, rows, lower, upper, q):
-    a, b = starts[at(k)], starts[at(k + 1)]
-    u = w[at(k)]
-    u1 = w[at(k + 1)] - lower[at(a)] * u
-    w[at(k)], w[at(k + 1)] = 0.0, 0.0
-    upper[at(q)], upper[at(q + 1)] = u, u1
-    a += 1
-    for p in range(starts[at(k + 2)] - b):
-        w[at(rows[at(b + p)])] -= lower[at(a + p)] * u + lower[at(b + p)] * u1
+    a, b, end, u = starts[k], starts[k + 1], starts[k + 2], w[k]
+    u1 = w[k + 1] - lower[a] * u
+    w[k], w[k + 1], upper[q], upper[q + 1] = 0.0, 0.0, u, u1
+    for p in range(end - b):
+        w[at(rows[at(b + p)])] -= lower[at(a + 1 + p)] * u + lower[at(b + p)] * u1
 
 
 @helper
 def _subtract_one(w, k, starts, rows, lower, upper, q):
-    u = w[at(k)]
-    w[at(k)] = 0.0
-    upper[at(q)] = u
-    for p in range(starts[at(k)], starts[at(k + 1)]):
+    u = w[k]
+    w[k], upper[q] = 0.0, u
+    for p in range(starts[k], starts[k + 1]):
         w[at(rows[at(p)])] -= lower[at(p)] * u
 
 
 @helper
 def _eliminate(w, low, high, above, nested, starts, rows, lower, upper):
     """Column w minus what the columns of L before it contribute; the largest number of U in it."""
-    q, largest = low, 0.0
+    q = np.int64(low)  # of one type, or the loops below are compiled twice
     while q < high:
-        k, done = above[at(q)], 1
-        if nested[at(k)] >= 4 and q + 3 < high:
+        k = above[q]
+        if nested[k] >= 4 and q + 3 < high:
             _subtract_four(w, k, starts, rows, lower, upper, q)
-            done = 4
-        elif nested[at(k)] >= 2 and q + 1 < high:
+            q += 4
+        elif nested[k] >= 2 and q + 1 < high:
             _subtract_two(w, k, starts, rows, lower, upper, q)
-            done = 2
+            q += 2
         else:
             _subtract_one(w, k, starts, rows, lower, upper, q)
-        for i in range(done):
-            if abs(upper[at(q + i)]) > largest:
-                largest = abs(upper[at(q + i)])
-        q += done
+            q += 1
+    largest = 0.0
+    for p in range(low, high):
+        if abs(upper[at(p)]) > largest:
+            largest = abs(upper[at(p)])
     return largest
 
 
@@ -199,6 +207,9 @@ def sparse_lu_forward(out, x, y, s, w):
         own = out[p * size : (p + 1) * size]
         own[0] = 0.0
         data = y[p * count : (p + 1) * count]
+        if not _are_finite(data):
+            own[1:] = np.nan
+            continue
         if not _factor(own, data, w[:n], n, (starts, places, entries), (first, rows, nested), (bounds, uppers)):
             own[:] = 0.0
             own[0] = 1.0
@@ -214,116 +225,66 @@ def _by_entry(places, row_places, entries, x):
 
 # ── solving ───────────────────────────────────────────────────────────────────────────────────────────────────
 @helper
-def _permuted(target, source, places, first, n, m, back):
-    """Rows to where the pattern says, or from there; false where it says nothing."""
-    top = float(n)
-    for i in range(n):
-        v = places[at(first + i)]
-        if not (v >= 0.0 and v < top):
+def _bound_parts(x, first, n, total):
+    """Whether numbers of the pattern, from `first` on, are the bounds of n parts of `total` numbers."""
+    if x[at(first)] != 0.0 or x[at(first + n)] != float(total):
+        return False
+    for k in range(n):
+        if not x[at(first + k)] <= x[at(first + k + 1)]:
             return False
-        k = int(v) * m
-        for c in range(m):
-            if back:
-                target[at(i * m + c)] = source[at(k + c)]
-            else:
-                target[at(k + c)] = source[at(i * m + c)]
     return True
 
 
 @helper
-def _part(x, first, k, total):
-    """Bounds of part k of `total` numbers; (0, -1) if there are none."""
-    low, high = x[at(first + k)], x[at(first + k + 1)]
-    if not (low >= 0.0 and low <= high and high <= float(total)):
-        return 0, -1
-    return int(low), int(high)
-
-
-@helper
-def _spread(w, x, first, low, high, numbers, k, m, n):
-    """Subtract from the rows of a column its numbers times row k."""
-    top = float(n)
-    if m == 1:
-        v = w[at(k)]
-        for p in range(low, high):
-            i = x[at(first + p)]
-            if not (i >= 0.0 and i < top):
-                return False
-            w[at(int(i))] -= numbers[at(p)] * v
-        return True
-    for p in range(low, high):
-        i, v = x[at(first + p)], numbers[at(p)]
+def _spread(w, x, bounds, numbers, k):
+    """Subtract from the rows of column k its numbers times row k; false for a row that is none."""
+    n, v, top = len(w), w[at(k)], float(len(w))
+    for p in range(int(x[at(bounds + k)]), int(x[at(bounds + k + 1)])):
+        i = x[at(bounds + n + 1 + p)]
         if not (i >= 0.0 and i < top):
             return False
-        to = int(i) * m
-        for c in range(m):
-            w[at(to + c)] -= v * w[at(k * m + c)]
+        w[at(int(i))] -= numbers[at(p)] * v
     return True
 
 
 @helper
-def _collect(w, x, first, low, high, numbers, k, m, n):
-    """Subtract from row k the rows of a column times its numbers."""
-    top = float(n)
-    if m == 1:
-        total = 0.0
-        for p in range(low, high):
-            i = x[at(first + p)]
-            if not (i >= 0.0 and i < top):
-                return False
-            total += numbers[at(p)] * w[at(int(i))]
-        w[at(k)] -= total
-        return True
-    for p in range(low, high):
-        i, v = x[at(first + p)], numbers[at(p)]
+def _collect(w, x, bounds, numbers, k):
+    """Subtract from row k the rows of column k times its numbers; false for a row that is none."""
+    n, total, top = len(w), 0.0, float(len(w))
+    for p in range(int(x[at(bounds + k)]), int(x[at(bounds + k + 1)])):
+        i = x[at(bounds + n + 1 + p)]
         if not (i >= 0.0 and i < top):
             return False
-        source = int(i) * m
-        for c in range(m):
-            w[at(k * m + c)] -= v * w[at(source + c)]
+        total += numbers[at(p)] * w[at(int(i))]
+    w[at(k)] -= total
     return True
 
 
 @helper
-def _scale(w, k, m, pivot):
-    for c in range(m):
-        w[at(k * m + c)] /= pivot
-
-
-@helper
-def _solve(w, x, factors, s, below, above):
+def _solve(w, x, below, lower, above, upper, diagonal):
     """w = (L U)⁻¹ w; `below` and `above` are the places of the bounds of L and of U in the pattern x."""
-    n, n_lower, n_upper, m = s[1], s[3], s[4], s[5]
-    lower, upper = factors[1 : 1 + n_lower], factors[1 + n_lower : 1 + n_lower + n_upper]
-    diagonal = factors[1 + n_lower + n_upper :]
+    n = len(w)
     for k in range(n):
-        low, high = _part(x, below, k, n_lower)
-        if high < 0 or not _spread(w, x, below + n + 1, low, high, lower, k, m, n):
+        if not _spread(w, x, below, lower, k):
             return False
     for step in range(n):
         k = n - 1 - step
-        _scale(w, k, m, diagonal[at(k)])
-        low, high = _part(x, above, k, n_upper)
-        if high < 0 or not _spread(w, x, above + n + 1, low, high, upper, k, m, n):
+        w[at(k)] /= diagonal[at(k)]
+        if not _spread(w, x, above, upper, k):
             return False
     return True
 
 
 @helper
-def _solve_transposed(w, x, factors, s, below, above):
+def _solve_transposed(w, x, below, lower, above, upper, diagonal):
     """w = (L U)⁻ᵀ w."""
-    n, n_lower, n_upper, m = s[1], s[3], s[4], s[5]
-    lower, upper = factors[1 : 1 + n_lower], factors[1 + n_lower : 1 + n_lower + n_upper]
-    diagonal = factors[1 + n_lower + n_upper :]
+    n = len(w)
     for k in range(n):
-        low, high = _part(x, above, k, n_upper)
-        if high < 0 or not _collect(w, x, above + n + 1, low, high, upper, k, m, n):
+        if not _collect(w, x, above, upper, k):
             return False
-        _scale(w, k, m, diagonal[at(k)])
+        w[at(k)] /= diagonal[at(k)]
     for step in range(n):
-        k = n - 1 - step
-        low, high = _part(x, below, k, n_lower)
-        if high < 0 or not _collect(w, x, below + n + 1, low, high, lower, k, m, n):
+        if not _collect(w, x, below, lower, n - 1 - step):
             return False
     return True
 
@@ -334,20 +295,32 @@ def sparse_lu_solve_forward(out, x, y, z, x3, s, w):
     s = (batch, n, entries, numbers of L, of U, right sides, transposed, separate matrices).
     1: a singular matrix, or x is no pattern."""
     batch, n, count, n_lower, n_upper, m, trans, separate = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-    size = 1 + n_lower + n_upper + n
-    at_rows, below = 2 * count, 3 * count + 3 * n + 1
-    above = below + n + 1 + n_lower
+    size, below, space = 1 + n_lower + n_upper + n, 3 * count + 3 * n + 1, w[:n]
+    above, top = below + n + 1 + n_lower, float(n)
+    into, back = 2 * count + n * trans, 2 * count + n * (1 - trans)  # places of the right side and of the result
+    if not (_bound_parts(x, below, n, n_lower) and _bound_parts(x, above, n, n_upper)):
+        return 1
+    for i in range(2 * count, 2 * (count + n)):
+        if not (x[at(i)] >= 0.0 and x[at(i)] < top):
+            return 1
     for p in range(batch):
-        own = z[p * separate * size : p * separate * size + size]
-        given, found = x3[p * n * m : (p + 1) * n * m], out[p * n * m : (p + 1) * n * m]
-        if own[0] != 0.0:
-            data = y.ctypes.data + 8 * p * separate * count
-            if superlu_solve(x.ctypes.data, n, count, data, given.ctypes.data, found.ctypes.data, m, trans) != 0:
+        own, right = p * separate * size, p * n * m
+        if z[at(own)] != 0.0:
+            data, given = y.ctypes.data + 8 * p * separate * count, x3.ctypes.data + 8 * right
+            if superlu_solve(x.ctypes.data, n, count, data, given, out.ctypes.data + 8 * right, m, trans) != 0:
                 return 1
             continue
-        if not _permuted(w, given, x, at_rows + n * trans, n, m, False):
-            return 1
-        solved = _solve_transposed(w, x, own, s, below, above) if trans else _solve(w, x, own, s, below, above)
-        if not (solved and _permuted(found, w, x, at_rows + n * (1 - trans), n, m, True)):
-            return 1
+        lower, upper = z[own + 1 : own + 1 + n_lower], z[own + 1 + n_lower : own + 1 + n_lower + n_upper]
+        diagonal = z[own + 1 + n_lower + n_upper : own + size]
+        for c in range(right, right + m):
+            for i in range(n):
+                space[at(int(x[at(into + i)]))] = x3[at(c + i * m)]
+            if trans:
+                good = _solve_transposed(space, x, below, lower, above, upper, diagonal)
+            else:
+                good = _solve(space, x, below, lower, above, upper, diagonal)
+            if not good:
+                return 1
+            for i in range(n):
+                out[at(c + i * m)] = space[at(int(x[at(back + i)]))]
     return 0

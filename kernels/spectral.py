@@ -6,8 +6,21 @@ met to many digits.
 """
 
 from .flags import at, exact_helper, helper, kernel
-from .lapack import LETTER_A, LETTER_L, LETTER_N, LETTER_S, LETTER_U, LETTER_V
-from .lapack import all_finite, copy, dgesdd, dsyevd, fill, status, turn
+from .lapack import (
+    LETTER_A,
+    LETTER_L,
+    LETTER_N,
+    LETTER_S,
+    LETTER_U,
+    LETTER_V,
+    all_finite,
+    copy,
+    dgesdd,
+    dsyevd,
+    fill,
+    status,
+    turn,
+)
 from .notices import notice
 
 _EPSILON = 2.0**-52
@@ -129,6 +142,12 @@ def _room(w, first, last, n, positive):
 
 
 @exact_helper
+def _level(level, vectors):
+    """Values alone need not be apart for their first derivatives, which are then exact."""
+    return 0 if level == 1 and not vectors else level
+
+
+@exact_helper
 def _apart(w, given, level, positive):
     """Equal values moved apart, in order: ascending ones, or descending ones that are not negative. Returns the largest
     distance that was made."""
@@ -165,7 +184,7 @@ def eigh_spectrum_forward(out, x, y, s):
     for p in range(batch):
         own, given = out[p * (size + 1) : (p + 1) * (size + 1)], y[p * size : (p + 1) * size]
         copy(own, given)
-        own[at(size)] = _apart(own[:n], given[:n], s[4], False)
+        own[at(size)] = _apart(own[:n], given[:n], _level(s[4], s[3]), False)
     return 0
 
 
@@ -181,7 +200,8 @@ def svd_spectrum_forward(out, x, y, s):
     for p in range(batch):
         own, given = out[p * (size + 1) : (p + 1) * (size + 1)], y[p * size : (p + 1) * size]
         copy(own, given)
-        own[at(size)] = _apart(own[first : first + k], given[first : first + k], s[5], True)
+        level = _level(s[5], vectors)
+        own[at(size)] = _apart(own[first : first + k], given[first : first + k], level, True)
     return 0
 
 
@@ -197,12 +217,13 @@ def gap_quotient_forward(out, x, y, z, x3, s):
     """X_ij / (Z_j - Y_i) of stacks; s = (batch, rows, columns, kind, quiet).
 
     Kind 0 divides all; 1 has zeros on the diagonal; 2 too, and divides (X - X')/2. 0 where a difference is. Unless
-    quiet, it counts a notice where values that were put apart (by up to x3) have a numerator that does not vanish.
+    quiet, it counts a notice where values that were put apart (by up to the first number of x3) have a numerator that
+    does not vanish, and a quotient above the second number.
     """
     batch, rows, columns, kind, quiet = s[0], s[1], s[2], s[3], s[4]
     for p in range(batch):
         q = p * rows * columns
-        a, low, high, made = x[q : q + rows * columns], y[p * rows :], z[p * columns :], 1.001 * x3[at(p)]
+        a, low, high, made = x[q : q + rows * columns], y[p * rows :], z[p * columns :], 1.001 * x3[at(2 * p)]
         largest, found = 0.0, 0.0
         for i in range(rows):
             for j in range(columns):
@@ -213,7 +234,7 @@ def gap_quotient_forward(out, x, y, z, x3, s):
                     out[at(q + i * columns + j)] = 0.0
                 else:
                     out[at(q + i * columns + j)] = numerator / gap
-                if abs(gap) <= made and not (kind > 0 and i == j):
+                if abs(gap) <= made and not (kind > 0 and i == j) and abs(numerator) > x3[at(2 * p + 1)] * abs(gap):
                     found = max(found, abs(numerator))
         if not quiet and found > 1e-4 * largest:
             notice()

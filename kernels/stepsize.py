@@ -8,10 +8,20 @@ import math
 
 from .flags import exact_helper, helper
 from .memory import shift, view
-from .records import CHOSEN, FIRST_STEP, LARGEST, LEAST_ERROR, MAX_STEP, MEMORY, SAFETY, SMALLEST, TOLERANCES
+from .records import (
+    CHOSEN,
+    FIRST_STEP,
+    LARGEST,
+    LEAST_ERROR,
+    MAX_STEP,
+    MEMORY,
+    ROUNDING,
+    SAFETY,
+    SMALLEST,
+    TOLERANCES,
+)
 
 EPSILON = 2.220446049250313e-16
-ROUNDING = 1000.0 * EPSILON  # relative errors up to which an estimate is made of rounding errors
 GUESS = 1e-6  # the trial step where the state or its derivative is nearly 0
 CHANGE = 1e-2  # relative size of the change that is tried then
 
@@ -62,13 +72,13 @@ def error_norm(error, old, new, controls, n, estimates):
 
 @exact_helper
 def rounded(fraction):
-    """A step size with eight significant bits: Dekker (1971), A floating-point technique, Numer. Math. 18, (5.6).
+    """A step size with eight significant bits: those that are left when 2⁴⁵ times as much is added to it.
 
     The code of a value, of its tangents and of its adjoint rounds differently, and an error estimate is a small
     difference of large numbers. So that all of them make the same steps, such errors must not reach the step size.
     """
-    shifted = fraction * 35184372088833.0  # 2⁴⁵ + 1
-    return shifted - (shifted - fraction)
+    large = fraction * 35184372088832.0
+    return (large + fraction) - large
 
 
 @helper
@@ -79,13 +89,19 @@ def retry_factor(norm, order):
 
 
 @helper
-def next_factor(norm, before, order):
-    """Factor for the step size after an accepted step, from its error and that of the step before.
+def logarithm(norm):
+    """The logarithm of an error norm, for `next_factor`."""
+    return math.log(max(norm, LEAST_ERROR))
+
+
+@helper
+def next_factor(error, before, order):
+    """Factor for the step size after an accepted step, from the logarithms of its error and of that of the step before.
 
     PI control: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.2, with the exponents of their DOPRI5
     for any order.
     """
-    factor = SAFETY * max(norm, LEAST_ERROR) ** ((0.75 * MEMORY - 1.0) / order) * before ** (MEMORY / order)
+    factor = SAFETY * math.exp((0.75 * MEMORY - 1.0) / order * error + MEMORY / order * before)
     return min(max(factor, SMALLEST), LARGEST)
 
 

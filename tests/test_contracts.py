@@ -19,6 +19,8 @@ TAKERS = {"opcode", "primitive", "emit", "emit_elementwise", "elementwise", "app
 # Where a primitive is defined: its row, its rules, and the code of its kernel.
 HOMES = {
     "fastad/primitives/arrays.py", "fastad/primitives/elementwise.py", "fastad/primitives/linear.py",
+    "fastad/primitives/factorisations.py", "fastad/primitives/stacks.py", "fastad/primitives/orthogonal_rules.py",
+    "fastad/primitives/spectral_rules.py", "fastad/primitives/inverse_rules.py",
     "fastad/primitives/sparse.py", "fastad/primitives/rules.py", "fastad/primitives/linear_rules.py",
     "fastad/primitives/sparse_rules.py", "fastad/primitives/rewrites.py", "fastad/primitives/equations.py",
     "fastad/primitives/expression.py", "fastad/primitives/vocabulary.py",  # the language and the words of rules
@@ -29,7 +31,7 @@ HOMES = {
 # by its name.
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/optimize/",
-    "fastad/tables/composites/solve_lanes.py",
+    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/lane_control.py",
 )  # fmt: skip
 
 

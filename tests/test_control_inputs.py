@@ -265,7 +265,10 @@ WRONG = {
         lambda x: fad.scan(lambda c, v: (c * v, c), x, ONES, inverse=lambda c, v: (c, c)), "the inverse of scan"
     ),
     "a Python branch that changes": (
-        lambda x: fad.scan(lambda c, v: (c * 2 if v < 2 else c * 3, c), x, np.arange(4.0)), "another path in a later"
+        lambda x: fad.scan(lambda c, v: (c * int(v), c), x, np.arange(4)), "another path in a later"
+    ),
+    "paths of other shapes": (
+        lambda x: fad.scan(lambda c, v: (c, v if v < 2 else ONES), x, np.arange(4.0)), "paths of a Python branch"
     ),
     "an array read at a step": (
         lambda x: fad.fori_loop(0, 3, lambda i, s: s + PLAIN[i], x), "another path in a later"

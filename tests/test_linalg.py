@@ -18,16 +18,26 @@ RNG = np.random.default_rng(8)
 EXAMPLES = [(row.name, k) for row in array_rows() for k in range(len(row.examples))]
 TIERS = ("sweep", "native")
 # Rows of several results, by the first of these: a domain that is called so is a value of the row.
-MAKERS = {row.parts((1, 1))[1][0].name: row for row in array_rows() if row.parts}
+MAKERS = {}
+for made in array_rows():
+    if made.parts:
+        MAKERS.setdefault(made.parts(made.examples[0][0])[1][0].name, made)
 
 
-def sample(key, shape, given):
-    """Values of a domain of the primitive table; `given` are the operands before it."""
-    if key in MAKERS:
-        n = given[0].shape[-1]
-        batch = given[0].size // (n * n)
-        return MAKERS[key].numpy((batch, n), shape, given[0])
+def made_with(maker, statics, x):
+    """Static integers of the row that makes factors of the matrices x, for a row that needs them."""
+    if maker.statics == ("batch", "n"):  # matrices that systems share are fewer
+        return x.size // x.shape[-1] ** 2, x.shape[-1]
+    return statics[: len(maker.statics)]
+
+
+def sample(key, shape):
+    """Values of a domain of the primitive table."""
     x = RNG.normal(size=shape)
+    if key == "symmetric":
+        return x + np.swapaxes(x, -1, -2)
+    if key in ("low", "high", "zeros"):
+        return 0 * x if key == "zeros" else RNG.uniform(size=shape) + (2 if key == "high" else 0)
     if key == "pivots":
         n = shape[-1]
         return np.floor(RNG.uniform(np.arange(n), n, size=shape))
@@ -44,12 +54,11 @@ def one_row(name, number):
     for key, own in zip(row.domain, shapes, strict=True):
         if key in MAKERS:
             if not values:  # a row of the factors alone: the matrix is an input of the table all the same
-                values.append(sample(MAKERS[key].domain[0], (*statics[:1], statics[1], statics[1]), []))
+                values.append(sample(MAKERS[key].domain[0], (*statics[:1], statics[1], statics[1])))
                 refs.append(b.input(values[0].shape))
-            n = values[0].shape[-1]
-            refs.append(b.emit(MAKERS[key].name, (refs[0],), (values[0].size // (n * n), n), own))
+            refs.append(b.emit(MAKERS[key].name, (refs[0],), made_with(MAKERS[key], statics, values[0]), own))
         else:
-            values.append(sample(key, own, values))
+            values.append(sample(key, own))
             refs.append(b.input(own))
     return b.table([b.emit(name, refs[-row.arity :], statics, shape)]), values
 
@@ -67,12 +76,12 @@ def wrt_of(table, name):
     return [i for i, k in enumerate(kept) if row.is_differentiable(k)]
 
 
-def parts(name, x):
+def parts(name, number, x):
     """What of a value is differentiable: integers are not."""
     row = primitive(name)
     if not row.parts:
         return x
-    _, results = row.parts((1, int(np.sqrt(x.shape[-1]))))
+    _, results = row.parts(row.examples[number][0])
     return x[..., : sum(np.prod(result.shape, dtype=int) for result in results if result.dtype == "d")]
 
 
@@ -97,7 +106,7 @@ def test_rows_have_their_derivatives(name, number, tier):
         up[i] += h * d
         down[i] -= h * d
     difference = (evaluate(table, up)[0] - evaluate(table, down)[0]) / (2 * h)
-    np.testing.assert_allclose(parts(name, tangent), parts(name, difference), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(parts(name, number, tangent), parts(name, number, difference), rtol=1e-6, atol=1e-6)
     seed = RNG.normal(size=out.shape)
     bars = run(adjoint_table(table, wrt), [*values, seed], tier)[1:]
     left, right = np.sum(seed * tangent), sum(np.sum(x * d) for x, d in zip(bars, directions, strict=True))

@@ -1,12 +1,15 @@
 """Errors and printed forms that a newcomer meets: each names what was called, what was wrong, and the fix."""
 
+import dataclasses
 import re
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fastad as fad
+from fastad.control import paths
 
 X = np.array([1.0, 2.0])
 
@@ -58,11 +61,12 @@ def test_matrices_are_refused_where_they_would_compute_otherwise():
 
 
 # ── loops and branches ────────────────────────────────────────────────────────────────────────────────────────
-def test_a_plain_array_by_the_number_of_a_step():
+def test_a_plain_array_by_the_number_of_a_step(monkeypatch):
+    monkeypatch.setattr(paths, "_MOST", 2)
     with pytest.raises(fad.RecordingError, match=r"np.asarray\(a, like=i\)\[i\]"):
         fad.fori_loop(0, 2, lambda k, s: s + X[k], 0.0)
     with pytest.raises(fad.RecordingError) as caught:
-        fad.scan(lambda s, _: (2 * s if s < 3 else s, None), 1.0, length=5)
+        fad.scan(lambda s, _: (s + (1.0 if s < 1 else 2.0 if s < 2 else 3.0), None), 0.0, length=4)
     assert "fad.cond" in str(caught.value) and "like=" not in str(caught.value)
     assert fad.fori_loop(0, 2, lambda k, s: s + np.asarray(X, like=k)[k], 0.0) == np.sum(X)
 
@@ -148,3 +152,33 @@ def test_loops_print_nothing_by_themselves(capsys):
         warnings.simplefilter("error")
         fad.grad(lambda x: fad.fori_loop(0, 3, lambda k, y: y * x, x))(1.0)
     assert capsys.readouterr() == ("", "")
+
+
+# ── where ─────────────────────────────────────────────────────────────────────────────────────────────────────
+@dataclasses.dataclass
+class Model:
+    """A dataclass of the user's: its own functions that are written by the library have no file."""
+
+    rate: Any
+    wrong: Any = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self):
+        if self.wrong is not None:
+            np.fft.fft(self.rate)
+
+
+def test_code_that_libraries_have_written_is_nobodys_line():
+    """What a dataclass calls is at the line that calls the dataclass, or in the user's own function."""
+    event = fad.ode.Event(lambda t, y: y[0])
+    wrong = [
+        lambda: fad.ode.Event(3), lambda: fad.ode.Event(lambda t, y: y, direction="up"),
+        lambda: dataclasses.replace(event, terminal=-2), lambda: fad.grad(lambda x: Model(x, 1).rate)(1.0),
+    ]  # fmt: skip
+    for make in wrong:
+        with pytest.raises((TypeError, ValueError, fad.FastadError), match=r"test_messages\.py:\d+"):
+            make()
+
+
+def test_code_without_a_file_is_the_users():
+    with pytest.raises(ValueError, match="at <string>:1 in"):
+        exec("fad.ode.Event(lambda t, y: y, direction='up')", {"fad": fad})

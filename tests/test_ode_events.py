@@ -362,9 +362,24 @@ def test_events_where_the_right_hand_side_branches():
     np.testing.assert_allclose(fad.grad(time)(2.0), (time(2.0 + 1e-4) - time(2.0 - 1e-4)) / 2e-4, rtol=1e-4)
 
 
-def test_a_condition_that_branches_says_so():
-    with pytest.raises(fad.RecordingError, match="condition of event 0: a Python branch"):
-        line(lambda t, y: y[0] - 0.3 if y[0] < 0.4 else 1.0, max_step=0.1)
+def test_conditions_and_jumps_may_branch():
+    """A floor that is there only for what falls, and takes more of a fast ball: with `if` as with `where`."""
+    falling = lambda t, y, g, e: y[0] if y[1] < 0.0 else y[0] + 1.0
+    slowed = lambda t, y, g, e: np.array([0.0, -e * y[1]]) if y[1] < -3.0 else np.array([0.0, -0.9 * e * y[1]])
+    chosen = lambda t, y, g, e: np.array([0.0, -e * np.where(y[1] < -3.0, 1.0, 0.9) * y[1]])
+    branches = Event(falling, slowed, direction=-1), Event(lambda t, y, g, e: y[0], chosen, direction=-1)
+
+    def end(event, h, g, e):
+        sol = fad.solve_ivp(fall, (0, 2.5), np.array([h, 0.0]), args=(g, e), events=event, max_step=0.05)
+        return sol.y[0, -1] + sol.t_events[0][1]
+
+    found, wanted = (lambda h, g, e, own=own: end(own, h, g, e) for own in branches)
+    for of in (lambda f: f, lambda f: fad.grad(f, argnums=(0, 1, 2)), lambda f: fad.grad(fad.grad(f))):
+        np.testing.assert_allclose(of(found)(*BALL), of(wanted)(*BALL), rtol=1e-9)
+    heights = np.array([0.4, 1.3, 2.5])
+    for f in (found, fad.grad(found)):
+        lanes = fad.vmap(f, in_axes=(0, None, None))(heights, *BALL[1:])
+        np.testing.assert_allclose(lanes, [f(h, *BALL[1:]) for h in heights], rtol=1e-12)
 
 
 def test_tangents_where_more_happens_than_in_the_recording():

@@ -71,7 +71,7 @@ def test_a_span_may_be_infinite_where_an_event_ends_the_solve(end, start):
     assert sol.status == 1 and len(sol.t) == 2
     taken = lambda g: (2.0 + np.sqrt(4.0 + 2.0 * g)) / g
     for options in ({}, {"max_step": 0.1}, {"step": 0.1}):
-        value, derivative = fad.value_and_grad(lambda g: arrival(g, end, **options))(9.81)
+        value, derivative = fad.value_and_grad(lambda g, options=options: arrival(g, end, **options))(9.81)
         np.testing.assert_allclose(value, start + sign * taken(9.81), rtol=1e-12)
         np.testing.assert_allclose(derivative, sign * fad.grad(taken)(9.81), rtol=1e-10)
     rest = fad.solve_ivp(lambda t, y: np.zeros(0), (start, end), [], dense_output=True)
@@ -101,12 +101,13 @@ def test_bars_of_adaptive_solves_show_the_part_of_the_span(monkeypatch):
     monkeypatch.setattr(callbacks, "progress_bars", lambda: Bar)
     monkeypatch.setattr(callbacks, "_PERIOD", 1e-3)
     jump = fad.ode.Event(lambda t, y: y[0] - 0.5, lambda t, y: 1.0 * y)
-    for options in ({}, {"events": jump}):
-        solve = lambda y: fad.solve_ivp(lambda t, y: [y[1], -y[0]], (0, 1e3), y, progress=True, max_step=0.1, **options)
+    turning, start = lambda t, y: [y[1], -y[0]], np.array([1.0, 0.0])
+    for events in ((), jump):
+        solve = lambda y, e=events: fad.solve_ivp(turning, (0, 1e3), y, progress=True, max_step=0.1, events=e).y[0, -1]
         shown.clear()
-        solve(np.array([1.0, 0.0]))
+        solve(start)
         assert shown == [(pytest.approx(1.0), 1.0)]
-        fad.grad(lambda y: solve(y).y[0, -1])(np.array([1.0, 0.0]))
+        fad.grad(solve)(start)
         assert len(shown) >= 3 and shown[-1] == (pytest.approx(1.0), 1.0)
 
 

@@ -72,3 +72,30 @@ def test_more_is_stored_where_no_loop_can_walk_through_all_values(monkeypatch):
     assert code == 0 and True in tried
     for x, y in zip(found, evaluate(table, inputs), strict=True):
         np.testing.assert_allclose(x, y.reshape(-1), rtol=1e-11, atol=1e-11)
+
+
+def pulls(x, mass):
+    """Forces between points of shape (n, d), and sums over each axis of what they are made of."""
+    apart = x[None, :, :] - x[:, None, :]
+    distance = np.sum(apart * apart, axis=2) + 0.1
+    forces = np.sum(apart * (mass[None, :] / (distance * np.sqrt(distance)))[:, :, None], axis=1)
+    return forces, np.sum(np.sin(apart), axis=0), np.sum(np.cos(x), axis=1), np.max(x * x, axis=0)
+
+
+@pytest.mark.parametrize("n, d", [(3, 2), (8, 2), (9, 3), (25, 2), (25, 4), (140, 1), (140, 2), (300, 3)])
+def test_a_short_last_axis(n, d):
+    """Vectors run along the axis before a last one that would not fill them."""
+    rng = np.random.default_rng(n + d)
+    x, mass = rng.normal(size=(n, d)), rng.uniform(0.5, 2.0, n)
+    weights = [rng.normal(size=np.shape(y)) for y in pulls(x, mass)]
+    cost = lambda x, mass: sum(np.sum(w * y) for w, y in zip(weights, pulls(x, mass), strict=True))
+    for found, wanted in zip(fad.jit(pulls, tier="native")(x, mass), pulls(x, mass), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+    native, swept = (fad.grad(cost, argnums=(0, 1), tier=tier)(x, mass) for tier in ("native", "sweep"))
+    for found, wanted in zip(native, swept, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    table = fad.trace(lambda x, mass: pulls(x, mass)[0], x, mass)
+    loops = make_plan(table, layout_of(table)).loops.values()
+    turned = [nest for loop in loops for nest in loop.nests if nest.own[1] != tuple(sorted(nest.own[1], reverse=True))]
+    width = next(iter(loops)).width
+    assert bool(turned) == (1 < d <= width // 2 and n >= width)

@@ -15,7 +15,7 @@ from fastad.__main__ import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.md"))
-GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("guide", "ode", "loops", "relaxed", "optimisation")]
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("guide", "ode", "loops", "relaxed", "implicit", "optimisation")]
 PAGES = [ROOT / "README.md", *GUIDES, *EXAMPLES]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)\)")

@@ -6,34 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from fastad.control.loop_rows import Settled, run_of, settled, total
 from fastad.control.outside import recorded_loop
 from fastad.control.parts import (
-    Part,
     Shared,
     any_recorded,
-    branch_error,
-    cast,
-    check_schedule,
     concrete,
-    emit,
     flatten_state,
     kind_of,
     numeric,
-    operand_refs,
-    record_part,
     structure_error,
 )
+from fastad.control.paths import Recordings
 from fastad.errors import ShapeError
-from fastad.execution.composites.evaluating import run
-from fastad.primitives.regions import region
 from fastad.recording.operands import copied
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.loops import Loop, Sizes
-from fastad.tables.composites.sub import packed, slices, unpacked
-from fastad.tables.reference import Stopped
 from fastad.transforms.call import unflatten
 
 _STORE_ALL_UP_TO = 1_000_000  # while loops with max_steps store all states by default, up to this many numbers
@@ -64,8 +55,9 @@ def scan(
         and computes the others by it. `fad.check_inverse` measures how rounding errors grow.
     progress : show a progress bar for the loop and its adjoint (needs tqdm).
 
-    Raises ShapeError where f changes the carry's structure or shapes, and RecordingError where a Python branch in f
-    takes another path in a later step than in the first.
+    A Python branch in f is recorded for each path that a step takes. Raises ShapeError where f changes the carry's
+    structure or shapes, or its paths differ in them, and RecordingError where an integer that is asked for, as by
+    `int(k)`, is another one in a later step than in the first.
 
     >>> import numpy as np, fastad as fad
     >>> def compound(total, rate):
@@ -205,21 +197,6 @@ def _integer(x: Any, name: str) -> int:
 
 
 # ── the state ─────────────────────────────────────────────────────────────────────────────────────────────────
-def _settled(record: Callable[[list[Any]], Part], state: Sequence[Any], what: str, tree: Any) -> tuple[Part, list[Any]]:
-    """The recorded step, and the first state converted to dtypes that the step does not change."""
-    leaves = list(state)
-    while True:
-        part = record(concrete(leaves))
-        kinds = [kind_of(x) for x in leaves]
-        after = part.results[: len(leaves)]
-        if [k.shape for k in kinds] != [k.shape for k in after]:
-            raise structure_error(what, unflatten(tree, leaves), unflatten(tree, [np.zeros(k.shape) for k in after]))
-        wider = [np.result_type(DTYPES[a.dtype], DTYPES[b.dtype]) for a, b in zip(kinds, after, strict=True)]
-        if all(DTYPES[k.dtype] == d for k, d in zip(kinds, wider, strict=True)):
-            return part, leaves
-        leaves = [x.astype(d) for x, d in zip(leaves, wider, strict=True)]
-
-
 def _own(tree: Any, leaves: Sequence[Any]) -> Any:
     """A copy of a state, which the user's function may change in place."""
     return unflatten(tree, [copied(x) for x in leaves])
@@ -233,13 +210,14 @@ def _checked(result: Any, tree: Any, got: Sequence[Any], what: str) -> list[Any]
     return [x if isinstance(x, Recorded) or not isinstance(x, bool | int | float) else np.asarray(x) for x in leaves]
 
 
-# ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the loops ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _scan(
     f: Any, inverse: Any, carry: tuple[Any, Any], xs: tuple[Any, Any], steps: int, options: dict[str, Any]
 ) -> Any:
     (state, carry_tree), (elements, element_tree) = carry, xs
     kinds = [ValueType(kind_of(x).shape[1:], kind_of(x).dtype) for x in elements]
     first = [_first(x, kind, options["backward"]) for x, kind in zip(elements, kinds, strict=True)]
+    count = len(state)
 
     def element(leaves: Sequence[Any]) -> Any:
         return None if element_tree is None else unflatten(element_tree, list(leaves))
@@ -250,31 +228,30 @@ def _scan(
             raise ShapeError(f"f of scan must return (carry, y){at_line()}, not {type(result).__name__}")
         return _checked(result[0], carry_tree, leaves, "f of scan"), result[1]
 
-    part, leaves = _settled(lambda s: record_part(step, (s, first), "scan"), state, "f of scan", carry_tree)
-    parts = [part]
-    if inverse is not None:
+    def back(after: Any, each: Any) -> Any:
+        assert inverse is not None
+        return _checked(inverse(_own(carry_tree, after), element(each)), carry_tree, after, "the inverse of scan")
 
-        def back(after: Any, each: Any) -> Any:
-            result = inverse(_own(carry_tree, after), element(each))
-            return _checked(result, carry_tree, after, "the inverse of scan")
+    def recorded(leaves: list[Any]) -> Settled:
+        own = settled(lambda s: Recordings(step, (s, first), "scan", f, counts=False), leaves, "f of scan", carry_tree)
+        if inverse is None:
+            return own
+        undo = lambda s: Recordings(back, (s, first), "inverse of scan", inverse, counts=False)
+        return Settled([*own.functions, *settled(undo, own.leaves, "inverse", carry_tree).functions], own.leaves)
 
-        parts.append(
-            _settled(lambda s: record_part(back, (s, first), "inverse of scan"), leaves, "inverse", carry_tree)[0]
-        )
-    shared = Shared(parts)
-    lead = [*(kind_of(x) for x in leaves), *kinds]
-    count = len(leaves)
-    outputs = [*lead[:count], *part.results[count:]]
-    sizes = Sizes(_total(lead[:count]), _total(kinds), _total(outputs[count:]), shared.size)
-    loop = Loop.of(
-        "scan", sizes, steps, shared.sub(part, lead, outputs), **options,
-        inverse=shared.sub(parts[1], lead, lead[:count]) if inverse is not None else None,
-    )  # fmt: skip
-    results = _emit_loop(loop, leaves, shared, elements, outputs, parts)
+    def loop(own: Settled, shared: Shared) -> tuple[Loop, list[ValueType]]:
+        lead = [*own.kinds, *kinds]
+        outputs = [*lead[:count], *own.functions[0].results[count:]]
+        sizes = Sizes(total(lead[:count]), total(kinds), total(outputs[count:]), shared.size)
+        body, *others = own.functions
+        undone = others[0].sub(shared, lead, lead[:count]) if others else None
+        return Loop.of("scan", sizes, steps, body.sub(shared, lead, outputs), **options, inverse=undone), outputs
+
+    own, results = run_of(state, recorded, loop, elements)
     given = iter(results[count:])
-    places = part.program.out_leaves[count:]
-    _, y_tree = part.program.out_tree.children()
-    ys = [next(given) if x is None else x.value for x in places]
+    program = own.functions[0].parts[0].program
+    _, y_tree = program.out_tree.children()
+    ys = [next(given) if x is None else x.value for x in program.out_leaves[count:]]
     return unflatten(carry_tree, results[:count]), unflatten(y_tree, ys)
 
 
@@ -285,19 +262,21 @@ def _first(x: Any, kind: ValueType, reverse: bool) -> Any:
 
 
 def _fori(body_fun: Any, carry: tuple[Any, Any], first: int, steps: int, options: dict[str, Any]) -> Any:
-    state, tree = carry
+    (state, tree), name, number = carry, "fori_loop", np.int64(0)
 
     def step(leaves: Any, k: Any) -> Any:
         return _checked(body_fun(k + first, _own(tree, leaves)), tree, leaves, "body_fun of fori_loop")
 
-    name, number = "fori_loop", np.int64(0)
-    part, leaves = _settled(lambda s: record_part(step, (s, number), name), state, f"body_fun of {name}", tree)
-    shared = Shared([part])
-    kinds = [kind_of(x) for x in leaves]
-    body = shared.sub(part, [*kinds, ValueType((), "i")], kinds)
-    sizes = Sizes(_total(kinds), shared=shared.size, indexed=True)
-    loop = Loop.of(name, sizes, steps, body, **options)
-    return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, [part]))
+    def recorded(leaves: list[Any]) -> Settled:
+        own = lambda s: Recordings(step, (s, number), name, body_fun, counts=False)
+        return settled(own, leaves, f"body_fun of {name}", tree)
+
+    def loop(own: Settled, shared: Shared) -> tuple[Loop, list[ValueType]]:
+        kinds = own.kinds
+        body = own.functions[0].sub(shared, [*kinds, ValueType((), "i")], kinds)
+        return Loop.of(name, Sizes(total(kinds), shared=shared.size, indexed=True), steps, body, **options), kinds
+
+    return unflatten(tree, run_of(state, recorded, loop)[1])
 
 
 def _while(cond_fun: Any, body_fun: Any, carry: tuple[Any, Any], limit: int | None, options: dict[str, Any]) -> Any:
@@ -306,19 +285,25 @@ def _while(cond_fun: Any, body_fun: Any, carry: tuple[Any, Any], limit: int | No
     def step(leaves: Any) -> Any:
         return _checked(body_fun(_own(tree, leaves)), tree, leaves, f"body_fun of {name}")
 
-    body, leaves = _settled(lambda s: record_part(step, (s,), name), state, f"body_fun of {name}", tree)
-    test = record_part(lambda s: _one(cond_fun(unflatten(tree, s))), (concrete(leaves),), f"cond_fun of {name}")
-    parts = [body, test]
-    shared = Shared(parts)
-    kinds = [kind_of(x) for x in leaves]
-    size = _total(kinds)
-    if options["schedule"] is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
-        options = options | {"schedule": _unknown_length()}
-    loop = Loop.of(
-        name, Sizes(size, shared=shared.size), -1 if limit is None else limit, shared.sub(body, kinds, kinds),
-        condition=shared.sub(test, kinds, [ValueType((), "d")]), **options,
-    )  # fmt: skip
-    return unflatten(tree, _emit_loop(loop, leaves, shared, [], kinds, parts))
+    def goes_on(leaves: Any) -> Any:
+        return _one(cond_fun(unflatten(tree, leaves)))
+
+    def recorded(leaves: list[Any]) -> Settled:
+        body = lambda s: Recordings(step, (s,), name, body_fun, counts=False)
+        own = settled(body, leaves, f"body_fun of {name}", tree)
+        test = Recordings(goes_on, (concrete(own.leaves),), f"cond_fun of {name}", cond_fun, counts=False)
+        return Settled([*own.functions, test], own.leaves)
+
+    def loop(own: Settled, shared: Shared) -> tuple[Loop, list[ValueType]]:
+        (body, test), kinds, size = own.functions, own.kinds, total(own.kinds)
+        chosen = options
+        if options["schedule"] is None and (limit is None or limit * size > _STORE_ALL_UP_TO):
+            chosen = options | {"schedule": _unknown_length()}
+        condition = test.sub(shared, kinds, [ValueType((), "d")])
+        sizes, length = Sizes(size, shared=shared.size), -1 if limit is None else limit
+        return Loop.of(name, sizes, length, body.sub(shared, kinds, kinds), condition=condition, **chosen), kinds
+
+    return unflatten(tree, run_of(state, recorded, loop)[1])
 
 
 def _one(found: Any) -> Any:
@@ -333,77 +318,3 @@ def _unknown_length() -> Any:
     from fastad.schedules.online import Online
 
     return Online(_SNAPSHOTS)
-
-
-def _total(kinds: Sequence[ValueType]) -> int:
-    return sum(kind.size for kind in kinds)
-
-
-def _emit_loop(
-    loop: Loop, leaves: Sequence[Any], shared: Shared, elements: Sequence[Any], outputs: Sequence[ValueType], parts: Any
-) -> list[Any]:
-    """Emit the loop's row. Returns the leaves of its last state and of its stacked results, of the types `outputs`."""
-    check_schedule(loop)
-    values = [*leaves, *shared.values, *elements]
-    count, steps = len(leaves), max(loop.length, 0) if loop.condition is None else 0
-    if not any_recorded(values):  # there is nothing to record: run it now
-        return _on_numbers(loop, values, count, len(shared.values), outputs, parts)
-    recorder, refs = operand_refs(values)
-
-    def rows(b: Any) -> list[int]:
-        s = loop.sizes
-        lead = refs[: count + len(shared.values)]
-        each = _interleaved(b, refs[count + len(shared.values) :], steps, s.element)
-        state, rest = slices(b, b.call(loop, packed(b, [*lead, each])), (s.state, steps * s.result))
-        return [*unpacked(b, state, outputs[:count]), *_stacked(b, rest, outputs[count:], steps, s.result)]
-
-    return list(emit(recorder, rows, parts))
-
-
-def _on_numbers(loop: Loop, values: Any, count: int, shared: int, outputs: Any, parts: Any) -> list[Any]:
-    """The results of a loop that is run now, on plain arrays."""
-    lead, elements = values[: count + shared], values[count + shared :]
-    rows = [np.reshape(x, (loop.length, -1)) for x in elements if np.size(x)]
-    flat = [np.ravel(x) for x in (*lead, np.concatenate(rows, axis=1) if rows else ())]
-    try:
-        out = run(loop, np.concatenate(flat))
-    except Stopped:
-        raise branch_error(parts) from None
-    found, at = [], 0
-    for kind in outputs[:count]:
-        found.append(out[at : at + kind.size].reshape(kind.shape).astype(DTYPES[kind.dtype]))
-        at += kind.size
-    each = out[at:].reshape(max(loop.length, 0), -1) if outputs[count:] else None
-    at = 0
-    for kind in outputs[count:]:
-        assert each is not None
-        own = each[:, at : at + kind.size].reshape(loop.length, *kind.shape)
-        found.append(own.astype(DTYPES[kind.dtype]))
-        at += kind.size
-    return found
-
-
-def _interleaved(b: Any, refs: Sequence[int], steps: int, width: int) -> int:
-    """The elements of all steps as one vector: step by step, and for each step leaf by leaf."""
-    pieces, places, at = [], [], 0
-    for ref in refs:
-        own = b.size(ref) // max(steps, 1)
-        if b.size(ref):
-            pieces.append(ref)
-            places.append(region(at, (steps, own), (width, 1)))
-        at += own
-    return b.assemble(pieces, places, (steps * width,)) if pieces else b.zeros((0,))
-
-
-def _stacked(b: Any, rest: int, kinds: Sequence[ValueType], steps: int, width: int) -> list[int]:
-    """The stacked results of all steps, one array for each leaf."""
-    found, at = [], 0
-    for kind in kinds:
-        shape = (steps, *kind.shape)
-        if steps * kind.size:
-            place = region(at, (steps, kind.size), (width, 1))
-            found.append(b.region(rest, place, shape, kind.dtype))
-        else:
-            found.append(cast(b, b.zeros(shape), ValueType(shape, kind.dtype)))
-        at += kind.size
-    return found

@@ -174,14 +174,18 @@ def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequen
 
 def branch_error(parts: Sequence[Part]) -> RecordingError:
     """The error for a guard that fails inside a loop."""
-    guards = [(p.program.table, row) for p in parts for row in p.program.table.guards]
-    lines = {str(table.line_of(row)) for table, row in guards}
-    whole = any(table.type_of(table.row(row).operands[0]).dtype == "i" for table, row in guards)
+    lines = {str(p.program.table.line_of(row)) for p in parts for row in p.program.table.guards}
     return RecordingError(
         f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values takes another path in a later step "
         f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
-        + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if whole else "")
+        + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if counts_in(parts) else "")
     )
+
+
+def counts_in(parts: Sequence[Part]) -> bool:
+    """Whether a path depends on what a whole number is, such as an index."""
+    guards = [(p.program.table, row) for p in parts for row in p.program.table.guards]
+    return any(table.type_of(table.row(row).operands[0]).dtype == "i" for table, row in guards)
 
 
 def operand_refs(values: Sequence[Any]) -> tuple[Recorder, list[int]]:

@@ -1,93 +1,185 @@
-"""The function of a loop or a solve, recorded once for each path that its Python branches take."""
+"""The functions of loops and solves, recorded once for each path that their Python branches take."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Part, Shared, branch_error, record_part
+from fastad.control.parts import Part, Shared, branch_error, counts_in, record_part
+from fastad.errors import FastadError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.recording.recorded import Recorded
-from fastad.tables.columns import ValueType
+from fastad.recording.recorder import lifting
+from fastad.recording.source import at_line
+from fastad.tables.builder import dtype_char
+from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.driver import Driver
-from fastad.tables.composites.paths import Paths, note_of
+from fastad.tables.composites.paths import Paths, has_paths, note_of, take_notes
 from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Stopped
+from fastad.transforms.call import flatten, unflatten
 
 _MOST = 64  # paths of one function
-_missed: dict[tuple[str, int], list[np.ndarray]] = {}  # points of which replays did not know the path
+_NOTED = 10_000  # numbers from outside up to which they belong to a point
+_missed: dict[str, list[np.ndarray]] = {}  # points of which replays did not know the path
 _NEAR = (0.0, 1e-15, -1e-15, 1e-12, -1e-12, 1e-9, -1e-9)  # relative changes of a point, see `_extend`
 
 
 class Recordings:
-    """A function of vectors and numbers, recorded at a first point, and at further ones where it takes other paths."""
+    """A function, recorded at first arguments, and at further ones where it takes other paths. `of` is the user's
+    function. `counts`: paths may be those of whole numbers, of which there may be many.
 
-    def __init__(self, function: Callable[..., Any], start: Sequence[Any], name: str) -> None:
-        self._function, self._name = function, name
-        self._start = [np.asarray(x) for x in start]
-        own = getattr(function, "__wrapped__", function)
-        line = getattr(getattr(own, "__code__", None), "co_firstlineno", 0)
-        self.owner = f"{getattr(own, '__module__', '')}.{getattr(own, '__qualname__', name)}:{line}"
-        self.size = sum(x.size for x in self._start)
-        self.parts = [record_part(function, tuple(start), name)]
-        if self.branches:
-            self._recall()
+    A point is all that a path depends on: the arguments, and the values from outside that the function refers to. Of
+    the lanes of a vmap these have values of their own.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], start: Sequence[Any], name: str, of: Any, *, counts: bool = True
+    ) -> None:
+        self._function, self.name, self._counts = function, name, counts
+        leaves, self._tree = flatten(tuple(start))
+        self._start, self._leaves = tuple(start), [np.asarray(x) for x in leaves]
+        line = getattr(getattr(of, "__code__", None), "co_firstlineno", 0)
+        self._owner = f"{name} {getattr(of, '__module__', '')}.{getattr(of, '__qualname__', '')}:{line}"
+        self._recalled: list[np.ndarray] = []
+        self._renewals = 0
+        self.parts = [record_part(function, self._start, name)]
 
     @property
     def branches(self) -> bool:
-        """Whether the function has Python branches."""
-        return bool(self.parts[0].program.table.guards)
+        """Whether the function has Python branches of which several paths can be known."""
+        table = self.parts[0].program.table
+        return bool(table.guards) and (self._counts or not counts_in(self.parts))
+
+    @property
+    def calls_paths(self) -> bool:
+        """Whether a loop or a solve in it has Python branches."""
+        return any(has_paths(sub) for part in self.parts for sub in part.program.table.subs)
+
+    @property
+    def results(self) -> list[ValueType]:
+        """Types of the results of all paths."""
+        each = zip(*(part.results for part in self.parts), strict=True)
+        return [ValueType(kinds[0].shape, _widest(kinds)) for kinds in each]
 
     def sub(self, shared: Shared, lead: Sequence[ValueType], outputs: Sequence[ValueType]) -> Sub:
         """The function as a sub-program; see `Shared.sub`."""
         subs = [shared.sub(part, lead, outputs) for part in self.parts]
-        return Paths.of(subs, self._name, self.owner, self.size) if self.branches else subs[0]
-
-    def known(self, driver: Driver, operands: Iterable[Any], others: Sequence[Part] = ()) -> bool:
-        """Whether a run for these operands takes known paths only. Otherwise another one is recorded. `others`: the
-        driver's parts that may take one path only."""
         if not self.branches:
-            return True
-        values = [x.value if isinstance(x, Recorded) else x for x in operands]
-        note = note_of(self.owner, self.size)
-        note[0] = 0.0
-        try:
-            run(driver, np.concatenate([np.ravel(np.asarray(x, float)) for x in values]))
-        except Stopped:
-            if not note[0] or len(self.parts) >= _MOST or not self._extend(note[1:].copy()):
-                raise branch_error([*self.parts, *others]) from None
+            return subs[0]
+        self._first, self._shared = sum(kind.size for kind in lead), shared
+        self._size = self._first + (shared.size if shared.size <= _NOTED else 0)
+        return Paths.of(subs, self.name, self._owner, self._size)
+
+    # ── further paths ────────────────────────────────────────────────────────────────────────────────────────
+    def extend(self) -> bool:
+        """Record the path that the last run has missed. False if it was not this function, or cannot be recorded."""
+        note = note_of(self._owner, self._size) if self.branches else np.zeros(1)
+        return bool(note[0]) and len(self.parts) < _MOST and self._extend(note[1:].copy())
+
+    def renew(self) -> bool:
+        """Record it anew, so that what it calls knows the path that the last run has missed. False if it calls nothing
+        that has paths."""
+        if not self.calls_paths or self._renewals >= _MOST:
             return False
+        self._renewals += 1
+        self.parts[:] = [record_part(self._function, self._start, self.name)]
         return True
 
-    def _recall(self) -> None:
-        """Record the paths that replays have missed: other lanes of a vmap may take them."""
-        missed, note = _missed.setdefault((self.owner, self.size), []), note_of(self.owner, self.size)
-        if note[0] and len(missed) < _MOST:
-            missed.append(note[1:].copy())
-        note[0] = 0.0
-        missed[:] = [point for point in missed if self._extend(point, tentative=True)]
+    def remember(self) -> None:
+        """Keep the points that runs have noted."""
+        missed = _missed.setdefault(self._owner, [])
+        missed += take_notes(self._owner)
+        del missed[:-_MOST]
 
-    def _extend(self, point: np.ndarray, tentative: bool = False) -> bool:
-        """Record the path at a point, or next to it: kernels may round otherwise than NumPy does. False if it is known.
-        `tentative`: the point may be one where the function is not defined."""
+    def recall(self) -> bool:
+        """Record the paths that replays have missed: other lanes of a vmap may take them. Whether there are any."""
+        if not self.branches:
+            return False
+        found = False
+        for point in list(_missed.get(self._owner, ())):
+            if len(point) == self._size and not any(point is known for known in self._recalled):
+                with suppress(Exception):  # the function may not be defined at a point of another recording
+                    found = self._extend(point) or found
+                self._recalled.append(point)
+        return found
+
+    def _extend(self, point: np.ndarray) -> bool:
+        """Record the path at a point, or next to it: kernels may round otherwise than NumPy does. False if it is
+        known."""
         tables = {part.program.table.hash for part in self.parts}
         for change in _NEAR:
-            try:
-                part = record_part(self._function, self._cut(point * (1.0 + change)), self._name)
-            except Exception:
-                if tentative:
-                    return False
-                raise
+            leaves, outside = self._cut(point * (1.0 + change))
+            with lifting(outside):
+                part = record_part(self._function, unflatten(self._tree, leaves), self.name)
             if part.program.table.hash not in tables:
+                self._check(part)
                 self.parts.append(part)
                 return True
-            if tentative:
-                return False
         return False
 
-    def _cut(self, point: np.ndarray) -> tuple[Any, ...]:
-        """The arguments of which a point consists."""
-        cut = np.split(point, np.cumsum([x.size for x in self._start])[:-1])
-        return tuple(
-            value.reshape(like.shape).astype(like.dtype)[()] for value, like in zip(cut, self._start, strict=True)
-        )
+    def _cut(self, point: np.ndarray) -> tuple[list[Any], list[tuple[Recorded, Any]]]:
+        """The arguments of which a point consists, and the values from outside."""
+        ends = np.cumsum([x.size for x in self._leaves])
+        leaves = [
+            _like(own, x.shape, x.dtype) for own, x in zip(np.split(point, ends), self._leaves, strict=False)
+        ]
+        outside, at = [], self._first
+        for value, kind in zip(self._shared.values, self._shared.kinds, strict=True):
+            if isinstance(value, Recorded) and at + kind.size <= len(point):
+                outside.append((value, _like(point[at : at + kind.size], kind.shape, value.dtype)))
+            at += kind.size
+        return leaves, outside
+
+    def _check(self, part: Part) -> None:
+        """ShapeError unless the results of a path are like those of the first."""
+        first = self.parts[0]
+        one, other = ([None if x is None else (x.value,) for x in own.program.out_leaves] for own in (first, part))
+        same = part.program.out_tree == first.program.out_tree and one == other
+        if not same or [kind.shape for kind in part.results] != [kind.shape for kind in first.results]:
+            raise ShapeError(
+                f"{self.name}: the paths of a Python branch must return the same structure and shapes{at_line()}"
+            )
+
+
+def _widest(kinds: Sequence[ValueType]) -> str:
+    """The dtype of values of these types."""
+    return dtype_char(np.result_type(*(DTYPES[kind.dtype] for kind in kinds)))
+
+
+def _like(numbers: np.ndarray, shape: tuple[int, ...], dtype: Any) -> Any:
+    """A piece of a point as an array or number of this type."""
+    whole = np.dtype(dtype).kind in "iub"
+    return (np.rint(numbers) if whole else numbers).reshape(shape).astype(dtype)[()]
+
+
+def parts_of(recordings: Iterable[Recordings]) -> list[Part]:
+    """The paths of all functions."""
+    return [part for own in recordings for part in own.parts]
+
+
+def known(driver: Driver, operands: Iterable[Any], recordings: Sequence[Recordings]) -> bool:
+    """Whether a run of a driver for these operands takes known paths of its functions only. Otherwise another one is
+    recorded, and the driver must be made anew."""
+    if not any(own.branches or own.calls_paths for own in recordings):
+        return True
+    for own in recordings:
+        own.remember()
+    values = [np.ravel(np.asarray(x.value if isinstance(x, Recorded) else x, float)) for x in operands]
+    try:
+        run(driver, np.concatenate(values))
+    except Stopped:
+        if any(own.extend() for own in recordings) or _all_renewed(recordings):
+            return False
+        raise branch_error(parts_of(recordings)) from None
+    except FastadError:
+        pass  # it fails in its own way, which the row will tell
+    recalled = [own.recall() for own in recordings]
+    return not any(recalled)
+
+
+def _all_renewed(recordings: Sequence[Recordings]) -> bool:
+    """Record anew all functions that call something with paths. Whether there are any."""
+    renewed = [own.renew() for own in recordings]
+    return any(renewed)

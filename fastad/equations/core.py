@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.outside import recorded_loop
-from fastad.control.parts import Part, Shared, any_recorded, flatten_state, kind_of, numeric, record_part
+from fastad.control.parts import Shared, concrete, flatten_state, kind_of, numeric, record_part
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, default_solver
 from fastad.equations.rules import ImplicitRules, Sizes
 from fastad.errors import ShapeError
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.source import at_line
+from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
@@ -30,11 +29,11 @@ class System:
     """F(x, θ) = 0 at a fixed θ, while its solver is recorded: functions of recorded vectors."""
 
     def __init__(
-        self, equation: Equation, linear: LinearSolver, theta: Any, rebuild: Callable[[Any], Any],
+        self, equation: Equation, linear: LinearSolver, theta: Any, plan: Any, rebuild: Callable[[Any], Any],
         unrolled: bool = False,
     ) -> None:  # fmt: skip
         self.equation, self.linear, self.theta, self.unrolled = equation, linear, theta, unrolled
-        self._rebuild = rebuild
+        self._plan, self._rebuild = plan, rebuild
 
     @property
     def args(self) -> Any:
@@ -53,6 +52,14 @@ class System:
     def jacobian(self, x: Any) -> Any:
         """The matrix F_x(x, θ)."""
         return self._rows(lambda at: at.matrix(), x)
+
+    def sizes(self, x: Any, v: Any) -> Any:
+        """|F_x| v."""
+        return self._rows(self.linear.sizes, x, v)
+
+    def norm(self, x: Any) -> Any:
+        """The 1-norm of F_x."""
+        return self._rows(self.linear.norm, x)
 
     def along(self, x: Any, v: Any, *, wrt: int = 0) -> Any:
         """F_x v, or F_θ v (wrt=1)."""
@@ -76,8 +83,9 @@ class System:
 
     def _rows(self, emit: Callable[..., Ref], x: Any, *others: Any) -> Recorded:
         recorder = recorder_of([x, self.theta, *others])
-        x, theta, *refs = (to_ref(recorder, v) for v in (x, self.theta, *others))
-        ref = emit(Point(recorder.builder, self.equation, x, theta), *refs)
+        x, theta, plan, *refs = (to_ref(recorder, v) for v in (x, self.theta, self._plan, *others))
+        recorder.builder.source_line(user_line())
+        ref = emit(Point(recorder.builder, self.equation, x, theta, plan), *refs)
         recorder.settle()
         return Recorded(recorder, ref)
 
@@ -139,12 +147,13 @@ def solve_equation(
     shared = Shared([part])
     theta = [*call.inputs[1:], *shared.values]
     equation = Equation.of(n, shared.sub(part, part.lead, [ValueType((n,), "d")]))
-    chosen, kinds = linear(n), part.lead[1:]
+    kinds = part.lead[1:]
+    chosen, plan = linear(n).prepare(equation, *(concrete(v) for v in (unknowns.first, _vector(theta))))
 
     def rebuild(theta: Any) -> Any:
         return call.rebuild([unknowns.first, *_pieces(theta, kinds)])[0][1]
 
-    system = System(equation, chosen, _vector(theta), rebuild, unrolled)
+    system = System(equation, chosen, _vector(theta), plan, rebuild, unrolled)
     if unrolled:
         found = solver(system, unknowns.first, *own)
         return Found(
@@ -153,21 +162,20 @@ def solve_equation(
         )  # fmt: skip
     names: list[str] = []
 
-    def run(x: Any, theta: Any, *own: Any) -> Any:
-        found = solver(System(equation, chosen, theta, rebuild), x, *own)
+    def run(x: Any, theta: Any, plan: Any, *own: Any) -> Any:
+        found = solver(System(equation, chosen, theta, plan, rebuild), x, *own)
         names[:] = found.facts
         numbers = [np.reshape(np.asarray(v, like=x), (1,)) for v in (found.status, *found.facts.values())]
         return np.concatenate([found.x, found.correction, *numbers, found.factor])
 
-    step = record_part(run, (unknowns.first, _vector(theta), *own), name)
+    step = record_part(run, (unknowns.first, _vector(theta), plan, *own), name)
     more = Shared([step])
-    sizes = Sizes(
-        n, equation.p, sum(np.size(x) for x in own) + more.size, len(names), chosen.factor_size(n)
-    )  # fmt: skip
+    own_size = sum(np.size(x) for x in own) + more.size
+    sizes = Sizes(n, equation.p, chosen.plan_size, own_size, len(names), chosen.factor_size(n))
     sub = more.sub(step, step.lead, [ValueType((sizes.ends[1],), "d")])
     sub = Sub(sub.n_in, sub.n_out, name, sub.table, rules=ImplicitRules(equation, sizes, chosen))
     lengths = (n, n, 1, sizes.facts, sizes.factors)
-    operands = [unknowns.first, *theta, *own, *more.values]
+    operands = [unknowns.first, *theta, plan, *own, *more.values]
     x, correction, status, facts, factor = call_sub(sub, operands, [ValueType((k,), "d") for k in lengths])
     numbers = {name: facts[k] for k, name in enumerate(names)}
     return Found(unknowns.tree_of(x + correction), x, correction, status[0], numbers, factor, system)
@@ -229,5 +237,3 @@ class Unknowns:
 
         return flat_residual
 
-
-__all__ = ["Found", "Iterate", "Part", "Solver", "System", "any_recorded", "recorded_loop", "solve_equation"]

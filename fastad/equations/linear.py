@@ -7,6 +7,8 @@ no derivative and serve solves, tangents and adjoints of every order.
 
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from fastad.equations.equation import Equation
 from fastad.errors import TableError
 from fastad.tables.builder import Ref
@@ -24,10 +26,11 @@ def solver_from(data: list[Any]) -> "LinearSolver":
 
 
 class Point:
-    """Where an equation is linearised: (x, θ) in a table under construction, in every lane if `lanes` is not 0."""
+    """Where an equation is linearised: (x, θ) in a table under construction, in every lane if `lanes` is not 0. `plan`
+    is the vector that the linear solver has prepared, the same for all lanes."""
 
-    def __init__(self, b: Any, equation: Equation, x: Ref, theta: Ref, lanes: int = 0) -> None:
-        self.b, self.equation, self.x, self.theta, self.lanes = b, equation, x, theta, lanes
+    def __init__(self, b: Any, equation: Equation, x: Ref, theta: Ref, plan: Ref, lanes: int = 0) -> None:
+        self.b, self.equation, self.x, self.theta, self.plan, self.lanes = b, equation, x, theta, plan, lanes
         self._matrix: Ref | None = None
 
     @property
@@ -66,13 +69,26 @@ class Judgement(NamedTuple):
 
 
 class LinearSolver:
-    """The contract. `parameters` are the types of what a solver of the kind is made with. `has_matrix`: F_x is a dense
-    matrix. `is_cheap`: it costs less to factorise than to decide whether to."""
+    """The contract. `parameters` are the types of what a solver of the kind is made with.
+
+    `has_matrix`: the elements of F_x are known.
+    `has_factors`: derivatives are taken where the factors are, else one step closer to the solution.
+    """
 
     kind: ClassVar[str]
     parameters: ClassVar[list[type]] = []
     has_matrix = True
-    is_cheap = False
+    has_factors = True
+
+    def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[LinearSolver, np.ndarray]":
+        """The solver for an equation, given numbers that are typical of it, and its plan: a vector of numbers that
+        never change."""
+        return self, np.zeros(0)
+
+    @property
+    def plan_size(self) -> int:
+        """Length of the plan."""
+        return 0
 
     def data(self) -> list[Any]:
         """Kind and parameters; equal for solvers that do the same."""
@@ -93,6 +109,22 @@ class LinearSolver:
         """F_x⁻¹ rhs or F_x⁻ᵀ rhs. Unless `derived`, nobody will differentiate it, so F_x is not needed as rows."""
         raise NotImplementedError
 
+    def elements(self, at: Point) -> Ref:
+        """The elements of F_x, in every lane."""
+        return at.matrix()
+
+    def sizes(self, at: Point, v: Ref) -> Ref:
+        """|F_x| v, the absolute values of the elements times a vector."""
+        b, n, batch = at.b, at.n, max(at.lanes, 1)
+        magnitudes = b.emit("absolute", (at.matrix(),))
+        return b.emit("matmul", (magnitudes, v), (batch, n, n, 1, 0, 0, 1, 1), at.shape(n))
+
+    def norm(self, at: Point) -> Ref:
+        """The 1-norm of F_x, for one lane."""
+        b, n = at.b, at.n
+        columns = b.emit("sum", (b.emit("absolute", (at.matrix(),)),), (1, n, n), (n,))
+        return b.emit("amax", (columns,), (1, n, 1), ())
+
     def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
         """How good the solution of a system is, in every lane."""
         b, n, batch = at.b, at.n, max(at.lanes, 1)
@@ -101,7 +133,9 @@ class LinearSolver:
         most = given = _largest(b, rhs, batch, n)
         ill = None
         if self.has_matrix:
-            product = b.multiply(_largest(b, at.matrix(), batch, n * n), _largest(b, found, batch, n))
+            elements = self.elements(at)
+            largest = _largest(b, elements, batch, b.size(elements) // batch)
+            product = b.multiply(largest, _largest(b, found, batch, n))
             most = b.add(given, b.multiply(product, b.const(float(n))))
             ill = b.emit("greater", (product, b.multiply(given, b.const(ILL))))
         return Judgement(b.emit("greater", (wrong, b.multiply(most, b.const(self.accuracy)))), ill)
@@ -119,17 +153,17 @@ def _largest(b: Any, x: Ref, batch: int, n: int) -> Ref:
 class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
 
-    is_cheap = True
+    has_factors = False  # they are the matrix
 
     def factor_size(self, n: int) -> int:
-        return 1
+        return 0
 
     def factor(self, at: Point) -> Ref:
-        return at.b.reshape(at.matrix(), at.shape(1))
+        return at.b.zeros(at.shape(0))
 
     def solve(self, at: Point, factor: Ref, rhs: Ref, *, transposed: bool, derived: bool = True) -> Ref:
         b = at.b
-        matrix = b.reshape(at.matrix() if derived else factor, at.shape(1))
+        matrix = b.reshape(at.matrix(), at.shape(1))
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
 
     def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:

@@ -19,6 +19,7 @@ from fastad.equations.krylov import Krylov
 from fastad.equations.linear import ILL, LinearSolver, default_solver
 from fastad.equations.newton import newton
 from fastad.equations.result import Result, Stats
+from fastad.equations.sparse import AlwaysSparse, Automatic
 from fastad.errors import ShapeError
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
@@ -26,12 +27,11 @@ from fastad.recording.source import at_line, user_line
 
 _METHODS: dict[str, Solver] = {"newton": newton, "newton-krylov": newton, "broyden": broyden}
 _WAYS = ("implicit", "unroll")
-_DENSE = 2000  # unknowns up to which fixed points are differentiated with a dense matrix
 
 
 def root(
     fun: Callable[..., Any], x0: Any = None, args: Any = (), method: str = "newton", *, tol: Any = 1e-10,
-    differentiate: str = "implicit", bracket: Any = None, max_steps: int = 100,
+    differentiate: str = "implicit", bracket: Any = None, max_steps: int = 100, linear: str = "auto",
 ) -> Result:  # fmt: skip
     """Solve fun(x, *args) = 0 for x. The solution can be differentiated by args, and by whatever else fun refers to.
 
@@ -43,7 +43,7 @@ def root(
     fun : function of (x, *args) in plain NumPy, which returns as many numbers as x holds.
     x0 : the first guess, a pytree of arrays and numbers; may be left out with `bracket`.
     args : tuple of further arguments, pytrees.
-    method : "newton", with the Jacobian from the engine, LU factors and a line search; "newton-krylov", which needs
+    method : "newton", with the Jacobian from the engine, its factors and a line search; "newton-krylov", which needs
         products with the Jacobian only (GMRES), for many unknowns; "broyden", which needs the Jacobian at x0 and at the
         solution only.
     tol : the estimated error of x, ‖F_x⁻¹ F‖ relative to max(1, ‖x‖) (maximum norms), at which the iteration ends. One
@@ -52,6 +52,9 @@ def root(
     bracket : (a, b), numbers between which a scalar fun changes its sign. Interpolation and bisection then find a root
         without fail (Chandrupatla's method), whatever `method` says.
     max_steps : the largest number of steps.
+    linear : how the systems with F_x are solved: "dense"; "sparse", by factors on its pattern, which is found once, as
+        is the order of elimination; "gmres", by products; "auto": sparse where a tenth of the elements, or fewer, can
+        be other than zero, and there are more than 100 unknowns.
 
     Returns
     -------
@@ -94,11 +97,11 @@ def root(
             raise ShapeError(f"root: bracket is for one unknown{at_line()}, but x0 has shape {np.shape(x0)}")
 
     def run(x0: Any, args: Any, tol: Any, ends: Any) -> Result:
-        def linear(n: int) -> LinearSolver:
-            return chosen_linear("gmres" if method == "newton-krylov" else "dense", n, tol)
+        def chosen(n: int) -> LinearSolver:
+            return chosen_linear("gmres" if method == "newton-krylov" else linear, n, tol)
 
         own, unrolled = (tol, steps, *ends), differentiate == "unroll"
-        return result_of(solve_equation("root", fun, solver, x0, args, own, linear, unrolled=unrolled))
+        return result_of(solve_equation("root", fun, solver, x0, args, own, chosen, unrolled=unrolled))
 
     return _called(fun, run, x0, _tuple(args), tol, ends)
 
@@ -117,8 +120,7 @@ def fixed_point(
         step, with the factors that serve the derivatives.
     memory : number of earlier iterates that are combined; 0: plain iteration.
     max_steps : the largest number of evaluations.
-    linear : how the systems with F_x = dfun/dx − 1 are solved: "dense" by LU factors, "gmres" by products only; "auto"
-        is dense for up to 2000 unknowns.
+    linear : how the systems with F_x = dfun/dx − 1 are solved, as of `root`.
 
     Returns and raises what `root` does; `fun` of the result is fun(x) − x.
 
@@ -171,10 +173,10 @@ def _ends(bracket: Any) -> tuple[Any, Any]:
 
 def chosen_linear(name: str, n: int, tol: Any) -> LinearSolver:
     """The solver of linear systems of this name, for n unknowns. GMRES solves to `tol`, as it is while recording."""
-    if name not in ("auto", "dense", "gmres"):
-        raise ValueError(f"linear is 'auto', 'dense' or 'gmres'{at_line()}, not {name!r}")
-    if name == "dense" or (name == "auto" and n <= _DENSE):
-        return default_solver(n)
+    if name not in ("auto", "dense", "sparse", "gmres"):
+        raise ValueError(f"linear is 'auto', 'dense', 'sparse' or 'gmres'{at_line()}, not {name!r}")
+    if name != "gmres":
+        return {"auto": Automatic(), "sparse": AlwaysSparse(), "dense": default_solver(n)}[name]
     number = tol.value if isinstance(tol, Recorded) else tol
     return Krylov(float(min(max(number, 1e-14), 1e-6)))
 
@@ -219,7 +221,9 @@ def result_of(found: Found) -> Result:
             later["condition"] = lambda: trust.condition(system, x, factor)
         later["adjoint_residual"] = lambda: trust.adjoint_residual(system, x, factor)
         later["gradient_error"] = lambda: trust.gradient_error(system, x, factor, found.correction)
-    counts = {name: found.facts[name].astype(np.int64) for name in ("nit", "nfev", "njev")}
+    steps = found.facts["nit"]  # each evaluates both, if the solver says nothing else
+    counts = {name: found.facts.get(name, steps + 1.0).astype(np.int64) for name in ("nfev", "njev")}
+    counts["nit"] = steps.astype(np.int64)
     error = 2.0 * np.max(np.abs(found.correction), initial=0.0)
     stats = Stats({"error": error, "factorisations": counts["njev"]}, later)
     return Result(found.x, found.residual, found.status.astype(np.int64), **counts, stats=stats)

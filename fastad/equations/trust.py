@@ -17,15 +17,13 @@ def condition(system: System, x: Any, factor: Any) -> Any:
     n = system.n
     if not n:
         return np.asarray(1.0, like=x)
-    matrix = system.jacobian(x)
-    norm = np.max(np.sum(np.abs(matrix), axis=0), initial=0.0)
     y = system.solve(x, factor, np.full(n, 1.0 / max(n, 1)))
     found = np.sum(np.abs(y))
     for _ in range(2):
         z = system.solve(x, factor, np.where(y >= 0.0, 1.0, -1.0), transposed=True)
         y = system.solve(x, factor, np.where(np.arange(n) == np.argmax(np.abs(z)), 1.0, 0.0))
         found = np.maximum(found, np.sum(np.abs(y)))
-    return norm * found
+    return system.norm(x) * found
 
 
 def adjoint_residual(system: System, x: Any, factor: Any) -> Any:
@@ -33,7 +31,7 @@ def adjoint_residual(system: System, x: Any, factor: Any) -> Any:
     ‖u‖ where there is no matrix)."""
     u = np.ones(system.n)
     r = system.solve(x, factor, u, transposed=True)
-    norm = np.max(np.sum(np.abs(system.jacobian(x)), axis=0), initial=0.0) if system.linear.has_matrix else 0.0
+    norm = system.norm(x) if system.linear.has_matrix and system.n else 0.0
     return np.max(np.abs(system.pulled(x, r) - u), initial=0.0) / (norm * np.max(np.abs(r), initial=0.0) + 1.0)
 
 

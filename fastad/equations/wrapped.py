@@ -60,9 +60,9 @@ class Implicit:
         """What the user's solver returns, and how far it is from a solution: ‖F_x⁻¹ F‖, by the factors at x."""
         x = np.asarray(self._flat(*system.args), like=x)
         factor = system.factor(x)
-        step = system.solve(x, factor, system.residual(x))
-        error = size(step) / scale(x)
-        broken = np.where(np.any(factor == 0.0), SINGULAR, NOT_FINITE) if system.n == 1 else NOT_FINITE
+        residual = system.residual(x)
+        error = size(system.solve(x, factor, residual)) / scale(x)
+        broken = np.where(np.isfinite(size(residual)), SINGULAR, NOT_FINITE)
         status = np.where(np.isfinite(error), np.where(error <= self._tol, SOLVED, NOT_SOLVED), broken)
         return Iterate(x, 0.0 * x, status, {"error": error}, factor)
 
@@ -94,7 +94,7 @@ def implicit(
     residual : function of (x, *args) in plain NumPy, which returns as many numbers as x holds.
     tol : the largest error of x, estimated by ‖F_x⁻¹ F‖ and relative to max(1, ‖x‖), with which the equation counts as
         solved.
-    linear : how the systems with the residual's Jacobian are solved: "dense", "gmres" or "auto", as of `fixed_point`.
+    linear : how the systems with the residual's Jacobian are solved: "auto", "dense", "sparse" or "gmres"; see `root`.
 
     Raises
     ------

@@ -90,8 +90,9 @@ def _notices(rows: Table, inputs: Sequence[Any]) -> Iterator[str]:
                 yield f"{text} Recorded at {rows.line_of(row.index)}."
             elif row.sub is not None and _sub_gives_notices(row.sub):
                 yield (
-                    f"{row.sub.name}, recorded at {rows.line_of(row.index)}, may have met equal eigenvalues or singular "
-                    "values, whose vectors are differentiated. Only what does not depend on their choice has a derivative."
+                    f"the vectors of equal eigenvalues or singular values are differentiated in {row.sub.name}. Only "
+                    f"what does not depend on their choice has a derivative there. Recorded at "
+                    f"{rows.line_of(row.index)}."
                 )
     except (FastadError, IndexError, Stopped):
         return

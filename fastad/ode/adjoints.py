@@ -120,7 +120,7 @@ def with_directions(solve: Solve, m: int) -> Solve:
         table, (repeats, moves) = joint(part)
         refs = inline(b, table, [x, b.reshape(dx, (m, part.n_in))])
         y, dy = (refs[i] for i in table.outputs)
-        y = b.region(y, (0, part.n_out, 1), (part.n_out,)) if repeats else y  # a driver computes both for all directions
+        y = b.region(y, (0, part.n_out, 1), (part.n_out,)) if repeats else y  # drivers compute it for all directions
         return packed(b, [y, dy if moves else b.broadcast(dy, (m, part.n_out))])
 
     return replace(solve, backward=None, strict=True).over(1 + m, " with sensitivities", emit)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs, record_part
-from fastad.control.paths import Recordings
+from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs
+from fastad.control.paths import Recordings, known, parts_of
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.kernels.records import CONTROL
@@ -36,7 +36,7 @@ _SNAPSHOTS = 10_000  # the most that the default schedule of an adaptive solve s
 _AHEAD = 1e-9  # part of a step that is not worth another one
 
 
-_EventParts = tuple[Part, Part | None]  # the condition, and the jump
+_EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jump
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,16 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     n = np.shape(problem.y0)[0]
     start = (_value(problem.t0), _value(problem.y0).astype(float))
     recorders: list[Any] = []
-    recordings = Recordings(_right_hand_side(problem, options, n, recorders), start, f"fun of {options.method.name}")
+    name = f"fun of {options.method.name}"
+    recordings = Recordings(_right_hand_side(problem, options, n, recorders), start, name, problem.fun)
     if any(recorder() is not None for recorder in recorders):
         _warn_of_kept_values(problem.fun)
     events = [_event_parts(event, problem, start, number) for number, event in enumerate(options.events)]
-    others = _parts_of(events)
+    functions = [recordings, *(own for pair in events for own in pair if own is not None)]
     while True:
         solve, operands = _solve(problem, options, extent, recordings, events)
-        if recordings.known(solve, operands, others):
-            raw = Raw(*_emitted(solve, operands, [*recordings.parts, *others])).without_further(n, bool(events))
+        if known(solve, operands, functions):
+            raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(n, bool(events))
             return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size))
 
 
@@ -112,7 +113,7 @@ def _solve(
 ) -> tuple[Solve, list[Any]]:
     """The solve with the paths of the right-hand side that are known, and its operands."""
     n, clocked = np.shape(problem.y0)[0], bool(events)
-    shared = Shared([*recordings.parts, *_parts_of(events)])
+    shared = Shared(parts_of([recordings, *(own for pair in events for own in pair if own is not None)]))
     number, state = ValueType((), "d"), ValueType((n,), "d")
     f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
@@ -125,8 +126,8 @@ def _solve(
     m = 0 if extent.points is None else np.shape(extent.points)[0]
     solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
     if events:
-        conditions = [shared.sub(condition, [number, state], [number]) for condition, _ in events]
-        jumps = [None if jump is None else shared.sub(jump, [number, state], [state]) for _, jump in events]
+        conditions = [condition.sub(shared, [number, state], [number]) for condition, _ in events]
+        jumps = [None if jump is None else jump.sub(shared, [number, state], [state]) for _, jump in events]
         solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
     solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
@@ -218,12 +219,9 @@ def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _Ev
         assert event.jump is not None
         return _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
 
-    jumps = None if event.jump is None else record_part(jump, start, f"jump of event {number}")
-    return record_part(condition, start, f"condition of event {number}"), jumps
-
-
-def _parts_of(events: Sequence[_EventParts]) -> list[Part]:
-    return [part for pair in events for part in pair if part is not None]
+    name = f"condition of event {number}"
+    jumps = None if event.jump is None else Recordings(jump, start, f"jump of event {number}", event.jump)
+    return Recordings(condition, start, name, event.condition), jumps
 
 
 def _vector(found: Any, n: int, what: str = "fun") -> Any:

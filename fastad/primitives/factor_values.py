@@ -47,7 +47,8 @@ def qr(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 
 def eigh(s: Statics, shape: Shape, x: Any) -> np.ndarray:
     batch, n, lower, vectors = s
-    a, triangle = _lanes(x, batch, n, n), "L" if lower else "U"
+    triangle: Any = "L" if lower else "U"
+    a = _lanes(x, batch, n, n)
     if not vectors:
         return _packed(_of_finite(a, lambda a: np.linalg.eigvalsh(a, triangle)), batch, shape)
     return _packed(_of_finite(a, lambda a: tuple(np.linalg.eigh(a, triangle))), batch, shape)
@@ -63,8 +64,9 @@ def svd(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 
 # ── equal values, apart ───────────────────────────────────────────────────────────────────────────────────────
 def eigh_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    batch, n, *_, level = s
-    found = np.reshape(y, (batch, shape and math.prod(shape) // max(batch, 1) - 1))
+    batch, n, _, vectors, level = s
+    level = 0 if level == 1 and not vectors else level  # values alone need not be apart for first derivatives
+    found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
     return _with_gaps(found, slice(n), level, False).reshape(shape)
 
 
@@ -72,6 +74,7 @@ def svd_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     batch, m, n, full, vectors, level = s
     k = min(m, n)
     first = m * (m if full else k) if vectors else 0
+    level = 0 if level == 1 and not vectors else level
     found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
     return _with_gaps(found, slice(first, first + k), level, True).reshape(shape)
 
@@ -107,7 +110,7 @@ def _apart(w: np.ndarray, level: int, positive: bool) -> float:
 
 
 def gap_quotient(s: Statics, shape: Shape, x: Any, low: Any, high: Any, made: Any) -> np.ndarray:
-    batch, n, m, kind, _ = s
+    _, n, m, kind, _ = s
     numerators, gaps = _over_gaps(s, x, low, high)
     out = np.where(gaps == 0, 0.0, numerators / np.where(gaps == 0, 1.0, gaps))
     return (out * (1 - np.eye(n, m)) if kind else out).reshape(shape)
@@ -126,7 +129,8 @@ def gap_notice(s: Statics, x: Any, low: Any, high: Any, made: Any) -> str | None
     if quiet or not np.size(x):
         return None
     numerators, gaps = _over_gaps(s, x, low, high)
-    seen = np.abs(gaps) <= 1.001 * np.reshape(made, (batch, 1, 1))
+    made, least = np.reshape(made, (batch, 2, 1, 1)).swapaxes(0, 1)
+    seen = (np.abs(gaps) <= 1.001 * made) & (np.abs(numerators) > least * np.abs(gaps))
     if kind:
         seen &= ~np.eye(n, m, dtype=bool)
     size = np.where(seen, np.abs(numerators), 0.0)
@@ -136,7 +140,7 @@ def gap_notice(s: Statics, x: Any, low: Any, high: Any, made: Any) -> str | None
     lane, i, j = np.unravel_index(int(np.argmax(np.where(bad, size, 0.0))), bad.shape)
     ends = float(np.reshape(low, (batch, n))[lane, i]), float(np.reshape(high, (batch, m))[lane, j])
     of = f" of matrix {lane}" if batch > 1 else ""
-    if np.isinf(np.reshape(made, (batch,))[lane]):
+    if np.isinf(made[lane, 0, 0]):
         what = f"columns {i} and {j}{of} of those of U or V that belong to no singular value"
     elif ends[0] == 0 or ends[0] < 0 < ends[1]:
         what = f"the vectors of zero singular values {i} and {j}{of}"

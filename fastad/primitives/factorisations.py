@@ -1,5 +1,5 @@
-"""The rows of factorisations that few programs need, of functions of matrices, and of band matrices: `batch` matrices of
-`m` rows and `n` columns."""
+"""The rows of factorisations that few programs need, of functions of matrices, and of band matrices, on stacks:
+`batch` matrices of `m` rows and `n` columns."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -66,7 +66,7 @@ def _of_svd_spectrum(*s: int) -> tuple[int, ...]:
 
 def _of_gaps(batch: int, n: int, m: int, kind: int, quiet: int) -> tuple[int, ...]:
     good = kind < 3 and quiet < 2 and (kind < 2 or n == m)
-    return (batch * n * m if good else -1, batch * n * m, batch * n, batch * m, batch)
+    return (batch * n * m if good else -1, batch * n * m, batch * n, batch * m, 2 * batch)
 
 
 def _of_determinant(batch: int, n: int) -> tuple[int, ...]:
@@ -242,8 +242,8 @@ array("gap_quotient", values.gap_quotient, 4, "batch rows columns kind quiet", c
       operations=_quotients, linear=(0,), differentiable=(0, 1, 2), notice=values.gap_notice,
       tangent=spectral_rules.tangent_gap_quotient, adjoint=spectral_rules.adjoint_gap_quotient,
       batch=spectral_rules.batch_stacks, domain=("R", "low", "high", "zeros"),
-      examples=[((2, 3, 3, kind, 0), (2, 3, 3), [(2, 3, 3), (2, 3), (2, 3), (2,)]) for kind in (0, 1, 2)]
-      + [((1, 3, 2, 0, 0), (3, 2), [(3, 2), (3,), (2,), (1,)])])
+      examples=[((2, 3, 3, kind, 0), (2, 3, 3), [(2, 3, 3), (2, 3), (2, 3), (2, 2)]) for kind in (0, 1, 2)]
+      + [((1, 3, 2, 0, 0), (3, 2), [(3, 2), (3,), (2,), (1, 2)])])
 array("determinant", values.determinant, 2, "batch n", check=_check(2, 0, _of_determinant), operations=_diagonals,
       of_nothing=1.0, differentiable=(0,), tangent=inverse_rules.tangent_determinant,
       adjoint=inverse_rules.adjoint_determinant, batch=batch_determinant, domain=("R", "factors"),
@@ -268,7 +268,7 @@ array("expm", values.expm, 1, "batch n core", check=_check(2, 0, _of_function, 1
 array("sqrtm", values.sqrtm, 1, "batch n core", check=_check(2, 0, _of_function, 1), operations=_square_operations(40),
       work=_function_work, symbols=("dgemm",), tangent=inverse_rules.tangent_function,
       adjoint=inverse_rules.adjoint_function, batch=orthogonal_rules.batch_factors,
-      **_NO_CONVERGENCE, complaint="a matrix without a real square root", domain=("regular",),
+      **_NO_CONVERGENCE, complaint="a matrix without a real square root", domain=("definite",),
       examples=[((1, 3, 3), (3, 3), [(3, 3)]), ((2, 4, 4), (2, 4, 4), [(2, 4, 4)])])
 array("banded_solve", values.banded_solve, 2, "batch n m low high transposed separate",
       check=_check(3, 0, _of_band, 4), operations=_band_operations, work=_band_work, linear=(1,),

@@ -77,7 +77,7 @@ def tangent_qr(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> R
 
 # ── with M = R R̄ᵀ - Q̄ᵀ Q, Ā = (Q̄ + Q (tril(M) + tril(M, -1)ᵀ)) R⁻ᵀ ───────────────────────────────────────────────
 def adjoint_qr(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    batch, m, n, complete = row.statics
+    _, m, n, complete = row.statics
     q, r = _factors(b, result, row.statics)
     q_bar, r_bar = _factors(b, u, row.statics)
     q1, r1 = q.block(slice(m), slice(n)), r.block(slice(n), slice(n))

@@ -129,3 +129,42 @@ def solve(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -
     matrices = np.broadcast_to(_each(sets, matrix.reshape(batch if separate else 1, -1))[:, None], (batch, m))
     found = sets.either(matrices.reshape(-1), columns.reshape(-1)).reshape(batch, 1, m)
     return np.repeat(found, n, axis=1).reshape(-1)
+
+
+# ── sparse matrices ───────────────────────────────────────────────────────────────────────────────────────────────
+def sparse_product(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The numbers in a row, and what they are multiplied by; where the places are chosen in a run, all of a lane."""
+    batch, count, height, width, m, own, other = s
+    rows, columns = (known(k) for k in range(2))
+    if rows is None or columns is None:
+        return of_lanes(sets, s, size, operands[2:], known)
+    i, j = (np.asarray(x, np.int64).reshape(-1) for x in (rows, columns))
+    shape = (batch, count, m)
+    numbers = np.broadcast_to(operands[2].reshape(batch if own else 1, count, 1), shape)
+    given = np.broadcast_to(operands[3].reshape(batch if other else 1, width, m)[:, j], shape)
+    products = sets.either(numbers.reshape(-1), np.ascontiguousarray(given).reshape(-1))
+    labels = (np.arange(batch)[:, None, None] * height + i[:, None]) * m + np.arange(m)
+    return sets.together(products, labels.reshape(-1), size)
+
+
+def sparse_sample(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """A row of the first matrix and one of the second; where the places are chosen in a run, all of a lane."""
+    batch, count, height, width, m, own, other = s
+    rows, columns = (known(k) for k in range(2))
+    if rows is None or columns is None:
+        return of_lanes(sets, s, size, operands[2:], known)
+    first = _each(sets, operands[2].reshape(batch if own else 1, height, m))
+    second = _each(sets, operands[3].reshape(batch if other else 1, width, m))
+    pairs = ((first, rows), (second, columns))
+    found = (np.broadcast_to(x[:, np.asarray(at, np.int64).reshape(-1)], (batch, count)) for x, at in pairs)
+    return sets.either(*(np.ascontiguousarray(x).reshape(-1) for x in found))
+
+
+def sparse_lu(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """Factors have no derivatives of their own."""
+    return np.zeros(size, np.int32)
+
+
+def sparse_lu_solve(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """All of a system: its numbers and its right sides."""
+    return of_lanes(sets, s, size, [operands[1], operands[3]], known)

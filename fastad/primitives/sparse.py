@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastad.errors import SingularMatrixError
+from fastad.primitives import patterns
 from fastad.primitives import sparse_rules as rules
 from fastad.primitives import sparse_values as values
 from fastad.primitives.arrays import array
@@ -79,17 +80,17 @@ _PLACES = INDEX_ERROR | {"complaint": "an entry outside of the matrix"}
 # fmt: off
 array("sparse_product", values.sparse_product, 4, "batch entries rows columns m separate_numbers separate_matrix",
       check=_check(5, 2, _of_product), operations=_multiply_add, linear=(2, 3), differentiable=(2, 3),
-      adjoint=rules.adjoint_sparse_product, batch=rules.batch_sparse, **_PLACES)
+      adjoint=rules.adjoint_sparse_product, batch=rules.batch_sparse, sparsity=patterns.sparse_product, **_PLACES)
 array("sparse_sample", values.sparse_sample, 4, "batch entries rows columns m separate_first separate_second",
       check=_check(5, 2, _of_sample), operations=_multiply_add, linear=(2, 3), differentiable=(2, 3),
-      adjoint=rules.adjoint_sparse_sample, batch=rules.batch_sparse, **_PLACES)
+      adjoint=rules.adjoint_sparse_sample, batch=rules.batch_sparse, sparsity=patterns.sparse_sample, **_PLACES)
 array("sparse_lu", values.sparse_lu, 2, "batch n entries lower upper", check=_check(5, 0, _of_lu),
       operations=_factorisation, work=lambda s, size, sizes: s[1] + (5 * s[1] + 2 * s[2] + s[3] + s[4]) // 2 + 4,
-      differentiable=(), adjoint=rules.adjoint_sparse_lu, batch=rules.batch_sparse_lu,
+      differentiable=(), adjoint=rules.adjoint_sparse_lu, batch=rules.batch_sparse_lu, sparsity=patterns.sparse_lu,
       **(INDEX_ERROR | {"complaint": "a pattern that is none"}))
 array("sparse_lu_solve", values.sparse_lu_solve, 4, "batch n entries lower upper m transposed separate",
-      check=_check(6, 2, _of_solve), operations=_substitution, work=lambda s, size, sizes: s[1] * s[5] + 1,
+      check=_check(6, 2, _of_solve), operations=_substitution, work=lambda s, size, sizes: s[1],
       linear=(3,), differentiable=(1, 3), tangent=rules.tangent_sparse_lu_solve,
       adjoint=rules.adjoint_sparse_lu_solve, batch=rules.batch_sparse_lu_solve,
-      error=SingularMatrixError, complaint="a singular matrix")
+      sparsity=patterns.sparse_lu_solve, error=SingularMatrixError, complaint="a singular matrix")
 # fmt: on

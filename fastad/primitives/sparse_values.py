@@ -178,26 +178,44 @@ def _are_good(pattern: Pattern, data: np.ndarray, lower: Any, upper: Any, diagon
 # ── solving ───────────────────────────────────────────────────────────────────────────────────────────────────
 def sparse_lu_solve(s: Statics, shape: Shape, packed: Any, data: Any, factors: Any, b: Any) -> np.ndarray:
     batch, n, count, lower, upper, m, trans, separate = s
-    places = np.reshape(np.asarray(packed, float), -1)[: 2 * count].reshape(2, count)
-    rows, columns = (_indices(x, n) for x in places)
-    lanes = batch if separate else 1
+    pattern, lanes = Pattern.of(packed, n, count, lower, upper), batch if separate else 1
     numbers = np.reshape(np.asarray(data, float), (lanes, count))
-    status = np.reshape(np.asarray(factors, float), (lanes, size_of_factors(n, lower, upper)))[:, 0]
+    found = np.reshape(np.asarray(factors, float), (lanes, size_of_factors(n, lower, upper)))
     sides = np.reshape(np.asarray(b, float), (batch, n, m))
     out = np.empty((batch, n, m))
     for p in range(batch):
         own = p if separate else 0
-        out[p] = _solved(rows, columns, numbers[own], sides[p], trans, status[own])
+        out[p] = _solved(pattern, numbers[own], found[own], sides[p], trans)
     return out.reshape(shape)
 
 
-def _solved(rows: Any, columns: Any, data: np.ndarray, b: np.ndarray, trans: int, status: float) -> np.ndarray:
-    """One system. `status` tells whether the matrix is so near to a singular one that it is looked at closely."""
-    try:
-        if status:
-            return superlu.solved(rows, columns, data, b, trans)
-        if not np.all(np.isfinite(data)) or not b.size:
-            return np.full(b.shape, np.nan)
-        return superlu.factorisation(rows, columns, data, len(b)).solve(b, trans)
-    except superlu.SingularError as error:
-        raise SingularMatrixError(f"the sparse matrix is singular ({error})") from None
+def _solved(pattern: Pattern, data: np.ndarray, factors: np.ndarray, b: np.ndarray, trans: int) -> np.ndarray:
+    """One system, by its factors, or by SuperLU with other pivots where these have the status 1."""
+    if factors[0]:
+        try:
+            return np.asarray(superlu.solved(pattern.rows, pattern.columns, data, b, trans))
+        except superlu.SingularError as error:
+            raise SingularMatrixError(f"the sparse matrix is singular ({error})") from None
+    if not np.all(np.isfinite(factors)) or not b.size:
+        return np.full(b.shape, np.nan)
+    rows, columns = pattern.row_places, pattern.column_places
+    if trans:
+        rows, columns = columns, rows
+    given = np.empty_like(b)
+    given[rows] = b
+    return _by_triangles(pattern, factors, given, trans)[columns]
+
+
+def _by_triangles(pattern: Pattern, factors: np.ndarray, b: np.ndarray, trans: int) -> np.ndarray:
+    """(L U)⁻¹ B, or (L U)⁻ᵀ B."""
+    from scipy.sparse import csc_array, diags_array, eye_array
+    from scipy.sparse.linalg import spsolve_triangular
+
+    n, at = len(b), 1 + len(pattern.lower)
+    lower = csc_array((factors[1:at], pattern.lower, pattern.lower_starts), shape=(n, n)) + eye_array(n)
+    upper = csc_array((factors[at:-n], pattern.upper, pattern.upper_starts), shape=(n, n))
+    upper = upper + diags_array(factors[-n:])
+    x = b
+    for triangle, is_lower in ((upper.T, True), (lower.T, False)) if trans else ((lower, True), (upper, False)):
+        x = spsolve_triangular(triangle.tocsc(), x, lower=is_lower)
+    return np.asarray(x)

@@ -4,8 +4,8 @@ Sources: Giles (2008), "Collected matrix derivative results for forward and reve
 "Differentiating the singular value decomposition"; Wan & Zhang (2019), "Automatic differentiation for complex valued
 SVD", whose sums and differences of singular values stand here.
 
-`eigh` and `svd` compute; `eigh_spectrum` and `svd_spectrum` have the derivatives. For values they are copies. In a table
-that is derived they have equal values apart (see `fastad.tables.passes.kinks`), so every quotient below is finite.
+`eigh` and `svd` compute; `eigh_spectrum` and `svd_spectrum` have the derivatives. For values they are copies. In a
+table that is derived they have equal values apart (see `fastad.tables.passes.kinks`), so all quotients are finite.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def singular_shapes(s: Statics) -> list[tuple[int, ...]]:
 
 def _adjoints(b: Any, u: Ref, batch: int, shapes: list[tuple[int, ...]]) -> list[Ref | None]:
     """The adjoints of the parts of a value; None where they are zero by structure, as of vectors that nobody reads."""
-    found, start = [], 0
+    found: list[Ref | None] = []
     sizes = [int(np.prod(shape, dtype=int)) for shape in shapes]
     own = [region(sum(sizes[:k]), (batch, size), (sum(sizes), 1)) for k, size in enumerate(sizes)]
     known = _pieces_of(b, u)
@@ -52,15 +52,14 @@ def _adjoints(b: Any, u: Ref, batch: int, shapes: list[tuple[int, ...]]) -> list
         others = own[:k] + own[k + 1 :]
         zero = known is not None and all(piece in others or _apart(piece, place) for piece in known)
         found.append(None if zero else ref)
-        start += sizes[k]
     return found
 
 
 def _pieces_of(b: Any, u: Ref) -> list[tuple[int, ...]] | None:
     """The regions that an assembly writes; None of another value."""
-    op, start, count, c = b.definition(u)
-    while PRIMITIVES[op].form is Form.VIEW and b.size(start) == b.size(u) and b.statics_at(c) == whole(b.size(u)):  # type: ignore[attr-defined]
-        op, start, count, c = b.definition(start)
+    op, start, _, c = b.definition(u)
+    while PRIMITIVES[op].form is Form.VIEW and b.size(start) == b.size(u) and b.statics_at(c) == whole(b.size(u)):
+        op, start, _, c = b.definition(start)
     return pieces(b.statics_at(c)) if getattr(PRIMITIVES[op], "form", None) is Form.PIECES else None
 
 
@@ -82,11 +81,25 @@ def _quotients(x: Stack, low: Ref, high: Ref, made: Ref, kind: int, quiet: int) 
     return stack(x.b, x.b.emit("gap_quotient", (x.plain, low, high, made), statics, shape), *shape)
 
 
+_MUCH = 1e3  # times the change of the values: quotients below it are no reason for a notice
+
+
 class _Gaps:
-    """Quotients with differences of the values of one spectrum."""
+    """Quotients with differences of the values of one spectrum. `made`: how far equal ones were put apart."""
 
     def __init__(self, b: Any, values: Ref, made: Ref, quiet: int) -> None:
-        self.b, self.values, self.made, self.quiet = b, values, made, quiet
+        self.b, self.values, self.quiet = b, values, quiet
+        self.made = b.assemble([made], [region(0, (b.size(made), 1), (2, 1))], (b.size(made), 2))
+
+    def expect(self, change: Ref | None) -> None:
+        """Quotients as large as the change (or the adjoint) of the values are ordinary: of V f(Λ) Vᵀ both are f'."""
+        if change is None or self.quiet:
+            return
+        b, batch = self.b, self.b.size(self.made) // 2
+        size = b.emit("amax", (b.emit("absolute", (change,)),), (batch, b.size(change) // max(batch, 1), 1), (batch,))
+        both = region(1, (batch, 1), (2, 1))
+        more = b.assemble([b.multiply(size, b.const(_MUCH))], [both], (batch, 2))
+        self.made = b.add(self.made, more)
 
     def differences(self, x: Stack, kind: int) -> Stack:
         """X_ij / (s_j - s_i) off the diagonal."""
@@ -103,11 +116,11 @@ class _Gaps:
 
 def tangent_gap_quotient(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
     """dX / (y - x) - out (dy - dx) / (y - x)"""
-    batch, n, m, kind, quiet = row.statics
-    x, low, high, made = operands
+    batch, n, m, kind, _ = row.statics
+    _, low, high, made = operands
     out, terms = stack(b, result, batch, n, m), []
     if tangents[0] is not None:
-        terms.append(b.emit(row.name, (tangents[0], low, high, made), row.statics, (batch, n, m)))
+        terms.append(_quotients(stack(b, tangents[0], batch, n, m), low, high, made, kind, 1).plain)
     moved = []
     if tangents[2] is not None:
         moved.append(out.times_columns(tangents[2]))
@@ -155,16 +168,18 @@ def tangent_eigh(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) ->
     p = v.T @ _symmetric(stack(b, tangents[0], batch, n, n), lower) @ v
     moved = [p.diagonal()]
     if vectors:
+        gaps.expect(moved[0])
         moved.append((v @ gaps.differences(p, _OFF_DIAGONAL)).plain)
     return pack(b, [*moved, b.zeros((batch, 1))], batch, row.shape)
 
 
 def adjoint_eigh(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    batch, n, lower, vectors, _ = row.statics
+    batch, n, lower, *_ = row.statics
     _, _, v, gaps = _eigen(b, row, operands[0], result)
     w_bar, v_bar = [*_adjoints(b, u, batch, [*eigen_shapes(row.statics), (1,)])[:-1], None][:2]
     scaled = None if w_bar is None else v.times_columns(w_bar)
     if v_bar is not None:
+        gaps.expect(w_bar)
         turned = v @ gaps.differences(v.T @ stack(b, v_bar, batch, n, n), _TURNING)
         scaled = turned if scaled is None else scaled + turned
     if scaled is None:
@@ -209,18 +224,20 @@ class _Singular:
         """Zeros, of X = Uᵀ Ū for columns that belong to no singular value: only which space they span is determined, so
         a value that depends on more is worth a notice."""
         b, zeros = self.b, self.b.zeros((x.batch, x.rows))
-        endless = b.broadcast(b.const(np.inf), (x.batch, 1))
+        first = region(0, (x.batch, 1), (2, 1))
+        endless = b.assemble([b.broadcast(b.const(np.inf), (x.batch,))], [first], (x.batch, 2))
         return _quotients(x, zeros, zeros, endless, _TURNING, self.gaps.quiet)
 
 
 def tangent_svd(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    batch, m, n, full, vectors, _ = row.statics
+    batch, m, n, _, vectors, _ = row.statics
     d = _Singular(b, row, operands[0], result)
     da = stack(b, tangents[0], batch, m, n)
     p = d.u.T @ da @ d.v
     own = p.block(d.first, d.first)
     if not vectors:
         return pack(b, [own.diagonal(), b.zeros((batch, 1))], batch, row.shape)
+    d.gaps.expect(own.diagonal())
     even, odd = d.gaps.differences((own + own.T) * 0.5, _OFF_DIAGONAL), d.gaps.sums((own - own.T) * 0.5, _ALL)
     du = _turned(d, d.u, even + odd, p.block(d.rest, d.first), da @ d.v.block(slice(n), d.first))
     dv = _turned(d, d.v, even - odd, p.block(d.first, d.rest).T, da.T @ d.u.block(slice(m), d.first))
@@ -237,10 +254,11 @@ def _turned(d: _Singular, u: Stack, own: Stack, below: Stack, moved: Stack) -> S
 
 
 def adjoint_svd(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    batch, m, n, full, vectors, _ = row.statics
+    batch, m, n, _, vectors, _ = row.statics
     d = _Singular(b, row, operands[0], result)
     found = _adjoints(b, u, batch, [*singular_shapes(row.statics), (1,)])[:-1]
     u_bar, s_bar, vt_bar = found if vectors else (None, found[0], None)
+    d.gaps.expect(s_bar)
     left = None if u_bar is None else stack(b, u_bar, batch, m, d.u.columns)
     right = None if vt_bar is None else stack(b, vt_bar, batch, d.v.columns, n).T
     bar = _middle_adjoint(d, left, right, s_bar)
@@ -275,8 +293,8 @@ def _middle_adjoint(d: _Singular, left: Stack | None, right: Stack | None, s_bar
     for x, turn in zip(inner, (False, True), strict=True):
         if x is not None and x.rows > d.k:
             low = d.gaps.columns(x.block(d.rest, d.first) - x.block(d.first, d.rest).T)
-            place = (0, d.k) if turn else (d.k, 0)
-            terms.append((low.T if turn else low).placed(*place, d.u.columns, d.v.columns))
+            sizes = d.u.columns, d.v.columns
+            terms.append(low.T.placed(0, d.k, *sizes) if turn else low.placed(d.k, 0, *sizes))
     if not terms:
         return None
     out = terms[0]

@@ -55,6 +55,7 @@ class _Stack(threading.local):
     def __init__(self) -> None:
         self.recorders: list[Recorder] = []
         self.tentative = False
+        self.lifting: dict[tuple[Recorder, Ref], Any] = {}
 
 
 _stack = _Stack()
@@ -286,7 +287,7 @@ class Recorder:
         for held, ref in self.lifted:
             if held is value:
                 return ref
-        ref = self.input(value.value)
+        ref = self.input(_stack.lifting.get((value._recorder, value.ref), value.value))
         self.lifted.append((value.frozen(), ref))
         return ref
 
@@ -343,6 +344,16 @@ def plainly() -> Iterator[None]:
         yield
     finally:
         _stack.recorders = before
+
+
+@contextlib.contextmanager
+def lifting(values: Sequence[tuple[Any, Any]]) -> Iterator[None]:
+    """Recordings made within take other concrete values for these recorded values of outer recordings."""
+    before, _stack.lifting = _stack.lifting, {(own._recorder, own.ref): value for own, value in values}
+    try:
+        yield
+    finally:
+        _stack.lifting = before
 
 
 def _same(x: Any, y: Any) -> bool:

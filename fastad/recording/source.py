@@ -1,5 +1,6 @@
 """Which line of the user's source a row comes from: the innermost frame outside fastad, NumPy, SciPy and optree."""
 
+import dataclasses
 import os
 import sys
 import warnings
@@ -24,6 +25,9 @@ _SKIPPED = tuple(
 )  # fmt: skip
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
+# Code that has no file: what NumPy and attrs have written. That of dataclasses has the name that `exec` and `python -c`
+# give to the user's own, but stands in a function of theirs.
+_WRITTEN, _OF_DATACLASSES = ("<__array", "<attrs generated"), "__create_fn__"
 
 # Known code objects. User code: the first instruction of each line, and the lines (`frame.f_lineno` would walk through
 # all of them at every row). None: code of fastad and the libraries. The key is the identity of the code object, because
@@ -54,7 +58,8 @@ def user_line(depth: int = 1) -> Line:
 
 def _learn(code: CodeType) -> _Lines | None:
     file = code.co_filename
-    ours = file.startswith(_SKIP) or file.startswith("<__array")
+    written = file.startswith(_WRITTEN) or (file == "<string>" and _OF_DATACLASSES in code.co_qualname)
+    ours = written or file.startswith(_SKIP) or file == dataclasses.__file__
     found = _codes[id(code)] = None if ours else _lines_of(code)
     _kept.append(code)
     return found

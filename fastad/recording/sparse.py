@@ -10,7 +10,7 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.primitives import primitive
-from fastad.recording.operands import as_recorded, is_recorded, path_value, to_ref
+from fastad.recording.operands import as_recorded, is_recorded, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, current_recorder, recording_error
 from fastad.recording.source import at_line
@@ -73,16 +73,10 @@ def is_scipy(x: Any) -> bool:
 
 
 def scipy_places(x: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row, column and place in x.data of every entry. A function that is recorded is recorded again where they
-    change."""
+    """Row, column and place in x.data of every entry. They are compared at every call, as all plain arrays from
+    outside that a function looks into."""
     if x.format not in ("csr", "csc", "coo", "bsr", "dia"):
         raise recording_error(f"a sparse matrix of SciPy's format {x.format!r}", "Convert it outside: A.tocsr().")
-    recorder = current_recorder()
-    for name in ("indices", "indptr", "offsets", "coords"):
-        found = getattr(x, name, None)
-        for own in found if isinstance(found, tuple) else (found,):
-            if recorder is not None and own is not None:
-                path_value(own, recorder)
     numbered = x.copy()
     numbered.data = np.arange(1, x.data.size + 1).reshape(x.data.shape)
     numbered = numbered.tocoo()

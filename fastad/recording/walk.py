@@ -265,7 +265,11 @@ class Walk:
         return (kind, data.shape, data.dtype, *labels, data.tobytes())
 
     def _of_own(self, value: Any, kind: type) -> Hashable:
-        """fastad's own objects: functions by what they wrap, settings and schedules by value."""
+        """fastad's own objects: functions by what they wrap, sparse matrices by what they consist of, settings and
+        schedules by value."""
+        consists = getattr(value, "_fastad_parts", None)
+        if consists is not None:  # what never changes, and arrays
+            return (kind, consists[0], *[self._of(x) for x in consists[1]])
         wraps = getattr(value, "_fastad_wraps", None)
         if wraps is not None:
             self.has_late_readers = self.has_late_readers or value._fastad_calls_later

@@ -9,6 +9,12 @@
 """
 
 from fastad.sparse.arrays import coo_array, csc_array, csr_array
+from fastad.sparse.building import block_array, bmat, diags, eye, hstack, kron, vstack
 from fastad.sparse.factoring import splu, spsolve
+from fastad.sparse.incomplete import spilu
+from fastad.sparse.iterative import bicgstab, cg, gmres, jacobi
 
-__all__ = ["coo_array", "csc_array", "csr_array", "splu", "spsolve"]
+__all__ = [
+    "bicgstab", "block_array", "bmat", "cg", "coo_array", "csc_array", "csr_array", "diags", "eye", "gmres", "hstack",
+    "jacobi", "kron", "spilu", "splu", "spsolve", "vstack",
+]  # fmt: skip

@@ -41,6 +41,11 @@ class SparseArray:
         found._data, found._pattern = data, pattern
         return found
 
+    @property
+    def _fastad_parts(self) -> Any:
+        """What a recording that refers to the matrix depends on."""
+        return self._pattern, (self._data,)
+
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
     @property
     def data(self) -> Any:
@@ -377,8 +382,13 @@ def _times(a: SparseArray, x: Any, what: str) -> Any:
     if x.ndim not in (1, 2) or x.shape[0] != a.shape[1]:
         fix = f"A sparse matrix of {a.shape[1]} columns takes vectors ({a.shape[1]},) and matrices ({a.shape[1]}, m)."
         raise ShapeError(f"{what} of shapes {a.shape} and {x.shape}{at_line()}. {fix}")
-    pattern = a.pattern
-    return rows.product(pattern.rows, pattern.columns, a.data, x, pattern.shape)
+    x, pattern = x if x.dtype.kind == "f" else x.astype(float), a.pattern
+    return typed(rows.product(pattern.rows, pattern.columns, a.data, x, pattern.shape), a.data, x)
+
+
+def typed(x: Any, *operands: Any) -> Any:
+    """A plain result in the operands' dtype; recorded ones have it."""
+    return x if isinstance(x, Recorded) else np.asarray(x).astype(np.result_type(*operands), copy=False)
 
 
 def _times_sparse(a: SparseArray, b: SparseArray) -> Any:

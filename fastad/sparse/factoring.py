@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import optree
 
-from fastad.errors import MatrixShapeError, ShapeError
+from fastad.errors import MatrixShapeError, ShapeError, SingularMatrixError
+from fastad.kernels import superlu
 from fastad.recording import sparse as rows
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.sparse.analysis import Analysis, analysis
-from fastad.sparse.arrays import SparseArray, as_sparse
+from fastad.sparse.arrays import SparseArray, as_sparse, typed
 from fastad.sparse.pattern import Pattern
 from fastad.transforms.call import NAMESPACE
 
@@ -20,17 +21,24 @@ from fastad.transforms.call import NAMESPACE
 class SparseLU:
     """The factors of a sparse matrix; see `splu`. A pytree of the numbers of the matrix and of its factors."""
 
-    __slots__ = ("_analysis", "_data", "_factors", "_pattern")
+    __slots__ = ("_analysis", "_data", "_factors", "_pattern", "_plain")
+    _plain: Any  # SuperLU's own factors, where it has made these of plain numbers
     _data: Any
     _factors: Any
     _pattern: Pattern
     _analysis: Analysis
 
     @classmethod
-    def _made(cls, data: Any, factors: Any, pattern: Any, own: Analysis) -> "SparseLU":
+    def _made(cls, data: Any, factors: Any, pattern: Pattern, own: Analysis, plain: Any = None) -> "SparseLU":
         found = object.__new__(cls)
         found._data, found._factors, found._pattern, found._analysis = data, factors, pattern, own
+        found._plain = plain
         return found
+
+    @property
+    def _fastad_parts(self) -> Any:
+        """What a recording that refers to the factors depends on."""
+        return _Fixed(self._pattern, self._analysis), (self._data, self._factors)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,7 +66,21 @@ class SparseLU:
         b = b if b.dtype.kind == "f" else b.astype(float)
         back = int(trans not in (0, "N"))
         own = self._analysis
-        return _typed(rows.solution(own.packed, self._data, self._factors, b, own.sizes, back), self._data, b)
+        if current_recorder() is None and self._plain is not None:
+            return typed(self._solved(np.asarray(b, float), back), self._data, b)
+        return typed(rows.solution(own.packed, self._data, self._factors, b, own.sizes, back), self._data, b)
+
+    def _solved(self, b: np.ndarray, trans: int) -> np.ndarray:
+        """The solution for plain numbers, by SuperLU's own factors."""
+        if not np.all(np.isfinite(self._data)) or not b.size:
+            return np.full(b.shape, np.nan)
+        try:
+            if self._factors[0]:
+                self._plain.check()
+            found: np.ndarray = self._plain.solve(b, trans)
+            return found
+        except superlu.SingularError as error:
+            raise SingularMatrixError(f"solve: the sparse matrix is singular ({error}){at_line()}") from None
 
     def __repr__(self) -> str:
         return f"<factors of a sparse matrix of {self.shape[0]} rows, {self.nnz} numbers>"
@@ -92,11 +114,6 @@ _register: Any = optree.register_pytree_node
 _register(SparseLU, _leaves, _rebuilt, namespace=NAMESPACE)
 
 
-def _typed(x: Any, *operands: Any) -> Any:
-    """A plain result in the operands' dtype."""
-    return x if isinstance(x, Recorded) else np.asarray(x).astype(np.result_type(*operands), copy=False)
-
-
 def splu(A: Any) -> SparseLU:
     """The factors of a square sparse matrix, as scipy.sparse.linalg.splu: one factorisation for many solves.
 
@@ -126,10 +143,22 @@ def splu(A: Any) -> SparseLU:
         raise MatrixShapeError(f"splu: a {type(A).__name__} is no sparse matrix{at_line()}. {fix}")
     data = a.data
     recorder = current_recorder()
-    if recorder is not None and isinstance(data, Recorded):
+    if isinstance(data, Recorded):
         data = as_recorded(data, recorder)
-    own = analysis(a.pattern, np.asarray(data.value if isinstance(data, Recorded) else data))
-    return SparseLU._made(data, rows.factors(own.packed, data, own.sizes), a.pattern, own)
+        own = analysis(a.pattern, np.asarray(data.value))
+        return SparseLU._made(data, rows.factors(own.packed, data, own.sizes), a.pattern, own)
+    data = _fixed(data)  # the factors are those of the numbers now
+    own = analysis(a.pattern, data)
+    plain = None
+    if data.size and np.all(np.isfinite(data)):
+        plain = superlu.factorisation(a.pattern.rows, a.pattern.columns, data.astype(float), a.shape[0])
+    return SparseLU._made(data, _fixed(rows.factors(own.packed, data, own.sizes)), a.pattern, own, plain)
+
+
+def _fixed(x: Any) -> np.ndarray:
+    x = np.array(x)
+    x.flags.writeable = False
+    return x
 
 
 def spsolve(A: Any, b: Any) -> Any:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
-from fastad.recording.operands import path_value
-from fastad.recording.recorder import current_recorder
+from fastad.recording.operands import is_recorded, path_value, recorder_of
 from fastad.recording.source import at_line
 
 Shape = tuple[int, int]
@@ -94,9 +93,9 @@ def _fixed(x: np.ndarray) -> np.ndarray:
 
 
 def places(x: Any, name: str, what: str, top: int) -> np.ndarray:
-    """Indices, as integers within [0, top). A function that is recorded is recorded again where they change."""
-    recorder = current_recorder()
-    found = np.asarray(x if recorder is None else path_value(x, recorder))
+    """Indices, as integers within [0, top). A function that is recorded is recorded again where they change: plain
+    arrays from outside are compared at every call, recorded ones get a guard."""
+    found = np.asarray(path_value(x, recorder_of((x,)))) if is_recorded(x) else np.asarray(x)
     if found.ndim != 1 or (found.dtype.kind not in "iu" and found.size):
         raise ShapeError(f"{name}: {what} of shape {found.shape} and dtype {found.dtype}{at_line()}. Give integers.")
     found = found.astype(np.int64)

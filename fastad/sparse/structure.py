@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording import sparse as rows
-from fastad.recording.operands import path_value
-from fastad.recording.recorder import current_recorder
+from fastad.recording.operands import is_recorded, path_value, recorder_of
 from fastad.sparse.pattern import Pattern
 
 
@@ -74,8 +73,7 @@ def chosen(key: Any, size: int) -> tuple[np.ndarray, bool]:
     """The rows (columns) that a key asks for, and whether it is a single one."""
     if isinstance(key, slice):
         return np.arange(size)[key], False
-    recorder = current_recorder()
-    found = np.asarray(key if recorder is None else path_value(key, recorder))
+    found = np.asarray(path_value(key, recorder_of((key,)))) if is_recorded(key) else np.asarray(key)
     if found.ndim == 0:
         return np.arange(size)[int(found)].reshape(1), True
     return np.arange(size)[found], False

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastad.kernels.pattern_fields import BY_COLUMN, BY_ROW
 from fastad.sparsity.greedy import color_columns, color_symmetric
-from fastad.tables.sparsity.sets import Structure
+from fastad.tables.sparsity.sets import Structure, grouped
 
 
 def color_both(rows: Structure, columns: Structure) -> tuple[np.ndarray, np.ndarray]:
@@ -25,15 +25,24 @@ def _few_long_rows(rows: Structure, columns: Structure) -> tuple[np.ndarray, np.
     """The longest rows by row, all others by column. So many are taken that their number and the length of the next
     one, which bound the colors, are together smallest."""
     lengths = np.diff(rows.indptr)
-    longest = np.argsort(-lengths, kind="stable")
-    ends = np.append(lengths[longest], 0) + np.arange(len(lengths) + 1)
     is_long = np.zeros(len(lengths), bool)
-    is_long[longest[: int(np.argmin(ends))]] = True
+    is_long[np.argsort(-lengths, kind="stable")[: int(np.argmin(_split_bounds(rows)))]] = True
     own, rest = rows.of_rows(is_long), rows.of_rows(~is_long)
     row_colors, _ = color_columns(own.transposed(), own)
     column_colors, _ = color_columns(rest, rest.transposed())
     empty = np.diff(rest.transposed().indptr) == 0
     return np.where(is_long, row_colors, -1).astype(np.int32), np.where(empty, -1, column_colors).astype(np.int32)
+
+
+def _split_bounds(rows: Structure) -> np.ndarray:
+    """For each number of longest rows that are split off: that number and the length of the next row."""
+    lengths = np.sort(np.diff(rows.indptr))[::-1]
+    return np.append(lengths, 0) + np.arange(len(lengths) + 1)
+
+
+def split_bound(rows: Structure) -> int:
+    """A bound for the colors where long rows are split off: how many there are, and the length of the next one."""
+    return int(_split_bounds(rows).min())
 
 
 def _by_stars(rows: Structure, columns: Structure) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +72,7 @@ def element_sides(rows: Structure, columns: Structure, row_colors: np.ndarray, c
     sides, by_column = np.zeros(len(rows.indices), np.int32), np.zeros(len(rows.indices), np.int32)
     kernels.readable(sides, BY_COLUMN, column_colors, _seen(column_colors), rows.indptr, rows.indices)
     kernels.readable(by_column, BY_ROW, row_colors, _seen(row_colors), columns.indptr, columns.indices)
-    sides[np.argsort(rows.indices, kind="stable")] |= by_column
+    sides[grouped(rows.indices, rows.columns)[1]] |= by_column
     return sides
 
 

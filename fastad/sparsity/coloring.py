@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.sparsity.bicoloring import color_both
+from fastad.sparsity.bicoloring import color_both, split_bound
 from fastad.sparsity.greedy import color_columns, color_symmetric
 from fastad.tables.sparsity.sets import Structure
 
@@ -108,20 +108,18 @@ def _both(rows: Structure, columns: Structure) -> Coloring:
     return Coloring("bidirectional", row_colors, column_colors, *counts)
 
 
-_FEW = 4  # colors with which no search for a bidirectional coloring is worth its time
-
-
 def _cheapest(rows: Structure, columns: Structure) -> Coloring:
-    """Kinds are tried in the order of their bounds: the longest row or column. What cannot be better is not tried."""
+    """Kinds are tried in the order of their bounds: the longest row or column. What cannot be better is not tried: a
+    bidirectional coloring wants a few rows or columns that are longer than the others."""
     bounds = [int(np.diff(x.indptr).max(initial=0)) for x in (rows, columns)]
     ways = [(bounds[0], _by_columns), (bounds[1], _by_rows)]
     if bounds[1] < bounds[0]:
         ways.reverse()
     best = ways[0][1](rows, columns)
-    if ways[1][0] < best.n_colors:
+    if ways[1][0] < best.n_colors and not rows.equals(columns):
         other = ways[1][1](rows, columns)
         best = other if other.n_colors < best.n_colors else best
-    if best.n_colors > _FEW:
+    if min(split_bound(rows), split_bound(columns)) < min(bounds):
         both = _both(rows, columns)
         best = both if both.n_colors < best.n_colors else best
     return best

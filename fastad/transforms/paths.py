@@ -96,7 +96,14 @@ class Recording:
 
     def is_repeated_by(self, new: "Recording") -> bool:
         """Whether another recording computes the same."""
-        return self.program.is_repeated_by(new.program) and self.parts == new.parts
+        pairs = zip(self._own_arrays, new._own_arrays, strict=False)
+        same = self.program.is_repeated_by(new.program) and self.parts == new.parts
+        return same and all(x is y for x, y in pairs)
+
+    @property
+    def _own_arrays(self) -> list[Any]:
+        """The arrays that the program itself holds."""
+        return [a for a, part in zip(self.program.captured, self.parts, strict=True) if part is None]
 
     @property
     def nbytes(self) -> int:
@@ -118,9 +125,15 @@ def recorded_path(
     held = tuple(x for state in states for x in state.held)
     compiled = Compiled(program.request, tier, threads)
     settings = states[0].settings if states else ()
-    found = Recording(program, compiled, parts, elements, held, is_private or None in parts, settings)
+    is_private = is_private or any(p is None and _may_change(a) for a, p in zip(hollow, parts, strict=True))
+    found = Recording(program, compiled, parts, elements, held, is_private, settings)
     found.family_nbytes = found.nbytes
     return found
+
+
+def _may_change(a: np.ndarray) -> bool:
+    """Whether somebody may write into an array: what is read-only and no view was made to stay as it is."""
+    return a.flags.writeable or a.base is not None
 
 
 def _hollow(a: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, factorisations, flat, joining, linalg, making, mathematics, norms, numerical, products, queries, reductions,
-    rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
+    creation, einsum, factorisations, flat, joining, linalg, making, mathematics, norms, numerical, products, queries,
+    reductions, rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

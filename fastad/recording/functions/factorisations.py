@@ -49,7 +49,7 @@ def inv(a: Any) -> Array:
     """np.linalg.inv"""
     a = _square(a, "inv")
     n, batch = a.shape[-1], math.prod(a.shape[:-2])
-    eye = constant(a, np.broadcast_to(np.eye(n, dtype=a.dtype), a.shape))
+    eye = _identities(a, a.shape[:-2], n, n)
     return row_value("lu_solve", (a, factored(a), eye), (batch, n, n, 0, 1), a.shape)
 
 
@@ -65,6 +65,7 @@ def det(a: Any) -> Array:
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Array:
     """np.linalg.tensorsolve"""
     a, b = lift(a, b)
+    system: Any = np.linalg.solve
     if axes is not None:
         moved = [k % a.ndim for k in axes]
         a = np.transpose(a, [*(k for k in range(a.ndim) if k not in moved), *moved])
@@ -74,7 +75,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Array:
             f"tensorsolve: an array of shape {a.shape} for a right side of shape {b.shape}{at_line()}. "
             "Its first and its other axes must have as many elements as the right side."
         )
-    return reshape(np.linalg.solve(reshape(a, (n, n)), reshape(b, (n,))), rest)
+    return reshape(system(reshape(a, (n, n)), reshape(b, (n,))), rest)
 
 
 @implements("linalg.tensorinv")
@@ -96,6 +97,8 @@ def qr(a: Any, mode: str = "reduced") -> Any:
         raise recording_error(f"np.linalg.qr with mode={mode!r} is not supported", 'Use mode="reduced".')
     a = _floats(a, "qr")
     lead, (m, n) = a.shape[:-2], a.shape[-2:]
+    if not n:
+        return _of_no_columns(a, mode)
     square = a[..., :m]  # R of more columns continues with Qᵀ times these
     statics = (math.prod(lead), m, min(m, n), int(mode == "complete"))
     q, r = row_results("qr", row_value("qr", (square,), statics, (*lead, _packed_size("qr", statics))), statics, lead)
@@ -104,18 +107,28 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     return r if mode == "r" else _named(np.linalg.qr)(q, r)
 
 
+def _of_no_columns(a: Array, mode: str) -> Any:
+    lead, m = a.shape[:-2], a.shape[-2]
+    k = m if mode == "complete" else 0
+    q, r = _identities(a, lead, m, k), constant(a, np.zeros((*lead, k, 0), a.dtype))
+    return r if mode == "r" else _named(np.linalg.qr)(q, r)
+
+
+def _identities(a: Array, lead: Shape, m: int, n: int) -> Array:
+    return constant(a, np.broadcast_to(np.eye(m, n, dtype=a.dtype), (*lead, m, n)))
+
+
 def _packed_size(name: str, statics: tuple[int, ...]) -> int:
     _, results = primitive(name).parts(statics)
     return sum(math.prod(result.shape) for result in results)
 
 
 # ── eigenvalues ───────────────────────────────────────────────────────────────────────────────────────────────
-def _spectrum(name: str, a: Array, statics: tuple[int, ...], lead: Shape) -> list[Array]:
-    """The results of a row of factors, by way of the row that has its derivatives."""
+def _spectrum(name: str, own: str, a: Array, statics: tuple[int, ...], lead: Shape) -> list[Array]:
+    """The results of a row, by way of the row `own` that has its derivatives."""
     size = _packed_size(name, statics)
     found = row_value(name, (a,), statics, (*lead, size))
     full = (*statics, 0)
-    own = f"{name}_spectrum"
     return row_results(own, row_value(own, (a, found), full, (*lead, size + 1)), full, lead)[:-1]
 
 
@@ -124,7 +137,8 @@ def _eigen(a: Any, UPLO: str, vectors: bool, name: str) -> list[Array]:
         raise ValueError("UPLO argument must be 'L' or 'U'")
     a = _square(a, name)
     lead = a.shape[:-2]
-    return _spectrum("eigh", a, (math.prod(lead), a.shape[-1], int(UPLO in "Ll"), int(vectors)), lead)
+    statics = (math.prod(lead), a.shape[-1], int(UPLO in "Ll"), int(vectors))
+    return _spectrum("eigh", "eigh_spectrum", a, statics, lead)
 
 
 @implements(np.linalg.eigh)
@@ -142,7 +156,8 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Array:
 # ── singular values ───────────────────────────────────────────────────────────────────────────────────────────
 def _singular(a: Array, full: bool, vectors: bool) -> list[Array]:
     lead, (m, n) = a.shape[:-2], a.shape[-2:]
-    return _spectrum("svd", a, (math.prod(lead), m, n, int(full and vectors), int(vectors)), lead)
+    statics = (math.prod(lead), m, n, int(full and vectors), int(vectors))
+    return _spectrum("svd", "svd_spectrum", a, statics, lead)
 
 
 @implements(np.linalg.svd)
@@ -151,6 +166,9 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     a = _floats(a, "svd")
     if hermitian:
         return _hermitian_svd(a, compute_uv)
+    if not a.shape[-2] * a.shape[-1] and full_matrices and compute_uv:
+        lead, (m, n) = a.shape[:-2], a.shape[-2:]
+        return _named(np.linalg.svd)(_identities(a, lead, m, m), svdvals(a), _identities(a, lead, n, n))
     found = _singular(a, bool(full_matrices), bool(compute_uv))
     return _named(np.linalg.svd)(*found) if compute_uv else found[0]
 
@@ -175,7 +193,8 @@ def svdvals(x: Any, /) -> Array:
 # ── pseudo-inverses, least squares, rank ──────────────────────────────────────────────────────────────────────
 def _pseudo_inverse(a: Array, rcond: Any) -> Array:
     lead, (m, n) = a.shape[:-2], a.shape[-2:]
-    limit = np.broadcast_to(rcond, lead) if isinstance(rcond, Recorded) else np.array(np.broadcast_to(rcond, lead))
+    limit = np.broadcast_to(rcond, lead)
+    limit = limit.astype(a.dtype) if isinstance(limit, Recorded) else np.array(limit, a.dtype)
     return row_value("pinv", (a, limit), (math.prod(lead), m, n), (*lead, n, m))
 
 
@@ -211,7 +230,9 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
             f"Right sides must have the shape ({a.shape[0]},) or ({a.shape[0]}, k)."
         )
     m, n = a.shape
-    eps = np.finfo(a.dtype).eps
+    dtype = np.result_type(a.dtype, b.dtype)
+    a, b = a.astype(dtype), b.astype(dtype)
+    eps = np.finfo(dtype).eps
     rcond = max(m, n) * eps if rcond is None else eps if rcond == -1 else rcond
     values = svdvals(a)
     rank = np.sum(values > rcond * values[0]) if min(m, n) else constant(a, 0)
@@ -220,7 +241,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     squares = np.sum(missing * missing, axis=0)
     full = m > n and int(path_value(rank, a.recorder)) == n
     if not full:
-        residuals = constant(a, np.zeros((0,), a.dtype))
+        residuals = constant(a, np.zeros((0,), dtype))
     else:
         residuals = reshape(squares, (squares.size,))
     return x, residuals, rank, values

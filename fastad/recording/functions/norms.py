@@ -59,15 +59,16 @@ def _matrix(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
         raise ValueError("Invalid norm order for matrices.")
     row, column = axes
     summed, other = (row, column) if abs(ord) == 1 else (column, row)
-    extreme = np.max if ord > 0 else np.min
-    return extreme(np.sum(np.abs(a), axis=summed, keepdims=True), axis=other, keepdims=True)[
-        tuple(slice(None) if keepdims or d not in axes else 0 for d in range(a.ndim))
-    ]
+    sums = np.sum(np.abs(a), axis=summed, keepdims=True)
+    options: dict[str, Any] = {"axis": other, "keepdims": True}
+    found = np.max(sums, initial=0, **options) if ord > 0 else np.min(sums, **options)
+    return found[tuple(slice(None) if keepdims or d not in axes else 0 for d in range(a.ndim))]
 
 
 def _by_singular_values(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     values = np.linalg.svd(np.moveaxis(a, axes, (-2, -1)), compute_uv=False)
-    found = {2: np.max, -2: np.min, "nuc": np.sum}[ord](values, axis=-1)
+    reduced: Any = {2: np.max, -2: np.min, "nuc": np.sum}[ord]
+    found = reduced(values, axis=-1, **({"initial": 0} if ord == 2 else {}))
     return np.expand_dims(found, axes) if keepdims else found
 
 

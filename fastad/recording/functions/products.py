@@ -11,7 +11,6 @@ from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
 from fastad.recording.operands import reframe, reshape
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import recording_error
 from fastad.recording.source import at_line
 
 Shape = tuple[int, ...]

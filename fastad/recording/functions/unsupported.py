@@ -13,8 +13,8 @@ _FOURIER = (
 advise(
     np.linalg,
     "eig eigvals",
-    "Eigenvalues of a nonsymmetric matrix are complex numbers, which cannot be recorded. Use np.linalg.eigh or eigvalsh "
-    "for a symmetric one, and np.linalg.svd for singular values.",
+    "Eigenvalues of a nonsymmetric matrix are complex numbers, which cannot be recorded. Use np.linalg.eigh or "
+    "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
 advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
 advise(np.fft, "fftshift ifftshift", "Use np.roll.")

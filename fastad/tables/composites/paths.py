@@ -29,6 +29,21 @@ def note_of(owner: str, size: int) -> np.ndarray:
     return _notes.setdefault((owner, size), np.zeros(1 + size))
 
 
+def take_notes(owner: str) -> list[np.ndarray]:
+    """The points that were noted for a function since the last time."""
+    found = [note for (own, _), note in list(_notes.items()) if own == owner and note[0]]
+    points = [note[1:].copy() for note in found]
+    for note in found:
+        note[0] = 0.0
+    return points
+
+
+def has_paths(sub: Sub) -> bool:
+    """Whether a sub-program, or one that it calls, chooses among paths."""
+    inner = () if sub.table is None else sub.table.subs
+    return isinstance(sub, Paths) or any(map(has_paths, (*sub.parts, *inner)))
+
+
 @dataclass(frozen=True, eq=False)
 class Paths(Driver, kind="paths"):
     """An argument to the result of the first path whose guards hold.

@@ -49,6 +49,11 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
         samples = Operations() if solve.sample is None else solve.sizes.points * of(solve.sample.adjoint)
         return max(solve.length, 1) * of(solve.step.adjoint) + again * of(solve.body) + samples
 
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        from fastad.tables.sparsity.solves import solve_adjoint_dependencies
+
+        return solve_adjoint_dependencies(sets, self.loop, x)
+
     def work_bytes(self, of: Callable[[Sub], int]) -> int:
         return max(map(of, self.parts), default=0) + 8 * sum(self.loop._work(adjoint=True).values())
 

@@ -9,23 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastad.errors import TableError
-from fastad.kernels.records import (
-    CONTROL,
-    LARGEST,
-    LAST,
-    LEAST_ERROR,
-    MARKS,
-    MEMORY,
-    RUN,
-    SAFETY,
-    SMALLEST,
-    SOLVE_LANES,
-)
+from fastad.kernels.records import CONTROL, MARKS, RUN, SOLVE_LANES
 from fastad.once import lazy
 from fastad.primitives.regions import region
-from fastad.tables.builder import Builder, Ref
+from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import Lanes, joint_sub
 from fastad.tables.composites.driver import Data, Parameters, filled
+from fastad.tables.composites.lane_control import with_verdict
 from fastad.tables.composites.sub import Sub
 from fastad.tables.passes.lanes import NoLanes, over_lanes
 
@@ -102,24 +92,9 @@ class SolveLanes(Lanes, kind="solves in lanes"):
         name = f"{solve.body.name} in lanes"
         if not solve.adaptive:
             return over_lanes(solve.body, WIDTH, name)
-        return over_lanes(solve.body, WIDTH, name, 2 * self._errors, self._with_verdict)
-
-    @property
-    def _errors(self) -> int:
-        """Components that have an error."""
-        return int(self.solve.sizes.errors // self.solve.estimates)
-
-    def _with_verdict(self, b: Builder, x: list[Ref], out: list[Ref]) -> list[Ref]:
-        """The result of a step with its error norm, the factor for the next step and the worst component."""
-        s, n = self.solve.sizes, self._errors
-        absolute, relative = x[-2 * n :][:n], x[-n:] if n else []
-        sizes = [b.emit("maximum", (b.emit("absolute", (old,)), b.emit("absolute", (new,)))) for old, new in
-                 zip(x[:n], out[:n], strict=True)]  # fmt: skip
-        scales = [b.add(a, b.multiply(r, y)) for a, r, y in zip(absolute, relative, sizes, strict=True)]
-        errors = out[s.own + s.cache :][: s.errors]
-        squares = [b.emit("square", (b.emit("divide", (e, scales[i % n])),)) for i, e in enumerate(errors)]
-        norm, worst = _norm(b, squares, n, self.solve.estimates), _largest(b, squares[:n])
-        return [*out, norm, _next_factor(b, norm, x[s.own + LAST], self.solve.order), worst]
+        s, estimates, order = solve.sizes, solve.estimates, solve.order
+        more = lambda b, x, out: with_verdict(b, x, out, s.own, s.cache, s.errors // estimates, estimates, order)
+        return over_lanes(solve.body, WIDTH, name, 2 * (s.errors // estimates) + 1, more)
 
     @property
     def _wide_parts(self) -> dict[str, Sub]:
@@ -155,7 +130,7 @@ class SolveLanes(Lanes, kind="solves in lanes"):
         return {
             "wide_in": self.wide.n_in, "wide_out": self.wide.n_out, "wide_bar_in": 0, "wide_bar_out": 0, "sums": 0,
             "inner": 0, "runs": WIDTH * (RUN + 2), "places": WIDTH * MARKS, "trajectories": WIDTH, "steps": WIDTH,
-            "longest": WIDTH, "accepted": WIDTH, "states": 0, "counts": 0,
+            "waiting": WIDTH, "accepted": WIDTH, "states": 0, "counts": 0,
         }  # fmt: skip
 
     def work_bytes(self, of: Callable[[Sub], int]) -> int:
@@ -268,39 +243,3 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
             "states": self._block * self.room * (s.own + CONTROL), "counts": self._block,
         }  # fmt: skip
         return {**super()._work, **more}
-
-
-# ── the error of a step ───────────────────────────────────────────────────────────────────────────────────────
-def _norm(b: Builder, squares: list[Ref], n: int, estimates: int) -> Ref:
-    """The error norm, as `fastad.kernels.stepsize.error_norm` defines it."""
-    if not n:
-        return b.const(0.0)
-    total = b.add(*squares[:n])
-    if estimates == 1:
-        return b.emit("sqrt", (b.emit("divide", (total, b.const(float(n)))),))
-    other = b.add(*squares[n:])
-    bottom = b.multiply(b.const(float(n)), b.add(total, b.multiply(b.const(0.01), other)))
-    none = b.emit("equal", (bottom, b.const(0.0)))
-    root = b.emit("sqrt", (b.emit("where", (none, b.const(1.0), bottom)),))
-    return b.emit("divide", (total, root))
-
-
-def _largest(b: Builder, squares: list[Ref]) -> Ref:
-    """The component with the largest error, or one that is not finite."""
-    worst, largest = b.const(0.0), b.const(-1.0)
-    for i, square in enumerate(squares):
-        smaller = b.emit("less_equal", (square, largest))
-        worst = b.emit("where", (smaller, worst, b.const(float(i))))
-        largest = b.emit("where", (smaller, largest, square))
-    return worst
-
-
-def _next_factor(b: Builder, norm: Ref, before: Ref, order: int) -> Ref:
-    """The factor for the next step, as `fastad.kernels.stepsize.next_factor` defines it."""
-    exponents = b.const((0.75 * MEMORY - 1.0) / order), b.const(MEMORY / order)
-    logs = [b.emit("log", (x,)) for x in (b.emit("maximum", (norm, b.const(LEAST_ERROR))), before)]
-    factor = b.emit("exp", (b.add(*map(b.multiply, exponents, logs)),))
-    factor = b.multiply(b.const(SAFETY), factor)
-    most, least = b.const(LARGEST), b.const(SMALLEST)
-    factor = b.emit("where", (b.emit("less", (factor, most)), factor, most))
-    return b.emit("where", (b.emit("greater", (factor, least)), factor, least))

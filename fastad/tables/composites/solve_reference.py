@@ -11,7 +11,7 @@ from fastad.tables.composites.solve_events import Entry, Events
 from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
-ROUNDING, GUESS, CHANGE = 1000 * _EPSILON, 1e-6, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
+GUESS, CHANGE = 1e-6, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
 _WORST = "component {} has the largest error"
 REASONS = {  # why a solve has ended, and what is to be said of a component
     r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
@@ -171,13 +171,13 @@ class Trace:
             self.run[r.STATUS] = r.ENDED if change.outcome == r.STOPPED else r.DONE
         elif self.solve.adaptive:
             self.control[r.STEP] = _rounded(self.control[r.STEP] * self._factor)
-            self.control[r.LAST] = max(self._norm, r.LEAST_LAST)
+            self.control[r.LAST] = max(self._logarithm, r.LEAST_LAST)
 
     def _restart(self, size: float) -> None:
         """After an event: the next step is to be as long as that which the event ended."""
         self._set_clock()
         fraction = _rounded(size / self.span) if size < self.span else 1.0
-        self.control, self.fresh = np.array([0.0, fraction, 1e-4, 0.0]), False
+        self.control, self.fresh = np.array([0.0, fraction, r.LEAST_LAST, 0.0]), False
 
     def _deliver_events(self, step: Step, out: np.ndarray) -> None:
         """States at the events in a step."""
@@ -296,7 +296,7 @@ class Trace:
         n = self.n_errors
         relative = float(self.controls[r.TOLERANCES + n]) if n else 0.0
         is_known = self.control[r.LAST] == r.CHOSEN
-        return n > 0 and not is_known and self._norm < r.LEAST_ERROR + (ROUNDING / relative if relative > 0 else 0.0)
+        return n > 0 and not is_known and self._norm < r.LEAST_ERROR + (r.ROUNDING / relative if relative > 0 else 0.0)
 
     def _probe(self, out: np.ndarray) -> float:
         """The relative error of the current step in a small change of its start; see `fastad.kernels.solve_steps`."""
@@ -319,9 +319,13 @@ class Trace:
         self.run[r.WORST] = worst
         return found
 
+    @property
+    def _logarithm(self) -> float:
+        return float(np.log(max(self._norm, r.LEAST_ERROR)))
+
     def _next(self, rejected: bool) -> float:
         order = self.solve.order
-        factor = 0.9 * max(self._norm, r.LEAST_ERROR) ** (-0.85 / order) * self.control[r.LAST] ** (0.2 / order)
+        factor = 0.9 * np.exp(-0.85 / order * self._logarithm + 0.2 / order * self.control[r.LAST])
         factor = float(np.clip(factor, r.SMALLEST, r.LARGEST))
         return min(factor, 1.0) if rejected else factor
 
@@ -358,5 +362,5 @@ class Trace:
 
 def _rounded(fraction: float) -> float:
     """A step size with eight significant bits; see `fastad.kernels.stepsize.rounded`."""
-    shifted = fraction * (2.0**45 + 1)
-    return shifted - (shifted - fraction)
+    large = fraction * 2.0**45
+    return (large + fraction) - large

@@ -197,6 +197,11 @@ class Solve(Repeated, kind="solve"):
     def numbers(self, value: np.ndarray) -> np.ndarray:
         return value[: self.sizes.own]
 
+    def dependencies(self, sets: Any, x: np.ndarray) -> np.ndarray:
+        from fastad.tables.sparsity.solves import solve_dependencies
+
+        return solve_dependencies(sets, self, x)
+
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     def check(self) -> str | None:
         complaint = self._wrong_parts() or (self.too_many_states() if self.saves else None)

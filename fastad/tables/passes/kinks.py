@@ -11,7 +11,8 @@ second derivative of their product is wrong at 0.
 
 Where eigenvalues are equal, derivatives of f(A) = V f(Λ) Vᵀ have quotients 0/0, though f(A) is smooth: it does not
 depend on the choice of V. So derivatives of every order see equal values a little apart (see
-`fastad.primitives.spectral_rules`), and are the limits to about 8 digits, second ones to 5. The row whose values are apart is told by `near`.
+`fastad.primitives.spectral_rules`), and are the limits to about 8 digits, second ones to 5. The row that has values
+apart is told by `near`.
 """
 
 from collections.abc import Sequence

@@ -21,14 +21,23 @@ class Structure(NamedTuple):
         """Rows and columns."""
         return len(self.indptr) - 1, self.columns
 
+    def equals(self, other: "Structure") -> bool:
+        """Whether both have the same elements."""
+        same = self.shape == other.shape and np.array_equal(self.indptr, other.indptr)
+        return same and np.array_equal(self.indices, other.indices)
+
     def rows(self) -> np.ndarray:
         """The row of each element."""
         return np.repeat(np.arange(len(self.indptr) - 1, dtype=np.int64), np.diff(self.indptr))
 
     def symmetric(self) -> "Structure":
         """The elements (i, j) of which (j, i) is one too."""
-        n, rows = self.columns, self.rows()
-        kept = np.isin(rows * n + self.indices, self.indices.astype(np.int64) * n + rows)
+        n, other = self.columns, self.transposed()
+        if self.equals(other):
+            return self
+        own, mirrored = (x.rows() * n + x.indices for x in (self, other))  # ascending
+        places = np.minimum(np.searchsorted(mirrored, own), max(len(mirrored) - 1, 0))
+        kept = mirrored[places] == own
         ends = np.concatenate([[0], np.cumsum(kept)])[self.indptr]
         return Structure(ends, self.indices[kept], n)
 
@@ -46,9 +55,8 @@ class Structure(NamedTuple):
 
     def transposed(self) -> "Structure":
         """The pattern of the transpose."""
-        rows = self.rows().astype(np.int32)
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(self.indices, minlength=self.columns))])
-        return Structure(indptr, rows[np.argsort(self.indices, kind="stable")], len(self.indptr) - 1)
+        indptr, members = grouped(self.indices, self.columns)
+        return Structure(indptr, self.rows().astype(np.int32)[members], len(self.indptr) - 1)
 
     def repeated(self, count: int) -> "Structure":
         """A block diagonal of so many copies."""
@@ -97,9 +105,7 @@ class Sets:
 
     def together(self, x: Ids, labels: np.ndarray, count: int) -> Ids:
         """For each label, the union over the elements that have it."""
-        indptr, members = np.zeros(count + 1, np.int64), np.empty(len(labels), np.int32)
-        self._kernels.bucket(indptr, members, labels)
-        return self._made(self._kernels.product, count, indptr, members, x)
+        return self._made(self._kernels.product, count, *grouped(labels, count), x)
 
     def joined(self, x: Ids) -> Ids:
         """The union of all elements, as one set."""
@@ -112,8 +118,8 @@ class Sets:
     def rows(self, ids: Ids) -> Structure:
         """The matrix whose rows are these sets."""
         ids = np.ascontiguousarray(ids)
-        indptr = np.empty(len(ids) + 1, np.int64)
-        self._kernels.lengths(self.pool, ids, indptr)
+        starts = self.pool.starts
+        indptr = np.append(0, np.cumsum(starts[ids + 1] - starts[ids]))
         indices = np.empty(indptr[-1], np.int32)
         self._kernels.fill(self.pool, ids, indptr, indices, np.zeros(self.count + 1, np.int64), np.empty_like(indices))
         return Structure(indptr, indices, self.count)
@@ -146,3 +152,12 @@ class Sets:
         if count + more + 1 > len(starts):
             starts = np.concatenate([starts[: count + 1], np.empty(count + 2 * more, np.int64)])
         self.pool = Pool(items, starts, marks, state)
+
+
+def grouped(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places of each label below `count`, in order: members[indptr[l]:indptr[l + 1]]."""
+    from fastad.kernels import patterns
+
+    indptr, members = np.zeros(count + 1, np.int64), np.empty(len(labels), np.int32)
+    patterns.bucket(indptr, members, np.asarray(labels, np.int32))
+    return indptr, members

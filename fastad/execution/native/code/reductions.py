@@ -58,8 +58,9 @@ class ReductionCode(ValueCode):
         block, kind = v.block, v.block.type
         value = self._number(self.value(self.p.a[r], self.own, v), v)
         if not self.nest.in_registers(r):
-            at = self.place(r, self.nest.result_map(r), v, self.depth)
-            store_vector(v, self.combine(r, block, load_vector(v, at, 1), value), at)
+            where = self.nest.result_map(r)
+            at, step = self.place(r, where, v, self.depth), where[1][-1]
+            store_vector(v, self.combine(r, block, load_vector(v, at, step), value), at, step)
             return
         along = self.nest.along(r)
         if v.active and not along:

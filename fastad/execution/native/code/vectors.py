@@ -10,6 +10,9 @@ from fastad.execution.native.code.operations import Block
 Value = tuple[str, int]  # a register, and the depth of the block it is in
 
 
+_CLOSE = 4  # steps between elements that are loaded as whole vectors
+
+
 @cache
 def lanes() -> int:
     """Doubles of the CPU's widest vectors."""
@@ -48,6 +51,8 @@ def load_vector(v: Variant, at: str, step: int) -> str:
         )
         arguments = f"ptr {at}, i32 8, {block.bits} {v.mask}, {block.type} {block.one}"
         return block.emit(f"call {block.type} @llvm.masked.load.{suffix}({arguments})")
+    if 1 < step <= _CLOSE and not v.active:
+        return _picked(block, at, step)
     result = block.one if v.active else "poison"
     for lane in range(count):
         place = block.emit(f"getelementptr double, ptr {at}, i64 {lane * step}")
@@ -56,9 +61,29 @@ def load_vector(v: Variant, at: str, step: int) -> str:
     return result
 
 
-def store_vector(v: Variant, value: str, at: str) -> None:
-    """Store the lanes that are inside."""
+def _picked(block: Block, at: str, step: int) -> str:
+    """Every `step`-th element from whole vectors: no element before the first or behind the last one is read."""
+    n, result, lane = block.lanes, "poison", 0
+    while lane < n:
+        first = min(lane * step, (n - 1) * step - n + 1)
+        place = block.emit(f"getelementptr double, ptr {at}, i64 {first}")
+        loaded = block.emit(f"load {block.type}, ptr {place}, align 8")
+        inside = range(lane, min(n, (first + n - 1) // step + 1))
+        chosen = ", ".join(f"i32 {n + k * step - first if k in inside else k}" for k in range(n))
+        result = block.emit(f"shufflevector {block.type} {result}, {block.type} {loaded}, <{n} x i32> <{chosen}>")
+        lane = inside.stop
+    return result
+
+
+def store_vector(v: Variant, value: str, at: str, step: int = 1) -> None:
+    """Store the lanes that are inside, every `step` elements."""
     block = v.block
+    if step != 1:
+        for lane in range(v.active or block.lanes):
+            x = block.emit(f"extractelement {block.type} {value}, i32 {lane}")
+            place = block.emit(f"getelementptr double, ptr {at}, i64 {lane * step}")
+            block.do(f"store double {x}, ptr {place}")
+        return
     if not v.active:
         block.do(f"store {block.type} {value}, ptr {at}, align 8")
         return

@@ -6,7 +6,6 @@ blocks of fixed size, which threads may share.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 
 from fastad.execution.native.code.operations import cost_of
 from fastad.execution.native.code.vectors import lanes
@@ -74,17 +73,28 @@ class Nest:
     """
 
     def __init__(self, plan: LoopPlan, dims: tuple[int, ...], start: int, unroll: int = 0) -> None:
-        self.plan, self.dims, self.depth = plan, dims, len(dims)
-        self.own: Map = (start, contiguous(dims))
+        self.plan, self.depth = plan, len(dims)
+        self.dims, steps = self._ordered(dims)
+        self.own: Map = (start, steps)
         self.flat = False
         self.flat = self._flattens()
-        self.unroll = 1 if self.flat else unroll or self._unrolling(dims[-1])
+        self.unroll = 1 if self.flat else unroll or self._unrolling(self.dims[-1])
         self.count, self.block = (0, 0) if unroll else self._blocks()
 
     def whole_steps(self) -> int:
         """Elements of the innermost dimension that whole steps of its loop cover."""
         n = self.dims[-1]
         return 0 if self.flat else n - n % (self.plan.width * self.unroll)
+
+    def _ordered(self, dims: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The dimensions, and the steps of elements along them, in the order of the loops. A last dimension that fills
+        less than half a vector, as that of positions in space, runs outside the one before it."""
+        steps, width = contiguous(dims), self.plan.width
+        if self.depth < 2 or self.plan.step.stores or 2 * dims[-1] > width or dims[-2] < width:
+            return dims, steps
+        if self.depth == 2 and dims[-2] > _COLLECTED * width:  # many places are better taken once than twice
+            return dims, steps
+        return (*dims[:-2], dims[-1], dims[-2]), (*steps[:-2], steps[-1], steps[-2])
 
     def _unrolling(self, n: int) -> int:
         """Vectors at a time: more than one hides the latency of chains of additions in short bodies."""
@@ -114,13 +124,7 @@ class Nest:
     def result_map(self, r: int) -> Map:
         """Places of a reduction's result."""
         _, n, inner = self.plan.p.table.row(r).statics
-        rest, steps = prod(self.dims), []
-        for size in self.dims:
-            rest //= size
-            if rest >= n * inner:
-                steps.append(rest // n)
-            else:
-                steps.append(0 if rest >= inner else rest)
+        steps = [s // n if s >= n * inner else 0 if s >= inner else s for s in self.own[1]]
         return self.own[0] if steps[-1] else 0, tuple(steps)
 
     def depth_of(self, r: int) -> int:
@@ -136,7 +140,10 @@ class Nest:
         return not self.along(r) or (self.flat and self._is_short(r))
 
     def _is_short(self, r: int) -> bool:
-        """Whether a result that varies in the innermost dimension varies in no other inside those reduced."""
+        """Whether a result that varies in the innermost dimension is contiguous there, and varies in no other inside
+        those reduced."""
+        if self.result_map(r)[1][-1] != 1:
+            return False
         varies = [bool(s) for s, n in zip(self.result_map(r)[1][:-1], self.dims, strict=False) if n > 1]
         return varies == sorted(varies, reverse=True)
 
