@@ -49,6 +49,9 @@ WORK = {
     "svd": (
         lambda a: np.sum(np.linalg.svd(a, full_matrices=False)[0] ** 3),
         lambda a: jnp.sum(jnp.linalg.svd(a, full_matrices=False)[0] ** 3), lambda n: (regular(n),), 1),
+    "expm": (
+        lambda a: np.sum(fad.linalg.expm(a) ** 3), lambda a: jnp.sum(jax.scipy.linalg.expm(a) ** 3),
+        lambda n: (regular(n) / (2 * n),), 1),
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def factor_in_place(a, pivots, n):
 
 
 @helper
-def _factor_by_lapack(a, pivots, x, n, w):
+def factor_by_lapack(a, pivots, x, n, w):
     """The same by LAPACK, on the transpose in scratch memory: n (n + 1) numbers and two."""
     for i in range(n):
         for j in range(n):
@@ -90,7 +90,7 @@ def lu_forward(out, x, y, s, w):
             _copy(a, own)
             factor_in_place(a, pivots, n)
         else:
-            _factor_by_lapack(a, pivots, own, n, w)
+            factor_by_lapack(a, pivots, own, n, w)
     return 0
 
 

@@ -7,25 +7,35 @@ of Matrices, (3.16)). f is linear in E, so what depends on sizes looks at the le
 import math
 
 from .blas import dgemm
-from .factoring import factor_in_place, permute, solve_triangle
+from .factoring import factor_by_lapack, factor_in_place, permute, solve_triangle
 from .flags import at, helper, kernel
 from .lapack import all_finite, copy, fill
+from .scipy_blas import LAPACK_FROM
 
 _UNIT = 2.0**-53
 
 
 @helper
-def _multiply(c, a, b, n):
-    """c = a b. By columns, as BLAS counts, every matrix is its transpose."""
-    if n >= 4:
-        dgemm(0, 0, n, n, n, 1.0, b.ctypes.data, n, a.ctypes.data, n, 0.0, c.ctypes.data, n)
+def _multiply(c, a, b, n, core):
+    """c = a b, whose halves are blocks as above where n is more than the core. By columns, as BLAS counts, every matrix
+    is its transpose."""
+    pa, pb, pc, h = a.ctypes.data, b.ctypes.data, c.ctypes.data, n // 2 if n > core else n
+    if n < 4:
+        for i in range(n):
+            for j in range(n):
+                total = 0.0
+                for k in range(n):
+                    total += a[at(i * n + k)] * b[at(k * n + j)]
+                c[at(i * n + j)] = total
         return
-    for i in range(n):
-        for j in range(n):
-            total = 0.0
-            for k in range(n):
-                total += a[at(i * n + k)] * b[at(k * n + j)]
-            c[at(i * n + j)] = total
+    dgemm(0, 0, h, h, h, 1.0, pb, n, pa, n, 0.0, pc, n)
+    if h == n:
+        return
+    dgemm(0, 0, h, h, n, 1.0, pb + 8 * h, n, pa, n, 0.0, pc + 8 * h, n)
+    for i in range(h):
+        for j in range(h):
+            c[at((h + i) * n + j)] = 0.0
+            c[at((h + i) * n + h + j)] = c[at(i * n + j)]
 
 
 @helper
@@ -41,9 +51,12 @@ def _norm(a, n, core):
 
 
 @helper
-def _solve(f, pivots, b, n):
-    """b = F^-1 b by elimination, f being overwritten; false if F is singular."""
-    factor_in_place(f, pivots, n)
+def _solve(f, pivots, b, n, w):
+    """b = F^-1 b by elimination, f being overwritten; false if F is singular. w: n (n + 1) + 2 numbers."""
+    if n < LAPACK_FROM:
+        factor_in_place(f, pivots, n)
+    else:
+        factor_by_lapack(f, pivots, f, n, w)
     for k in range(n):
         if f[at(k * n + k)] == 0.0:
             return False
@@ -115,16 +128,16 @@ def _halvings(a, powers, w, n, core):
 
 
 @helper
-def _powers(powers, a, m, n):
+def _powers(powers, a, m, n, core):
     """A^2, A^4, ... as far as degree m needs them; 13 has the higher ones by those up to 6."""
     size = n * n
     for k in range(3 if m == 13 else m // 2):
         left, right = (a, a) if k == 0 else (powers[(k - 1) * size : k * size], powers[:size])
-        _multiply(powers[k * size : (k + 1) * size], left, right, n)
+        _multiply(powers[k * size : (k + 1) * size], left, right, n, core)
 
 
 @helper
-def _numerator(sums, part, m, powers, c, n):
+def _numerator(sums, part, m, powers, c, n, core):
     """The odd powers without a factor A, and the even ones, one after the other; c are their coefficients."""
     size, top = n * n, 3 if m == 13 else m // 2
     fill(sums, 0.0)
@@ -136,7 +149,7 @@ def _numerator(sums, part, m, powers, c, n):
                 for k in range(3):
                     total += c[at(2 * k + 8 + odd)] * powers[at(k * size + i)]
                 part[at(i)] = total
-            _multiply(target, powers[2 * size : 3 * size], part, n)
+            _multiply(target, powers[2 * size : 3 * size], part, n, core)
         for i in range(n):
             target[at(i * n + i)] += c[at(odd)]
         for k in range(top):
@@ -152,23 +165,23 @@ def _pade(out, a, n, core, w):
     pivots, rows, c = w[7 * size : 7 * size + n], w[7 * size + n :], w[7 * size + 3 * n :]
     odd, even = sums[:size], sums[size:]
     m = _degree(_norm(a, n, core))
-    _powers(powers, a, m, n)
+    _powers(powers, a, m, n, core)
     halvings = _halvings(a, powers, rows, n, core) if m == 13 else 0
     if halvings < 0:
         return False
     scale = 2.0**-halvings
     _coefficients(c, m, scale)
-    _numerator(sums, part, m, powers, c, n)
+    _numerator(sums, part, m, powers, c, n, core)
     for step in range(halvings + 1):  # the quotient, then its squares
         left, right = (a, odd) if step == 0 else (out, out)
-        _multiply(part, left, right, n)
+        _multiply(part, left, right, n, core)
         for i in range(size):
             if step > 0:
                 out[at(i)] = part[at(i)]
             else:
                 out[at(i)] = even[at(i)] + part[at(i)]
                 even[at(i)] -= part[at(i)]
-        if step == 0 and not _solve(even, pivots, out, n):
+        if step == 0 and not _solve(even, pivots, out, n, powers):
             return False
     return True
 
@@ -187,13 +200,13 @@ def expm_forward(out, x, y, s, w):
 
 # -- the square root: the product form of the iteration of Denman and Beavers (Higham 2008, (6.29)) ------------
 @helper
-def _inverse(target, source, pivots, scratch, n):
+def _inverse(target, source, pivots, scratch, n, w):
     """The inverse; returns |det|^(-1/n), or 0 if there is none."""
     copy(scratch, source)
     fill(target, 0.0)
     for i in range(n):
         target[at(i * n + i)] = 1.0
-    if not _solve(scratch, pivots, target, n):
+    if not _solve(scratch, pivots, target, n, w):
         return 0.0
     total = 0.0
     for i in range(n):
@@ -214,14 +227,15 @@ def _distance(m, n, core):
 
 @helper
 def _root(out, a, n, core, w):
-    """The square root; false if the iteration does not end. w: 4 n^2 + n numbers."""
+    """The square root; false if the iteration does not end. w: 4 n^2 + 2 n + 2 numbers."""
     size = n * n
     m, inverse, scratch, pivots = w[:size], w[size : 2 * size], w[2 * size : 3 * size], w[3 * size : 3 * size + n]
+    rest = w[3 * size + n :]
     copy(m, a)
     copy(out, a)
     before, left = float("inf"), -1
     for _ in range(100):
-        size_of = _inverse(inverse, m, pivots, scratch, n)
+        size_of = _inverse(inverse, m, pivots, scratch, n, rest)
         if not size_of > 0.0:
             return False
         mu = math.sqrt(size_of) if before > 1e-2 else 1.0
@@ -231,7 +245,7 @@ def _root(out, a, n, core, w):
         for i in range(n):
             m[at(i * n + i)] += 0.5
             inverse[at(i * n + i)] += 1.0
-        _multiply(scratch, out, inverse, n)
+        _multiply(scratch, out, inverse, n, core)
         for i in range(size):
             out[at(i)] = 0.5 * mu * scratch[at(i)]
         distance = _distance(m, n, core)

@@ -82,7 +82,8 @@ def _of_pinv(batch: int, m: int, n: int) -> tuple[int, ...]:
 
 
 def _of_function(batch: int, n: int, core: int) -> tuple[int, ...]:
-    return (batch * n * n if core <= n else -1, batch * n * n)
+    good = core == n or (n % 2 == 0 and 2 * core <= n)  # of blocks, whose halves are equal
+    return (batch * n * n if good else -1, batch * n * n)
 
 
 def _of_band(batch: int, n: int, m: int, low: int, high: int, trans: int, separate: int) -> tuple[int, ...]:
@@ -262,11 +263,11 @@ array("pinv", values.pinv, 2, "batch m n", check=_check(3, 0, _of_pinv), operati
       examples=[((1, 3, 3), (3, 3), [(3, 3), (1,)]), ((2, 4, 2), (2, 2, 4), [(2, 4, 2), (2,)]),
                 ((1, 2, 3), (3, 2), [(2, 3), (1,)])])
 array("expm", values.expm, 1, "batch n core", check=_check(2, 0, _of_function, 1), operations=_square_operations(10),
-      work=_function_work, symbols=("dgemm",), tangent=inverse_rules.tangent_function,
+      work=_function_work, symbols=("dgemm", "dgetrf"), tangent=inverse_rules.tangent_function,
       adjoint=inverse_rules.adjoint_function, batch=orthogonal_rules.batch_factors, domain=("R",),
       examples=[((1, 3, 3), (3, 3), [(3, 3)]), ((2, 4, 4), (2, 4, 4), [(2, 4, 4)])])
 array("sqrtm", values.sqrtm, 1, "batch n core", check=_check(2, 0, _of_function, 1), operations=_square_operations(40),
-      work=_function_work, symbols=("dgemm",), tangent=inverse_rules.tangent_function,
+      work=_function_work, symbols=("dgemm", "dgetrf"), tangent=inverse_rules.tangent_function,
       adjoint=inverse_rules.adjoint_function, batch=orthogonal_rules.batch_factors,
       **_NO_CONVERGENCE, complaint="a matrix without a real square root", domain=("definite",),
       examples=[((1, 3, 3), (3, 3), [(3, 3)]), ((2, 4, 4), (2, 4, 4), [(2, 4, 4)])])
