@@ -89,7 +89,7 @@ class SparseArray:
 
     def __reduce__(self) -> Any:
         if isinstance(self._data, Recorded):
-            raise TypeError("a sparse array with recorded numbers cannot be pickled; return it from the function instead")
+            raise TypeError("a sparse array of recorded numbers cannot be pickled; return it from the function instead")
         return _unpickled, (type(self), self._data, self._pattern)
 
     def __len__(self) -> int:
