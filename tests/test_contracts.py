@@ -31,6 +31,7 @@ HOMES = {
 # by its name.
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/sparse/operators.py",
+    "fastad/optimize/",
     "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/lane_control.py",
 )  # fmt: skip
 

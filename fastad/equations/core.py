@@ -17,7 +17,7 @@ from fastad.equations.rules import ImplicitRules, Sizes
 from fastad.errors import ShapeError
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.source import at_line
+from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
@@ -84,6 +84,7 @@ class System:
     def _rows(self, emit: Callable[..., Ref], x: Any, *others: Any) -> Recorded:
         recorder = recorder_of([x, self.theta, *others])
         x, theta, plan, *refs = (to_ref(recorder, v) for v in (x, self.theta, self._plan, *others))
+        recorder.builder.source_line(user_line())
         ref = emit(Point(recorder.builder, self.equation, x, theta, plan), *refs)
         recorder.settle()
         return Recorded(recorder, ref)

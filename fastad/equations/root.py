@@ -221,7 +221,9 @@ def result_of(found: Found) -> Result:
             later["condition"] = lambda: trust.condition(system, x, factor)
         later["adjoint_residual"] = lambda: trust.adjoint_residual(system, x, factor)
         later["gradient_error"] = lambda: trust.gradient_error(system, x, factor, found.correction)
-    counts = {name: found.facts[name].astype(np.int64) for name in ("nit", "nfev", "njev")}
+    steps = found.facts["nit"]  # each evaluates both, if the solver says nothing else
+    counts = {name: found.facts.get(name, steps + 1.0).astype(np.int64) for name in ("nfev", "njev")}
+    counts["nit"] = steps.astype(np.int64)
     error = 2.0 * np.max(np.abs(found.correction), initial=0.0)
     stats = Stats({"error": error, "factorisations": counts["njev"]}, later)
     return Result(found.x, found.residual, found.status.astype(np.int64), **counts, stats=stats)

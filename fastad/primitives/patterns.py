@@ -1,7 +1,7 @@
 """Sparsity rules of the array rows: on which inputs each element of a result depends, given that of the operands.
 
-A rule is `f(sets, statics, size, operands, known)`. `operands` are arrays with the number of a set for each element (see
-`fastad.tables.sparsity.sets`; set 0, of nothing, for operands without a derivative). So is the result, of `size`
+A rule is `f(sets, statics, size, operands, known)`. `operands` are arrays with the number of a set for each element
+(see `fastad.tables.sparsity.sets`; set 0, of nothing, for operands without a derivative). So is the result, of `size`
 elements. `known(k)` are the values of operand k where they are the same in every run of the table, else None. A rule
 holds for all values that are not known.
 """

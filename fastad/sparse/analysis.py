@@ -13,9 +13,7 @@ from fastad.sparse.pattern import Pattern
 
 FILL = '''\
 """Where factors have numbers, as one C function."""
-from numba import types
-
-from fastad.kernels.memory import integers
+from fastad.kernels.memory import integers, types
 from fastad.kernels.sparse_symbolic import find_fill
 
 SIGNATURE = types.int64(types.int64)
