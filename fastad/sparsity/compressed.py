@@ -75,7 +75,7 @@ def elements_table(table: Table, wrt: Sequence[int], structure: Structure, color
     if coloring.kind == "acyclic":
         found = _substituted(b, every, substitution_of(structure, coloring.column_colors))
     else:
-        found = _taken(b, every, places(structure, coloring))
+        found = b.taken(every, places(structure, coloring))
     return compact(b.table([b.cast(found, b.shape(found), dtype)], base.captured))
 
 
@@ -102,8 +102,7 @@ def _seeds(b: Builder, colors: np.ndarray, count: int, kinds: Sequence[ValueType
         full = (count, *kind.shape)
         numbers = b.region(b.const(np.arange(float(count))), (0, count, kind.size, 1, 0), full)
         dtype = kind.dtype if kind.dtype in "df" else "d"
-        is_own = b.emit("equal", (b.broadcast(own, full), numbers))
-        found.append(b.emit("where", (is_own, b.const(1.0), b.const(0.0)), shape=full, dtype=dtype))
+        found.append(b.ones_where_equal(b.broadcast(own, full), numbers, dtype))
         start += kind.size
     return found
 
@@ -163,16 +162,9 @@ def places(structure: Structure, coloring: Coloring) -> np.ndarray:
     return np.where(sides & 1, by_column, by_row)
 
 
-def _taken(b: Builder, x: Ref, index: np.ndarray) -> Ref:
-    return b.emit("gather", (x, b.const(index)), (1,), (len(index),))
-
-
 def _substituted(b: Builder, products: Ref, how: Substitution) -> Ref:
     """Elements by substitution along the trees of two colors: see `substitution`."""
-    n = len(how.source)
-    signed = b.multiply(_taken(b, products, how.source), b.const(how.sign))
-    sums = b.emit("linrec", (b.const(how.goes_on), signed), (1, n, 1, 0), (n,))
-    ends, begins = (_taken(b, sums, index) for index in (how.end, how.begin))
-    before = b.multiply(begins, b.const(how.goes_on))
-    found = b.multiply(b.emit("subtract", (ends, before)), b.const(how.sign_of))
-    return _taken(b, found, how.element)
+    sums = b.running_sums(b.multiply(b.taken(products, how.source), b.const(how.sign)), how.goes_on)
+    before = b.multiply(b.taken(sums, how.begin), b.const(how.goes_on))
+    found = b.multiply(b.subtract(b.taken(sums, how.end), before), b.const(how.sign_of))
+    return b.taken(found, how.element)
