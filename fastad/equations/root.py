@@ -52,7 +52,7 @@ def root(
     tol : the estimated error of x, ‖F_x⁻¹ F‖ relative to max(1, ‖x‖) (maximum norms), at which the iteration ends. One
         more Newton step is made then; derivatives are those at the point before it.
     differentiate : "implicit", or "unroll": derivatives of the steps that were made, which give the same and cost more.
-    bracket : (a, b), numbers between which a scalar fun changes its sign. Interpolation and bisection then find a root
+    bracket : (a, b), numbers between which a scalar fun changes its sign. Interpolation and halving then find a root
         without fail (Chandrupatla's method), whatever `method` says.
     max_steps : the largest number of steps.
     linear : how the systems with F_x are solved: "dense"; "sparse", by factors on its pattern, which is found once, as
