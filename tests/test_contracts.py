@@ -31,7 +31,8 @@ HOMES = {
 # by its name.
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/",
-    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/wide_loops.py", "fastad/tables/composites/lane_control.py",
+    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/wide_loops.py",
+    "fastad/tables/composites/lane_control.py",
 )  # fmt: skip
 
 
