@@ -2,9 +2,10 @@
 
 Error of the final state against the time of a solve, for tolerances from 10⁻² to 10⁻¹³, absolute and relative alike.
 All contenders solve the same problem in the same process in turns; a time is the shortest of all rounds, after
-compilation, which is not counted. The error is the Euclidean norm of the difference from a reference, divided by that
-of the reference. The reference has the tightest tolerances, and how far two of them, of different programs, are apart
-is kept and drawn with the errors. Writes precision.csv and precision-PROBLEM.png.
+compilation, which is not counted. So that other work on the machine does not count either, it is elapsed time or the
+process's CPU time, whichever is shorter. The error is the Euclidean norm of the difference from a reference, divided by
+that of the reference. The reference has the tightest tolerances, and how far two of them, of different programs, are
+apart is kept and drawn with the errors. Writes precision.csv and precision-PROBLEM.png.
 """
 import argparse
 import csv
@@ -21,6 +22,7 @@ from bench.workloads import size
 
 HERE = Path(__file__).resolve().parent
 ROUNDS, SAMPLE = size(5, 1), size(20e-3, 0.0)  # of each solve, and the seconds of a round
+BATCH = 200e-6  # seconds that calls take together at least, so that reading clocks takes nothing
 SLOW = size(0.5, 0.1)  # seconds: no tighter tolerances of a contender that takes longer
 TOLERANCES = 10.0 ** -np.arange(2, size(14, 5))
 
@@ -154,14 +156,15 @@ def relative(found: np.ndarray, right: np.ndarray) -> float:
     return float(np.linalg.norm(np.asarray(found) - right) / np.linalg.norm(right))
 
 
-def seconds(solve: Solve, sample: float) -> float:
-    """The shortest of the calls that fit into a sample, and of at least one."""
+def seconds(solve: Solve, sample: float, calls: int = 1) -> float:
+    """Seconds of a call: the shortest of what fits into a sample, and of at least one batch of calls."""
     best, until = np.inf, time.perf_counter() + sample
     while True:
-        start = time.perf_counter()
-        solve()
+        start, own = time.perf_counter(), time.process_time()
+        for _ in range(calls):
+            solve()
         now = time.perf_counter()
-        best = min(best, now - start)
+        best = min(best, (now - start) / calls, (time.process_time() - own) / calls)
         if now >= until:
             return best
 
@@ -188,7 +191,8 @@ def measured(problem: Problem, rounds: int = ROUNDS, sample: float = SAMPLE) -> 
     solves = [pair for contender in CONTENDERS.values() for pair in first_calls(problem, contender, right)]
     for turn in range(rounds):
         for point, solve in solves[:: 1 if turn % 2 == 0 else -1]:
-            point.seconds = min(point.seconds, seconds(solve, sample))
+            calls = 1 + int(BATCH / point.seconds)
+            point.seconds = min(point.seconds, seconds(solve, sample, calls))
     return [Point(problem.name, "reference", 0.0, distance, 0.0), *(point for point, _ in solves)]
 
 

@@ -12,7 +12,8 @@ MARKERS = {"BS3": "v", "Tsit5": "o", "Dopri5": "s", "RK45": "s", "Dopri8": "D", 
 INK = "#333333"
 WORST = 1.0  # errors above this are not drawn: no digit is right
 HEIGHT = 11.0  # of a name, in points
-PLACES = ((8, 0), (8, -6), (8, 6), (-8, 0), (-8, -6), (-8, 6), (8, -12), (-8, -12))  # beside a marker, in points
+# Beside a marker, in points: the nearest first.
+PLACES = ((8, 0), (8, -6), (8, 6), (-8, 0), (-8, -6), (-8, 6), (8, -12), (-8, -12), (16, 0), (-16, 0))
 
 Line = tuple[str, list[float], list[float], str]  # name, times, errors, colour
 
@@ -38,7 +39,7 @@ def draw(title: str, points: Sequence[Any], path: Path) -> Path:
         lines.append((name, x, y, COLOURS[family]))
     _frame(axes, title, floor)
     figure.draw_without_rendering()
-    _label(axes, lines)
+    _label(axes, lines, floor)
     figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
     return path
 
@@ -61,22 +62,28 @@ def _frame(axes: Any, title: str, floor: float) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _label(axes: Any, lines: list[Line]) -> None:
+def _label(axes: Any, lines: list[Line], floor: float) -> None:
     """The name of every line beside the point nearest to its end where it stands over no line and no other name."""
     scale = 72.0 / axes.figure.dpi  # from pixels to points
     curves = [axes.transData.transform(np.column_stack([x, y])) * scale for _, x, y, _ in lines]
     inked = np.concatenate([_along(curve) for curve in curves])
-    boxes: list[tuple[float, float, float, float]] = []
+    frame = axes.get_window_extent()
+    inside = np.array([frame.x0, frame.x1 + 40.0, frame.y0, frame.y1]) * scale  # left, right, lower and upper end
+    below = axes.transData.transform((1.0, floor))[1] * scale if floor else inside[2]
+    boxes = [(inside[0], inside[0] + 190.0, below - 16.0, below)]  # the name of the floor
     for (name, x, y, colour), curve in zip(lines, curves):
-        width, bold = 5.3 * len(name) + 6.0, name.startswith("fastad")
+        style = {"fontsize": 9, "color": colour, "fontweight": "bold" if name.startswith("fastad") else "normal"}
+        sample = axes.text(0.5, 0.5, name, transform=axes.transAxes, **style)
+        width = sample.get_window_extent().width * scale
+        sample.remove()
         k, (dx, dy) = min(
             ((k, place) for k in range(len(x)) for place in PLACES),
-            key=lambda own: _badness(_box(curve[own[0]], own[1], width), inked, boxes) + (len(x) - 1 - own[0]) / len(x),
+            key=lambda own: _badness(_box(curve[own[0]], own[1], width), inked, boxes, inside) - own[0] / len(x),
         )
         boxes.append(_box(curve[k], (dx, dy), width))
-        axes.annotate(name, (x[k], y[k]), xytext=(dx, dy), textcoords="offset points", va="center", fontsize=9,
-                      ha="left" if dx > 0 else "right", color=colour,
-                      fontweight="bold" if bold else "normal")  # fmt: skip
+        label = axes.annotate(name, (x[k], y[k]), xytext=(dx, dy), textcoords="offset points", va="center",
+                              ha="left" if dx > 0 else "right", **style)  # fmt: skip
+        label.set_in_layout(False)  # or the axes would change their size after places were chosen
 
 
 def _along(curve: np.ndarray) -> np.ndarray:
@@ -92,10 +99,11 @@ def _box(place: np.ndarray, offset: tuple[float, float], width: float) -> tuple[
     return left, left + width, y + dy - HEIGHT / 2, y + dy + HEIGHT / 2
 
 
-def _badness(box: tuple, inked: np.ndarray, boxes: list[tuple]) -> float:
-    """How much a name would hide."""
+def _badness(box: tuple, inked: np.ndarray, boxes: list[tuple], inside: np.ndarray) -> float:
+    """How much a name would hide, or be outside."""
     left, right, low, high = box
     x, y = inked.T
     covered = np.sum((left - 3 < x) & (x < right) & (low - 1 < y) & (y < high + 1))
     over = sum(left < b[1] and b[0] < right and low < b[3] and b[2] < high for b in boxes)
-    return float(covered) + 100.0 * over
+    outside = left < inside[0] + 2 or right > inside[1] or low < inside[2] + 2 or high > inside[3]
+    return float(covered) + 100.0 * over + 200.0 * outside

@@ -35,22 +35,25 @@ def ran(page: Path) -> dict[str, Any]:
 # ── the pictures ──────────────────────────────────────────────────────────────────────────────────────────────
 def adjoints(example: dict[str, Any]) -> Figure:
     """The error of every adjoint against λ, for every problem."""
-    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     titles = ("decay: z' = −λ z", "cubic: z' = −z³, z(0) = √λ", "network: z' = λ (tanh(W z + cos t) − z)")
     for axes, (name, found), title in zip(panels, example["ERRORS"].items(), titles, strict=True):
         values = example["PROBLEMS"][name][1]
         for (way, errors), color in zip(found.items(), (BLUE, RED, GREEN, "#d9a400", "#7b5ea7", GREY), strict=False):
             failed = np.array([not e < 1e3 for e in errors])  # NaN too
-            axes.loglog(values, np.where(failed, np.nan, errors), "o-", color=color, markersize=4, label=way)
+            style: Any = {"marker": "o", "markersize": 4, "color": color, "label": way}
+            if "forward" in way:  # the same as the discrete one, but for rounding errors
+                style |= {"markersize": 8, "fillstyle": "none", "linestyle": ":"}
+            axes.loglog(values, np.where(failed, np.nan, errors), **style)
             axes.plot(np.array(values)[failed], np.full(failed.sum(), 3e2), "x", color=color, markersize=7, mew=2)
         axes.axhline(1.0, color="#999999", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        axes.set(xlabel="λ", title=title, ylim=(1e-9, 1e3))
+        axes.set(xlabel="λ", title=title, ylim=(1e-10, 1e3))
         axes.minorticks_off()
     panels[0].set_ylabel("relative error of the gradient")
     panels[0].annotate("1: no digit is right", (1.0, 1.6), color="#777777", fontsize=9)
     panels[0].annotate("×: fails, or an error above 1000", (1.0, 1.6e2), color="#777777", fontsize=9)
-    panels[1].legend(loc="upper left", bbox_to_anchor=(0.0, 0.82))
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 
@@ -121,8 +124,60 @@ def moon_landing(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def ridge(example: dict[str, Any]) -> Figure:
+    """The error on held-out data against the penalty with the descent, and the weights with one penalty and four."""
+    figure = Figure(figsize=(10, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.semilogy(example["grid"], example["errors"], color=GREY, linewidth=4, label="a grid of 81 fits")
+    left.plot(*np.transpose(example["path"]), "o-", color=RED, markersize=4, linewidth=1.2, label="gradient descent")
+    left.axhline(
+        example["outer"].fun, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)), label="four penalties, by BFGS"
+    )
+    left.set(xlabel="logarithm of λ", ylabel="mean square error", title="Error on held-out data", ylim=(3, 150))
+    left.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
+    left.minorticks_off()
+    left.legend(loc="upper left")
+    one = example["weights"](np.full(40, example["log_penalty"]))
+    four = example["weights"](example["outer"].x[example["GROUPS"]])
+    for place in (9.5, 19.5, 29.5):
+        right.axvline(place, color="#bbbbbb", linewidth=0.8, zorder=0)
+    right.plot(example["TRUTH"], "o", color="none", markeredgecolor=INK, markersize=7, label="truth")
+    right.plot(one, ".", color=RED, markersize=7, label="one penalty")
+    right.plot(four, ".", color=GREEN, markersize=7, label="four penalties")
+    right.set(xlabel="feature", ylabel="weight", title="Weights, in four groups of features", ylim=(-5.8, 8.2))
+    right.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.2)
+    return figure
+
+
+def dispatch(example: dict[str, Any]) -> Figure:
+    """The output of every plant against the demand, the derivatives of the outputs, and the price in two ways."""
+    figure = Figure(figsize=(12.5, 3.8), layout="constrained")
+    outputs, shares, price = figure.subplots(1, 3)
+    demands, colors = example["demands"], (BLUE, RED, GREEN, "#d9a400", "#7b5ea7")
+    for k, color in enumerate(colors):
+        outputs.plot(demands, example["many"].x[:, k], color=color, linewidth=1.8, label=f"plant {k}")
+    outputs.set(xlabel="demand (GW)", title="The cheapest output x(d), GW", ylim=(-0.1, 4.1))
+    outputs.legend(ncols=3, loc="upper left")
+    shares.stackplot(demands, example["slopes"].T, colors=colors, alpha=0.75, linewidth=0)
+    shares.set(xlabel="demand (GW)", title="Who delivers the next megawatt: dx/dd", ylim=(0, 1))
+    price.plot(
+        demands, example["many"].multipliers[0][:, 0], color=GREY, linewidth=5, label="multiplier of the balance"
+    )
+    price.plot(demands, example["prices"], color=RED, linewidth=1.5, label="derivative of the least cost")
+    price.set(xlabel="demand (GW)", title="The price, €/MWh")
+    price.legend(loc="upper left")
+    for axes in (outputs, shares, price):
+        for k in example["kinks"]:
+            middle = (demands[k] + demands[k + 1]) / 2
+            axes.axvline(middle, color="#9a9a9a", linewidth=0.8, linestyle=(0, (2, 3)), zorder=3)
+        axes.grid(axis="x", visible=False)
+        axes.set_xlim(demands[0], demands[-1])
+    return figure
+
+
 PICTURES = {
-    "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing
+    "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
+    "ridge": ridge, "dispatch": dispatch,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from fastad.ode.solving import solve_ivp
 from fastad.optimize.least_squares import least_squares
 from fastad.optimize.minimizing import minimize
 from fastad.optimize.quadratic import quadprog
+from fastad.sparse.derivatives import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
 from fastad.transforms.base import load
 from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
@@ -33,7 +34,6 @@ from fastad.transforms.public import (
     vjp,
     vmap,
 )
-from fastad.transforms.sparse import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
 from fastad.transforms.tape import Tape
 from fastad.version import __version__
 

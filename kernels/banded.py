@@ -2,7 +2,8 @@
 `high` - r, shifted to the columns that its elements stand in."""
 
 from .flags import at, helper, kernel
-from .lapack import copy, dgbtrf, dgbtrs, status, turn
+from .lapack import copy, status, turn
+from .lapack_calls import dgbtrf, dgbtrs
 
 
 @helper

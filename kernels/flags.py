@@ -10,6 +10,7 @@ from pathlib import Path
 import numba
 import numpy as np
 from numba.core.types import unliteral
+from numba.extending import overload
 
 _COMMON = {
     "cache": True,
@@ -63,6 +64,15 @@ def inlined(function):
 def exact_helper(function):
     """A helper without contraction: what cancels exactly when every operation is rounded is 0 then."""
     return _helper(function, {**BORROWING, "fastmath": False})
+
+
+def choose_by_field(hook, marker, own):
+    """Let kernels call `own` by the name `hook` where the record that is the first of the four arguments has the field
+    `marker`."""
+
+    @overload(hook, inline="always", jit_options={"cache": False})
+    def choose(loop, given, k, space):
+        return (lambda loop, given, k, space: own(loop, given, k, space)) if marker in loop.fields else None
 
 
 def _helper(function, flags):

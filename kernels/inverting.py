@@ -47,8 +47,8 @@ def _by_factors(c, f, n):
     fill(c, 0.0)
     for k in range(n):
         c[at(k * n + k)] = det
-    solve_triangle(f, c, n, n, 0, 1, 0)
-    solve_triangle(f, c, n, n, 1, 1, 1)
+    for lower in range(2):  # one place of the call, as its code is put there
+        solve_triangle(f, c, n, n, lower, 1, lower)
     permute(c, f[n * n :], n, n, 1)
 
 
@@ -96,7 +96,9 @@ def _by_singular_values(c, a, n, w):
             for k in range(n):
                 total += u[at(i * n + k)] * others[at(k)] * vt[at(k * n + j)]
             c[at(i * n + j)] = total
-    sign = _turns(u, n) * _turns(vt, n)
+    sign = 1.0
+    for side in range(2):
+        sign *= _turns(u if side == 0 else vt, n)
     for i in range(n * n):
         c[at(i)] *= sign
     return True

@@ -48,19 +48,19 @@ def _solve(f, pivots, b, n):
         if f[at(k * n + k)] == 0.0:
             return False
     permute(b, pivots, n, n, 0)
-    solve_triangle(f, b, n, n, 1, 0, 1)
-    solve_triangle(f, b, n, n, 0, 0, 0)
+    for lower in range(1, -1, -1):  # one place of the call, as its code is put there
+        solve_triangle(f, b, n, n, lower, 0, lower)
     return True
 
 
 # -- the exponential: Higham (2005), Al-Mohy & Higham (2009) ---------------------------------------------------
 @helper
-def _coefficient(m, k):
-    """Of degree k in the numerator of the Padé approximant of degree m, divided by that of degree 0."""
+def _coefficients(c, m, scale):
+    """Of the numerator of the Padé approximant of degree m, times powers of a factor of the matrix."""
     value = 1.0
-    for j in range(1, k + 1):
-        value *= (m - j + 1.0) / ((2.0 * m - j + 1.0) * j)
-    return value
+    for k in range(m + 1):
+        c[at(k)] = value
+        value *= scale * (m - k) / ((2.0 * m - k) * (k + 1.0))
 
 
 @helper
@@ -76,24 +76,22 @@ def _degree(norm):
 
 
 @helper
-def _more_halvings(a, halvings, w, n, core):
+def _more_halvings(a, norm, halvings, w, n, core):
     """How many more halvings a matrix needs against rounding (Al-Mohy & Higham 2009, section 5): by the norm of |A|^27,
     which is that of a row of ones times |A|, 27 times."""
-    row, product = w[:core], w[core : 2 * core]
-    fill(row, 1.0)
-    scale = 2.0**-halvings
-    norm = _norm(a, n, core) * scale
-    for _ in range(27):
+    scale, largest = 2.0**-halvings, 0.0
+    for i in range(core):
+        w[at(i)] = 1.0
+    for step in range(27):
+        now, then = (step % 2) * core, (1 - step % 2) * core
+        largest = 0.0
         for j in range(core):
             total = 0.0
             for i in range(core):
-                total += row[at(i)] * abs(a[at(i * n + j)]) * scale
-            product[at(j)] = total
-        copy(row, product)
-    largest = 0.0
-    for j in range(core):
-        largest = max(largest, row[at(j)])
-    alpha = largest / (norm * 1.1325077560602111e35)
+                total += w[at(now + i)] * abs(a[at(i * n + j)])
+            w[at(then + j)] = total * scale
+            largest = max(largest, total * scale)
+    alpha = largest / (norm * scale * 1.1325077560602111e35)
     if not alpha > _UNIT:
         return 0
     return int(max(math.ceil(math.log2(alpha / _UNIT) / 26.0), 0.0))
@@ -101,77 +99,77 @@ def _more_halvings(a, halvings, w, n, core):
 
 @helper
 def _halvings(a, powers, w, n, core):
-    """How often the matrix is halved for degree 13; `powers` are A^2, A^4, A^6."""
-    fourth, sixth = _norm(powers[n * n :], n, core) ** 0.25, _norm(powers[2 * n * n :], n, core) ** (1.0 / 6.0)
-    size = min(_norm(a, n, core), max(fourth, sixth))
+    """How often the matrix is halved for degree 13; `powers` are A^2, A^4, A^6. Negative if no number is enough."""
+    norm, size = 0.0, 0.0
+    for k in range(3):  # of A, A^4 and A^6
+        found = _norm(a if k == 0 else powers[k * n * n : (k + 1) * n * n], n, core)
+        if k == 0:
+            norm = found
+        else:
+            size = max(size, found ** (0.25 if k == 1 else 1.0 / 6.0))
+    size = min(norm, size)
     if not size < float("inf"):
         return -1
     count = int(max(math.ceil(math.log2(size / 4.25)), 0.0)) if size > 0.0 else 0
-    return count + _more_halvings(a, count, w, n, core)
+    return count + _more_halvings(a, norm, count, w, n, core)
 
 
 @helper
-def _add(c, factor, x):
-    for i in range(len(x)):
-        c[at(i)] += factor * x[at(i)]
+def _powers(powers, a, m, n):
+    """A^2, A^4, ... as far as degree m needs them; 13 has the higher ones by those up to 6."""
+    size = n * n
+    for k in range(3 if m == 13 else m // 2):
+        left, right = (a, a) if k == 0 else (powers[(k - 1) * size : k * size], powers[:size])
+        _multiply(powers[k * size : (k + 1) * size], left, right, n)
 
 
 @helper
-def _sum_of_powers(c, m, first, last, odd, powers, scale, n):
-    """The powers 2 first, ..., 2 last of the numerator (odd: one more, without the factor A)."""
-    for k in range(first, last + 1):
-        value = _coefficient(m, 2 * k + odd) * scale ** (2 * k)
-        if k == 0:
-            for i in range(n):
-                c[at(i * n + i)] += value
-        else:
-            _add(c, value, powers[(k - 1) * n * n : k * n * n])
-
-
-@helper
-def _scale(x, factor):
-    for i in range(len(x)):
-        x[at(i)] *= factor
+def _numerator(sums, part, m, powers, c, n):
+    """The odd powers without a factor A, and the even ones, one after the other; c are their coefficients."""
+    size, top = n * n, 3 if m == 13 else m // 2
+    fill(sums, 0.0)
+    for half in range(2):
+        target, odd = sums[half * size : (half + 1) * size], 1 - half
+        if m == 13:
+            for i in range(size):
+                total = 0.0
+                for k in range(3):
+                    total += c[at(2 * k + 8 + odd)] * powers[at(k * size + i)]
+                part[at(i)] = total
+            _multiply(target, powers[2 * size : 3 * size], part, n)
+        for i in range(n):
+            target[at(i * n + i)] += c[at(odd)]
+        for k in range(top):
+            for i in range(size):
+                target[at(i)] += c[at(2 * k + 2 + odd)] * powers[at(k * size + i)]
 
 
 @helper
 def _pade(out, a, n, core, w):
-    """The exponential; false if it overflows. w: 7 n^2 + 3 n numbers."""
+    """The exponential; false if it overflows. w: 7 n^2 + 3 n + 14 numbers."""
     size = n * n
-    powers, odd, even, part = w[: 4 * size], w[4 * size : 5 * size], w[5 * size : 6 * size], w[6 * size : 7 * size]
-    pivots, rows = w[7 * size : 7 * size + n], w[7 * size + n :]
+    powers, sums, part = w[: 4 * size], w[4 * size : 6 * size], w[6 * size : 7 * size]
+    pivots, rows, c = w[7 * size : 7 * size + n], w[7 * size + n :], w[7 * size + 3 * n :]
+    odd, even = sums[:size], sums[size:]
     m = _degree(_norm(a, n, core))
-    _multiply(powers[:size], a, a, n)
-    for k in range(1, 4 if m == 9 else 3 if m > 5 else 2 if m > 3 else 1):
-        _multiply(powers[k * size : (k + 1) * size], powers[(k - 1) * size : k * size], powers[:size], n)
+    _powers(powers, a, m, n)
     halvings = _halvings(a, powers, rows, n, core) if m == 13 else 0
     if halvings < 0:
         return False
     scale = 2.0**-halvings
-    fill(odd, 0.0)
-    fill(even, 0.0)
-    if m == 13:  # the powers 8 to 12 are those of 2 to 6 times the sixth
-        fill(part, 0.0)
-        for k in range(1, 4):
-            _add(part, _coefficient(13, 2 * k + 7) * scale ** (2 * k + 6), powers[(k - 1) * size : k * size])
-        _multiply(odd, powers[2 * size : 3 * size], part, n)
-        fill(part, 0.0)
-        for k in range(1, 4):
-            _add(part, _coefficient(13, 2 * k + 6) * scale ** (2 * k + 6), powers[(k - 1) * size : k * size])
-        _multiply(even, powers[2 * size : 3 * size], part, n)
-    top = 3 if m == 13 else m // 2
-    _sum_of_powers(odd, m, 0, top, 1, powers, scale, n)
-    _sum_of_powers(even, m, 0, top, 0, powers, scale, n)
-    _multiply(part, a, odd, n)
-    _scale(part, scale)
-    for i in range(size):
-        out[at(i)] = even[at(i)] + part[at(i)]
-        even[at(i)] -= part[at(i)]
-    if not _solve(even, pivots, out, n):
-        return False
-    for _ in range(halvings):
-        _multiply(part, out, out, n)
-        copy(out, part)
+    _coefficients(c, m, scale)
+    _numerator(sums, part, m, powers, c, n)
+    for step in range(halvings + 1):  # the quotient, then its squares
+        left, right = (a, odd) if step == 0 else (out, out)
+        _multiply(part, left, right, n)
+        for i in range(size):
+            if step > 0:
+                out[at(i)] = part[at(i)]
+            else:
+                out[at(i)] = even[at(i)] + part[at(i)]
+                even[at(i)] -= part[at(i)]
+        if step == 0 and not _solve(even, pivots, out, n):
+            return False
     return True
 
 

@@ -1,7 +1,8 @@
 """QR factors of dense matrices by LAPACK."""
 
 from .flags import at, helper, kernel
-from .lapack import all_finite, dgeqrf, dorgqr, fill, turn
+from .lapack import all_finite, fill, turn
+from .lapack_calls import dgeqrf, dorgqr
 
 
 @helper

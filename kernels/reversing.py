@@ -7,9 +7,7 @@ has at least the vectors that are used here.
 
 from typing import Any, NamedTuple
 
-from numba.extending import overload
-
-from .flags import helper
+from .flags import choose_by_field, helper
 from .memory import address, call_kernel, doubles, integers, matrix, shift, view
 from .online import choose, finish, is_possible
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
@@ -73,16 +71,10 @@ def pull_back(loop, given, k, space):
 def kind_of_loop(marker, *functions):
     """Say these functions for the loops whose record has a field `marker`."""
     for own in functions:
-        _register(_HOOKS[own.py_func.__name__.lstrip("_")], marker, own)
+        choose_by_field(_HOOKS[own.py_func.__name__.lstrip("_")], marker, own)
 
 
 _HOOKS = {hook.__name__: hook for hook in (goes_on, attempt, deliver, accept, enter, trace, undo, pull_back)}
-
-
-def _register(hook, marker, own):
-    @overload(hook, inline="always", jit_options={"cache": False})
-    def choose(loop, given, k, space):
-        return (lambda loop, given, k, space: own(loop, given, k, space)) if marker in loop.fields else None
 
 
 # ── vectors and slots ─────────────────────────────────────────────────────────────────────────────────────────

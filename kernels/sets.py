@@ -1,8 +1,8 @@
 """Sets of small integers that share their members: what the elements of a program depend on.
 
 Set k of a pool is `items[starts[k]:starts[k + 1]]`, in no order; set 0 is empty. A union that equals one of its parts
-is that part, so most elements of a dense program share a few sets. Unions are found by marks: `marks[j]` is the number of
-the last union that met member j, which takes time in proportion to the members, without sorting.
+is that part, so most elements of a dense program share a few sets. Unions are found by marks: `marks[j]` is the number
+of the last union that met member j. That takes time in proportion to the members, without sorting.
 
 There is no memory to be had in a kernel: a union that finds no room returns NO_ROOM, and Python makes the pool larger.
 """

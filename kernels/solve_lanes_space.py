@@ -226,8 +226,8 @@ def deliver_lane(p, ensemble, lane, after, space):
         kept, places, dense = kept_of(p, given.target)
         from_lane(shift(kept, k * p.own), ensemble.wide_out, p.lanes, lane, p.own)
         places[k] = after
-        own = shift(ensemble.wide_out, (result_size(p) - p.dense) * p.lanes)
-        from_lane(shift(dense, k * p.dense), own, p.lanes, lane, p.dense)
+        output = shift(ensemble.wide_out, (result_size(p) - p.dense) * p.lanes)
+        from_lane(shift(dense, k * p.dense), output, p.lanes, lane, p.dense)
     if not _is_due(p, ensemble, lane, given, after):
         return 0
     own = lane_space(space, ensemble.runs, ensemble.places, lane)

@@ -15,12 +15,11 @@ from .lapack import (
     LETTER_V,
     all_finite,
     copy,
-    dgesdd,
-    dsyevd,
     fill,
     status,
     turn,
 )
+from .lapack_calls import dgesdd, dsyevd
 from .notices import notice
 
 _EPSILON = 2.0**-52
@@ -143,8 +142,10 @@ def _room(w, first, last, n, positive):
 
 @exact_helper
 def _level(level, vectors):
-    """Values alone need not be apart for their first derivatives, which are then exact."""
-    return 0 if level == 1 and not vectors else level
+    """The order of a derivative: levels from 8 on give no notices, and are otherwise as those from 0 on. Values alone
+    need not be apart for their first derivatives, which are then exact."""
+    order = level % 8
+    return 0 if order == 1 and not vectors else order
 
 
 @exact_helper

@@ -142,7 +142,7 @@ def _array(address, size):
 def _solve(places, n, entries, data, b, out, m, trans):
     """0, or 1 for a singular matrix."""
     try:
-        rows, columns = _array(places, 2 * entries).reshape(2, entries)
+        rows, columns = _array(places, entries).view(np.int32).reshape(entries, 2).T.astype(np.int64)
         x = solved(rows, columns, _array(data, entries), _array(b, n * m).reshape(n, m), trans)
         _array(out, n * m)[...] = np.reshape(x, -1)
     except Exception:  # whatever it is: the row's definition finds it again, and raises it

@@ -64,7 +64,7 @@ def test_bands_have_their_optimum(p):
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_arrowheads_need_both_sides(width):
-    """One side alone needs a color for each column; both need `width` rows, `width` columns, and one for the diagonal."""
+    """One side alone needs a color for each column; both need `width` rows, `width` columns, and the diagonal."""
     n = 200
     filled = np.eye(n, dtype=bool)
     filled[:width] = filled[:, :width] = True

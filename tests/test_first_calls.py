@@ -45,7 +45,7 @@ def test_first_calls_without_native_code_in_the_cache(tmp_path, monkeypatch):
     made = {text: exported.stored(text) for text in texts if exported.is_stored(text)}
     monkeypatch.setenv("FASTAD_CACHE_DIR", str(tmp_path / "cache"))
     for text, code in made.items():
-        cache.cached(exported._key(text), lambda code=code: code)
+        cache.cached(exported.key_of(text), lambda code=code: code)
     run(*USUAL)
 
 

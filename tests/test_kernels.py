@@ -45,7 +45,9 @@ def scratch(name, size, x, y, s):
 def forward(name, size, x, y, s):
     out = np.full(size, 7.0)
     status = kernel(name)(out, flat(x), flat(y), s, *scratch(name, size, x, y, s))
-    assert by_entry(name, size, x, y, s) == (status, out.tobytes())
+    other_status, other = by_entry(name, size, x, y, s)
+    assert other_status == status
+    np.testing.assert_allclose(other, out, rtol=1e-13, atol=1e-13)  # numba may fuse other products with sums
     return status, out
 
 
@@ -56,7 +58,7 @@ def by_entry(name, size, x, y, s):
     kinds = [ctypes.c_void_p, ctypes.c_int64] * len(arrays)
     f = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(exported.entry_address(name))
     status = f(*[v for a in arrays for v in (a.ctypes.data, a.size)])
-    return status, out.tobytes()
+    return status, out
 
 
 def reverse(name, size, x, y, s):

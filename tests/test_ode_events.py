@@ -396,3 +396,17 @@ def test_fixed_steps_with_events_that_end_in_no_number():
 def test_events_that_are_none_say_what_is_wanted():
     with pytest.raises(TypeError, match=r"a list of such .*test_ode_events.* not 3"):
         fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=3)
+
+
+def test_whole_arrays_of_events_and_steps_are_results():
+    """Known while it is recorded or not, under vmap where the lanes have equal numbers."""
+    event = Event(lambda t, y, w: y[0])
+    solve = lambda w: solved(Y0, w, span=(0, 4), events=event)
+    wholes = [lambda w: solve(w).t_events[0], lambda w: solve(w).y_events, lambda w: solve(w).t, lambda w: solve(w).y]
+    for whole in wholes:
+        now, replayed, lanes = whole(4.0), fad.jit(whole)(4.0), fad.vmap(whole)(np.array([4.0, 4.01]))
+        for a, b, c in zip(*(x if isinstance(x, list) else [x] for x in (now, replayed, lanes)), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(c[0], a, rtol=1e-12, atol=1e-15)
+    with pytest.raises(fad.RecordingError, match=r"numbers of steps and events.*t_events\[0\]\[2\]"):
+        fad.vmap(wholes[0])(np.array([4.0, 40.0]))

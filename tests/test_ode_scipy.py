@@ -229,6 +229,17 @@ def test_errors_are_of_scipys_kinds_and_name_the_users_line(name):
     assert "test_ode_scipy.py" in str(found.value)
 
 
+@pytest.mark.parametrize("points", [[np.nan], [0.5, 2.0], [0.7, 0.5]], ids=str)
+def test_points_that_have_derivatives_are_checked_where_they_are_recorded(points):
+    total = lambda points, end=1.0: np.sum(fad.solve_ivp(decay, (0, end), [1.0], t_eval=points).y)
+    for f in (fad.grad(total), fad.jit(total), lambda points: fad.grad(lambda end: total(points, end))(1.0)):
+        with pytest.raises(ValueError, match=r"Values in `t_eval` are not .*test_ode_scipy"):
+            f(np.array(points))
+    np.testing.assert_allclose(fad.grad(total)(np.array([0.5, 0.5, 0.5])), -np.exp(-0.5), rtol=1e-5)
+    later = fad.grad(lambda end: total(np.linspace(0.0, 1.0, 4) * end, end))
+    assert np.isfinite([later(end) for end in (0.1, 0.7, 1.3)]).all()
+
+
 def test_warnings_are_scipys():
     with pytest.warns(UserWarning, match="At least one element of `rtol` is too small"):
         fad.solve_ivp(decay, (0, 1), [1.0, 2.0], rtol=[1e-1, 1e-16])

@@ -67,7 +67,7 @@ TIGHT = {
     "while of one": lambda x: fad.vmap(lambda a: fad.while_loop(lambda c: c < 3.0, lambda c: c * 1.5, a))(x),
     "fixed steps": lambda x: fad.solve_ivp(lambda t, u: heat(u), (0.0, 0.1), x, method="Euler", step=0.05).y[:, -1],
     "adaptive steps": lambda x: fad.solve_ivp(lambda t, u: -(u**2), (0.0, 0.1), x, t_eval=[0.05, 0.1]).y,
-    "solves in lanes": lambda x: fad.vmap(lambda a: fad.solve_ivp(lambda t, u: -a * u, (0.0, 0.1), a[None]).y[:, -1])(x),
+    "solves in lanes": lambda x: fad.vmap(lambda a: fad.solve_ivp(lambda t, u: -a * u, (0, 0.1), a[None]).y[:, -1])(x),
     "events": falling,
     "checkpoint": fad.checkpoint(lambda x: x[1:] * x[:-1]),
     "vmap": lambda x: fad.vmap(lambda a, b: a * b + a)(x[:3], x[3:]),

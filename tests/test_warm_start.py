@@ -132,11 +132,11 @@ def test_objects_need_only_the_c_library():
 
 def test_another_text_kernel_or_numba_is_another_object(monkeypatch):
     text = exported.entry_text("gather")
-    keys = {exported._key(text), exported._key(text + "\n")}
+    keys = {exported.key_of(text), exported.key_of(text + "\n")}
     monkeypatch.setattr(exported, "kernel_digest", lambda: "others")
-    keys.add(exported._key(text))
+    keys.add(exported.key_of(text))
     monkeypatch.setattr(exported, "numba_version", lambda: "another")
-    keys.add(exported._key(text))
+    keys.add(exported.key_of(text))
     assert len(keys) == 4
 
 
@@ -182,7 +182,7 @@ def test_numba_itself_serves_where_its_code_cannot_be_exported(failing, monkeypa
     function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)(exported.address("twice", text))
     assert function(x.ctypes.data, 4) == 4
     assert x.tolist() == [0.0, 2.0, 4.0, 6.0]
-    assert cache.is_stored(exported._key(text)) != failing
+    assert cache.is_stored(exported.key_of(text)) != failing
 
 
 def test_numba_compiles_as_ever_after_an_export():

@@ -14,6 +14,7 @@ from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import is_tentative
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
 from fastad.transforms.call import flatten
@@ -193,18 +194,27 @@ def _points(t_eval: Any, t0: Any, t1: Any) -> Any:
     points = t_eval if isinstance(t_eval, Recorded) else np.asarray(t_eval)
     if points.ndim != 1:
         raise ShapeError(f"`t_eval` must be 1-dimensional{at_line()}, but has shape {points.shape}")
-    if any(isinstance(x, Recorded) for x in (points, t0, t1)):
-        return points * 1.0 if isinstance(points, Recorded) else points.astype(float)
-    points = points.astype(float)
-    if np.any(points < min(t0, t1)) or np.any(points > max(t0, t1)) or np.any(np.isnan(points)):
+    given = (points, t0, t1)
+    if not any(isinstance(x, Recorded) for x in given):
+        _check_points(points.astype(float), t0, t1, slack=0.0)
+    elif not is_tentative():
+        values, a, b = (np.asarray(x.value if isinstance(x, Recorded) else x, float) for x in given)
+        _check_points(values, float(a), float(b), slack=4.0 * EPSILON)
+    return points * 1.0 if isinstance(points, Recorded) else points.astype(float)
+
+
+def _check_points(points: Any, t0: float, t1: float, slack: float) -> None:
+    """ShapeError unless points are in the span, in its order, where that is told. Points that have derivatives may be
+    equal, and off by rounding errors."""
+    room = slack * max(abs(t0), abs(t1))
+    if not np.all((points >= min(t0, t1) - room) & (points <= max(t0, t1) + room)):
         raise ShapeError(f"Values in `t_eval` are not within `t_span`, which is ({t0:g}, {t1:g}){at_line()}.")
-    steps = np.diff(points)
-    if np.any(steps <= 0) if t1 >= t0 else np.any(steps >= 0):
+    steps = np.diff(points) if t1 >= t0 else -np.diff(points)
+    if np.any(steps < -room if slack else steps <= 0.0):
         raise ShapeError(
             f"Values in `t_eval` are not properly sorted{at_line()}: they must go from t0 to t1, each once; use "
             f"np.unique(t_eval){'' if t1 >= t0 else '[::-1]'}"
         )
-    return points
 
 
 def _tolerances(rtol: Any, atol: Any, n: int) -> tuple[Any, Any]:

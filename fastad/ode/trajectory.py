@@ -7,9 +7,10 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from fastad.once import lazy
+from fastad.recording.late import Late
 
 
-class Trajectory(NDArrayOperatorsMixin):
+class Trajectory(Late, NDArrayOperatorsMixin):
     """An array with one column for each step of a solve whose number of steps is known only after it was made. The last
     column is known without that; anything else is recorded for the number of steps that there are here."""
 

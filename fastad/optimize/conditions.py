@@ -22,7 +22,7 @@ from fastad.equations.linear import LinearSolver, Point
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
-from fastad.optimize.status import as_equation
+from fastad.optimize.status import as_equation, succeeded
 from fastad.recording.operands import detached
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import user_line
@@ -134,8 +134,10 @@ def solution(
         return x, v
     n, active = x.shape[0], ActiveSet(*map(detached, active))
 
-    def residual(u: Array, parameters: Any, active: Any) -> Array:
-        return conditions.of(parameters).residual(u[:n], u[n:], active)
+    def residual(u: Array, parameters: Any, active: Any, ok: Array) -> Array:
+        found = conditions.of(parameters).residual(u[:n], u[n:], active)
+        # Where nothing was found the matrix may be singular, too; the error is that nothing was found.
+        return np.where(ok, found, u - detached(u) + detached(found))
 
     def as_found(system: System, u: Array, status: Array) -> Iterate:
         return Iterate(u, 0.0 * u, status, {}, np.zeros(0))
@@ -145,14 +147,16 @@ def solution(
 
     u = detached(np.concatenate([x, v]))
     u.recorder.builder.source_line(user_line())
-    row = solve_equation(
-        name, residual, as_found, u, (conditions.parameters, active), (as_equation(status),), linear
-    )  # fmt: skip
+    ok = detached(succeeded(status) * 1.0) > 0.5
+    given = (conditions.parameters, active, ok)
+    row = solve_equation(name, residual, as_found, u, given, (as_equation(status),), linear)
     return row.x[:n], row.x[n:]
 
 
-def value(name: str, conditions: Conditions, found: tuple[Array, Array], active: ActiveSet) -> Array:
-    """f at a solution, by the envelope theorem."""
+def value(
+    name: str, conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, solved: tuple[Array, Array]
+) -> Array:
+    """f at a solution, by the envelope theorem; `solved` are the status and the residual of the conditions."""
     x, v = found
     if not isinstance(x, Recorded):
         return conditions.f(x)
@@ -167,7 +171,9 @@ def value(name: str, conditions: Conditions, found: tuple[Array, Array], active:
         found = own.lagrangian(x, v) - v @ own.limits(active.constraints)
         return found if own.bounds is None else found - w @ _chosen(active.bounds, own.bounds.lower, own.bounds.upper)
 
-    return envelope(name, plain, lagrangian, np.concatenate([x, v, w]), (conditions.parameters, active))
+    u, parameters = np.concatenate([x, v, w]), (conditions.parameters, active)
+    status, residual = as_equation(solved[0]), detached(solved[1])
+    return envelope(name, (plain, lagrangian), u, parameters, (status, residual))
 
 
 __all__ = ["ActiveSet", "Conditions", "solution", "value"]

@@ -14,10 +14,11 @@ from fastad.optimize.objective import Array
 
 
 class Solution(NamedTuple):
-    """x, the multipliers of constraints, which limits are active, and numbers about the run."""
+    """x, multipliers of constraints, the residual of the conditions, the active limits, and numbers about the run."""
 
     x: Array
     v: Array
+    residual: Array
     active: ActiveSet
     margins: Margins
     nit: Array
@@ -28,13 +29,13 @@ class Solution(NamedTuple):
 def minimise_constrained(
     conditions: Conditions, kinds: Sequence[Kinds], x0: Array, tol: Array, max_steps: int
 ) -> Solution:
-    """The interior-point method, then steps of Newton's method on the conditions of the active set that it has found."""
+    """The interior-point method, then Newton's method on the conditions of the active set that it has found."""
     assert conditions.bounds is not None
     problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds)
     end = minimise_inside(problem, x0, tol, max_steps)
     v, active = _multipliers(end, kinds)
-    x, v = polished(conditions, (end.x, v), active, kinds)
-    return Solution(x, v, active, margins(conditions, (x, v), active, kinds), end.nit, end.nfev, end.status)
+    x, v, residual = polished(conditions, (end.x, v), active, kinds)
+    return Solution(x, v, residual, active, margins(conditions, (x, v), active, kinds), end.nit, end.nfev, end.status)
 
 
 def _scattered(values: Array, mask: np.ndarray) -> Array:

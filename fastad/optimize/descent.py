@@ -56,11 +56,18 @@ def descend(method: Method, f: Objective, x0: Array, tol: Array, max_steps: int)
 
     def step(run: Run) -> Run:
         after = method.step(f, run.at)
+        after = after._replace(stopped=after.stopped | _is_in_vain(run.at, after))
         return Run(after, run.nit + 1, status_of(after, run.nit + 1))
 
     start = Run(first, 0, status_of(first, np.zeros((), int)))
     run: Run = while_loop(lambda run: run.status == RUNNING, step, start)
     return run
+
+
+def _is_in_vain(before: Iterate, after: Iterate) -> Array:
+    """Whether a step has made neither fun nor the gradient smaller: it follows rounding errors."""
+    size, new = (np.max(np.abs(s.jac), initial=0.0) for s in (before, after))
+    return np.any(after.x != before.x) & (after.fun >= before.fun) & (new >= size)
 
 
 def _status(s: Iterate, nit: Array, limits: tuple[Array, Array, int]) -> Array:

@@ -10,7 +10,7 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.optimize.active_set import margins, polished
 from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
-from fastad.optimize.constraints import Constraint, Kinds, limit, limits_of_x
+from fastad.optimize.constraints import Constraint, Kinds, limits_of_x
 from fastad.optimize.fitting import fit
 from fastad.optimize.levenberg import LevenbergMarquardt
 from fastad.optimize.losses import loss_of
@@ -90,7 +90,7 @@ def least_squares(
         warn_of_kinks("least_squares", raw["margin"].value, _STRICT)
     nothing = np.zeros(0)
     x, _ = solution("least_squares", problem, (raw["x"], nothing), raw["active"], raw["status"])
-    cost = value("least_squares", problem, (x, nothing), raw["active"])
+    cost = value("least_squares", problem, (x, nothing), raw["active"], (raw["status"], raw["residual"]))
     return OptimizeResult(as_given(_fields(raw, (x, cost), problem, residuals), x0), _message)
 
 
@@ -128,11 +128,11 @@ def _solved(
     nothing = np.zeros(0)
     active = ActiveSet(_reached(p.bounds, kinds[0], end) if is_bounded else np.zeros(x0.shape), nothing)
     # Gauss-Newton steps converge slowly where residuals are large; the exact Hessian makes the last steps.
-    x, _ = polished(p, (end.x, nothing), active, kinds)
+    x, _, residual = polished(p, (end.x, nothing), active, kinds)
     margin = margins(p, (x, nothing), active, kinds).strictness if is_bounded else np.inf
     f, cost = residuals.vector(x, args), residuals.cost(x, args, scale)
     return {
-        "x": x, "cost": cost, "fun": f, "active": active, "nfev": end.nfev, "njev": end.nit + 1,
+        "x": x, "cost": cost, "residual": residual, "fun": f, "active": active, "nfev": end.nfev, "njev": end.nit + 1,
         "nit": end.nit, "status": end.status, "margin": margin,
     }  # fmt: skip
 

@@ -63,8 +63,9 @@ def wolfe_step(f: Objective, at: tuple[Array, Array, Array], direction: Array, f
 
     def decreases(p: Point) -> Array:
         by_value = p.value <= value0 + DECREASE * p.step * start.slope
+        lost = -DECREASE * p.step * start.slope <= noise
         by_slope = (p.value <= value0 + noise) & (p.slope <= (2 * DECREASE - 1) * start.slope)
-        return by_value | by_slope
+        return by_value | (lost & by_slope)
 
     def turn(s: _Search) -> _Search:
         x = x0 + s.trial * direction

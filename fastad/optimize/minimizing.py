@@ -1,5 +1,6 @@
 """`minimize`: SciPy's call, with derivatives of the solution."""
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -150,6 +151,7 @@ def _free(method: Method, f: Objective, x0: Array, tol: Array, most: int) -> dic
     return {
         "x": at.x, "fun": at.fun, "jac": at.jac, "nit": run.nit, "nfev": at.nfev, "njev": at.nfev, "nhev": at.nhev,
         "status": run.status, "v": np.zeros(0), "active": ActiveSet(np.zeros(at.x.shape), np.zeros(0)),
+        "residual": at.jac,
         "margin": np.inf, "constr_violation": 0.0,
     }  # fmt: skip
 
@@ -159,7 +161,7 @@ def _inside(p: Conditions, kinds: Sequence[Kinds], x0: Array, tol: Array, most: 
     fun, jac = p.f.with_gradient(found.x)
     return {
         "x": found.x, "fun": fun, "jac": jac, "nit": found.nit, "nfev": found.nfev, "njev": found.nit + 1,
-        "nhev": found.nit, "status": found.status, "v": found.v, "active": found.active,
+        "nhev": found.nit, "status": found.status, "v": found.v, "residual": found.residual, "active": found.active,
         "margin": found.margins.strictness,
         "constr_violation": found.margins.violation,
     }  # fmt: skip
@@ -172,7 +174,7 @@ def _recorded(raw: dict[str, Any], inner: Conditions, problem: Conditions, matri
     if isinstance(raw["margin"], Recorded):
         warn_of_kinks("minimize", raw["margin"].value, _STRICT)
     x, v = solution("minimize", inner, (raw["x"], raw["v"]), active, raw["status"], matrix_free=matrix_free)
-    fun = value("minimize", inner, (x, v), active)
+    fun = value("minimize", inner, (x, v), active, (raw["status"], raw["residual"]))
     return _fields(raw | {"v": v}, x, fun, Later(lambda: inner.f.gradient(x)), problem, inner)
 
 
@@ -199,7 +201,7 @@ def _fields(
 
 def _cut(v: Array, sizes: Sequence[int]) -> tuple[Array, ...]:
     ends = np.cumsum([0, *sizes]).tolist()
-    return tuple(v[a:b] for a, b in zip(ends, ends[1:], strict=False))
+    return tuple(v[a:b] for a, b in itertools.pairwise(ends))
 
 
 def _message(fields: dict[str, Any]) -> str:

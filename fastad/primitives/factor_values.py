@@ -65,18 +65,22 @@ def svd(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 # ── equal values, apart ───────────────────────────────────────────────────────────────────────────────────────
 def eigh_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     batch, n, _, vectors, level = s
-    level = 0 if level == 1 and not vectors else level  # values alone need not be apart for first derivatives
     found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
-    return _with_gaps(found, slice(n), level, False).reshape(shape)
+    return _with_gaps(found, slice(n), _order(level, vectors), False).reshape(shape)
 
 
 def svd_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     batch, m, n, full, vectors, level = s
     k = min(m, n)
     first = m * (m if full else k) if vectors else 0
-    level = 0 if level == 1 and not vectors else level
     found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
-    return _with_gaps(found, slice(first, first + k), level, True).reshape(shape)
+    return _with_gaps(found, slice(first, first + k), _order(level, vectors), True).reshape(shape)
+
+
+def _order(level: int, vectors: int) -> int:
+    """The order of a derivative, of a level. Values alone need not be apart for their first derivatives."""
+    order = level % 8
+    return 0 if order == 1 and not vectors else order
 
 
 def _with_gaps(found: np.ndarray, values: slice, level: int, positive: bool) -> np.ndarray:

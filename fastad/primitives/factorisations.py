@@ -126,7 +126,7 @@ def _pinv_work(s: Statics, size: int, sizes: Sequence[int]) -> int:
 
 def _function_work(s: Statics, size: int, sizes: Sequence[int]) -> int:
     n = s[1]
-    return 7 * n * n + 4 * n + 1
+    return 7 * n * n + 4 * n + 16
 
 
 def _band_work(s: Statics, size: int, sizes: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastad.primitives.regions import region
 from fastad.primitives.rules import fold_batch, lead, repeat_matrix
+from fastad.primitives.spectral_rules import QUIET
 from fastad.primitives.stacks import Stack, assembled, diagonal_stack, packed_parts, stack
 
 Ref = int
@@ -39,7 +40,8 @@ def _cofactor_change(b: Any, row: Any, a: Ref, da: Ref) -> Stack:
     batch, n = row.statics
     shapes: list[tuple[int, ...]] = [(n, n), (n,), (n, n)]
     statics, size = (batch, n, n, 0, 1), 2 * n * n + n
-    found = b.emit("svd_spectrum", (a, b.emit("svd", (a,), statics, (batch, size))), (*statics, 0), (batch, size + 1))
+    found = b.emit("svd", (a,), statics, (batch, size))
+    found = b.emit("svd_spectrum", (a, found), (*statics, QUIET), (batch, size + 1))
     u, s, vt, _ = packed_parts(b, found, batch, [*shapes, (1,)])
     left, right = stack(b, u, batch, n, n), stack(b, vt, batch, n, n)
     p = left.T @ stack(b, da, batch, n, n) @ right.T

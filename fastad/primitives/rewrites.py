@@ -36,7 +36,7 @@ def simplify(b: Any, name: str, operands: tuple[Ref, ...], kind: Any, statics: t
             return b.emit(name, (x,), shape=kind.shape, dtype=kind.dtype)
     elif operands and not b.size(operands[0]) and not any(map(b.size, operands)) and _is_function(row):
         return b.broadcast(b.const(row.of_nothing, kind.dtype), kind.shape)
-    elif row.keeps_zero and _is_zero(b, operands[0]):
+    elif row.keeps_zero and is_zero(b, operands[0]):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
     rewrite = REWRITES.get(name)
     return rewrite.function(b, operands, kind, statics) if rewrite else None
@@ -59,7 +59,7 @@ def _number(b: Any, x: Ref) -> float | None:
     return b.scalar(_unwrap(b, x))
 
 
-def _is_zero(b: Any, x: Ref) -> bool:
+def is_zero(b: Any, x: Ref) -> bool:
     """Whether every element of x is the constant +0."""
     number = _number(b, x)
     return number == 0.0 and math.copysign(1.0, number) > 0
@@ -88,7 +88,7 @@ def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
 # ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
 def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     for x, y in (operands, operands[::-1]):
-        if _number(b, y) == 0.0 and (kind.dtype in "ib" or not _is_zero(b, y)):  # -0 + 0 is 0
+        if _number(b, y) == 0.0 and (kind.dtype in "ib" or not is_zero(b, y)):  # -0 + 0 is 0
             return _as(b, x, kind)
         negated = _operand_of(b, y, "negative")
         if negated is not None:
@@ -98,7 +98,7 @@ def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
 
 def _subtract(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     x, y = operands
-    if _is_zero(b, y):
+    if is_zero(b, y):
         return _as(b, x, kind)
     negated = _operand_of(b, y, "negative")
     return None if negated is None else b.emit("add", (x, negated), shape=kind.shape, dtype=kind.dtype)
@@ -227,7 +227,8 @@ _FEW = 4  # pieces that are looked through
 
 
 def _read_inside(b: Any, operands: Any, regions: Any, kind: Any, r: Any) -> Ref | None:
-    """The same from a run that no other piece meets. So what is packed for a composite row is known to be apart."""
+    """The same from a run that no other piece meets, or none at all. So what is packed for a composite row is known to
+    be apart."""
     if len(regions) > _FEW or not kind.size or not all(map(is_contiguous, regions)):
         return None
     offset, shape, strides = parts(r)
@@ -261,12 +262,12 @@ def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
         return _with_pieces(b, operands, regions, kind, [i for i, x in enumerate(operands) if b.size(x)])
     if len(operands) == 1 and regions[0] == whole(kind.size):
         return _as(b, operands[0], kind)
-    if not any(not _is_zero(b, x) for x in operands):
+    if not any(not is_zero(b, x) for x in operands):
         return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
     based = len(operands) > 1 and b.size(operands[0]) == kind.size
-    kept = [i for i, x in enumerate(operands) if not _is_zero(b, x) or (based and i)]
+    kept = [i for i, x in enumerate(operands) if not is_zero(b, x) or (based and i)]
     if len(kept) < len(operands) and not (based and 0 in kept):
-        return _with_pieces(b, operands, regions, kind, [i for i in kept if not _is_zero(b, operands[i])])
+        return _with_pieces(b, operands, regions, kind, [i for i in kept if not is_zero(b, operands[i])])
     return None if based else _reassembled(b, operands, regions, kind)
 
 

@@ -22,8 +22,15 @@ Statics = tuple[int, ...]
 _ALL, _OFF_DIAGONAL, _TURNING = 0, 1, 2  # kinds of quotients
 
 
+# The first level of a spectrum whose derivatives are known not to depend on the choice of vectors.
+QUIET = 8
+
+
 def next_level(statics: Statics) -> Statics:
-    """The row that stands for a spectrum where one more derivative is derived."""
+    """The row that stands for a spectrum where one more derivative is derived. Its level tells the order: those of the
+    first derivative may give notices."""
+    if statics[-1] % QUIET == QUIET - 1:
+        return statics
     return (*statics[:-1], statics[-1] + 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.late import arrived
 from fastad.recording.outside_arrays import address, owner_of
 from fastad.recording.recorded import Frame, Recorded, plain_array_error
 from fastad.recording.recorder import (
@@ -130,7 +131,10 @@ def plain(x: Any) -> Any:
 
 def without_buffers(leaves: list[Any]) -> list[Any]:
     """`plain` of all leaves of a pytree; quick where nothing is being recorded."""
-    return plain(leaves) if open_recorders and Buffer in set(map(type, leaves)) else leaves
+    if not open_recorders:
+        return leaves
+    leaves = arrived(leaves)
+    return plain(leaves) if Buffer in set(map(type, leaves)) else leaves
 
 
 def as_view(array: np.ndarray, sources: Iterable[Any]) -> Buffer | None:

@@ -336,6 +336,11 @@ def tentatively() -> Iterator[None]:
         _stack.tentative = before
 
 
+def is_tentative() -> bool:
+    """Whether what is recorded now may not run; see `tentatively`."""
+    return _stack.tentative
+
+
 @contextlib.contextmanager
 def plainly() -> Iterator[None]:
     """Code within runs as if nothing was being recorded: on concrete values, for their sake."""

@@ -13,9 +13,7 @@ from fastad.sparse.pattern import Pattern
 
 FILL = '''\
 """Where factors have numbers, as one C function."""
-from numba import types
-
-from fastad.kernels.memory import integers
+from fastad.kernels.memory import integers, types
 from fastad.kernels.sparse_symbolic import find_fill
 
 SIGNATURE = types.int64(types.int64)
@@ -82,7 +80,7 @@ def _typical_order(pattern: Pattern, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _analysed(pattern: Pattern, row_places: np.ndarray, column_places: np.ndarray) -> Analysis:
-    n, (rows, columns) = pattern.shape[0], pattern.integers
+    n, (rows, columns) = pattern.shape[0], pattern.both
     i, j = row_places[rows], column_places[columns]
     entries = np.lexsort((i, j))
     starts = _bounds(j, n)

@@ -13,7 +13,8 @@ from fastad.sparsity.bicoloring import color_both, split_bound
 from fastad.sparsity.greedy import color_columns, color_symmetric
 from fastad.tables.sparsity.sets import Structure
 
-KINDS = ("column", "row", "star", "acyclic", "bidirectional", "auto")
+JACOBIAN_KINDS = ("column", "row", "bidirectional", "auto")
+KINDS = (*JACOBIAN_KINDS, "star", "acyclic")
 
 
 @dataclass(frozen=True, eq=False)

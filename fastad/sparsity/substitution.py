@@ -3,8 +3,8 @@
 The elements between vertices of two colors are the edges of a forest. For a vertex v below p in a tree,
 H[v, p] = (H s_p)[v] - Σ_w H[w, v] over the vertices w below v, where s_p sums the unit vectors of p's color. So
 H[v, p] is the sum of these products over the whole branch below v, with alternating signs; with branches laid out as
-runs, it is a difference of two running sums along the tree. Source: Gebremedhin, Pothen, Tarafdar & Walther (2009), Efficient
-Computation of Sparse Hessians Using Coloring and Automatic Differentiation, INFORMS J. Comput. 21(2).
+runs, it is a difference of two running sums along the tree. Source: Gebremedhin, Pothen, Tarafdar & Walther (2009),
+Efficient Computation of Sparse Hessians Using Coloring and Automatic Differentiation, INFORMS J. Comput. 21(2).
 """
 
 from typing import NamedTuple

@@ -72,9 +72,13 @@ class Transformed(Finder):
         try:
             return run_by_numpy(undecided.path.program, call.inputs)
         except Stopped:
+            hint = "np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
+            if any(map(_has_solve, undecided.path.program.table.subs)):
+                hint += ". Lanes of a solve differ in the numbers of steps and events: give t_eval, and ask for single "
+                hint += "events, such as t_events[0][2]"
             raise RecordingError(
                 f"the lanes of {self.__name__} take different branches at {undecided.place}; use np.where or fad.cond "
-                "there, and np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
+                f"there, and {hint}"
             ) from None
 
     def inside(self, call: Call) -> Any:
@@ -162,6 +166,12 @@ def _current_paths(path: Path) -> list[Path]:
         found += [path] if path.is_current() else []
         todo += map(path.beside, reversed(path.recording.followers))
     return found
+
+
+def _has_solve(sub: Any) -> bool:
+    """Whether a sub-program solves an ODE."""
+    inner = () if sub.table is None else sub.table.subs
+    return "solve" in getattr(sub, "kind", "") or any(map(_has_solve, (*sub.parts, *inner)))
 
 
 def program_of(function: Callable[..., Any], call: Call) -> Program:

@@ -15,7 +15,7 @@ from fastad.tables.composites.kinds import BUILT_IN
 from fastad.tables.composites.sub import Sub
 
 _ENTRY = """
-from numba import types
+from fastad.kernels.memory import types
 
 SIGNATURE = types.int64(types.int64, types.int64, types.int64, types.int64)
 

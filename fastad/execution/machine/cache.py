@@ -17,6 +17,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,11 @@ def folder() -> Path | None:
     write to it, a temporary folder takes its place until the process ends, after one warning.
     """
     return _usable(_wanted_folder())
+
+
+def is_kept() -> bool:
+    """Whether other processes find what this one keeps."""
+    return folder() == Path(_wanted_folder())
 
 
 def _wanted_folder() -> str:
@@ -140,6 +146,35 @@ def is_stored(key_parts: Sequence[str | bytes]) -> bool:
     """Whether `cached` would look at a file for this key rather than make the bytes."""
     where = _subfolder("objects")
     return where is not None and (where / _digest([*_environment(), *key_parts]).hex()).exists()
+
+
+_CLAIM_SECONDS = 600.0  # longer than anything takes to compile
+
+
+@contextlib.contextmanager
+def claimed(key_parts: Sequence[str | bytes]) -> Iterator[bool]:
+    """Within the context, no other process is told that it is the one to make what is kept by this key. False if
+    another one has been told so, or if there is no place to say it."""
+    where = _subfolder("claims")
+    path = where / _digest([*_environment(), *key_parts]).hex() if where else None
+    own = path is not None and _claim(path)
+    try:
+        yield own
+    finally:
+        if own and path:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
+def _claim(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _CLAIM_SECONDS:  # of a process that was killed
+            os.unlink(path)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError:
+        return False
+    return True
 
 
 @functools.cache

@@ -12,19 +12,20 @@ import importlib.util
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastad.execution.machine import cache, objects, symbols
+from fastad.execution import translation
+from fastad.execution.machine import cache, objects, replacing, symbols
+from fastad.execution.translation.kinds import UntranslatableError
 from fastad.kernels import notice_count, scipy_blas, superlu
 from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 from fastad.primitives.row import kernel_parameters
 
 _NAME = "fastad_entry"
-_LEVEL = 3
+_LEVEL = replacing.LEVEL
 
 
 @functools.cache
@@ -68,6 +69,13 @@ def kernel_digest() -> str:
 
 
 @functools.cache
+def translator_digest() -> str:
+    """Tells the code that translates kernels apart from other versions of it."""
+    folder = Path(translation.__path__[0])
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()[:32]
+
+
+@functools.cache
 def numba_version() -> str:
     """Tells versions of numba apart, without importing it."""
     spec = importlib.util.find_spec("numba")
@@ -91,8 +99,8 @@ def address(name: str, text: str) -> int:
 
 
 def compile_missing(texts: Mapping[str, str]) -> None:
-    """Have the objects of these texts, by name, in the cache: what is missing is compiled side by side, all but one in
-    processes of their own.
+    """Have the optimised objects of these texts, by name, in the cache: what is missing is compiled side by side, all
+    but one in processes of their own.
 
     A process that fails is no harm: `address` then compiles here.
     """
@@ -100,30 +108,31 @@ def compile_missing(texts: Mapping[str, str]) -> None:
     elsewhere = missing[1:] if (os.cpu_count() or 1) > 1 else []
     started = [_started(name, texts[name]) for name in elsewhere]
     for name in missing[:1]:
-        address(name, texts[name])
+        compiled(name, texts[name])
     for process in filter(None, started):
         process.wait()
 
 
-def _started(name: str, text: str) -> subprocess.Popen[str] | None:
-    """A process that compiles a text."""
-    code = f"import sys; from fastad.execution.machine import exported; exported.address({name!r}, sys.stdin.read())"
-    quiet = subprocess.DEVNULL
+def compiled(name: str, text: str) -> None:
+    """Have the optimised object of a text in the cache; what cannot be kept there is compiled for this process."""
     try:
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet,
-                                   encoding="utf-8")  # fmt: skip
-    except OSError:
-        return None
-    assert process.stdin
-    with contextlib.suppress(OSError):
-        process.stdin.write(text)
-        process.stdin.close()
-    return process
+        stored(text)
+    except _NotExportableError:
+        address(name, text)
+
+
+def _started(name: str, text: str) -> "subprocess.Popen[str] | None":
+    """A process that compiles a text."""
+    code = f"import sys; from fastad.execution.machine import exported; exported.compiled({name!r}, sys.stdin.read())"
+    return replacing.started(code, text)
 
 
 @once
 def _linked(name: str, text: str) -> tuple[int, object]:
     """The address, and what it belongs to."""
+    if _is_translated(text):
+        with contextlib.suppress(UntranslatableError):
+            return replacing.linked(_NAME, text, key_of(text)[:-1], _resolve)
     try:
         code = objects.load_object(stored(text), [_NAME], _resolve)
     except _NotExportableError:
@@ -133,16 +142,25 @@ def _linked(name: str, text: str) -> tuple[int, object]:
 
 def stored(text: str) -> bytes:
     """The object of a text."""
-    return cache.cached(_key(text), lambda: _compile(text))
+    return cache.cached(key_of(text), lambda: _compile(text))
 
 
 def is_stored(text: str) -> bool:
     """Whether the object of a text is in the disk cache."""
-    return cache.is_stored(_key(text))
+    return cache.is_stored(key_of(text))
 
 
-def _key(text: str) -> tuple[str, ...]:
-    return "numba", text, kernel_digest(), numba_version(), str(_LEVEL)
+def _is_translated(text: str) -> bool:
+    """Whether a text is translated without numba, if it can be: one that imports nothing of numba."""
+    return _NUMBA.search(text) is None
+
+
+_NUMBA = re.compile(r"^\s*(from|import) numba\b", re.MULTILINE)
+
+
+def key_of(text: str) -> tuple[str, ...]:
+    how = translator_digest() if _is_translated(text) else "numba"
+    return how, text, kernel_digest(), numba_version(), str(_LEVEL)
 
 
 class _NotExportableError(Exception):
@@ -150,6 +168,9 @@ class _NotExportableError(Exception):
 
 
 def _compile(text: str) -> bytes:
+    if _is_translated(text):
+        with contextlib.suppress(UntranslatableError):
+            return replacing.made(_NAME, text)
     try:
         from fastad.kernels import export
 
@@ -187,12 +208,10 @@ def _by_numba(name: str, text: str) -> tuple[int, object]:
 # ── the kernels of array primitives ───────────────────────────────────────────────────────────────────────────
 _ENTRY = '''\
 """The kernel {name} as a C function."""
-from numba import float64, types
-
-from fastad.kernels.memory import view
+from fastad.kernels.memory import types, view
 from fastad.kernels.{home} import {name}_forward
 
-_D, _I = types.CPointer(float64), types.CPointer(types.int64)
+_D, _I = types.CPointer(types.float64), types.CPointer(types.int64)
 SIGNATURE = types.int64({kinds})
 
 
@@ -242,10 +261,8 @@ def load_symbols(rows: Iterable[Any]) -> None:
 # ── rows that carry derivatives ───────────────────────────────────────────────────────────────────────────────
 ACTIVITY = '''\
 """The functions of `activity` as one C function."""
-from numba import types
-
 from fastad.kernels.activity_entry import find_activity
-from fastad.kernels.memory import integers
+from fastad.kernels.memory import integers, types
 
 SIGNATURE = types.int64(types.int64)
 

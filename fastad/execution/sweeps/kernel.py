@@ -34,8 +34,8 @@ def _sweep(mode: str) -> int:
     return exported.address(f"sweep_{mode}", sweep_text(mode))
 
 
-def _load(modes: Sequence[str]) -> None:
-    """Have these sweeps ready."""
+def _compile(modes: Sequence[str]) -> None:
+    """Have these sweeps ready, optimised."""
     exported.compile_missing({f"sweep_{mode}": sweep_text(mode) for mode in modes})
     for mode in modes:
         _sweep(mode)
@@ -49,10 +49,10 @@ def warmup(
 
     `progress` is called with what comes next and the fraction that is done.
     """
-    jobs: list[tuple[str, Callable[[], object]]] = [(f"sweeps of {', '.join(modes)}", partial(_load, modes))]
+    jobs: list[tuple[str, Callable[[], object]]] = [(f"sweeps of {', '.join(modes)}", partial(_compile, modes))]
     if kernels:
-        jobs += [(f"kernel of {name}", partial(exported.entry_address, name)) for name in exported.entry_names()]
-        jobs += [(f"driver {name}", partial(drivers.driver_address, name)) for name in drivers.driver_names()]
+        jobs += [(f"kernel of {name}", partial(_compile_entry, name)) for name in exported.entry_names()]
+        jobs += [(f"driver {name}", partial(drivers.load_drivers, [name])) for name in drivers.driver_names()]
         jobs.append(("derivatives of long tables", exported.activity_address))
         jobs.append(("planners of checkpoints", lambda: Multistage(1, 1).predicted_cost(4)))
     for k, (what, job) in enumerate(jobs):
@@ -61,6 +61,10 @@ def warmup(
         job()
     if progress:
         progress("sweeps", 1.0)
+
+
+def _compile_entry(name: str) -> None:
+    exported.compile_missing({f"entry_{name}": exported.entry_text(name)})
 
 
 class SweepKernel:
@@ -89,8 +93,6 @@ class SweepKernel:
         self.work_size = sum(self._work)
         self.callees: Sequence[Callee] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
-        if mode != "value":
-            _load(("values", _SWEEPS[mode]))
         self._program = self._make_program()
         self.context = self._program.ctypes.data
         self.address = _sweep(_SWEEPS[mode])

@@ -339,11 +339,11 @@ def sweep_text(mode: str) -> str:
     used = {name: home for name, home in kernel_homes().items() if re.search(rf"\b{name}\(", template + arrays)}
     imports = "\n".join(f"from fastad.kernels.{home} import {name}" for name, home in sorted(used.items()))
     symbols = sorted(set(re.findall(r"\bc_(\w+)\(", chain)))
-    calls = "\n".join(f"c_{s} = ExternalFunction({s!r}, float64({_arguments(s)}))" for s in symbols)
+    calls = "\n".join(f"c_{s} = ExternalFunction({s!r}, types.float64({_arguments(s)}))" for s in symbols)
     head = text.HEAD.format(mode=mode, version=__version__, imports=imports, calls=calls)
     return head + template.replace("<CASES>", chain).replace("<ARRAYS>", arrays)
 
 
 def _arguments(symbol: str) -> str:
     row = next(row for row in elementwise_rows() if row.is_leaf and row.symbol == symbol)
-    return ", ".join(["float64"] * row.arity)
+    return ", ".join(["types.float64"] * row.arity)

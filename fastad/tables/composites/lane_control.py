@@ -111,9 +111,7 @@ def _next_factor(b: Builder, error: Ref, before: Ref, order: int) -> Ref:
     return b.emit("where", (b.emit("greater", (factor, least)), factor, least))
 
 
-def _next_place(
-    b: Builder, control: list[Ref], factor: Ref, ends: list[Ref], longest: Ref
-) -> tuple[Ref, Ref, Ref]:
+def _next_place(b: Builder, control: list[Ref], factor: Ref, ends: list[Ref], longest: Ref) -> tuple[Ref, Ref, Ref]:
     """The position after the step, the size of the next one, and whether there is one that time can resolve; see
     `_choose_step` in `fastad.kernels.solve_lanes`."""
     at, fraction, one = control[AT], control[STEP], b.const(1.0)

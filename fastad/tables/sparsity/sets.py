@@ -81,8 +81,9 @@ class Sets:
 
         self.count, self._kernels = count, patterns
         state = np.array([1, 0, count], np.int64)
-        room = 8 * count + 1024
-        self.pool = Pool(np.empty(room, np.int32), np.zeros(room, np.int64), np.zeros(count, np.int64), state)
+        starts = np.empty(8 * count + 1024, np.int64)
+        starts[:2] = 0
+        self.pool = Pool(np.empty(16 * count + 1024, np.int32), starts, np.zeros(count, np.int64), state)
 
     def singles(self) -> Ids:
         """The sets {0}, {1}, …"""

@@ -1,7 +1,7 @@
 """Patterns of ODE solves and of their adjoints.
 
-A state may depend on what any number of steps (and events) makes it depend on: the least fixed point of one step, from the
-first state on, or what so many steps of a fixed grid reach. The control of the step size has no derivatives.
+A state may depend on what any number of steps (and events) makes it depend on: the least fixed point of one step, from
+the first state on, or what so many steps of a fixed grid reach. The control of the step size has no derivatives.
 """
 
 from collections.abc import Iterator
@@ -122,7 +122,8 @@ def solve_adjoint_dependencies(sets: Sets, solve: Any, x: Ids) -> Ids:
         if np.array_equal(before, bar):
             break
     if s.events:  # a span that starts at the clock
-        bar = np.concatenate([bar[: solve.clock], sets.joined(np.append(ends, bar[solve.clock])), bar[solve.clock + 1 :]])
+        clock = sets.joined(np.append(ends, bar[solve.clock]))
+        bar = np.concatenate([bar[: solve.clock], clock, bar[solve.clock + 1 :]])
     still = _zeros(s.controls)
     return np.concatenate([bar, at._control, _zeros(s.cache), ends, shared, still, point_bars])
 

@@ -1,4 +1,4 @@
-"""Sparse Jacobians and Hessians: patterns, and compressed evaluation into SciPy's CSR."""
+"""Sparse Jacobians and Hessians: patterns, and compressed evaluation into CSR."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import DerivativeError, RecordingError, TableError
+from fastad.errors import DerivativeError, TableError
 from fastad.execution.request import Request
 from fastad.once import lazy
 from fastad.recording.recorded import Recorded
 from fastad.recording.watched import look_into
+from fastad.sparse.arrays import csr_array
+from fastad.sparse.pattern import Pattern
+from fastad.sparsity.coloring import JACOBIAN_KINDS, KINDS
 from fastad.sparsity.compressed import Compressed, compressed_hessian, compressed_jacobian
 from fastad.tables.sparsity.sets import Structure
 from fastad.tables.sparsity.sweep import jacobian_structure
@@ -33,12 +36,19 @@ class ElementsProgram(Program):
 
     compressed: Compressed | None = None
 
+    def is_repeated_by(self, other: Program) -> bool:
+        """Different patterns may have the same table."""
+        own, new = self.compressed, getattr(other, "compressed", None)
+        same = own is not None and new is not None and own.structure.equals(new.structure)
+        return same and super().is_repeated_by(other)
+
 
 class Elements(Differentiated):
     """The elements of a sparse Jacobian as a vector, in the order of CSR. It may be recorded, derived and mapped as any
     function. `structure(*args)` is the pattern."""
 
     options = ("argnums", "kind")
+    kinds: tuple[str, ...] = JACOBIAN_KINDS
 
     def __init__(
         self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, kind: str = "auto", **options: Any
@@ -74,6 +84,8 @@ class Elements(Differentiated):
 class HessianElements(Elements):
     """The elements of a sparse Hessian as a vector, in the order of CSR: those of the Jacobian of a gradient."""
 
+    kinds = KINDS
+
     def _primal(self, call: Call) -> Program:
         return program_of(Gradient(self.__wrapped__, self.argnums), call)
 
@@ -84,13 +96,15 @@ class HessianElements(Elements):
 # ── sparse matrices ───────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True)
 class MatrixProgram(ElementsProgram):
-    """The same with the matrix itself as its result."""
+    """The same with the matrix as its result: SciPy's, or one of `fad.sparse` where elements are recorded. What is
+    derived from it has matrices of `fad.sparse` as results."""
 
     def result(self, outputs: Sequence[Any]) -> Any:
-        (data,) = outputs
+        if self.out_tree != self._tree or isinstance(outputs[0], Recorded) or np.ndim(outputs[0]) != 1:
+            return super().result(outputs)
         found = copy.copy(self._template)
         found.indices, found.indptr = found.indices.copy(), found.indptr.copy()  # those of a result may be changed
-        found.data = data
+        found.data = outputs[0]
         return found
 
     def result_text(self, outputs: Sequence[str]) -> str | None:
@@ -102,16 +116,20 @@ class MatrixProgram(ElementsProgram):
         structure = self.compressed.structure
         return matrix(structure, np.zeros(len(structure.indices)))
 
-    @property
-    def inner(self) -> Table:
-        raise DerivativeError(
-            "the result of sparse_jacobian or sparse_hessian is a SciPy matrix, which is not differentiated or mapped; "
-            "take its elements, a vector in the order of CSR: fad.sparse_jacobian(f).elements"
-        )
+    @lazy
+    def _tree(self) -> Any:
+        assert self.compressed is not None
+        return _tree_of(self.compressed.structure)
 
     @property
     def storable(self) -> Program:
         raise TableError("a function with a sparse matrix as its result cannot be saved: save that of its elements")
+
+
+def _tree_of(structure: Structure) -> Any:
+    """A matrix of `fad.sparse` with this pattern, as a pytree."""
+    own = Pattern.of(structure.rows(), structure.indices.astype(np.int64), structure.shape)
+    return flatten(csr_array._made(np.zeros(len(structure.indices)), own))[1]
 
 
 class SparseMatrix(Differentiated):
@@ -125,6 +143,8 @@ class SparseMatrix(Differentiated):
     ) -> None:  # fmt: skip
         super().__init__(function, argnums, **options)
         self.kind, self.of = kind, of
+        if kind not in of.kinds:
+            raise ValueError(f"kind must be one of {', '.join(map(repr, of.kinds))}, not {kind!r}")
 
     @lazy
     def elements(self) -> Elements:
@@ -133,21 +153,9 @@ class SparseMatrix(Differentiated):
         return self.of(self.__wrapped__, self.argnums, self.kind, tier=self.tier, threads=self.threads)
 
     def program(self, call: Call) -> Program:
-        return MatrixProgram(**vars_of(self.elements.program(call)))
-
-    def inside(self, call: Call) -> Any:
-        found = self.elements.inside(call)
-        if isinstance(found, Recorded):
-            raise RecordingError(
-                f"the sparse matrix of {self.__name__} is a SciPy matrix, which cannot be recorded; use its elements: "
-                "fad.sparse_jacobian(f).elements(x), a vector in the order of CSR"
-            )
-        return super().inside(call)
-
-
-def vars_of(program: Any) -> dict[str, Any]:
-    """The fields of a program."""
-    return {name: getattr(program, name) for name in program.__dataclass_fields__}
+        program: Any = self.elements.program(call)
+        fields = {name: getattr(program, name) for name in program.__dataclass_fields__}
+        return MatrixProgram(**fields | {"out_tree": _tree_of(program.compressed.structure)})
 
 
 def matrix(structure: Structure, data: np.ndarray) -> Any:
@@ -169,11 +177,11 @@ def sparse_jacobian(
 
     Its pattern and a coloring of it are found once for each recording (see `jacobian_sparsity`, `fad.coloring.color`).
     Then a few tangents (or adjoints, or both) are computed side by side, and all elements are read off them. Results
-    and arguments of several arrays count one after another, each in C order. `kind` is that of the coloring: "column" (by
-    tangents), "row" (by adjoints), "bidirectional", or "auto". Options as in `jit`.
+    and arguments of several arrays count one after another, each in C order. `kind` is that of the coloring: "column"
+    (by tangents), "row" (by adjoints), "bidirectional", or "auto". Options as in `jit`.
 
-    `.prepare(x)` writes the elements into the same matrix at every run. `.elements` is the function that returns the
-    elements alone, for use inside recorded functions.
+    `.prepare(x)` writes the elements into the same matrix at every run. Inside a recorded function the result is a
+    `fad.sparse.csr_array`, which has derivatives. `.elements` is the function that returns the elements alone.
     Curtis, Powell & Reid (1974); Gebremedhin, Manne & Pothen (2005), What Color Is Your Jacobian?, SIAM Review 47(4).
 
     >>> import numpy as np, fastad as fad
