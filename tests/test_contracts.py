@@ -32,7 +32,8 @@ HOMES = {
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/sparse/operators.py",
     "fastad/optimize/",
-    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/lane_control.py",
+    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/wide_loops.py",
+    "fastad/tables/composites/lane_control.py",
 )  # fmt: skip
 
 

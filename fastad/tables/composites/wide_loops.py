@@ -7,6 +7,8 @@ sweeps it is seen whether a lane goes on. This suits lanes that need about as ma
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import made
@@ -24,7 +26,7 @@ def emit_wide_loop(b: Any, loop: Any, x: Sequence[Ref], lanes: int) -> list[Ref]
         return None
     state, shared = list(x[: s.state]), list(x[s.state :])
     widths = [b.size(v) for v in shared]
-    own = s.state * lanes
+    own = s.state * lanes + 1  # the last number says whether any lane goes on
 
     def parts(b: Builder, v: Ref) -> tuple[list[Ref], list[Ref]]:
         first = [b.region(v, region(i * lanes, (lanes,), (1,)), (lanes,)) for i in range(s.state)]
@@ -44,11 +46,11 @@ def emit_wide_loop(b: Any, loop: Any, x: Sequence[Ref], lanes: int) -> list[Ref]
             on = goes_on(b, state, shared)
             (new,) = element_rows(b, loop.step.table, [[*state, *shared]], lanes)
             state = [b.emit("where", (on, n, o), shape=(lanes,), dtype="d") for n, o in zip(new, state, strict=True)]
-        return _joined(b, state, lanes)
+        on = b.emit("where", (goes_on(b, state, shared), b.const(1.0), b.const(0.0)), shape=(lanes,), dtype="d")
+        return _joined(b, [*state, b.emit("amax", (on,), (1, lanes, 1), (1,))])
 
     def any_goes_on(b: Builder, v: Ref) -> Ref:
-        on = b.emit("where", (goes_on(b, *parts(b, v)), b.const(1.0), b.const(0.0)), shape=(lanes,), dtype="d")
-        return b.emit("amax", (on,), (1, lanes, 1), (1,))
+        return b.region(v, region(own - 1, (1,), (1,)), (1,))
 
     total = own + sum(widths)
     name = f"{loop.name} over {lanes} lanes"
@@ -56,11 +58,11 @@ def emit_wide_loop(b: Any, loop: Any, x: Sequence[Ref], lanes: int) -> list[Ref]
     wide = loop.with_parts(name, own, sum(widths), body, condition)
     full = [b.broadcast(v, (lanes,)) if b.shape(v) != (lanes,) else v for v in state]
     full = [v if b.dtype(v) == "d" else b.cast(v, (lanes,), "d") for v in full]
-    out = b.call(wide, _joined(b, [*full, *shared], lanes))
+    out = b.call(wide, _joined(b, [*full, b.const(np.ones(1)), *shared]))
     return [b.region(out, region(i * lanes, (lanes,), (1,)), (lanes,)) for i in range(s.state)]
 
 
-def _joined(b: Any, values: Sequence[Ref], lanes: int) -> Ref:
+def _joined(b: Any, values: Sequence[Ref]) -> Ref:
     """Values one after another."""
     places, at = [], 0
     for v in values:
