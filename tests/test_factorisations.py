@@ -260,6 +260,16 @@ def test_functions_of_equal_or_zero_singular_values(values):
         np.testing.assert_allclose(fad.grad(lambda a: LA.norm(a, "nuc"))(a), u @ vt, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+def test_spaces_that_belong_to_no_singular_value():
+    """Columns of a full U, read in two places, against the same projection without vectors."""
+    (a, e), weights = RNG.normal(size=(2, 5, 3)), RNG.normal(size=(5, 5))
+    by_vectors = lambda a: np.sum(weights * (LA.svd(a)[0][:, 3:] @ LA.svd(a)[0][:, 3:].T))
+    known = lambda a: np.sum(weights * (np.eye(5) - a @ LA.pinv(a)))
+    np.testing.assert_allclose(fad.grad(by_vectors)(a), fad.grad(known)(a), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(fad.hvp(by_vectors, a, e), fad.hvp(known, a, e), rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_vectors_of_equal_values_give_a_warning(tier):
     vectors = lambda a: np.sum(C[:3, :3] * LA.eigh(a)[1])

@@ -63,11 +63,17 @@ def _adjoints(b: Any, u: Ref, batch: int, shapes: list[tuple[int, ...]]) -> list
 
 
 def _pieces_of(b: Any, u: Ref) -> list[tuple[int, ...]] | None:
-    """The regions that an assembly writes; None of another value."""
-    op, start, _, c = b.definition(u)
-    while PRIMITIVES[op].form is Form.VIEW and b.size(start) == b.size(u) and b.statics_at(c) == whole(b.size(u)):
-        op, start, _, c = b.definition(start)
-    return pieces(b.statics_at(c)) if getattr(PRIMITIVES[op], "form", None) is Form.PIECES else None
+    """The regions that are written by an assembly, or a sum of such; None of another value."""
+    op, x, y, c = b.definition(u)
+    form = getattr(PRIMITIVES[op], "form", None)
+    if form is Form.PIECES:
+        return pieces(b.statics_at(c))
+    if form is Form.VIEW and b.size(x) == b.size(u) and b.statics_at(c) == whole(b.size(u)):
+        return _pieces_of(b, x)
+    if PRIMITIVES[op].name == "add" and b.size(x) == b.size(y):
+        both = _pieces_of(b, x), _pieces_of(b, y)
+        return None if both[0] is None or both[1] is None else both[0] + both[1]
+    return None
 
 
 def _apart(x: tuple[int, ...], y: tuple[int, ...]) -> bool:
