@@ -210,16 +210,16 @@ def svd_spectrum_forward(out, x, y, s):
 @helper
 def _numerator(a, i, j, columns, kind):
     own = a[at(i * columns + j)]
-    return own if kind < 2 else 0.5 * (own - a[at(j * columns + i)])
+    return 0.5 * (own - a[at(j * columns + i)]) if kind == 2 else own
 
 
 @kernel
 def gap_quotient_forward(out, x, y, z, x3, s):
     """X_ij / (Z_j - Y_i) of stacks; s = (batch, rows, columns, kind, quiet).
 
-    Kind 0 divides all; 1 has zeros on the diagonal; 2 too, and divides (X - X')/2. 0 where a difference is. Unless
-    quiet, it counts a notice where values that were put apart (by up to the first number of x3) have a numerator that
-    does not vanish, and a quotient above the second number.
+    Kind 0 divides all; 1 has zeros on the diagonal; 2 too, and divides (X - X')/2; 3 is 0. 0 where a difference is.
+    Unless quiet, it counts a notice where values that were put apart (by up to the first number of x3) have a
+    numerator that does not vanish, and a quotient above the second number.
     """
     batch, rows, columns, kind, quiet = s[0], s[1], s[2], s[3], s[4]
     for p in range(batch):
@@ -231,7 +231,7 @@ def gap_quotient_forward(out, x, y, z, x3, s):
                 gap = high[at(j)] - low[at(i)]
                 numerator = _numerator(a, i, j, columns, kind)
                 largest = max(largest, abs(a[at(i * columns + j)]))
-                if gap == 0.0 or (kind > 0 and i == j):
+                if gap == 0.0 or kind == 3 or (kind > 0 and i == j):
                     out[at(q + i * columns + j)] = 0.0
                 else:
                     out[at(q + i * columns + j)] = numerator / gap

@@ -287,6 +287,9 @@ def test_vectors_of_equal_values_give_a_warning(tier):
         fad.jvp(lambda a: LA.eigh(a)[1], (np.eye(3),), (C[:3, :3],))
     with pytest.warns(RuntimeWarning, match=r"differentiated in adjoint of scan.*test_factorisations.py"):
         fad.grad(lambda a: fad.scan(lambda c, _: (c + vectors(a), None), 0.0, None, length=2)[0])(np.eye(3))
+    for one in (lambda a: LA.eigvalsh(a)[0], lambda a: LA.eigh(a)[0][0], lambda a: LA.svd(a, compute_uv=False)[1]):
+        with pytest.warns(RuntimeWarning, match="equal eigenvalues or singular values"):
+            fad.grad(one, tier=tier)(np.diag([1.0, 1.0, 5.0]))
     with pytest.warns(RuntimeWarning, match="belong to no singular value"):
         fad.grad(lambda a: np.sum(C[:3, :3] * LA.svd(a)[0]))(RNG.normal(size=(3, 1)))
     with pytest.warns(RuntimeWarning, match="zero singular value"):

@@ -117,7 +117,7 @@ def gap_quotient(s: Statics, shape: Shape, x: Any, low: Any, high: Any, made: An
     _, n, m, kind, _ = s
     numerators, gaps = _over_gaps(s, x, low, high)
     out = np.where(gaps == 0, 0.0, numerators / np.where(gaps == 0, 1.0, gaps))
-    return (out * (1 - np.eye(n, m)) if kind else out).reshape(shape)
+    return (out * (kind < 3) * (1 - np.eye(n, m)) if kind else out).reshape(shape)
 
 
 def _over_gaps(s: Statics, x: Any, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -144,6 +144,9 @@ def gap_notice(s: Statics, x: Any, low: Any, high: Any, made: Any) -> str | None
     lane, i, j = np.unravel_index(int(np.argmax(np.where(bad, size, 0.0))), bad.shape)
     ends = float(np.reshape(low, (batch, n))[lane, i]), float(np.reshape(high, (batch, m))[lane, j])
     of = f" of matrix {lane}" if batch > 1 else ""
+    if kind == 3:
+        each = f"equal eigenvalues or singular values {i} and {j}{of} ({ends[1]:.6g}) are differentiated each by itself"
+        return f"{each}. Only what does not depend on their order has a derivative there."
     if np.isinf(made[lane, 0, 0]):
         what = f"columns {i} and {j}{of} of those of U or V that belong to no singular value"
     elif ends[0] == 0 or ends[0] < 0 < ends[1]:

@@ -65,7 +65,7 @@ def _of_svd_spectrum(*s: int) -> tuple[int, ...]:
 
 
 def _of_gaps(batch: int, n: int, m: int, kind: int, quiet: int) -> tuple[int, ...]:
-    good = kind < 3 and quiet < 2 and (kind < 2 or n == m)
+    good = kind < 4 and quiet < 2 and (kind < 2 or n == m)
     return (batch * n * m if good else -1, batch * n * m, batch * n, batch * m, 2 * batch)
 
 

@@ -19,7 +19,7 @@ from fastad.primitives.stacks import Stack, assembled, diagonal_stack, pack, pac
 
 Ref = int
 Statics = tuple[int, ...]
-_ALL, _OFF_DIAGONAL, _TURNING = 0, 1, 2  # kinds of quotients
+_ALL, _OFF_DIAGONAL, _TURNING, _NOTHING = 0, 1, 2, 3  # kinds of quotients
 
 
 # The first level of a spectrum whose derivatives are known not to depend on the choice of vectors.
@@ -122,14 +122,30 @@ class _Gaps:
         """X_ij / (s_j + s_i)."""
         return _quotients(x, self.b.emit("negative", (self.values,)), self.values, self.made, kind, self.quiet)
 
+    def mixing(self, x: Stack) -> Stack:
+        """Zeros, with a notice where X mixes equal values. Their own derivatives are not determined then."""
+        return self.differences(x, _NOTHING)
+
+    def unequal(self, change: Ref) -> Stack | None:
+        """Zeros, with a notice where equal values have adjoints that differ: then it matters which one is which."""
+        if self.quiet:
+            return None
+        b, batch = self.b, self.b.size(self.made) // 2
+        n = b.size(change) // max(batch, 1)
+        shape = (batch, n, n)
+        rows = stack(b, b.region(change, region(0, shape, (n, 0, 1)), shape), *shape)
+        return self.mixing(rows - rows.T + diagonal_stack(b, change, *shape))
+
     def columns(self, x: Stack) -> Stack:
         """X_ij / s_j."""
         return _quotients(x, self.b.zeros((x.batch, x.rows)), self.values, self.made, _ALL, self.quiet)
 
 
-def tangent_gap_quotient(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
+def tangent_gap_quotient(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref | None:
     """dX / (y - x) - out (dy - dx) / (y - x)"""
     batch, n, m, kind, _ = row.statics
+    if kind == _NOTHING:
+        return None
     _, low, high, made = operands
     out, terms = stack(b, result, batch, n, m), []
     if tangents[0] is not None:
@@ -147,6 +163,8 @@ def tangent_gap_quotient(b: Any, row: Any, operands: Any, result: Ref, tangents:
 
 def adjoint_gap_quotient(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
     batch, n, m, kind, _ = row.statics
+    if kind == _NOTHING:
+        return [None] * 4
     x, low, high, made = operands
     plain = min(kind, _OFF_DIAGONAL)
     bar = stack(b, u, batch, n, m)
@@ -180,6 +198,8 @@ def tangent_eigh(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) ->
     _, _, v, gaps = _eigen(b, row, operands[0], result)
     p = v.T @ _symmetric(stack(b, tangents[0], batch, n, n), lower) @ v
     moved = [p.diagonal()]
+    if not vectors and not gaps.quiet:
+        moved = [(p + gaps.mixing(p)).diagonal()]
     if vectors:
         gaps.expect(moved[0])
         moved.append((v @ gaps.differences(p, _OFF_DIAGONAL)).plain)
@@ -191,6 +211,8 @@ def adjoint_eigh(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[A
     _, _, v, gaps = _eigen(b, row, operands[0], result)
     w_bar, v_bar = [*_adjoints(b, u, batch, [*eigen_shapes(row.statics), (1,)])[:-1], None][:2]
     scaled = None if w_bar is None else v.times_columns(w_bar)
+    if scaled is not None and v_bar is None and (zeros := gaps.unequal(w_bar)) is not None:
+        scaled = scaled + zeros
     if v_bar is not None:
         gaps.expect(w_bar)
         turned = v @ gaps.differences(v.T @ stack(b, v_bar, batch, n, n), _TURNING)
@@ -249,6 +271,7 @@ def tangent_svd(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> 
     p = d.u.T @ da @ d.v
     own = p.block(d.first, d.first)
     if not vectors:
+        own = own if d.gaps.quiet else own + d.gaps.mixing((own + own.T) * 0.5)
         return pack(b, [own.diagonal(), b.zeros((batch, 1))], batch, row.shape)
     d.gaps.expect(own.diagonal())
     even, odd = d.gaps.differences((own + own.T) * 0.5, _OFF_DIAGONAL), d.gaps.sums((own - own.T) * 0.5, _ALL)
@@ -287,6 +310,8 @@ def adjoint_svd(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[An
 def _middle_adjoint(d: _Singular, left: Stack | None, right: Stack | None, s_bar: Ref | None) -> Stack | None:
     """The adjoint of P."""
     terms = [] if s_bar is None else [diagonal_stack(d.b, s_bar, d.batch, d.u.columns, d.v.columns)]
+    if s_bar is not None and left is None and right is None and (zeros := d.gaps.unequal(s_bar)) is not None:
+        terms.append(zeros.placed(0, 0, d.u.columns, d.v.columns))
     inner = [None if x is None else own.T @ x for x, own in ((left, d.u), (right, d.v))]
     corners = [None if x is None else x.block(d.first, d.first) for x in inner]
     if corners[0] is not None or corners[1] is not None:
