@@ -211,7 +211,7 @@ def adjoint_eigh(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[A
     _, _, v, gaps = _eigen(b, row, operands[0], result)
     w_bar, v_bar = [*_adjoints(b, u, batch, [*eigen_shapes(row.statics), (1,)])[:-1], None][:2]
     scaled = None if w_bar is None else v.times_columns(w_bar)
-    if scaled is not None and v_bar is None and (zeros := gaps.unequal(w_bar)) is not None:
+    if w_bar is not None and scaled is not None and v_bar is None and (zeros := gaps.unequal(w_bar)) is not None:
         scaled = scaled + zeros
     if v_bar is not None:
         gaps.expect(w_bar)
