@@ -124,8 +124,82 @@ def moon_landing(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def diffusion_field(example: dict[str, Any]) -> Figure:
+    """The true field, what was measured for one source, and the field before and after."""
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    side, truth, found = example["SIDE"], example["TRUTH"], example["found"]
+    limit = float(np.max(np.abs(truth)))
+    fields = {"The true log κ": truth, "Before: the first guess": 0.0 * truth, f"After {found.nit} steps": found.x}
+    panels = figure.subplots(1, 4)
+    for axes, (title, field) in zip(panels[[0, 2, 3]], fields.items(), strict=True):
+        image = axes.imshow(field.reshape(side, side), origin="lower", extent=(0, 1, 0, 1), cmap="RdBu_r",
+                            vmin=-limit, vmax=limit)  # fmt: skip
+        axes.set(title=title, xticks=[0, 1], yticks=[0, 1])
+        axes.grid(False)
+    figure.colorbar(image, ax=panels[-1], shrink=0.8, label="log κ")
+    seen, x, y = example["SEEN"], example["X"].ravel(), example["Y"].ravel()
+    size = max(2.0, 4000 / seen.size)
+    panels[1].scatter(x[seen], y[seen], size, example["MEASURED"][:, 0], marker="s", linewidths=0)
+    panels[1].set(title="Measured, for one source", xlim=(0, 1), ylim=(0, 1), xticks=[0, 1], yticks=[0, 1])
+    panels[1].set_aspect("equal")
+    panels[1].grid(False)
+    return figure
+
+
+def ridge(example: dict[str, Any]) -> Figure:
+    """The error on held-out data against the penalty with the descent, and the weights with one penalty and four."""
+    figure = Figure(figsize=(10, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.semilogy(example["grid"], example["errors"], color=GREY, linewidth=4, label="a grid of 81 fits")
+    left.plot(*np.transpose(example["path"]), "o-", color=RED, markersize=4, linewidth=1.2, label="gradient descent")
+    left.axhline(
+        example["outer"].fun, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)), label="four penalties, by BFGS"
+    )
+    left.set(xlabel="logarithm of λ", ylabel="mean square error", title="Error on held-out data", ylim=(3, 150))
+    left.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
+    left.minorticks_off()
+    left.legend(loc="upper left")
+    one = example["weights"](np.full(40, example["log_penalty"]))
+    four = example["weights"](example["outer"].x[example["GROUPS"]])
+    for place in (9.5, 19.5, 29.5):
+        right.axvline(place, color="#bbbbbb", linewidth=0.8, zorder=0)
+    right.plot(example["TRUTH"], "o", color="none", markeredgecolor=INK, markersize=7, label="truth")
+    right.plot(one, ".", color=RED, markersize=7, label="one penalty")
+    right.plot(four, ".", color=GREEN, markersize=7, label="four penalties")
+    right.set(xlabel="feature", ylabel="weight", title="Weights, in four groups of features", ylim=(-5.8, 8.2))
+    right.legend(loc="upper right", ncols=3, columnspacing=1.0, handletextpad=0.2)
+    return figure
+
+
+def dispatch(example: dict[str, Any]) -> Figure:
+    """The output of every plant against the demand, the derivatives of the outputs, and the price in two ways."""
+    figure = Figure(figsize=(12.5, 3.8), layout="constrained")
+    outputs, shares, price = figure.subplots(1, 3)
+    demands, colors = example["demands"], (BLUE, RED, GREEN, "#d9a400", "#7b5ea7")
+    for k, color in enumerate(colors):
+        outputs.plot(demands, example["many"].x[:, k], color=color, linewidth=1.8, label=f"plant {k}")
+    outputs.set(xlabel="demand (GW)", title="The cheapest output x(d), GW", ylim=(-0.1, 4.1))
+    outputs.legend(ncols=3, loc="upper left")
+    shares.stackplot(demands, example["slopes"].T, colors=colors, alpha=0.75, linewidth=0)
+    shares.set(xlabel="demand (GW)", title="Who delivers the next megawatt: dx/dd", ylim=(0, 1))
+    price.plot(
+        demands, example["many"].multipliers[0][:, 0], color=GREY, linewidth=5, label="multiplier of the balance"
+    )
+    price.plot(demands, example["prices"], color=RED, linewidth=1.5, label="derivative of the least cost")
+    price.set(xlabel="demand (GW)", title="The price, €/MWh")
+    price.legend(loc="upper left")
+    for axes in (outputs, shares, price):
+        for k in example["kinks"]:
+            middle = (demands[k] + demands[k + 1]) / 2
+            axes.axvline(middle, color="#9a9a9a", linewidth=0.8, linestyle=(0, (2, 3)), zorder=3)
+        axes.grid(axis="x", visible=False)
+        axes.set_xlim(demands[0], demands[-1])
+    return figure
+
+
 PICTURES = {
-    "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing
+    "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
+    "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field,
 }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Sparse systems with a fixed pattern: a matrix A is factorised with pivots that were chosen for an earlier one.
 
-The pattern is one array of float64 (see `Pattern`): places of the entries of A, in the caller's order; the permuted
-places of rows and columns; the entries by permuted column; the rows of L below its diagonal of ones and those of U
-above its diagonal, column by column, in ascending order; how many columns from each one on have nested rows.
+The pattern is one array of float64 (see `Pattern`): places of the entries of A, in the caller's order, two 32-bit
+integers each (see `sparse_products`); the permuted places of rows and columns; the entries by permuted column; the rows
+of L below its diagonal of ones and those of U above its diagonal, column by column, in ascending order; how many
+columns from each one on have nested rows.
 
 A value of factors is a status, the numbers of L, of U, and U's diagonal. The status is 1 where the old pivots would
 lose digits: whoever solves with the factors then calls SuperLU, which chooses new ones. Where numbers of A are not
@@ -190,18 +191,19 @@ def sparse_lu_forward(out, x, y, s, w):
     uppers = view(indices(space + 4 * (4 * n + 3 + count + n_lower)), n_upper)
     nested = view(indices(space + 4 * (4 * n + 3 + count + n_lower + n_upper)), n)
     places = view(indices(space + 4 * (5 * n + 3 + count + n_lower + n_upper)), count)
-    at_rows, at_starts = 2 * count, 2 * count + 2 * n
+    at_rows, at_starts = count, count + 2 * n
     at_first = at_starts + n + 1 + count
     at_bounds = at_first + n + 1 + n_lower
     good = _integers(row_places, x, at_rows, n)
     good = good and _integers(starts, x, at_starts, count + 1) and _integers(entries, x, at_starts + n + 1, count)
     good = good and _integers(first, x, at_first, n_lower + 1) and _integers(rows, x, at_first + n + 1, n)
     good = good and _integers(bounds, x, at_bounds, n_upper + 1) and _integers(uppers, x, at_bounds + n + 1, n)
-    good = good and _integers(nested, x, at_bounds + n + 1 + n_upper, n + 1) and _integers(places, x, 0, n)
+    good = good and _integers(nested, x, at_bounds + n + 1 + n_upper, n + 1)
     good = good and _are_bounds(starts, count) and _are_bounds(first, n_lower) and _are_bounds(bounds, n_upper)
     if not (good and _are_nested(nested, first)):
         return 1
-    _by_entry(places, row_places, entries, x)
+    if not _by_entry(places, row_places, entries, view(indices(x.ctypes.data), 2 * count)):
+        return 1
     size = 1 + n_lower + n_upper + n
     for p in range(batch):
         own = out[p * size : (p + 1) * size]
@@ -217,10 +219,14 @@ def sparse_lu_forward(out, x, y, s, w):
 
 
 @helper
-def _by_entry(places, row_places, entries, x):
-    """The permuted rows of the entries, in the order of the permuted columns."""
-    for p in range(len(places)):
-        places[at(p)] = row_places[at(int(x[at(entries[at(p)])]))]
+def _by_entry(permuted, row_places, entries, places):
+    """The permuted rows of the entries, in the order of the permuted columns; false if one is none."""
+    for p in range(len(permuted)):
+        i = at(places[at(2 * entries[at(p)])])
+        if i >= at(len(row_places)):
+            return False
+        permuted[at(p)] = row_places[i]
+    return True
 
 
 # ── solving ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -295,12 +301,12 @@ def sparse_lu_solve_forward(out, x, y, z, x3, s, w):
     s = (batch, n, entries, numbers of L, of U, right sides, transposed, separate matrices).
     1: a singular matrix, or x is no pattern."""
     batch, n, count, n_lower, n_upper, m, trans, separate = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-    size, below, space = 1 + n_lower + n_upper + n, 3 * count + 3 * n + 1, w[:n]
+    size, below, space = 1 + n_lower + n_upper + n, 2 * count + 3 * n + 1, w[:n]
     above, top = below + n + 1 + n_lower, float(n)
-    into, back = 2 * count + n * trans, 2 * count + n * (1 - trans)  # places of the right side and of the result
+    into, back = count + n * trans, count + n * (1 - trans)  # places of the right side and of the result
     if not (_bound_parts(x, below, n, n_lower) and _bound_parts(x, above, n, n_upper)):
         return 1
-    for i in range(2 * count, 2 * (count + n)):
+    for i in range(count, count + 2 * n):
         if not (x[at(i)] >= 0.0 and x[at(i)] < top):
             return 1
     for p in range(batch):

@@ -71,13 +71,13 @@ def _splu(matrix):
     """SuperLU's factors. Where the pattern is symmetric, minimum degree on it leaves half of the fill."""
     from scipy.sparse.linalg import splu
 
-    if is_symmetric(matrix):
+    if _is_symmetric(matrix):
         return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.1, options={"SymmetricMode": True})
     return splu(matrix)
 
 
-def is_symmetric(matrix):
-    """Whether a square CSC matrix has an entry (j, i) for nearly every (i, j)."""
+def _is_symmetric(matrix):
+    """Whether a square CSC matrix has an entry (j, i) for every (i, j)."""
     other = matrix.T.tocsc()
     other.sort_indices()
     matrix.sort_indices()
@@ -142,7 +142,7 @@ def _array(address, size):
 def _solve(places, n, entries, data, b, out, m, trans):
     """0, or 1 for a singular matrix."""
     try:
-        rows, columns = _array(places, 2 * entries).reshape(2, entries)
+        rows, columns = _array(places, entries).view(np.int32).reshape(entries, 2).T.astype(np.int64)
         x = solved(rows, columns, _array(data, entries), _array(b, n * m).reshape(n, m), trans)
         _array(out, n * m)[...] = np.reshape(x, -1)
     except Exception:  # whatever it is: the row's definition finds it again, and raises it

@@ -30,8 +30,10 @@ HOMES = {
 # Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
 # by its name.
 MAKERS = (
-    "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/",
-    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/lane_control.py",
+    "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/sparse/operators.py",
+    "fastad/optimize/",
+    "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/wide_loops.py",
+    "fastad/tables/composites/lane_control.py",
 )  # fmt: skip
 
 

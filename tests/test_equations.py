@@ -239,6 +239,15 @@ def test_the_bound_covers_the_error_of_loose_solves():
     assert max(errors) > 0.05 and np.median(errors) > 5e-4  # what is covered is worth covering
 
 
+@both_tiers
+def test_a_bound_above_the_limit_is_an_error(tier):
+    f = lambda a, limit: np.sum(fad.root(circle, np.ones(2), (a,), tol=0.1, gradient_limit=limit).x)
+    free = lambda a: np.sum(fad.root(circle, np.ones(2), (a,), tol=0.1).x)
+    np.testing.assert_array_equal(fad.grad(f, tier=tier)(A, 1.0), fad.grad(free, tier=tier)(A))
+    with pytest.raises(ConvergenceError, match="gradient_limit"):
+        fad.grad(f, tier=tier)(A, 1e-9)
+
+
 def test_numbers_about_the_derivatives():
     found = fad.root(circle, np.ones(2), (A,), tol=1e-3)
     J = fad.jacobian(circle)(found.x, A)

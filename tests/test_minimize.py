@@ -210,7 +210,7 @@ def test_an_unfinished_iteration_has_no_derivative(what):
 
     found = solve(1.0)
     assert not found.success and "max_steps" in found.message
-    with pytest.raises(fad.ConvergenceError, match="largest residual is .* in component"):
+    with pytest.raises(fad.ConvergenceError, match=r"largest residual is .* in component"):
         fad.grad(lambda a: np.sum(getattr(solve(a), what)))(1.0)
 
 
@@ -219,7 +219,7 @@ def test_a_minimum_that_is_not_isolated_has_no_derivative():
         return fad.minimize(lambda x: (x[0] + x[1] - a) ** 2, np.zeros(2))
 
     assert solve(1.0).success
-    with pytest.raises(fad.SingularMatrixError, match="test_minimize.py"):
+    with pytest.raises(fad.SingularMatrixError, match=r"test_minimize\.py"):
         fad.grad(lambda a: solve(a).x[0])(1.0)
     assert abs(fad.grad(lambda a: solve(a).fun)(1.0)) < 1e-8  # the value has one
 

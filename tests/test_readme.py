@@ -15,7 +15,10 @@ from fastad.__main__ import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.md"))
-GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("guide", "ode", "loops", "relaxed", "implicit", "sparsity")]
+GUIDES = [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("guide", "ode", "loops", "relaxed", "linear-algebra", "implicit", "sparsity", "sparse", "optimisation")
+]
 PAGES = [ROOT / "README.md", *GUIDES, *EXAMPLES]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)\)")

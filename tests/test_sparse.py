@@ -1,5 +1,8 @@
 """Sparse matrices with recorded numbers: every operation against dense NumPy, systems by the laws, both tiers."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -29,9 +32,9 @@ def dense(data, i=I, j=J, shape=(4, 4)):
     return np.reshape(np.sum(data[:, None] * np.eye(np.prod(shape))[i * shape[1] + j], axis=0), shape)
 
 
-def laplacian(m, seed=0):
-    """(entries of the cells' conductivities, indices, indptr, shape): -div(κ grad u) on m × m cells, as CSR, linear in κ:
-    entry k of the matrix is weights[k] @ κ."""
+def laplacian(m):
+    """-div(κ grad u) on m × m cells: (weights, indices, indptr, shape) of a CSR matrix whose entry k is
+    weights[k] @ κ."""
     cell = np.arange(m * m).reshape(m, m)
     rows, columns, parts, of = [], [], [], []
     for a, b in ((cell[1:], cell[:-1]), (cell[:, 1:], cell[:, :-1])):
@@ -120,7 +123,7 @@ def test_any_pattern(data):
     np.add.at(full, (i, j), numbers)
     np.testing.assert_allclose(fad.jit(product)(numbers, x), full @ x, atol=1e-12)
     moved = rng.normal(size=count), rng.normal(size=m)
-    out, tangent = fad.jvp(product, (numbers, x), moved)
+    _, tangent = fad.jvp(product, (numbers, x), moved)
     bars = fad.vjp(product, numbers, x)[1](u)
     left, right = u @ tangent, sum(np.sum(a * b) for a, b in zip(bars, moved, strict=True))
     assert left == pytest.approx(right, abs=1e-11)
@@ -154,6 +157,9 @@ def test_constructors_agree_and_say_what_is_wrong():
             wrong()
     with pytest.raises(TypeError, match="toarray"):
         np.asarray(csr)
+    for again in (pickle.loads(pickle.dumps(csc)), copy.deepcopy(csc)):
+        assert type(again) is type(csc) and again.pattern is csc.pattern
+        np.testing.assert_array_equal(again.data, csc.data)
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
@@ -253,6 +259,14 @@ def test_one_factorisation_serves_values_tangents_and_adjoints():
     assert solves == 4  # x, r, and the tangents of both
 
 
+def rolled(d, b):
+    return np.sum(fad.scan(lambda y, e: (solved(d * e, y + e), None), b, np.array([1.0, 1.1]))[0] ** 2)
+
+
+def unrolled(d, b):
+    return np.sum(solved(d * 1.1, solved(d, b + 1.0) + 1.1) ** 2)
+
+
 def test_vmap_and_scan():
     many, sides = DATA + 0.1 * RNG.normal(size=(3, 10)), RNG.normal(size=(3, 4))
     for tier in TIERS:
@@ -262,12 +276,6 @@ def test_vmap_and_scan():
             for f in (solved, lambda d, b: made(d) @ b, fad.grad(lambda d, b: np.sum(solved(d, b) ** 3))):
                 found = fad.vmap(f, in_axes=axes, tier=tier)(*args)
                 np.testing.assert_allclose(found, [f(*x) for x in each], rtol=1e-9, atol=1e-12)
-
-        def rolled(d, b):
-            return np.sum(fad.scan(lambda x, e: (solved(d * e, x + e), None), b, np.array([1.0, 1.1]))[0] ** 2)
-
-        def unrolled(d, b):
-            return np.sum(solved(d * 1.1, solved(d, b + 1.0) + 1.1) ** 2)
 
         pairs = zip(*(fad.grad(f, argnums=(0, 1), tier=tier)(DATA, B) for f in (rolled, unrolled)), strict=True)
         for x, y in pairs:

@@ -72,7 +72,7 @@ def test_functions_second_order_and_lanes(name):
     sides = RNG.normal(size=(2, N))
     slope = fad.vmap(fad.grad(lambda d, b: np.sum(solved(d, b) ** 2)), in_axes=(None, 0))(data, sides)
     close(slope, [fad.grad(lambda d, b=b: np.sum(direct(d, b) ** 2))(data) for b in sides])
-    x, moved = fad.jvp(lambda d: solved(d, B), (data,), (direction,))
+    _, moved = fad.jvp(lambda d: solved(d, B), (data,), (direction,))
     u = RNG.normal(size=N)
     assert u @ moved == pytest.approx(fad.vjp(lambda d: solved(d, B), data)[1](u)[0] @ direction, rel=1e-8)
 

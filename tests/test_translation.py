@@ -150,6 +150,8 @@ BODIES = {
             scaled(shift(x, 1), 1, 3.0)
             first, last, size = ends(y, len(y))
             y[0], y[n - 1] = last, first
+            y[1:2] = 0.0
+            y[n - 1 :] = size
             return first - last * size
     """, "float64"),
 }  # fmt: skip

@@ -55,7 +55,8 @@ def anderson(system: System, x: Any, tol: Any, max_steps: Any, *, memory: int) -
     if system.unrolled:
         return Iterate(s.x, s.residual, np.where(is_near, SOLVED, failure), facts, none.ravel()[:0])
     last = newton(system, s.x, tol, _LAST)
-    facts = {name: facts[name] + (last.facts[name] if name != "nit" else 0.0) for name in facts}
+    again = last.facts["nit"] + 1.0
+    facts |= {name: facts[name] + last.facts.get(name, again) for name in ("nfev", "njev")}
     return Iterate(last.x, last.correction, np.where(is_near, last.status, failure), facts, last.factor)
 
 

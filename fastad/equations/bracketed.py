@@ -1,8 +1,7 @@
 """A root of a scalar function between two points where it has different signs.
 
-Chandrupatla (1997), A new hybrid quadratic/bisection algorithm for finding the zero of a nonlinear function without
-using derivatives, Advances in Engineering Software 28: inverse quadratic interpolation where three points promise it,
-bisection elsewhere. The bracket halves in the worst case, so the root is found whatever the function is.
+Chandrupatla (1997), Advances in Engineering Software 28, 145-149: inverse quadratic interpolation where three points
+promise it, halving elsewhere. The bracket halves in the worst case, so the root is found whatever the function is.
 """
 
 from typing import Any, NamedTuple

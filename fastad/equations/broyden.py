@@ -42,7 +42,8 @@ def broyden(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
     s = while_loop(unfinished, lambda s: _tried(system, s), first)
     failure = np.where(s.share > _SMALLEST, TOO_MANY_STEPS, NO_PROGRESS)
     last = newton(system, s.x, tol, _LAST)
-    nit, nfev, njev = (last.facts[name] for name in ("nit", "nfev", "njev"))
+    nit = last.facts["nit"]
+    nfev, njev = (last.facts.get(name, nit + 1.0) for name in ("nfev", "njev"))
     facts = {"nit": s.steps + nit, "nfev": s.trials + 1.0 + nfev, "njev": njev + 1.0}
     is_near = size(s.inverse @ s.residual) <= tol * scale(s.x)
     return Iterate(last.x, last.correction, np.where(is_near, last.status, failure), facts, last.factor)

@@ -17,7 +17,7 @@ from fastad.equations.rules import ImplicitRules, Sizes
 from fastad.errors import ShapeError
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.source import at_line
+from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
@@ -81,9 +81,18 @@ class System:
 
         return self._rows(rows, x, factor, rhs)
 
+    def checked(self, x: Any, residual: Any, status: Any) -> Any:
+        """The vector x; an error where the status, a number, is not 0 (see `fastad.primitives.equations`)."""
+
+        def rows(at: Point, residual: Ref, status: Ref) -> Ref:
+            return at.b.emit("solved", (at.x, residual, status), (1, at.n, at.n, 1), (at.n,))
+
+        return self._rows(rows, x, residual, status)
+
     def _rows(self, emit: Callable[..., Ref], x: Any, *others: Any) -> Recorded:
         recorder = recorder_of([x, self.theta, *others])
         x, theta, plan, *refs = (to_ref(recorder, v) for v in (x, self.theta, self._plan, *others))
+        recorder.builder.source_line(user_line())
         ref = emit(Point(recorder.builder, self.equation, x, theta, plan), *refs)
         recorder.settle()
         return Recorded(recorder, ref)
@@ -116,6 +125,7 @@ class Found:
     facts: dict[str, Any]
     factor: Any
     system: System
+    unknowns: "Unknowns"
 
     @property
     def residual(self) -> Any:
@@ -157,7 +167,7 @@ def solve_equation(
         found = solver(system, unknowns.first, *own)
         return Found(
             unknowns.tree_of(found.x + found.correction), found.x, found.correction, found.status, found.facts,
-            found.factor, system,
+            found.factor, system, unknowns,
         )  # fmt: skip
     names: list[str] = []
 
@@ -177,7 +187,7 @@ def solve_equation(
     operands = [unknowns.first, *theta, plan, *own, *more.values]
     x, correction, status, facts, factor = call_sub(sub, operands, [ValueType((k,), "d") for k in lengths])
     numbers = {name: facts[k] for k, name in enumerate(names)}
-    return Found(unknowns.tree_of(x + correction), x, correction, status[0], numbers, factor, system)
+    return Found(unknowns.tree_of(x + correction), x, correction, status[0], numbers, factor, system, unknowns)
 
 
 def _pieces(vector: Any, kinds: Sequence[ValueType]) -> list[Any]:

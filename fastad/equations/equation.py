@@ -107,15 +107,26 @@ def emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tu
     return b.reshape(full, (lanes, *shape))
 
 
-def cut(b: Any, v: Ref, lanes: int, start: int, size: int, whole: int) -> Ref:
-    """`size` elements, from `start` on, of a vector of `whole` elements, in every lane."""
-    if not lanes:
-        return b.region(v, region(start, (size,), (1,)), (size,))
-    return b.region(v, region(start, (lanes, size), (whole, 1)), (lanes, size))
+class Layout:
+    """How vectors of several lanes lie in one: lane after lane, or in blocks of so many lanes, each component after
+    component. No lanes: one vector."""
 
+    def __init__(self, lanes: int, block: int = 0) -> None:
+        self.lanes, self.block = lanes, block
 
-def placed(b: Any, pieces: Sequence[tuple[Ref, int, int]], lanes: int, whole: int) -> Ref:
-    """A vector of `whole` elements, in every lane, of zeros and of pieces (value, start, size)."""
-    lead, step = ((lanes,), (whole,)) if lanes else ((), ())
-    regions = [region(start, (*lead, size), (*step, 1)) for _, start, size in pieces]
-    return b.assemble([ref for ref, _, _ in pieces], regions, (max(lanes, 1) * whole,))
+    def _region(self, start: int, size: int, whole: int) -> Any:
+        if not self.lanes:
+            return region(start, (size,), (1,))
+        if self.block:
+            shape = (self.lanes // self.block, self.block, size)
+            return region(start * self.block, shape, (whole * self.block, 1, self.block))
+        return region(start, (self.lanes, size), (whole, 1))
+
+    def cut(self, b: Any, v: Ref, start: int, size: int, whole: int) -> Ref:
+        """`size` elements, from `start` on, of a vector of `whole` elements, in every lane."""
+        return b.region(v, self._region(start, size, whole), (self.lanes, size) if self.lanes else (size,))
+
+    def placed(self, b: Any, pieces: Sequence[tuple[Ref, int, int]], whole: int) -> Ref:
+        """A vector of `whole` elements, in every lane, of zeros and of pieces (value, start, size)."""
+        regions = [self._region(start, size, whole) for _, start, size in pieces]
+        return b.assemble([ref for ref, _, _ in pieces], regions, (max(self.lanes, 1) * whole,))

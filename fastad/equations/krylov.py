@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastad.control.loops import while_loop
-from fastad.equations.equation import Equation, cut, emitted, placed
+from fastad.equations.equation import Equation, Layout, emitted
 from fastad.equations.linear import LinearSolver, Point
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
@@ -56,7 +56,7 @@ class Krylov(LinearSolver, kind="krylov"):
         rtol = b.broadcast(b.const(self.rtol if derived else _FORCING), at.shape(1))
         pieces = [(at.x, 0, n), (at.theta, n, p), (rhs, n + p, n), (rtol, 2 * n + p, 1)]
         sub = KrylovRules(at.equation, transposed).sub
-        whole = placed(b, pieces, at.lanes, sub.n_in)
+        whole = Layout(at.lanes).placed(b, pieces, sub.n_in)
         found = sub.emit_batched(b, whole, at.lanes) if at.lanes else b.call(sub, whole)
         return b.reshape(found, at.shape(n))
 
@@ -105,26 +105,28 @@ class KrylovRules(Rules, kind="krylov"):
         bent = emitted(b, tangent_table(self._product, [0, 1]), operands, lanes, (n,))
         rhs = b.emit("subtract", (moving[2], bent))
         pieces = [(own[0], 0, n), (own[1], n, p), (rhs, n + p, n), (own[3], 2 * n + p, 1)]
-        return y, b.call(sub, placed(b, pieces, lanes, 2 * n + p + 1))
+        return y, b.call(sub, Layout(lanes).placed(b, pieces, 2 * n + p + 1))
 
     def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
         n, p, lanes = self.equation.n, self.equation.p, self.lanes
         whole = 2 * n + p + 1
         own = self._parts(b, x)
         other = KrylovRules(self.equation, not self.transposed).sub
-        back = placed(b, [(own[0], 0, n), (own[1], n, p), (u, n + p, n), (own[3], 2 * n + p, 1)], lanes, whole)
+        pieces = [(own[0], 0, n), (own[1], n, p), (u, n + p, n), (own[3], 2 * n + p, 1)]
+        back = Layout(lanes).placed(b, pieces, whole)
         r = self._vector(b, other.emit_batched(b, back, lanes) if lanes else b.call(other, back))
         y = self._vector(b, b.call(sub, x))
         zero = b.zeros(b.shape(y))
         operands = [*own[:2], y, zero, b.emit("negative", (r,))]
         table = adjoint_table(self._product, [0, 1])
         bars = [emitted(b, table, operands, lanes, (size,), k) for size, k in ((n, -2), (p, -1))]
-        return placed(b, [(bars[0], 0, n), (bars[1], n, p), (r, n + p, n)], lanes, whole)
+        return Layout(lanes).placed(b, [(bars[0], 0, n), (bars[1], n, p), (r, n + p, n)], whole)
 
     def _parts(self, b: Any, v: Ref) -> list[Ref]:
         n, p = self.equation.n, self.equation.p
         places = ((0, n), (n, p), (n + p, n), (2 * n + p, 1))
-        return [cut(b, v, self.lanes, start, size, 2 * n + p + 1) for start, size in places]
+        layout = Layout(self.lanes)
+        return [layout.cut(b, v, start, size, 2 * n + p + 1) for start, size in places]
 
     def _vector(self, b: Any, v: Ref) -> Ref:
         return b.reshape(v, (self.lanes, self.equation.n) if self.lanes else (self.equation.n,))

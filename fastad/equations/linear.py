@@ -71,7 +71,7 @@ class Judgement(NamedTuple):
 class LinearSolver:
     """The contract. `parameters` are the types of what a solver of the kind is made with.
 
-    `has_matrix`: the elements of F_x are known. `is_cheap`: it costs less to factorise than to decide whether to.
+    `has_matrix`: the elements of F_x are known.
     `has_factors`: derivatives are taken where the factors are, else one step closer to the solution.
     """
 
@@ -79,7 +79,6 @@ class LinearSolver:
     parameters: ClassVar[list[type]] = []
     has_matrix = True
     has_factors = True
-    is_cheap = False
 
     def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[LinearSolver, np.ndarray]":
         """The solver for an equation, given numbers that are typical of it, and its plan: a vector of numbers that
@@ -154,18 +153,17 @@ def _largest(b: Any, x: Ref, batch: int, n: int) -> Ref:
 class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
 
-    is_cheap = True
     has_factors = False  # they are the matrix
 
     def factor_size(self, n: int) -> int:
-        return 1
+        return 0
 
     def factor(self, at: Point) -> Ref:
-        return at.b.reshape(at.matrix(), at.shape(1))
+        return at.b.zeros(at.shape(0))
 
     def solve(self, at: Point, factor: Ref, rhs: Ref, *, transposed: bool, derived: bool = True) -> Ref:
         b = at.b
-        matrix = b.reshape(at.matrix() if derived else factor, at.shape(1))
+        matrix = b.reshape(at.matrix(), at.shape(1))
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
 
     def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:

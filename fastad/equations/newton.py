@@ -34,6 +34,8 @@ class _State(NamedTuple):
 
 def newton(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
     """Solve the equation from x on."""
+    if system.n == 1:
+        return _scalar(system, x, tol, max_steps)
     zero = np.asarray(0.0, like=x)
     first = _State(x, *_linearised(system, x, system.residual(x)), zero + 1.0, zero, zero, zero)
 
@@ -43,8 +45,7 @@ def newton(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
     last = while_loop(unfinished, lambda s: _tried(system, s), first)
     is_solved = (size(last.step) <= tol * scale(last.x)) | _is_rounded(system, last)
     status = np.where(is_solved, SOLVED, np.where(last.stuck > 0.0, NO_PROGRESS, TOO_MANY_STEPS))
-    broken = np.where(np.any(last.factor == 0.0), SINGULAR, NOT_FINITE) if system.n == 1 else NOT_FINITE
-    status = np.where(np.isfinite(size(last.step)), status, broken)
+    status = np.where(np.isfinite(size(last.step)), status, NOT_FINITE)
     correction = np.where(is_solved, -last.step, 0.0)
     facts = {"nit": last.steps, "nfev": last.trials + 1.0, "njev": last.steps + 1.0}
     return Iterate(last.x, correction, status, facts, last.factor)
@@ -68,16 +69,55 @@ def _tried(system: System, s: _State) -> _State:
     def stayed(trial: Any, residual: Any) -> tuple[Any, ...]:
         return s.x, s.factor, s.step
 
-    if system.linear.is_cheap:
-        pairs = zip(moved(trial, residual), stayed(trial, residual), strict=True)
-        x, factor, step = (np.where(good, new, old) for new, old in pairs)
-    else:
-        x, factor, step = cond(good, moved, stayed, trial, residual)
+    x, factor, step = cond(good, moved, stayed, trial, residual)
     stuck = np.where(good | (s.share > _SMALLEST), 0.0, 1.0)
     share = np.where(good, 1.0, s.share / 2.0)
     return _State(x, factor, step, share, stuck, s.steps + np.where(good, 1.0, 0.0), s.trials + 1.0)
 
 
+# ── one unknown ───────────────────────────────────────────────────────────────────────────────────────────────
+class _Scalar(NamedTuple):
+    """F and its slope are those at x: it costs less to compute both than to decide whether to."""
+
+    x: Any
+    residual: Any
+    slope: Any
+    share: Any
+    steps: Any
+
+
+def _scalar(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
+    """The same for one unknown, where the simplified correction is a multiple of F. A state has few numbers, for many
+    lanes at once."""
+    zero = np.asarray(0.0, like=x)
+    first = _Scalar(*_values(system, x), zero + 1.0, zero)
+
+    def unfinished(s: _Scalar) -> Any:
+        is_far = np.abs(s.residual / s.slope) > tol * np.maximum(1.0, np.abs(s.x))
+        return is_far & (s.share > _SMALLEST) & (s.steps < max_steps)
+
+    def tried(s: _Scalar) -> _Scalar:
+        trial = _values(system, np.reshape(s.x - s.share * (s.residual / s.slope), (1,)))
+        good = (np.abs(trial[1]) <= (1.0 - s.share / 4.0) * np.abs(s.residual)) & np.isfinite(trial[1])
+        x, residual, slope = (np.where(good, new, old) for new, old in zip(trial, s[:3], strict=True))
+        return _Scalar(x, residual, slope, np.where(good, 1.0, s.share / 2.0), s.steps + 1.0)
+
+    last = while_loop(unfinished, tried, first)
+    step = last.residual / last.slope
+    is_solved = np.abs(step) <= tol * np.maximum(1.0, np.abs(last.x))
+    status = np.where(last.share > _SMALLEST, TOO_MANY_STEPS, np.where(last.slope == 0.0, SINGULAR, NO_PROGRESS))
+    status = np.where(np.isfinite(last.residual), status, NOT_FINITE)
+    correction = np.where(is_solved, -step, 0.0)
+    status = np.where(is_solved, SOLVED, status)
+    return Iterate(np.reshape(last.x, (1,)), np.reshape(correction, (1,)), status, {"nit": last.steps}, np.zeros(0))
+
+
+def _values(system: System, x: Any) -> tuple[Any, Any, Any]:
+    """x, F and its slope, as numbers."""
+    return tuple(np.reshape(v, ()) for v in (x, system.residual(x), system.jacobian(x)))  # type: ignore[return-value]
+
+
+# ── many unknowns ─────────────────────────────────────────────────────────────────────────────────────────────
 def _is_rounded(system: System, s: _State) -> Any:
     """Whether the residual is what rounding leaves of it: at most some units of |F_x| |x|."""
     if not system.linear.has_matrix:

@@ -3,6 +3,7 @@
 import operator
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from fastad.equations.newton import newton
 from fastad.equations.result import Result, Stats
 from fastad.equations.sparse import AlwaysSparse, Automatic
 from fastad.errors import ShapeError
+from fastad.primitives.equations import LOOSE
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
@@ -32,6 +34,7 @@ _WAYS = ("implicit", "unroll")
 def root(
     fun: Callable[..., Any], x0: Any = None, args: Any = (), method: str = "newton", *, tol: Any = 1e-10,
     differentiate: str = "implicit", bracket: Any = None, max_steps: int = 100, linear: str = "auto",
+    gradient_limit: Any = None,
 ) -> Result:  # fmt: skip
     """Solve fun(x, *args) = 0 for x. The solution can be differentiated by args, and by whatever else fun refers to.
 
@@ -49,12 +52,14 @@ def root(
     tol : the estimated error of x, ‖F_x⁻¹ F‖ relative to max(1, ‖x‖) (maximum norms), at which the iteration ends. One
         more Newton step is made then; derivatives are those at the point before it.
     differentiate : "implicit", or "unroll": derivatives of the steps that were made, which give the same and cost more.
-    bracket : (a, b), numbers between which a scalar fun changes its sign. Interpolation and bisection then find a root
+    bracket : (a, b), numbers between which a scalar fun changes its sign. Interpolation and halving then find a root
         without fail (Chandrupatla's method), whatever `method` says.
     max_steps : the largest number of steps.
     linear : how the systems with F_x are solved: "dense"; "sparse", by factors on its pattern, which is found once, as
         is the order of elimination; "gmres", by products; "auto": sparse where a tenth of the elements, or fewer, can
         be other than zero, and there are more than 100 unknowns.
+    gradient_limit : a bound of the derivatives' error (`gradient_error` below) above which x raises a ConvergenceError.
+        None: the error is not looked at.
 
     Returns
     -------
@@ -101,7 +106,8 @@ def root(
             return chosen_linear("gmres" if method == "newton-krylov" else linear, n, tol)
 
         own, unrolled = (tol, steps, *ends), differentiate == "unroll"
-        return result_of(solve_equation("root", fun, solver, x0, args, own, chosen, unrolled=unrolled))
+        found = solve_equation("root", fun, solver, x0, args, own, chosen, unrolled=unrolled)
+        return result_of(found if gradient_limit is None else limited(found, gradient_limit))
 
     return _called(fun, run, x0, _tuple(args), tol, ends)
 
@@ -221,10 +227,20 @@ def result_of(found: Found) -> Result:
             later["condition"] = lambda: trust.condition(system, x, factor)
         later["adjoint_residual"] = lambda: trust.adjoint_residual(system, x, factor)
         later["gradient_error"] = lambda: trust.gradient_error(system, x, factor, found.correction)
-    counts = {name: found.facts[name].astype(np.int64) for name in ("nit", "nfev", "njev")}
+    steps = found.facts["nit"]  # each evaluates both, if the solver says nothing else
+    counts = {name: found.facts.get(name, steps + 1.0).astype(np.int64) for name in ("nfev", "njev")}
+    counts["nit"] = steps.astype(np.int64)
     error = 2.0 * np.max(np.abs(found.correction), initial=0.0)
     stats = Stats({"error": error, "factorisations": counts["njev"]}, later)
     return Result(found.x, found.residual, found.status.astype(np.int64), **counts, stats=stats)
+
+
+def limited(found: Found, limit: Any) -> Found:
+    """The solution, whose x is an error where the derivatives are less accurate than this."""
+    system = found.system
+    error = trust.gradient_error(system, found.point, found.factor, found.correction)
+    status = np.where(error <= limit, 0.0, float(LOOSE))
+    return replace(found, x=found.unknowns.tree_of(system.checked(found.solution, found.residual, status)))
 
 
 def _warned(result: Result) -> Result:

@@ -55,7 +55,7 @@ class Sparse(LinearSolver, kind="sparse"):
         n, entries, lower, upper = self._sizes
         size = size_of_factors(n, lower, upper)
         elements = self.elements(at)
-        found = b.emit("sparse_lu", (self._plan(at), elements), (batch, *self._sizes), (batch, size))
+        found = b.emit("sparse_lu", (at.plan, elements), (batch, *self._sizes), (batch, size))
         whole = self.factor_size(n)
         pieces = [(0, (batch, entries), (whole, 1)), (entries, (batch, size), (whole, 1))]
         return b.assemble([elements, found], [region(*own) for own in pieces], at.shape(whole))
@@ -70,7 +70,7 @@ class Sparse(LinearSolver, kind="sparse"):
         else:
             elements = b.region(factor, region(0, (batch, entries), (whole, 1)), (batch, entries))
         statics = (batch, *self._sizes, 1, int(transposed), 1)
-        return b.emit("sparse_lu_solve", (self._plan(at), elements, own, rhs), statics, at.shape(n))
+        return b.emit("sparse_lu_solve", (at.plan, elements, own, rhs), statics, at.shape(n))
 
     def sizes(self, at: Point, v: Ref) -> Ref:
         return self._product(at, v, transposed=False)
@@ -84,14 +84,10 @@ class Sparse(LinearSolver, kind="sparse"):
         """|F_x| v or |F_x|ᵀ v."""
         b, batch = at.b, max(at.lanes, 1)
         n, entries, _, _ = self._sizes
-        plan = self._plan(at)
-        places = [b.region(plan, region(k * entries, (entries,), (1,)), (entries,)) for k in range(2)]
+        places = b.region(at.plan, region(0, (entries,), (1,)), (entries,))  # with these a pattern starts
         magnitudes = b.emit("absolute", (self.elements(at),))
-        operands = (*(reversed(places) if transposed else places), magnitudes, v)
-        return b.emit("sparse_product", operands, (batch, entries, n, n, 1, 1, 1), at.shape(n))
-
-    def _plan(self, at: Point) -> Ref:
-        return at.b.cast(at.plan, at.b.shape(at.plan), "i")
+        statics = (batch, entries, n, n, 1, 1, 1, int(transposed))
+        return b.emit("sparse_product", (places, magnitudes, v), statics, at.shape(n))
 
 
 class Automatic(Dense, kind="automatic"):

@@ -60,9 +60,9 @@ class Implicit:
         """What the user's solver returns, and how far it is from a solution: ‖F_x⁻¹ F‖, by the factors at x."""
         x = np.asarray(self._flat(*system.args), like=x)
         factor = system.factor(x)
-        step = system.solve(x, factor, system.residual(x))
-        error = size(step) / scale(x)
-        broken = np.where(np.any(factor == 0.0), SINGULAR, NOT_FINITE) if system.n == 1 else NOT_FINITE
+        residual = system.residual(x)
+        error = size(system.solve(x, factor, residual)) / scale(x)
+        broken = np.where(np.isfinite(size(residual)), SINGULAR, NOT_FINITE)
         status = np.where(np.isfinite(error), np.where(error <= self._tol, SOLVED, NOT_SOLVED), broken)
         return Iterate(x, 0.0 * x, status, {"error": error}, factor)
 

@@ -24,9 +24,7 @@ class Margins(NamedTuple):
     wrong_sign: Array  # the largest multiplier that would let a limit pull
 
 
-def margins(
-    conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds]
-) -> Margins:
+def margins(conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds]) -> Margins:
     """Those of x and v; `kinds` are of the constraints, then of the bounds."""
     x, v = found
     assert conditions.bounds is not None
@@ -48,8 +46,8 @@ def margins(
 def polished(
     conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds]
 ) -> tuple[Array, Array, Array]:
-    """(x, v, residual of the conditions) after steps of Newton's method on the conditions, as long as these make the error smaller and keep the
-    limits. An interior-point method ends at a distance from them."""
+    """(x, v, residual of the conditions) after steps of Newton's method on the conditions, as long as these make the
+    error smaller and keep the limits. An interior-point method ends at a distance from them."""
     n = found[0].shape[0]
 
     def equations(u: Array) -> Array:
@@ -66,7 +64,7 @@ def polished(
 
     first = np.concatenate(found)
     u, residual, *_ = while_loop(lambda s: s[2] & (s[3] < _STEPS), step, (first, equations(first), True, 0))
-    return u[:n], u[n:], residual
+    return u[:n], np.where(active.constraints != 0, u[n:], 0.0), residual
 
 
 def _solved(matrix: Array, right: Array) -> Array:

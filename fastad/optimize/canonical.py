@@ -5,7 +5,6 @@ The limits on x itself come last in g; their Jacobian has one number in a row, a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 

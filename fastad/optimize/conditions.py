@@ -22,7 +22,7 @@ from fastad.equations.linear import LinearSolver, Point
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
-from fastad.optimize.status import as_equation
+from fastad.optimize.status import as_equation, succeeded
 from fastad.recording.operands import detached
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import user_line
@@ -134,8 +134,10 @@ def solution(
         return x, v
     n, active = x.shape[0], ActiveSet(*map(detached, active))
 
-    def residual(u: Array, parameters: Any, active: Any) -> Array:
-        return conditions.of(parameters).residual(u[:n], u[n:], active)
+    def residual(u: Array, parameters: Any, active: Any, ok: Array) -> Array:
+        found = conditions.of(parameters).residual(u[:n], u[n:], active)
+        # Where nothing was found the matrix may be singular, too; the error is that nothing was found.
+        return np.where(ok, found, u - detached(u) + detached(found))
 
     def as_found(system: System, u: Array, status: Array) -> Iterate:
         return Iterate(u, 0.0 * u, status, {}, np.zeros(0))
@@ -145,9 +147,9 @@ def solution(
 
     u = detached(np.concatenate([x, v]))
     u.recorder.builder.source_line(user_line())
-    row = solve_equation(
-        name, residual, as_found, u, (conditions.parameters, active), (as_equation(status),), linear
-    )  # fmt: skip
+    ok = detached(succeeded(status) * 1.0) > 0.5
+    given = (conditions.parameters, active, ok)
+    row = solve_equation(name, residual, as_found, u, given, (as_equation(status),), linear)
     return row.x[:n], row.x[n:]
 
 

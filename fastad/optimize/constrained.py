@@ -14,7 +14,7 @@ from fastad.optimize.objective import Array
 
 
 class Solution(NamedTuple):
-    """x, the multipliers of constraints, the residual of the conditions, which limits are active, and numbers about the run."""
+    """x, multipliers of constraints, the residual of the conditions, the active limits, and numbers about the run."""
 
     x: Array
     v: Array
@@ -29,7 +29,7 @@ class Solution(NamedTuple):
 def minimise_constrained(
     conditions: Conditions, kinds: Sequence[Kinds], x0: Array, tol: Array, max_steps: int
 ) -> Solution:
-    """The interior-point method, then steps of Newton's method on the conditions of the active set that it has found."""
+    """The interior-point method, then Newton's method on the conditions of the active set that it has found."""
     assert conditions.bounds is not None
     problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds)
     end = minimise_inside(problem, x0, tol, max_steps)

@@ -1,6 +1,6 @@
 """The value of an optimum as a function of its parameters: the envelope theorem.
 
-For V(θ) = min f(x, θ) under constraints, dV/dθ = ∂L/∂θ at the solution, where L is the Lagrangian: x and the multipliers
+For V(θ) = min f(x, θ) under constraints, dV/dθ = ∂L/∂θ at the solution, where L is the Lagrangian: x and multipliers
 are held (Danskin, 1966; Milgrom & Segal, 2002, Envelope theorems for arbitrary choice sets, Econometrica 70). No linear
 system is solved. They are held in the first derivative only: that derivative depends on them, and higher ones follow.
 """
@@ -29,9 +29,9 @@ from fastad.transforms.composite import call_sub
 
 @dataclass(frozen=True, eq=False)
 class EnvelopeRules(Rules, kind="envelope"):
-    """Rules of a row from [status | residual | held | θ] to a number, whose derivative is that of `lagrangian`, [held | θ]
-    to a number, by θ alone. The status is that of the equations that `held` satisfies, and the residual theirs: unless
-    they were solved, a derivative is an error."""
+    """Rules of a row from [status | residual | held | θ] to a number, whose derivative is that of `lagrangian`, from
+    [held | θ] to a number, by θ alone. The status is that of the equations that `held` satisfies, and the residual
+    theirs: unless they were solved, a derivative is an error."""
 
     make_lagrangian: Callable[[], Sub]
     held: int
@@ -57,7 +57,7 @@ class EnvelopeRules(Rules, kind="envelope"):
     def _adjoint(self) -> Table:
         return adjoint_table(self._apart, [1])
 
-    # As rows, not as calls: what does not depend on `held` is seen there, so that no system is solved for its adjoint 0.
+    # As rows, not as calls: so it is seen that nothing depends on `held`, and no system is solved for its adjoint 0.
     def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         status, residual, held, theta = slices(b, x, self._sizes(sub))
         moving = slices(b, dx, self._sizes(sub))[-1]

@@ -138,7 +138,9 @@ def _status(p: Canonical, before: Interior, i: Interior, limits: tuple[Array, Ar
     error, violation = _errors(p, i, 0.0, scale)
     stuck = i.status != RUNNING
     unable = np.where(violation > np.maximum(1e-6, tol), INFEASIBLE, STUCK)
-    status = np.where(stuck, unable, np.where(i.nit >= most, np.where(violation > 1e-6, INFEASIBLE, MOST_STEPS), RUNNING))
+    status = np.where(
+        stuck, unable, np.where(i.nit >= most, np.where(violation > 1e-6, INFEASIBLE, MOST_STEPS), RUNNING)
+    )
     lost = np.maximum(_largest(i.y), _largest(i.z)) > _HOPELESS * scale
     status = np.where(lost & (violation > 1e-6), INFEASIBLE, status)
     status = np.where(i.at.f < LOWEST, UNBOUNDED, status)
@@ -163,9 +165,7 @@ def _stepped(p: Canonical, i: Interior) -> Interior:
     z = i.z + np.where(ok, dual, 0.0) * d.z
     z = np.clip(z, i.mu / (1e10 * s), 1e10 * i.mu / s)
     y = i.y + alpha * d.y
-    return Interior(
-        x, s, y, z, i.mu, penalty, at, i.nit + 1, i.nfev + trials + 1, np.where(ok, RUNNING, STUCK)
-    )
+    return Interior(x, s, y, z, i.mu, penalty, at, i.nit + 1, i.nfev + trials + 1, np.where(ok, RUNNING, STUCK))
 
 
 def _direction(p: Canonical, i: Interior) -> _Step:

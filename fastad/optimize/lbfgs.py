@@ -21,15 +21,16 @@ class LBFGS(Method):
         return np.zeros((_PAIRS, x.size)), np.zeros((_PAIRS, x.size)), np.zeros(_PAIRS)  # s, y, 1 / sᵀy; oldest first
 
     def step(self, f: Objective, s: Iterate) -> Iterate:
-        direction = -_by_pairs(*s.memory, s.jac)
+        direction = -_by_pairs(s.memory, s.jac)
         fresh = s.memory[2][-1] == 0.0
         found = wolfe_step(f, (s.x, s.fun, s.jac), direction, first_step(fresh, s.jac), 0.9)
         memory = _updated(s.memory, found.x - s.x, found.gradient - s.jac)
         return Iterate(found.x, found.value, found.gradient, memory, s.nfev + found.evaluations, s.nhev, ~found.ok)
 
 
-def _by_pairs(steps: Array, differences: Array, rho: Array, gradient: Array) -> Array:
+def _by_pairs(memory: Any, gradient: Array) -> Array:
     """The approximate inverse Hessian times the gradient. Places without a pair have rho = 0 and change nothing."""
+    steps, differences, rho = memory
     q, shares = gradient, {}
     for k in reversed(range(_PAIRS)):
         shares[k] = rho[k] * (steps[k] @ q)

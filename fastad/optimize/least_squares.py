@@ -10,7 +10,7 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.optimize.active_set import margins, polished
 from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
-from fastad.optimize.constraints import Constraint, Kinds, limit, limits_of_x
+from fastad.optimize.constraints import Constraint, Kinds, limits_of_x
 from fastad.optimize.fitting import fit
 from fastad.optimize.levenberg import LevenbergMarquardt
 from fastad.optimize.losses import loss_of

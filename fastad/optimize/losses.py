@@ -13,28 +13,33 @@ from fastad.optimize.objective import Array
 from fastad.recording.source import at_line
 
 
-def _linear(z: Array) -> Array:
+def linear(z: Array) -> Array:
+    """z."""
     return z
 
 
-def _soft_l1(z: Array) -> Array:
+def soft_l1(z: Array) -> Array:
+    """2 (√(1 + z) − 1)."""
     return 2.0 * (np.sqrt(1.0 + z) - 1.0)
 
 
-def _huber(z: Array) -> Array:
+def huber(z: Array) -> Array:
+    """z up to 1, then 2 √z − 1."""
     return np.where(z <= 1.0, z, 2.0 * np.sqrt(np.maximum(z, 1.0)) - 1.0)
 
 
-def _cauchy(z: Array) -> Array:
+def cauchy(z: Array) -> Array:
+    """ln(1 + z)."""
     return np.log1p(z)
 
 
-def _arctan(z: Array) -> Array:
+def arctan(z: Array) -> Array:
+    """arctan z."""
     return np.arctan(z)
 
 
 LOSSES: dict[str, Callable[[Array], Array]] = {
-    "linear": _linear, "soft_l1": _soft_l1, "huber": _huber, "cauchy": _cauchy, "arctan": _arctan,
+    rho.__name__: rho for rho in (linear, soft_l1, huber, cauchy, arctan)
 }  # fmt: skip
 
 

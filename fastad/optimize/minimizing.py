@@ -1,5 +1,6 @@
 """`minimize`: SciPy's call, with derivatives of the solution."""
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -200,7 +201,7 @@ def _fields(
 
 def _cut(v: Array, sizes: Sequence[int]) -> tuple[Array, ...]:
     ends = np.cumsum([0, *sizes]).tolist()
-    return tuple(v[a:b] for a, b in zip(ends, ends[1:], strict=False))
+    return tuple(v[a:b] for a, b in itertools.pairwise(ends))
 
 
 def _message(fields: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ from fastad.optimize.descent import Iterate, Method
 from fastad.optimize.line_search import wolfe_step
 from fastad.optimize.objective import Array, Objective
 
-
 _LONGEST = 1e3  # step, relative to x, where fun has no curvature
 
 

@@ -63,7 +63,8 @@ def quadprog(
     derivative: SingularMatrixError.
 
     A primal-dual method with Mehrotra's predictor and corrector: Nocedal & Wright, Numerical Optimization (2006),
-    Algorithm 16.4. Derivatives: Amos & Kolter (2017), OptNet: Differentiable optimization as a layer in neural networks.
+    Algorithm 16.4. Derivatives: Amos & Kolter (2017), OptNet: Differentiable optimization as a layer in neural
+    networks.
 
     >>> import numpy as np, fastad as fad
     >>> project = lambda y: fad.quadprog(np.eye(2), -y, A=np.ones((1, 2)), b=np.ones(1), G=-np.eye(2), h=np.zeros(2)).x
@@ -105,7 +106,9 @@ def _problem(data: dict[str, Any]) -> tuple[Conditions, tuple[Kinds, ...]]:
     arrays = {name: _array(x, name) for name, x in data.items()}
     q = arrays["q"]
     if q is None or q.ndim != 1:
-        raise ShapeError(f"quadprog: q must be a vector{at_line()}, not {'absent' if q is None else f'of shape {q.shape}'}")
+        raise ShapeError(
+            f"quadprog: q must be a vector{at_line()}, not {'absent' if q is None else f'of shape {q.shape}'}"
+        )
     n = q.shape[0]
     if arrays["P"] is None or arrays["P"].shape != (n, n):
         shape = None if arrays["P"] is None else arrays["P"].shape
@@ -179,14 +182,16 @@ def _solved(p: Conditions, kinds: Sequence[Kinds], tol: Array, most: int) -> dic
     data = _Data(0.5 * (P + P.T), q, matrix[has_limit], g.upper[has_limit], a.args[0], a.lower)
     end = _iterate(data, tol, most)
     place = np.eye(len(has_limit))[has_limit]
-    active = ActiveSet(np.zeros(q.shape), np.concatenate([np.where(end.z > end.s, 1.0, 0.0) @ place, np.ones(a.lower.shape)]))
+    active = ActiveSet(
+        np.zeros(q.shape), np.concatenate([np.where(end.z > end.s, 1.0, 0.0) @ place, np.ones(a.lower.shape)])
+    )
     v = np.concatenate([np.where(end.z > end.s, end.z, 0.0) @ place, end.y])
     x, v, residual = polished(p, (end.x, v), active, kinds)
     found: Margins = margins(p, (x, v), active, kinds)
     fun, jac = p.f.with_gradient(x)
     return {
-        "x": x, "v": v, "residual": residual, "fun": fun, "jac": jac, "active": active, "nit": end.nit, "status": end.status,
-        "margin": found.strictness, "constr_violation": found.violation,
+        "x": x, "v": v, "residual": residual, "fun": fun, "jac": jac, "active": active, "nit": end.nit,
+        "status": end.status, "margin": found.strictness, "constr_violation": found.violation,
     }  # fmt: skip
 
 
@@ -201,7 +206,9 @@ def _iterate(d: _Data, tol: Array, most: int) -> _State:
     def status_of(s: _State) -> Array:
         e = _errors(d, s)
         primal = np.maximum(_largest(e.inequality), _largest(e.equality))
-        error = np.maximum(np.maximum(primal, _largest(e.dual)) / size, e.mu / (size + np.abs(_objective(s.x, d.P, d.q))))
+        error = np.maximum(
+            np.maximum(primal, _largest(e.dual)) / size, e.mu / (size + np.abs(_objective(s.x, d.P, d.q)))
+        )
         status = np.where(s.nit >= most, MOST_STEPS, RUNNING)
         away, hopeless = _largest(s.x), np.maximum(_largest(s.y), _largest(s.z))
         status = np.where((hopeless > _HOPELESS * size) & (primal > 1e-8 * size), INFEASIBLE, status)
@@ -231,7 +238,9 @@ def _start(d: _Data) -> _State:
     s = _State(np.zeros(n) + 0.0 * d.q, ones, np.zeros(k) + 0.0 * d.b, ones, np.zeros((), int), np.asarray(RUNNING))
     e, solve = _errors(d, s), _system(d, s)
     dx, ds, dy, dz = solve(e, s.s * s.z)
-    return _State(s.x + dx, np.maximum(1.0, np.abs(s.s + ds)), s.y + dy, np.maximum(1.0, np.abs(s.z + dz)), s.nit, s.status)
+    return _State(
+        s.x + dx, np.maximum(1.0, np.abs(s.s + ds)), s.y + dy, np.maximum(1.0, np.abs(s.z + dz)), s.nit, s.status
+    )
 
 
 def _system(d: _Data, s: _State) -> Any:

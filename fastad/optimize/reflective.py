@@ -134,7 +134,10 @@ class TrustRegionReflective(FitMethod):
 
     def strictly_inside(self, x: Array) -> Array:
         """x moved off its bounds, by rounding errors."""
-        lower, upper = np.where(np.isfinite(self.lower), self.lower, 0.0), np.where(np.isfinite(self.upper), self.upper, 0.0)
+        lower, upper = (
+            np.where(np.isfinite(self.lower), self.lower, 0.0),
+            np.where(np.isfinite(self.upper), self.upper, 0.0),
+        )
         low = np.where(np.isfinite(self.lower), lower + _EPSILON * np.maximum(1.0, np.abs(lower)), -np.inf)
         high = np.where(np.isfinite(self.upper), upper - _EPSILON * np.maximum(1.0, np.abs(upper)), np.inf)
         return np.where(low < high, np.minimum(np.maximum(x, low), high), 0.5 * (lower + upper))

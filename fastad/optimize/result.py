@@ -121,7 +121,9 @@ def _shown(value: Any, indent: int) -> str:
         return np.array2string(value, precision=6, threshold=12, edgeitems=2, prefix=" " * indent)
     if isinstance(value, tuple):
         return f"({', '.join(_shown(x, indent + 1) for x in value)})"
-    return f"{float(value):.10g}" if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f" else str(value)
+    return (
+        f"{float(value):.10g}" if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f" else str(value)
+    )
 
 
 def _flattened(result: OptimizeResult) -> tuple[tuple[Any, ...], Any, tuple[str, ...]]:

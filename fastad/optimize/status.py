@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE as NOT_FINITE_EQUATION, SOLVED, TOO_MANY_STEPS
+from fastad.primitives.equations import NO_PROGRESS, SOLVED, TOO_MANY_STEPS
+from fastad.primitives.equations import NOT_FINITE as NOT_FINITE_EQUATION
 
 CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX = range(8)
 RUNNING = -1
@@ -42,6 +43,6 @@ def as_equation(status: Any) -> Any:
 
 
 __all__ = [
-    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "STUCK", "UNBOUNDED",
-    "as_equation", "in_words", "succeeded",
+    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "STUCK",
+    "UNBOUNDED", "as_equation", "in_words", "succeeded",
 ]  # fmt: skip

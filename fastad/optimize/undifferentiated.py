@@ -1,4 +1,4 @@
-"""Iterations as constants of derivatives: what they depend on is cut off, so that no derivative of their steps is made."""
+"""Iterations as constants of derivatives: what they depend on is cut off, so no derivative of their steps is made."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -12,7 +12,7 @@ from fastad.primitives.rules import lead
 Ref = int
 Statics = tuple[int, ...]
 
-SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED = range(8)
+SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED, LOOSE = range(9)
 REASONS = {
     SOLVED: "The equation was solved.",
     TOO_MANY_STEPS: "The number of steps has reached its limit: give a better x0, or more steps.",
@@ -21,6 +21,7 @@ REASONS = {
     NOT_FINITE: "The residual is not finite: give an x0 at which it is.",
     INACCURATE: "The linear system of the derivative was not solved accurately.",
     NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
+    LOOSE: "The bound of the error of its derivatives is above gradient_limit: give a smaller tol.",
     NO_BRACKET: "The function has the same sign at both ends of the bracket.",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.primitives.sparse_values import as_integers
 from fastad.primitives.values import strided_view
 
 Statics = tuple[int, ...]
@@ -150,14 +151,14 @@ def solve(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -
 # ── sparse matrices ───────────────────────────────────────────────────────────────────────────────────────────────
 def sparse_product(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
     """The numbers in a row, and what they are multiplied by; where the places are chosen in a run, all of a lane."""
-    batch, count, height, width, m, own, other = s
-    rows, columns = (known(k) for k in range(2))
-    if rows is None or columns is None:
-        return of_lanes(sets, s, size, operands[2:], known)
-    i, j = (np.asarray(x, np.int64).reshape(-1) for x in (rows, columns))
+    batch, count, height, width, m, own, other, back = s
+    places = known(0)
+    if places is None:
+        return of_lanes(sets, s, size, operands[1:], known)
+    i, j = as_integers(places)[:: -1 if back else 1]
     shape = (batch, count, m)
-    numbers = np.broadcast_to(operands[2].reshape(batch if own else 1, count, 1), shape)
-    given = np.broadcast_to(operands[3].reshape(batch if other else 1, width, m)[:, j], shape)
+    numbers = np.broadcast_to(operands[1].reshape(batch if own else 1, count, 1), shape)
+    given = np.broadcast_to(operands[2].reshape(batch if other else 1, width, m)[:, j], shape)
     products = sets.either(numbers.reshape(-1), np.ascontiguousarray(given).reshape(-1))
     labels = (np.arange(batch)[:, None, None] * height + i[:, None]) * m + np.arange(m)
     return sets.together(products, labels.reshape(-1), size)
@@ -165,14 +166,14 @@ def sparse_product(sets: Any, s: Statics, size: int, operands: list[Ids], known:
 
 def sparse_sample(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
     """A row of the first matrix and one of the second; where the places are chosen in a run, all of a lane."""
-    batch, count, height, width, m, own, other = s
-    rows, columns = (known(k) for k in range(2))
-    if rows is None or columns is None:
-        return of_lanes(sets, s, size, operands[2:], known)
-    first = _each(sets, operands[2].reshape(batch if own else 1, height, m))
-    second = _each(sets, operands[3].reshape(batch if other else 1, width, m))
-    pairs = ((first, rows), (second, columns))
-    found = (np.broadcast_to(x[:, np.asarray(at, np.int64).reshape(-1)], (batch, count)) for x, at in pairs)
+    batch, count, height, width, m, own, other, back = s
+    places = known(0)
+    if places is None:
+        return of_lanes(sets, s, size, operands[1:], known)
+    first = _each(sets, operands[1].reshape(batch if own else 1, height, m))
+    second = _each(sets, operands[2].reshape(batch if other else 1, width, m))
+    pairs = zip((first, second), as_integers(places)[:: -1 if back else 1], strict=True)
+    found = (np.broadcast_to(x[:, at], (batch, count)) for x, at in pairs)
     return sets.either(*(np.ascontiguousarray(x).reshape(-1) for x in found))
 
 

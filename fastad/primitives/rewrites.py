@@ -227,8 +227,8 @@ _FEW = 4  # pieces that are looked through
 
 
 def _read_inside(b: Any, operands: Any, regions: Any, kind: Any, r: Any) -> Ref | None:
-    """The same from a run that no other piece meets, or none at all. So what is packed for a composite row is known to be
-    apart."""
+    """The same from a run that no other piece meets, or none at all. So what is packed for a composite row is known to
+    be apart."""
     if len(regions) > _FEW or not kind.size or not all(map(is_contiguous, regions)):
         return None
     offset, shape, strides = parts(r)

@@ -1,8 +1,8 @@
 """The rows of sparse linear algebra. A matrix is given entry by entry: places that never change, and numbers.
 
-Places of entries are operands: `rows` and `columns` of the products, and the pattern of a factorisation, which has them
-and everything else that follows from them (see `fastad.kernels.sparse_factoring`). `separate` is 1 where every system
-of a stack has numbers (or a matrix) of its own, 0 where all share them.
+Places of entries are operands: those of the products (see `fastad.kernels.sparse_products`), and the pattern of a
+factorisation, which has them and everything else that follows from them (see `fastad.kernels.sparse_factoring`).
+`separate` is 1 where every system of a stack has numbers (or a matrix) of its own, 0 where all share them.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,18 @@ def _check(count: int, switches: int, sizes_of: Any) -> Any:
     return check
 
 
-def _of_product(batch: int, count: int, rows: int, columns: int, m: int, own: int, other: int) -> tuple[int, ...]:
-    return (
-        batch * rows * m, count, count, (batch if own else 1) * count, (batch if other else 1) * columns * m
-    )  # fmt: skip
+def _of_product(
+    batch: int, count: int, rows: int, columns: int, m: int, own: int, other: int, back: int
+) -> tuple[int, ...]:
+    lanes = (batch if own else 1), (batch if other else 1)
+    return batch * rows * m, count, lanes[0] * count, lanes[1] * columns * m
 
 
-def _of_sample(batch: int, count: int, rows: int, columns: int, m: int, own: int, other: int) -> tuple[int, ...]:
-    return (
-        batch * count, count, count, (batch if own else 1) * rows * m, (batch if other else 1) * columns * m
-    )  # fmt: skip
+def _of_sample(
+    batch: int, count: int, rows: int, columns: int, m: int, own: int, other: int, back: int
+) -> tuple[int, ...]:
+    lanes = (batch if own else 1), (batch if other else 1)
+    return batch * count, count, lanes[0] * rows * m, lanes[1] * columns * m
 
 
 def _of_lu(batch: int, n: int, count: int, lower: int, upper: int) -> tuple[int, ...]:
@@ -78,12 +80,16 @@ def _substitution(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]
 _PLACES = INDEX_ERROR | {"complaint": "an entry outside of the matrix"}
 
 # fmt: off
-array("sparse_product", values.sparse_product, 4, "batch entries rows columns m separate_numbers separate_matrix",
-      check=_check(5, 2, _of_product), operations=_multiply_add, linear=(2, 3), differentiable=(2, 3),
-      adjoint=rules.adjoint_sparse_product, batch=rules.batch_sparse, sparsity=patterns.sparse_product, **_PLACES)
-array("sparse_sample", values.sparse_sample, 4, "batch entries rows columns m separate_first separate_second",
-      check=_check(5, 2, _of_sample), operations=_multiply_add, linear=(2, 3), differentiable=(2, 3),
-      adjoint=rules.adjoint_sparse_sample, batch=rules.batch_sparse, sparsity=patterns.sparse_sample, **_PLACES)
+array("sparse_product", values.sparse_product, 3,
+      "batch entries rows columns m separate_numbers separate_matrix transposed",
+      check=_check(5, 3, _of_product), operations=_multiply_add, linear=(1, 2), differentiable=(1, 2),
+      tangent=rules.tangent_bilinear, adjoint=rules.adjoint_sparse_product, batch=rules.batch_sparse,
+      sparsity=patterns.sparse_product, **_PLACES)
+array("sparse_sample", values.sparse_sample, 3,
+      "batch entries rows columns m separate_first separate_second transposed",
+      check=_check(5, 3, _of_sample), operations=_multiply_add, linear=(1, 2), differentiable=(1, 2),
+      tangent=rules.tangent_bilinear, adjoint=rules.adjoint_sparse_sample, batch=rules.batch_sparse,
+      sparsity=patterns.sparse_sample, **_PLACES)
 array("sparse_lu", values.sparse_lu, 2, "batch n entries lower upper", check=_check(5, 0, _of_lu),
       operations=_factorisation, work=lambda s, size, sizes: s[1] + (5 * s[1] + 2 * s[2] + s[3] + s[4]) // 2 + 4,
       differentiable=(), adjoint=rules.adjoint_sparse_lu, batch=rules.batch_sparse_lu, sparsity=patterns.sparse_lu,

@@ -16,35 +16,44 @@ Ref = int
 
 
 # ── y = A x and a = (u vᵀ) at the entries of A: each is the adjoint of the other ──────────────────────────────
+def tangent_bilinear(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
+    """A term for each operand that moves. The dtype is the row's: that of the places says nothing."""
+    places, x, y = operands
+    pairs = ((tangents[1], y), (x, tangents[2]))
+    terms = [(u, v) for u, v in pairs if u is not None and v is not None]
+    return b.add(*[b.emit(row.name, (places, *pair), row.statics, row.shape, row.dtype) for pair in terms])
+
+
 def adjoint_sparse_product(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    rows, columns, data, x = operands
-    batch, count, height, width, m, own, other = row.statics
-    bar = b.emit("sparse_sample", (rows, columns, u, x), (batch, count, height, width, m, 1, other), (batch, count))
-    back = (batch, count, width, height, m, own, 1)
-    moved = b.emit("sparse_product", (columns, rows, data, u), back, (batch, width, m))
-    return [None, None, fold_batch(b, bar, batch, own, b.shape(data)), fold_batch(b, moved, batch, other, b.shape(x))]
+    places, data, x = operands
+    batch, count, height, width, m, own, other, back = row.statics
+    there = (batch, count, height, width, m, 1, other, back)
+    bar = b.emit("sparse_sample", (places, u, x), there, (batch, count), b.dtype(data))
+    turned = (batch, count, width, height, m, own, 1, 1 - back)
+    moved = b.emit("sparse_product", (places, data, u), turned, (batch, width, m), b.dtype(x))
+    return [None, fold_batch(b, bar, batch, own, b.shape(data)), fold_batch(b, moved, batch, other, b.shape(x))]
 
 
 def adjoint_sparse_sample(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    rows, columns, x, y = operands
-    batch, count, height, width, m, own, other = row.statics
-    there, back = (batch, count, height, width, m, 1, other), (batch, count, width, height, m, 1, own)
-    first = b.emit("sparse_product", (rows, columns, u, y), there, (batch, height, m))
-    second = b.emit("sparse_product", (columns, rows, u, x), back, (batch, width, m))
-    return [None, None, fold_batch(b, first, batch, own, b.shape(x)), fold_batch(b, second, batch, other, b.shape(y))]
+    places, x, y = operands
+    batch, count, height, width, m, own, other, back = row.statics
+    there, turned = (height, width, m, 1, other, back), (width, height, m, 1, own, 1 - back)
+    first = b.emit("sparse_product", (places, u, y), (batch, count, *there), (batch, height, m), b.dtype(x))
+    second = b.emit("sparse_product", (places, u, x), (batch, count, *turned), (batch, width, m), b.dtype(y))
+    return [None, fold_batch(b, first, batch, own, b.shape(x)), fold_batch(b, second, batch, other, b.shape(y))]
 
 
 def batch_sparse(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     """Products over lanes. Both rows have their operands of numbers last."""
-    batch, count, height, width, m, own, other = row.statics
-    if flags[0] or flags[1]:
+    batch, count, height, width, m, own, other, back = row.statics
+    if flags[0]:
         return _lane_by_lane(b, row, operands, flags, size)
-    x, y = operands[2:]
-    x_size, y_size = (b.size(v) // (size if f else 1) for v, f in zip((x, y), flags[2:], strict=True))
-    x, own = _over(b, x, flags[2], size, batch, x_size, own)
-    y, other = _over(b, y, flags[3], size, batch, y_size, other)
-    statics = (size * batch, count, height, width, m, own, other)
-    return b.emit(row.name, (*operands[:2], x, y), statics, (size, *row.shape))
+    places, x, y = operands
+    x_size, y_size = (b.size(v) // (size if f else 1) for v, f in zip((x, y), flags[1:], strict=True))
+    x, own = _over(b, x, flags[1], size, batch, x_size, own)
+    y, other = _over(b, y, flags[2], size, batch, y_size, other)
+    statics = (size * batch, count, height, width, m, own, other, back)
+    return b.emit(row.name, (places, x, y), statics, (size, *row.shape), row.dtype)
 
 
 def _over(b: Any, x: Ref, flag: bool, size: int, batch: int, length: int, separate: int) -> tuple[Ref, int]:
@@ -65,7 +74,7 @@ def _lane_by_lane(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref
         for x, flag in zip(operands, flags, strict=True):
             length = b.size(x) // size
             own.append(b.region(x, region(k * length, (length,), (1,)), b.shape(x)[1:]) if flag else x)
-        found.append(b.emit(row.name, own, row.statics, row.shape))
+        found.append(b.emit(row.name, own, row.statics, row.shape, row.dtype))
     if not found:
         return b.zeros((0, *row.shape))
     length = b.size(found[0])
@@ -83,13 +92,12 @@ def batch_sparse_lu(b: Any, row: Any, operands: Any, flags: Any, size: int) -> R
     batch, *sizes = row.statics
     if flags[0]:
         return _lane_by_lane(b, row, operands, flags, size)
-    return b.emit(row.name, operands, (size * batch, *sizes), (size, *row.shape))
+    return b.emit(row.name, operands, (size * batch, *sizes), (size, *row.shape), row.dtype)
 
 
-def _places(b: Any, pattern: Ref, count: int, trans: int) -> tuple[Ref, Ref]:
-    """Rows and columns of the entries of op(A)."""
-    rows, columns = (b.region(pattern, region(k * count, (count,), (1,)), (count,)) for k in range(2))
-    return (columns, rows) if trans else (rows, columns)
+def _places(b: Any, pattern: Ref, count: int) -> Ref:
+    """Those of the entries, with which a pattern starts."""
+    return b.region(pattern, region(0, (count,), (1,)), (count,))
 
 
 def tangent_sparse_lu_solve(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
@@ -98,13 +106,14 @@ def tangent_sparse_lu_solve(b: Any, row: Any, operands: Any, result: Ref, tangen
     batch, n, count, _, _, m, trans, separate = row.statics
     moved, side = tangents[1], tangents[3]
     if moved is not None:
-        sizes = (batch, count, n, n, m, separate, 1)
-        change = b.emit("sparse_product", (*_places(b, pattern, count, trans), moved, result), sizes, (batch, n, m))
+        sizes = (batch, count, n, n, m, separate, 1, trans)
+        given = (_places(b, pattern, count), moved, result)
+        change = b.emit("sparse_product", given, sizes, (batch, n, m), row.dtype)
         if side is None:
             side = b.emit("negative", (change,))
         else:
             side = b.emit("subtract", (b.reshape(side, (batch, n, m)), change))
-    return b.emit(row.name, (pattern, data, factors, side), row.statics, row.shape)
+    return b.emit(row.name, (pattern, data, factors, side), row.statics, row.shape, row.dtype)
 
 
 def adjoint_sparse_lu_solve(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
@@ -112,10 +121,9 @@ def adjoint_sparse_lu_solve(b: Any, row: Any, operands: Any, result: Ref, u: Ref
     pattern, data, factors, side = operands
     batch, n, count, lower, upper, m, trans, separate = row.statics
     back = (batch, n, count, lower, upper, m, 1 - trans, separate)
-    r = b.emit(row.name, (pattern, data, factors, u), back, (batch, n, m))
-    places = _places(b, pattern, count, trans)
-    bar = b.emit("sparse_sample", (*places, r, result), (batch, count, n, n, m, 1, 1), (batch, count))
-    bar = b.emit("negative", (bar,))
+    r = b.emit(row.name, (pattern, data, factors, u), back, (batch, n, m), b.dtype(side))
+    given, sizes = (_places(b, pattern, count), r, result), (batch, count, n, n, m, 1, 1, trans)
+    bar = b.emit("negative", (b.emit("sparse_sample", given, sizes, (batch, count), b.dtype(data)),))
     return [None, fold_batch(b, bar, batch, separate, b.shape(data)), None, b.reshape(r, b.shape(side))]
 
 
@@ -129,4 +137,5 @@ def batch_sparse_lu_solve(b: Any, row: Any, operands: Any, flags: Any, size: int
         data = repeat_matrix(b, data, flags[1], size, batch, count, separate)
         factors = repeat_matrix(b, factors, flags[2], size, batch, size_of_factors(n, lower, upper), separate)
     statics = (size * batch, n, count, lower, upper, m, trans, int(not shared))
-    return b.emit(row.name, (pattern, data, factors, lead(b, side, flags[3], size)), statics, (size, *row.shape))
+    given = (pattern, data, factors, lead(b, side, flags[3], size))
+    return b.emit(row.name, given, statics, (size, *row.shape), row.dtype)

@@ -30,7 +30,8 @@ class Pattern(NamedTuple):
 
     @staticmethod
     def _lengths(n: int, count: int, lower: int, upper: int) -> tuple[int, ...]:
-        return count, count, n, n, n + 1, count, n + 1, lower, n + 1, upper, n
+        """Those of the places, and of all parts behind rows and columns."""
+        return count, n, n, n + 1, count, n + 1, lower, n + 1, upper, n
 
     @staticmethod
     def size(n: int, count: int, lower: int, upper: int) -> int:
@@ -41,8 +42,9 @@ class Pattern(NamedTuple):
     def of(packed: Any, n: int, count: int, lower: int, upper: int) -> "Pattern":
         """The parts of an array; IndexRangeError if it is no pattern."""
         bounds = np.cumsum(Pattern._lengths(n, count, lower, upper))[:-1]
-        flat = np.reshape(np.asarray(packed, float), -1)
-        found = Pattern(*(np.asarray(part, np.int64) for part in np.split(np.where(flat == flat, flat, -1), bounds)))
+        places, *parts = np.split(np.reshape(np.asarray(packed, float), -1), bounds)
+        others = (np.where(part == part, part, -1).astype(np.int64) for part in parts)
+        found = Pattern(*as_integers(places), *others)
         found._check(n, count)
         return found
 
@@ -54,7 +56,7 @@ class Pattern(NamedTuple):
 
     def packed(self) -> np.ndarray:
         """All parts in one array of float64."""
-        return np.concatenate(self).astype(float)
+        return np.concatenate([as_places(self.rows, self.columns), *self[2:]], dtype=float)
 
 
 def size_of_factors(n: int, lower: int, upper: int) -> int:
@@ -62,17 +64,29 @@ def size_of_factors(n: int, lower: int, upper: int) -> int:
     return 1 + lower + upper + n
 
 
+def as_places(rows: Any, columns: Any) -> np.ndarray:
+    """Places as `fastad.kernels.sparse_products` takes them: two 32-bit integers in the memory of a float64."""
+    return np.ascontiguousarray(np.stack([rows, columns], axis=1), np.int32).view(np.float64).reshape(-1)
+
+
+def as_integers(places: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of places."""
+    pairs = np.ascontiguousarray(np.reshape(places, -1), np.float64).view(np.int32).reshape(-1, 2)
+    return pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
+
+
 # ── products ──────────────────────────────────────────────────────────────────────────────────────────────────
-def _indices(x: Any, size: int) -> np.ndarray:
-    x = np.reshape(np.asarray(x, float), -1)
-    if not np.all((x >= 0) & (x < size)):
+def _within(places: Any, height: int, width: int, back: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns; IndexRangeError unless they are those of a matrix of this shape."""
+    i, j = as_integers(places)[:: -1 if back else 1]
+    if not (np.all((i >= 0) & (i < height)) and np.all((j >= 0) & (j < width))):
         raise IndexRangeError("an entry outside of the sparse matrix")
-    return x.astype(np.intp)
+    return i, j
 
 
-def sparse_product(s: Statics, shape: Shape, rows: Any, columns: Any, data: Any, x: Any) -> np.ndarray:
-    batch, count, height, width, m, own, other = s
-    i, j = _indices(rows, height), _indices(columns, width)
+def sparse_product(s: Statics, shape: Shape, places: Any, data: Any, x: Any) -> np.ndarray:
+    batch, count, height, width, m, own, other, back = s
+    i, j = _within(places, height, width, back)
     numbers = np.reshape(np.asarray(data, float), (batch if own else 1, count))
     given = np.reshape(np.asarray(x, float), (batch if other else 1, width, m))
     out = np.zeros((batch, height, m))
@@ -81,9 +95,9 @@ def sparse_product(s: Statics, shape: Shape, rows: Any, columns: Any, data: Any,
     return out.reshape(shape)
 
 
-def sparse_sample(s: Statics, shape: Shape, rows: Any, columns: Any, x: Any, y: Any) -> np.ndarray:
-    batch, count, height, width, m, own, other = s
-    i, j = _indices(rows, height), _indices(columns, width)
+def sparse_sample(s: Statics, shape: Shape, places: Any, x: Any, y: Any) -> np.ndarray:
+    batch, count, height, width, m, own, other, back = s
+    i, j = _within(places, height, width, back)
     first = np.reshape(np.asarray(x, float), (batch if own else 1, height, m))
     second = np.reshape(np.asarray(y, float), (batch if other else 1, width, m))
     return np.broadcast_to(np.sum(first[:, i] * second[:, j], axis=-1), (batch, count)).reshape(shape)
@@ -196,7 +210,7 @@ def _solved(pattern: Pattern, data: np.ndarray, factors: np.ndarray, b: np.ndarr
             return np.asarray(superlu.solved(pattern.rows, pattern.columns, data, b, trans))
         except superlu.SingularError as error:
             raise SingularMatrixError(f"the sparse matrix is singular ({error})") from None
-    if not np.all(np.isfinite(factors)) or not b.size:
+    if not np.all(np.isfinite(factors)) or not b.size or not np.all(factors[-len(b) :]):
         return np.full(b.shape, np.nan)
     rows, columns = pattern.row_places, pattern.column_places
     if trans:

@@ -1,6 +1,7 @@
 """Sparse linear algebra, entry by entry: the rows for recorded values, their definitions for plain ones.
 
-Places of entries are float64 arrays of integers that somebody keeps: tables refer to them instead of copying them.
+Places of entries (see `fastad.primitives.sparse_values.as_places`) and patterns are arrays that somebody keeps and
+nobody changes: tables refer to them instead of copying them.
 """
 
 from collections.abc import Sequence
@@ -10,51 +11,44 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.primitives import primitive
+from fastad.primitives.sparse_values import as_places
 from fastad.recording.operands import as_recorded, is_recorded, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import Recorder, current_recorder, recording_error
+from fastad.recording.recorder import current_recorder, recording_error
 from fastad.recording.source import at_line
 from fastad.tables.builder import dtype_char
 
 Shape = tuple[int, ...]
 
 
-def _row(name: str, places: Sequence[np.ndarray], operands: Sequence[Any], statics: Shape, shape: Shape) -> Any:
+def _row(name: str, places: np.ndarray, operands: Sequence[Any], statics: Shape, shape: Shape) -> Any:
     """The value of a row; of plain arrays, its definition."""
     recorder = current_recorder()
     if recorder is None or not is_recorded(list(operands)):
-        return primitive(name).numpy(statics, shape, *places, *operands)
+        return primitive(name).numpy(statics, shape, places, *operands)
     values = [as_recorded(x, recorder) for x in operands]
-    refs = [_places(recorder, x) for x in places] + [x.ref for x in values]
     kinds = {x.dtype.char for x in values if x.dtype.kind == "f"}
-    dtype = "f" if kinds == {"f"} else "d"
-    return Recorded(recorder, recorder.emit(name, refs, statics, shape, dtype))
+    refs = [to_ref(recorder, places), *(x.ref for x in values)]
+    return Recorded(recorder, recorder.emit(name, refs, statics, shape, "f" if kinds == {"f"} else "d"))
 
 
-def _places(recorder: Recorder, x: np.ndarray) -> int:
-    """Places as integers, which have no say in the dtype of a result."""
-    b = recorder.builder
-    ref = to_ref(recorder, x)
-    return b.cast(ref, b.shape(ref), "i")
-
-
-def product(rows: np.ndarray, columns: np.ndarray, data: Any, x: Any, shape: Shape) -> Any:
+def product(places: np.ndarray, data: Any, x: Any, shape: Shape) -> Any:
     """A x for the entries of a matrix of this shape, and a vector or a matrix x."""
     m = x.shape[1] if x.ndim == 2 else 1
-    result = (shape[0], *x.shape[1:])
-    return _row("sparse_product", (rows, columns), (data, x), (1, len(rows), *shape, m, 1, 1), result)
+    statics = (1, len(places), *shape, m, 1, 1, 0)
+    return _row("sparse_product", places, (data, x), statics, (shape[0], *x.shape[1:]))
 
 
 def factors(pattern: np.ndarray, data: Any, sizes: Shape) -> Any:
     """The factors of a square matrix; `sizes` are n, the number of entries, and the numbers of L and of U."""
     n, _, lower, upper = sizes
-    return _row("sparse_lu", (pattern,), (data,), (1, *sizes), (1 + lower + upper + n,))
+    return _row("sparse_lu", pattern, (data,), (1, *sizes), (1 + lower + upper + n,))
 
 
 def solution(pattern: np.ndarray, data: Any, found: Any, b: Any, sizes: Shape, trans: int) -> Any:
     """x with op(A) x = b, by the factors `found`."""
     m = b.shape[1] if b.ndim == 2 else 1
-    return _row("sparse_lu_solve", (pattern,), (data, found, b), (1, *sizes, m, trans, 1), b.shape)
+    return _row("sparse_lu_solve", pattern, (data, found, b), (1, *sizes, m, trans, 1), b.shape)
 
 
 def summed(data: Any, groups: np.ndarray, size: int) -> Any:
@@ -116,4 +110,4 @@ def _product(a: Any, b: Any) -> Any:
     if x.ndim not in (1, 2) or x.shape[0] != a.shape[1]:
         raise ShapeError(f"A @ x of shapes {a.shape} and {x.shape}{at_line()}. x needs {a.shape[1]} rows.")
     rows, columns, taken = scipy_places(a)
-    return product(rows.astype(float), columns.astype(float), scipy_numbers(a, taken), x, a.shape)
+    return product(as_places(rows, columns), scipy_numbers(a, taken), x, a.shape)

@@ -80,7 +80,7 @@ def _typical_order(pattern: Pattern, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _analysed(pattern: Pattern, row_places: np.ndarray, column_places: np.ndarray) -> Analysis:
-    n, (rows, columns) = pattern.shape[0], pattern.integers
+    n, (rows, columns) = pattern.shape[0], pattern.both
     i, j = row_places[rows], column_places[columns]
     entries = np.lexsort((i, j))
     starts = _bounds(j, n)

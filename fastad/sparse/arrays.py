@@ -60,12 +60,12 @@ class SparseArray:
     @property
     def row(self) -> np.ndarray:
         """The rows of the entries."""
-        return self._pattern.integers[0]
+        return self._pattern.rows
 
     @property
     def col(self) -> np.ndarray:
         """The columns of the entries."""
-        return self._pattern.integers[1]
+        return self._pattern.columns
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,6 +87,11 @@ class SparseArray:
         kind = getattr(self._data, "dtype", type(self._data).__name__)
         return f"<{what}sparse {self.format} array of {height} × {width}, {self.nnz} entries of {kind}>"
 
+    def __reduce__(self) -> Any:
+        if isinstance(self._data, Recorded):
+            raise TypeError("a sparse array of recorded numbers cannot be pickled; return it from the function instead")
+        return _unpickled, (type(self), self._data, self._pattern)
+
     def __len__(self) -> int:
         raise TypeError("the length of a sparse array is ambiguous; use A.shape[0] or A.nnz")
 
@@ -100,7 +105,7 @@ class SparseArray:
     def toarray(self) -> Any:
         """The dense matrix."""
         height, width = self.shape
-        i, j = self._pattern.integers
+        i, j = self._pattern.both
         return structure.summed(self._data, i * width + j, height * width).reshape(height, width)
 
     def toscipy(self) -> Any:
@@ -109,7 +114,7 @@ class SparseArray:
 
         if isinstance(self._data, Recorded):
             raise TypeError("toscipy of a matrix with recorded numbers would lose their derivatives")
-        return scipy_coo((np.asarray(self._data), self._pattern.integers), shape=self.shape).tocsr()
+        return scipy_coo((np.asarray(self._data), self._pattern.both), shape=self.shape).tocsr()
 
     @property
     def T(self) -> Any:
@@ -326,6 +331,10 @@ for _kind in (csr_array, csc_array, coo_array):
     _register(_kind, lambda a: ((a._data,), a._pattern), _rebuilding(_kind), namespace=NAMESPACE)
 
 
+def _unpickled(kind: type[SparseArray], data: Any, pattern: Pattern) -> Any:
+    return kind._made(data, pattern)
+
+
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _sizes(name: str, shape: Any) -> tuple[int, int]:
     if shape is None or len(shape) != 2:
@@ -383,7 +392,7 @@ def _times(a: SparseArray, x: Any, what: str) -> Any:
         fix = f"A sparse matrix of {a.shape[1]} columns takes vectors ({a.shape[1]},) and matrices ({a.shape[1]}, m)."
         raise ShapeError(f"{what} of shapes {a.shape} and {x.shape}{at_line()}. {fix}")
     x, pattern = x if x.dtype.kind == "f" else x.astype(float), a.pattern
-    return typed(rows.product(pattern.rows, pattern.columns, a.data, x, pattern.shape), a.data, x)
+    return typed(rows.product(pattern.places, a.data, x, pattern.shape), a.data, x)
 
 
 def typed(x: Any, *operands: Any) -> Any:
@@ -418,6 +427,6 @@ def _spread(a: SparseArray, factor: Any) -> Any:
     if len(shape) != 2 or shape[0] not in (1, height) or shape[1] not in (1, width):
         fix = f"Columns are scaled by ({width},) or (1, {width}), rows by ({height}, 1)."
         raise ShapeError(f"a factor of shape {x.shape} for a sparse array of shape {a.shape}{at_line()}. {fix}")
-    i, j = a.pattern.integers
+    i, j = a.pattern.both
     flat = (i if shape[0] != 1 else 0 * i) * shape[1] + (j if shape[1] != 1 else 0)
     return x.reshape(-1)[flat]

@@ -72,7 +72,7 @@ def kron(A: Any, B: Any) -> Any:
     a, b = _matrix(A), _matrix(B)
 
     def find() -> Pattern:
-        (ai, aj), (bi, bj), (height, width) = a.pattern.integers, b.pattern.integers, b.shape
+        (ai, aj), (bi, bj), (height, width) = a.pattern.both, b.pattern.both, b.shape
         rows, columns = np.add.outer(ai * height, bi), np.add.outer(aj * width, bj)
         return Pattern.of(rows.reshape(-1), columns.reshape(-1), (a.shape[0] * height, a.shape[1] * width))
 

@@ -15,6 +15,7 @@ from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import tentatively
 from fastad.sparse.iterations import METHODS, norm
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import made
@@ -152,7 +153,8 @@ class IterativeRules(Rules, kind="iterative"):
             sizes = (self.p, self.n, self.n, 3)
             call = make_call(tuple(np.ones(k) for k in sizes), {})
             name = f"{self.method}{' with the transpose' if self.transposed else ''}"
-            flat = flat_sub(record(self._iterated, call).inner, name)
+            with tentatively():  # what θ is does not matter now, and it may hold places
+                flat = flat_sub(record(self._iterated, call).inner, name)
             rules = IterativeRules(self.method, self.restart, self.operators, self.transposed)
             known[self.transposed] = Sub(flat.n_in, flat.n_out, name, flat.table, rules=rules)
         found: Sub = known[self.transposed]

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
+from fastad.primitives.sparse_values import as_places
 from fastad.recording.operands import is_recorded, path_value, recorder_of
 from fastad.recording.source import at_line
 
 Shape = tuple[int, int]
+_LARGEST = 2**30
 _KEPT = 32  # patterns that are remembered though nobody has them, with what was found of them
 _patterns: "weakref.WeakValueDictionary[Hashable, Pattern]" = weakref.WeakValueDictionary()
 _last: "deque[Pattern]" = deque(maxlen=_KEPT)
@@ -23,21 +25,25 @@ _lock = threading.Lock()
 class Pattern:
     """The places (row, column) of the entries of a matrix, in the order in which their numbers are given.
 
-    `rows` and `columns` are read-only arrays of float64, since tables refer to them; entries at the same place add up.
-    Equal patterns are the same object: make them by `Pattern.of`.
+    Entries at the same place add up. `places` are rows and columns as tables refer to them (see
+    `fastad.primitives.sparse_values.as_places`). All arrays are read-only. Equal patterns are the same object, as long
+    as somebody has it: make them by `Pattern.of`.
     """
 
-    __slots__ = ("__weakref__", "_found", "_key", "_lock", "columns", "rows", "shape")
+    __slots__ = ("__weakref__", "_found", "_key", "_lock", "columns", "places", "rows", "shape")
 
     def __init__(self, rows: np.ndarray, columns: np.ndarray, shape: Shape, key: Hashable) -> None:
         self.rows, self.columns, self.shape = _fixed(rows), _fixed(columns), shape
+        self.places = _fixed(as_places(rows, columns))
         self._key, self._found, self._lock = key, {}, threading.RLock()  # type: ignore[var-annotated]
 
     @staticmethod
     def of(rows: Any, columns: Any, shape: Any) -> "Pattern":
         """The pattern with entries at these places, which are integers within the shape."""
         height, width = (int(n) for n in shape)
-        i, j = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(columns, np.int64)
+        if max(height, width) > _LARGEST:
+            raise ShapeError(f"a sparse matrix of shape {(height, width)}: {_LARGEST} rows and columns are the most")
+        i, j = np.array(rows, np.int64), np.array(columns, np.int64)
         digest = hashlib.blake2b(i.tobytes() + j.tobytes(), digest_size=16).digest()
         key = (height, width, len(i), digest)
         with _lock:
@@ -66,12 +72,9 @@ class Pattern:
         return found
 
     @property
-    def integers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns as integers."""
-        found: tuple[np.ndarray, np.ndarray] = self.known(
-            "integers", lambda: (self.rows.astype(np.int64), self.columns.astype(np.int64))
-        )
-        return found
+    def both(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns."""
+        return self.rows, self.columns
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Pattern) and self._key == other._key
@@ -83,11 +86,11 @@ class Pattern:
         return f"<pattern of {self.shape[0]} × {self.shape[1]} with {self.size} entries>"
 
     def __reduce__(self) -> Any:
-        return Pattern.of, (*self.integers, self.shape)
+        return Pattern.of, (self.rows, self.columns, self.shape)
 
 
 def _fixed(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
+    x = x.copy() if x.base is not None else x
     x.flags.writeable = False
     return x
 

@@ -27,7 +27,7 @@ def _merged(i: np.ndarray, j: np.ndarray, shape: tuple[int, int]) -> tuple[Patte
 
 def canonical(pattern: Pattern) -> tuple[Pattern, np.ndarray]:
     """The places of a pattern once each, by row, then column; the entry that each of its own belongs to."""
-    found: tuple[Pattern, np.ndarray] = pattern.known("canonical", lambda: _merged(*pattern.integers, pattern.shape))
+    found: tuple[Pattern, np.ndarray] = pattern.known("canonical", lambda: _merged(*pattern.both, pattern.shape))
     return found
 
 
@@ -35,7 +35,7 @@ def union(a: Pattern, b: Pattern) -> tuple[Pattern, np.ndarray]:
     """The places of either; the entry that each of a's, then of b's belongs to."""
 
     def find() -> tuple[Pattern, np.ndarray]:
-        pairs = zip(a.integers, b.integers, strict=True)
+        pairs = zip(a.both, b.both, strict=True)
         i, j = (np.concatenate(pair) for pair in pairs)
         return _merged(i, j, a.shape)
 
@@ -47,7 +47,7 @@ def product(a: Pattern, b: Pattern) -> tuple[Pattern, np.ndarray, np.ndarray, np
     """The pattern of A B, and all products of two entries: that of A, that of B, the entry to which it adds."""
 
     def find() -> tuple[Pattern, np.ndarray, np.ndarray, np.ndarray]:
-        (ai, aj), (bi, bj) = a.integers, b.integers
+        (ai, aj), (bi, bj) = a.both, b.both
         order = np.argsort(bi, kind="stable")
         first = starts(bi[order], b.shape[0])
         counts = np.diff(first)[aj]
@@ -64,7 +64,7 @@ def product(a: Pattern, b: Pattern) -> tuple[Pattern, np.ndarray, np.ndarray, np
 def on_diagonal(pattern: Pattern, k: int) -> tuple[np.ndarray, np.ndarray, int]:
     """The entries on a diagonal, their places along it, and its length."""
     height, width = pattern.shape
-    i, j = pattern.integers
+    i, j = pattern.both
     chosen = np.flatnonzero(j - i == k)
     return chosen, (i[chosen] if k >= 0 else j[chosen]), max(min(height + min(k, 0), width - max(k, 0)), 0)
 
@@ -84,8 +84,8 @@ def part(pattern: Pattern, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, Pa
     key = ("part", i.tobytes(), j.tobytes())
 
     def find() -> tuple[np.ndarray, Pattern]:
-        taken, rows = _taken(pattern.integers[0], i, pattern.shape[0])
-        kept, columns = _taken(pattern.integers[1][taken], j, pattern.shape[1])
+        taken, rows = _taken(pattern.rows, i, pattern.shape[0])
+        kept, columns = _taken(pattern.columns[taken], j, pattern.shape[1])
         return taken[kept], Pattern.of(rows[kept], columns, (len(i), len(j)))
 
     found: tuple[np.ndarray, Pattern] = pattern.known(key, find)

@@ -60,6 +60,7 @@ def has_fused_product() -> bool:
 _Waiting = tuple[str, str, tuple[str, ...], Callable[[str], int | None], objects.LoadedCode]
 _waiting: "queue.SimpleQueue[_Waiting]" = queue.SimpleQueue()
 _lock = threading.Lock()
+_in_llvm = threading.Lock()  # held by the thread while LLVM works for it: the process must not end meanwhile
 _thread: threading.Thread | None = None
 _closed = False
 _held: list[object] = []  # code that has taken over
@@ -86,10 +87,9 @@ def _replace(
 ) -> None:
     """Have optimised code made, one text at a time, and let it take over."""
     full = *key, str(LEVEL)
-    if not cache.is_stored(full) and not _by_process([text]):
-        optimised(name, text, key)
-    with _lock:
-        if not _closed and cache.is_stored(full):
+    alone = not cache.is_stored(full) and not _by_process([text])
+    with _in_llvm:
+        if not _closed and (alone or cache.is_stored(full)):
             better = objects.load_object(optimised(name, text, key), [name], resolve)
             ctypes.c_void_p.from_address(code[module.TARGET]).value = better[name]
             _held.append(better)
@@ -117,9 +117,9 @@ for text in json.load(sys.stdin):
 def _close() -> None:
     """At the end of the process nothing is linked any more. What is not made yet is made for the next process."""
     global _closed
-    with _lock:
-        _closed = True
-    left = []
+    _closed = True
+    with _in_llvm:
+        left = []
     while not _waiting.empty():
         left.append(_waiting.get()[1])
     if left and cache.is_kept():
@@ -127,9 +127,9 @@ def _close() -> None:
 
 
 def _start_anew() -> None:
-    """A forked child has no thread, a lock in whatever state it was, and leaves to its parent what waits."""
-    global _lock, _thread, _waiting
-    _lock, _thread, _waiting = threading.Lock(), None, queue.SimpleQueue()
+    """A forked child has no thread, locks in whatever state they were, and leaves to its parent what waits."""
+    global _lock, _in_llvm, _thread, _waiting
+    _lock, _in_llvm, _thread, _waiting = threading.Lock(), threading.Lock(), None, queue.SimpleQueue()
 
 
 if hasattr(os, "register_at_fork"):

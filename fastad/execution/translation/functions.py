@@ -8,6 +8,7 @@ from fastad.execution.translation.expressions import Expressions
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.kinds import (
     DOUBLE,
+    ELEMENTS,
     INTEGER,
     NOTHING,
     Record,
@@ -236,15 +237,28 @@ class Function(Expressions):
         raise UntranslatableError(ast.unparse(target))
 
     def _fill(self, target: ast.Subscript, value: Value) -> None:
-        """Make all numbers of a vector zero."""
-        array, part = self.value(target.value), target.slice
-        assert isinstance(part, ast.Slice)
-        whole = part.lower is None and part.upper is None and part.step is None
-        if not whole or array.kind != View("double") or value != Value(DOUBLE, (f"0x{0:016X}",)):
+        """Give all elements of a part of a vector the same number."""
+        own = self.value(target)
+        if not isinstance(own.kind, View) or value.kind not in (INTEGER, DOUBLE):
             raise UntranslatableError(ast.unparse(target))
-        self.module.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-        size = self.define(f"mul nsw i64 {array.operands[1]}, 8")
-        self.line(f"call void @llvm.memset.p0.i64(ptr {array.operands[0]}, i8 0, i64 {size}, i1 false)")
+        element = own.kind.element
+        if value.only in ("0", f"0x{0:016X}"):
+            self.module.declare("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            size = self.define(f"mul nsw i64 {own.operands[1]}, {ELEMENTS[element][1]}")
+            self.line(f"call void @llvm.memset.p0.i64(ptr {own.operands[0]}, i8 0, i64 {size}, i1 false)")
+            return
+        for_each = self.place(INTEGER)
+        self.put(for_each, Value(INTEGER, ("0",)))
+        head, body, end = self.label(), self.label(), self.label()
+        self.start(head)
+        k = self.get(for_each).only
+        self.fork(self.define(f"icmp slt i64 {k}, {own.operands[1]}"), body, end)
+        self.start(body)
+        where = self.define(f"getelementptr inbounds {ELEMENTS[element][0]}, ptr {own.operands[0]}, i64 {k}")
+        self.store(element, where, value)
+        self.put(for_each, Value(INTEGER, (self.define(f"add nsw i64 {k}, 1"),)))
+        self.jump(head)
+        self.start(end)
 
 
 def _assignments(tree: ast.FunctionDef) -> dict[str, int]:

@@ -7,8 +7,9 @@ kind. A kind is found by its name:
     class Twice(Driver, kind="twice"):
         kernel = "my_package.my_kernels.run_twice"
 
-The module of a kernel outside of `fastad.kernels` stands by itself: it may import numba, NumPy and `fastad.kernels`. If it
-uses no more of Python than the drivers of `fastad.kernels` do and imports nothing of numba, it is compiled without that.
+The module of a kernel outside of `fastad.kernels` stands by itself: it may import numba, NumPy and `fastad.kernels`.
+If it uses no more of Python than the drivers of `fastad.kernels` do, and imports nothing of numba, it is compiled
+without that.
 """
 
 from collections.abc import Mapping, Sequence

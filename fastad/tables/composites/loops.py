@@ -20,6 +20,7 @@ from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes
 from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
 from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, packed, slices
+from fastad.tables.composites.wide_loops import emit_wide_loop
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 from fastad.tables.validate import LARGEST
@@ -243,6 +244,13 @@ class Loop(Repeated, kind="loop"):
             return b.call(Lanes.of(self, size), x)
         out = b.call(self._wide(size), to_spans(b, x, size, self.spans_in))
         return to_lanes(b, out, size, self.spans_out)
+
+    def emit_elements(self, b: Any, x: Sequence[Ref], lanes: int) -> list[Ref] | None:
+        return emit_wide_loop(b, self, x, lanes)
+
+    def with_parts(self, name: str, state: int, shared: int, body: Sub, condition: Sub) -> "Loop":
+        """A loop of unknown length with these sizes and parts."""
+        return Loop.of(name, Sizes(state, shared=shared), -1, body, condition=condition, schedule=self.schedule)
 
     def batched(self, size: int) -> Sub:
         return made(f"{self.name} over {size} lanes", size * self.n_in, lambda b, x: self.emit_batched(b, x, size))

@@ -212,7 +212,14 @@ class Sub:
 
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
         """The results of `size` lanes, of operands (and saved states) lane after lane."""
+        if self.rules is not None:
+            return self.rules.emit_batched(self, b, x, size)
         return b.call(self.batched(size), x)
+
+    def emit_elements(self, b: Any, x: Sequence[Ref], lanes: int) -> list[Ref] | None:
+        """The elements of the result over lanes, each of shape (lanes,), of those of the operand, which are (lanes,) or
+        the same for all; None: it does not come apart into elements (see `fastad.tables.passes.lanes`)."""
+        return None
 
     def _differentiable(self) -> "Sub":
         if self.table is None:

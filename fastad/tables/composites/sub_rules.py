@@ -56,6 +56,10 @@ class Rules:
         """The rows of Jᵀu."""
         return b.call(sub.adjoint, packed(b, [x, u]))
 
+    def emit_batched(self, sub: Sub, b: Any, x: Ref, size: int) -> Ref:
+        """The rows of the results of `size` lanes, of operands lane after lane."""
+        return b.call(sub.batched(size), x)
+
     def over_lanes(self, sub: Sub, size: int) -> "Rules":
         """The rules of the sub-program over lanes."""
         return LaneRules(lambda: sub, size)

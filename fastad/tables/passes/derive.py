@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.rewrites import is_zero
 from fastad.primitives import Elementwise, Form
 from fastad.primitives.regions import Region, parts, region
+from fastad.primitives.rewrites import is_zero
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import INPUT, ValueType

@@ -45,6 +45,11 @@ def element_rows(b: Builder, table: Table, inputs: Sequence[Elements], lanes: in
 def _elements(b: Builder, row: Row, operands: list[Elements], lanes: int) -> Elements:
     if isinstance(row.primitive, Elementwise):
         return [_function(b, row, [x[i if len(x) > 1 else 0] for x in operands], lanes) for i in range(row.size)]
+    if row.sub is not None:
+        own = row.sub.emit_elements(b, operands[0], lanes)
+        if own is None:
+            raise NoLanes
+        return own
     rule: Any = row.primitive.elements  # type: ignore[attr-defined]
     rule = rule or (_combined if row.form is Form.REDUCTION else None)
     found = rule and rule(b, row, operands)
