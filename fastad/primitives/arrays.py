@@ -88,6 +88,7 @@ _EXTREME: dict[str, Any] = _REDUCED | {
     "tangent": rules.tangent_extremum, "adjoint": rules.adjoint_extremum, "result": "same", "operations": _compare
 }  # fmt: skip
 _PLACE: dict[str, Any] = {"check": checks.middle(True), "batch": rules.batch_middle, "result": "int"}
+_on_axis = lambda s, size, sizes: (0, s[1] - 1)  # places along an axis
 _UNROLLED = 128  # multiplications of a matrix product that is written out
 
 # fmt: off
@@ -101,10 +102,10 @@ array("sum", values.reduce(np.sum), 1, _MIDDLE, **_REDUCED, combine="add", neutr
       linear=(0,), adjoint=rules.adjoint_sum, result="total")
 array("amax", values.reduce(np.max), 1, _MIDDLE, **_EXTREME, combine="maximum", neutral=-math.inf, of_nothing=-math.inf)
 array("amin", values.reduce(np.min), 1, _MIDDLE, **_EXTREME, combine="minimum", neutral=math.inf, of_nothing=math.inf)
-array("argmax", values.reduce(np.argmax), 1, _MIDDLE, **_PLACE, operations=_compare)
-array("argmin", values.reduce(np.argmin), 1, _MIDDLE, **_PLACE, operations=_compare)
+array("argmax", values.reduce(np.argmax), 1, _MIDDLE, **_PLACE, operations=_compare, bounds=_on_axis)
+array("argmin", values.reduce(np.argmin), 1, _MIDDLE, **_PLACE, operations=_compare, bounds=_on_axis)
 array("argsort", values.argsort, 1, _MIDDLE, check=checks.middle(False), operations=_sort,
-      work=lambda s, size, sizes: 4 * s[1], batch=rules.batch_middle, result="int")
+      work=lambda s, size, sizes: 4 * s[1], batch=rules.batch_middle, bounds=_on_axis, result="int")
 array("cumsum", values.cumsum, 1, _MIDDLE + " reverse", check=checks.middle(False, reverse=True), **_SCANNED,
       operations=_running_sum, keeps_zero=True,
       linear=(0,), adjoint=rules.adjoint_cumsum, batch=rules.batch_middle, sparsity=patterns.cumsum, result="total")
@@ -125,9 +126,11 @@ array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, opera
       **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add,
       sparsity=patterns.scatter_add, result="total", domain=("R", "index"))
 array("wrap_index", values.wrap_index, 1, "n", check=checks.wrap, operations=_compare, kept=True, **INDEX_ERROR,
-      unrolls=lambda s, size: True, batch=rules.batch_same, result="int", domain=("index",))
+      unrolls=lambda s, size: True, batch=rules.batch_same, bounds=lambda s, size, sizes: (0, s[0] - 1),
+      result="int", domain=("index",))
 array("searchsorted", values.searchsorted, 2, "right", check=checks.search, operations=_search,
-      batch=rules.batch_searchsorted, result="int", domain=("sorted", "R"))
+      batch=rules.batch_searchsorted, bounds=lambda s, size, sizes: (0, sizes[0]), result="int",
+      domain=("sorted", "R"))
 ASSEMBLE = array("assemble", values.assemble, -1, "(nd offset shape... strides...)...", form=Form.PIECES,
                  check=checks.assemble, operations=_moves, linear=(0,), elements=elements.assemble,
                  tangent=rules.tangent_assemble, adjoint=rules.adjoint_assemble, batch=rules.batch_assemble,

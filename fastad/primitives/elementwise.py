@@ -121,11 +121,11 @@ def operation(name: str, operator: str, partials: str, domain: str, *, ufunc: st
 
 # fmt: off
 # ── arithmetic: machine operations ────────────────────────────────────────────────────────────────────────────
-operation("add",           "arithmetic + fadd additions",       "1; 1",          "RR", result="total", commutes=True, on_truth="logical_or")
-operation("subtract",      "arithmetic - fsub additions",       "1; -1",         "RR", result="total", on_truth="")
-operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", minus_zero=True, commutes=True, on_truth="logical_and")
+operation("add",           "arithmetic + fadd additions",       "1; 1",          "RR", result="total", commutes=True, on_truth="logical_or", monotone=True)
+operation("subtract",      "arithmetic - fsub additions",       "1; -1",         "RR", result="total", on_truth="", monotone=True)
+operation("multiply",      "arithmetic * fmul multiplications", "b; a",          "RR", result="same", minus_zero=True, commutes=True, on_truth="logical_and", monotone=True)
 operation("divide",        "arithmetic / fdiv divisions",       "1 / b; -(r / b)", "RZ", slow=True)
-operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total", minus_zero=True, on_truth="")
+operation("negative",      "negation - fneg additions",         "-1",            "R",  result="total", minus_zero=True, on_truth="", monotone=True)
 operation("less",          "comparison < olt comparisons",      "0; 0",          "RR", result="bool")
 operation("less_equal",    "comparison <= ole comparisons",     "0; 0",          "RR", result="bool")
 operation("greater",       "comparison > ogt comparisons",      "0; 0",          "RR", result="bool")
@@ -137,10 +137,10 @@ operation("logical_or",    "logical | or comparisons",          "0; 0",         
 operation("where",         "selection ? select comparisons",    "0; where(a, 1, 0); where(a, 0, 1)", "BRR", result="same", numpy=np.where, ufunc="")
 leaf("sqrt",          "sqrt",     "sqrt",     "0.5 / r",             "P", intrinsic=True, slow=True)
 leaf("absolute",      "fabs",     "absolute fabs", "sign(a)",        "Z", result="same", intrinsic=True, sign="|·|", even=True)
-leaf("floor",         "floor",    "floor",    "0",                   "X", intrinsic=True)
-leaf("ceil",          "ceil",     "ceil",     "0",                   "X", intrinsic=True)
-leaf("trunc",         "trunc",    "trunc",    "0",                   "X", intrinsic=True)
-leaf("rint",          "rint",     "rint",     "0",                   "X", intrinsic=True)
+leaf("floor",         "floor",    "floor",    "0",                   "X", intrinsic=True, monotone=True)
+leaf("ceil",          "ceil",     "ceil",     "0",                   "X", intrinsic=True, monotone=True)
+leaf("trunc",         "trunc",    "trunc",    "0",                   "X", intrinsic=True, monotone=True)
+leaf("rint",          "rint",     "rint",     "0",                   "X", intrinsic=True, monotone=True)
 leaf("copysign",      "copysign", "copysign", "sign(a) * sign(r); 0", "ZZ", intrinsic=True)
 
 # The value as a constant: for shifts that cancel, such as the maximum in logsumexp.
@@ -157,8 +157,8 @@ row("square",      "square",      "a * a",                "2 * a", "R", result="
 row("reciprocal",  "reciprocal",  "1 / a",                "-(r * r)", "Z")
 row("sign",        "sign",        "where(a > 0, 1, where(a < 0, -1, absolute(a)))", "0", "Z", result="same", on_truth="")
 row("heaviside",   "heaviside",   "where(a < 0, 0, where(a > 0, 1, where(a == 0, b, a)))", "0; where(a == 0, 1, 0)", "ZR")
-row("maximum", "maximum", "where((a >= b) | (a != a), a, b)", "0.5 * ((a > b) + (a >= b)); 0.5 * ((b > a) + (b >= a))", "RR", result="same")
-row("minimum", "minimum", "where((a <= b) | (a != a), a, b)", "0.5 * ((a < b) + (a <= b)); 0.5 * ((b < a) + (b <= a))", "RR", result="same")
+row("maximum", "maximum", "where((a >= b) | (a != a), a, b)", "0.5 * ((a > b) + (a >= b)); 0.5 * ((b > a) + (b >= a))", "RR", result="same", monotone=True)
+row("minimum", "minimum", "where((a <= b) | (a != a), a, b)", "0.5 * ((a < b) + (a <= b)); 0.5 * ((b < a) + (b <= a))", "RR", result="same", monotone=True)
 row("fmax",    "fmax",    "where((a >= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a > b) + (a >= b))); where(a != a, 1, 0.5 * ((b > a) + (b >= a)))", "RR", result="same")
 row("fmin",    "fmin",    "where((a <= b) | (b != b), a, b)", "where(b != b, 1, 0.5 * ((a < b) + (a <= b))); where(a != a, 1, 0.5 * ((b < a) + (b <= a)))", "RR", result="same")
 leaf("fmod", "fmod", "fmod", "1; -trunc(a / b)", "XG", result="total", minus_zero=True, divides=True)

@@ -2,8 +2,8 @@
 
 A rule is `f(sets, statics, size, operands, known)`. `operands` are arrays with the number of a set for each element
 (see `fastad.tables.sparsity.sets`; set 0, of nothing, for operands without a derivative). So is the result, of `size`
-elements. `known(k)` are the values of operand k where they are the same in every run of the table, else None. A rule
-holds for all values that are not known.
+elements. `known(k)` are the values of operand k where they are the same in every run of the table, else None;
+`known.bounds(k)` are bounds of them, or None. A rule holds for all values that are not known.
 """
 
 import math
@@ -67,18 +67,34 @@ def _each(sets: Any, x: Ids) -> Ids:
 
 
 def gather(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
-    """The blocks that are read; where they are chosen in a run, any of them."""
+    """The blocks that are read; where they are chosen in a run, any of those within the bounds of the index."""
     blocks, index = operands[0].reshape(-1, s[0]), known(1)
     if index is not None:
         return blocks[np.asarray(index, np.intp).reshape(-1)].reshape(-1)
-    return np.tile(_each(sets, blocks.T), size // s[0])
+    low, high, which = _intervals(known.bounds(1), size // s[0], len(blocks))
+    found = [_each(sets, blocks[a : b + 1].T) for a, b in zip(low, high, strict=True)]
+    return np.array(found, np.int32).reshape(-1, s[0])[which].reshape(-1)
+
+
+def _intervals(bounds: Any, count: int, blocks: int) -> tuple[list[int], list[int], np.ndarray]:
+    """The different intervals of blocks that indices may choose, and which of them each of `count` indices has."""
+    if bounds is None:
+        return [0], [blocks - 1], np.zeros(count, np.intp)
+    low, high = (np.clip(np.nan_to_num(x.reshape(-1)), 0, max(blocks - 1, 0)).astype(np.int64) for x in bounds)
+    different, which = np.unique(low * np.int64(blocks) + high, return_inverse=True)
+    return (different // blocks).tolist(), (different % blocks).tolist(), which.reshape(-1)
 
 
 def scatter_add(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
-    """The blocks that are added to one; where they are chosen in a run, any of them."""
+    """The blocks that are added to one; where they are chosen in a run, any whose index may have this value."""
     blocks, index = operands[0].reshape(-1, s[0]), known(1)
     if index is None:
-        return np.tile(_each(sets, blocks.T), size // s[0])
+        low, high, which = _intervals(known.bounds(1), len(blocks), size // s[0])
+        out = np.zeros((size // s[0], s[0]), np.int32)
+        for k, (a, b) in enumerate(zip(low, high, strict=True)):
+            own = np.tile(_each(sets, blocks[which == k].T), b - a + 1)
+            out[a : b + 1] = sets.either(np.ascontiguousarray(out[a : b + 1]).reshape(-1), own).reshape(-1, s[0])
+        return out.reshape(-1)
     labels = np.asarray(index, np.int64).reshape(-1, 1) * s[0] + np.arange(s[0])
     return sets.together(operands[0], labels.reshape(-1), size)
 

@@ -71,7 +71,7 @@ class Elementwise(Primitive):
     name. `near` names the row that stands for this one where derivatives are derived again (see
     `fastad.tables.passes.kinks`). `on_truth`: the row that records where all operands are truth values; "" where NumPy
     refuses these. `minus_zero`: in memory the result for integers may be -0, as that of 0 * -3. `divides`: integers
-    divided by 0 give 0, as in NumPy.
+    divided by 0 give 0, as in NumPy. `monotone`: in each operand, so that bounds of these give bounds of the result.
     """
 
     value: str
@@ -90,6 +90,7 @@ class Elementwise(Primitive):
     sign: str = ""
     on_truth: str | None = None
     minus_zero: bool = False
+    monotone: bool = False
     divides: bool = False
 
     @property
@@ -160,6 +161,7 @@ class ArrayPrimitive(Primitive):
     builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in
     `differentiable` (default: all); `batch(b, row, operands, batched, size)` emits the row over a leading axis.
     `sparsity` says on which inputs each element depends (see `fastad.primitives.patterns`; None: on all of them).
+    `bounds(statics, size, sizes)` are the least and the largest number that the result may have, where that is known.
 
     `result` is the dtype rule (see `fastad.tables.builder.result_dtype`). A row of several results has one value that
     holds them one after another, lane by lane: `parts(statics)` says the number of lanes and the results of each.
@@ -191,6 +193,7 @@ class ArrayPrimitive(Primitive):
     adjoint: Rule | None = None
     batch: Rule | None = None
     sparsity: Rule | None = None
+    bounds: Callable[..., tuple[float, float]] | None = None
     differentiable: tuple[int, ...] | None = None
     result: str = "float"
     parts: Callable[..., tuple[int, tuple[Result, ...]]] | None = None

@@ -123,8 +123,8 @@ def _lanes(b: Builder, derived: Table, inputs: Sequence[Ref], seeds: Sequence[Re
     return _beside(b, parts, lanes)
 
 
-# Rows of all lanes up to which they are written one after another. A lane is fused as one function would be, which takes
-# half the time of batched rows where values do not fit the cache; but code for many rows takes long to compile.
+# Rows of all lanes up to which they are written one after another. A lane is fused as one function would be: half
+# the time of batched rows where values do not fit the cache; but code for many rows takes long to compile.
 _APART = 200
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from fastad.kernels import pattern_fields as f
 from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.patterns import everything
-from fastad.tables.sparsity.known import Known
+from fastad.tables.sparsity.known import Facts, Known
 from fastad.tables.sparsity.sets import Ids, Sets, Structure
 from fastad.tables.table import Row, Table
 
@@ -62,7 +62,7 @@ def _by_rule(sets: Sets, rows: f.Rows, row: Row, known: Known) -> Ids:
     if not any(x.any() for x in operands):
         return np.zeros(row.size, np.int32)
     rule = primitive.sparsity or everything
-    return rule(sets, row.statics, row.size, operands, lambda k: known.value(row.operands[k]))
+    return rule(sets, row.statics, row.size, operands, Facts(known, row))
 
 
 # ── what the kernel does with a row ───────────────────────────────────────────────────────────────────────────
