@@ -183,16 +183,16 @@ def equilibrium(example: dict[str, Any]) -> Figure:
     names = ("taxed good, without the tax", "second good", "third good")
     for prices, color, name in zip(example["prices"].T, (RED, BLUE, GREEN), names, strict=True):
         left.plot(taxes, prices, color=color, label=name)
-    left.set(xlabel="tax", title="Prices at which the markets clear", xlim=(0, 3))
+    left.set(xlabel="tax", title="Prices at which the markets clear", xlim=(0, 8))
     left.legend(loc="center right")
     right.plot(taxes, revenues, color=BLUE)
-    for k in range(2, len(taxes), 8):
-        ends = taxes[k] + np.array([-0.15, 0.15])
+    for k in range(2, len(taxes), 6):
+        ends = taxes[k] + np.array([-0.45, 0.45])
         right.plot(ends, revenues[k] + slopes[k] * (ends - taxes[k]), color=RED, linewidth=2.2)
     best = float(example["best_tax"])
     right.axvline(best, color="#999999", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    right.annotate(f"best tax {best:.3f}", (best + 0.06, 0.1 * revenues.max()), color="#777777", fontsize=9)
-    right.set(xlabel="tax", title="Revenue, and its derivative as tangents", xlim=(0, 3), ylim=(0, None))
+    right.annotate(f"best tax {best:.3f}", (best + 0.1, 0.1 * revenues.max()), color="#777777", fontsize=9)
+    right.set(xlabel="tax", title="Revenue, and its derivative as tangents", xlim=(0, 8), ylim=(0, None))
     return figure
 
 
