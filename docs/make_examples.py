@@ -124,6 +124,28 @@ def moon_landing(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def diffusion_field(example: dict[str, Any]) -> Figure:
+    """The true field, what was measured for one source, and the field before and after."""
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    side, truth, found = example["SIDE"], example["TRUTH"], example["found"]
+    limit = float(np.max(np.abs(truth)))
+    fields = {"The true log κ": truth, "Before: the first guess": 0.0 * truth, f"After {found.nit} steps": found.x}
+    panels = figure.subplots(1, 4)
+    for axes, (title, field) in zip(panels[[0, 2, 3]], fields.items(), strict=True):
+        image = axes.imshow(field.reshape(side, side), origin="lower", extent=(0, 1, 0, 1), cmap="RdBu_r",
+                            vmin=-limit, vmax=limit)  # fmt: skip
+        axes.set(title=title, xticks=[0, 1], yticks=[0, 1])
+        axes.grid(False)
+    figure.colorbar(image, ax=panels[-1], shrink=0.8, label="log κ")
+    seen, x, y = example["SEEN"], example["X"].ravel(), example["Y"].ravel()
+    size = max(2.0, 4000 / seen.size)
+    panels[1].scatter(x[seen], y[seen], size, example["MEASURED"][:, 0], marker="s", linewidths=0)
+    panels[1].set(title="Measured, for one source", xlim=(0, 1), ylim=(0, 1), xticks=[0, 1], yticks=[0, 1])
+    panels[1].set_aspect("equal")
+    panels[1].grid(False)
+    return figure
+
+
 def ridge(example: dict[str, Any]) -> Figure:
     """The error on held-out data against the penalty with the descent, and the weights with one penalty and four."""
     figure = Figure(figsize=(10, 4.0), layout="constrained")
@@ -198,7 +220,7 @@ def equilibrium(example: dict[str, Any]) -> Figure:
 
 PICTURES = {
     "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
-    "ridge": ridge, "dispatch": dispatch, "equilibrium": equilibrium,
+    "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field, "equilibrium": equilibrium,
 }  # fmt: skip
 
 

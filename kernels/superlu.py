@@ -71,13 +71,13 @@ def _splu(matrix):
     """SuperLU's factors. Where the pattern is symmetric, minimum degree on it leaves half of the fill."""
     from scipy.sparse.linalg import splu
 
-    if is_symmetric(matrix):
+    if _is_symmetric(matrix):
         return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.1, options={"SymmetricMode": True})
     return splu(matrix)
 
 
-def is_symmetric(matrix):
-    """Whether a square CSC matrix has an entry (j, i) for nearly every (i, j)."""
+def _is_symmetric(matrix):
+    """Whether a square CSC matrix has an entry (j, i) for every (i, j)."""
     other = matrix.T.tocsc()
     other.sort_indices()
     matrix.sort_indices()

@@ -21,6 +21,11 @@ HOMES = {
     "matmul": "products",
     "lu": "factoring", "lu_solve": "factoring", "triangular_solve": "factoring", "permute_rows": "factoring",
     "determinant_sign": "factoring", "log_determinant": "factoring", "cholesky": "factoring",
+    "qr": "orthogonal", "eigh": "spectral", "svd": "spectral", "eigh_spectrum": "spectral", "svd_spectrum": "spectral",
+    "gap_quotient": "spectral", "determinant": "inverting", "cofactors": "inverting", "pinv": "inverting",
+    "expm": "matrix_functions", "sqrtm": "matrix_functions", "banded_solve": "banded",
+    "solved": "equations", "sparse_lu": "sparse_factoring", "sparse_lu_solve": "sparse_factoring",
+    "sparse_product": "sparse_products", "sparse_sample": "sparse_products",
 }
 
 

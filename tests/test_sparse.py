@@ -1,5 +1,8 @@
 """Sparse matrices with recorded numbers: every operation against dense NumPy, systems by the laws, both tiers."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -154,6 +157,9 @@ def test_constructors_agree_and_say_what_is_wrong():
             wrong()
     with pytest.raises(TypeError, match="toarray"):
         np.asarray(csr)
+    for again in (pickle.loads(pickle.dumps(csc)), copy.deepcopy(csc)):
+        assert type(again) is type(csc) and again.pattern is csc.pattern
+        np.testing.assert_array_equal(again.data, csc.data)
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])

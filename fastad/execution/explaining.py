@@ -71,14 +71,24 @@ def _sub_gives_notices(sub: Sub) -> bool:
     return own or any(map(_sub_gives_notices, sub.parts))
 
 
-def warned(invoke: Callable[[], int], rows: Table, inputs: Callable[[], Sequence[Any]]) -> int:
-    """Run a kernel; where it has counted a notice, warn the user of what its rows find."""
-    before = notice_count.count.value
-    code = invoke()
-    if notice_count.count.value != before:
-        for text in dict.fromkeys(_notices(rows, inputs())):
-            warn(text)
-    return code
+_WARNINGS = 8  # of one binding: it takes long to find out what a notice is about
+
+
+class Warned:
+    """Runs a kernel; where it has counted a notice, warns the user of what its rows find."""
+
+    def __init__(self, invoke: Callable[[], int], rows: Table, inputs: Callable[[], Sequence[Any]]) -> None:
+        self._invoke, self._rows, self._inputs = invoke, rows, inputs
+        self._left = _WARNINGS
+
+    def __call__(self) -> int:
+        before = notice_count.count.value
+        code = self._invoke()
+        if notice_count.count.value != before and self._left:
+            self._left -= 1
+            for text in dict.fromkeys(_notices(self._rows, self._inputs())):
+                warn(text)
+        return code
 
 
 def _notices(rows: Table, inputs: Sequence[Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.explaining import explanation, gives_notices, part_explanation, warned
+from fastad.execution.explaining import Warned, explanation, gives_notices, part_explanation
 from fastad.execution.invoke import WORK_FIELD, caller, packet
 from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
 from fastad.execution.layout import Slot
@@ -119,7 +119,7 @@ class Binding:
             WORK.use(self, kernel.work_size)
             self.invoke = partial(_borrowing, self.invoke, self._packet, kernel.work_size)
         if gives_notices(kernel.rows):
-            self.invoke = partial(warned, self.invoke, kernel.rows, self._table_inputs)
+            self.invoke = Warned(self.invoke, kernel.rows, self._table_inputs)
 
     @property
     def nbytes(self) -> int:

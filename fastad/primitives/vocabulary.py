@@ -38,6 +38,23 @@ class Vocabulary:
         """Whether a number is not 0."""
         return self.emit("not_equal", (x, self.const(0.0)))
 
+    def subtract(self, x: Ref, y: Ref) -> Ref:
+        return self.emit("subtract", (x, y))
+
+    def ones_where_equal(self, x: Ref, y: Ref, dtype: str) -> Ref:
+        """1 where two arrays of one shape are equal, else 0."""
+        condition = self.emit("equal", (x, y))
+        return self.emit("where", (condition, self.const(1.0), self.const(0.0)), shape=self.shape(x), dtype=dtype)
+
+    def taken(self, x: Ref, places: Any) -> Ref:
+        """The elements of a vector at places that are known now."""
+        return self.emit("gather", (x, self.const(places)), (1,), (len(places),))
+
+    def running_sums(self, x: Ref, goes_on: Any) -> Ref:
+        """Sums of a vector's elements up to each, from the last element on where `goes_on` is 0, and not 1."""
+        n = self.size(x)
+        return self.emit("linrec", (self.const(goes_on), x), (1, n, 1, 0), (n,))
+
     def zeros(self, shape: Shape) -> Ref:
         return self.broadcast(self.const(0.0), shape)
 

@@ -87,6 +87,11 @@ class SparseArray:
         kind = getattr(self._data, "dtype", type(self._data).__name__)
         return f"<{what}sparse {self.format} array of {height} × {width}, {self.nnz} entries of {kind}>"
 
+    def __reduce__(self) -> Any:
+        if isinstance(self._data, Recorded):
+            raise TypeError("a sparse array of recorded numbers cannot be pickled; return it from the function instead")
+        return _unpickled, (type(self), self._data, self._pattern)
+
     def __len__(self) -> int:
         raise TypeError("the length of a sparse array is ambiguous; use A.shape[0] or A.nnz")
 
@@ -324,6 +329,10 @@ def _rebuilding(kind: type[SparseArray]) -> Any:
 _register: Any = optree.register_pytree_node
 for _kind in (csr_array, csc_array, coo_array):
     _register(_kind, lambda a: ((a._data,), a._pattern), _rebuilding(_kind), namespace=NAMESPACE)
+
+
+def _unpickled(kind: type[SparseArray], data: Any, pattern: Pattern) -> Any:
+    return kind._made(data, pattern)
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────

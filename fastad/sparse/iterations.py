@@ -85,10 +85,11 @@ def gmres(product: Product, nearly: Product, b: Any, x: Any, tol: Any, limit: An
         known = np.where(np.arange(m) < place, 1.0, 0.0)  # what stands in the other rows belongs to the cycle before
         p = nearly(np.where((stuck > 0.0) & (place > 0.0), last, r))
         q = product(p)
-        before = norm(q)
+        before, removed = norm(q), 0.0
         for _ in range(2):  # twice is enough (Kahan and Parlett)
             shares = known * (images @ q)
-            p, q = p - shares @ directions, q - shares @ images
+            q, removed = q - shares @ images, removed + shares
+        p = p - removed @ directions
         length = norm(q)
         new = length > 1e-14 * before
         factor = np.where(new, 1.0 / np.where(new, length, 1.0), 0.0)

@@ -16,7 +16,7 @@ from fastad.sparsity.coloring import Coloring, color_structure
 from fastad.sparsity.substitution import Substitution, substitution_of
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
-from fastad.tables.inline import compact
+from fastad.tables.inline import compact, inline
 from fastad.tables.passes.batch import batch_rows
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.passes.kinks import with_limits
@@ -75,7 +75,7 @@ def elements_table(table: Table, wrt: Sequence[int], structure: Structure, color
     if coloring.kind == "acyclic":
         found = _substituted(b, every, substitution_of(structure, coloring.column_colors))
     else:
-        found = _taken(b, every, places(structure, coloring))
+        found = b.taken(every, places(structure, coloring))
     return compact(b.table([b.cast(found, b.shape(found), dtype)], base.captured))
 
 
@@ -102,8 +102,7 @@ def _seeds(b: Builder, colors: np.ndarray, count: int, kinds: Sequence[ValueType
         full = (count, *kind.shape)
         numbers = b.region(b.const(np.arange(float(count))), (0, count, kind.size, 1, 0), full)
         dtype = kind.dtype if kind.dtype in "df" else "d"
-        is_own = b.emit("equal", (b.broadcast(own, full), numbers))
-        found.append(b.emit("where", (is_own, b.const(1.0), b.const(0.0)), shape=full, dtype=dtype))
+        found.append(b.ones_where_equal(b.broadcast(own, full), numbers, dtype))
         start += kind.size
     return found
 
@@ -111,6 +110,8 @@ def _seeds(b: Builder, colors: np.ndarray, count: int, kinds: Sequence[ValueType
 def _lanes(b: Builder, derived: Table, inputs: Sequence[Ref], seeds: Sequence[Ref], lanes: int, results: int) -> Ref:
     """The derived results for all seeds, as an array of shape (lanes, elements)."""
     count = len(inputs) - len(derived.captured)
+    if lanes * len(derived) <= _APART and not derived.subs:
+        return _apart(b, derived, inputs, seeds, lanes, results)
     given = [*inputs[:count], *seeds, *inputs[count:]]
     flags = [count <= k < count + len(seeds) for k in range(len(given))]
     refs, batched = batch_rows(b, derived, given, flags, lanes)
@@ -120,6 +121,24 @@ def _lanes(b: Builder, derived: Table, inputs: Sequence[Ref], seeds: Sequence[Re
         full = refs[o] if batched[o] else b.broadcast(refs[o], (lanes, *derived.type_of(o).shape))
         parts.append((b.cast(full, (lanes, size), "d"), size))
     return _beside(b, parts, lanes)
+
+
+# Rows of all lanes up to which they are written one after another. A lane is fused as one function would be, which takes
+# half the time of batched rows where values do not fit the cache; but code for many rows takes long to compile.
+_APART = 200
+
+
+def _apart(b: Builder, derived: Table, inputs: Sequence[Ref], seeds: Sequence[Ref], lanes: int, results: int) -> Ref:
+    """The same as rows of each lane; the rows of the value are shared."""
+    count = len(inputs) - len(derived.captured)
+    parts = []
+    for lane in range(lanes):
+        sizes = [b.size(x) // lanes for x in seeds]
+        own = [b.region(x, (lane * n, n, 1), b.shape(x)[1:]) for x, n in zip(seeds, sizes, strict=True)]
+        refs = inline(b, derived, [*inputs[:count], *own, *inputs[count:]])
+        parts += [b.cast(refs[o], (b.size(refs[o]),), "d") for o in derived.outputs[results:]]
+    total = _side_by_side(b, parts)
+    return b.reshape(total, (lanes, b.size(total) // lanes))
 
 
 def _beside(b: Builder, parts: Sequence[tuple[Ref, int]], lanes: int) -> Ref:
@@ -163,16 +182,9 @@ def places(structure: Structure, coloring: Coloring) -> np.ndarray:
     return np.where(sides & 1, by_column, by_row)
 
 
-def _taken(b: Builder, x: Ref, index: np.ndarray) -> Ref:
-    return b.emit("gather", (x, b.const(index)), (1,), (len(index),))
-
-
 def _substituted(b: Builder, products: Ref, how: Substitution) -> Ref:
     """Elements by substitution along the trees of two colors: see `substitution`."""
-    n = len(how.source)
-    signed = b.multiply(_taken(b, products, how.source), b.const(how.sign))
-    sums = b.emit("linrec", (b.const(how.goes_on), signed), (1, n, 1, 0), (n,))
-    ends, begins = (_taken(b, sums, index) for index in (how.end, how.begin))
-    before = b.multiply(begins, b.const(how.goes_on))
-    found = b.multiply(b.emit("subtract", (ends, before)), b.const(how.sign_of))
-    return _taken(b, found, how.element)
+    sums = b.running_sums(b.multiply(b.taken(products, how.source), b.const(how.sign)), how.goes_on)
+    before = b.multiply(b.taken(sums, how.begin), b.const(how.goes_on))
+    found = b.multiply(b.subtract(b.taken(sums, how.end), before), b.const(how.sign_of))
+    return b.taken(found, how.element)
