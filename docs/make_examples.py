@@ -197,9 +197,30 @@ def dispatch(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def equilibrium(example: dict[str, Any]) -> Figure:
+    """The prices, and the revenue with tangents, against the tax."""
+    figure = Figure(figsize=(10, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    taxes, revenues, slopes = (example[name] for name in ("taxes", "revenues", "slopes"))
+    names = ("taxed good, without the tax", "second good", "third good")
+    for prices, color, name in zip(example["prices"].T, (RED, BLUE, GREEN), names, strict=True):
+        left.plot(taxes, prices, color=color, label=name)
+    left.set(xlabel="tax", title="Prices at which the markets clear", xlim=(0, 8))
+    left.legend(loc="center right")
+    right.plot(taxes, revenues, color=BLUE)
+    for k in range(2, len(taxes), 6):
+        ends = taxes[k] + np.array([-0.45, 0.45])
+        right.plot(ends, revenues[k] + slopes[k] * (ends - taxes[k]), color=RED, linewidth=2.2)
+    best = float(example["best_tax"])
+    right.axvline(best, color="#999999", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    right.annotate(f"best tax {best:.3f}", (best + 0.1, 0.1 * revenues.max()), color="#777777", fontsize=9)
+    right.set(xlabel="tax", title="Revenue, and its derivative as tangents", xlim=(0, 8), ylim=(0, None))
+    return figure
+
+
 PICTURES = {
     "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
-    "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field,
+    "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field, "equilibrium": equilibrium,
 }  # fmt: skip
 
 

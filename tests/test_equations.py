@@ -212,6 +212,30 @@ def test_kepler_over_many_orbits():
     np.testing.assert_allclose(by_e, np.sin(E) / (1 - e * np.cos(E)), rtol=1e-8, atol=1e-12)
 
 
+@both_tiers
+@pytest.mark.parametrize("size", [97, 300])  # one block, several blocks
+def test_many_lanes_at_once(size, tier):
+    x = lambda a: fad.root(cubic, 1.0, (a,)).x
+    a = np.linspace(1.0, 9.0, size)
+    found = fad.vmap(x, tier=tier)(a)
+    np.testing.assert_allclose(found**3 + found, a, rtol=1e-14)
+    slope = 1 / (3 * found**2 + 1)
+    np.testing.assert_allclose(fad.vmap(fad.grad(x), tier=tier)(a), slope, rtol=1e-12)
+    np.testing.assert_allclose(fad.grad(lambda a: np.sum(fad.vmap(x)(a)), tier=tier)(a), slope, rtol=1e-12)
+    np.testing.assert_allclose(fad.vmap(fad.grad(fad.grad(x)), tier=tier)(a), -6 * found * slope**3, rtol=1e-12)
+    twice = fad.vmap(fad.vmap(fad.grad(x)), tier=tier)(np.stack([a, a]))
+    np.testing.assert_allclose(twice, np.stack([slope, slope]), rtol=1e-12)
+
+
+def test_lanes_that_fail():
+    many = np.linspace(-1.0, 5.0, 100)
+    found = fad.vmap(lambda a: fad.root(lambda x, a: x**2 - a, 1.0, (a,)))(many)
+    np.testing.assert_array_equal(found.success, many > 0)
+    assert found.message.startswith("17 of 100 equations were not solved")
+    with pytest.raises((ConvergenceError, SingularMatrixError), match="equation 0 of 100"):
+        fad.vmap(fad.grad(lambda a: fad.root(lambda x, a: x**2 - a, 1.0, (a,)).x))(many)
+
+
 # ── how far it can be trusted ─────────────────────────────────────────────────────────────────────────────────
 def test_the_bound_covers_the_error_of_loose_solves():
     n, p, rng = 4, 3, np.random.default_rng(1)

@@ -47,7 +47,8 @@ class Result(Mapping[str, Any]):
 
     @property
     def success(self) -> Any:
-        return self.status == SOLVED
+        found = self.status == SOLVED
+        return bool(found) if isinstance(found, np.bool_) else found
 
     @property
     def message(self) -> Any:
