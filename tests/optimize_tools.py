@@ -11,7 +11,7 @@ def directions(x, seed=0):
     return np.random.default_rng(seed).normal(size=(2, *np.shape(x)))
 
 
-def check_two_orders(solve, theta, tier="auto", tolerance=1e-6, step=1e-5):
+def check_two_orders(solve, theta, tier="sweep", tolerance=1e-6, step=1e-5):
     """First and second derivatives of `solve`, a vector function of a vector, against central differences.
 
     The first are taken both ways, forward and reverse; the second are differences of the first.
