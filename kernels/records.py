@@ -144,5 +144,5 @@ SMALLEST, LARGEST, SAFETY, MEMORY = 0.2, 10.0, 0.9, 0.2
 # same of the error of the step before, as its logarithm: log(1e-4).
 LEAST_ERROR, LEAST_LAST = 1e-8, -9.210340371976182
 ROUNDING = 10.0 * 2.220446049250313e-16  # relative errors up to which an estimate is made of rounding errors
-# The logarithm of the error before the first step, which there is not: where its size was chosen from derivatives, or not.
+# What stands for the logarithm of the error before the first step, whose size was chosen from derivatives, or not.
 CHOSEN, GIVEN = 0.0, 2.0**-40
