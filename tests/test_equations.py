@@ -281,6 +281,19 @@ def test_numbers_about_the_derivatives():
     assert np.max(np.abs(found.x - exact)) < found.stats["error"] < 2e-3
 
 
+def test_numbers_on_demand_of_plain_calls_are_those_of_recorded_ones():
+    def told(a):
+        return fad.root(lambda x, a: x**3 + x - a, np.ones(2), (a,), tol=0.1).stats["gradient_error"]
+
+    a = np.array([10.0, 3.0])
+    plain = fad.root(lambda x, a: x**3 + x - a, np.ones(2), (a,), tol=0.1)
+    expected = told(a)
+    assert "gradient_error" not in plain.stats and "gradient_error" in repr(plain)
+    a[:] = 0.0  # arguments may change before somebody asks
+    assert expected > 1e-6
+    np.testing.assert_allclose([plain.stats["gradient_error"], fad.jit(told)(np.array([10.0, 3.0]))], expected)
+
+
 # ── failures ──────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("method", METHODS)
 def test_no_solution(method):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import optree
 
 from fastad.control.outside import recorded_loop
 from fastad.control.parts import flatten_state
@@ -26,6 +27,7 @@ from fastad.primitives.equations import LOOSE
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
+from fastad.transforms.call import NAMESPACE
 
 _METHODS: dict[str, Solver] = {"newton": newton, "newton-krylov": newton, "broyden": broyden}
 _WAYS = ("implicit", "unroll")
@@ -197,25 +199,33 @@ def _minus_x(fun: Callable[..., Any]) -> Callable[..., Any]:
     return residual
 
 
+_ALWAYS, _ON_DEMAND = ("condition", "adjoint_residual"), "gradient_error"
+
+
 def _called(fun: Any, run: Callable[..., Result], *operands: Any) -> Result:
-    """The result, recorded where something is."""
+    """The result, recorded where something is. Of a plain call, the numbers that need second derivatives are computed
+    by solving again, if somebody asks for them."""
     if current_recorder() is not None:
         return run(*operands)
-    found = recorded_loop(fun, _plain(run))(*operands)
+    found = recorded_loop(fun, _telling(run, *_ALWAYS))(*operands)
+    if "adjoint_residual" in found.stats:
+        kept = optree.tree_map(np.array, operands, namespace=NAMESPACE)
+        again = recorded_loop(fun, _telling(run, _ON_DEMAND))
+        found.stats.later[_ON_DEMAND] = lambda: again(*kept).stats[_ON_DEMAND]
     return _warned(found)
 
 
-def _plain(run: Callable[..., Result]) -> Callable[..., Result]:
-    """The result with the numbers that every plain call tells."""
+def _telling(run: Callable[..., Result], *names: str) -> Callable[..., Result]:
+    """The result with these numbers about it, where there are such."""
 
-    def plain(*operands: Any) -> Result:
+    def telling(*operands: Any) -> Result:
         found = run(*operands)
-        for name in ("condition", "adjoint_residual"):
+        for name in names:
             if name in found.stats.later:
                 found.stats[name]
         return found
 
-    return plain
+    return telling
 
 
 def result_of(found: Found) -> Result:
