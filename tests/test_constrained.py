@@ -103,6 +103,28 @@ def _check_conditions(found, constraints):
         assert np.all(v[active == 0] == 0.0)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_random_problems_that_are_not_convex(seed):
+    """A local minimum is found: the conditions hold, and no point near it that the limits allow is lower."""
+    rng = np.random.default_rng(seed)
+    Q, c, w, start = rng.normal(size=(4, 4)), rng.normal(size=4), rng.normal(size=4), np.full(4, 0.2)
+
+    def fun(x, Q, c):
+        return 0.5 * x @ (Q + Q.T) @ x + c @ x + 0.1 * np.sum(x**4)
+
+    limits = [at_least(lambda x, r: r - x @ x, 1.0 + rng.uniform()), equal(lambda x, w: w @ x - 0.3, w)]
+    found = fad.minimize(fun, start, args=(Q, c), constraints=limits, bounds=[(-0.8, None)] * 4)
+    assert found.success and found.constr_violation < 1e-9
+    slopes = np.stack([-2.0 * found.x, w])
+    total = found.jac + found.bound_multipliers + np.concatenate(found.multipliers) @ slopes
+    np.testing.assert_allclose(total, 0.0, atol=1e-8)
+    assert found.multipliers[0][0] <= 0.0 and np.all(found.bound_multipliers <= 0.0)
+    moves = [found.x + 1e-3 * d for d in rng.normal(size=(50, 4))]
+    allowed = [x - w * (w @ x - 0.3) / (w @ w) for x in moves]  # on the plane
+    inside = [x for x in allowed if x @ x <= limits[0]["args"][0] and np.all(x >= -0.8)]
+    assert all(fun(x, Q, c) >= found.fun - 1e-9 for x in inside)
+
+
 # ── bounds as parameters, active sets ─────────────────────────────────────────────────────────────────────────
 def nearest(y, upper):
     """The point of the box [0, upper] nearest to y, in a skew metric."""
