@@ -29,7 +29,16 @@ def _solve(batch, n, m, *more):
     return (batch, n, m, *more), (batch, n, m)
 
 
-# Of each row: (statics, shape, shapes of operands).
+def _of_no_matrices(row):
+    """The examples of a row for stacks of two matrices, for a stack of none."""
+    for statics, shape, shapes in row.examples:
+        none = [(0, *own[1:]) if own[:1] == (2,) else own for own in (shape, *shapes)]
+        sizes = [int(np.prod(own)) for own in none]
+        if statics[0] == 2 and row.check((0, *statics[1:]), sizes[0], sizes[1:]) is None:
+            yield (0, *statics[1:]), none[0], none[1:]
+
+
+# Of each row: (statics, shape, shapes of operands). Examples serve the other rows that have some.
 CASES = {
     "strided": [(NOTHING, (0,), [(3,)]), (NOTHING, (0, 2), [(0,)]), ((0, 3, 0, 2, 0, 2, 1), (3, 0, 2), [(0, 4)])],
     "strided_add": [(NOTHING, (3,), [(0,)]), (NOTHING, (0,), [(0, 2)]), ((0, 3, 0, 1, 1), (4,), [(3, 0)])],
@@ -75,7 +84,12 @@ CASES = {
         ((batch, n), (batch,), [(batch, n, n), (batch, n * (n + 1))]) for batch, n in ((0, 2), (2, 0))
     ],
     "cholesky": [((batch, n), (batch, n, n), [(batch, n, n)]) for batch, n in ((0, 2), (2, 0))],
+    "solved": [((0, 2, 2, 1), (0, 2), [(0, 2), (0, 2), (0,)])],
+    "sparse_product": [((1, 0, 3, 2, 1, 0, 0, 0), (3,), [(0,), (0,), (2,)])],
+    "sparse_sample": [((1, 0, 3, 2, 1, 0, 0, 0), (0,), [(0,), (3,), (2,)])],
 }  # fmt: skip
+CASES |= {row.name: list(_of_no_matrices(row)) for row in array_rows() if row.examples and row.name not in CASES}
+ELSEWHERE = {"sparse_lu", "sparse_lu_solve"}  # a pattern is no array of any numbers: test_sparse.py
 EACH = [(name, k) for name, cases in CASES.items() for k in range(len(cases))]
 
 
@@ -136,7 +150,8 @@ def test_rows_of_nothing_from_files(name, k, monkeypatch):
 
 
 def test_every_array_primitive_is_here():
-    assert {row.name for row in array_rows() if row.numpy is not None} == set(CASES) - {"guard"}
+    assert all(CASES.values())
+    assert {row.name for row in array_rows() if row.numpy is not None} == (set(CASES) | ELSEWHERE) - {"guard"}
 
 
 def test_builders_leave_out_rows_of_nothing():

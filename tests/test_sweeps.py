@@ -274,7 +274,9 @@ def test_array_row(name, statics, kinds, shape):
 
 def test_every_array_primitive_is_tested():
     own = {row.name for row in PRIMITIVES if getattr(row, "examples", ())}  # tested by the laws of test_linalg
-    tested = {case[0] for case in ARRAY_CASES} | own | {"input", "const", "guard", "call"}
+    places = {"sparse_product", "sparse_sample", "sparse_lu", "sparse_lu_solve"}  # test_sparse.py
+    tested = {case[0] for case in ARRAY_CASES} | own | places | {"input", "const", "guard", "call"}
+    tested |= {"solved"}  # test_equations.py
     with_kernels = {row.name for row in PRIMITIVES if f"{row.name}_forward" in kernel_homes()}
     assert with_kernels <= tested
 

@@ -64,17 +64,15 @@ def svd(s: Statics, shape: Shape, x: Any) -> np.ndarray:
 
 # ── equal values, apart ───────────────────────────────────────────────────────────────────────────────────────
 def eigh_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    batch, n, _, vectors, level = s
-    found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
-    return _with_gaps(found, slice(n), _order(level, vectors), False).reshape(shape)
+    _, n, _, vectors, level = s
+    return _with_gaps(y, shape, s, slice(n), _order(level, vectors), False)
 
 
 def svd_spectrum(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
-    batch, m, n, full, vectors, level = s
+    _, m, n, full, vectors, level = s
     k = min(m, n)
     first = m * (m if full else k) if vectors else 0
-    found = np.reshape(y, (batch, math.prod(shape) // max(batch, 1) - 1))
-    return _with_gaps(found, slice(first, first + k), _order(level, vectors), True).reshape(shape)
+    return _with_gaps(y, shape, s, slice(first, first + k), _order(level, vectors), True)
 
 
 def _order(level: int, vectors: int) -> int:
@@ -83,11 +81,15 @@ def _order(level: int, vectors: int) -> int:
     return 0 if order == 1 and not vectors else order
 
 
-def _with_gaps(found: np.ndarray, values: slice, level: int, positive: bool) -> np.ndarray:
+def _with_gaps(y: Any, shape: Shape, s: Statics, values: slice, order: int, positive: bool) -> np.ndarray:
+    """The results of a stack, whose first static integer is their number, with equal values apart and by how much."""
+    if not s[0]:
+        return np.zeros(shape)
+    found = np.reshape(y, (s[0], -1))
     out = np.concatenate([found, np.zeros((len(found), 1))], axis=1)
     for lane in out:
-        lane[-1] = _apart(lane[values], level, positive)
-    return out
+        lane[-1] = _apart(lane[values], order, positive)
+    return out.reshape(shape)
 
 
 def _apart(w: np.ndarray, level: int, positive: bool) -> float:
