@@ -113,3 +113,18 @@ def test_right_hand_sides_that_do_more_than_compute_are_told(derive):
     ):  # fmt: skip
         with pytest.raises(kind, match=line):
             derive(ends(fun, {}))(1.0)
+
+
+@pytest.mark.parametrize("max_steps", [1024, 1200, 2897, 2898])
+def test_the_limit_of_steps_holds_over_all_pieces_of_a_plain_solve(max_steps):
+    sol = fad.solve_ivp(lambda t, y: -y, (0, 1e4), [1.0], max_steps=max_steps)
+    assert sol.success == (max_steps >= 2898) and len(sol.t) == 1 + min(max_steps, 2898)
+    assert sol.success or "more than max_steps" in sol.message
+
+
+def test_bounces_without_end_reach_the_limit_of_steps():
+    """Python branches keep the floor below a ball that has come to rest."""
+    falling = lambda t, y: y[0] if y[1] < 0.0 else y[0] + 1.0
+    ball = fad.ode.Event(falling, lambda t, y: np.array([0.0, -0.6 * y[1]]), direction=-1)
+    sol = fad.solve_ivp(lambda t, y: [y[1], -9.81], (0, 2.5), [0.4, 0.0], events=ball, max_step=0.05, max_steps=300)
+    assert not sol.success and "more than max_steps" in sol.message and 64 < len(sol.t_events[0]) < 300

@@ -117,26 +117,41 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
     kept = (count or min(_CHUNK, options.max_steps)) if keeps else 0
     room = _room(options)
 
-    def run(inputs: dict[str, Any], pieces: Any, resumed: Any, limits: Any) -> Any:
-        own = Problem(fun, **inputs)
-        pieces = None if pieces is None else (pieces, count)
-        extent = Extent(own.points, kept, options.dense, False, pieces, resumed, room, limits)
-        return vars(solved(own, options, extent))
+    def solver(kept: int) -> Solver:
+        def run(inputs: dict[str, Any], pieces: Any, resumed: Any, limits: Any) -> Any:
+            own = Problem(fun, **inputs)
+            pieces = None if pieces is None else (pieces, count)
+            extent = Extent(own.points, kept, options.dense, False, pieces, resumed, room, limits)
+            return vars(solved(own, options, extent))
 
-    solve = recorded_loop(fun, run)
+        return recorded_loop(fun, run)
+
     bar = ProgressBar(options.method.name, None, (0.0, 1.0)) if options.progress and not count else None
     with one_bar(bar) if bar else nullcontext():
-        found = _pieces(solve, problem, options, grid)
+        found = _pieces(solver, kept, problem, options, grid)
     return plain_solution(problem, options, found)
 
 
-def _pieces(solve: Any, problem: Problem, options: Options, grid: Any) -> list[Raw]:
-    """All parts of a solve, each of as many steps or events as are returned at a time."""
-    limits = limits_of(options.events)
+Solver = Callable[[dict[str, Any], Any, Any, Any], Any]
+
+
+def _pieces(
+    solver: Callable[[int], Solver], kept: int, problem: Problem, options: Options, grid: Any
+) -> list[Raw]:
+    """All parts of a solve, each of as many steps or events as are returned at a time, up to max_steps in all."""
+    limits, left, solve = limits_of(options.events), options.max_steps, solver(kept)
+    jumps = np.array([event.jump is not None for event in options.events], bool)  # each is a step of its own
     found = [Raw(**solve(problem.inputs, None if grid is None else grid[0], None, limits))]
     while int(found[-1].run[r.STATUS]) == r.FULL:
         last = found[-1]
-        limits = limits - counts_of(options.events, last)
+        counts = counts_of(options.events, last)
+        limits, left = limits - counts, left - int(last.run[r.ACCEPTED]) - int(np.sum(counts[jumps]))
+        if left <= 0:
+            last.run[r.STATUS] = r.TOO_MANY
+            break
+        if left < kept:
+            kept = left
+            solve = solver(kept)
         found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache), limits)))
     return found
 

@@ -1,6 +1,5 @@
 """What the rows of factorisations compute, on stacks of matrices: evaluation on concrete NumPy values."""
 
-import math
 from typing import Any
 
 import numpy as np
