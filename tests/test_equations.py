@@ -364,6 +364,16 @@ def test_a_bracket_without_a_change_of_sign():
     assert ends == 0.0
 
 
+def test_brackets_and_tolerances_of_any_numbers():
+    f = lambda x: x**3 + x - 10.0
+    for low, high in ((0, 10), (np.float32(0), 10), ([0], np.array([10])), np.array([0, 10])):
+        np.testing.assert_allclose(fad.root(f, bracket=(low, high)).x, 2.0, rtol=1e-12)
+    np.testing.assert_allclose(fad.jit(lambda b: fad.root(f, bracket=(0, b)).x)(10), 2.0, rtol=1e-12)
+    np.testing.assert_allclose(fad.vmap(lambda b: fad.root(f, bracket=(0, b)).x)(np.array([5, 10])), 2.0, rtol=1e-12)
+    np.testing.assert_allclose(fad.jit(lambda b: fad.root(f, bracket=(0.0, 10.0)).x)(1.0), 2.0, rtol=1e-12)
+    assert fad.root(f, 1.0, tol=1).success
+
+
 # ── solvers of others ─────────────────────────────────────────────────────────────────────────────────────────
 SCIPY = fad.implicit(lambda a: scipy.optimize.root(circle, np.ones(2), args=(a,), tol=1e-13).x, circle)
 OWN = fad.implicit(lambda a: fad.while_loop(lambda x: abs(x * x - a) > 1e-14 * a, lambda x: (x + a / x) / 2, 1.0),

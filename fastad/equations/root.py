@@ -172,8 +172,10 @@ def _tuple(args: Any) -> tuple[Any, ...]:
 
 
 def _ends(bracket: Any) -> tuple[Any, Any]:
+    """The two ends as floats, whatever numbers they are."""
     try:
-        low, high = bracket
+        ends = [np.ravel(end).astype(np.float64) for end in bracket]
+        (low,), (high,) = ends
     except (TypeError, ValueError):
         raise ShapeError(f"root: bracket must be two numbers{at_line()}, not {bracket!r}") from None
     return low, high
