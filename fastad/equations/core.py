@@ -250,4 +250,3 @@ class Unknowns:
             return _vector(leaves)
 
         return flat_residual
-

@@ -152,9 +152,7 @@ def fixed_point(
             return chosen_linear(linear, n, tol)
 
         own, unrolled = (tol, steps), differentiate == "unroll"
-        return result_of(
-            solve_equation("fixed_point", _minus_x(fun), solver, x0, args, own, chosen, unrolled=unrolled)
-        )
+        return result_of(solve_equation("fixed_point", _minus_x(fun), solver, x0, args, own, chosen, unrolled=unrolled))
 
     return _called(fun, run, x0, _tuple(args), tol, ())
 

@@ -37,9 +37,9 @@ _sought = _Sought()
 def _by_rules(sub: Any) -> Structure:
     """A rule may have a pattern of its own; else the pattern is that of its tangent by dx, or of its adjoint by u. A
     rule that applies its own sub-program to what it is linear in is dense."""
-    own = sub.rules.structure(sub)
+    own: Structure | None = sub.rules.structure(sub)
     if own is not None:
-        return own  # type: ignore[no-any-return]
+        return own
     if any(rules is sub.rules for rules in _sought.rules):
         return Structure.dense(sub.n_out, sub.n_in)
     _sought.rules.append(sub.rules)
