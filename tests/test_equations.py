@@ -320,6 +320,26 @@ def test_values_that_are_not_finite():
     assert not fad.root(lambda x: x - np.nan, np.ones(3)).success
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("x0", [np.inf, -np.inf, np.nan, np.array([1.0, np.inf])])
+def test_what_is_not_finite_is_no_solution(x0, method):
+    with np.errstate(all="ignore"):
+        found = fad.root(lambda x: x - 1.0, x0, method=method)
+    assert not found.success and "not finite" in found.message
+
+
+def test_what_is_known_of_a_solution_is_a_pytree():
+    def stats(a):
+        return fad.root(cubic, 1.0, (a,)).stats
+
+    found = fad.jit(stats)(10.0)
+    plain = stats(10.0)
+    assert float(found["error"]) == plain["error"] and int(found["factorisations"]) == plain["factorisations"]
+    assert fad.vmap(stats)(np.array([2.0, 10.0]))["error"].shape == (2,)
+    asked = fad.jit(lambda a: [s := stats(a), s["condition"]][0])(10.0)
+    np.testing.assert_allclose(asked["condition"], plain["condition"])
+
+
 def test_wrong_arguments():
     for call, kind, text in (
         (lambda: fad.root(cubic, 1.0, (1.0,), "hybr"), ValueError, "no method 'hybr'"),
@@ -362,6 +382,16 @@ def test_a_bracket_without_a_change_of_sign():
         fad.grad(lambda a: fad.root(lambda x: x**2 + a, bracket=(-1.0, 2.0)).x)(1.0)
     ends = fad.grad(lambda b: fad.root(lambda x: x - 1.0, bracket=(b, 2.0)).x)(0.0)
     assert ends == 0.0
+
+
+def test_brackets_and_tolerances_of_any_numbers():
+    f = lambda x: x**3 + x - 10.0
+    for low, high in ((0, 10), (np.float32(0), 10), ([0], np.array([10])), np.array([0, 10])):
+        np.testing.assert_allclose(fad.root(f, bracket=(low, high)).x, 2.0, rtol=1e-12)
+    np.testing.assert_allclose(fad.jit(lambda b: fad.root(f, bracket=(0, b)).x)(10), 2.0, rtol=1e-12)
+    np.testing.assert_allclose(fad.vmap(lambda b: fad.root(f, bracket=(0, b)).x)(np.array([5, 10])), 2.0, rtol=1e-12)
+    np.testing.assert_allclose(fad.jit(lambda b: fad.root(f, bracket=(0.0, 10.0)).x)(1.0), 2.0, rtol=1e-12)
+    assert fad.root(f, 1.0, tol=1).success
 
 
 # ── solvers of others ─────────────────────────────────────────────────────────────────────────────────────────

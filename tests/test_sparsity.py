@@ -188,3 +188,46 @@ def test_long_loops_and_large_arrays_take_little_time():
     n = 300_000
     assert fad.jacobian_sparsity(lambda x: np.sin(x[1:]) * x[:-1], np.ones(n)).nnz == 2 * (n - 1)
     assert fad.jacobian_sparsity(lambda x: np.cumsum(x), np.ones(1000)).nnz == 500_500
+
+
+def cube_root(c):
+    return fad.root(lambda z: z**3 + z - c, 0.0).x
+
+
+def halved(c):
+    return fad.sparse.cg(lambda v: 2.0 * v + c * v, c)[0]
+
+
+runs = fad.primitive(np.cumsum, jvp=lambda primals, tangents: runs(tangents[0]),
+                     vjp=lambda primals, u: (runs(u[::-1])[::-1],))  # fmt: skip
+wave = fad.primitive(np.exp, jvp=lambda primals, tangents: wave(primals[0]) * tangents[0])
+SOLVED = {
+    "root": (lambda x: fad.root(lambda z: z**3 + z - x, np.ones(4)).x, 16),
+    "krylov": (lambda x: fad.root(lambda z: z**3 + z - x, np.ones(4), method="newton-krylov").x, 16),
+    "fixed point": (lambda x: fad.fixed_point(lambda z: 0.5 * np.cos(z) * x, np.ones(4)).x, 16),
+    "minimum": (lambda x: fad.minimize(lambda z: np.sum((z - x) ** 2 + z**4), np.ones(4)).x, 16),
+    "least squares": (lambda x: fad.least_squares(lambda z: z**3 + z - x, np.ones(4)).x, 16),
+    "quadratic program": (lambda x: fad.quadprog(2.0 * np.eye(4), x).x, 16),
+    "iterative": (halved, 16),
+    "roots in lanes": (lambda x: fad.vmap(cube_root)(x), 4),
+    "roots in many lanes": (lambda x: fad.vmap(cube_root)(np.tile(x, 32)), 128),
+    "iterative in lanes": (lambda x: fad.vmap(halved)(x.reshape(2, 2)).reshape(-1), 8),
+    "roots in a loop": (lambda x: fad.scan(lambda c, e: (cube_root(c + e), cube_root(e)), x[0], x)[1], 4),
+    "rule that applies itself": (runs, 16),
+    "rule with its own value": (wave, 4),
+}
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_rows_with_rules_that_hold_such_rows(name):
+    (f, count), x = SOLVED[name], np.linspace(0.5, 1.1, 4)
+    assert fad.jacobian_sparsity(f, x).nnz == count
+    np.testing.assert_allclose(fad.sparse_jacobian(f)(x).toarray(), fad.jacobian(f)(x), rtol=1e-9, atol=1e-12)
+    total = lambda x: np.sum(np.sin(f(x)))
+    assert not np.any((fad.hessian(total)(x) != 0) & ~fad.hessian_sparsity(total, x).toarray())
+
+
+def test_equations_of_equations_of_many_unknowns():
+    found = fad.root(lambda x: x + 0.1 * fad.vmap(cube_root)(x) - 1.0, np.zeros(150))
+    assert found.success
+    np.testing.assert_allclose(found.x, found.x[0], rtol=1e-12)

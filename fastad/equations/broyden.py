@@ -12,7 +12,7 @@ import numpy as np
 from fastad.control.loops import while_loop
 from fastad.equations.core import Iterate, System
 from fastad.equations.newton import newton, scale, size
-from fastad.primitives.equations import NO_PROGRESS, TOO_MANY_STEPS
+from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, TOO_MANY_STEPS
 
 _SMALLEST = 2.0**-20  # share of a step
 _LAST = 3.0  # steps of Newton's method at the end, whose factors the derivatives need
@@ -41,6 +41,7 @@ def broyden(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
 
     s = while_loop(unfinished, lambda s: _tried(system, s), first)
     failure = np.where(s.share > _SMALLEST, TOO_MANY_STEPS, NO_PROGRESS)
+    failure = np.where(np.isfinite(size(s.residual) + size(s.x)), failure, NOT_FINITE)
     last = newton(system, s.x, tol, _LAST)
     nit = last.facts["nit"]
     nfev, njev = (last.facts.get(name, nit + 1.0) for name in ("nfev", "njev"))

@@ -15,8 +15,9 @@ from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, default_solver
 from fastad.equations.rules import ImplicitRules, Sizes
 from fastad.errors import ShapeError
-from fastad.recording.operands import recorder_of, to_ref
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of, to_ref
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES, ValueType
@@ -162,6 +163,7 @@ def solve_equation(
     def rebuild(theta: Any) -> Any:
         return call.rebuild([unknowns.first, *_pieces(theta, kinds)])[0][1]
 
+    own = [np.reshape(v, np.shape(v)).astype(np.float64) for v in own]  # a row takes floats only
     system = System(equation, chosen, _vector(theta), plan, rebuild, unrolled)
     if unrolled:
         found = solver(system, unknowns.first, *own)
@@ -216,7 +218,10 @@ class Unknowns:
     def of(x0: Any, name: str) -> "Unknowns":
         leaves, tree = numeric(x0, f"x0 of {name}")
         kinds = tuple(ValueType(k.shape, k.dtype if k.dtype == "f" else "d") for k in map(kind_of, leaves))
-        return Unknowns(tree, kinds, _vector(leaves))
+        first = _vector(leaves)
+        if not is_recorded(first):  # nothing else of the equation may be, either
+            first = as_recorded(first, current_recorder())
+        return Unknowns(tree, kinds, first)
 
     @property
     def n(self) -> int:
@@ -245,4 +250,3 @@ class Unknowns:
             return _vector(leaves)
 
         return flat_residual
-

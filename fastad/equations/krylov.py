@@ -22,6 +22,7 @@ from fastad.tables.composites.choices import made
 from fastad.tables.composites.sub import Sub, flat_sub, slices
 from fastad.tables.composites.sub_rules import Rules
 from fastad.tables.passes.derive import adjoint_table, tangent_table
+from fastad.tables.sparsity.sets import Structure
 from fastad.transforms.call import make_call
 from fastad.transforms.program import record
 
@@ -130,6 +131,11 @@ class KrylovRules(Rules, kind="krylov"):
 
     def _vector(self, b: Any, v: Ref) -> Ref:
         return b.reshape(v, (self.lanes, self.equation.n) if self.lanes else (self.equation.n,))
+
+    def structure(self, sub: Sub) -> Structure:
+        """Everything but the tolerance counts, for every element."""
+        n, whole = self.equation.n, 2 * self.equation.n + self.equation.p
+        return Structure.blocks((n, whole + 1), [(0, n, 0, whole)]).repeated(max(self.lanes, 1))
 
     def tangent(self, sub: Sub) -> Sub:
         def rows(b: Any, v: Ref) -> Ref:

@@ -45,8 +45,9 @@ def newton(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
     last = while_loop(unfinished, lambda s: _tried(system, s), first)
     is_solved = (size(last.step) <= tol * scale(last.x)) | _is_rounded(system, last)
     status = np.where(is_solved, SOLVED, np.where(last.stuck > 0.0, NO_PROGRESS, TOO_MANY_STEPS))
-    status = np.where(np.isfinite(size(last.step)), status, NOT_FINITE)
-    correction = np.where(is_solved, -last.step, 0.0)
+    is_finite = np.isfinite(size(last.step) + size(last.x))  # x may be infinite, and tol max(1, ‖x‖) then is
+    status = np.where(is_finite, status, NOT_FINITE)
+    correction = np.where(is_solved & is_finite, -last.step, 0.0)
     facts = {"nit": last.steps, "nfev": last.trials + 1.0, "njev": last.steps + 1.0}
     return Iterate(last.x, correction, status, facts, last.factor)
 
@@ -104,9 +105,9 @@ def _scalar(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
 
     last = while_loop(unfinished, tried, first)
     step = last.residual / last.slope
-    is_solved = np.abs(step) <= tol * np.maximum(1.0, np.abs(last.x))
+    is_solved = (np.abs(step) <= tol * np.maximum(1.0, np.abs(last.x))) & np.isfinite(step + last.x)
     status = np.where(last.share > _SMALLEST, TOO_MANY_STEPS, np.where(last.slope == 0.0, SINGULAR, NO_PROGRESS))
-    status = np.where(np.isfinite(last.residual), status, NOT_FINITE)
+    status = np.where(np.isfinite(last.residual + last.x), status, NOT_FINITE)
     correction = np.where(is_solved, -step, 0.0)
     status = np.where(is_solved, SOLVED, status)
     return Iterate(np.reshape(last.x, (1,)), np.reshape(correction, (1,)), status, {"nit": last.steps}, np.zeros(0))

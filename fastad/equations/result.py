@@ -26,6 +26,14 @@ class Stats(dict[str, Any]):
         found = self[name] = self.later.pop(name)()
         return found
 
+    def tree_flatten(self) -> tuple[Sequence[Any], Any, Sequence[str]]:
+        """Children for optree: what is known. Numbers that nobody has asked for are not among them."""
+        return [dict(self)], None, ["known"]
+
+    @classmethod
+    def tree_unflatten(cls, metadata: Any, children: Sequence[Any]) -> "Stats":
+        return cls(children[0])
+
 
 class Result(Mapping[str, Any]):
     """The solution of an equation. A mapping of its fields too, as SciPy's OptimizeResult; a pytree.
@@ -84,8 +92,8 @@ class Result(Mapping[str, Any]):
 
     # ── a pytree ─────────────────────────────────────────────────────────────────────────────────────────────
     def tree_flatten(self) -> tuple[Sequence[Any], Any, Sequence[str]]:
-        """Children for optree; numbers that nobody has asked for are not among them."""
-        return [*(getattr(self, name) for name in _LEAVES), dict(self.stats)], None, [*_LEAVES, "stats"]
+        """Children for optree."""
+        return [*(getattr(self, name) for name in _LEAVES), self.stats], None, [*_LEAVES, "stats"]
 
     @classmethod
     def tree_unflatten(cls, metadata: Any, children: Sequence[Any]) -> "Result":
@@ -93,6 +101,7 @@ class Result(Mapping[str, Any]):
 
 
 _register: Callable[..., Any] = optree.register_pytree_node  # its types speak of collections of keys
+_register(Stats, Stats.tree_flatten, Stats.tree_unflatten, namespace=NAMESPACE)
 _register(Result, Result.tree_flatten, Result.tree_unflatten, namespace=NAMESPACE)
 
 

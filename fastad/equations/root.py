@@ -152,9 +152,7 @@ def fixed_point(
             return chosen_linear(linear, n, tol)
 
         own, unrolled = (tol, steps), differentiate == "unroll"
-        return result_of(
-            solve_equation("fixed_point", _minus_x(fun), solver, x0, args, own, chosen, unrolled=unrolled)
-        )
+        return result_of(solve_equation("fixed_point", _minus_x(fun), solver, x0, args, own, chosen, unrolled=unrolled))
 
     return _called(fun, run, x0, _tuple(args), tol, ())
 
@@ -172,8 +170,10 @@ def _tuple(args: Any) -> tuple[Any, ...]:
 
 
 def _ends(bracket: Any) -> tuple[Any, Any]:
+    """The two ends as floats, whatever numbers they are."""
     try:
-        low, high = bracket
+        ends = [np.ravel(end).astype(np.float64) for end in bracket]
+        (low,), (high,) = ends
     except (TypeError, ValueError):
         raise ShapeError(f"root: bracket must be two numbers{at_line()}, not {bracket!r}") from None
     return low, high

@@ -19,6 +19,7 @@ from fastad.tables.composites.notices import warned_if
 from fastad.tables.composites.sub import Sub, slices
 from fastad.tables.composites.sub_rules import Rules
 from fastad.tables.passes.lanes import NoLanes, over_lanes
+from fastad.tables.sparsity.sets import Structure
 
 _MANY, _BLOCK = 64, 1024  # lanes from which on scalar equations are solved in SIMD registers; the most of a block
 _NOTICE = (
@@ -130,6 +131,14 @@ class ImplicitRules(Rules, kind="implicit"):
             return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, sub.n_out)))
 
         return made(f"adjoint of {sub.name}", sub.n_in + sub.n_out, rows)
+
+    def structure(self, sub: Sub) -> Structure:
+        """Every unknown depends on every parameter; nothing else depends on anything."""
+        s = self.sizes
+        one = Structure.blocks((s.ends[1], s.ends[0]), [(0, s.n, s.n, s.p)])
+        if self.block:
+            return one.interleaved(self.block).repeated(self.lanes // self.block)
+        return one.repeated(max(self.lanes, 1))
 
     def _solved(self, b: Any, v: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
         """The point of the solution, and the function that solves linear systems there: an error unless the equation

@@ -24,6 +24,7 @@ from fastad.tables.composites.sub_rules import Rules
 from fastad.tables.inline import compact, inline
 from fastad.tables.passes.batch import batch_rows
 from fastad.tables.passes.derive import adjoint_table, tangent_table
+from fastad.tables.sparsity.sets import Structure
 from fastad.tables.table import Table
 from fastad.transforms.call import make_call
 from fastad.transforms.program import record
@@ -219,6 +220,11 @@ class IterativeRules(Rules, kind="iterative"):
             operands = [y, self._part(b, x, 0, p), b.emit("negative", (r,))]
             pieces.append((_emitted(b, _pulled(self._tables()[0]), operands, lanes, (p,)), 0, p))
         return _placed(b, pieces, lanes, self.ends[0])
+
+    def structure(self, sub: Sub) -> Structure:
+        """Every element of x depends on all of θ and b."""
+        one = Structure.blocks(self.ends[::-1], [(0, self.n, 0, self.p + self.n)])
+        return one.repeated(max(self.lanes, 1))
 
     def tangent(self, sub: Sub) -> Sub:
         def rows(b: Any, v: Ref) -> Ref:

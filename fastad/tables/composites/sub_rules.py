@@ -43,6 +43,11 @@ class Rules:
         """The sub-program of (x, u) to Jᵀu."""
         raise NotImplementedError
 
+    def structure(self, sub: Sub) -> Any:
+        """The pattern of the derivative, for all arguments (`fastad.tables.sparsity.sets.Structure`), where it need not
+        be found from the tangent; None: it is found so."""
+        return None
+
     @property
     def key(self) -> str | None:
         """Equal for rules that compute the same; None: they cannot be compared."""
@@ -169,6 +174,9 @@ class LaneRules(Rules, kind="lanes"):
 
     def adjoint(self, sub: Sub) -> Sub:
         return _over_lanes(self.base.adjoint, self.size, (self.base.n_in, self.base.n_out))
+
+    def structure(self, sub: Sub) -> Any:
+        return self.base.structure.repeated(self.size)
 
     @property
     def parts(self) -> tuple[Sub, ...]:

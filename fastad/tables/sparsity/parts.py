@@ -1,10 +1,14 @@
 """Patterns of sub-programs, which each find once and keep."""
 
+import threading
 from typing import Any
 
+import numpy as np
+
 from fastad.errors import DerivativeError
+from fastad.tables.sparsity.known import Known
 from fastad.tables.sparsity.sets import Sets, Structure
-from fastad.tables.sparsity.sweep import jacobian_structure
+from fastad.tables.sparsity.sweep import dependencies, jacobian_structure
 
 
 def structure_of(sub: Any) -> Structure:
@@ -20,10 +24,40 @@ def structure_of(sub: Any) -> Structure:
     return sets.rows(sub.dependencies(sets, sets.singles()))
 
 
+class _Sought(threading.local):
+    """Rules whose pattern this thread seeks at the moment."""
+
+    def __init__(self) -> None:
+        self.rules: list[Any] = []
+
+
+_sought = _Sought()
+
+
 def _by_rules(sub: Any) -> Structure:
-    """A rule may be anything, so the pattern is that of the rule: of (x, dx) to dy by dx, or of (x, u) to Jᵀu by u."""
+    """A rule may have a pattern of its own; else the pattern is that of its tangent by dx, or of its adjoint by u. A
+    rule that applies its own sub-program to what it is linear in is dense."""
+    own: Structure | None = sub.rules.structure(sub)
+    if own is not None:
+        return own
+    if any(rules is sub.rules for rules in _sought.rules):
+        return Structure.dense(sub.n_out, sub.n_in)
+    _sought.rules.append(sub.rules)
     try:
         tangent = sub.tangent
     except DerivativeError:  # of a rule that cannot be transposed
-        return sub.adjoint.structure.chosen(sub.n_in, sub.n_in + sub.n_out).transposed()
-    return tangent.structure.chosen(sub.n_in, 2 * sub.n_in)
+        return _by_second(sub.adjoint, sub.n_in).transposed()
+    else:
+        return _by_second(tangent, sub.n_in)
+    finally:
+        _sought.rules.pop()
+
+
+def _by_second(rule: Any, n: int) -> Structure:
+    """The pattern of a rule by its second operand; the first has n elements. These depend on nothing here, so rows of
+    them alone, as calls of the sub-program itself are, need no pattern."""
+    sets = Sets(rule.n_in - n)
+    inputs = np.concatenate([np.zeros(n, np.int32), sets.singles()])
+    if rule.table is None or rule.rules is not None:
+        return sets.rows(rule.dependencies(sets, inputs))
+    return sets.rows(dependencies(rule.table, sets, {0: inputs}, Known(rule.table, ()))[0])

@@ -1,5 +1,6 @@
 """Sets of inputs for the elements of vectors: a pool that grows, and the operations that patterns are made of."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,24 @@ class Structure(NamedTuple):
         starts = np.arange(count, dtype=np.int64)[:, None] * len(self.indices) + self.indptr[:rows]
         indptr = np.append(starts.reshape(-1), count * len(self.indices))
         return Structure(indptr, np.tile(self.indices, count) + shifts, count * n)
+
+    @staticmethod
+    def blocks(shape: tuple[int, int], blocks: Sequence[tuple[int, int, int, int]]) -> "Structure":
+        """Dense blocks (first row, rows, first column, columns) of a matrix, which do not overlap."""
+        found = np.zeros(shape, bool)
+        for i, rows, j, columns in blocks:
+            found[i : i + rows, j : j + columns] = True
+        ends = np.append(0, np.cumsum(np.count_nonzero(found, axis=1)))
+        return Structure(ends, np.nonzero(found)[1].astype(np.int32), shape[1])
+
+    def interleaved(self, count: int) -> "Structure":
+        """So many copies, each element next to its copies: copies of element i stand at i count + 0, 1, …"""
+        lengths = np.repeat(np.diff(self.indptr), count)
+        parts = np.split(self.indices, self.indptr[1:-1]) if len(self.indptr) > 1 else []
+        shifts = np.arange(count, dtype=np.int32)[:, None]
+        moved = [(part[None, :] * count + shifts).reshape(-1) for part in parts]
+        indices = np.concatenate([np.zeros(0, np.int32), *moved]).astype(np.int32)
+        return Structure(np.append(0, np.cumsum(lengths)), indices, count * self.columns)
 
     @staticmethod
     def dense(rows: int, columns: int) -> "Structure":

@@ -57,6 +57,8 @@ def _by_rule(sets: Sets, rows: f.Rows, row: Row, known: Known) -> Ids:
     primitive: Any = row.primitive
     operands = [rows.ids[_place(rows, i)] for i in row.operands]
     if row.sub is not None:
+        if not operands[0].any():
+            return np.zeros(row.size, np.int32)
         return row.sub.dependencies(sets, operands[0])
     operands = [x if primitive.is_differentiable(k) else np.zeros_like(x) for k, x in enumerate(operands)]
     if not any(x.any() for x in operands):
