@@ -209,7 +209,8 @@ def _called(fun: Any, run: Callable[..., Result], *operands: Any) -> Result:
         return run(*operands)
     found = recorded_loop(fun, _telling(run, *_ALWAYS))(*operands)
     if "adjoint_residual" in found.stats:
-        kept = optree.tree_map(np.array, operands, namespace=NAMESPACE)
+        tree: Any = operands
+        kept: Any = optree.tree_map(np.array, tree, namespace=NAMESPACE)
         again = recorded_loop(fun, _telling(run, _ON_DEMAND))
         found.stats.later[_ON_DEMAND] = lambda: again(*kept).stats[_ON_DEMAND]
     return _warned(found)
