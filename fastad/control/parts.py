@@ -16,9 +16,8 @@ from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
 from fastad.tables.builder import Builder, dtype_char
 from fastad.tables.columns import ValueType
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.loops import Loop
-from fastad.tables.composites.sub import Sub, packed, unpacked
+from fastad.tables.composites.sub import Sub, made, packed, unpacked
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
 from fastad.transforms.base import program_of

@@ -18,9 +18,8 @@ from fastad.equations.linear import LinearSolver, Point
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.tables.builder import Ref
-from fastad.tables.composites.choices import made
-from fastad.tables.composites.sub import Sub, flat_sub, slices
-from fastad.tables.composites.sub_rules import Rules
+from fastad.tables.composites.sub import Sub, flat_sub
+from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.sparsity.sets import Structure
 from fastad.transforms.call import make_call
@@ -63,7 +62,7 @@ class Krylov(LinearSolver, kind="krylov"):
 
 
 @dataclass(frozen=True, eq=False)
-class KrylovRules(Rules, kind="krylov"):
+class KrylovRules(RowRules, Rules, kind="krylov"):
     """The rules of the row from [x | θ | b | rtol] to F_x⁻¹ b, or F_x⁻ᵀ b if `transposed`."""
 
     equation: Equation
@@ -136,18 +135,6 @@ class KrylovRules(Rules, kind="krylov"):
         """Everything but the tolerance counts, for every element."""
         n, whole = self.equation.n, 2 * self.equation.n + self.equation.p
         return Structure.blocks((n, whole + 1), [(0, n, 0, whole)]).repeated(max(self.lanes, 1))
-
-    def tangent(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_joint(sub, b, *slices(b, v, (sub.n_in, sub.n_in)))[1]
-
-        return made(f"tangent of {sub.name}", 2 * sub.n_in, rows)
-
-    def adjoint(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, sub.n_out)))
-
-        return made(f"adjoint of {sub.name}", sub.n_in + sub.n_out, rows)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     @property

@@ -14,10 +14,10 @@ from fastad.equations.equation import Equation, Layout
 from fastad.equations.linear import ILL, Judgement, LinearSolver, Point, solver_from
 from fastad.primitives.equations import INACCURATE
 from fastad.tables.builder import Ref
-from fastad.tables.composites.choices import Lanes, made
+from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.notices import warned_if
-from fastad.tables.composites.sub import Sub, slices
-from fastad.tables.composites.sub_rules import Rules
+from fastad.tables.composites.sub import Sub, made
+from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.passes.lanes import NoLanes, over_lanes
 from fastad.tables.sparsity.sets import Structure
 
@@ -52,7 +52,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, eq=False)
-class ImplicitRules(Rules, kind="implicit"):
+class ImplicitRules(RowRules, Rules, kind="implicit"):
     """The rules of a row that solves F(x, θ) = 0, or of several lanes of such a row."""
 
     equation: Equation
@@ -119,18 +119,6 @@ class ImplicitRules(Rules, kind="implicit"):
         r = solve(self._layout.cut(b, u, 0, s.n, s.ends[1]), True)
         bar = at.pulled(b.emit("negative", (r,)), wrt=1)
         return self._layout.placed(b, [(bar, s.n, s.p)], s.ends[0])
-
-    def tangent(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_joint(sub, b, *slices(b, v, (sub.n_in, sub.n_in)))[1]
-
-        return made(f"tangent of {sub.name}", 2 * sub.n_in, rows)
-
-    def adjoint(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, sub.n_out)))
-
-        return made(f"adjoint of {sub.name}", sub.n_in + sub.n_out, rows)
 
     def structure(self, sub: Sub) -> Structure:
         """Every unknown depends on every parameter; nothing else depends on anything."""

@@ -16,11 +16,10 @@ from fastad.primitives.regions import region
 from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.backward import Backward
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.spans import to_lanes, to_spans
-from fastad.tables.composites.sub import Sub, emit_joint_inline, packed, slices
+from fastad.tables.composites.sub import Sub, emit_joint_inline, made, packed, slices
 from fastad.tables.inline import inline
 from fastad.tables.passes.batch import batch_table
 

@@ -18,12 +18,11 @@ from fastad.ode.methods import METHODS
 from fastad.ode.steps import StepTables
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.sub import Sub, emit_inline, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
 
 
 def backward_in_time(solve: Solve, tables: StepTables, pieces: tuple[int, ...] | None) -> Sub:

@@ -16,11 +16,11 @@ from fastad.ode.steps import StepTables
 from fastad.primitives.regions import region
 from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import Branch, made
+from fastad.tables.composites.choices import Branch
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_sizes import SolveSizes
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
 
 _CORRECTIONS = 2  # Newton steps: derivatives up to the third are exact
 _INLINED_UP_TO = 1000  # rows of a condition or a jump

@@ -17,9 +17,8 @@ from fastad.ode.method import Wanted
 from fastad.ode.steps import StepTables, part_of_step, times
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.sub import Sub, derived_adjoint, derived_tangent, emit_inline, packed, slices
+from fastad.tables.composites.sub import Sub, derived_adjoint, derived_tangent, emit_inline, made, packed, slices
 from fastad.tables.composites.sub_rules import OwnRules
 
 SPARE = 2  # numbers behind what the steps share: the tolerances of the backward solves

@@ -13,12 +13,11 @@ from fastad.ode.dense import DenseOutput
 from fastad.ode.method import Method, Step, Wanted
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_sizes import SolveSizes
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.spans import Span
-from fastad.tables.composites.sub import Sub, emit_inline, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
 
 __all__ = ["DenseOutput", "StepTables", "Wanted", "part_of_step", "times"]
 

@@ -16,9 +16,8 @@ from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.sub import Sub, packed, slices
-from fastad.tables.composites.sub_rules import Rules
+from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.inline import compact, inline
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.passes.kinks import with_limits
@@ -28,7 +27,7 @@ from fastad.transforms.composite import call_sub
 
 
 @dataclass(frozen=True, eq=False)
-class EnvelopeRules(Rules, kind="envelope"):
+class EnvelopeRules(RowRules, Rules, kind="envelope"):
     """Rules of a row from [status | residual | held | θ] to a number, whose derivative is that of `lagrangian`, from
     [held | θ] to a number, by θ alone. The status is that of the equations that `held` satisfies, and the residual
     theirs: unless they were solved, a derivative is an error."""
@@ -73,18 +72,6 @@ class EnvelopeRules(Rules, kind="envelope"):
 
     def _sizes(self, sub: Sub) -> tuple[int, int, int, int]:
         return 1, self.residual, self.held, sub.n_in - 1 - self.residual - self.held
-
-    def tangent(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_joint(sub, b, *slices(b, v, (sub.n_in, sub.n_in)))[1]
-
-        return made(f"tangent of {sub.name}", 2 * sub.n_in, rows)
-
-    def adjoint(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, 1)))
-
-        return made(f"adjoint of {sub.name}", sub.n_in + 1, rows)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     @property

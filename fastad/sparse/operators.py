@@ -18,9 +18,8 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import tentatively
 from fastad.sparse.iterations import METHODS, norm
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import made
-from fastad.tables.composites.sub import Sub, flat_sub, packed, slices
-from fastad.tables.composites.sub_rules import Rules
+from fastad.tables.composites.sub import Sub, flat_sub, packed
+from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.inline import compact, inline
 from fastad.tables.passes.batch import batch_rows
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -113,7 +112,7 @@ def _only_last(table: Table) -> Table:
 
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, eq=False)
-class IterativeRules(Rules, kind="iterative"):
+class IterativeRules(RowRules, Rules, kind="iterative"):
     """The rules of the row from [θ | b | first x | rtol, atol, limit] to [x | info]: info is 0, or the number of steps
     after which the residual was not small enough. `operators` are A and M."""
 
@@ -225,18 +224,6 @@ class IterativeRules(Rules, kind="iterative"):
         """Every element of x depends on all of θ and b."""
         one = Structure.blocks(self.ends[::-1], [(0, self.n, 0, self.p + self.n)])
         return one.repeated(max(self.lanes, 1))
-
-    def tangent(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_joint(sub, b, *slices(b, v, (sub.n_in, sub.n_in)))[1]
-
-        return made(f"tangent of {sub.name}", 2 * sub.n_in, rows)
-
-    def adjoint(self, sub: Sub) -> Sub:
-        def rows(b: Any, v: Ref) -> Ref:
-            return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, sub.n_out)))
-
-        return made(f"adjoint of {sub.name}", sub.n_in + sub.n_out, rows)
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     @property

@@ -16,18 +16,9 @@ from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.driver import Data, Driver, Parameters, filled
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
-from fastad.tables.composites.sub import Sub, emit_joint_inline, packed, slices
-from fastad.tables.inline import compact
+from fastad.tables.composites.sub import Sub, emit_joint_inline, made, packed, slices
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
-
-
-def made(name: str, n_in: int, emit: Callable[[Builder, Ref], Ref]) -> Sub:
-    """The sub-program whose rows `emit` writes."""
-    b = Builder()
-    out = emit(b, b.input((n_in,)))
-    flat = b.reshape(out, (b.size(out),))
-    return Sub(n_in, b.size(out), name, compact(b.table([flat])))
 
 
 # ── choices ───────────────────────────────────────────────────────────────────────────────────────────────────

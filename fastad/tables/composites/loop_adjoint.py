@@ -14,10 +14,10 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.once import lazy
 from fastad.tables.builder import Ref
-from fastad.tables.composites.choices import Lanes, made
+from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.driver import Data, Driver, Parameters
 from fastad.tables.composites.spans import to_lanes, to_spans
-from fastad.tables.composites.sub import Sub, packed, slices
+from fastad.tables.composites.sub import Sub, made, packed, slices
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 

@@ -13,13 +13,13 @@ from fastad.errors import TableError
 from fastad.kernels.records import LOOP
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import Lanes, made
+from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes
 from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
-from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
 from fastad.tables.composites.wide_loops import emit_wide_loop
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner

@@ -8,9 +8,9 @@ import numpy as np
 from fastad.kernels.records import NOTICE
 from fastad.once import lazy
 from fastad.tables.builder import Ref
-from fastad.tables.composites.choices import Branch, made
+from fastad.tables.composites.choices import Branch
 from fastad.tables.composites.driver import Data, Driver, Parameters, UserWarned, filled
-from fastad.tables.composites.sub import Sub, packed
+from fastad.tables.composites.sub import Sub, made, packed
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ from fastad.kernels import records as r
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.backward import Backward
-from fastad.tables.composites.choices import made
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.repeated import Repeated, schedule_of, total_of
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
@@ -24,7 +23,7 @@ from fastad.tables.composites.solve_lanes import emit_lanes
 from fastad.tables.composites.solve_reference import Trace, ending
 from fastad.tables.composites.solve_sizes import NO_SOLVE, SolveSizes
 from fastad.tables.composites.spans import Span, to_lanes, to_spans, without_shared
-from fastad.tables.composites.sub import Sub, emit_joint_inline, packed, slices
+from fastad.tables.composites.sub import Sub, emit_joint_inline, made, packed, slices
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 from fastad.tables.validate import LARGEST

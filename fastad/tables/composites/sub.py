@@ -271,6 +271,14 @@ def packed(b: Any, refs: Sequence[Ref]) -> Ref:
     return b.assemble(refs, regions, (ends[-1] if ends else 0,))
 
 
+def made(name: str, n_in: int, emit: Callable[[Builder, Ref], Ref]) -> Sub:
+    """The sub-program whose rows `emit` writes."""
+    b = Builder()
+    out = emit(b, b.input((n_in,)))
+    flat = b.reshape(out, (b.size(out),))
+    return Sub(n_in, b.size(out), name, compact(b.table([flat])))
+
+
 def unpacked(b: Any, x: Ref, kinds: Sequence[ValueType]) -> list[Ref]:
     """The values that `packed` put into a vector."""
     refs, start = [], 0

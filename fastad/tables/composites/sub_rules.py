@@ -11,7 +11,7 @@ from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
-from fastad.tables.composites.sub import Sub, packed, transposed, unpacked
+from fastad.tables.composites.sub import Sub, made, packed, slices, transposed, unpacked
 from fastad.tables.inline import compact
 
 _kinds: "dict[str, type[Rules]]" = {}
@@ -86,6 +86,25 @@ class Rules:
     def from_data(cls, data: Any, read: Any) -> "Rules":
         """The rules that `to_data` described. `read` must be called later only: a rule may call its own sub-program."""
         raise NotImplementedError
+
+
+class RowRules:
+    """For rules that say their rows, `emit_joint` and `emit_adjoint`: the sub-programs are made of them."""
+
+    emit_joint: Callable[..., tuple[Ref, Ref]]
+    emit_adjoint: Callable[..., Ref]
+
+    def tangent(self, sub: Sub) -> Sub:
+        def rows(b: Any, v: Ref) -> Ref:
+            return self.emit_joint(sub, b, *slices(b, v, (sub.n_in, sub.n_in)))[1]
+
+        return made(f"tangent of {sub.name}", 2 * sub.n_in, rows)
+
+    def adjoint(self, sub: Sub) -> Sub:
+        def rows(b: Any, v: Ref) -> Ref:
+            return self.emit_adjoint(sub, b, *slices(b, v, (sub.n_in, sub.n_out)))
+
+        return made(f"adjoint of {sub.name}", sub.n_in + sub.n_out, rows)
 
 
 class _Transposed(threading.local):

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.choices import made
+from fastad.tables.composites.sub import made
 from fastad.tables.passes.lanes import element_rows
 
 _STEPS = 6  # in one sweep
