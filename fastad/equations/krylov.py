@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from fastad.control.loops import while_loop
-from fastad.equations.equation import Equation, Layout, emitted
+from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.tables.builder import Ref
+from fastad.tables.composites.parametric import Layout, emitted
 from fastad.tables.composites.sub import Sub, flat_sub
 from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.passes.derive import adjoint_table, tangent_table

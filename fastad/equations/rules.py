@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fastad.equations.equation import Equation, Layout
+from fastad.equations.equation import Equation
 from fastad.equations.linear import ILL, Judgement, LinearSolver, Point, solver_from
 from fastad.primitives.equations import INACCURATE
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.notices import warned_if
+from fastad.tables.composites.parametric import Layout
 from fastad.tables.composites.sub import Sub, made
 from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.passes.lanes import NoLanes, over_lanes

@@ -5,23 +5,22 @@ adjoints it has the transposed operator and the transposed preconditioner: Aᵀ 
 preconditioner has no say in the solution, and has no derivative.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastad.once import lazy
-from fastad.primitives.regions import region
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import tentatively
 from fastad.sparse.iterations import METHODS, norm
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.sub import Sub, flat_sub, packed
+from fastad.tables.composites.parametric import Layout, Parametric, emitted
+from fastad.tables.composites.sub import Sub, flat_sub
 from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.inline import compact, inline
-from fastad.tables.passes.batch import batch_rows
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.sparsity.sets import Structure
 from fastad.tables.table import Table
@@ -29,67 +28,17 @@ from fastad.transforms.call import make_call
 from fastad.transforms.program import record
 
 
-# ── vectors in lanes ──────────────────────────────────────────────────────────────────────────────────────────
-def _emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tuple[int, ...]) -> Ref:
-    """The last result of a table, in every lane if there are some."""
-    output = table.outputs[-1]
-    if not lanes:
-        return b.reshape(inline(b, table, operands)[output], shape)
-    refs, flags = batch_rows(b, table, operands, [True] * len(operands), lanes)
-    full = refs[output] if flags[output] else b.broadcast(refs[output], (lanes, *b.shape(refs[output])))
-    return b.reshape(full, (lanes, *shape))
-
-
-def _cut(b: Any, v: Ref, lanes: int, start: int, size: int, whole: int) -> Ref:
-    """`size` elements, from `start` on, of a vector of `whole` elements, in every lane."""
-    if not lanes:
-        return b.region(v, region(start, (size,), (1,)), (size,))
-    return b.region(v, region(start, (lanes, size), (whole, 1)), (lanes, size))
-
-
-def _placed(b: Any, pieces: Sequence[tuple[Ref, int, int]], lanes: int, whole: int) -> Ref:
-    """A vector of `whole` elements, in every lane, of zeros and of pieces (value, start, size)."""
-    lead, step = ((lanes,), (whole,)) if lanes else ((), ())
-    regions = [region(start, (*lead, size), (*step, 1)) for _, start, size in pieces]
-    return b.assemble([ref for ref, _, _ in pieces], regions, (max(lanes, 1) * whole,))
-
-
 # ── operators ─────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, eq=False)
-class Operator:
-    """v → A(θ) v for n numbers; `make_sub` gives the sub-program of [v | θ]."""
-
-    n: int
-    make_sub: Callable[[], Sub]
-
-    @staticmethod
-    def of(n: int, sub: Sub) -> "Operator":
-        """That of a sub-program which is there already."""
-        return Operator(n, lambda: sub)
-
-    @lazy
-    def sub(self) -> Sub:
-        return self.make_sub()
-
-    @property
-    def p(self) -> int:
-        """The number of parameters."""
-        return self.sub.n_in - self.n
-
-    @lazy
-    def product(self) -> Table:
-        """(v, θ) to A v."""
-        b = Builder()
-        v, theta = b.input((self.n,)), b.input((self.p,))
-        table: Any = self.sub.table
-        return compact(b.table([inline(b, table, [packed(b, [v, theta])])[table.outputs[0]]]))
+class Operator(Parametric):
+    """v → A(θ) v for n numbers; the sub-program is that of [v | θ]."""
 
     @lazy
     def transposed(self) -> Table:
         """(u, θ) to Aᵀ u."""
         b = Builder()
         u, theta = b.input((self.n,)), b.input((self.p,))
-        table = adjoint_table(self.product, [0])
+        table = adjoint_table(self.table, [0])
         return compact(b.table([inline(b, table, [b.zeros((self.n,)), theta, u])[table.outputs[-1]]]))
 
 
@@ -161,14 +110,14 @@ class IterativeRules(RowRules, Rules, kind="iterative"):
         return found
 
     def _tables(self) -> list[Table]:
-        return [operator.transposed if self.transposed else operator.product for operator in self.operators]
+        return [operator.transposed if self.transposed else operator.table for operator in self.operators]
 
     def _iterated(self, theta: Any, b: Any, x: Any, numbers: Any) -> Any:
         def rows(table: Table) -> Callable[[Any], Any]:
             def product(v: Any) -> Any:
                 recorder = recorder_of([theta, v])
                 refs = [to_ref(recorder, value) for value in (v, theta)]
-                return Recorded(recorder, _emitted(recorder.builder, table, refs, 0, (self.n,)))
+                return Recorded(recorder, emitted(recorder.builder, table, refs, 0, (self.n,)))
 
             return product
 
@@ -183,19 +132,19 @@ class IterativeRules(RowRules, Rules, kind="iterative"):
         """The solution for another right side, from zero on; an error where there is none."""
         n, p, lanes = self.n, self.p, self.lanes
         theta, numbers = self._part(b, given, 0, p), self._part(b, given, p + 2 * n, 3)
-        whole = _placed(b, [(theta, 0, p), (rhs, p, n), (numbers, p + 2 * n, 3)], lanes, self.ends[0])
+        whole = Layout(lanes).placed(b, [(theta, 0, p), (rhs, p, n), (numbers, p + 2 * n, 3)], self.ends[0])
         out = sub.emit_batched(b, whole, lanes) if lanes else b.call(sub, whole)
         return self._checked(b, out, rhs)
 
     def _checked(self, b: Any, out: Ref, rhs: Ref) -> Ref:
         """x of a result; an error unless it is a solution."""
         n, lanes = self.n, self.lanes
-        x, info = _cut(b, out, lanes, 0, n, n + 1), _cut(b, out, lanes, n, 1, n + 1)
+        x, info = Layout(lanes).cut(b, out, 0, n, n + 1), Layout(lanes).cut(b, out, n, 1, n + 1)
         status = b.emit("minimum", (b.reshape(info, (max(lanes, 1),)), b.const(1.0)))
         return b.emit("solved", (x, rhs, status), (max(lanes, 1), n, n, 1), b.shape(x))
 
     def _part(self, b: Any, v: Ref, start: int, size: int) -> Ref:
-        return _cut(b, v, self.lanes, start, size, self.ends[0])
+        return Layout(self.lanes).cut(b, v, start, size, self.ends[0])
 
     def _other(self, transposed: bool) -> Sub:
         return IterativeRules(self.method, self.restart, self.operators, transposed).own
@@ -205,20 +154,20 @@ class IterativeRules(RowRules, Rules, kind="iterative"):
         result = b.call(sub, x)
         y = self._checked(b, result, self._part(b, x, p, n))
         operands = [y, self._part(b, x, 0, p), self._part(b, dx, 0, p)]
-        bent = _emitted(b, _along(self._tables()[0]), operands, lanes, (n,)) if p else b.zeros(b.shape(y))
+        bent = emitted(b, _along(self._tables()[0]), operands, lanes, (n,)) if p else b.zeros(b.shape(y))
         rhs = b.emit("subtract", (self._part(b, dx, p, n), bent))
         moved = self._run(b, self._other(self.transposed), x, rhs)
-        return result, _placed(b, [(moved, 0, n)], lanes, n + 1)
+        return result, Layout(lanes).placed(b, [(moved, 0, n)], n + 1)
 
     def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
         n, p, lanes = self.n, self.p, self.lanes
         y = self._checked(b, b.call(sub, x), self._part(b, x, p, n))
-        r = self._run(b, self._other(not self.transposed), x, _cut(b, u, lanes, 0, n, n + 1))
+        r = self._run(b, self._other(not self.transposed), x, Layout(lanes).cut(b, u, 0, n, n + 1))
         pieces = [(r, p, n)]
         if p:
             operands = [y, self._part(b, x, 0, p), b.emit("negative", (r,))]
-            pieces.append((_emitted(b, _pulled(self._tables()[0]), operands, lanes, (p,)), 0, p))
-        return _placed(b, pieces, lanes, self.ends[0])
+            pieces.append((emitted(b, _pulled(self._tables()[0]), operands, lanes, (p,)), 0, p))
+        return Layout(lanes).placed(b, pieces, self.ends[0])
 
     def structure(self, sub: Sub) -> Structure:
         """Every element of x depends on all of θ and b."""
