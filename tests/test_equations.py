@@ -340,6 +340,13 @@ def test_what_is_known_of_a_solution_is_a_pytree():
     np.testing.assert_allclose(asked["condition"], plain["condition"])
 
 
+@pytest.mark.parametrize("options", [{"tol": -1.0}, {"tol": np.nan}, {"max_steps": -1}])
+@pytest.mark.parametrize("solve", [fad.root, fad.fixed_point])
+def test_limits_that_are_none(solve, options):
+    with pytest.raises(ValueError, match=r"(tol|max_steps) must .*test_equations"):
+        solve(np.cos, 1.0, **options)
+
+
 def test_wrong_arguments():
     for call, kind, text in (
         (lambda: fad.root(cubic, 1.0, (1.0,), "hybr"), ValueError, "no method 'hybr'"),

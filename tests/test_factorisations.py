@@ -410,3 +410,10 @@ def test_band_matrices_in_stacks():
     np.testing.assert_allclose(own[1], scipy.linalg.solve_banded((1, 1), ab[1], b[0]), rtol=1e-10)
     gradient = fad.grad(lambda ab: np.sum(fad.linalg.solve_banded((1, 1), ab, b) ** 2))(ab)
     assert not gradient[:, 0, 0].any() and not gradient[:, 2, -1].any()  # outside of the matrix
+
+
+def test_orders_and_powers_that_are_none():
+    order, power = lambda A: np.linalg.norm(A, 3), lambda A: np.linalg.matrix_power(A, 1.5)
+    for wrong, kind in ((order, ValueError), (power, TypeError)):
+        with pytest.raises(kind, match=r"test_factorisations"):
+            fad.jit(wrong)(np.eye(2))

@@ -296,3 +296,9 @@ def test_an_attempted_factorisation(n, rng):
     assert not attempt(np.full((n, n), np.nan))[1]
     delta, lower, ok = fad.jit(regularised)(a - 20.0 * np.eye(n))
     assert ok and np.allclose(lower @ lower.T, a + (delta - 20.0) * np.eye(n))
+
+
+@pytest.mark.parametrize("fun", [lambda x: None, lambda x: "one"])
+def test_objectives_that_are_no_numbers(fun):
+    with pytest.raises(TypeError, match=r"test_minimize.*one number"):
+        fad.minimize(fun, [1.0])

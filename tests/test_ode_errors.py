@@ -128,3 +128,9 @@ def test_bounces_without_end_reach_the_limit_of_steps():
     ball = fad.ode.Event(falling, lambda t, y: np.array([0.0, -0.6 * y[1]]), direction=-1)
     sol = fad.solve_ivp(lambda t, y: [y[1], -9.81], (0, 2.5), [0.4, 0.0], events=ball, max_step=0.05, max_steps=300)
     assert not sol.success and "more than max_steps" in sol.message and 64 < len(sol.t_events[0]) < 300
+
+
+@pytest.mark.parametrize("condition", [lambda t, y: y[0] < 0.5, lambda t, y: True])
+def test_conditions_of_events_are_no_truth_values(condition):
+    with pytest.raises(TypeError, match=r"truth value .*test_ode_errors.*return y\[0\] - 0.5"):
+        fad.solve_ivp(lambda t, y: -y, (0, 5), [1.0], events=condition)

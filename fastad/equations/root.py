@@ -89,7 +89,7 @@ def root(
     Source: Blondel & Roulet (2024), The Elements of Differentiable Programming, section 17.4; Deuflhard (2011), Newton
     Methods for Nonlinear Problems, section 3.3.
     """
-    _check("root", fun, differentiate)
+    _check("root", fun, differentiate, tol, max_steps)
     if method not in _METHODS:
         raise ValueError(f"root: there is no method {method!r}{at_line()}; methods are {', '.join(_METHODS)}")
     if x0 is None and bracket is None:
@@ -143,7 +143,7 @@ def fixed_point(
 
     Source: Walker & Ni (2011), Anderson acceleration for fixed-point iterations.
     """
-    _check("fixed_point", fun, differentiate)
+    _check("fixed_point", fun, differentiate, tol, max_steps)
     solver = partial(anderson, memory=operator.index(memory))
     steps = float(operator.index(max_steps))
 
@@ -158,11 +158,15 @@ def fixed_point(
 
 
 # ── what both share ───────────────────────────────────────────────────────────────────────────────────────────
-def _check(name: str, fun: Any, differentiate: str) -> None:
+def _check(name: str, fun: Any, differentiate: str, tol: Any, max_steps: int) -> None:
     if not callable(fun):
         raise TypeError(f"fun of {name} must be a function{at_line()}, not {type(fun).__name__}")
     if differentiate not in _WAYS:
         raise ValueError(f"{name}: differentiate is 'implicit' or 'unroll'{at_line()}, not {differentiate!r}")
+    if not isinstance(tol, Recorded) and not tol >= 0.0:
+        raise ValueError(f"{name}: tol must be a number that is not negative{at_line()}, not {tol!r}")
+    if operator.index(max_steps) < 0:
+        raise ValueError(f"{name}: max_steps must not be negative{at_line()}, not {max_steps!r}")
 
 
 def _tuple(args: Any) -> tuple[Any, ...]:

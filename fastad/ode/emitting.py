@@ -213,7 +213,13 @@ def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _Ev
     n = np.shape(problem.y0)[0]
 
     def condition(t: Any, y: Any) -> Any:
-        return np.reshape(_vector(event.condition(t, copied(y), *problem.args), 1, "the condition of an event"), ())
+        found = event.condition(t, copied(y), *problem.args)
+        if isinstance(found, bool) or getattr(found, "dtype", np.dtype(float)).kind == "b":
+            raise TypeError(
+                f"the condition of an event returned a truth value{at_line()}; an event happens where a number becomes "
+                "0: return y[0] - 0.5, not y[0] < 0.5"
+            )
+        return np.reshape(_vector(found, 1, "the condition of an event"), ())
 
     def jump(t: Any, y: Any) -> Any:
         assert event.jump is not None

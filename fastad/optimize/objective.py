@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
+from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 from fastad.transforms.public import grad, hessian, hvp, value_and_grad
 
@@ -22,6 +23,8 @@ class Objective:
 
     def __call__(self, x: Array) -> Array:
         found = self.fun(x, *self.args)
+        if not isinstance(found, Recorded) and np.asarray(found).dtype.kind not in "fiub":
+            raise TypeError(f"fun returned {found!r}{at_line()}; an objective is one number")
         if np.size(found) != 1:
             raise ShapeError(
                 f"fun returned an array of shape {np.shape(found)}{at_line()}; an objective is one number: use np.sum, "

@@ -99,7 +99,10 @@ class SparseArray:
         raise TypeError("a sparse array cannot be iterated over; use A[i] or A.toarray()")
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError("np.asarray of a fad.sparse array would make a dense one; call A.toarray() for that")
+        raise TypeError(
+            "np.asarray of a fad.sparse array would make a dense one; call A.toarray() for that. With a SciPy matrix "
+            "S on the left, write fad.sparse.csr_array(S) @ A"
+        )
 
     # ── other forms ──────────────────────────────────────────────────────────────────────────────────────────
     def toarray(self) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_set, implements, lift
 from fastad.recording.operands import elementwise
+from fastad.recording.source import at_line
 
 
 @implements(np.linalg.norm)
@@ -38,7 +39,7 @@ def _vector(a: Array, ord: Any, axis: int, keepdims: bool) -> Any:
     options: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
     size = np.abs(a)
     if isinstance(ord, str):
-        raise ValueError(f"Invalid norm order '{ord}' for vectors")
+        raise ValueError(f"Invalid norm order '{ord}' for vectors{at_line()}: numbers are")
     if ord is None or ord == 2:
         return root(np.sum(a * a, **options))
     if ord == math.inf:
@@ -56,7 +57,7 @@ def _matrix(a: Array, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     if ord in (2, -2, "nuc"):
         return _by_singular_values(a, ord, axes, keepdims)
     if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError("Invalid norm order for matrices.")
+        raise ValueError(f"Invalid norm order {ord!r} for matrices{at_line()}: 'fro', 'nuc', ±1, ±2 and ±inf are norms")
     row, column = axes
     summed, other = (row, column) if abs(ord) == 1 else (column, row)
     sums = np.sum(np.abs(a), axis=summed, keepdims=True)

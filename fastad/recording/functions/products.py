@@ -294,6 +294,8 @@ def matrix_power(a: Any, n: int) -> Array:
     (x,) = lift(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
+    if not isinstance(n, int | np.integer):
+        raise TypeError(f"matrix_power takes an integer{at_line()}, not {n!r}; fad.linalg.sqrtm is the square root")
     if n < 0:
         x, n = np.linalg.inv(x), -n
     if n == 0:
