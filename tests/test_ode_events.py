@@ -410,3 +410,17 @@ def test_whole_arrays_of_events_and_steps_are_results():
             np.testing.assert_allclose(c[0], a, rtol=1e-12, atol=1e-15)
     with pytest.raises(fad.RecordingError, match=r"numbers of steps and events.*t_events\[0\]\[2\]"):
         fad.vmap(wholes[0])(np.array([4.0, 40.0]))
+
+
+_NONE = lambda sol: sol.t_events[0][1], lambda sol: sol.y_events[0][1, 0], lambda sol: sol.t_events[0][-3]
+
+
+@pytest.mark.parametrize("part", _NONE)
+def test_what_did_not_happen_has_no_derivative(part):
+    once = lambda t, y: y[0] - 0.5
+    cost = lambda a: (part(fad.solve_ivp(lambda t, y: -a * y, (0, 5), [1.0], events=once)) - 3.0) ** 2
+    for found in (*fad.value_and_grad(cost)(1.0), *fad.jvp(cost, (1.0,), (1.0,)), fad.hessian(cost)(1.0)):
+        assert np.isnan(found)
+    rates = np.array([0.01, 1.0])
+    first = lambda a: fad.solve_ivp(lambda t, y: -a * y, (0, 5), [1.0], events=once).t_events[0][0]
+    np.testing.assert_allclose(fad.vmap(fad.grad(first))(rates), [np.nan, -np.log(2)], rtol=1e-5)

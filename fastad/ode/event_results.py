@@ -45,13 +45,14 @@ def recorded_events(events: Sequence[Event], raw: Raw) -> tuple[Any, Any]:
 
 class Occurrences(Trajectory):
     """The times at which an event happened, or the states: an array of which single elements are known without a guard
-    that holds how many there are. One that there is not is NaN."""
+    that holds how many there are. One that there is not is NaN, and so are derivatives of what depends on it."""
 
     def __init__(self, values: Any, raw: Raw, number: int) -> None:
         self._values = values
         is_own = (raw.log[:, r.WHICH] == number) & (np.arange(len(raw.log)) < raw.run[r.HAPPENED])
         self._ranks = np.where(is_own, np.cumsum(is_own * 1.0), 0.0)
         self._count = np.sum(is_own * 1.0)
+        self._end = np.sum(np.where(np.isfinite(raw.y), raw.y, 0.0))
         super().__init__(None, self._all)
 
     def _element(self, k: Any) -> Any:
@@ -59,7 +60,8 @@ class Occurrences(Trajectory):
         chosen = self._ranks == (k + 1.0 if k >= 0 else self._count + (k + 1.0))
         chosen = chosen & (self._ranks > 0.0)
         found = np.sum(np.where(_like(chosen, self._values), self._values, 0.0), axis=0)
-        return np.where(np.any(chosen), found, np.nan)
+        # A factor, not a choice: the derivative of a NaN that is chosen would be 0, and stop an optimiser in silence.
+        return found + np.where(np.any(chosen), 0.0, np.nan) * self._end
 
     def _all(self) -> Any:
         count = int(self._count)
