@@ -9,6 +9,7 @@ import numpy as np
 # each kind of method.
 COLOURS = {"fastad": "#0072B2", "diffrax": "#D55E00", "SciPy": "#777777", "CVODES": "#009E73"}
 MARKERS = {"BS3": "v", "Tsit5": "o", "Dopri5": "s", "RK45": "s", "Dopri8": "D", "DOP853": "D", "Adams": "^"}
+GLYPHS = {"v": "▼", "o": "●", "s": "■", "D": "◆", "^": "▲"}  # stand before a name, which may be near another line
 INK = "#333333"
 WORST = 1.0  # errors above this are not drawn: no digit is right
 HEIGHT = 11.0  # of a name, in points
@@ -36,7 +37,7 @@ def draw(title: str, points: Sequence[Any], path: Path) -> Path:
             continue
         x, y = [own.seconds for own in line], [own.error for own in line]
         axes.loglog(x, y, marker=MARKERS[method], markersize=4.5, linewidth=1.5, color=COLOURS[family])
-        lines.append((name, x, y, COLOURS[family]))
+        lines.append((f"{GLYPHS[MARKERS[method]]} {name}", x, y, COLOURS[family]))
     _frame(axes, title, floor)
     figure.draw_without_rendering()
     _label(axes, lines, floor)
@@ -72,7 +73,7 @@ def _label(axes: Any, lines: list[Line], floor: float) -> None:
     below = axes.transData.transform((1.0, floor))[1] * scale if floor else inside[2]
     boxes = [(inside[0], inside[0] + 190.0, below - 16.0, below)]  # the name of the floor
     for (name, x, y, colour), curve in zip(lines, curves):
-        style = {"fontsize": 9, "color": colour, "fontweight": "bold" if name.startswith("fastad") else "normal"}
+        style = {"fontsize": 9, "color": colour, "fontweight": "bold" if "fastad" in name else "normal"}
         sample = axes.text(0.5, 0.5, name, transform=axes.transAxes, **style)
         width = sample.get_window_extent().width * scale
         sample.remove()
