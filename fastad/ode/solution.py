@@ -137,9 +137,17 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         # as SciPy's, whose lists of points stay empty
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
-        y_events=y_events, nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0, status=_status(status), message=message,
+        y_events=y_events, nfev=int(totals[r.EVALUATIONS]), **_linear(options, totals), status=_status(status),
+        message=message,
         success=_status(status) >= 0, stats=_stats(totals, pieces[0].storage),
     )  # fmt: skip
+
+
+def _linear(options: Options, run: Any) -> dict[str, Any]:
+    """The numbers of Jacobians and of factorisations: one of each for a trial step with linear systems."""
+    trials = run[r.ACCEPTED] + run[r.REJECTED]
+    count = trials.astype(int) if options.method.has_jacobian else 0
+    return {"njev": count, "nlu": count}
 
 
 def _stats(totals: Any, storage: Any) -> dict[str, int]:
@@ -285,8 +293,8 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     run = {name: _count(raw.run[place]) for name, place in _COUNTS.items()}
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
-        t_events=t_events, y_events=y_events, nfev=run["evaluations"], njev=0, nlu=0,
-        status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, raw)),
+        t_events=t_events, y_events=y_events, nfev=run["evaluations"],
+        **_linear(options, raw.run), status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, raw)),
         success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
     )  # fmt: skip
 
