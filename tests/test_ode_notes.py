@@ -72,10 +72,9 @@ class Frozen(Method):
         found = Taken(z, dense=dense if wanted.dense else ())
         if old is None:
             return found
-        next_, retry, tries, steps = slices(b, step.notes, (1, 1, 1, 1))
-        refused = b.emit(
-            "less", (number(tries), b.multiply(b.const(self.refuse), b.emit("equal", (number(steps), b.const(0.0)))))
-        )
+        _, tries, steps = slices(b, step.notes, (2, 1, 1))
+        is_first = b.emit("equal", (number(steps), b.const(0.0)))
+        refused = b.emit("less", (number(tries), b.multiply(b.const(self.refuse), is_first)))
         error = less(z, b.add(y, b.multiply(h, step.slope(step.t, y))))
         error = where(refused, b.broadcast(b.const(1e3), (n,)), error)
         notes = packed(b, [b.const(self.factors), b.zeros((1,)), b.add(steps, b.const([1.0]))])
