@@ -12,7 +12,6 @@ from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit,
 from fastad.control.paths import Recordings, known, parts_of
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
-from fastad.kernels.records import CONTROL
 from fastad.ode.adjoints import with_adjoint
 from fastad.ode.events import Event, EventTables, numbers_of
 from fastad.ode.interpolating import with_further
@@ -44,30 +43,31 @@ _EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jum
 class Extent:
     """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
     `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: the
-    method's state, control and cache of the solve that this one goes on with. At most `room` times that events happen
-    are logged; `limits`: how often each may still happen."""
+    method's state, control, cache and memory of the solve that this one goes on with. At most `room` times that events
+    happen are logged; `limits`: how often each may still happen."""
 
     points: Any = None
     kept: int = 0
     dense: bool = False
     moving: bool = False
     grid: tuple[Any, int] | None = None
-    resumed: tuple[list[Any], Any, Any] | None = None
+    resumed: tuple[list[Any], Any, Any, Any] | None = None
     room: int = 0
     limits: Any = ()
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
-    dense output, states at events and their log, numbers about the run; the method's last state; the schedule by which
-    a gradient stores states, and their size. With events, clocks have the times at which the last state and the kept
-    ones have started, and the times of the events; a position of a kept step that is not positive says that an event
-    has ended the step, and is its size with the opposite sign."""
+    """What a solve returns: the last y with control, cache and memory, results at the points, kept steps with positions
+    and dense output, states at events and their log, numbers about the run; the method's last state; the schedule by
+    which a gradient stores states, and their size. With events, clocks have the times at which the last state and the
+    kept ones have started, and the times of the events; a position of a kept step that is not positive says that an
+    event has ended the step, and is its size with the opposite sign."""
 
     y: Any
     control: Any
     cache: Any
+    memory: Any
     at_points: Any
     kept: Any
     places: Any
@@ -133,11 +133,11 @@ def _solve(
         solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
     solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
-    states, control, cache = extent.resumed or (
-        [problem.y0] * options.method.copies + [problem.t0] * clocked, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
-    )  # fmt: skip
+    first = [problem.y0] * options.method.copies + [problem.t0] * clocked
+    zeros = [np.zeros(span.size) for span in solve.sizes.carried[1:]]
+    states, *carried = [first, *zeros] if extent.resumed is None else extent.resumed
     points = () if extent.points is None else (extent.points,)
-    return solve, [*states, control, cache, problem.t0, problem.t1, *shared.values, *further, *spare, controls, *points]
+    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *further, *spare, controls, *points]
 
 
 def _iteration(
@@ -323,7 +323,7 @@ def _schedule(solve: Solve, options: Options) -> Any:
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _emitted(solve: Solve, values: Sequence[Any], parts: Sequence[Part]) -> list[Any]:
     """The results of the solve, by the spans of its results."""
-    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6, 7, 8) else (span.width,)
+    shapes = [(span.times, span.width) if span.times > 1 or i in (4, 5, 7, 8, 9) else (span.width,)
               for i, span in enumerate(solve.spans_results)]  # fmt: skip
     sizes = [span.size for span in solve.spans_results]
     if not any_recorded(values):

@@ -49,15 +49,21 @@ class StepTables:
         return self.method.caches(self.wanted)
 
     @property
+    def notes(self) -> int:
+        return self.method.notes(self.wanted, self.n)
+
+    @property
     def evaluations(self) -> int:
         return self.method.evaluations(self.wanted)
 
     def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
         errors = self.n * self.method.estimates if self.wanted.adaptive else 0
         dense = self.n * len(self.method.output.polynomials) if self.wanted.dense else 0
+        linear, factors = self.method.memory(self.wanted, self.n)
         return SolveSizes(
             self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,
-            dense=dense, points=points, kept=kept,
+            dense=dense, points=points, kept=kept, notes=self.method.notes(self.wanted, self.n), linear=linear,
+            factors=factors, counts=int(self.method.counts),
         )  # fmt: skip
 
     def solve(self, points: int, kept: int, controls: int, length: int, **options: Any) -> Solve:
@@ -83,7 +89,7 @@ class StepTables:
         }  # fmt: skip
 
     def plain(self, sizes: SolveSizes, dense: bool = False) -> Sub:
-        """A step without cache and errors: [state | control | ends | shared] to [state | dense output]."""
+        """A step without cache, memory and errors: [state | control | ends | shared] to [state | dense output]."""
 
         def rows(b: Builder, x: Ref) -> Ref:
             taken = self.method.emit(self.step(b, x, sizes.plain_in))
@@ -101,11 +107,12 @@ class StepTables:
         return made(f"{what} of {self.method.name}", total_of(spans), emit)
 
     def step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
-        """The step that an argument of these spans describes, without its cache."""
+        """The step that an argument of these spans describes, without its cache and its memory."""
         pieces = slices(b, x, [span.size for span in spans])
         own, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
         t, h = self.times(b, control, ends, own)
         state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
+        notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
         y = self.first(b, state)
 
         def linearised(c: Ref) -> Linearised:
@@ -114,17 +121,22 @@ class StepTables:
 
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
-            lambda: self._drift(b, t, y, shared),
+            lambda: self._drift(b, t, y, shared), notes,
         )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, clock = self.step(b, x, sizes.step_in), self._clock(b, x)
+        lead = self.own + sizes.control.size
         if self.has_cache:
-            start, size = self.own + CONTROL, self.own - self.wanted.clocked
-            step = replace(step, cache=b.region(x, (start, size, 1), (size,)))
+            size = self.own - self.wanted.clocked
+            step = replace(step, cache=b.region(x, (lead, size, 1), (size,)))
+        if n := sizes.memory.size:
+            step = replace(step, memory=b.region(x, (lead + sizes.cache, n, 1), (n,)))
         taken = self.method.emit(step)
         cached = [taken.cache, *self._still(b)] if self.has_cache and taken.cache is not None else []
-        return packed(b, [taken.after, *clock, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
+        found = [taken.after, *clock, taken.notes, *cached, taken.memory, taken.counts, *taken.errors]
+        found += taken.dense if self.wanted.dense else ()
+        return packed(b, [x for x in found if x is not None])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, copies = self.step(b, x, sizes.step_in), self.method.copies
