@@ -14,7 +14,8 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.ode.adjoints import with_adjoint
 from fastad.ode.events import Event, EventTables, numbers_of
-from fastad.ode.interpolating import with_spare
+from fastad.ode.interpolating import with_further
+from fastad.ode.iteration import Iteration, iteration_of
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
@@ -26,7 +27,7 @@ from fastad.schedules.online import Online
 from fastad.tables.columns import Line, ValueType
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.sub import packed, slices
+from fastad.tables.composites.sub import Sub, packed, slices
 from fastad.tables.reference import Stopped
 from fastad.transforms.call import flatten
 
@@ -118,10 +119,11 @@ def _solve(
     f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
     spare = _spare(problem, options)
-    f = with_spare(f) if spare else f
+    iteration, further = _iteration(problem, options, f, shared.values)
+    f = with_further(f if iteration is None else iteration.f, len(spare))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
     wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
-    tables = StepTables(options.method, f, n, wanted)
+    tables = StepTables(options.method, f, n, wanted, iteration)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
     solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
@@ -135,7 +137,18 @@ def _solve(
     zeros = [np.zeros(span.size) for span in solve.sizes.carried[1:]]
     states, *carried = [first, *zeros] if extent.resumed is None else extent.resumed
     points = () if extent.points is None else (extent.points,)
-    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
+    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *further, *spare, controls, *points]
+
+
+def _iteration(
+    problem: Problem, options: Options, f: Sub, values: Sequence[Any]
+) -> tuple[Iteration | None, list[Any]]:
+    """The linear systems of an implicit method, and what they need behind the values that a right-hand side refers
+    to."""
+    if not options.method.has_jacobian:
+        return None, []
+    t, y = _value(problem.t0), _value(problem.y0).astype(float)
+    return iteration_of(f, t, y, [_value(x) for x in values])
 
 
 def _spare(problem: Problem, options: Options) -> list[Any]:

@@ -25,10 +25,10 @@ from fastad.tables.composites.sub_rules import OwnRules
 SPARE = 2  # numbers behind what the steps share: the tolerances of the backward solves
 
 
-def with_spare(f: Sub) -> Sub:
-    """A right-hand side that is given tolerances too, which it does not use."""
+def with_further(f: Sub, count: int) -> Sub:
+    """A right-hand side that is given further numbers, which it does not use."""
     n = f.n_in
-    return made(f.name, n + SPARE, lambda b, x: emit_inline(b, f, slices(b, x, (n, SPARE))[0]))
+    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
 
 
 def with_interpolated_steps(solve: Solve, tables: StepTables) -> Solve:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastad.ode.dense import DenseOutput
+from fastad.ode.iteration import Linearised
 from fastad.tables.builder import Builder, Ref
 
 
@@ -23,7 +24,8 @@ class Wanted:
 class Step:
     """A step whose rows a method writes into `b`: its start, its size, the method's state there, the derivative that
     the step before has cached and the memory that it has left (None: there is none), and the notes of a method that has
-    some. `slope(t, y)` writes the rows of the right-hand side."""
+    some. `slope(t, y)` writes the rows of the right-hand side; `linearised(c)` factorises M − c ∂f/∂y at the start of
+    the step, and `drift()` writes the rows of ∂f/∂t there (None if it is 0)."""
 
     b: Builder
     t: Ref
@@ -32,6 +34,8 @@ class Step:
     cache: Ref | None
     wanted: Wanted
     slope: Callable[[Ref, Ref], Ref]
+    linearised: Callable[[Ref], Linearised]
+    drift: Callable[[], Ref | None]
     notes: Ref | None = None
     memory: Ref | None = None
 
@@ -79,6 +83,7 @@ class Method:
     error_order: int = 1  # the power of the step size to which the error estimate is proportional
     estimates: int = 0  # error estimates of a step; 0: only fixed steps are possible
     copies: int = 1
+    has_jacobian = False  # whether a step solves linear systems with the Jacobian of the right-hand side
     is_reversible = False  # whether `emit_inverse` undoes a step
     counts = False  # whether steps count what they do: see CALLS and the others in `fastad.kernels.records`
     general = ""  # the name of a method of the same order for systems of any structure, if it is none itself

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastad.kernels.records import CONTROL
 from fastad.ode.dense import DenseOutput
+from fastad.ode.iteration import Iteration, Linearised
 from fastad.ode.method import Method, Step, Wanted
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
@@ -17,7 +18,7 @@ from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_sizes import SolveSizes
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.spans import Span
-from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
 
 __all__ = ["DenseOutput", "StepTables", "Wanted", "part_of_step", "times"]
 
@@ -32,6 +33,7 @@ class StepTables:
     f: Sub
     n: int  # size of y
     wanted: Wanted
+    iteration: Iteration | None = None  # of implicit methods
 
     @property
     def shared(self) -> int:
@@ -111,7 +113,16 @@ class StepTables:
         t, h = self.times(b, control, ends, own)
         state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
         notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
-        return Step(b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), notes)
+        y = self.first(b, state)
+
+        def linearised(c: Ref) -> Linearised:
+            assert self.iteration is not None
+            return self.iteration.at(b, t, c, y, shared)
+
+        return Step(
+            b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
+            lambda: self._drift(b, t, y, shared), notes,
+        )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, clock = self.step(b, x, sizes.step_in), self._clock(b, x)
@@ -164,6 +175,13 @@ class StepTables:
         """The solution at a fraction of a step that starts at y."""
         output = self.method.output
         return output.emit(b, theta, y, h, slices(b, dense, [self.n] * len(output.polynomials)))
+
+    def _drift(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref | None:
+        """The rows of ∂f/∂t, if f depends on t."""
+        if self.iteration is None or self.iteration.is_autonomous:
+            return None
+        x, one = packed(b, [t, y, shared]), b.broadcast(b.const(1.0), (1,))
+        return emit_joint_inline(b, self.f, x, packed(b, [one, b.zeros((self.f.n_in - 1,))]))[1]
 
     def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
         """The rows of the right-hand side."""
