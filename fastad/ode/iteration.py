@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastad.equations.equation import Equation
-from fastad.equations.linear import LinearSolver, Point
+from fastad.equations.linear import LinearSolver, Point, default_solver
 from fastad.equations.sparse import Automatic
 from fastad.execution.composites.evaluating import run
 from fastad.ode.mass import Mass
@@ -23,19 +23,25 @@ from fastad.tables.reference import evaluate
 from fastad.tables.table import Table
 
 
+def with_further(f: Sub, count: int) -> Sub:
+    """A right-hand side that is given further numbers, which it does not use."""
+    n = f.n_in
+    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
+
+
 @dataclass(frozen=True, eq=False)
 class Iteration:
-    """The systems of a right-hand side f: [t | y | own] to [f(t, y)], and how they are solved. Behind `own` the steps
-    share the numbers of the mass matrix and the plan of the linear solver."""
+    """The systems of a right-hand side `bare`: [t | y | own] to [f(t, y)], and how they are solved. Behind `own` the
+    steps share the numbers of the mass matrix, and then the plan of the linear solver."""
 
-    f: Sub
+    bare: Sub
     n: int
     mass: Mass | None = None
     linear: LinearSolver | None = None
 
     @property
     def own(self) -> int:
-        return self.f.n_in - 1 - self.n
+        return self.bare.n_in - 1 - self.n
 
     @property
     def numbers(self) -> int:
@@ -43,9 +49,19 @@ class Iteration:
         return 0 if self.mass is None else self.mass.size
 
     @property
-    def further(self) -> int:
-        """Size of what stands behind `own`."""
-        return self.numbers + (0 if self.linear is None else self.linear.plan_size)
+    def plan(self) -> int:
+        """Size of the plan."""
+        return 0 if self.linear is None else self.linear.plan_size
+
+    @property
+    def shared(self) -> int:
+        """Size of all that the steps share."""
+        return self.own + self.numbers + self.plan
+
+    @lazy
+    def f(self) -> Sub:
+        """The right-hand side of [t | y | all that the steps share]."""
+        return with_further(self.bare, self.numbers + self.plan)
 
     @lazy
     def equation(self) -> "IterationEquation":
@@ -54,11 +70,11 @@ class Iteration:
 
         def rows(b: Builder, x: Ref) -> Ref:
             y, t, c, own, numbers = slices(b, x, (n, 1, 1, self.own, self.numbers))
-            slope = emit_inline(b, self.f, packed(b, [t, y, own]))
+            slope = emit_inline(b, self.bare, packed(b, [t, y, own]))
             moved = y if self.mass is None else self.mass.times(b, numbers, y)
             return b.emit("subtract", (moved, b.multiply(b.reshape(c, ()), slope)))
 
-        sub = made(f"iteration matrix of {self.f.name}", n + 2 + self.own + self.numbers, rows)
+        sub = made(f"iteration matrix of {self.bare.name}", n + 2 + self.own + self.numbers, rows)
         found = IterationEquation.of(n, sub)
         vars(found)["iteration"] = self
         return found
@@ -70,20 +86,23 @@ class Iteration:
 
         def rows(b: Builder, x: Ref) -> Ref:
             y, t, own = slices(b, x, (n, 1, self.own))
-            return emit_inline(b, self.f, packed(b, [t, y, own]))
+            return emit_inline(b, self.bare, packed(b, [t, y, own]))
 
-        return Equation.of(n, made(self.f.name, self.f.n_in, rows))
+        return Equation.of(n, made(self.bare.name, self.bare.n_in, rows))
+
+    def wider(self, m: int) -> LinearSolver:
+        """The solver for the systems of m stages together."""
+        return default_solver(m * self.n)
 
     @lazy
     def is_autonomous(self) -> bool:
         """Whether f does not depend on t."""
-        return not bool((self.f.structure.indices == 0).any())
+        return not bool((self.bare.structure.indices == 0).any())
 
     def at(self, b: Builder, t: Ref, c: Ref, y: Ref, shared: Ref) -> "Linearised":
         """The system at (t, y)."""
         assert self.linear is not None
-        sizes = (self.own + self.numbers, self.linear.plan_size)
-        given, plan, _ = slices(b, shared, (*sizes, b.size(shared) - sum(sizes)))
+        given, plan = slices(b, shared, (self.own + self.numbers, self.plan))
         if self.mass is not None and self.mass.is_singular:  # a step of size 0 has a regular matrix too
             c = b.emit("where", (b.emit("equal", (c, b.const(0.0))), b.const(1.0), c))
         point = Point(b, self.equation, y, packed(b, [t, c, given]), plan)
@@ -130,15 +149,15 @@ class Linearised:
 
 
 def iteration_of(
-    f: Sub, mass: Mass | None, t: np.ndarray, y: np.ndarray, own: np.ndarray, numbers: np.ndarray
+    bare: Sub, mass: Mass | None, t: np.ndarray, y: np.ndarray, own: np.ndarray, numbers: np.ndarray
 ) -> tuple[Iteration, np.ndarray]:
     """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a
     division, dense factors, or those of a sparse matrix; and the plan of this solver."""
-    first = Iteration(f, len(y), mass)
+    first = Iteration(bare, len(y), mass)
     c = _typical(first, t, y, own)
     theta = np.concatenate([np.ravel(t), [c], own, numbers])
     linear, plan = Automatic().prepare(first.equation, y, theta)
-    found = Iteration(f, len(y), mass, linear)
+    found = Iteration(bare, len(y), mass, linear)
     vars(found)["equation"] = first.equation  # with what is known of its pattern
     return found, plan
 
