@@ -173,7 +173,7 @@ class ArrayPrimitive(Primitive):
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
     `near(statics)`: those of the row that stands for this one where derivatives are derived (see
     `fastad.tables.passes.kinks`). `notice(statics, *operands)`: what the user should be told of them, or None; a kernel
-    that meets such operands counts it (see `fastad.kernels.notice_count`).
+    that meets such operands counts it (see `fastad.kernels.notice_count`). `calls_python`: its kernel may.
     `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
     of operands) to test.
     `sign` is what drawings show in place of the name.
@@ -211,6 +211,7 @@ class ArrayPrimitive(Primitive):
     addressed: tuple[int, ...] = ()
     near: Callable[[Statics], Statics] | None = None
     notice: Callable[..., str | None] | None = None
+    calls_python: bool = False
     domain: tuple[str, ...] = ()
     examples: tuple[Any, ...] = field(default=(), compare=False)
     sign: str = ""
