@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastad.errors import NotPositiveDefiniteError, SingularMatrixError
+from fastad.primitives import linear_elements as elements
 from fastad.primitives import linear_rules as rules
 from fastad.primitives import linear_values as values
 from fastad.primitives import patterns
@@ -106,18 +107,20 @@ array("lu", values.lu, 1, "batch n", check=_check(2, 0, _of_lu), operations=_fac
       work=lambda s, size, sizes: s[1] * (s[1] + 1) + 2, symbols=("dgetrf",),
       parts=lambda s: (s[0], (Result("factors", (s[1], s[1]), "d"), Result("pivots", (s[1],), "i"))),
       tangent=rules.tangent_lu, adjoint=rules.adjoint_lu, batch=rules.batch_lu, sparsity=patterns.lu,
+      elements=elements.lu,
       domain=("regular",),
       examples=[((1, 3), (12,), [(3, 3)]), ((2, 4), (2, 20), [(2, 4, 4)]), ((1, 1), (2,), [(1, 1)]),
                 ((4, 2), (4, 6), [(4, 2, 2)])])
 array("permute_rows", values.permute_rows, 2, "batch n m inverse separate", check=_check(3, 2, _of_permutation),
       operations=_swaps, linear=(1,), differentiable=(1,), adjoint=rules.adjoint_permute_rows,
-      batch=rules.batch_permute_rows, sparsity=patterns.permute_rows, result="float",
+      batch=rules.batch_permute_rows, sparsity=patterns.permute_rows, elements=elements.permute_rows, result="float",
       **(INDEX_ERROR | {"complaint": "pivots that are no rows of the matrix"}), domain=("pivots", "R"),
       examples=[((1, 3, 2, 0, 1), (3, 2), [(3,), (3, 2)]), ((2, 3, 1, 1, 0), (2, 3), [(3,), (2, 3)])])
 array("triangular_solve", values.triangular_solve, 2, "batch n m lower transposed unit separate",
       check=_check(3, 4, _of_triangle), operations=_substitution(1), unrolls=_small, linear=(1,),
       tangent=rules.tangent_triangular_solve, adjoint=rules.adjoint_triangular_solve,
-      batch=rules.batch_triangular_solve, sparsity=patterns.solve, symbols=("dgemm",), **_SINGULAR,
+      batch=rules.batch_triangular_solve, sparsity=patterns.solve, elements=elements.triangular_solve,
+      symbols=("dgemm",), **_SINGULAR,
       domain=("regular", "R"),
       examples=[((1, 3, 2, lower, trans, unit, 1), (3, 2), [(3, 3), (3, 2)])
                 for lower in (0, 1) for trans in (0, 1) for unit in (0, 1)]
@@ -125,7 +128,8 @@ array("triangular_solve", values.triangular_solve, 2, "batch n m lower transpose
 array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_check(3, 2, _of_lu_solve),
       operations=_substitution(2), unrolls=_small, linear=(2,), differentiable=(0, 2),
       tangent=rules.tangent_lu_solve, adjoint=rules.adjoint_lu_solve, batch=rules.batch_lu_solve,
-      sparsity=patterns.solve, symbols=("dgemm",), **_SINGULAR, domain=("regular", "factors", "R"),
+      sparsity=patterns.solve, elements=elements.lu_solve, symbols=("dgemm",), **_SINGULAR,
+      domain=("regular", "factors", "R"),
       examples=[((1, 3, 2, trans, 1), (3, 2), [(3, 3), (12,), (3, 2)]) for trans in (0, 1)]
       + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
          ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)]),
