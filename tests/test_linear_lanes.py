@@ -101,6 +101,42 @@ def test_larger_systems_do_not_come_apart():
         in_lanes(lambda b, a: b.emit("lu", (a,), (1, n), (n * (n + 1),)), matrices(n))
 
 
+# ── stacks ────────────────────────────────────────────────────────────────────────────────────────────────────
+STACKED = {
+    "solve": np.linalg.solve, "vector": lambda a, z: np.linalg.solve(a, z[:, 0]), "inverse": lambda a, z: np.linalg.inv(a),
+    "determinant": lambda a, z: np.linalg.det(a) + z[0, 0], "cholesky": lambda a, z: np.linalg.cholesky(a @ a.T) @ z,
+    "transposed": lambda a, z: np.linalg.solve(a.T, z),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", (1, 2, 3, 4, 6, 7, MOST, MOST + 1))
+@pytest.mark.parametrize("name", STACKED)
+def test_stacks_of_any_size_in_native_code(name, n):
+    f = STACKED[name]
+    for lanes in (1, 3, 8, 21):
+        a, z = matrices(n, 24)[:lanes], RNG.normal(size=(lanes, n, 2))
+        many = fad.jit(fad.vmap(f), tier="native")
+        found = many(a, z)
+        np.testing.assert_allclose(found, [f(*own) for own in zip(a, z, strict=True)], rtol=1e-8, atol=1e-9)
+        for k in (0, lanes - 1):  # whichever place a matrix has in the stack
+            places = np.roll(np.arange(lanes), 5)
+            np.testing.assert_array_equal(many(a[places], z[places])[np.argmax(places == k)], found[k])
+
+
+@pytest.mark.parametrize("n", (2, 5, MOST))
+@pytest.mark.parametrize("place", (0, 9, 20))
+def test_one_singular_matrix_of_a_stack_is_an_error(n, place):
+    a, z = matrices(n, 24)[:21], RNG.normal(size=(21, n, 1))
+    a[place, :, -1] = 0.0
+    for tier in ("sweep", "native"):
+        with pytest.raises(fad.errors.SingularMatrixError):
+            fad.jit(fad.vmap(np.linalg.solve), tier=tier)(a, z)
+    definite = np.stack([np.eye(n)] * 21)
+    definite[place, 0, 0] = -1.0
+    with pytest.raises(fad.errors.NotPositiveDefiniteError):
+        fad.jit(fad.vmap(np.linalg.cholesky), tier="native")(definite)
+
+
 # ── in solves ─────────────────────────────────────────────────────────────────────────────────────────────────
 def linearly_implicit(n):
     mixing, source = 0.3 * np.random.default_rng(0).normal(size=(n, n)), np.linspace(-1.0, 1.0, n)

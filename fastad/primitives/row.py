@@ -155,7 +155,8 @@ class ArrayPrimitive(Primitive):
     - `check` returns a complaint or None: it proves that a kernel run with these integers stays inside its arrays;
     - `operations` counts scalar operations, by the names of `fastad.tables.passes.cost.Operations`;
     - `work` and `tangent_work` are the doubles of scratch memory that the kernel, and the sweep of tangents, are given.
-    `unrolls(statics, size)`: a row of few elements is better unrolled than called.
+    `unrolls(statics, size)`: a row of few elements is better unrolled than called. `stacks(statics, size)`: so is a
+    stack of problems, in a function of its own, as many at once as a SIMD vector has lanes.
 
     Rules: `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
     builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in
@@ -189,6 +190,7 @@ class ArrayPrimitive(Primitive):
     work: Callable[..., int] = _none
     tangent_work: Callable[..., int] = _none
     unrolls: Callable[..., bool] = _never
+    stacks: Callable[..., bool] = _never
     tangent: Rule | None = None
     adjoint: Rule | None = None
     batch: Rule | None = None
