@@ -105,6 +105,7 @@ def cov(
     x = _observations(lift(m)[0] if y is None else lift(m, y)[0], rowvar)
     if y is not None:
         x = np.concatenate([x, _observations(lift(m, y)[1], rowvar)], axis=0)
+    fweights, aweights = (np.asarray(w) if isinstance(w, list | tuple) else w for w in (fweights, aweights))
     weights = fweights
     if aweights is not None:
         weights = aweights if weights is None else fweights * aweights
