@@ -27,7 +27,8 @@ from fastad.execution.translation.kinds import (
 
 __all__ = [
     "ExternalFunction", "address", "allocate", "call1", "call2", "call3", "call_entry", "call_kernel", "doubles",
-    "halves", "indices", "integers", "matrix", "octets", "record_at", "release", "select", "shift", "types", "view", "words",
+    "halves", "indices", "integers", "matrix", "octets", "record_at", "release", "select", "shift", "types", "view",
+    "words",
 ]  # fmt: skip
 
 
