@@ -17,6 +17,7 @@ from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
+from fastad.recording.standins import standin_for
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
@@ -170,7 +171,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
-        return function(*args, **kwargs)
+        return standin_for(function)(*args, **kwargs)
     except FastadError:
         raise
     except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
