@@ -106,3 +106,16 @@ def test_filters_of_images(mode):
                   order=1)  # fmt: skip
     with pytest.raises(fad.RecordingError, match="origin="):
         fad.jit(lambda a: scipy.ndimage.correlate(a, [[1.0]], origin=1))(image)
+
+
+def test_shifts_and_histograms_of_numpy():
+    image = RNG.normal(size=(4, 5))
+    for f in (np.fft.fftshift, np.fft.ifftshift, lambda x: np.fft.fftshift(x, axes=1)):
+        check(f, image, order=1)
+    values, weights = RNG.uniform(size=20), RNG.normal(size=20)
+    edges = [0.0, 0.25, 0.6, 0.9]
+    check(lambda w: np.histogram(values, edges, weights=w)[0], weights, order=1)
+    check(lambda w: np.histogram(values, 4, (0.1, 0.7), weights=w, density=True)[0], np.abs(weights), order=1)
+    counts = fad.jit(lambda x: np.histogram(x, bins=3)[0])
+    for x in (values, 2.0 - values**2):  # other bins: another path
+        assert np.array_equal(counts(x), np.histogram(x, bins=3)[0])

@@ -22,10 +22,7 @@ advise(
     "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
 advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
-advise(np.fft, "fftshift ifftshift", "Use np.roll.")
-advise(
-    np, "histogram histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=."
-)
+advise(np, "histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=.")
 advise(
     np,
     "intersect1d union1d setdiff1d setxor1d isin",
