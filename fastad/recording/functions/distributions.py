@@ -30,6 +30,7 @@ class Distribution:
     be a function of the shapes. `tail` is 1 − distribution and `log_distribution` its logarithm, where they are given
     to more digits than these would have."""
 
+    name: str  # SciPy's
     log_density: Callable[..., Any]
     distribution: Callable[..., Any]
     low: float = -np.inf
@@ -102,41 +103,42 @@ def _binomial_below(k: Any, n: Any, p: Any) -> Any:
     return np.where(all_of_them, 1.0, betainc(np.where(all_of_them, 1.0, n - k), k + 1.0, 1.0 - p))
 
 
-DISTRIBUTIONS = {
-    "norm": Distribution(
-        lambda x: -0.5 * x * x - 0.5 * _LOG_2PI, ndtr, tail=lambda x: ndtr(-x), log_distribution=log_ndtr
+_ALL = (
+    Distribution(
+        "norm", lambda x: -0.5 * x * x - 0.5 * _LOG_2PI, ndtr, tail=lambda x: ndtr(-x), log_distribution=log_ndtr
     ),
-    "t": Distribution(
-        lambda x, df: -0.5 * (df + 1.0) * np.log1p(x * x / df) - betaln(0.5, 0.5 * df) - 0.5 * np.log(df),
+    Distribution(
+        "t", lambda x, df: -0.5 * (df + 1.0) * np.log1p(x * x / df) - betaln(0.5, 0.5 * df) - 0.5 * np.log(df),
         lambda x, df: stdtr(df, x), tail=lambda x, df: stdtr(df, -x),
     ),
-    "gamma": Distribution(
-        lambda x, a: xlogy(a - 1.0, x) - x - gammaln(a), lambda x, a: gammainc(a, x), 0.0,
+    Distribution(
+        "gamma", lambda x, a: xlogy(a - 1.0, x) - x - gammaln(a), lambda x, a: gammainc(a, x), 0.0,
         tail=lambda x, a: gammaincc(a, x),
     ),
-    "chi2": Distribution(
-        lambda x, df: xlogy(0.5 * df - 1.0, x) - 0.5 * x - gammaln(0.5 * df) - 0.5 * df * np.log(2.0),
+    Distribution(
+        "chi2", lambda x, df: xlogy(0.5 * df - 1.0, x) - 0.5 * x - gammaln(0.5 * df) - 0.5 * df * np.log(2.0),
         lambda x, df: gammainc(0.5 * df, 0.5 * x), 0.0, tail=lambda x, df: gammaincc(0.5 * df, 0.5 * x),
     ),
-    "beta": Distribution(
-        lambda x, a, b: xlogy(a - 1.0, x) + xlog1py(b - 1.0, -x) - betaln(a, b),
+    Distribution(
+        "beta", lambda x, a, b: xlogy(a - 1.0, x) + xlog1py(b - 1.0, -x) - betaln(a, b),
         lambda x, a, b: betainc(a, b, x), 0.0, 1.0, tail=lambda x, a, b: betainc(b, a, 1.0 - x),
     ),
-    "expon": Distribution(
-        lambda x: -x, lambda x: -np.expm1(-x), 0.0, tail=lambda x: np.exp(-x),
+    Distribution(
+        "expon", lambda x: -x, lambda x: -np.expm1(-x), 0.0, tail=lambda x: np.exp(-x),
         log_distribution=lambda x: np.log(-np.expm1(-x)),
     ),
-    "lognorm": Distribution(
-        lambda x, s: -0.5 * (np.log(x) / s) ** 2 - np.log(s * x) - 0.5 * _LOG_2PI,
+    Distribution(
+        "lognorm", lambda x, s: -0.5 * (np.log(x) / s) ** 2 - np.log(s * x) - 0.5 * _LOG_2PI,
         lambda x, s: ndtr(np.log(x) / s), 0.0, tail=lambda x, s: ndtr(-np.log(x) / s),
         log_distribution=lambda x, s: log_ndtr(np.log(x) / s), has_low=False,
     ),
-    "poisson": Distribution(
-        lambda k, mu: xlogy(k, mu) - gammaln(k + 1.0) - mu, lambda k, mu: gammaincc(k + 1.0, mu), 0.0,
+    Distribution(
+        "poisson", lambda k, mu: xlogy(k, mu) - gammaln(k + 1.0) - mu, lambda k, mu: gammaincc(k + 1.0, mu), 0.0,
         tail=lambda k, mu: gammainc(k + 1.0, mu), is_discrete=True,
     ),
-    "binom": Distribution(_binomial, _binomial_below, 0.0, lambda n, p: n, is_discrete=True),
-}  # fmt: skip
+    Distribution("binom", _binomial, _binomial_below, 0.0, lambda n, p: n, is_discrete=True),
+)  # fmt: skip
+DISTRIBUTIONS = {distribution.name: distribution for distribution in _ALL}
 
 
 def method(distribution: Distribution, name: str) -> Callable[..., Any] | None:
