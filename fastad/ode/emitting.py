@@ -140,9 +140,7 @@ def _solve(
     return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *plan, *further, controls, *points]
 
 
-def _iteration(
-    problem: Problem, options: Options, f: Sub, values: Sequence[Any]
-) -> tuple[Iteration | None, list[Any]]:
+def _iteration(problem: Problem, options: Options, f: Sub, values: Sequence[Any]) -> tuple[Iteration | None, list[Any]]:
     """The linear systems of an implicit method, and what they need behind the values that a right-hand side refers
     to."""
     if not options.method.has_jacobian:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
-from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.kernels.records import NOTES
+from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.newton import Block
 from fastad.ode.order import HIGHEST, defects, order_of
@@ -62,8 +62,14 @@ class DiagonallyImplicitRK(Method):
             raise ShapeError(f"{self.name}: row i of A needs i + 1 numbers, the last one of them on the diagonal")
         diagonal = {row[-1] for row in rows[rows[0][-1] == 0.0 :]}
         if len(diagonal) != 1 or not min(diagonal) > 0.0:
-            raise ShapeError(f"{self.name}: the diagonal of A must have one positive number, or 0 first; it has {diagonal}")
-        settings = {"A": rows, "b": tuple(map(float, self.b)), "error": None if self.error is None else tuple(map(float, self.error))}
+            raise ShapeError(
+                f"{self.name}: the diagonal of A must have one positive number, or 0 first; it has {diagonal}"
+            )
+        settings = {
+            "A": rows,
+            "b": tuple(map(float, self.b)),
+            "error": None if self.error is None else tuple(map(float, self.error)),
+        }
         settings["dense"] = self.dense and tuple(tuple(map(float, row)) for row in self.dense)
         for name, value in settings.items():
             object.__setattr__(self, name, value)
@@ -225,8 +231,12 @@ Trapezoid = DiagonallyImplicitRK(
     [[0], [1 / 2, 1 / 2]], [1 / 2, 1 / 2], error=[-1 / 2, 1 / 2], filtered=True, name="Trapezoid"
 )
 SDIRK2 = DiagonallyImplicitRK(  # Alexander (1977), Diagonally implicit Runge–Kutta methods, SIAM J. Numer. Anal. 14(6)
-    [[_G], [1 - _G, _G]], [1 - _G, _G], error=[1 / 2 - _G, _G - 1 / 2],
-    dense=[[1 - _G + _G / (1 - _G), -_G / (1 - _G)], [-(_G**2) / (1 - _G), _G / (1 - _G)]], filtered=True, name="SDIRK2"
+    [[_G], [1 - _G, _G]],
+    [1 - _G, _G],
+    error=[1 / 2 - _G, _G - 1 / 2],
+    dense=[[1 - _G + _G / (1 - _G), -_G / (1 - _G)], [-(_G**2) / (1 - _G), _G / (1 - _G)]],
+    filtered=True,
+    name="SDIRK2",
 )
 _K5 = (
     (0.0,), (0.26, 0.26), (0.13, 0.84033320996790809, 0.26),

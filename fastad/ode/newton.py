@@ -162,7 +162,9 @@ class Block:
         step = self._step(b, at, factors)
         norm = self._norm(b, step, scales)
         small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
-        size = b.emit("maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2])))
+        size = b.emit(
+            "maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2]))
+        )
         noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
         solved = b.emit("logical_or", (small, noise))
         finite = b.emit("less", (norm, b.const(float("inf"))))

@@ -41,7 +41,9 @@ class Stages:
         """What errors are relative to."""
         b, n = self.b, self.n
         _, absolute, relative = slices(b, self.shared, (self.iteration.shared, n, n))
-        return b.emit("stop_gradient", (b.add(b.const(1e-300), absolute, b.multiply(relative, b.emit("absolute", (self.y,)))),))
+        return b.emit(
+            "stop_gradient", (b.add(b.const(1e-300), absolute, b.multiply(relative, b.emit("absolute", (self.y,)))),)
+        )
 
     @property
     def tolerance(self) -> Ref:
