@@ -12,6 +12,7 @@ from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.newton import Block
 from fastad.ode.order import HIGHEST, defects, order_of
+from fastad.ode.stages import Stages
 from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.sub import packed, slices
@@ -122,7 +123,7 @@ class DiagonallyImplicitRK(Method):
         return int(self.error is not None)
 
     @lazy
-    def output(self) -> DenseOutput:  # type: ignore[override]
+    def output(self) -> DenseOutput:
         return DenseOutput(tuple(row for row in self.dense if any(row))) if self.dense else HERMITE
 
     # ── the rows of a step ───────────────────────────────────────────────────────────────────────────────────
@@ -155,7 +156,7 @@ class DiagonallyImplicitRK(Method):
         y, *_ = slices(b, step.state, [stages.n] * self.copies)
         block = stages.block(((gamma,),), (0.0,))
         factors = stages.factors(block, step.t, b.zeros((stages.n,)))
-        slopes: list[Ref | None] = [self._first(step)] if self.starts_explicitly else []  # times h
+        slopes: list[Ref] = [self._first(step, stages.n)] if self.starts_explicitly else []  # times h
         guess: Ref | None = None
         for row in self.A[len(slopes) :]:
             base = b.add(y, *_terms(step, slopes, row))
@@ -168,39 +169,39 @@ class DiagonallyImplicitRK(Method):
         state = packed(b, [after, per_time(step, slopes[-1])]) if self.keeps_slope else after
         if stages.exact:
             return Taken(state, dense=dense)
-        errors = (self._error(step, slopes, block, factors),) if step.wanted.adaptive else ()
+        errors = (self._error(step, stages, slopes, block, factors),) if step.wanted.adaptive else ()
         notes = b.const([0.0] * NOTES + [1.0]) if self.keeps_slope else None
         return Taken(state, errors=errors, dense=dense, notes=notes, counts=stages.counts())
 
-    def _first(self, step: Step) -> Ref | None:
-        """The derivative at the start, times h, where it is needed."""
+    def _first(self, step: Step, n: int) -> Ref:
+        """The derivative at the start, times h; 0 where it is not needed."""
+        b = step.b
         if not self._needs_start(step.wanted):
-            return None
-        b, stages = step.b, step.stages
-        y, *kept = slices(b, step.state, [stages.n] * self.copies)
+            return b.zeros((n,))
+        y, *kept = slices(b, step.state, [n] * self.copies)
         slope = step.slope(step.t, y)
         if kept:
+            assert step.notes is not None
             known = b.emit("greater", (slices(b, step.notes, (NOTES, 1))[1], b.const(0.5)))
-            slope = b.emit("where", (b.broadcast(known, (stages.n,)), kept[0], slope))
+            slope = b.emit("where", (b.broadcast(known, (n,)), kept[0], slope))
         return b.multiply(step.h, slope)
 
-    def _error(self, step: Step, slopes: Sequence[Ref | None], block: Block, factors: Ref) -> Ref:
-        stages = step.stages
+    def _error(self, step: Step, stages: Stages, slopes: Sequence[Ref], block: Block, factors: Ref) -> Ref:
         estimate = step.b.add(*_terms(step, slopes, self.error))
         if self.filtered:
             estimate = stages.filtered(block, step.t, factors, estimate)
         return stages.checked(estimate)
 
-    def _dense(self, step: Step, slopes: Sequence[Ref | None]) -> tuple[Ref, ...]:
+    def _dense(self, step: Step, slopes: Sequence[Ref]) -> tuple[Ref, ...]:
         if self.dense:
             return tuple(per_time(step, k) for k, row in zip(slopes, self.dense, strict=True) if any(row))
         increment = step.b.add(*_terms(step, slopes, self.b))
         return tuple(per_time(step, x) for x in (slopes[0], increment, slopes[-1]))
 
 
-def _terms(step: Step, slopes: Sequence[Ref | None], weights: Sequence[float]) -> list[Ref]:
+def _terms(step: Step, slopes: Sequence[Ref], weights: Sequence[float]) -> list[Ref]:
     """The terms of Σ wᵢ kᵢ."""
-    return [step.b.multiply(step.b.const(w), k) for w, k in zip(weights, slopes, strict=False) if w and k is not None]
+    return [step.b.multiply(step.b.const(w), k) for w, k in zip(weights, slopes, strict=False) if w]
 
 
 def per_time(step: Step, x: Ref) -> Ref:

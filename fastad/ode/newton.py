@@ -178,7 +178,7 @@ class Block:
 
     @lazy
     def _exact_loop(self) -> Loop:
-        """Newton's iteration with matrices of its own: [z | whether it goes on | number] with [θ | scales | tolerance]."""
+        """Newton's iteration with new matrices: of [z | whether it goes on | number], with [θ | scales | tolerance]."""
         sizes = Sizes(self.n + 2, shared=self.p + self.iteration.n + 1)
         cut = (self.n, 1, 1, self.p, self.iteration.n, 1)
 

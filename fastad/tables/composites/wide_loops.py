@@ -69,3 +69,4 @@ def _joined(b: Any, values: Sequence[Ref]) -> Ref:
         places.append(region(at, (b.size(v),), (1,)))
         at += b.size(v)
     return b.assemble([b.reshape(v, (b.size(v),)) for v in values], places, (at,))
+
