@@ -64,10 +64,12 @@ class Block:
             for z, node in zip(zs, self.c, strict=True):
                 time = b.add(t, b.multiply(b.const(node), h)) if node else t
                 slopes.append(emit_inline(b, self.iteration.f, packed(b, [time, b.add(y, z), others])))
-            found = []
+            found, mass = [], self.iteration.mass
+            numbers = slices(b, others, (self.iteration.own, self.iteration.numbers))[1]
             for z, row in zip(zs, self.a, strict=True):
+                moved = z if mass is None else mass.times(b, numbers, z)
                 terms = [b.multiply(b.const(w), k) for w, k in zip(row, slopes, strict=True) if w]
-                found.append(b.emit("subtract", (z, b.multiply(b.reshape(h, ()), b.add(*terms)))))
+                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), b.add(*terms)))))
             return packed(b, found)
 
         return Equation.of(self.n, made(f"stages of {self.iteration.f.name}", self.n + self.p, rows))
