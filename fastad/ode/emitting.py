@@ -140,9 +140,10 @@ def _solve(
         solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
     solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
-    first = [problem.y0] * options.method.copies + [problem.t0] * clocked
-    zeros = [np.zeros(span.size) for span in solve.sizes.carried[1:]]
-    states, *carried = [first, *zeros] if extent.resumed is None else extent.resumed
+    states = [problem.y0] * options.method.copies + [problem.t0] * clocked
+    carried: tuple[Any, ...] = tuple(np.zeros(span.size) for span in solve.sizes.carried[1:])
+    if extent.resumed is not None:
+        states, *carried = extent.resumed  # type: ignore[assignment]
     points = () if extent.points is None else (extent.points,)
     return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *given, *further, controls, *points]
 

@@ -136,7 +136,7 @@ class StepTables:
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
-            stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact, self.wanted.adaptive),
+            stages=Stages(b, self.iteration, t, h, y, shared, exact) if self.iteration else None,
         )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
