@@ -132,9 +132,9 @@ def of_casadi(problem: Stiff) -> At:
     def at(tolerance: float) -> Solve:
         # CasADi takes one absolute tolerance only: the one that the smallest component needs
         options = {"max_num_steps": MAX_STEPS, "reltol": tolerance, "abstol": tolerance * float(small.min())}
-        solver = ca.integrator("end", "idas" if last else "cvodes", system, 0.0, problem.t1, options)
         if last:
             options |= {"calc_ic": False, "init_xdot": initial.tolist()}
+        solver = ca.integrator("end", "idas" if last else "cvodes", system, 0.0, problem.t1, options)
         start = {"x0": problem.y0[first], "p": problem.p} | ({"z0": problem.y0[last]} if last else {})
 
         def solve():
