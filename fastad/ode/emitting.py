@@ -17,6 +17,7 @@ from fastad.ode.events import Event, EventTables, numbers_of
 from fastad.ode.interpolating import with_further
 from fastad.ode.iteration import Iteration, iteration_of
 from fastad.ode.problem import Options, Problem
+from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
 from fastad.recording.recorded import Recorded
@@ -118,9 +119,9 @@ def _solve(
     number, state = ValueType((), "d"), ValueType((n,), "d")
     f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
-    spare = _spare(problem, options)
-    iteration, further = _iteration(problem, options, f, shared.values)
-    f = with_further(f if iteration is None else iteration.f, len(spare))
+    iteration, plan = _iteration(problem, options, f, shared.values)
+    further = [*_scales(problem, options), *_spare(problem, options)]
+    f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
     wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
     tables = StepTables(options.method, f, n, wanted, iteration)
@@ -137,7 +138,7 @@ def _solve(
     zeros = [np.zeros(span.size) for span in solve.sizes.carried[1:]]
     states, *carried = [first, *zeros] if extent.resumed is None else extent.resumed
     points = () if extent.points is None else (extent.points,)
-    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *further, *spare, controls, *points]
+    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *plan, *further, controls, *points]
 
 
 def _iteration(
@@ -149,6 +150,14 @@ def _iteration(
         return None, []
     t, y = _value(problem.t0), _value(problem.y0).astype(float)
     return iteration_of(f, t, y, [_value(x) for x in values])
+
+
+def _scales(problem: Problem, options: Options) -> list[Any]:
+    """Tolerances for the equations of implicit stages."""
+    if not options.method.has_stages:
+        return []
+    n = np.shape(problem.y0)[0]
+    return [problem.atol, problem.rtol] if options.adaptive else [np.full(n, x) for x in FIXED]
 
 
 def _spare(problem: Problem, options: Options) -> list[Any]:

@@ -43,6 +43,10 @@ class Iteration:
 
         return Equation.of(n, made(f"iteration matrix of {self.f.name}", n + 2 + shared, rows))
 
+    def wider(self, m: int) -> LinearSolver:
+        """The solver for the systems of m stages together."""
+        return default_solver(m * self.n)
+
     @lazy
     def is_autonomous(self) -> bool:
         """Whether f does not depend on t."""

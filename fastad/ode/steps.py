@@ -12,6 +12,8 @@ from fastad.kernels.records import CONTROL
 from fastad.ode.dense import DenseOutput
 from fastad.ode.iteration import Iteration, Linearised
 from fastad.ode.method import Method, Step, Wanted
+from fastad.ode.stages import Stages
+from fastad.ode.step_rules import StepRules
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.repeated import total_of
@@ -82,17 +84,26 @@ class StepTables:
         dense, cached = self.wanted.dense, self.has_cache or self.wanted.adaptive
         sample = self._made("sample", sizes.sample_in, lambda b, x: self._sample(b, x, sizes)) if dense else None
         rhs = self._made("right-hand side", sizes.step_in, lambda b, x: self._rhs(b, x, sizes)) if cached else None
-        return {
-            "body": self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes)),
-            "plain": self.plain(sizes), "dense": self.plain(sizes, dense=True) if dense else None, "sample": sample,
-            "rhs": rhs,
-        }  # fmt: skip
+        plain, with_dense = self.plain(sizes), self.plain(sizes, dense=True) if dense else None
+        body = self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes))
+        if self.method.has_stages:
+            body = self._ruled(body, with_dense or plain, sizes)
+        return {"body": body, "plain": plain, "dense": with_dense, "sample": sample, "rhs": rhs}
+
+    def _ruled(self, body: Sub, exact: Sub, sizes: SolveSizes) -> Sub:
+        """A trial step whose derivatives are those of the exact step."""
+        given, out = sizes.step_in, sizes.step_out
+        rules = StepRules(
+            lambda: exact, (total_of(given[:2]), total_of(given[2:4]), total_of(given[4:])),
+            (total_of(out[:1]), total_of(out[1:-1]), total_of(out[-1:])),
+        )  # fmt: skip
+        return Sub(body.n_in, body.n_out, body.name, body.table, rules=rules)
 
     def plain(self, sizes: SolveSizes, dense: bool = False) -> Sub:
         """A step without cache, memory and errors: [state | control | ends | shared] to [state | dense output]."""
 
         def rows(b: Builder, x: Ref) -> Ref:
-            taken = self.method.emit(self.step(b, x, sizes.plain_in))
+            taken = self.method.emit(self.step(b, x, sizes.plain_in, exact=True))
             return packed(b, [taken.after, *self._clock(b, x), *(taken.dense if dense else ())])
 
         return self._made("step", sizes.plain_in, rows)
@@ -106,8 +117,9 @@ class StepTables:
     def _made(self, what: str, spans: list[Span], emit: Callable[[Builder, Ref], Ref]) -> Sub:
         return made(f"{what} of {self.method.name}", total_of(spans), emit)
 
-    def step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
-        """The step that an argument of these spans describes, without its cache and its memory."""
+    def step(self, b: Builder, x: Ref, spans: list[Span], exact: bool = False) -> Step:
+        """The step that an argument of these spans describes, without its cache and its memory. `exact`: its equations
+        are solved to rounding errors."""
         pieces = slices(b, x, [span.size for span in spans])
         own, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
         t, h = self.times(b, control, ends, own)
@@ -122,6 +134,7 @@ class StepTables:
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
+            stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact, self.wanted.adaptive),
         )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
