@@ -39,9 +39,13 @@ class Stages:
     @property
     def scales(self) -> Ref:
         """What errors are relative to."""
+        return self.b.emit("stop_gradient", (self.scales_of(self.b.emit("absolute", (self.y,))),))
+
+    def scales_of(self, size: Ref) -> Ref:
+        """What errors of a vector of this size are relative to."""
         b, n = self.b, self.n
         _, absolute, relative = slices(b, self.shared, (self.iteration.shared, n, n))
-        return b.emit("stop_gradient", (b.add(b.const(1e-300), absolute, b.multiply(relative, b.emit("absolute", (self.y,)))),))
+        return b.add(b.const(1e-300), absolute, b.multiply(relative, size))
 
     @property
     def tolerance(self) -> Ref:
