@@ -14,11 +14,10 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.ode.adjoints import with_adjoint
 from fastad.ode.events import Event, EventTables, numbers_of
-from fastad.ode.interpolating import with_further
 from fastad.ode.iteration import Iteration, iteration_of
 from fastad.ode.problem import Options, Problem
 from fastad.ode.stages import FIXED
-from fastad.ode.steps import StepTables, Wanted
+from fastad.ode.steps import StepTables, Wanted, with_further
 from fastad.recording.operands import as_recorded, copied
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder

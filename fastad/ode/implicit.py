@@ -159,7 +159,7 @@ class DiagonallyImplicitRK(Method):
         assert guess is not None
         after = b.add(base, guess) if self.is_stiffly_accurate else b.add(y, *_terms(step, slopes, self.b))
         dense = self._dense(step, slopes) if step.wanted.dense else ()
-        state = packed(b, [after, _per_time(step, slopes[-1])]) if self.keeps_slope else after
+        state = packed(b, [after, per_time(step, slopes[-1])]) if self.keeps_slope else after
         if stages.exact:
             return Taken(state, dense=dense)
         errors = (self._error(step, slopes, block, factors),) if step.wanted.adaptive else ()
@@ -187,9 +187,9 @@ class DiagonallyImplicitRK(Method):
 
     def _dense(self, step: Step, slopes: Sequence[Ref | None]) -> tuple[Ref, ...]:
         if self.dense:
-            return tuple(_per_time(step, k) for k, row in zip(slopes, self.dense, strict=True) if any(row))
+            return tuple(per_time(step, k) for k, row in zip(slopes, self.dense, strict=True) if any(row))
         increment = step.b.add(*_terms(step, slopes, self.b))
-        return tuple(_per_time(step, x) for x in (slopes[0], increment, slopes[-1]))
+        return tuple(per_time(step, x) for x in (slopes[0], increment, slopes[-1]))
 
 
 def _terms(step: Step, slopes: Sequence[Ref | None], weights: Sequence[float]) -> list[Ref]:
@@ -197,7 +197,7 @@ def _terms(step: Step, slopes: Sequence[Ref | None], weights: Sequence[float]) -
     return [step.b.multiply(step.b.const(w), k) for w, k in zip(weights, slopes, strict=False) if w and k is not None]
 
 
-def _per_time(step: Step, x: Ref) -> Ref:
+def per_time(step: Step, x: Ref) -> Ref:
     """x / h, where h is not 0."""
     b = step.b
     still = b.emit("equal", (step.h, b.const(0.0)))

@@ -20,7 +20,7 @@ from fastad.schedules.base import Schedule
 from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
-STIFF = {"Radau", "BDF", "LSODA"}
+STIFF = {"BDF", "LSODA"}
 INFINITE = 1e100  # stands for an infinite time: steps are parts of the span
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
+from fastad.kernels import records as r
 from fastad.ode.dense import DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
@@ -60,7 +61,7 @@ class Rosenbrock(Method):
     dense: Any = ()
     name: str = "Rosenbrock method"
 
-    has_jacobian = True
+    has_jacobian = counts = True
 
     def __post_init__(self) -> None:
         s = len(self.b)
@@ -169,6 +170,7 @@ class Rosenbrock(Method):
             b.add(step.state, _sum(step, stages, self.b, step.h)),
             errors=(_sum(step, stages, self.error, step.h),) if step.wanted.adaptive and self.error else (),
             dense=tuple(_sum(step, stages, row) for row in powers) if step.wanted.dense else (),
+            counts=b.const(np.bincount([r.JACOBIANS, r.FACTORISATIONS], minlength=r.COUNTS).astype(float)),
         )
 
 

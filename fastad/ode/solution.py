@@ -139,17 +139,15 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         # as SciPy's, whose lists of points stay empty
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
-        y_events=y_events, **_counted(totals, options.method, int), status=_status(status), message=message,
+        y_events=y_events, **_counted(totals, int), status=_status(status), message=message,
         success=_status(status) >= 0, stats=_stats(totals, pieces[0].storage, options.method),
     )  # fmt: skip
 
 
-def _counted(run: Any, method: Any, count: Callable[[Any], Any]) -> dict[str, Any]:
-    """What SciPy counts. Methods whose steps do not count factorise once in a trial step, if they do."""
+def _counted(run: Any, count: Callable[[Any], Any]) -> dict[str, Any]:
+    """What SciPy counts."""
     evaluations = run[r.EVALUATIONS] + run[r.COUNTED + r.CALLS]
     jacobians, factorisations = run[r.COUNTED + r.JACOBIANS], run[r.COUNTED + r.FACTORISATIONS]
-    if method.has_jacobian and not method.counts:
-        jacobians = factorisations = run[r.ACCEPTED] + run[r.REJECTED]
     return {"nfev": count(evaluations), "njev": count(jacobians), "nlu": count(factorisations)}
 
 
@@ -296,7 +294,7 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     run = {name: _count(raw.run[place]) for name, place in _counts(options.method).items()}
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
-        t_events=t_events, y_events=y_events, **_counted(raw.run, options.method, _count),
+        t_events=t_events, y_events=y_events, **_counted(raw.run, _count),
         status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, raw)),
         success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
     )  # fmt: skip

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastad.kernels.records import CONTROL
+from fastad.equations.linear import default_solver
+from fastad.kernels.records import CONTROL, TOLERANCES
 from fastad.ode.dense import DenseOutput
 from fastad.ode.iteration import Iteration, Linearised
 from fastad.ode.method import Method, Step, Wanted
-from fastad.ode.stages import Stages
+from fastad.ode.stages import FIXED, Stages
 from fastad.ode.step_rules import StepRules
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
@@ -203,6 +204,30 @@ class StepTables:
         if table is not None and len(table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
             return emit_inline(b, self.f, x)
         return b.call(self.f, x)
+
+
+def tables_of_system(method: Method, f: Sub, n: int, wanted: Wanted) -> StepTables:
+    """The steps of a system of n components that is made of tables: for an implicit method, with dense matrices, and
+    with a place for the tolerances of its equations behind what they share (see `scales`)."""
+    iteration = Iteration(f, n, default_solver(n)) if method.has_jacobian else None
+    return StepTables(method, with_further(f, 2 * n * method.has_stages), n, wanted, iteration)
+
+
+def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
+    """The tolerances of the equations of implicit stages, from the controls of an adaptive solve; None: of fixed
+    steps."""
+    n = tables.n
+    if not tables.method.has_stages:
+        return []
+    if controls is None:
+        return [b.broadcast(b.const(x), (n,)) for x in FIXED]
+    return slices(b, controls, (TOLERANCES, n, n))[1:]
+
+
+def with_further(f: Sub, count: int) -> Sub:
+    """A right-hand side that is given further numbers, which it does not use."""
+    n = f.n_in
+    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
 
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:
