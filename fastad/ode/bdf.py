@@ -175,7 +175,7 @@ class _Order:
         )
         self.is_first = b.emit("less", (k, b.const(0.5)))
         self.k = b.emit("maximum", (k, b.const(1.0)))
-        place = b.cast(b.emit("subtract", (self.k, b.const(1.0))), (1,), "l")
+        place = b.cast(b.emit("subtract", (self.k, b.const(1.0))), (1,), "i")
         self._place = place
         numbers = self._chosen(NUMBERS)
         inverse, self._errors, self.added, self.used = slices(b, numbers, (1, 3, ROWS, HIGHEST))
@@ -189,7 +189,7 @@ class _Order:
     def row(self, differences: Ref, more: int) -> Ref:
         """Dₖ₊ₘ of all differences."""
         b, n = self.b, self.b.size(differences) // ROWS
-        place = b.cast(b.add(self.k, b.const(float(more))), (1,), "l")
+        place = b.cast(b.add(self.k, b.const(float(more))), (1,), "i")
         return b.emit("gather", (differences, place), (n,), (n,))
 
     def error(self, more: int) -> Ref:
