@@ -11,7 +11,7 @@ from typing import Any
 from fastad.equations.linear import default_solver
 from fastad.kernels.records import CONTROL, TOLERANCES
 from fastad.ode.dense import DenseOutput
-from fastad.ode.iteration import Iteration, Linearised
+from fastad.ode.iteration import Iteration, Linearised, with_further
 from fastad.ode.method import Method, Step, Wanted
 from fastad.ode.stages import FIXED, Stages
 from fastad.ode.step_rules import StepRules
@@ -130,7 +130,8 @@ class StepTables:
 
         def linearised(c: Ref) -> Linearised:
             assert self.iteration is not None
-            return self.iteration.at(b, t, c, y, shared)
+            size = self.iteration.shared
+            return self.iteration.at(b, t, c, y, b.region(shared, (0, size, 1), (size,)))
 
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
@@ -194,22 +195,28 @@ class StepTables:
         """The rows of ∂f/∂t, if f depends on t."""
         if self.iteration is None or self.iteration.is_autonomous:
             return None
-        x, one = packed(b, [t, y, shared]), b.broadcast(b.const(1.0), (1,))
-        return emit_joint_inline(b, self.f, x, packed(b, [one, b.zeros((self.f.n_in - 1,))]))[1]
+        bare = self.iteration.bare
+        x, one = self._argument(b, bare, t, y, shared), b.broadcast(b.const(1.0), (1,))
+        return emit_joint_inline(b, bare, x, packed(b, [one, b.zeros((bare.n_in - 1,))]))[1]
 
     def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
         """The rows of the right-hand side."""
-        table = self.f.table
-        x = packed(b, [t, y, shared])
-        if table is not None and len(table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
-            return emit_inline(b, self.f, x)
-        return b.call(self.f, x)
+        f = self.f if self.iteration is None else self.iteration.bare
+        x = self._argument(b, f, t, y, shared)
+        if f.table is not None and len(f.table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
+            return emit_inline(b, f, x)
+        return b.call(f, x)
+
+    def _argument(self, b: Builder, f: Sub, t: Ref, y: Ref, shared: Ref) -> Ref:
+        """The argument of a right-hand side that is not given all that the steps share."""
+        size = f.n_in - 1 - self.n
+        return packed(b, [t, y, b.region(shared, (0, size, 1), (size,))])
 
 
 def tables_of_system(method: Method, f: Sub, n: int, wanted: Wanted) -> StepTables:
     """The steps of a system of n components that is made of tables: for an implicit method, with dense matrices, and
     with a place for the tolerances of its equations behind what they share (see `scales`)."""
-    iteration = Iteration(f, n, default_solver(n)) if method.has_jacobian else None
+    iteration = Iteration(f, n, linear=default_solver(n)) if method.has_jacobian else None
     return StepTables(method, with_further(f, 2 * n * method.has_stages), n, wanted, iteration)
 
 
@@ -223,11 +230,6 @@ def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
         return [b.broadcast(b.const(x), (n,)) for x in FIXED]
     return slices(b, controls, (TOLERANCES, n, n))[1:]
 
-
-def with_further(f: Sub, count: int) -> Sub:
-    """A right-hand side that is given further numbers, which it does not use."""
-    n = f.n_in
-    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
 
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:
