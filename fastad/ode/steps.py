@@ -126,6 +126,11 @@ class StepTables:
         t, h = self.times(b, control, ends, own)
         state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
         notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
+        return self._step_at(b, (t, h, state, shared), notes, exact)
+
+    def _step_at(self, b: Builder, given: tuple[Ref, Ref, Ref, Ref], notes: Ref | None, exact: bool) -> Step:
+        """The step from its start, its size, a state, and what all steps share."""
+        t, h, state, shared = given
         y = self.first(b, state)
 
         def linearised(c: Ref) -> Linearised:
@@ -137,6 +142,7 @@ class StepTables:
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
             stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact, self.wanted.adaptive),
+            given=given, elsewhere=lambda b, given, notes: self._step_at(b, given, notes, exact),
         )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
