@@ -25,7 +25,7 @@ from fastad.tables.composites.sub import Sub, made, packed, slices
 
 MODE, SIGNALS, COUNT = range(r.NOTES, r.NOTES + 3)  # notes: 1 for the stiff method; signals for the other one
 LATE, EARLY = 10.0, 5.0  # signals that make a system stiff, and not stiff
-CALM = 0.5  # part of its stability that the explicit method must not need
+TENSE, CALM = 0.75, 0.5  # parts of its stability: at its border the control lets steps go up and down by a third
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,7 +115,7 @@ class Switching(Method):
         rows = [*self.explicit.A, self.explicit.b]
         last = explicit.increment(step, slopes, np.subtract(rows[s - 1], (*rows[s - 2], 0.0)).tolist())
         between = b.multiply(step.h, b.emit("subtract", (slopes[s - 1], slopes[s - 2])))
-        far = b.multiply(b.const(self.reach), self._largest(step, last))
+        far = b.multiply(b.const(TENSE * self.reach), self._largest(step, last))
         signal = b.emit("greater", (self._largest(step, between), far))
         counts = np.zeros(r.COUNTS)
         counts[r.CALLS] = len(slopes)
@@ -150,11 +150,12 @@ class Switching(Method):
         b = step.b
         assert step.notes is not None
         before = b.reshape(slices(b, step.notes, (SIGNALS, 1))[1], ())
-        one, half = b.const(1.0), b.const(0.5)
-        count = b.emit("where", (signal, b.add(before, one), b.emit("floor", (b.multiply(half, before),))))
+        one, zero = b.const(1.0), b.const(0.0)
+        less = b.emit("maximum", (b.emit("subtract", (before, one)), zero))
+        count = b.emit("where", (signal, b.add(before, one), less))
         changes = b.emit("greater_equal", (count, b.const(enough)))
         mode = b.emit("where", (changes, b.const(1.0 - mode), b.const(mode)))
-        count = b.emit("where", (changes, b.const(0.0), count))
+        count = b.emit("where", (changes, zero, count))
         return packed(b, [b.zeros((r.NOTES,)), b.reshape(mode, (1,)), b.reshape(count, (1,))])
 
 
