@@ -85,7 +85,7 @@ def pattern(problem: Stiff):
     import fastad as fad
 
     f = problem.rhs(np)
-    return fad.sparsity.jacobian_pattern(lambda y: f(0.0, y, problem.p), problem.y0)
+    return fad.jacobian_sparsity(lambda y: f(0.0, y, problem.p), problem.y0)
 
 
 # ── diffrax ───────────────────────────────────────────────────────────────────────────────────────────────────

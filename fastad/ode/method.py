@@ -123,8 +123,9 @@ class Method:
         """Number of notes, for a state of n components."""
         return 0
 
-    def memory(self, wanted: Wanted, n: int) -> tuple[int, int]:
-        """Sizes of the linear point and of the factors, for a state of n components."""
+    def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
+        """Sizes of the linear point and of the factors, for a state of n components and so many factors of M − c ∂f/∂y.
+        """
         return 0, 0
 
     def emit(self, step: Step) -> Taken:
