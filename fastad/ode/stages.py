@@ -35,11 +35,13 @@ class Stages:
     @property
     def scales(self) -> Ref:
         """What errors are relative to."""
+        return self.b.emit("stop_gradient", (self.scales_of(self.b.emit("absolute", (self.y,))),))
+
+    def scales_of(self, size: Ref) -> Ref:
+        """What errors of a vector of this size are relative to."""
         b, n = self.b, self.n
         _, absolute, relative = slices(b, self.shared, (self.iteration.shared, n, n))
-        return b.emit(
-            "stop_gradient", (b.add(b.const(1e-300), absolute, b.multiply(relative, b.emit("absolute", (self.y,)))),)
-        )
+        return b.add(b.const(1e-300), absolute, b.multiply(relative, size))
 
     @property
     def tolerance(self) -> Ref:
@@ -62,12 +64,15 @@ class Stages:
         found: Block = known[a, c]
         return found
 
-    def factors(self, block: Block, t: Ref, z: Ref) -> Ref:
-        """Factors of the matrix of a block at the start of the step."""
-        return block.linear.factor(block.at(self.b, z, self.theta(t, self.y)))
+    def mass(self, v: Ref) -> Ref:
+        """M v."""
+        own, b = self.iteration, self.b
+        if own.mass is None:
+            return v
+        return own.mass.times(b, slices(b, self.shared, (own.own, own.numbers))[1], v)
 
     def filtered(self, block: Block, t: Ref, factors: Ref, v: Ref) -> Ref:
-        """(I − γh ∂f/∂y)⁻¹ v at the start of the step."""
+        """(M − γh ∂f/∂y)⁻¹ v at the start of the step."""
         at = block.at(self.b, self.b.zeros((self.n,)), self.theta(t, self.y))
         return block.linear.solve(at, factors, v, transposed=False, derived=False)
 
@@ -77,8 +82,9 @@ class Stages:
         shared = slices(b, self.shared, (self.iteration.shared,))[0]
         return packed(b, [t, self.h, y, shared])
 
-    def solve(self, block: Block, t: Ref, y: Ref, z: Ref, factors: Ref) -> Ref:
-        """The increments z of a block at a time, for the base y, from a first guess."""
+    def solve(self, block: Block, t: Ref, y: Ref, z: Ref, factors: Ref, part: Ref | None = None) -> Ref:
+        """The increments z of a block at a time, for the base y, from a first guess. Corrections of a trial step are
+        scaled by `part`."""
         b, theta = self.b, self.theta(t, y)
         if self.exact:
             found = block.solved(b, z, theta, factors, self.scales, self.tolerance)
@@ -87,7 +93,7 @@ class Stages:
             if self.solved:
                 last = b.emit("maximum", (b.reshape(self.solved[-1].eta, ()), b.const(1e-16)))
                 eta = b.emit("power", (last, b.const(0.8)))
-            found = block.quick(b, z, theta, factors, self.scales, self.tolerance, eta)
+            found = block.quick(b, z, theta, factors, self.scales, self.tolerance, eta, part)
         self.solved.append(found)
         self.calls += len(block.c)
         return found.z
