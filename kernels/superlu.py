@@ -99,7 +99,7 @@ def _estimate(matrix, lu):
     )  # fmt: skip
     norm = abs(scaled).sum(axis=0).max()
     with np.errstate(all="ignore"):
-        return float(norm * (onenormest(inverse) if n > 4 else _norm(inverse, n)))
+        return float(norm * (onenormest(inverse, t=1) if n > 4 else _norm(inverse, n)))
 
 
 def _norm(inverse, n):

@@ -40,6 +40,8 @@ def instead_of(function: str) -> str:
 def of_library(kind: type) -> str | None:
     """How to make an array that can be recorded of an object of another library; None if it is none that is known."""
     module = kind.__module__.partition(".")[0]
+    if module == "fastad":  # whose matrices have operators of their own
+        return None
     if module in ("pandas", "polars", "xarray"):
         return f"Use its values: {'x.values' if module == 'xarray' else 'x.to_numpy()'}, outside of the function."
     if module == "torch":
