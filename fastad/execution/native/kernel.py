@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from fastad import primitives
 from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import cache, objects, symbols
@@ -99,8 +100,10 @@ def _key(table: Table, threads: int, threshold: int | None) -> tuple[str, ...]:
 
 @functools.cache
 def _generator() -> str:
-    """Digest of the code generator's source: what another version of it made is not used."""
+    """Digest of the source of the code generator and of the rows, which say how much memory kernels need: what other
+    versions of these made is not used."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    folders = Path(__file__).parent, Path(primitives.__path__[0])
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()
