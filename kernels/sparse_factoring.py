@@ -170,8 +170,8 @@ def _divide(w, pivot, low, high, rows, lower):
 @helper
 def _factor(out, data, w, dense, by_column, below, above):
     """L, U and its diagonal, column by column; whether the pivots are good enough. Each tuple has bounds and rows:
-    `by_column` of the entries of A and their numbers, `below` of L and how its columns are nested, `above` of U. `w` and
-    `dense` have room for a column."""
+    `by_column` of the entries of A and their numbers, `below` of L and how its columns are nested, `above` of U. There
+    is room for a column in `w` and in `dense`."""
     starts, places, entries = by_column
     first, rows, nested = below
     bounds, uppers = above
@@ -229,7 +229,8 @@ def sparse_lu_forward(out, x, y, s, w):
         if not _are_finite(data):
             own[1:] = np.nan
             continue
-        if not _factor(own, data, w[:n], w[n : 2 * n], (starts, places, entries), (first, rows, nested), (bounds, uppers)):
+        by_column, below, above = (starts, places, entries), (first, rows, nested), (bounds, uppers)
+        if not _factor(own, data, w[:n], w[n : 2 * n], by_column, below, above):
             own[:] = 0.0
             own[0] = 1.0
     return 0

@@ -72,6 +72,7 @@ def grid(y, theta, m):
 
 def looped(y, theta):
     """The same kind of coupling inside a loop: a composite row."""
+
     def step(_, z):
         return z + 0.1 * theta[0] * (np.roll(z, 1) - z * z)
 
@@ -81,7 +82,7 @@ def looped(y, theta):
 @pytest.mark.parametrize("lanes", [0, 2])
 @pytest.mark.parametrize("case", ["grid", "loop"])
 def test_a_newton_matrix_from_builder_level(case, lanes):
-    """Elements of F_x by several tangents a sweep, factors on their pattern, a solve with each: F_x x = b, F_xᵀ x = b."""
+    """Elements of F_x by several tangents a sweep, factors on their pattern, and solves: F_x x = b, F_xᵀ x = b."""
     n, f = (18, lambda y, t: grid(y, t, 3)) if case == "grid" else (12, looped)
     rng = np.random.default_rng(5)
     theta, y = np.array([4.4, 2.0]), 1 + rng.random((max(lanes, 1), n))
