@@ -15,7 +15,7 @@ from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import asked_by_scipy, asked_by_user, from_scipy, user_line
+from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, from_scipy, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -25,8 +25,6 @@ Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
 _CONVERT_LIMIT = 20_000
 # Functions that SciPy writes in Python. `fad.special` has versions that can be recorded.
 _OWN_VERSIONS = frozenset({"log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax"})
-# SciPy's sparse matrices leave a product to __rmatmul__ of what NumPy makes no array of, but a single object.
-_LEAVES_TO_OTHERS = "_matmul_dispatch"
 _NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
 _NO_MASK = bytearray()
 
@@ -316,7 +314,7 @@ class Recorded:
         if not self.size:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
-        if wanted is not None and asked_by_scipy(_LEAVES_TO_OTHERS):
+        if wanted is not None and asked_by_scipy(SCIPY_PRODUCT):
             return np.array(None)
         if wanted is not None:
             name = wanted.rpartition(".")[2]
