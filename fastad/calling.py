@@ -7,6 +7,7 @@ and calls the kernel, which `fastad.execution` compiles and keeps as all of its 
 
 import ctypes
 import itertools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +75,7 @@ def _packed(x: Any, words: list[int]) -> Kind:
         return x.dtype, x.ndim
     if isinstance(x, tuple):
         return type(x), *(_packed(own, words) for own in x)
-    words.append(int(x))
+    words.append(operator.index(x))
     return None
 
 
