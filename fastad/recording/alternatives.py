@@ -48,6 +48,7 @@ def of_library(kind: type) -> str | None:
         return "Use x.numpy(), outside of the function, and NumPy's functions inside."
     if module in ("jax", "jaxlib"):
         return "Use np.asarray(x), outside of the function, and np instead of jnp inside."
-    if hasattr(kind, "__array__"):
+    takes_operators = getattr(kind, "__array_ufunc__", False) is None  # as NumPy has it: its own method is called
+    if hasattr(kind, "__array__") and not takes_operators:
         return "Use np.asarray(x), outside of the function."
     return None
