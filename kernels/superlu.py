@@ -102,7 +102,7 @@ def _estimate(matrix, lu):
         matvec=lambda x: lu.solve(np.ravel(x) / rows) / columns,
         rmatvec=lambda x: lu.solve(np.ravel(x) / columns, "T") / rows,
     )  # fmt: skip
-    norm = abs(scaled).sum(axis=0).max()
+    norm = abs(scaled).sum(axis=0).max()  # with t=1 the estimate draws no random numbers
     with np.errstate(all="ignore"):
         return float(norm * (onenormest(inverse, t=1) if n > 4 else _norm(inverse, n)))
 

@@ -1,6 +1,6 @@
 """From the end of an iteration to a solution with an active set: exactly on its limits, as far as rounding allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,12 +44,10 @@ def margins(conditions: Conditions, found: tuple[Array, Array], active: ActiveSe
 
 
 def polished(
-    conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds],
-    newton_step: Callable[..., Array] | None = None,
-) -> tuple[Array, Array, Array]:  # fmt: skip
+    conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds]
+) -> tuple[Array, Array, Array]:
     """(x, v, residual of the conditions) after steps of Newton's method on the conditions, as long as these make the
     error smaller and keep the limits. An interior-point method ends at a distance from them."""
-    newton_step = newton_step or dense_step
     n = found[0].shape[0]
 
     def equations(u: Array) -> Array:
@@ -57,7 +55,7 @@ def polished(
 
     def step(state: Any) -> Any:
         u, f, _, k = state
-        new = u - newton_step(conditions, u, f, active)
+        new = u - _solved(jacobian(equations, mode="fwd")(u), f)
         error = equations(new)
         smaller = np.max(np.abs(error), initial=0.0) < np.max(np.abs(f), initial=0.0)
         after = margins(conditions, (new[:n], new[n:]), active, kinds)
@@ -69,12 +67,6 @@ def polished(
     return u[:n], np.where(active.constraints != 0, u[n:], 0.0), residual
 
 
-def dense_step(conditions: Conditions, u: Array, residual: Array, active: ActiveSet) -> Array:
-    """Newton's step for the conditions of an active set."""
-    n = active.bounds.shape[0]
-    return _solved(jacobian(lambda u: conditions.residual(u[:n], u[n:], active), mode="fwd")(u), residual)
-
-
 def _solved(matrix: Array, right: Array) -> Array:
     """The solution of a linear system; NaN where the matrix is singular."""
     factors, pivots = lu_factor(matrix)
@@ -84,4 +76,4 @@ def _solved(matrix: Array, right: Array) -> Array:
     return np.where(regular, lu_solve(safe, right), np.nan)
 
 
-__all__ = ["Margins", "dense_step", "margins", "polished"]
+__all__ = ["Margins", "margins", "polished"]

@@ -5,13 +5,11 @@ The limits on x itself come last in g; their Jacobian has one number in a row, a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from fastad.optimize.constraints import Constraint, Kinds
 from fastad.optimize.objective import Array, Objective
-from fastad.optimize.saddle import saddle
 from fastad.transforms.public import hessian, jacobian
 
 
@@ -58,20 +56,11 @@ class Canonical:
     def curvature(self, x: Array, equal: Array, positive: Array) -> Array:
         """∇² of f + ν·h − z·g by x, for multipliers ν and z."""
 
-        return hessian(lambda x: self.lagrangian(x, equal, positive))(x)
+        def lagrangian(x: Array) -> Array:
+            h, g = self.functions(x)
+            return self.f(x) + equal @ h - positive[: g.shape[0]] @ g
 
-    def lagrangian(self, x: Array, equal: Array, positive: Array) -> Array:
-        """f + ν·h − z·g, without the limits on x."""
-        h, g = self.functions(x)
-        return self.f(x) + equal @ h - positive[: g.shape[0]] @ g
-
-    def direction(self, w: Array, at: Any, sigma: Array, right: Array, off: Array) -> tuple[Array, Array, Array]:
-        """(dx, dy, dxᵀ H dx) for H = W + J_gᵀ Σ J_g: H dx + J_hᵀ dy = right and J_h dx = −off. A multiple of the
-        identity is added to H where it is not positive definite where the equations leave dx free."""
-        h = w + self.weighted(at.jg, sigma)
-        system = saddle(h, at.jh, np.max(np.abs(w), initial=0.0))
-        dx, dy = system.solve(right, -off)
-        return dx, dy, dx @ (h @ dx) + system.delta * (dx @ dx)
+        return hessian(lagrangian)(x)
 
     # ── bounds on x as rows of a Jacobian ─────────────────────────────────────────────────────────────────────
     def along(self, jacobian: Array, v: Array) -> Array:
@@ -82,24 +71,19 @@ class Canonical:
     def back(self, jacobian: Array, z: Array) -> Array:
         """J_gᵀ z."""
         count = jacobian.shape[0]
-        return z[:count] @ jacobian + self.scattered(z[count:], -1.0)
+        return z[:count] @ jacobian + self._scattered(z[count:], -1.0)
 
     def weighted(self, jacobian: Array, w: Array) -> Array:
         """J_gᵀ diag(w) J_g."""
         count = jacobian.shape[0]
-        return (jacobian.T * w[:count]) @ jacobian + np.diag(self.scattered(w[count:], 1.0))
+        return (jacobian.T * w[:count]) @ jacobian + np.diag(self._scattered(w[count:], 1.0))
 
-    def scattered(self, z: Array, upper_sign: float) -> Array:
+    def _scattered(self, z: Array, upper_sign: float) -> Array:
         """Numbers of the bounds in the places of their components."""
-        count = int(np.sum(self.on_x.lower))
-        return placed(z[:count], self.on_x.lower) + upper_sign * placed(z[count:], self.on_x.upper)
+        kind = self.on_x
+        lower, upper = (np.eye(len(mask))[mask] for mask in (kind.lower, kind.upper))
+        count = lower.shape[0]
+        return z[:count] @ lower + upper_sign * (z[count:] @ upper)
 
 
-def placed(values: Array, mask: np.ndarray) -> Array:
-    """Numbers in the places of a mask, zeros elsewhere."""
-    found = np.zeros(len(mask), like=values)
-    found[mask] = values
-    return found
-
-
-__all__ = ["Canonical", "placed"]
+__all__ = ["Canonical"]

@@ -18,9 +18,7 @@ import numpy as np
 
 from fastad.equations.core import Iterate, System, solve_equation
 from fastad.equations.krylov import Krylov
-from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point
-from fastad.equations.sparse import Automatic, Sparse
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
@@ -121,14 +119,6 @@ class OnDemand(LinearSolver, kind="dense on demand"):
         return b.emit("lu_solve", (matrix, found, rhs), (batch, at.n, 1, int(transposed), 1), at.shape(at.n))
 
 
-class Sparsest(OnDemand, kind="sparse or on demand"):
-    """Sparse factors, where these are much less than the dense ones, which are made on demand."""
-
-    def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> tuple[LinearSolver, np.ndarray]:
-        found, plan = Automatic().prepare(equation, x, theta)
-        return (found, plan) if isinstance(found, Sparse) else (OnDemand(), np.zeros(0))
-
-
 _LARGE = 300  # unknowns, from which on methods that make no matrix have none made for derivatives either
 _RTOL = 1e-10  # residual of linear systems without a matrix
 
@@ -150,10 +140,10 @@ def solution(
         return np.where(ok, found, u - detached(u) + detached(found))
 
     def as_found(system: System, u: Array, status: Array) -> Iterate:
-        return Iterate(u, 0.0 * u, status, {}, system.factor(u))
+        return Iterate(u, 0.0 * u, status, {}, np.zeros(0))
 
     def linear(n: int) -> LinearSolver:
-        return Krylov(_RTOL) if matrix_free and n > _LARGE else Sparsest()
+        return Krylov(_RTOL) if matrix_free and n > _LARGE else OnDemand()
 
     u = detached(np.concatenate([x, v]))
     u.recorder.builder.source_line(user_line())

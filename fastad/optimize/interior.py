@@ -15,6 +15,7 @@ import numpy as np
 from fastad.control.loops import while_loop
 from fastad.optimize.canonical import Canonical
 from fastad.optimize.objective import Array
+from fastad.optimize.saddle import saddle
 from fastad.optimize.status import (
     CONVERGED,
     INFEASIBLE,
@@ -168,16 +169,19 @@ def _stepped(p: Canonical, i: Interior) -> Interior:
 
 
 def _direction(p: Canonical, i: Interior) -> _Step:
-    """Newton's step for the conditions of μ; slacks and their multipliers are eliminated."""
+    """Newton's step for the conditions of μ; slacks and their multipliers are eliminated. A multiple of the identity
+    is added where the matrix is not positive definite where the constraints h leave it free."""
     at, sigma = i.at, i.z / i.s
     w = p.curvature(i.x, i.y, i.z)
+    h = w + p.weighted(at.jg, sigma)
     dual = at.gradient + i.y @ at.jh - p.back(at.jg, i.z)
     gap, centre = at.g - i.s, i.s * i.z - i.mu
     right = -dual - p.back(at.jg, (centre + i.z * gap) / i.s)
-    dx, dy, quadratic = p.direction(w, at, sigma, right, at.h)
+    system = saddle(h, at.jh, _largest(w))
+    dx, dy = system.solve(right, -at.h)
     ds = p.along(at.jg, dx) + gap
     dz = -(centre + i.z * ds) / i.s
-    return _Step(dx, ds, dy, dz, quadratic)
+    return _Step(dx, ds, dy, dz, dx @ (h @ dx) + system.delta * (dx @ dx))
 
 
 def _fraction(v: Array, dv: Array, tau: Array) -> Array:
