@@ -71,3 +71,12 @@ def test_directions_without_curvature(sign):
     """A linear objective in a box: no Hessian at all."""
     found = fad.minimize(lambda x: sign * np.sum(x), np.full(N, 0.3), bounds=[(-1, 2)] * N)
     np.testing.assert_allclose(found.x, -1.0 if sign > 0 else 2.0, atol=1e-8)
+
+
+def test_a_variable_that_does_not_matter_has_a_value_but_no_derivative():
+    def solve(p):
+        return fad.minimize(lambda x, p: np.sum((x[1:] - p) ** 2), np.full(N, 0.3), args=(p,), method="bfgs").x
+
+    np.testing.assert_allclose(fad.jit(solve)(1.0)[1:], 1.0, atol=1e-7)
+    with pytest.raises(fad.SingularMatrixError):
+        fad.grad(lambda p: solve(p)[5])(1.0)

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.equations.core import Iterate, System, solve_equation
-from fastad.equations.krylov import Krylov
 from fastad.equations.equation import Equation
+from fastad.equations.krylov import Krylov
 from fastad.equations.linear import LinearSolver, Point
 from fastad.equations.sparse import Sparse, is_sparse
+from fastad.errors import SingularMatrixError
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
@@ -144,7 +145,12 @@ class Suited(OnDemand, kind="suited on demand"):
     """The one of both that suits the equation."""
 
     def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> tuple[LinearSolver, np.ndarray]:
-        return SparseOnDemand.of(equation, x, theta) if is_sparse(equation) else (OnDemand(), np.zeros(0))
+        if not is_sparse(equation):
+            return OnDemand(), np.zeros(0)
+        try:
+            return SparseOnDemand.of(equation, x, theta)
+        except SingularMatrixError:  # whatever the numbers are; values need no factors, and derivatives raise it again
+            return OnDemand(), np.zeros(0)
 
 
 _LARGE = 300  # unknowns, from which on methods that make no matrix have none made for derivatives either

@@ -43,18 +43,21 @@ def settings(
     jac = both.pop("jac", None)
     if jac is True:
         fun = FirstOf(fun)
-    elif not (jac is None or jac is False or jac in _DIFFERENCES):
+    elif not (jac is None or jac is False or (isinstance(jac, str) and jac in _DIFFERENCES)):
         both["jac"] = jac
     for key, value in both.items():
         if key in _STEPS:
             max_steps = value if max_steps is None else max_steps
         elif key in _TOLERANCES:
             tol = value if value is not None and (tol is None or key == "gtol") else tol
-        elif not (value is None or (key in _SHOWN and not value)):
-            _refuse(name, key)
-        elif key not in _ADVICE and key not in _SHOWN:
+        elif not _means_nothing(key, value):
             _refuse(name, key)
     return fun, tol, max_steps
+
+
+def _means_nothing(key: str, value: Any) -> bool:
+    """Whether a known keyword asks for what happens anyway."""
+    return (key in _ADVICE and value is None) or (key in _SHOWN and not value)
 
 
 def most_steps(given: Any) -> int:
