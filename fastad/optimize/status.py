@@ -7,7 +7,7 @@ import numpy as np
 from fastad.primitives.equations import NO_PROGRESS, SOLVED, TOO_MANY_STEPS
 from fastad.primitives.equations import NOT_FINITE as NOT_FINITE_EQUATION
 
-CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX = range(8)
+CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX, SADDLE = range(9)
 RUNNING = -1
 LOWEST = -1e100  # an objective below has no minimum
 
@@ -22,6 +22,8 @@ _WORDS = {
     INFEASIBLE: "The constraints cannot be met together near here. Start elsewhere, or relax them.",
     UNBOUNDED: "fun falls without limit: it has no minimum. Give bounds.",
     NOT_CONVEX: "P is not positive semidefinite. fad.minimize finds local minima of such objectives.",
+    SADDLE: "The gradient is 0 here, but fun falls to both sides along some direction: a maximum or a saddle point, no "
+    "minimum. Start beside it.",
 }
 
 
@@ -43,6 +45,6 @@ def as_equation(status: Any) -> Any:
 
 
 __all__ = [
-    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "STUCK",
-    "UNBOUNDED", "as_equation", "in_words", "succeeded",
+    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "SADDLE",
+    "STUCK", "UNBOUNDED", "as_equation", "in_words", "succeeded",
 ]  # fmt: skip
