@@ -4,7 +4,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -194,6 +194,7 @@ def chosen_linear(name: str, n: int, tol: Any) -> LinearSolver:
 
 
 def _minus_x(fun: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(fun)
     def residual(x: Any, *args: Any) -> Any:
         (old, tree), (new, own) = flatten_state(x), flatten_state(fun(x, *args))
         if tree != own or [np.shape(v) for v in old] != [np.shape(v) for v in new]:
