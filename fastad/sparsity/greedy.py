@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fastad.kernels.pattern_fields import INCIDENCE, SMALLEST_LAST
+from fastad.recording.source import at_line
 from fastad.tables.sparsity.sets import Structure
 
 Order = np.ndarray
@@ -54,7 +55,7 @@ def numbered(pattern: Structure) -> tuple[np.ndarray, int]:
     edges = np.empty(len(pattern.indices), np.int32)
     count = kernels.number_edges(edges, pattern.indptr, pattern.indices, pattern.indptr.copy())
     if count < 0:
-        raise ValueError("the pattern is not symmetric")
+        raise ValueError(f"the pattern is not symmetric{at_line()}")
     return edges, count
 
 
