@@ -141,5 +141,7 @@ def cost_chosen(x, a):
 @pytest.mark.parametrize("x0", [[-1.0, 3.0]])
 def test_objectives_may_branch(x0, bounds):
     for part in (lambda found: found.fun, lambda found: found.x @ np.array([1.0, 2.0])):
-        f, chosen = (lambda a, g=g: part(fad.minimize(g, x0, (a,), bounds=bounds)) for g in (cost, cost_chosen))
+        f, chosen = (
+            lambda a, g=g, part=part: part(fad.minimize(g, x0, (a,), bounds=bounds)) for g in (cost, cost_chosen)
+        )
         np.testing.assert_allclose(fad.value_and_grad(f)(1.3), fad.value_and_grad(chosen)(1.3), rtol=1e-9, atol=1e-12)

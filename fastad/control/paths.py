@@ -124,9 +124,7 @@ class Recordings:
     def _cut(self, point: np.ndarray) -> tuple[list[Any], list[tuple[Recorded, Any]]]:
         """The arguments of which a point consists, and the values from outside."""
         ends = np.cumsum([x.size for x in self._leaves])
-        leaves = [
-            _like(own, x.shape, x.dtype) for own, x in zip(np.split(point, ends), self._leaves, strict=False)
-        ]
+        leaves = [_like(own, x.shape, x.dtype) for own, x in zip(np.split(point, ends), self._leaves, strict=False)]
         outside, at = [], self._first
         for value, kind in zip(self._shared.values, self._shared.kinds, strict=True):
             if isinstance(value, Recorded) and at + kind.size <= len(point):

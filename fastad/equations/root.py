@@ -45,7 +45,8 @@ def root(
 
     Parameters
     ----------
-    fun : function of (x, *args) in plain NumPy, which returns as many numbers as x holds.
+    fun : function of (x, *args) in plain NumPy, which returns as many numbers as x holds. A Python branch in it is
+        recorded for each path that the iteration takes.
     x0 : the first guess, a pytree of arrays and numbers; may be left out with `bracket`.
     args : tuple of further arguments, pytrees.
     method : "newton", with the Jacobian from the engine, its factors and a line search; "newton-krylov", which needs

@@ -12,7 +12,8 @@ from fastad.primitives.rules import lead
 Ref = int
 Statics = tuple[int, ...]
 
-SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED, LOOSE, NO_ROOT = range(10)
+SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED, LOOSE = range(9)
+NO_ROOT = 9
 MINIMUM = 100  # from here on statuses are those of minimisations, see `fastad.optimize.status`
 REASONS = {
     SOLVED: "The equation was solved.",

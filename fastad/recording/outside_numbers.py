@@ -17,8 +17,8 @@ from fastad.recording.standins import as_bound, held, placed, placing, put
 
 
 class NumberPlace(NamedTuple):
-    """A place that holds a plain number, Python's or a float of NumPy's: (cell, None), (dict, key) or (list, index); or element `position` of a tuple
-    there, or at (function, "__defaults__") or (functools.partial, "args")."""
+    """A place that holds a plain number, Python's or a float of NumPy's: (cell, None), (dict, key) or (list, index); or
+    element `position` of a tuple there, or at (function, "__defaults__") or (functools.partial, "args")."""
 
     holder: Any
     name: Any

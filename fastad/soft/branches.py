@@ -67,7 +67,8 @@ def cond(p: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *o
     """
     for function in (true_fun, false_fun):
         if not callable(function):
-            raise TypeError(f"cond: expected a function, got {type(function).__name__}{at_line()}; use fad.soft.where for values")
+            found = f"{type(function).__name__}{at_line()}"
+            raise TypeError(f"cond: expected a function, got {found}; use fad.soft.where for values")
     return blended(p, true_fun(*operands), false_fun(*operands), "cond: the results of true_fun and false_fun")
 
 

@@ -81,7 +81,8 @@ def color_structure(rows: Structure, kind: str) -> Coloring:
     m, n = rows.shape
     if kind in ("star", "acyclic"):
         if m != n:
-            raise ValueError(f"a {kind} coloring is of a symmetric pattern, and this one has the shape {rows.shape}{at_line()}")
+            text = f"a {kind} coloring is of a symmetric pattern, and this one has the shape {rows.shape}"
+            raise ValueError(f"{text}{at_line()}")
         colors, count = color_symmetric(rows, kind == "acyclic")
         return Coloring(kind, np.full(m, -1, np.int32), colors, 0, count)
     columns = rows.transposed()

@@ -279,4 +279,3 @@ def cond(x: Any, p: Any = None) -> Array:
     inverse = inv(np.where(is_regular[..., None, None], a, np.eye(a.shape[-1])))
     found = np.linalg.norm(a, p, axis=(-2, -1)) * np.linalg.norm(inverse, p, axis=(-2, -1))
     return np.where(is_regular, found, np.exp(-log))  # e^∞, of which the derivative is an error
-
