@@ -62,9 +62,11 @@ def bracketed(system: System, x: Any, tol: Any, max_steps: Any, low: Any, high: 
 
 
 def _has_no_root(s: _State, slope: Any, kept: Any) -> Any:
-    """Whether f changes its sign between a and b, but is not 0 there. `kept`: how large it still is, relative to what
-    it was at the ends. On both sides of a pole it has grown, and falls where the signs rise; at a jump it differs by more
-    than its slope explains."""
+    """Whether f changes its sign between a and b, but is not 0 there.
+
+    `kept`: how large it still is, relative to what it was at the ends. On both sides of a pole it has grown, and falls
+    where the signs rise; at a jump it differs by more than its slope explains.
+    """
     change = s.fb - s.fa
     at_pole = (kept > 1.0) & (np.sign(slope) * np.sign(s.b - s.a) * np.sign(change) < 0.0)
     at_jump = (kept > _SMALL) & (np.abs(change) * _SMALL > np.abs(slope) * _width(s))
