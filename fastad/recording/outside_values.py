@@ -46,7 +46,7 @@ class Opened:
 
 def _elements(value: Any) -> list[Any]:
     """What is in a place: the value, or the elements of a tuple."""
-    return without_buffers(value if type(value) is tuple else [value])
+    return without_buffers(list(value) if type(value) is tuple else [value])
 
 
 def _with(value: Any, given: Any) -> Any:

@@ -98,7 +98,7 @@ class Scalar(Number):
     """A recorded scalar in the place of one of NumPy's floats: it has a dtype of its own."""
 
     __slots__ = ()
-    __class__ = Recorded.__class__  # type: ignore[assignment]
+    __class__ = Recorded.__class__
 
     def held(self) -> Any:
         """The number as NumPy's."""
