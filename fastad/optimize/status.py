@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.equations import NO_PROGRESS, SOLVED, TOO_MANY_STEPS
-from fastad.primitives.equations import NOT_FINITE as NOT_FINITE_EQUATION
+from fastad.primitives.equations import MINIMUM, REASONS, SOLVED
 
 CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX, SADDLE = range(9)
 RUNNING = -1
@@ -25,6 +24,7 @@ _WORDS = {
     SADDLE: "The gradient is 0 here, but fun falls to both sides along some direction: a maximum or a saddle point, no "
     "minimum. Start beside it.",
 }
+REASONS.update({MINIMUM + status: words for status, words in _WORDS.items()})
 
 
 def in_words(status: int) -> str:
@@ -39,9 +39,7 @@ def succeeded(status: Any) -> Any:
 
 def as_equation(status: Any) -> Any:
     """The status of the equations that a solution satisfies (see `fastad.primitives.equations`), as a float."""
-    found = np.where(status == MOST_STEPS, TOO_MANY_STEPS, NO_PROGRESS)
-    found = np.where(status == NOT_FINITE, NOT_FINITE_EQUATION, found)
-    return np.where(succeeded(status), SOLVED, found) * 1.0
+    return np.where(succeeded(status), float(SOLVED), MINIMUM + status * 1.0)
 
 
 __all__ = [

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastad.calling import CalledKernel
 from fastad.kernels.pattern_fields import INCIDENCE, SMALLEST_LAST
+from fastad.recording.source import at_line
 from fastad.tables.sparsity.sets import Structure
 
 Order = np.ndarray
@@ -53,7 +54,7 @@ def numbered(pattern: Structure) -> tuple[np.ndarray, int]:
     edges = np.empty(len(pattern.indices), np.int32)
     count = _NUMBER_EDGES(edges, pattern.indptr, pattern.indices, pattern.indptr.copy())
     if count < 0:
-        raise ValueError("the pattern is not symmetric")
+        raise ValueError(f"the pattern is not symmetric{at_line()}")
     return edges, count
 
 
