@@ -103,7 +103,8 @@ def test_larger_systems_do_not_come_apart():
 
 # ── stacks ────────────────────────────────────────────────────────────────────────────────────────────────────
 STACKED = {
-    "solve": np.linalg.solve, "vector": lambda a, z: np.linalg.solve(a, z[:, 0]), "inverse": lambda a, z: np.linalg.inv(a),
+    "solve": np.linalg.solve, "vector": lambda a, z: np.linalg.solve(a, z[:, 0]),
+    "inverse": lambda a, z: np.linalg.inv(a),
     "determinant": lambda a, z: np.linalg.det(a) + z[0, 0], "cholesky": lambda a, z: np.linalg.cholesky(a @ a.T) @ z,
     "transposed": lambda a, z: np.linalg.solve(a.T, z),
 }  # fmt: skip

@@ -90,7 +90,8 @@ class StackCode(Function):
         if not step:
             scalar = Block(block.module)
             scalar.lines = block.lines
-            return [scalar.widen(block.emit(f"load double, ptr {self._place(v, start, 0, k)}"), block) for k in range(count)]
+            places = [self._place(v, start, 0, k) for k in range(count)]
+            return [scalar.widen(block.emit(f"load double, ptr {at}"), block) for at in places]
         found = [""] * count
         for low in _squares(count, block.lanes):
             rows = [load_vector(v, self._place(v, start, step, q * step + low), 1) for q in range(block.lanes)]
