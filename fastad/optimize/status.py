@@ -4,30 +4,27 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.equations import NO_PROGRESS, SOLVED, TOO_MANY_STEPS
-from fastad.primitives.equations import NOT_FINITE as NOT_FINITE_EQUATION
+from fastad.primitives import equations as failures
+from fastad.primitives.equations import SOLVED, reason
 
 CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX = range(8)
 RUNNING = -1
 LOWEST = -1e100  # an objective below has no minimum
 
-_ADVICE = "Scale the problem, start elsewhere, or raise tol."
 _WORDS = {
     RUNNING: "The iteration has not ended.",
     CONVERGED: "Optimization terminated successfully.",
     ROUNDED: "Optimization terminated successfully: rounding errors of fun allow no further decrease.",
-    MOST_STEPS: "The maximum number of steps has been reached. Raise max_steps, or start elsewhere.",
-    STUCK: f"No step decreases fun: it has a kink or a jump here, or its derivative is inexact. {_ADVICE}",
-    NOT_FINITE: "fun or its derivative is not finite here. Start elsewhere, or give bounds.",
-    INFEASIBLE: "The constraints cannot be met together near here. Start elsewhere, or relax them.",
-    UNBOUNDED: "fun falls without limit: it has no minimum. Give bounds.",
-    NOT_CONVEX: "P is not positive semidefinite. fad.minimize finds local minima of such objectives.",
 }
+_FAILURES = {
+    MOST_STEPS: failures.MOST_STEPS, STUCK: failures.STUCK, NOT_FINITE: failures.NOT_FINITE_OBJECTIVE,
+    INFEASIBLE: failures.INFEASIBLE, UNBOUNDED: failures.UNBOUNDED, NOT_CONVEX: failures.NOT_CONVEX,
+}  # fmt: skip
 
 
 def in_words(status: int) -> str:
     """What a status means, and what to do."""
-    return _WORDS.get(status, _WORDS[NOT_FINITE])
+    return _WORDS[status] if status in _WORDS else reason(_FAILURES.get(status, failures.NOT_FINITE_OBJECTIVE))
 
 
 def succeeded(status: Any) -> Any:
@@ -37,9 +34,10 @@ def succeeded(status: Any) -> Any:
 
 def as_equation(status: Any) -> Any:
     """The status of the equations that a solution satisfies (see `fastad.primitives.equations`), as a float."""
-    found = np.where(status == MOST_STEPS, TOO_MANY_STEPS, NO_PROGRESS)
-    found = np.where(status == NOT_FINITE, NOT_FINITE_EQUATION, found)
-    return np.where(succeeded(status), SOLVED, found) * 1.0
+    found: Any = SOLVED
+    for own, failure in _FAILURES.items():
+        found = np.where(status == own, failure, found)
+    return found * 1.0
 
 
 __all__ = [

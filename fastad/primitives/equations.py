@@ -22,7 +22,17 @@ REASONS = {
     INACCURATE: "The linear system of the derivative was not solved accurately.",
     NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
     LOOSE: "The bound of the error of its derivatives is above gradient_limit: give a smaller tol.",
-    NO_BRACKET: "The function has the same sign at both ends of the bracket.",
+    NO_BRACKET: "The function has the same sign at both ends of the bracket, or one of them is infinite.",
+}
+MOST_STEPS, STUCK, NOT_FINITE_OBJECTIVE, INFEASIBLE, UNBOUNDED, NOT_CONVEX = range(16, 22)  # of optimisation
+REASONS |= {
+    MOST_STEPS: "The maximum number of steps has been reached. Raise max_steps, or start elsewhere.",
+    STUCK: "No step decreases fun: it has a kink or a jump here, or its derivative is inexact. "
+    "Scale the problem, start elsewhere, or raise tol.",
+    NOT_FINITE_OBJECTIVE: "fun or its derivative is not finite here. Start elsewhere, or give bounds.",
+    INFEASIBLE: "The constraints cannot be met together near here. Start elsewhere, or relax them.",
+    UNBOUNDED: "fun falls without limit: it has no minimum. Give bounds.",
+    NOT_CONVEX: "P is not positive semidefinite. fad.minimize finds local minima of such objectives.",
 }
 
 
@@ -44,7 +54,8 @@ def _failure(residual: np.ndarray, status: float, which: str) -> Exception:
     size = np.abs(residual)
     worst = int(np.argmax(np.where(np.isnan(size), np.inf, size))) if size.size else 0
     shown = f"{residual[worst]:.3g} in component {worst}" if size.size else "empty"
-    return kind(f"the equation{which} was not solved: the largest residual is {shown}. {reason(status)}")
+    what = f"the optimum{which} was not found" if status >= MOST_STEPS else f"the equation{which} was not solved"
+    return kind(f"{what}: the largest residual is {shown}. {reason(status)}")
 
 
 def _check(s: Statics, size: int, sizes: Sequence[int]) -> str | None:

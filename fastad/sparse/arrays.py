@@ -207,8 +207,10 @@ class SparseArray:
         chosen, places, size = structure.on_diagonal(self._pattern, int(k))
         return structure.summed(self._data[chosen], places, size)
 
-    def sum(self, axis: int | None = None) -> Any:
-        """The sum of all numbers, of every column (axis 0) or of every row (axis 1)."""
+    def sum(self, axis: int | None = None, dtype: None = None, out: None = None) -> Any:
+        """The sum of all numbers, of every column (axis 0) or of every row (axis 1). np.sum calls it, too."""
+        if dtype is not None or out is not None:
+            raise TypeError(f"sum of a sparse array takes an axis only{at_line()}")
         if axis is None:
             return np.sum(self._data)
         if axis not in (0, 1, -1, -2):
