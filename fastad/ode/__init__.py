@@ -3,9 +3,10 @@
 from fastad.ode.events import Event
 from fastad.ode.methods import BS3, RK4, Dopri5, Dopri8, Euler, ExplicitRK, Heun, Midpoint, Tsit5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
+from fastad.ode.rosenbrock import Rodas5P, Rosenbrock
 from fastad.ode.solution import Solution
 
 __all__ = [
     "BS3", "RK4", "Dopri5", "Dopri8", "Euler", "Event", "ExplicitRK", "Heun", "Leapfrog", "Midpoint", "ReversibleHeun",
-    "Solution", "Tsit5",
+    "Rodas5P", "Rosenbrock", "Solution", "Tsit5",
 ]  # fmt: skip

@@ -12,10 +12,10 @@ from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit,
 from fastad.control.paths import Recordings, known, parts_of
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
-from fastad.kernels.records import CONTROL
 from fastad.ode.adjoints import with_adjoint
 from fastad.ode.events import Event, EventTables, numbers_of
-from fastad.ode.interpolating import with_spare
+from fastad.ode.interpolating import with_further
+from fastad.ode.iteration import Iteration, iteration_of
 from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
@@ -27,7 +27,7 @@ from fastad.schedules.online import Online
 from fastad.tables.columns import Line, ValueType
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.sub import packed, slices
+from fastad.tables.composites.sub import Sub, packed, slices
 from fastad.tables.reference import Stopped
 from fastad.transforms.call import flatten
 
@@ -43,30 +43,31 @@ _EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jum
 class Extent:
     """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
     `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: the
-    method's state, control and cache of the solve that this one goes on with. At most `room` times that events happen
-    are logged; `limits`: how often each may still happen."""
+    method's state, control, cache and memory of the solve that this one goes on with. At most `room` times that events
+    happen are logged; `limits`: how often each may still happen."""
 
     points: Any = None
     kept: int = 0
     dense: bool = False
     moving: bool = False
     grid: tuple[Any, int] | None = None
-    resumed: tuple[list[Any], Any, Any] | None = None
+    resumed: tuple[list[Any], Any, Any, Any] | None = None
     room: int = 0
     limits: Any = ()
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
-    dense output, states at events and their log, numbers about the run; the method's last state; the schedule by which
-    a gradient stores states, and their size. With events, clocks have the times at which the last state and the kept
-    ones have started, and the times of the events; a position of a kept step that is not positive says that an event
-    has ended the step, and is its size with the opposite sign."""
+    """What a solve returns: the last y with control, cache and memory, results at the points, kept steps with positions
+    and dense output, states at events and their log, numbers about the run; the method's last state; the schedule by
+    which a gradient stores states, and their size. With events, clocks have the times at which the last state and the
+    kept ones have started, and the times of the events; a position of a kept step that is not positive says that an
+    event has ended the step, and is its size with the opposite sign."""
 
     y: Any
     control: Any
     cache: Any
+    memory: Any
     at_points: Any
     kept: Any
     places: Any
@@ -118,10 +119,11 @@ def _solve(
     f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
     spare = _spare(problem, options)
-    f = with_spare(f) if spare else f
+    iteration, further = _iteration(problem, options, f, shared.values)
+    f = with_further(f if iteration is None else iteration.f, len(spare))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
     wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
-    tables = StepTables(options.method, f, n, wanted)
+    tables = StepTables(options.method, f, n, wanted, iteration)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
     solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
@@ -131,11 +133,22 @@ def _solve(
         solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
     solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
-    states, control, cache = extent.resumed or (
-        [problem.y0] * options.method.copies + [problem.t0] * clocked, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
-    )  # fmt: skip
+    first = [problem.y0] * options.method.copies + [problem.t0] * clocked
+    zeros = [np.zeros(span.size) for span in solve.sizes.carried[1:]]
+    states, *carried = [first, *zeros] if extent.resumed is None else extent.resumed
     points = () if extent.points is None else (extent.points,)
-    return solve, [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
+    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *further, *spare, controls, *points]
+
+
+def _iteration(
+    problem: Problem, options: Options, f: Sub, values: Sequence[Any]
+) -> tuple[Iteration | None, list[Any]]:
+    """The linear systems of an implicit method, and what they need behind the values that a right-hand side refers
+    to."""
+    if not options.method.has_jacobian:
+        return None, []
+    t, y = _value(problem.t0), _value(problem.y0).astype(float)
+    return iteration_of(f, t, y, [_value(x) for x in values])
 
 
 def _spare(problem: Problem, options: Options) -> list[Any]:
@@ -310,7 +323,7 @@ def _schedule(solve: Solve, options: Options) -> Any:
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _emitted(solve: Solve, values: Sequence[Any], parts: Sequence[Part]) -> list[Any]:
     """The results of the solve, by the spans of its results."""
-    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6, 7, 8) else (span.width,)
+    shapes = [(span.times, span.width) if span.times > 1 or i in (4, 5, 7, 8, 9) else (span.width,)
               for i, span in enumerate(solve.spans_results)]  # fmt: skip
     sizes = [span.size for span in solve.spans_results]
     if not any_recorded(values):

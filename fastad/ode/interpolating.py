@@ -17,6 +17,7 @@ from fastad.ode.method import Wanted
 from fastad.ode.steps import StepTables, part_of_step, times
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.sub import Sub, derived_adjoint, derived_tangent, emit_inline, made, packed, slices
 from fastad.tables.composites.sub_rules import OwnRules
@@ -24,10 +25,10 @@ from fastad.tables.composites.sub_rules import OwnRules
 SPARE = 2  # numbers behind what the steps share: the tolerances of the backward solves
 
 
-def with_spare(f: Sub) -> Sub:
-    """A right-hand side that is given tolerances too, which it does not use."""
+def with_further(f: Sub, count: int) -> Sub:
+    """A right-hand side that is given further numbers, which it does not use."""
     n = f.n_in
-    return made(f.name, n + SPARE, lambda b, x: emit_inline(b, f, slices(b, x, (n, SPARE))[0]))
+    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
 
 
 def with_interpolated_steps(solve: Solve, tables: StepTables) -> Solve:
@@ -107,7 +108,7 @@ class _Pull:
             first = b.emit("negative", (dot(b, start_bar, slope(t, y)),))
             last = dot(b, bar, slope(end, slices(b, after, [n] * copies)[0]))
             ends_bar = self._ends_bar(b, control, first, last)
-        rest = b.zeros(((copies - 1) * n + r.CONTROL,))
+        rest = b.zeros(((copies - 1) * n + s.control.size,))
         return packed(b, [start_bar, rest, ends_bar, theta_bar, b.zeros((b.size(shared) - self.theta,))])
 
     def _integrated(self, b: Builder, bar: Ref, span: tuple[Ref, Ref], given: Ref, shared: Ref) -> Ref:
@@ -120,7 +121,7 @@ class _Pull:
         length = self.solve.length if adaptive else 1
         segment = back.solve(0, 0, r.TOLERANCES + 2 * back.n if adaptive else 3, length, strict=True)
         state = packed(b, [bar, b.zeros((self.theta,))])
-        fixed = b.zeros((r.CONTROL + segment.sizes.cache,))
+        fixed = b.zeros((total_of(segment.sizes.carried[1:]),))
         start, end = span
         out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, end, start, given, *controls]))
         return b.region(out, (0, back.n, 1), (back.n,))

@@ -13,6 +13,7 @@ from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
+from fastad.ode.rosenbrock import Rodas5P
 from fastad.once import lazy
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
@@ -218,6 +219,7 @@ Dopri8 = ExplicitRK(
 )  # fmt: skip
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun)
+    method.name: method
+    for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, Rodas5P)
 }
 SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8"}

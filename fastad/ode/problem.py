@@ -92,7 +92,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
-    _warn_of_unused(given)
+    _warn_of_unused(given, found)
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
@@ -106,10 +106,12 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     )  # fmt: skip
 
 
-def _warn_of_unused(given: dict[str, Any]) -> None:
+def _warn_of_unused(given: dict[str, Any], method: Method) -> None:
     """Explicit methods need no Jacobian, as SciPy warns too; a mass matrix they cannot take."""
     if given["mass"] is not None:
-        raise ShapeError(f"a mass matrix needs a method for stiff systems, and fastad has none yet{at_line()}")
+        raise ShapeError(f"a mass matrix needs a method for stiff systems{at_line()}, such as 'Rodas5P'")
+    if method.has_jacobian:
+        return
     unused = [f"`{name}`" for name in ("jac", "jac_sparsity") if given[name] is not None]
     if unused:
         line = user_line()

@@ -113,6 +113,8 @@ def _shown(value: Any, indent: int = 11) -> str:
 
 _STATS = {
     "accepted": "{:,} accepted", "rejected": "{:,} rejected", "evaluations": "{:,} evaluations",
+    "jacobians": "{:,} Jacobians", "factorisations": "{:,} factorisations", "iterations": "{:,} iterations",
+    "unsolved": "{:,} unsolved",
     "checkpoint_bytes": "{:,} bytes of checkpoints", "recomputed": "{:,} recomputed in a gradient",
 }  # fmt: skip
 
@@ -137,14 +139,21 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         # as SciPy's, whose lists of points stay empty
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
-        y_events=y_events, nfev=int(totals[r.EVALUATIONS]), njev=0, nlu=0, status=_status(status), message=message,
-        success=_status(status) >= 0, stats=_stats(totals, pieces[0].storage),
+        y_events=y_events, **_counted(totals, int), status=_status(status), message=message,
+        success=_status(status) >= 0, stats=_stats(totals, pieces[0].storage, options.method),
     )  # fmt: skip
 
 
-def _stats(totals: Any, storage: Any) -> dict[str, int]:
+def _counted(run: Any, count: Callable[[Any], Any]) -> dict[str, Any]:
+    """What SciPy counts."""
+    evaluations = run[r.EVALUATIONS] + run[r.COUNTED + r.CALLS]
+    jacobians, factorisations = run[r.COUNTED + r.JACOBIANS], run[r.COUNTED + r.FACTORISATIONS]
+    return {"nfev": count(evaluations), "njev": count(jacobians), "nlu": count(factorisations)}
+
+
+def _stats(totals: Any, storage: Any, method: Any) -> dict[str, int]:
     """Numbers about a run, and what a gradient of it takes."""
-    found = {name: int(totals[place]) for name, place in _COUNTS.items()}
+    found = {name: int(totals[place]) for name, place in _counts(method).items()}
     (schedule, size), n = storage, found["accepted"]
     return found | {
         "checkpoint_bytes": schedule.predicted_bytes(n, 8 * int(size)),
@@ -282,10 +291,10 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
         t = Times(np.reshape(end, (1,)), lambda: steps().t)
         y = Trajectory(raw.y.astype(dtype), lambda: steps().y.T.astype(dtype))
     t_events, y_events = recorded_events(options.events, raw)
-    run = {name: _count(raw.run[place]) for name, place in _COUNTS.items()}
+    run = {name: _count(raw.run[place]) for name, place in _counts(options.method).items()}
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
-        t_events=t_events, y_events=y_events, nfev=run["evaluations"], njev=0, nlu=0,
+        t_events=t_events, y_events=y_events, **_counted(raw.run, _count),
         status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, raw)),
         success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
     )  # fmt: skip
@@ -314,7 +323,12 @@ def _reached(raw: Raw, t: Any, y: Any) -> tuple[Trajectory, Trajectory]:
     return Times(np.reshape(last(t), (1,)), lambda: whole(t)), Trajectory(last(y), lambda: whole(y))
 
 
-_COUNTS = {"accepted": r.ACCEPTED, "rejected": r.REJECTED, "evaluations": r.EVALUATIONS}
+def _counts(method: Any) -> dict[str, int]:
+    """What is counted of a run, and its place."""
+    found = {"accepted": r.ACCEPTED, "rejected": r.REJECTED, "evaluations": r.EVALUATIONS}
+    more = {"jacobians": r.JACOBIANS, "factorisations": r.FACTORISATIONS, "iterations": r.ITERATIONS}
+    more |= {"unsolved": r.FAILURES}
+    return found | {name: r.COUNTED + place for name, place in more.items()} if method.counts else found
 
 
 def _count(x: Any) -> Any:

@@ -135,9 +135,7 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
 Solver = Callable[[dict[str, Any], Any, Any, Any], Any]
 
 
-def _pieces(
-    solver: Callable[[int], Solver], kept: int, problem: Problem, options: Options, grid: Any
-) -> list[Raw]:
+def _pieces(solver: Callable[[int], Solver], kept: int, problem: Problem, options: Options, grid: Any) -> list[Raw]:
     """All parts of a solve, each of as many steps or events as are returned at a time, up to max_steps in all."""
     limits, left, solve = limits_of(options.events), options.max_steps, solver(kept)
     jumps = np.array([event.jump is not None for event in options.events], bool)  # each is a step of its own
@@ -152,7 +150,8 @@ def _pieces(
         if left < kept:
             kept = left
             solve = solver(kept)
-        found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache), limits)))
+        resumed = [last.state], last.control, last.cache, last.memory
+        found.append(Raw(**solve(problem.inputs, None, resumed, limits)))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastad.kernels.records import CONTROL
 from fastad.ode.dense import DenseOutput
+from fastad.ode.iteration import Iteration, Linearised
 from fastad.ode.method import Method, Step, Wanted
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
@@ -17,7 +18,7 @@ from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_sizes import SolveSizes
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.spans import Span
-from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
 
 __all__ = ["DenseOutput", "StepTables", "Wanted", "part_of_step", "times"]
 
@@ -32,6 +33,7 @@ class StepTables:
     f: Sub
     n: int  # size of y
     wanted: Wanted
+    iteration: Iteration | None = None  # of implicit methods
 
     @property
     def shared(self) -> int:
@@ -47,15 +49,21 @@ class StepTables:
         return self.method.caches(self.wanted)
 
     @property
+    def notes(self) -> int:
+        return self.method.notes(self.wanted, self.n)
+
+    @property
     def evaluations(self) -> int:
         return self.method.evaluations(self.wanted)
 
     def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
         errors = self.n * self.method.estimates if self.wanted.adaptive else 0
         dense = self.n * len(self.method.output.polynomials) if self.wanted.dense else 0
+        linear, factors = self.method.memory(self.wanted, self.n)
         return SolveSizes(
             self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,
-            dense=dense, points=points, kept=kept,
+            dense=dense, points=points, kept=kept, notes=self.method.notes(self.wanted, self.n), linear=linear,
+            factors=factors, counts=int(self.method.counts),
         )  # fmt: skip
 
     def solve(self, points: int, kept: int, controls: int, length: int, **options: Any) -> Solve:
@@ -81,7 +89,7 @@ class StepTables:
         }  # fmt: skip
 
     def plain(self, sizes: SolveSizes, dense: bool = False) -> Sub:
-        """A step without cache and errors: [state | control | ends | shared] to [state | dense output]."""
+        """A step without cache, memory and errors: [state | control | ends | shared] to [state | dense output]."""
 
         def rows(b: Builder, x: Ref) -> Ref:
             taken = self.method.emit(self.step(b, x, sizes.plain_in))
@@ -99,21 +107,36 @@ class StepTables:
         return made(f"{what} of {self.method.name}", total_of(spans), emit)
 
     def step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
-        """The step that an argument of these spans describes, without its cache."""
+        """The step that an argument of these spans describes, without its cache and its memory."""
         pieces = slices(b, x, [span.size for span in spans])
         own, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
         t, h = self.times(b, control, ends, own)
         state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
-        return Step(b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared))
+        notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
+        y = self.first(b, state)
+
+        def linearised(c: Ref) -> Linearised:
+            assert self.iteration is not None
+            return self.iteration.at(b, t, c, y, shared)
+
+        return Step(
+            b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
+            lambda: self._drift(b, t, y, shared), notes,
+        )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, clock = self.step(b, x, sizes.step_in), self._clock(b, x)
+        lead = self.own + sizes.control.size
         if self.has_cache:
-            start, size = self.own + CONTROL, self.own - self.wanted.clocked
-            step = replace(step, cache=b.region(x, (start, size, 1), (size,)))
+            size = self.own - self.wanted.clocked
+            step = replace(step, cache=b.region(x, (lead, size, 1), (size,)))
+        if n := sizes.memory.size:
+            step = replace(step, memory=b.region(x, (lead + sizes.cache, n, 1), (n,)))
         taken = self.method.emit(step)
         cached = [taken.cache, *self._still(b)] if self.has_cache and taken.cache is not None else []
-        return packed(b, [taken.after, *clock, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
+        found = [taken.after, *clock, taken.notes, *cached, taken.memory, taken.counts, *taken.errors]
+        found += taken.dense if self.wanted.dense else ()
+        return packed(b, [x for x in found if x is not None])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, copies = self.step(b, x, sizes.step_in), self.method.copies
@@ -152,6 +175,13 @@ class StepTables:
         """The solution at a fraction of a step that starts at y."""
         output = self.method.output
         return output.emit(b, theta, y, h, slices(b, dense, [self.n] * len(output.polynomials)))
+
+    def _drift(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref | None:
+        """The rows of ∂f/∂t, if f depends on t."""
+        if self.iteration is None or self.iteration.is_autonomous:
+            return None
+        x, one = packed(b, [t, y, shared]), b.broadcast(b.const(1.0), (1,))
+        return emit_joint_inline(b, self.f, x, packed(b, [one, b.zeros((self.f.n_in - 1,))]))[1]
 
     def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
         """The rows of the right-hand side."""
