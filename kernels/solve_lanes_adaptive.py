@@ -175,7 +175,7 @@ def _judge(p, ensemble, lane, space):
     norm, factor, run[WORST] = verdict[0], verdict[n], verdict[2 * n]
     notes = shift(ensemble.wide_out, p.own * n + lane)
     at, fraction, known = control[AT * n], control[STEP * n], control[KNOWN * n]
-    if says_nothing(norm, control[LAST * n], given_of(p, ensemble, lane).elements, p.errors):
+    if says_nothing(norm, control[LAST * n], given_of(p, ensemble, lane).elements, p.errors, p.counts > 0):
         other = _probed(p, ensemble, lane, space)
         if other < 0.0:
             return WRONG

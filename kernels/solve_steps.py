@@ -181,7 +181,7 @@ def adapt(solve, given, space):
             return code
         norm, worst = error_norm(error, space.step_in, space.step_out, controls, solve.errors, solve.estimates)
         space.run[WORST] = worst
-        if says_nothing(norm, control[LAST], controls, solve.errors):
+        if says_nothing(norm, control[LAST], controls, solve.errors, solve.counts > 0):
             other = probe(solve, controls, space)
             if other < 0.0:
                 return WRONG

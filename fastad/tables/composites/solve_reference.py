@@ -326,8 +326,8 @@ class Trace:
         return float(notes[place]) if notes.size and notes[place] > 0 else factor
 
     def _says_nothing(self) -> bool:
-        """Whether the error estimate is no more than rounding errors."""
-        n = self.n_errors
+        """Whether the error estimate is no more than rounding errors: see `fastad.kernels.stepsize`."""
+        n = 0 if self.solve.sizes.counts else self.n_errors
         relative = float(self.controls[r.TOLERANCES + n]) if n else 0.0
         is_known = self.control[r.LAST] == r.CHOSEN
         return n > 0 and not is_known and self._norm < r.LEAST_ERROR + (r.ROUNDING / relative if relative > 0 else 0.0)
