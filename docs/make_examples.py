@@ -218,9 +218,38 @@ def equilibrium(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def robertson(example: dict[str, Any]) -> Figure:
+    """Data with the fit, the sensitivities of the second substance, and the estimates of all experiments."""
+    figure = Figure(figsize=(13, 4.0), layout="constrained")
+    data, slopes, scatter = figure.subplots(1, 3)
+    times, fine, colors = example["TIMES"], example["FINE"], (BLUE, RED, GREEN)
+    for k, (name, factor) in enumerate((("A", 1.0), ("B · 10⁴", 1e4), ("C", 1.0))):
+        data.loglog(fine, factor * example["curves"][k], color=colors[k], linewidth=1.6, label=name)
+        data.loglog(times, factor * np.exp(example["MEASURED"][k]), "o", color=colors[k], markersize=3.2)
+        slopes.semilogx(fine, example["sensitivities"][1, :, k], color=colors[k], linewidth=1.8,
+                        label=f"k{'₁₂₃'[k]}")  # fmt: skip
+    data.set(xlabel="time (s)", title="Measured, and fitted", ylim=(1e-5, 20))
+    data.legend(ncols=3, loc="upper left")
+    slopes.set(xlabel="time (s)", title="Sensitivity of B, ∂ log B / ∂ log k")
+    slopes.legend()
+    percent = 100 * (example["estimates"] - example["TRUTH"])[:, [0, 2]]
+    scatter.plot(*percent.T, ".", color=GREY, markersize=5, label="100 experiments")
+    circle = np.stack([np.cos(angle := np.linspace(0, 2 * np.pi, 200)), np.sin(angle)])
+    own = 1e4 * example["covariance"][np.ix_([0, 2], [0, 2])]
+    scatter.plot(*(np.sqrt(5.991) * np.linalg.cholesky(own) @ circle), color=RED, label="95 %, from one of them")
+    scatter.plot(0, 0, "+", color=INK, markersize=11)
+    scatter.set(xlabel="error of k₁ (%)", ylabel="error of k₃ (%)", title="The estimates", ylim=(-6.5, 6.5))
+    scatter.legend(loc="upper left", ncols=2, columnspacing=1.0, handletextpad=0.3)
+    for axes in (data, slopes):
+        axes.set_xlim(1e-4, 1e6)
+        axes.minorticks_off()
+    return figure
+
+
 PICTURES = {
     "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
     "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field, "equilibrium": equilibrium,
+    "robertson": robertson,
 }  # fmt: skip
 
 
