@@ -37,6 +37,7 @@ DIAGRAMS = {problem.name: problem for problem in [
 ]}  # fmt: skip
 
 Solve = Callable[[], np.ndarray]  # the final state
+Error = Callable[[np.ndarray], float]  # of a final state
 
 
 @dataclass(frozen=True)
@@ -169,17 +170,19 @@ def seconds(solve: Solve, sample: float, calls: int = 1) -> float:
             return best
 
 
-def first_calls(problem: Problem, contender: Contender, right: np.ndarray) -> Iterator[tuple[Point, Solve]]:
+def first_calls(problem: Problem, contender: Contender, error: Error) -> Iterator[tuple[Point, Solve]]:
     """The solves of a contender with their errors, until they are slow; compiles all of them. A solve that fails (where
     a program refuses a tolerance) is left out."""
     at = contender.make(problem)
     for tolerance in TOLERANCES:
         try:
             solve = at(float(tolerance))
-            error = relative(solve(), right)
-        except (RuntimeError, ValueError):
+            found = error(solve())
+        except (ArithmeticError, RuntimeError, ValueError):
             continue
-        point = Point(problem.name, contender.name, float(tolerance), error, seconds(solve, 0.0))
+        if not np.isfinite(found):
+            continue
+        point = Point(problem.name, contender.name, float(tolerance), found, seconds(solve, 0.0))
         yield point, solve
         if point.seconds > SLOW:
             return
@@ -188,12 +191,20 @@ def first_calls(problem: Problem, contender: Contender, right: np.ndarray) -> It
 def measured(problem: Problem, rounds: int = ROUNDS, sample: float = SAMPLE) -> list[Point]:
     """The points of all contenders, and of the reference."""
     right, distance = reference(problem)
-    solves = [pair for contender in CONTENDERS.values() for pair in first_calls(problem, contender, right)]
+    points = compared(problem, list(CONTENDERS.values()), lambda found: relative(found, right), rounds, sample)
+    return [Point(problem.name, "reference", 0.0, distance, 0.0), *points]
+
+
+def compared(
+    problem: Problem, contenders: list[Contender], error: Error, rounds: int = ROUNDS, sample: float = SAMPLE
+) -> list[Point]:
+    """The points of contenders, which take turns."""
+    solves = [pair for contender in contenders for pair in first_calls(problem, contender, error)]
     for turn in range(rounds):
         for point, solve in solves[:: 1 if turn % 2 == 0 else -1]:
             calls = 1 + int(BATCH / point.seconds)
             point.seconds = min(point.seconds, seconds(solve, sample, calls))
-    return [Point(problem.name, "reference", 0.0, distance, 0.0), *(point for point, _ in solves)]
+    return [point for point, _ in solves]
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────

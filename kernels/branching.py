@@ -20,11 +20,12 @@ def run_branch(context, source, target, work):
 
 @kernel
 def run_lanes(context, source, target, work):
-    """One program on each lane, one after another. The first place of `work` has the address of what was saved."""
+    """One program on each lane of a block, one after another. The first place of `work` has the address of what was
+    saved, the second one the number of the block."""
     p = lanes_at(context)
-    saved = view(integers(work), 1)
-    first = saved[0]
-    for k in range(p.count):
+    saved = view(integers(work), 2)
+    first, block = saved[0], saved[1]
+    for k in range(block * p.block, min((block + 1) * p.block, p.count)):
         saved[0] = first + 8 * k * p.saved
         at_in, at_out = source + 8 * k * p.operands, target + 8 * k * p.results
         code = call_kernel(p.lane.address, p.lane.context, at_in, at_out, work)

@@ -23,7 +23,7 @@ BRANCH = record("count")
 PATHS = record("count", "point", "note")
 
 # One program on `count` lanes: sizes of a lane's operands, of its result, and of what was saved for it.
-LANES = record("count", "operands", "results", "saved", ("lane", KERNEL))
+LANES = record("count", "block", "operands", "results", "saved", ("lane", KERNEL))
 
 # A notice to the user: what passes by it, and the address of nothing, for the sake of which Python is called.
 NOTICE = record("size", "notice")

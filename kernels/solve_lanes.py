@@ -14,6 +14,7 @@ from .solve_lanes_adaptive import run_adaptive
 from .solve_lanes_space import (
     IDLE,
     begin,
+    block_of,
     copy_lane,
     deliver_lane,
     end,
@@ -134,9 +135,9 @@ def run_fixed(p, ensemble, space):
 
 
 @helper
-def _all_done(p, target):
-    """Whether all trajectories have reached the end of their spans."""
-    for i in range(p.count):
+def _all_done(p, target, first, last):
+    """Whether all these trajectories have reached the end of their spans."""
+    for i in range(first, last):
         run = doubles(target + 8 * ((i + 1) * p.results - RUN))
         if run[STATUS] != DONE:
             return False
@@ -146,9 +147,10 @@ def _all_done(p, target):
 # ── the driver ────────────────────────────────────────────────────────────────────────────────────────────────
 @kernel
 def run_solve_lanes(context, source, target, work):
-    """Solves of all trajectories, whose operands and results stand one after another."""
+    """Solves of the trajectories of a block; operands and results of all stand one after another."""
     p = lanes_at(context)
+    first, last = block_of(p, work)
     space = space_of(p, work)
-    ensemble = ensemble_of(p, work, source, p.operands, target, 0, 0, p.count)
+    ensemble = ensemble_of(p, work, source, p.operands, target, 0, first, last)
     code = run_adaptive(p, ensemble, space) if p.adaptive else run_fixed(p, ensemble, space)
-    return FAILED if p.strict and not code and not _all_done(p, target) else code
+    return FAILED if p.strict and not code and not _all_done(p, target, first, last) else code

@@ -14,7 +14,7 @@ from .records import AT, MARKS, POINT
 from .reversing import Given, clear, copy
 from .solve_lanes import run_fixed
 from .solve_lanes_adaptive import run_adaptive
-from .solve_lanes_space import IDLE, ensemble_of, from_lane, lane_space, lanes_at, step_size, to_lane
+from .solve_lanes_space import IDLE, block_of, ensemble_of, from_lane, lane_space, lanes_at, step_size, to_lane
 from .solve_space import ends_of, inside_size, is_behind, points_of, set_fresh, space_of
 from .solve_trials import recompute_dense
 from .solving import FAILED, kept_of, sample_adjoints
@@ -264,19 +264,14 @@ def _pull_back(p, ensemble, back, space):
 
 @kernel
 def reverse_solve_lanes(context, source, target, work):
-    """The adjoints of all trajectories: [arguments | adjoints of the results] of each to adjoints of its arguments."""
+    """The adjoints of the trajectories of a block: [arguments | adjoints of the results] of each to adjoints of its
+    arguments."""
     p = lanes_at(context)
+    first, last = block_of(p, work)
     space = space_of(p, work)
     back, states = _back_of(p, work, source, target), work + 8 * p.work.states
     clear(back.wide_in, (inside_size(p) + p.own + p.dense_bars * p.dense) * p.lanes)
     clear(back.inner, p.own * p.lanes)
-    first = 0
-    while first < p.count:
-        last = min(first + p.block, p.count)
-        ensemble = ensemble_of(p, work, source, p.operands, 0, states, first, last)
-        code = run_adaptive(p, ensemble, space) if p.adaptive else run_fixed(p, ensemble, space)
-        code = code or _pull_back(p, ensemble, back, space)
-        if code:
-            return code
-        first = last
-    return 0
+    ensemble = ensemble_of(p, work, source, p.operands, 0, states, first, last)
+    code = run_adaptive(p, ensemble, space) if p.adaptive else run_fixed(p, ensemble, space)
+    return code or _pull_back(p, ensemble, back, space)

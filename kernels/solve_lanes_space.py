@@ -71,6 +71,14 @@ class Ensemble(NamedTuple):
 
 
 @helper
+def block_of(p, work):
+    """The first trajectory of the block whose number stands in the second place of the work, and the first one after
+    it."""
+    first = integers(work)[1] * p.block
+    return first, min(first + p.block, p.count)
+
+
+@helper
 def ensemble_of(p, work, inputs, stride, target, states, first, last):
     at = p.work
     return Ensemble(

@@ -36,9 +36,9 @@ class Executor:
     is_cached: Callable[[Request, int], bool]
     kernel: Callable[[Request, int, int | None], Kernel]
 
-    def part(self, table: Table) -> Kernel:
+    def part(self, table: Table, threads: int = 1) -> Kernel:
         """The kernel of a sub-program, its operands and results inline."""
-        return self.kernel(Request(table), 1, None)
+        return self.kernel(Request(table), threads, None)
 
 
 # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -56,7 +56,7 @@ def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kern
 
     _modes_loaded.add(request.mode)
     if not is_swept(request.base):
-        return SweepKernel(request.table, threshold=threshold, part=SWEEP.part)
+        return SweepKernel(request.table, threshold=threshold, part=SWEEP.part, threads=threads)
     return SweepKernel(
         request.base, request.mode, request.wrt, request.seeds, chosen=request.chosen, threshold=threshold
     )

@@ -15,7 +15,7 @@ from itertools import groupby
 from fastad.kernels import records as r
 from fastad.ode.method import Method, Wanted
 from fastad.ode.methods import METHODS
-from fastad.ode.steps import StepTables
+from fastad.ode.steps import StepTables, scales, tables_of_system
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.loop_sizes import Sizes
@@ -74,7 +74,7 @@ class _Rows:
         self.y0, self.y1 = self._first(state), self._first(self.results[0])
         system = pulled_system(tables.f, self.n)
         wanted = Wanted(solve.adaptive, dense=False, moving=solve.moving)
-        self.back = StepTables(general_method(tables.method), system, 2 * self.n + self.shared, wanted)
+        self.back = tables_of_system(general_method(tables.method), system, 2 * self.n + self.shared, wanted)
 
     def _first(self, state: Ref, count: int = 1) -> Ref:
         """y in the method's states."""
@@ -159,8 +159,9 @@ class _Rows:
         def rows(b: Builder, x: Ref) -> Ref:
             state, element, shared = slices(b, x, (sizes.state, sizes.element, sizes.shared))
             span, jump, restart = slices(b, element, (2, n, n))
-            theta = slices(b, shared, (self.shared,))[0]
-            given = shared if solve.adaptive else packed(b, [shared, b.const([0.0, 1.0 / length, 0.0])])
+            theta, own = slices(b, shared, (self.shared, sizes.shared - self.shared))
+            more = scales(b, back, own if solve.adaptive else None)
+            given = packed(b, [theta, *more, own if solve.adaptive else b.const([0.0, 1.0 / length, 0.0])])
             fixed = b.zeros((total_of(segment.sizes.carried[1:]),))
             out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, span, given]))
             _, bar, rest = slices(b, out, (n, n, self.shared))

@@ -13,10 +13,13 @@ from fastad.control.paths import Recordings, known, parts_of
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.ode.adjoints import with_adjoint
+from fastad.ode.consistent import consistent
 from fastad.ode.events import Event, EventTables, numbers_of
-from fastad.ode.interpolating import with_further
-from fastad.ode.iteration import Iteration, iteration_of
+from fastad.ode.iteration import Iteration, iteration_of, with_further
+from fastad.ode.jacobians import check_jacobian
+from fastad.ode.mass import Mass
 from fastad.ode.problem import Options, Problem
+from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
 from fastad.recording.recorded import Recorded
@@ -94,13 +97,17 @@ class Raw:
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
     n = np.shape(problem.y0)[0]
-    start = (_value(problem.t0), _value(problem.y0).astype(float))
     recorders: list[Any] = []
+    rhs = _right_hand_side(problem, options, n, recorders)
+    if extent.resumed is None:
+        problem = replace(problem, y0=consistent(options.mass, rhs, problem.t0, problem.y0, is_start=True))
+    start = (_value(problem.t0), _value(problem.y0).astype(float))
     name = f"fun of {options.method.name}"
-    recordings = Recordings(_right_hand_side(problem, options, n, recorders), start, name, problem.fun)
+    recordings = Recordings(rhs, start, name, problem.fun)
     if any(recorder() is not None for recorder in recorders):
         _warn_of_kept_values(problem.fun)
-    events = [_event_parts(event, problem, start, number) for number, event in enumerate(options.events)]
+    mass = options.mass
+    events = [_event_parts(event, problem, start, number, mass, rhs) for number, event in enumerate(options.events)]
     functions = [recordings, *(own for pair in events for own in pair if own is not None)]
     while True:
         solve, operands = _solve(problem, options, extent, recordings, events)
@@ -118,9 +125,9 @@ def _solve(
     number, state = ValueType((), "d"), ValueType((n,), "d")
     f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
-    spare = _spare(problem, options)
-    iteration, further = _iteration(problem, options, f, shared.values)
-    f = with_further(f if iteration is None else iteration.f, len(spare))
+    iteration, given = _iteration(problem, options, f, shared.values)
+    further = [*_scales(problem, options), *_spare(problem, options)]
+    f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
     wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
     tables = StepTables(options.method, f, n, wanted, iteration)
@@ -137,18 +144,31 @@ def _solve(
     zeros = [np.zeros(span.size) for span in solve.sizes.carried[1:]]
     states, *carried = [first, *zeros] if extent.resumed is None else extent.resumed
     points = () if extent.points is None else (extent.points,)
-    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *further, *spare, controls, *points]
+    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *given, *further, controls, *points]
 
 
 def _iteration(
     problem: Problem, options: Options, f: Sub, values: Sequence[Any]
 ) -> tuple[Iteration | None, list[Any]]:
-    """The linear systems of an implicit method, and what they need behind the values that a right-hand side refers
+    """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side refers
     to."""
     if not options.method.has_jacobian:
         return None, []
     t, y = _value(problem.t0), _value(problem.y0).astype(float)
-    return iteration_of(f, t, y, [_value(x) for x in values])
+    own = np.concatenate([np.zeros(0), *(np.ravel(_value(x)) for x in values)])
+    given = [] if problem.mass is None else [problem.mass]
+    numbers = np.concatenate([np.zeros(0), *map(_value, given)])
+    iteration, plan = iteration_of(f, options.mass, t, y, own, numbers)
+    check_jacobian(iteration, options, problem, (t, y, own))
+    return iteration, [*given, plan]
+
+
+def _scales(problem: Problem, options: Options) -> list[Any]:
+    """Tolerances for the equations of implicit stages."""
+    if not options.method.has_stages:
+        return []
+    n = np.shape(problem.y0)[0]
+    return [problem.atol, problem.rtol] if options.adaptive else [np.full(n, x) for x in FIXED]
 
 
 def _spare(problem: Problem, options: Options) -> list[Any]:
@@ -221,8 +241,10 @@ def _warn_of_kept_values(fun: Callable[..., Any]) -> None:
     warnings.warn_explicit(text, UserWarning, file, number)
 
 
-def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _EventParts:
-    """The condition of an event, and its jump, recorded."""
+def _event_parts(
+    event: Event, problem: Problem, start: Any, number: int, mass: Mass | None, rhs: Callable[[Any, Any], Any]
+) -> _EventParts:
+    """The condition of an event, and its jump, recorded. States after a jump are made consistent."""
     n = np.shape(problem.y0)[0]
 
     def condition(t: Any, y: Any) -> Any:
@@ -236,7 +258,8 @@ def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _Ev
 
     def jump(t: Any, y: Any) -> Any:
         assert event.jump is not None
-        return _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
+        after = _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
+        return consistent(mass, rhs, t, after)
 
     name = f"condition of event {number}"
     jumps = None if event.jump is None else Recordings(jump, start, f"jump of event {number}", event.jump)

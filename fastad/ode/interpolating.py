@@ -14,7 +14,7 @@ import numpy as np
 from fastad.kernels import records as r
 from fastad.ode.continuous import dot, general_method
 from fastad.ode.method import Wanted
-from fastad.ode.steps import StepTables, part_of_step, times
+from fastad.ode.steps import StepTables, part_of_step, scales, tables_of_system, times
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.repeated import total_of
@@ -23,12 +23,6 @@ from fastad.tables.composites.sub import Sub, derived_adjoint, derived_tangent, 
 from fastad.tables.composites.sub_rules import OwnRules
 
 SPARE = 2  # numbers behind what the steps share: the tolerances of the backward solves
-
-
-def with_further(f: Sub, count: int) -> Sub:
-    """A right-hand side that is given further numbers, which it does not use."""
-    n = f.n_in
-    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
 
 
 def with_interpolated_steps(solve: Solve, tables: StepTables) -> Solve:
@@ -71,10 +65,8 @@ class _Pull:
         self.step = self.tables.plain(self.sizes, dense=True)
         # What the backward solve shares: start, size, state and dense output of the step; the parameters.
         self.given = (1, 1, self.n, self.sizes.dense, tables.shared)
-        self.back = StepTables(
-            general_method(tables.method), self._system(), self.n + self.theta,
-            Wanted(solve.adaptive, dense=False, moving=solve.moving),
-        )  # fmt: skip
+        wanted = Wanted(solve.adaptive, dense=False, moving=solve.moving)
+        self.back = tables_of_system(general_method(tables.method), self._system(), self.n + self.theta, wanted)
 
     def _system(self) -> Sub:
         """[t | λ μ | shared] to their derivatives."""
@@ -123,7 +115,8 @@ class _Pull:
         state = packed(b, [bar, b.zeros((self.theta,))])
         fixed = b.zeros((total_of(segment.sizes.carried[1:]),))
         start, end = span
-        out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, end, start, given, *controls]))
+        more = scales(b, back, packed(b, controls) if adaptive else None)
+        out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, end, start, given, *more, *controls]))
         return b.region(out, (0, back.n, 1), (back.n,))
 
     def _ends_bar(self, b: Builder, control: Ref, first: Ref, last: Ref) -> Ref:

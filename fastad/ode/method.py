@@ -7,6 +7,7 @@ from typing import Any
 
 from fastad.ode.dense import DenseOutput
 from fastad.ode.iteration import Linearised
+from fastad.ode.stages import Stages
 from fastad.tables.builder import Builder, Ref
 
 
@@ -25,7 +26,8 @@ class Step:
     """A step whose rows a method writes into `b`: its start, its size, the method's state there, the derivative that
     the step before has cached and the memory that it has left (None: there is none), and the notes of a method that has
     some. `slope(t, y)` writes the rows of the right-hand side; `linearised(c)` factorises M − c ∂f/∂y at the start of
-    the step, and `drift()` writes the rows of ∂f/∂t there (None if it is 0)."""
+    the step, and `drift()` writes the rows of ∂f/∂t there (None if it is 0). `stages` solves the equations of implicit
+    stages."""
 
     b: Builder
     t: Ref
@@ -38,6 +40,7 @@ class Step:
     drift: Callable[[], Ref | None]
     notes: Ref | None = None
     memory: Ref | None = None
+    stages: Stages | None = None
 
     def at(self, node: float) -> Ref:
         """The time t + node h."""
@@ -83,6 +86,7 @@ class Method:
     error_order: int = 1  # the power of the step size to which the error estimate is proportional
     estimates: int = 0  # error estimates of a step; 0: only fixed steps are possible
     copies: int = 1
+    has_stages = False  # whether a step solves equations of implicit stages
     has_jacobian = False  # whether a step solves linear systems with the Jacobian of the right-hand side
     is_reversible = False  # whether `emit_inverse` undoes a step
     counts = False  # whether steps count what they do: see CALLS and the others in `fastad.kernels.records`

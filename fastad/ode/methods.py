@@ -9,9 +9,12 @@ import numpy as np
 from fastad.errors import ShapeError
 from fastad.ode import coefficients as own
 from fastad.ode import explicit
+from fastad.ode.bdf import BDF
 from fastad.ode.dense import HERMITE, DenseOutput
+from fastad.ode.implicit import ImplicitEuler, ImplicitMidpoint, Kvaerno5, SDIRK2, Trapezoid
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
+from fastad.ode.radau import RadauIIA5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
 from fastad.ode.rosenbrock import Rodas5P
 from fastad.once import lazy
@@ -220,6 +223,9 @@ Dopri8 = ExplicitRK(
 
 METHODS: dict[str, Method] = {
     method.name: method
-    for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, Rodas5P)
+    for method in (
+        Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, ImplicitEuler,
+        ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF,
+    )
 }
-SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8"}
+SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5"}

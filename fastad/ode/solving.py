@@ -13,6 +13,7 @@ from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
 from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
 from fastad.ode.event_results import counts_of, limits_of
+from fastad.ode.mass import mass_of
 from fastad.ode.problem import INFINITE, Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
@@ -99,7 +100,9 @@ def solve_ivp(
         "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
         "events": events,
     }  # fmt: skip
-    options = options_of(method, problem, given)
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0])
+    problem = replace(problem, mass=numbers_of_mass)
+    options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:
         problem = _with_even_steps(problem)
     if current_recorder() is None:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastad.kernels.records import CONTROL
+from fastad.equations.linear import default_solver
+from fastad.kernels.records import CONTROL, TOLERANCES
 from fastad.ode.dense import DenseOutput
-from fastad.ode.iteration import Iteration, Linearised
+from fastad.ode.iteration import Iteration, Linearised, with_further
 from fastad.ode.method import Method, Step, Wanted
+from fastad.ode.stages import FIXED, Stages
+from fastad.ode.step_rules import StepRules
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.repeated import total_of
@@ -82,17 +85,26 @@ class StepTables:
         dense, cached = self.wanted.dense, self.has_cache or self.wanted.adaptive
         sample = self._made("sample", sizes.sample_in, lambda b, x: self._sample(b, x, sizes)) if dense else None
         rhs = self._made("right-hand side", sizes.step_in, lambda b, x: self._rhs(b, x, sizes)) if cached else None
-        return {
-            "body": self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes)),
-            "plain": self.plain(sizes), "dense": self.plain(sizes, dense=True) if dense else None, "sample": sample,
-            "rhs": rhs,
-        }  # fmt: skip
+        plain, with_dense = self.plain(sizes), self.plain(sizes, dense=True) if dense else None
+        body = self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes))
+        if self.method.has_stages:
+            body = self._ruled(body, with_dense or plain, sizes)
+        return {"body": body, "plain": plain, "dense": with_dense, "sample": sample, "rhs": rhs}
+
+    def _ruled(self, body: Sub, exact: Sub, sizes: SolveSizes) -> Sub:
+        """A trial step whose derivatives are those of the exact step."""
+        given, out = sizes.step_in, sizes.step_out
+        rules = StepRules(
+            lambda: exact, (total_of(given[:2]), total_of(given[2:4]), total_of(given[4:])),
+            (total_of(out[:1]), total_of(out[1:-1]), total_of(out[-1:])),
+        )  # fmt: skip
+        return Sub(body.n_in, body.n_out, body.name, body.table, rules=rules)
 
     def plain(self, sizes: SolveSizes, dense: bool = False) -> Sub:
         """A step without cache, memory and errors: [state | control | ends | shared] to [state | dense output]."""
 
         def rows(b: Builder, x: Ref) -> Ref:
-            taken = self.method.emit(self.step(b, x, sizes.plain_in))
+            taken = self.method.emit(self.step(b, x, sizes.plain_in, exact=True))
             return packed(b, [taken.after, *self._clock(b, x), *(taken.dense if dense else ())])
 
         return self._made("step", sizes.plain_in, rows)
@@ -106,8 +118,9 @@ class StepTables:
     def _made(self, what: str, spans: list[Span], emit: Callable[[Builder, Ref], Ref]) -> Sub:
         return made(f"{what} of {self.method.name}", total_of(spans), emit)
 
-    def step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
-        """The step that an argument of these spans describes, without its cache and its memory."""
+    def step(self, b: Builder, x: Ref, spans: list[Span], exact: bool = False) -> Step:
+        """The step that an argument of these spans describes, without its cache and its memory. `exact`: its equations
+        are solved to rounding errors."""
         pieces = slices(b, x, [span.size for span in spans])
         own, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
         t, h = self.times(b, control, ends, own)
@@ -117,11 +130,13 @@ class StepTables:
 
         def linearised(c: Ref) -> Linearised:
             assert self.iteration is not None
-            return self.iteration.at(b, t, c, y, shared)
+            size = self.iteration.shared
+            return self.iteration.at(b, t, c, y, b.region(shared, (0, size, 1), (size,)))
 
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
+            stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact, self.wanted.adaptive),
         )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
@@ -180,16 +195,41 @@ class StepTables:
         """The rows of ∂f/∂t, if f depends on t."""
         if self.iteration is None or self.iteration.is_autonomous:
             return None
-        x, one = packed(b, [t, y, shared]), b.broadcast(b.const(1.0), (1,))
-        return emit_joint_inline(b, self.f, x, packed(b, [one, b.zeros((self.f.n_in - 1,))]))[1]
+        bare = self.iteration.bare
+        x, one = self._argument(b, bare, t, y, shared), b.broadcast(b.const(1.0), (1,))
+        return emit_joint_inline(b, bare, x, packed(b, [one, b.zeros((bare.n_in - 1,))]))[1]
 
     def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
         """The rows of the right-hand side."""
-        table = self.f.table
-        x = packed(b, [t, y, shared])
-        if table is not None and len(table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
-            return emit_inline(b, self.f, x)
-        return b.call(self.f, x)
+        f = self.f if self.iteration is None else self.iteration.bare
+        x = self._argument(b, f, t, y, shared)
+        if f.table is not None and len(f.table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
+            return emit_inline(b, f, x)
+        return b.call(f, x)
+
+    def _argument(self, b: Builder, f: Sub, t: Ref, y: Ref, shared: Ref) -> Ref:
+        """The argument of a right-hand side that is not given all that the steps share."""
+        size = f.n_in - 1 - self.n
+        return packed(b, [t, y, b.region(shared, (0, size, 1), (size,))])
+
+
+def tables_of_system(method: Method, f: Sub, n: int, wanted: Wanted) -> StepTables:
+    """The steps of a system of n components that is made of tables: for an implicit method, with dense matrices, and
+    with a place for the tolerances of its equations behind what they share (see `scales`)."""
+    iteration = Iteration(f, n, linear=default_solver(n)) if method.has_jacobian else None
+    return StepTables(method, with_further(f, 2 * n * method.has_stages), n, wanted, iteration)
+
+
+def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
+    """The tolerances of the equations of implicit stages, from the controls of an adaptive solve; None: of fixed
+    steps."""
+    n = tables.n
+    if not tables.method.has_stages:
+        return []
+    if controls is None:
+        return [b.broadcast(b.const(x), (n,)) for x in FIXED]
+    return slices(b, controls, (TOLERANCES, n, n))[1:]
+
 
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:

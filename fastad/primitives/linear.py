@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastad.errors import NotPositiveDefiniteError, SingularMatrixError
+from fastad.primitives import linear_elements as elements
 from fastad.primitives import linear_rules as rules
 from fastad.primitives import linear_values as values
 from fastad.primitives import patterns
@@ -17,6 +18,7 @@ from fastad.primitives.row import INDEX_ERROR, Result
 
 Statics = tuple[int, ...]
 _UNROLLED = 3  # rows of a matrix for which code is written out
+_WRITTEN_OUT, _WRITTEN_OUT_ALONE, _MANY = 8, 6, 8  # the same in a function of its own, of many matrices and of few
 
 
 # ── safety ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,37 +103,49 @@ def _small(s: Statics, size: int) -> bool:
     return s[0] == 1 and s[1] <= _UNROLLED
 
 
+def _few_rows(s: Statics, size: int) -> bool:
+    return s[1] <= (_WRITTEN_OUT if s[0] >= _MANY else _WRITTEN_OUT_ALONE)
+
+
+def _few_numbers(s: Statics, size: int) -> bool:
+    return _few_rows(s, size) and s[1] * s[1] * s[2] <= 2 * _WRITTEN_OUT**2
+
+
 # fmt: off
 array("lu", values.lu, 1, "batch n", check=_check(2, 0, _of_lu), operations=_factorisation(1), unrolls=_small,
+      stacks=_few_rows,
       work=lambda s, size, sizes: s[1] * (s[1] + 1) + 2, symbols=("dgetrf",),
       parts=lambda s: (s[0], (Result("factors", (s[1], s[1]), "d"), Result("pivots", (s[1],), "i"))),
       tangent=rules.tangent_lu, adjoint=rules.adjoint_lu, batch=rules.batch_lu, sparsity=patterns.lu,
+      elements=elements.lu,
       domain=("regular",),
       examples=[((1, 3), (12,), [(3, 3)]), ((2, 4), (2, 20), [(2, 4, 4)]), ((1, 1), (2,), [(1, 1)]),
                 ((4, 2), (4, 6), [(4, 2, 2)])])
 array("permute_rows", values.permute_rows, 2, "batch n m inverse separate", check=_check(3, 2, _of_permutation),
       operations=_swaps, linear=(1,), differentiable=(1,), adjoint=rules.adjoint_permute_rows,
-      batch=rules.batch_permute_rows, sparsity=patterns.permute_rows, result="float",
+      batch=rules.batch_permute_rows, sparsity=patterns.permute_rows, elements=elements.permute_rows, result="float",
       **(INDEX_ERROR | {"complaint": "pivots that are no rows of the matrix"}), domain=("pivots", "R"),
       examples=[((1, 3, 2, 0, 1), (3, 2), [(3,), (3, 2)]), ((2, 3, 1, 1, 0), (2, 3), [(3,), (2, 3)])])
 array("triangular_solve", values.triangular_solve, 2, "batch n m lower transposed unit separate",
-      check=_check(3, 4, _of_triangle), operations=_substitution(1), unrolls=_small, linear=(1,),
+      check=_check(3, 4, _of_triangle), operations=_substitution(1), unrolls=_small, stacks=_few_numbers, linear=(1,),
       tangent=rules.tangent_triangular_solve, adjoint=rules.adjoint_triangular_solve,
-      batch=rules.batch_triangular_solve, sparsity=patterns.solve, symbols=("dgemm",), **_SINGULAR,
+      batch=rules.batch_triangular_solve, sparsity=patterns.solve, elements=elements.triangular_solve,
+      symbols=("dgemm",), **_SINGULAR,
       domain=("regular", "R"),
       examples=[((1, 3, 2, lower, trans, unit, 1), (3, 2), [(3, 3), (3, 2)])
                 for lower in (0, 1) for trans in (0, 1) for unit in (0, 1)]
       + [((2, 3, 1, 1, 0, 0, 0), (2, 3), [(3, 3), (2, 3)]), ((3, 2, 2, 0, 1, 0, 1), (3, 2, 2), [(3, 2, 2), (3, 2, 2)])])
 array("lu_solve", values.lu_solve, 3, "batch n m transposed separate", check=_check(3, 2, _of_lu_solve),
-      operations=_substitution(2), unrolls=_small, linear=(2,), differentiable=(0, 2),
+      operations=_substitution(2), unrolls=_small, stacks=_few_numbers, linear=(2,), differentiable=(0, 2),
       tangent=rules.tangent_lu_solve, adjoint=rules.adjoint_lu_solve, batch=rules.batch_lu_solve,
-      sparsity=patterns.solve, symbols=("dgemm",), **_SINGULAR, domain=("regular", "factors", "R"),
+      sparsity=patterns.solve, elements=elements.lu_solve, symbols=("dgemm",), **_SINGULAR,
+      domain=("regular", "factors", "R"),
       examples=[((1, 3, 2, trans, 1), (3, 2), [(3, 3), (12,), (3, 2)]) for trans in (0, 1)]
       + [((2, 2, 1, 0, 0), (2, 2), [(2, 2), (6,), (2, 2)]),
          ((2, 4, 2, 1, 1), (2, 4, 2), [(2, 4, 4), (2, 20), (2, 4, 2)]),
          ((3, 2, 1, 1, 1), (3, 2), [(3, 2, 2), (3, 6), (3, 2)])])
 array("determinant_sign", values.determinant_sign, 1, "batch n", check=_check(2, 0, _of_sign), operations=_signs,
-      unrolls=_small, of_nothing=1.0, batch=rules.batch_determinant, domain=("factors",),
+      unrolls=_small, stacks=_few_rows, of_nothing=1.0, batch=rules.batch_determinant, domain=("factors",),
       examples=[((1, 3), (), [(12,)]), ((2, 4), (2,), [(2, 20)]), ((4, 2), (4,), [(4, 6)])])
 array("log_determinant", values.log_determinant, 2, "batch n", check=_check(2, 0, _of_log), operations=_logarithms,
       unrolls=_small, differentiable=(0,), tangent=rules.tangent_log_determinant,
@@ -140,7 +154,7 @@ array("log_determinant", values.log_determinant, 2, "batch n", check=_check(2, 0
       examples=[((1, 3), (), [(3, 3), (12,)]), ((2, 4), (2,), [(2, 4, 4), (2, 20)]),
                 ((4, 2), (4,), [(4, 2, 2), (4, 6)])])
 array("cholesky", values.cholesky, 1, "batch n", check=_check(2, 0, _of_cholesky), operations=_factorisation(2),
-      unrolls=_small, work=lambda s, size, sizes: 1, symbols=("dpotrf",),
+      unrolls=_small, stacks=_few_rows, work=lambda s, size, sizes: 1, symbols=("dpotrf",),
       tangent=rules.tangent_cholesky, adjoint=rules.adjoint_cholesky, batch=rules.batch_lu, sparsity=patterns.cholesky,
       error=NotPositiveDefiniteError, complaint="a matrix that is not positive definite", domain=("definite",),
       examples=[((1, 3), (3, 3), [(3, 3)]), ((2, 4), (2, 4, 4), [(2, 4, 4)]), ((3, 2), (3, 2, 2), [(3, 2, 2)])])

@@ -155,7 +155,8 @@ class ArrayPrimitive(Primitive):
     - `check` returns a complaint or None: it proves that a kernel run with these integers stays inside its arrays;
     - `operations` counts scalar operations, by the names of `fastad.tables.passes.cost.Operations`;
     - `work` and `tangent_work` are the doubles of scratch memory that the kernel, and the sweep of tangents, are given.
-    `unrolls(statics, size)`: a row of few elements is better unrolled than called.
+    `unrolls(statics, size)`: a row of few elements is better unrolled than called. `stacks(statics, size)`: so is a
+    stack of problems, in a function of its own, as many at once as a SIMD vector has lanes.
 
     Rules: `tangent(b, row, operands, result, tangents)` and `adjoint(b, row, operands, result, u)` emit rows with the
     builder b: the result's tangent (None where it is zero), and one adjoint reference (or None) an operand, of those in
@@ -173,7 +174,7 @@ class ArrayPrimitive(Primitive):
     `linear`: operands in which the result is linear. `addressed`: operands whose elements are chosen at run time.
     `near(statics)`: those of the row that stands for this one where derivatives are derived (see
     `fastad.tables.passes.kinks`). `notice(statics, *operands)`: what the user should be told of them, or None; a kernel
-    that meets such operands counts it (see `fastad.kernels.notice_count`).
+    that meets such operands counts it (see `fastad.kernels.notice_count`). `calls_python`: its kernel may.
     `domain`: for each operand the key of values to test on (see `arrays.DOMAINS`); `examples`: (statics, shape, shapes
     of operands) to test.
     `sign` is what drawings show in place of the name.
@@ -189,6 +190,7 @@ class ArrayPrimitive(Primitive):
     work: Callable[..., int] = _none
     tangent_work: Callable[..., int] = _none
     unrolls: Callable[..., bool] = _never
+    stacks: Callable[..., bool] = _never
     tangent: Rule | None = None
     adjoint: Rule | None = None
     batch: Rule | None = None
@@ -211,6 +213,7 @@ class ArrayPrimitive(Primitive):
     addressed: tuple[int, ...] = ()
     near: Callable[[Statics], Statics] | None = None
     notice: Callable[..., str | None] | None = None
+    calls_python: bool = False
     domain: tuple[str, ...] = ()
     examples: tuple[Any, ...] = field(default=(), compare=False)
     sign: str = ""

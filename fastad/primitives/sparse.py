@@ -98,5 +98,6 @@ array("sparse_lu_solve", values.sparse_lu_solve, 4, "batch n entries lower upper
       check=_check(6, 2, _of_solve), operations=_substitution, work=lambda s, size, sizes: s[1],
       linear=(3,), differentiable=(1, 3), tangent=rules.tangent_sparse_lu_solve,
       adjoint=rules.adjoint_sparse_lu_solve, batch=rules.batch_sparse_lu_solve,
-      sparsity=patterns.sparse_lu_solve, error=SingularMatrixError, complaint="a singular matrix")
+      sparsity=patterns.sparse_lu_solve, error=SingularMatrixError, complaint="a singular matrix",
+      calls_python=True)
 # fmt: on

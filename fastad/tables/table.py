@@ -111,6 +111,11 @@ class Table:
         """All rows in order."""
         return (self.row(i) for i in range(len(self)))
 
+    @property
+    def primitives(self) -> list[Primitive]:
+        """The primitives that it has rows of."""
+        return [PRIMITIVES[code] for code in np.flatnonzero(np.bincount(self.columns["op"])).tolist()]
+
     def constant(self, index: int) -> np.ndarray:
         """Value of a `const` row, as float64."""
         start, kind = int(self.columns["a"][index]), self.types[self.columns["type"][index]]

@@ -65,31 +65,31 @@ def call_address() -> int:
     return _code()[CALL]
 
 
-MakePart = Callable[[Table], PartKernel]  # makes the kernel of a sub-program of its own table
+MakePart = Callable[[Table, int], PartKernel]  # makes the kernel of a sub-program of its own table, for so many threads
 
 
 class Callee:
     """What a composite row needs to run its sub-program; `address` is that of the callee."""
 
-    def __init__(self, sub: Sub, part: MakePart) -> None:
-        self._kernel = kernel = kernel_of(sub, part)
+    def __init__(self, sub: Sub, part: MakePart, threads: int) -> None:
+        self._kernel = kernel = kernel_of(sub, part, threads)
         self.work_size: int = kernel.work_size
         self._data = np.array([kernel.address, kernel.context or 0, kernel.work_size, call_address()], np.int64)
         self.address = int(self._data.ctypes.data)
 
 
-def kernel_of(sub: Sub, part: MakePart) -> PartKernel:
+def kernel_of(sub: Sub, part: MakePart, threads: int = 1) -> PartKernel:
     """The kernel of a sub-program, its operands and results inline; `part` makes those of tables."""
     if isinstance(sub, Driver):
-        return DriverKernel(sub, partial(kernel_of, part=part))
+        return DriverKernel(sub, partial(kernel_of, part=part), threads)
     if sub.table is None:
         return _Callback(sub)
-    key = (sub.table.hash, part)  # a loop, the one that keeps its states, and its adjoint call the same body
+    key = (sub.table.hash, part, threads)  # a loop, the one that keeps its states, and its adjoint call the same body
     found = _shared.get(key)
-    return found if found is not None else _shared.setdefault(key, part(sub.table))
+    return found if found is not None else _shared.setdefault(key, part(sub.table, threads))
 
 
-_shared: weakref.WeakValueDictionary[tuple[str, MakePart], PartKernel] = weakref.WeakValueDictionary()
+_shared: weakref.WeakValueDictionary[tuple[str, MakePart, int], PartKernel] = weakref.WeakValueDictionary()
 
 
 class _Callback:

@@ -2,13 +2,16 @@
 
 import functools
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastad.execution.composites.blocks import BlocksKernel, threads_for
 from fastad.execution.composites.callbacks import CallbackKernel
+from fastad.execution.kernel import PartKernel
 from fastad.execution.machine import exported
 from fastad.tables.composites.driver import Driver
 from fastad.tables.composites.kinds import BUILT_IN
@@ -60,10 +63,13 @@ def driver_names() -> tuple[str, ...]:
 
 
 class DriverKernel:
-    """The kernel of a driver; `make` makes the kernels of the sub-programs that it calls."""
+    """The kernel of a driver; `make(part, threads)` makes the kernels of the sub-programs that it calls. Threads share
+    its blocks, if it has some, or else are left to its parts."""
 
-    def __init__(self, sub: Driver, make: Any) -> None:
+    def __init__(self, sub: Driver, make: Any, threads: int = 1) -> None:
         given = sub.parameters()
+        shared_by = threads_for(sub, threads)
+        make = partial(make, threads=1 if shared_by > 1 else threads)
         self._held: list[Any] = []
         self._record = given.record.reshape(1)
         record, scratch = self._record[0], 0
@@ -81,8 +87,14 @@ class DriverKernel:
         self.address = driver_address(sub.kernel)
         if given.resources:  # Python is needed before and after a run
             kernel = CallbackKernel(self.address, self._record, self.work_size, given.resources)
-            self._held.append(kernel)
-            self.address, self.context = kernel.address, kernel.context
+            self._use(kernel)
+        if sub.blocks is not None:
+            self._use(BlocksKernel(self.address, self.context, self.work_size, sub.blocks, shared_by))
+
+    def _use(self, kernel: PartKernel) -> None:
+        """Have another kernel around this one."""
+        self._held.append(kernel)
+        self.address, self.context, self.work_size = kernel.address, kernel.context or 0, kernel.work_size
 
     def _part(self, sub: Sub | None, make: Any) -> tuple[int, int, int]:
         """Address, context and doubles of work of a part's kernel."""

@@ -26,7 +26,7 @@ class NativeKernel:
     Parameters
     ----------
     table : the program.
-    threads : how many threads large loops may use. Results do not depend on it.
+    threads : how many threads large loops and lanes may use. Results do not depend on it.
     threshold : size from which inputs and results go by reference (see `layout_of`).
     part : makes the kernels of sub-programs.
     """
@@ -41,7 +41,7 @@ class NativeKernel:
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
-        self.callees: Sequence[Callee] = [Callee(sub, part or _part) for sub in table.subs]
+        self.callees: Sequence[Callee] = [Callee(sub, part or _part, threads) for sub in table.subs]
         self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
 
@@ -83,9 +83,9 @@ class NativeKernel:
         return symbols.address(name)
 
 
-def _part(table: Table) -> NativeKernel:
+def _part(table: Table, threads: int) -> NativeKernel:
     """The kernel of a sub-program."""
-    return NativeKernel(table, threshold=None)
+    return NativeKernel(table, threads, threshold=None)
 
 
 def is_cached(table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> bool:

@@ -73,18 +73,19 @@ class SweepKernel:
     Inputs and results are those of `table` (mode "value"), of `tangent_table(table, wrt)` ("tangent") or of
     `adjoint_table(table, wrt, seeds=seeds)` ("adjoint"). With `directions`, the tangents of inputs and of results
     have a leading axis of that length. `chosen` are the results that the caller gets (None: all). `part` makes the
-    kernels of sub-programs. Several threads may run a kernel, each with a work vector of its own.
+    kernels of sub-programs, of which `threads` threads may share the work. Several threads may run a kernel, each with
+    a work vector of its own.
     """
 
     def __init__(
         self, table: Table, mode: str = "value", wrt: Sequence[int] = (), seeds: Sequence[float] | None = None,
         *, directions: int | None = None, threshold: int | None = BY_REFERENCE_FROM,
-        chosen: tuple[int, ...] | None = None, part: MakePart | None = None,
+        chosen: tuple[int, ...] | None = None, part: MakePart | None = None, threads: int = 1,
     ) -> None:  # fmt: skip
         if mode not in _SWEEPS:
             raise ValueError(f"mode is one of {', '.join(_SWEEPS)}, not {mode!r}")
         self.rows, self.mode, self.wrt, self.chosen = table, mode, tuple(wrt), chosen
-        self._part = part or _part
+        self._part, self._threads = part or _part, threads
         self.seeds = None if seeds is None else np.array(seeds, np.float64)
         self.directions = directions
         self.layout = self._layout(threshold)
@@ -152,7 +153,7 @@ class SweepKernel:
             return steps, statics
         if self.mode != "value":
             raise CompileError("a derivative sweep over rows that are differentiated by derivation only")
-        self.callees = [Callee(sub, self._part) for sub in self.rows.subs]
+        self.callees = [Callee(sub, self._part, self._threads) for sub in self.rows.subs]
         steps = steps.copy()
         calls = np.flatnonzero((steps[:, f.OP] == CALL) & (steps[:, f.KIND] == f.ARRAY))
         numbers = statics[steps[calls, f.C_SLOT] + 1]
@@ -220,9 +221,9 @@ def is_swept(table: Table) -> bool:
     return not table.subs and all(map(is_swept_row, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
 
 
-def _part(table: Table) -> SweepKernel:
+def _part(table: Table, threads: int) -> SweepKernel:
     """The kernel of a sub-program."""
-    return SweepKernel(table, threshold=None)
+    return SweepKernel(table, threshold=None, threads=threads)
 
 
 def _move(place: int, slot: Slot) -> tuple[int, ...]:

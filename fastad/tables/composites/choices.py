@@ -21,6 +21,9 @@ from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 
 
+MOST_BLOCKS = 256  # of lanes: enough for many threads to end at about the same time
+
+
 # ── choices ───────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, eq=False)
 class Branch(Driver, kind="branch"):
@@ -143,9 +146,18 @@ class Lanes(Driver, kind="lanes"):
         return f"{self.size:,} lanes"
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def block(self) -> int:
+        """Lanes of a block."""
+        return max(-(-self.size // MOST_BLOCKS), 1)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.size // self.block)
+
     def parameters(self) -> Parameters:
-        lane = self.lane
-        p = filled(LANES, count=self.size, operands=lane.n_in, results=lane.n_out, saved=lane.n_saved)
+        lane, n = self.lane, self.size
+        p = filled(LANES, count=n, block=self.block, operands=lane.n_in, results=lane.n_out, saved=lane.n_saved)
         return Parameters(p, {"lane": lane})
 
     def reference(self, x: np.ndarray) -> np.ndarray:

@@ -118,6 +118,10 @@ class Driver(Sub):
     def fails(self) -> bool:
         return any(part.fails for part in self.parts)
 
+    @property
+    def calls_back(self) -> bool:
+        return bool(self.parameters().resources)
+
     def evaluate(self, x: Any, saved: Any = None, run: Runner | None = None) -> np.ndarray:
         flat = np.ascontiguousarray(x, np.float64).reshape(-1)
         return self.reference(flat) if run is None else run(self, flat, saved if self.n_saved else None)
@@ -132,6 +136,12 @@ class Driver(Sub):
         return np.full(self.n_out, sets.joined(x)[0], np.int32)
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def blocks(self) -> int | None:
+        """Number of blocks of independent work. The kernel is then called for each of them, with its number in the
+        second place of the work, perhaps by several threads at once. None: it is called once for all."""
+        return None
+
     def parameters(self) -> Parameters:
         """What the kernel reads. The record is a new one: addresses are written into it."""
         raise NotImplementedError

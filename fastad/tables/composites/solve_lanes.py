@@ -23,7 +23,8 @@ from fastad.tables.passes.lanes import NoLanes, over_lanes
 # Lanes: enough SIMD vectors that the latency of one is hidden by the others, few enough for the nearest cache. Native
 # code makes rows of more than 16 numbers loops, which keep a whole step in registers.
 WIDTH = 24
-_BLOCK = 4 * WIDTH  # trajectories of adaptive steps that are pulled back together: the last ones leave lanes idle
+_BLOCK = 4 * WIDTH  # trajectories of a block of adaptive steps, at least: the last ones leave lanes idle
+_BLOCKS = 64  # at most, before they become larger
 _ROOM = 1024  # states of each that can be stored
 _STORED = 2**23  # numbers in the stored states of a block
 
@@ -110,6 +111,11 @@ class SolveLanes(Lanes, kind="solves in lanes"):
         return (self.solve,)
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def block(self) -> int:
+        """Trajectories of a block. Its lanes are refilled, but for the last ones, so that it should have several."""
+        return max(_BLOCK, WIDTH * -(-self.size // (_BLOCKS * WIDTH))) if self.solve.adaptive else WIDTH
+
     def parameters(self) -> Parameters:
         return self._parameters(adjoint=False)
 
@@ -123,7 +129,7 @@ class SolveLanes(Lanes, kind="solves in lanes"):
     @property
     def _fields(self) -> dict[str, int]:
         return {
-            "count": self.size, "operands": self.lane.n_in, "results": self.lane.n_out, "lanes": WIDTH,
+            "count": self.size, "operands": self.lane.n_in, "results": self.lane.n_out, "lanes": WIDTH, "block": self.block,
         }  # fmt: skip
 
     @property
@@ -221,10 +227,10 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
         """States of a trajectory that can be stored."""
         size = total_of(self.solve.sizes.carried[:2])
         most = _ROOM if self.solve.adaptive else self.solve.length
-        return min(self.solve.storage.memory_slots, most, max(_STORED // (self._block * size), 1))
+        return min(self.solve.storage.memory_slots, most, max(_STORED // (self.block * size), 1))
 
     @property
-    def _block(self) -> int:
+    def block(self) -> int:
         """Trajectories that are pulled back together."""
         return _BLOCK if self.solve.adaptive else WIDTH
 
@@ -233,7 +239,7 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
 
     @property
     def _fields(self) -> dict[str, int]:
-        return {**super()._fields, "kept_states": self.room, "block": self._block, "dense_bars": self._dense_bars}
+        return {**super()._fields, "kept_states": self.room, "dense_bars": self._dense_bars}
 
     @property
     def _work(self) -> dict[str, int]:
@@ -241,6 +247,6 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
         more = {
             "wide_bar_in": self._wide_adjoint.n_in, "wide_bar_out": self._wide_adjoint.n_out,
             "sums": WIDTH * (s.ends + s.shared), "inner": WIDTH * s.own,
-            "states": self._block * self.room * total_of(s.carried[:2]), "counts": self._block,
+            "states": self.block * self.room * total_of(s.carried[:2]), "counts": self.block,
         }  # fmt: skip
         return {**super()._work, **more}

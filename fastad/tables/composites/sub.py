@@ -135,6 +135,21 @@ class Sub:
         """Whether a run may end in an error of the user's own, or on another path."""
         return self.has_guards or self.callback is not None
 
+    @lazy
+    def calls_python(self) -> bool:
+        """Whether a run may call Python, as only the thread that was called from there may."""
+        if self.callback is not None or self.calls_back or any(part.calls_python for part in self.parts):
+            return True
+        return self.table is not None and (
+            any(getattr(row, "calls_python", False) for row in self.table.primitives)
+            or any(inner.calls_python for inner in self.table.subs)
+        )
+
+    @property
+    def calls_back(self) -> bool:
+        """Whether its own driver calls Python."""
+        return False
+
     @property
     def failures(self) -> Sequence[tuple[type[Exception], str]]:
         """Errors that a run may end in by itself, besides those of its rows and parts."""

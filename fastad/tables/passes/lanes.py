@@ -17,7 +17,7 @@ from fastad.tables.composites.sub import Sub
 from fastad.tables.inline import compact
 from fastad.tables.table import Row, Table
 
-MOST = 4000  # elements of all values: longer programs take long to compile, and have vectors of their own
+MOST = 4000  # elements of all values, and rows over lanes: longer programs take long to compile
 
 Elements = list[Ref]
 
@@ -97,5 +97,7 @@ def over_lanes(sub: Sub, lanes: int, name: str, extra: int = 0, more: Any = None
         out = more(b, argument, out)
     full = [b.cast(v, (lanes,), "d") if b.shape(v) and b.dtype(v) != "d" else b.broadcast(v, (lanes,)) for v in out]
     places = [region(i * lanes, (lanes,), (1,)) for i in range(len(full))]
-    result = b.assemble(full, places, (len(full) * lanes,))
-    return Sub((sub.n_in + extra) * lanes, len(full) * lanes, name, compact(b.table([result])))
+    table = compact(b.table([b.assemble(full, places, (len(full) * lanes,))]))
+    if len(table) > MOST:
+        raise NoLanes
+    return Sub((sub.n_in + extra) * lanes, len(full) * lanes, name, table)

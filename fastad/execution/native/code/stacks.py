@@ -1,12 +1,14 @@
-"""Many small problems of one row: a loop whose body is the straight-line code of a single one."""
+"""Many small problems of one row: loops whose bodies are the straight-line code of as many as a vector has lanes, and
+of a single one for the rest."""
 
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 from fastad.execution.native.code.function import Function
-from fastad.execution.native.code.operations import Module
+from fastad.execution.native.code.operations import Block, Module
 from fastad.execution.native.code.unrolled import UNROLLED
+from fastad.execution.native.code.vectors import Variant, lanes, load_vector, store_vector
 from fastad.execution.native.planning.memory import Memory
 
 
@@ -15,11 +17,12 @@ def stack_code(module: Module, memory: Memory, row: Any) -> Function | None:
     sizes = [memory.p.size[x] for x in row.operands]
     if row.name not in UNROLLED or row.primitive.statics[:1] != ("batch",) or not all([*sizes, row.size]):
         return None
-    batch = row.statics[0]
+    batch, many = row.statics[0], row.primitive.stacks(row.statics, row.size)
     single = replace(row, statics=(1, *row.statics[1:]), shape=(row.size // batch,))
-    if batch < 2 or not single.primitive.unrolls(single.statics, single.size):
+    if not many and (batch < 2 or not single.primitive.unrolls(single.statics, single.size)):
         return None
-    return StackCode(module, memory).build(single, batch, _parts(single, batch, sizes))
+    width = lanes() if many and batch >= lanes() else 1
+    return StackCode(module, memory).build(single, batch, _parts(single, batch, sizes), width)
 
 
 def _parts(single: Any, batch: int, sizes: list[int]) -> list[int]:
@@ -32,38 +35,62 @@ def _parts(single: Any, batch: int, sizes: list[int]) -> list[int]:
 class StackCode(Function):
     """The function of a stack. What the unrolled code asks of its function stands here as in `ScalarCode`."""
 
-    def build(self, single: Any, batch: int, parts: list[int]) -> "StackCode":
-        block, sizes = self.entry, self.p.size
+    def build(self, single: Any, batch: int, parts: list[int], width: int) -> "StackCode":
+        """`width` problems at once, as long as there are so many, then one by one. Operands of which a problem reads
+        all are shared."""
         starts = {x: self.pointer(x) for x in (single.index, *single.operands)}
-        block.do("br label %before")
-        block.lines += ["before:", "  br label %loop", "loop:"]
-        p = "%problem"
-        block.do(f"{p} = phi i64 [ 0, %before ], [ {p}.next, %next ]")
-        self.elements = {
-            x: self._elements(starts[x], p, 0 if part == sizes[x] else part, part)
-            for x, part in zip(single.operands, parts, strict=True)
-        }
-        results = UNROLLED[single.name](self, single)
-        for at, value in zip(self._places(starts[single.index], p, single.size, single.size), results, strict=True):
-            block.do(f"store double {block.number(value)}, ptr {at}")
-        block.do("br label %next")
-        block.lines.append("next:")
-        block.do(f"{p}.next = add nuw nsw i64 {p}, 1")
-        block.do(f"%more = icmp ult i64 {p}.next, {batch}")
-        block.do("br i1 %more, label %loop, label %end")
-        block.lines.append("end:")
+        sizes = dict(zip(single.operands, parts, strict=True))
+        whole = batch - batch % width
+        self._loop(single, starts, sizes, range(0, whole, width))
+        if whole < batch:
+            self._loop(single, starts, sizes, range(whole, batch))
         return self
 
+    def _loop(self, single: Any, starts: dict[int, str], sizes: dict[int, int], problems: range) -> None:
+        """The code of these problems, so many at once as the range's step says."""
+        first, lines = self.entry, self.entry.lines
+        own, p = next(self.module.names), f"%problem{problems.start}"
+        block = self.entry = Block(self.module, problems.step)
+        block.lines = lines
+        block.do(f"br label %before{own}")
+        lines += [f"before{own}:", f"  br label %loop{own}", f"loop{own}:"]
+        block.do(f"{p} = phi i64 [ {problems.start}, %before{own} ], [ {p}.next, %next{own} ]")
+        v = Variant(block, p)
+        self.elements = {x: self._elements(v, starts[x], 0 if n == self.p.size[x] else n, n) for x, n in sizes.items()}
+        results = UNROLLED[single.name](self, single)
+        for at, value in zip(self._places(v, starts[single.index], single.size, single.size), results, strict=True):
+            store_vector(v, block.number(value), at, single.size if block.lanes > 1 else 1)
+        block.do(f"br label %next{own}")
+        lines.append(f"next{own}:")
+        block.do(f"{p}.next = add nuw nsw i64 {p}, {problems.step}")
+        block.do(f"{p}.more = icmp ult i64 {p}.next, {problems.stop}")
+        block.do(f"br i1 {p}.more, label %loop{own}, label %end{own}")
+        lines.append(f"end{own}:")
+        self.entry = first
+
     def all(self, x: int) -> list[str]:
-        """The elements of an operand that the problem reads."""
+        """The elements of an operand that the problems read."""
         return self.elements[x]
 
-    def _elements(self, start: str, p: str, step: int, count: int) -> list[str]:
-        return [self.entry.emit(f"load double, ptr {at}") for at in self._places(start, p, step, count)]
-
-    def _places(self, start: str, p: str, step: int, count: int) -> list[str]:
-        """Addresses of the numbers of one problem."""
+    def stop_if(self, condition: str, code: int) -> None:
+        """Return `code` from the program if the condition holds for one of the problems."""
         block = self.entry
-        offset = block.emit(f"mul nuw nsw i64 {p}, {step}")
-        own = block.emit(f"getelementptr double, ptr {start}, i64 {offset}")
-        return [block.emit(f"getelementptr double, ptr {own}, i64 {i}") for i in range(count)]
+        if block.lanes > 1:
+            name = f"llvm.vector.reduce.or.v{block.lanes}i1"
+            block.module.declare(name, f"i1 @{name}({block.bits})")
+            condition = block.emit(f"call i1 @{name}({block.bits} {condition})")
+        super().stop_if(condition, code)
+
+    def _elements(self, v: Variant, start: str, step: int, count: int) -> list[str]:
+        places, block = self._places(v, start, step, count), v.block
+        if step and block.lanes > 1:
+            return [load_vector(v, at, step) for at in places]
+        scalar = Block(block.module)
+        scalar.lines = block.lines
+        return [scalar.widen(block.emit(f"load double, ptr {at}"), block) for at in places]
+
+    def _places(self, v: Variant, start: str, step: int, count: int) -> list[str]:
+        """Addresses of the numbers of the first problem."""
+        offset = v.block.emit(f"mul nuw nsw i64 {v.index}, {step}")
+        own = v.block.emit(f"getelementptr double, ptr {start}, i64 {offset}")
+        return [v.block.emit(f"getelementptr double, ptr {own}, i64 {i}") for i in range(count)]

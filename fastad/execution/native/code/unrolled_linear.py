@@ -1,4 +1,5 @@
-"""Linear algebra of one small matrix as straight-line code: its numbers are in registers, pivots are chosen by selects.
+"""Linear algebra of small matrices as straight-line code: their numbers are in registers, pivots are chosen by selects.
+The code is that of one matrix, or of as many as a SIMD vector has lanes.
 
 The algorithms are those of `fastad.kernels.factoring`, step by step.
 """
@@ -7,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.native.code.operations import ONE, ZERO
 from fastad.execution.native.code.unrolled import unrolled
 
 Matrix = np.ndarray  # of texts
@@ -22,6 +22,7 @@ class _Numbers:
 
     def __init__(self, code: Any) -> None:
         self.code, self.block = code, code.entry
+        self.zero, self.one = self.block.zero, self.block.one
 
     def __getattr__(self, name: str) -> Any:
         return lambda *operands: self.block.number(self.block.apply(name, *operands))
@@ -65,7 +66,7 @@ def _lu(code: Any, row: Any) -> list[str]:
 
 def _eliminate(do: _Numbers, a: Matrix, k: int, n: int) -> None:
     """Nothing is to be done where the pivot is 0: then all below it is."""
-    divisor = do.where(do.block.apply("equal", a[k, k], ZERO), ONE, a[k, k])
+    divisor = do.where(do.block.apply("equal", a[k, k], do.zero), do.one, a[k, k])
     for i in range(k + 1, n):
         a[i, k] = do.divide(a[i, k], divisor)
         for j in range(k + 1, n):
@@ -76,7 +77,7 @@ def _eliminate(do: _Numbers, a: Matrix, k: int, n: int) -> None:
 def _cholesky(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     a, do = _matrix(code, row.operands[0], (n, n)), _Numbers(code)
-    lower = np.full((n, n), ZERO, object)
+    lower = np.full((n, n), do.zero, object)
     for i in range(n):
         for j in range(i + 1):
             total = a[i, j]
@@ -85,7 +86,7 @@ def _cholesky(code: Any, row: Any) -> list[str]:
             if i > j:
                 lower[i, j] = do.divide(total, lower[j, j])
             else:
-                do.stop_if(do.block.apply("less_equal", total, ZERO), row)
+                do.stop_if(do.block.apply("less_equal", total, do.zero), row)
                 lower[i, i] = do.sqrt(total)
     return list(lower.reshape(-1))
 
@@ -94,21 +95,21 @@ def _cholesky(code: Any, row: Any) -> list[str]:
 def _determinant_sign(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     f, do = code.all(row.operands[0]), _Numbers(code)
-    sign = ONE
+    sign = do.one
     for k in range(n):
         d, swapped = f[k * n + k], do.not_equal(f[n * n + k], do.constant(k))
-        turned = do.where(do.block.apply("not_equal", do.less(d, ZERO), swapped), do.negative(sign), sign)
+        turned = do.where(do.block.apply("not_equal", do.less(d, do.zero), swapped), do.negative(sign), sign)
         # 0 where d is, NaN where d is
-        ordinary = do.block.apply("greater", do.absolute(d), ZERO)
+        ordinary = do.block.apply("greater", do.absolute(d), do.zero)
         sign = do.where(ordinary, turned, do.multiply(sign, do.absolute(d)))
-    return [do.where(do.block.apply("equal", sign, ZERO), ZERO, sign)]
+    return [do.where(do.block.apply("equal", sign, do.zero), do.zero, sign)]
 
 
 @unrolled("log_determinant")
 def _log_determinant(code: Any, row: Any) -> list[str]:
     _, n = row.statics
     f, do = code.all(row.operands[1]), _Numbers(code)
-    total = ZERO
+    total = do.zero
     for k in range(n):
         total = do.add(total, do.log(do.absolute(f[k * n + k])))
     return [total]
@@ -117,7 +118,7 @@ def _log_determinant(code: Any, row: Any) -> list[str]:
 # ── systems ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _stop_if_singular(do: _Numbers, t: Matrix, row: Any) -> None:
     for k in range(len(t)):
-        do.stop_if(do.block.apply("equal", t[k, k], ZERO), row)
+        do.stop_if(do.block.apply("equal", t[k, k], do.zero), row)
 
 
 def _substitute(do: _Numbers, t: Matrix, b: Matrix, lower: int, trans: int, unit: int) -> None:
