@@ -246,10 +246,29 @@ def robertson(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def brusselator(example: dict[str, Any]) -> Figure:
+    """The field at the start and at the end, the gradient, and what descent has added."""
+    figure = Figure(figsize=(14, 3.4), layout="constrained")
+    side, panels = example["SIDE"], figure.subplots(1, 4)
+    first, last, gradient = (example[name][: side**2] for name in ("start", "measured", "gradient"))
+    fields = {"u at the start": first, "u at the end, measured": last, "Gradient of the misfit by u(0)": gradient,
+              "Added by 25 steps of descent": example["added"].ravel()}  # fmt: skip
+    for axes, (title, field) in zip(panels, fields.items(), strict=True):
+        limit = float(np.max(np.abs(field)))
+        own: Any = {"cmap": "viridis"} if "u at" in title else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        image = axes.imshow(field.reshape(side, side).T, origin="lower", extent=(0, 1, 0, 1), **own)
+        axes.plot(0.3, 0.6, "+", color="white" if "u at" in title else INK, markersize=10)
+        axes.set(title=title, xticks=[0, 1], yticks=[0, 1])
+        axes.grid(False)
+        bar = figure.colorbar(image, ax=axes, shrink=0.8)
+        bar.formatter.set_powerlimits((-3, 3))
+    return figure
+
+
 PICTURES = {
     "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
     "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field, "equilibrium": equilibrium,
-    "robertson": robertson,
+    "robertson": robertson, "brusselator": brusselator,
 }  # fmt: skip
 
 
