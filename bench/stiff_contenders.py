@@ -85,7 +85,7 @@ def pattern(problem: Stiff):
     import fastad as fad
 
     f = problem.rhs(np)
-    return fad.sparsity.jacobian_pattern(lambda y: f(0.0, y, problem.p), problem.y0)
+    return fad.jacobian_sparsity(lambda y: f(0.0, y, problem.p), problem.y0)
 
 
 # ── diffrax ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +186,7 @@ def checked(found) -> np.ndarray:
     return found.y[-1]
 
 
-OURS = [Contender(f"fastad {method}", of_fastad(method)) for method in ("Rodas5P", "Kvaerno5", "Radau", "BDF", "auto")]
+OURS = [Contender(f"fastad {method}", of_fastad(method)) for method in ("Rodas5P", "Kvaerno5", "RadauIIA5", "BDF", "auto")]
 ODE_CONTENDERS = [
     *OURS,
     *(Contender(f"SciPy {method}", of_scipy(method)) for method in ("Radau", "BDF", "LSODA")),

@@ -34,7 +34,7 @@ class Frozen(Method):
     def notes(self, wanted, n):
         return r.NOTES + 1
 
-    def memory(self, wanted, n):
+    def memory(self, wanted, n, factors):
         return 2 + n, 1 + n  # steps for which it is used, where it has linearised; whether there are factors, these
 
     def derivative(self, step: Step, t, y):

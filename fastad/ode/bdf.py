@@ -23,6 +23,7 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.kernels.records import NOTES, TRIES
+from fastad.ode import reuse
 from fastad.ode.dense import DenseOutput
 from fastad.ode.implicit import per_time
 from fastad.ode.method import Method, Step, Taken, Wanted
@@ -124,6 +125,9 @@ class _BDF(Method):
     def notes(self, wanted: Wanted, n: int) -> int:
         return COUNT
 
+    def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
+        return reuse.sizes(n, factors)
+
     def emit(self, step: Step) -> Taken:
         assert step.stages is not None and step.notes is not None
         b, n = step.b, step.stages.n
@@ -133,16 +137,21 @@ class _BDF(Method):
         product = b.emit("matmul", (own.weights(ratio), d), (1, 2 + ROWS, ROWS, n, 0, 0, 1, 1), (2 + ROWS, n))
         predicted, psi, base = slices(b, b.reshape(product, ((2 + ROWS) * n,)), (n, n, ROWS * n))
         stages = replace(step.stages, h=b.multiply(step.h, own.inverse_alpha), solved=[], calls=0)
-        end = step.at(1.0)
-        moved = self._solved(stages, end, b.emit("subtract", (predicted, psi)), psi)
+        end, block = step.at(1.0), stages.block(((1.0,),), (0.0,))
+        point = end, stages.h, predicted
+        kept = None if step.memory is None else reuse.kept_factors(block, stages, own.tries, point, step.memory)
+        base_point = b.emit("subtract", (predicted, psi))
+        factors = kept.factors if kept else block.linear.factor(block.at(b, psi, stages.theta(end, base_point)))
+        moved = stages.solve(block, end, base_point, psi, factors, kept and kept.scale)
         change = b.emit("subtract", (moved, psi))
         after = b.add(base, b.reshape(_outer(b, own.added, change), (ROWS * n,)))
         dense = self._dense(step, own, after) if step.wanted.dense else ()
-        if stages.exact:
+        if kept is None:
             return Taken(after, dense=dense)
         errors = stages.checked(b.multiply(own.error(0), change))
-        choice = _Choice(step, own, stages, ratio)
-        return Taken(after, errors=(errors,), dense=dense, notes=choice.notes(errors, after), counts=stages.counts())
+        notes = _Choice(step, own, stages, ratio).notes(errors, after, kept.is_new)
+        counts = kept.counts(b, stages.counts())
+        return Taken(after, errors=(errors,), dense=dense, notes=notes, memory=kept.memory, counts=counts)
 
     def _differences(self, step: Step, own: "_Order", n: int) -> Ref:
         """D; at the start D₁ = h f, and only D₀ is used besides."""
@@ -151,13 +160,6 @@ class _BDF(Method):
         slope = b.multiply(step.h, step.slope(step.t, y))
         first = b.emit("where", (b.broadcast(own.is_first, (n,)), slope, first))
         return packed(b, [y, first, others])
-
-    def _solved(self, stages: Stages, t: Ref, base: Ref, psi: Ref) -> Ref:
-        """d + ψ."""
-        block = stages.block(((1.0,),), (0.0,))
-        theta = stages.theta(t, base)
-        factors = block.linear.factor(block.at(stages.b, psi, theta))
-        return stages.solve(block, t, base, psi, factors)
 
     def _dense(self, step: Step, own: "_Order", after: Ref) -> tuple[Ref, ...]:
         b, n = step.b, step.b.size(after) // ROWS
@@ -230,7 +232,7 @@ class _Choice:
         power = b.emit("divide", (b.const(-0.5), b.add(self.own.k, b.const(1.0 + more))))
         return b.emit("power", (mean, power))
 
-    def notes(self, errors: Ref, after: Ref) -> Ref:
+    def notes(self, errors: Ref, after: Ref, is_new: Ref) -> Ref:
         """[factors if accepted and if not | 0 | order | equal steps | size of the differences]."""
         b, own, stages = self.b, self.own, self.stages
         where, const = lambda c, x, y: b.emit("where", (c, x, y)), b.const
@@ -253,7 +255,7 @@ class _Choice:
         changes = b.emit("logical_and", (changes, pays))
         retry = b.emit("maximum", (const(LEAST), b.multiply(safety, same)))
         found = [
-            where(changes, factor, one), where(stages.failed, const(0.5), retry), zero, where(changes, order, k),
+            where(changes, factor, one), where(stages.failed, where(is_new, const(0.5), one), retry), zero, where(changes, order, k),
             where(changes, zero, equal), self.step.h,
         ]  # fmt: skip
         return packed(b, [b.reshape(x, (1,)) for x in found])

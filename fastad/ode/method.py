@@ -21,6 +21,9 @@ class Wanted:
     clocked: bool = False  # whether the state has the time at which it last started, as its last component
 
 
+Given = tuple[Ref, ...]  # of a step: its start, its size, the state, what all steps share
+
+
 @dataclass(frozen=True)
 class Step:
     """A step whose rows a method writes into `b`: its start, its size, the method's state there, the derivative that
@@ -41,6 +44,8 @@ class Step:
     notes: Ref | None = None
     memory: Ref | None = None
     stages: Stages | None = None
+    given: Given = ()
+    elsewhere: "Callable[[Builder, Given, Ref | None], Step] | None" = None
 
     def at(self, node: float) -> Ref:
         """The time t + node h."""
@@ -118,8 +123,9 @@ class Method:
         """Number of notes, for a state of n components."""
         return 0
 
-    def memory(self, wanted: Wanted, n: int) -> tuple[int, int]:
-        """Sizes of the linear point and of the factors, for a state of n components."""
+    def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
+        """Sizes of the linear point and of the factors, for a state of n components and so many factors of M − c ∂f/∂y.
+        """
         return 0, 0
 
     def emit(self, step: Step) -> Taken:

@@ -17,6 +17,7 @@ from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.ode.radau import RadauIIA5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
 from fastad.ode.rosenbrock import Rodas5P
+from fastad.ode.switching import Switching
 from fastad.once import lazy
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
@@ -221,11 +222,13 @@ Dopri8 = ExplicitRK(
     own.DOPRI8_EXTRA, name="Dopri8",
 )  # fmt: skip
 
+auto = Switching(Tsit5, Rodas5P, reach=3.5)
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, ImplicitEuler,
-        ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF,
+        ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF, auto,
     )
 }
-SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5"}
+SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5", "LSODA": "auto"}

@@ -102,13 +102,13 @@ class Block:
 
     def _iterated(self, b: Builder, x: Ref) -> Ref:
         """One iteration."""
-        z, _, norm, eta, k, _, theta, factors, scales, tolerance = slices(b, x, (*self._carried, *self._given))
-        norm, eta, k, tolerance = (b.reshape(v, ()) for v in (norm, eta, k, tolerance))
+        z, _, norm, eta, k, _, theta, factors, scales, tolerance, part = slices(b, x, (*self._carried, *self._given, 1))
+        norm, eta, k, tolerance, part = (b.reshape(v, ()) for v in (norm, eta, k, tolerance, part))
         where = lambda c, x, y: b.emit("where", (c, x, y))
         less = lambda x, y: b.emit("less", (x, y))
         one, at = b.const(1.0), self.at(b, z, theta)
         right = b.emit("negative", (at.residual(),))
-        step = self.linear.solve(at, factors, right, transposed=False, derived=False)
+        step = b.multiply(part, self.linear.solve(at, factors, right, transposed=False, derived=False))
         z = b.add(z, step)
         now, count = self._norm(b, step, scales), b.add(k, one)
         is_first = less(k, b.const(0.5))
@@ -133,18 +133,21 @@ class Block:
 
     @lazy
     def _loop(self) -> Loop:
-        state, shared = sum(self._carried), sum(self._given)
+        state, shared = sum(self._carried), sum(self._given) + 1
         goes_on = lambda b, x: b.emit("equal", (b.region(x, (state - 1, 1, 1), (1,)), b.const(GOING)))
         number = lambda b, x: b.cast(goes_on(b, x), (1,), "d")
         condition = made("whether Newton's iteration goes on", state + shared, number)
         body = made("simplified Newton iteration", state + shared, self._iterated)
         return Loop.of("Newton's iteration", Sizes(state, shared=shared), -1, body, condition=condition)
 
-    def quick(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref) -> "Solved":
-        """The rows of a solution up to a tolerance, which is not to be differentiated."""
-        zero = b.const([0.0])
+    def quick(
+        self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref, part: Ref | None = None
+    ) -> "Solved":
+        """The rows of a solution up to a tolerance, which is not to be differentiated. Corrections are scaled by
+        `part`, where factors are those of another matrix."""
+        zero, part = b.const([0.0]), b.const([1.0]) if part is None else b.reshape(part, (1,))
         first = [z, b.zeros((self.n,)), zero, b.reshape(eta, (1,)), zero, zero]
-        out = b.call(self._loop, packed(b, [*first, theta, factors, scales, b.reshape(tolerance, (1,))]))
+        out = b.call(self._loop, packed(b, [*first, theta, factors, scales, b.reshape(tolerance, (1,)), part]))
         z, step, _, eta, count, state = slices(b, out, self._carried)
         return Solved(z, step, eta, count, b.emit("greater", (b.reshape(state, ()), b.const(1.5))))
 

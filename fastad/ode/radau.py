@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.kernels.records import NOTES
 from fastad.ode.dense import DenseOutput
 from fastad.ode.implicit import per_time
 from fastad.ode.method import Method, Step, Taken, Wanted
@@ -48,8 +49,8 @@ class Radau(Method):
     def evaluations(self, wanted: Wanted) -> int:
         return int(wanted.adaptive)
 
-    def memory(self, wanted: Wanted, n: int) -> tuple[int, int]:
-        return 2 + 3 * n, 0  # start, size and slopes of the step that the guess is made of
+    def notes(self, wanted: Wanted, n: int) -> int:
+        return NOTES + 2 + 3 * n  # start, size and slopes of the step before, of which the guess is made
 
     def emit(self, step: Step) -> Taken:
         b, stages, y = step.b, step.stages, step.state
@@ -64,7 +65,7 @@ class Radau(Method):
         if stages.exact:
             return Taken(after, dense=dense)
         errors = (self._error(step, stages, parts),) if step.wanted.adaptive else ()
-        return Taken(after, None, errors, dense, memory=self._memory(step, stages, slopes), counts=stages.counts())
+        return Taken(after, None, errors, dense, notes=self._noted(step, slopes), counts=stages.counts())
 
     def _error(self, step: Step, stages: Stages, parts: list[Ref]) -> Ref:
         """(I − h/γ₀ ∂f/∂y)⁻¹ (h f(t, y) + Σ eᵢ zᵢ) / γ₀ for the real eigenvalue γ₀."""
@@ -79,9 +80,8 @@ class Radau(Method):
     def _guess(self, step: Step) -> Ref:
         """The polynomial of an earlier step at the stages of this one, relative to its value at the start."""
         b, n = step.b, step.b.size(step.state)
-        if step.memory is None:
-            return b.zeros((3 * n,))
-        start, size, *slopes = slices(b, step.memory, (1, 1, n, n, n))
+        assert step.notes is not None
+        _, start, size, *slopes = slices(b, step.notes, (NOTES, 1, 1, n, n, n))
         start, size = b.reshape(start, ()), b.reshape(size, ())
         none = b.emit("equal", (size, b.const(0.0)))
         divisor = b.add(size, b.cast(none, (), "d"))
@@ -94,12 +94,9 @@ class Radau(Method):
             found.append(b.multiply(size, b.add(*terms)))
         return packed(b, found)
 
-    def _memory(self, step: Step, stages: Stages, slopes: list[Ref]) -> Ref:
-        """What the next guess is made of: not a step that has failed."""
-        b = step.b
-        assert step.memory is not None
-        own = packed(b, [step.t, step.h, *slopes])
-        return b.emit("where", (b.broadcast(stages.failed, (b.size(own),)), step.memory, own))
+    def _noted(self, step: Step, slopes: list[Ref]) -> Ref:
+        """What the next guess is made of."""
+        return packed(step.b, [step.b.zeros((NOTES,)), step.t, step.h, *slopes])
 
 
 def _sum(b: Builder, weights: Any, vectors: list[Ref]) -> Ref:

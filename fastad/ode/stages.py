@@ -83,8 +83,9 @@ class Stages:
         shared = slices(b, self.shared, (self.iteration.shared,))[0]
         return packed(b, [t, self.h, y, shared])
 
-    def solve(self, block: Block, t: Ref, y: Ref, z: Ref, factors: Ref) -> Ref:
-        """The increments z of a block at a time, for the base y, from a first guess."""
+    def solve(self, block: Block, t: Ref, y: Ref, z: Ref, factors: Ref, part: Ref | None = None) -> Ref:
+        """The increments z of a block at a time, for the base y, from a first guess. Corrections of a trial step are
+        scaled by `part`."""
         b, theta = self.b, self.theta(t, y)
         if self.exact:
             found = block.solved(b, z, theta, factors, self.scales, self.tolerance)
@@ -93,7 +94,7 @@ class Stages:
             if self.solved:
                 last = b.emit("maximum", (b.reshape(self.solved[-1].eta, ()), b.const(1e-16)))
                 eta = b.emit("power", (last, b.const(0.8)))
-            found = block.quick(b, z, theta, factors, self.scales, self.tolerance, eta)
+            found = block.quick(b, z, theta, factors, self.scales, self.tolerance, eta, part)
         self.solved.append(found)
         self.calls += len(block.c)
         return found.z

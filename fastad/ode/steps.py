@@ -62,7 +62,9 @@ class StepTables:
     def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
         errors = self.n * self.method.estimates if self.wanted.adaptive else 0
         dense = self.n * len(self.method.output.polynomials) if self.wanted.dense else 0
-        linear, factors = self.method.memory(self.wanted, self.n)
+        solver = None if self.iteration is None else self.iteration.linear
+        size = 0 if solver is None else solver.factor_size(self.n)
+        linear, factors = self.method.memory(self.wanted, self.n, size)
         return SolveSizes(
             self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,
             dense=dense, points=points, kept=kept, notes=self.method.notes(self.wanted, self.n), linear=linear,
@@ -126,6 +128,11 @@ class StepTables:
         t, h = self.times(b, control, ends, own)
         state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
         notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
+        return self._step_at(b, (t, h, state, shared), notes, exact)
+
+    def _step_at(self, b: Builder, given: tuple[Ref, Ref, Ref, Ref], notes: Ref | None, exact: bool) -> Step:
+        """The step from its start, its size, a state, and what all steps share."""
+        t, h, state, shared = given
         y = self.first(b, state)
 
         def linearised(c: Ref) -> Linearised:
@@ -137,6 +144,7 @@ class StepTables:
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
             stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact, self.wanted.adaptive),
+            given=given, elsewhere=lambda b, given, notes: self._step_at(b, given, notes, exact),
         )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
