@@ -22,10 +22,10 @@ Start = tuple[np.ndarray, np.ndarray, np.ndarray]  # t, y, and the values that t
 
 def check_jacobian(iteration: Iteration, options: "Options", problem: "Problem", start: Start) -> None:
     """ShapeError unless the user's Jacobian is that of the right-hand side at the start, and the user's pattern has all
-    of its elements."""
+    of its elements that are not 0 there."""
     t, y, own = start
     if options.jac_sparsity is not None:
-        _check_pattern(iteration, _matrix(options.jac_sparsity, iteration.n, "jac_sparsity"))
+        _check_pattern(_matrix(options.jac_sparsity, iteration.n, "jac_sparsity"), _jacobian(iteration, start))
     jac = options.jac
     if callable(jac):
         jac = jac(float(t), y, *concrete(problem.args))
@@ -65,13 +65,11 @@ def _check_values(given: np.ndarray, own: np.ndarray) -> None:
     )
 
 
-def _check_pattern(iteration: Iteration, given: np.ndarray) -> None:
-    structure = iteration.slope.compressed.structure
-    rows, columns = structure.rows(), structure.indices
-    missing = given[rows, columns] == 0
+def _check_pattern(given: np.ndarray, own: np.ndarray) -> None:
+    missing = (given == 0) & (own != 0.0)
     if missing.any():
-        k = int(np.argmax(missing))
+        i, j = np.unravel_index(int(np.argmax(missing)), missing.shape)
         raise ShapeError(
-            f"jac_sparsity has no element [{rows[k]}, {columns[k]}]{at_line()}, but component {rows[k]} of fun depends "
-            f"on y[{columns[k]}]. Leave jac_sparsity out: fastad finds the pattern"
+            f"jac_sparsity has no element [{i}, {j}]{at_line()}, but the derivative of component {i} of fun by y[{j}] is "
+            f"{own[i, j]:.6g} at the start. Leave jac_sparsity out: fastad finds the pattern"
         )
