@@ -265,10 +265,38 @@ def brusselator(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def hydrolysis(example: dict[str, Any]) -> Figure:
+    """The pH with its equilibrium, the substances, and the sensitivities of the pH."""
+    figure = Figure(figsize=(13, 3.9), layout="constrained")
+    sour, amounts, slopes = figure.subplots(1, 3)
+    times, (ester, acid, pH) = example["TIMES"], (example[name] for name in ("ester", "acid", "pH"))
+    left, end = example["rest"]
+    rest: Any = {"color": INK, "linewidth": 1.0, "linestyle": (0, (5, 3))}
+    sour.semilogx(times, pH, color=BLUE, linewidth=1.8, label="the DAE")
+    sour.axhline(end, **rest, label="equilibrium, by fad.root")
+    sour.set(title="pH", ylim=(4, 13.4))
+    sour.legend(loc="upper right")
+    whole = acid / (1.0 + example["ACID"] * 10.0**pH)
+    for values, color, name in ((ester, RED, "ester"), (acid - whole, GREEN, "acid, charged"), (whole, BLUE, "whole")):
+        amounts.semilogx(times, values, color=color, linewidth=1.8, label=name)
+    amounts.axhline(left, **rest)
+    amounts.set(title="Concentrations (mol/l)", ylim=(-0.004, 0.118))
+    amounts.legend(loc="upper right", ncols=3, columnspacing=1.0, handlelength=1.4)
+    slopes.semilogx(times, example["by_sodium"], color=INK, linewidth=1.8, label="amount of lye")
+    for k, (name, color) in enumerate((("by protons", BLUE), ("by water", GREEN), ("by hydroxide", RED))):
+        slopes.semilogx(times, example["by_rates"][:, k], color=color, linewidth=1.8, label=f"rate {name}")
+    slopes.set(title="Derivatives of the pH by logarithms of")
+    slopes.legend(loc="upper right")
+    for axes in (sour, amounts, slopes):
+        axes.set(xlabel="time (s)", xlim=(0.1, 1e12))
+        axes.minorticks_off()
+    return figure
+
+
 PICTURES = {
     "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
     "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field, "equilibrium": equilibrium,
-    "robertson": robertson, "brusselator": brusselator,
+    "robertson": robertson, "brusselator": brusselator, "hydrolysis": hydrolysis,
 }  # fmt: skip
 
 
