@@ -121,7 +121,12 @@ def says_nothing(norm, last, controls, n, is_implicit):
     `solve_steps.probe`. A first step whose size was chosen from derivatives is small because of them. Implicit methods
     damp fast changes and do not resolve them."""
     relative = controls[TOLERANCES + n] if n else 0.0
-    return n > 0 and not is_implicit and last != CHOSEN and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
+    return (
+        n > 0
+        and not is_implicit
+        and last != CHOSEN
+        and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
+    )
 
 
 @helper

@@ -1,7 +1,7 @@
 """`fad.ode`: methods for ODEs, to be given to `fad.solve_ivp`, and what makes new ones."""
 
 from fastad.ode.events import Event
-from fastad.ode.implicit import DiagonallyImplicitRK, ImplicitEuler, ImplicitMidpoint, Kvaerno5, SDIRK2, Trapezoid
+from fastad.ode.implicit import SDIRK2, DiagonallyImplicitRK, ImplicitEuler, ImplicitMidpoint, Kvaerno5, Trapezoid
 from fastad.ode.methods import BS3, RK4, Dopri5, Dopri8, Euler, ExplicitRK, Heun, Midpoint, Tsit5
 from fastad.ode.radau import RadauIIA5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
@@ -9,6 +9,26 @@ from fastad.ode.rosenbrock import Rodas5P, Rosenbrock
 from fastad.ode.solution import Solution
 
 __all__ = [
-    "BS3", "DiagonallyImplicitRK", "ImplicitEuler", "ImplicitMidpoint", "Kvaerno5", "RK4", "RadauIIA5", "SDIRK2", "Trapezoid", "Dopri5", "Dopri8", "Euler", "Event", "ExplicitRK", "Heun", "Leapfrog", "Midpoint", "ReversibleHeun",
-    "Rodas5P", "Rosenbrock", "Solution", "Tsit5",
+    "BS3",
+    "RK4",
+    "SDIRK2",
+    "DiagonallyImplicitRK",
+    "Dopri5",
+    "Dopri8",
+    "Euler",
+    "Event",
+    "ExplicitRK",
+    "Heun",
+    "ImplicitEuler",
+    "ImplicitMidpoint",
+    "Kvaerno5",
+    "Leapfrog",
+    "Midpoint",
+    "RadauIIA5",
+    "ReversibleHeun",
+    "Rodas5P",
+    "Rosenbrock",
+    "Solution",
+    "Trapezoid",
+    "Tsit5",
 ]  # fmt: skip

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
-from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.kernels.records import NOTES
+from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.newton import Block
 from fastad.ode.order import HIGHEST, defects, order_of
+from fastad.ode.stages import Stages
 from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.sub import packed, slices
@@ -62,8 +63,14 @@ class DiagonallyImplicitRK(Method):
             raise ShapeError(f"{self.name}: row i of A needs i + 1 numbers, the last one of them on the diagonal")
         diagonal = {row[-1] for row in rows[rows[0][-1] == 0.0 :]}
         if len(diagonal) != 1 or not min(diagonal) > 0.0:
-            raise ShapeError(f"{self.name}: the diagonal of A must have one positive number, or 0 first; it has {diagonal}")
-        settings = {"A": rows, "b": tuple(map(float, self.b)), "error": None if self.error is None else tuple(map(float, self.error))}
+            raise ShapeError(
+                f"{self.name}: the diagonal of A must have one positive number, or 0 first; it has {diagonal}"
+            )
+        settings = {
+            "A": rows,
+            "b": tuple(map(float, self.b)),
+            "error": None if self.error is None else tuple(map(float, self.error)),
+        }
         settings["dense"] = self.dense and tuple(tuple(map(float, row)) for row in self.dense)
         for name, value in settings.items():
             object.__setattr__(self, name, value)
@@ -116,7 +123,7 @@ class DiagonallyImplicitRK(Method):
         return int(self.error is not None)
 
     @lazy
-    def output(self) -> DenseOutput:  # type: ignore[override]
+    def output(self) -> DenseOutput:
         return DenseOutput(tuple(row for row in self.dense if any(row))) if self.dense else HERMITE
 
     # ── the rows of a step ───────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +156,7 @@ class DiagonallyImplicitRK(Method):
         y, *_ = slices(b, step.state, [stages.n] * self.copies)
         block = stages.block(((gamma,),), (0.0,))
         factors = stages.factors(block, step.t, b.zeros((stages.n,)))
-        slopes: list[Ref | None] = [self._first(step)] if self.starts_explicitly else []  # times h
+        slopes: list[Ref] = [self._first(step, stages.n)] if self.starts_explicitly else []  # times h
         guess: Ref | None = None
         for row in self.A[len(slopes) :]:
             base = b.add(y, *_terms(step, slopes, row))
@@ -162,39 +169,39 @@ class DiagonallyImplicitRK(Method):
         state = packed(b, [after, per_time(step, slopes[-1])]) if self.keeps_slope else after
         if stages.exact:
             return Taken(state, dense=dense)
-        errors = (self._error(step, slopes, block, factors),) if step.wanted.adaptive else ()
+        errors = (self._error(step, stages, slopes, block, factors),) if step.wanted.adaptive else ()
         notes = b.const([0.0] * NOTES + [1.0]) if self.keeps_slope else None
         return Taken(state, errors=errors, dense=dense, notes=notes, counts=stages.counts())
 
-    def _first(self, step: Step) -> Ref | None:
-        """The derivative at the start, times h, where it is needed."""
+    def _first(self, step: Step, n: int) -> Ref:
+        """The derivative at the start, times h; 0 where it is not needed."""
+        b = step.b
         if not self._needs_start(step.wanted):
-            return None
-        b, stages = step.b, step.stages
-        y, *kept = slices(b, step.state, [stages.n] * self.copies)
+            return b.zeros((n,))
+        y, *kept = slices(b, step.state, [n] * self.copies)
         slope = step.slope(step.t, y)
         if kept:
+            assert step.notes is not None
             known = b.emit("greater", (slices(b, step.notes, (NOTES, 1))[1], b.const(0.5)))
-            slope = b.emit("where", (b.broadcast(known, (stages.n,)), kept[0], slope))
+            slope = b.emit("where", (b.broadcast(known, (n,)), kept[0], slope))
         return b.multiply(step.h, slope)
 
-    def _error(self, step: Step, slopes: Sequence[Ref | None], block: Block, factors: Ref) -> Ref:
-        stages = step.stages
+    def _error(self, step: Step, stages: Stages, slopes: Sequence[Ref], block: Block, factors: Ref) -> Ref:
         estimate = step.b.add(*_terms(step, slopes, self.error))
         if self.filtered:
             estimate = stages.filtered(block, step.t, factors, estimate)
         return stages.checked(estimate)
 
-    def _dense(self, step: Step, slopes: Sequence[Ref | None]) -> tuple[Ref, ...]:
+    def _dense(self, step: Step, slopes: Sequence[Ref]) -> tuple[Ref, ...]:
         if self.dense:
             return tuple(per_time(step, k) for k, row in zip(slopes, self.dense, strict=True) if any(row))
         increment = step.b.add(*_terms(step, slopes, self.b))
         return tuple(per_time(step, x) for x in (slopes[0], increment, slopes[-1]))
 
 
-def _terms(step: Step, slopes: Sequence[Ref | None], weights: Sequence[float]) -> list[Ref]:
+def _terms(step: Step, slopes: Sequence[Ref], weights: Sequence[float]) -> list[Ref]:
     """The terms of Σ wᵢ kᵢ."""
-    return [step.b.multiply(step.b.const(w), k) for w, k in zip(weights, slopes, strict=False) if w and k is not None]
+    return [step.b.multiply(step.b.const(w), k) for w, k in zip(weights, slopes, strict=False) if w]
 
 
 def per_time(step: Step, x: Ref) -> Ref:
@@ -225,8 +232,12 @@ Trapezoid = DiagonallyImplicitRK(
     [[0], [1 / 2, 1 / 2]], [1 / 2, 1 / 2], error=[-1 / 2, 1 / 2], filtered=True, name="Trapezoid"
 )
 SDIRK2 = DiagonallyImplicitRK(  # Alexander (1977), Diagonally implicit Runge–Kutta methods, SIAM J. Numer. Anal. 14(6)
-    [[_G], [1 - _G, _G]], [1 - _G, _G], error=[1 / 2 - _G, _G - 1 / 2],
-    dense=[[1 - _G + _G / (1 - _G), -_G / (1 - _G)], [-(_G**2) / (1 - _G), _G / (1 - _G)]], filtered=True, name="SDIRK2"
+    [[_G], [1 - _G, _G]],
+    [1 - _G, _G],
+    error=[1 / 2 - _G, _G - 1 / 2],
+    dense=[[1 - _G + _G / (1 - _G), -_G / (1 - _G)], [-(_G**2) / (1 - _G), _G / (1 - _G)]],
+    filtered=True,
+    name="SDIRK2",
 )
 _K5 = (
     (0.0,), (0.26, 0.26), (0.13, 0.84033320996790809, 0.26),

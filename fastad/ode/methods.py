@@ -11,7 +11,7 @@ from fastad.ode import coefficients as own
 from fastad.ode import explicit
 from fastad.ode.bdf import BDF
 from fastad.ode.dense import HERMITE, DenseOutput
-from fastad.ode.implicit import ImplicitEuler, ImplicitMidpoint, Kvaerno5, SDIRK2, Trapezoid
+from fastad.ode.implicit import SDIRK2, ImplicitEuler, ImplicitMidpoint, Kvaerno5, Trapezoid
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.ode.radau import RadauIIA5

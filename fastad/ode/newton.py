@@ -64,10 +64,12 @@ class Block:
             for z, node in zip(zs, self.c, strict=True):
                 time = b.add(t, b.multiply(b.const(node), h)) if node else t
                 slopes.append(emit_inline(b, self.iteration.f, packed(b, [time, b.add(y, z), others])))
-            found = []
+            found, mass = [], self.iteration.mass
+            numbers = slices(b, others, (self.iteration.own, self.iteration.numbers))[1]
             for z, row in zip(zs, self.a, strict=True):
+                moved = z if mass is None else mass.times(b, numbers, z)
                 terms = [b.multiply(b.const(w), k) for w, k in zip(row, slopes, strict=True) if w]
-                found.append(b.emit("subtract", (z, b.multiply(b.reshape(h, ()), b.add(*terms)))))
+                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), b.add(*terms)))))
             return packed(b, found)
 
         return Equation.of(self.n, made(f"stages of {self.iteration.f.name}", self.n + self.p, rows))
@@ -165,7 +167,9 @@ class Block:
         step = self._step(b, at, factors)
         norm = self._norm(b, step, scales)
         small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
-        size = b.emit("maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2])))
+        size = b.emit(
+            "maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2]))
+        )
         noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
         solved = b.emit("logical_or", (small, noise))
         finite = b.emit("less", (norm, b.const(float("inf"))))
@@ -179,7 +183,7 @@ class Block:
 
     @lazy
     def _exact_loop(self) -> Loop:
-        """Newton's iteration with matrices of its own: [z | whether it goes on | number] with [θ | scales | tolerance]."""
+        """Newton's iteration with new matrices: of [z | whether it goes on | number], with [θ | scales | tolerance]."""
         sizes = Sizes(self.n + 2, shared=self.p + self.iteration.n + 1)
         cut = (self.n, 1, 1, self.p, self.iteration.n, 1)
 

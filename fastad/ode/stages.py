@@ -1,7 +1,6 @@
 """What a step needs to solve the equations of its implicit stages, and what it counts of that."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastad.ode.iteration import Iteration
 from fastad.ode.newton import Block, Solved
@@ -12,8 +11,6 @@ TOLERANCE = 1e-2  # errors of trial steps, relative to those that are tolerated
 _EXACT = 1e-7  # errors, relative to the solution, from where one Newton step leaves rounding errors
 FIXED = 1e-13, 1e-10  # what fixed steps take for absolute and relative tolerances of their equations
 _FAR = 1e30  # what the estimate of a step that has failed is multiplied by
-
-_blocks: dict[Any, Block] = {}
 
 
 @dataclass
@@ -28,7 +25,6 @@ class Stages:
     y: Ref
     shared: Ref
     exact: bool
-    adaptive: bool
     solved: list[Solved] = field(default_factory=list)
     calls: int = 0
 

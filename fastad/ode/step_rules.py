@@ -65,4 +65,4 @@ class StepRules(RowRules, Rules, kind="step"):
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "StepRules":
         sizes = data.list_of("sizes", [int] * 6)
-        return StepRules(lambda: read(data.get("exact")), tuple(sizes[:3]), tuple(sizes[3:]))  # type: ignore[arg-type]
+        return StepRules(lambda: read(data.get("exact")), tuple(sizes[:3]), tuple(sizes[3:]))
