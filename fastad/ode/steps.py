@@ -143,7 +143,7 @@ class StepTables:
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
-            stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact, self.wanted.adaptive),
+            stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact),
             given=given, elsewhere=lambda b, given, notes: self._step_at(b, given, notes, exact),
         )  # fmt: skip
 
