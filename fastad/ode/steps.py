@@ -143,7 +143,7 @@ class StepTables:
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
-            stages=self.iteration and Stages(b, self.iteration, t, h, y, shared, exact),
+            stages=Stages(b, self.iteration, t, h, y, shared, exact) if self.iteration else None,
             given=given, elsewhere=lambda b, given, notes: self._step_at(b, given, notes, exact),
         )  # fmt: skip
 
@@ -237,6 +237,7 @@ def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
     if controls is None:
         return [b.broadcast(b.const(x), (n,)) for x in FIXED]
     return slices(b, controls, (TOLERANCES, n, n))[1:]
+
 
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:
