@@ -72,10 +72,12 @@ SOLVE_WORK = record(
 
 # A solve of an ODE, or its adjoint.
 SOLVE = record(
-    # Sizes: of what is stored of a state; of the state with its control and its cached derivative, and without; of the
-    # cached derivative; of the error estimate; of dense output; of the ends of the span, of what all steps share, of
-    # the controls, of one point.
-    "state", "carried", "own", "cache", "errors", "dense", "ends", "shared", "controls", "point",
+    # Sizes: of what is stored of a state; of the state with its control, its cached derivative and the memory, and
+    # without; of the control with the notes; of the cached derivative; of the memory, and of the linear point, its
+    # first part; of what a step counts; of the error estimate; of dense output; of the ends of the span, of what all
+    # steps share, of the controls, of one point.
+    "state", "carried", "own", "control", "cache", "memory", "linear", "counts", "errors", "dense", "ends", "shared",
+    "controls", "point",
     # Number of steps (the most, of an adaptive solve), of points, of steps that are kept in the results.
     "length", "points", "kept",
     # `adaptive`: the step size follows from the error; `estimates`: error estimates of a step, each of size `errors`;
@@ -88,7 +90,7 @@ SOLVE = record(
     # As in a loop.
     "policy", "saves", "memory_slots", "slots", "disk", "initial_plan", "plan_size", "progress",
     ("body", KERNEL), ("rhs", KERNEL), ("sample", KERNEL), ("adjoint", KERNEL), ("adjoint_dense", KERNEL),
-    ("sample_adjoint", KERNEL), ("inverse", KERNEL),
+    ("sample_adjoint", KERNEL), ("inverse", KERNEL), ("with_dense", KERNEL),
     ("conditions", KERNEL), ("within", KERNEL), ("located", KERNEL), ("event", KERNEL), ("located_adjoint", KERNEL),
     ("event_adjoint", KERNEL),
     ("work", SOLVE_WORK),
@@ -118,18 +120,27 @@ SOLVE_LANES = record(
 # at the start of the step are known; what the event that ends the step does; the code of a condition that has failed.
 POINT, FRESH, LOGGING, LOGGED, SIGNED, EFFECT, BROKEN, MARKS = range(8)
 # Numbers about a run of a solve, in its results: accepted and rejected steps, evaluations, status, points that were
-# reached, the component with the largest error, where the span ended (0 to 1), events in the log.
-ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, HAPPENED, RUN = range(9)
+# reached, the component with the largest error, where the span ended (0 to 1), events in the log. What the trial steps
+# of implicit methods count follows: evaluations of the right-hand side and of its Jacobian, factorisations, iterations,
+# and stages that were not solved.
+ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, HAPPENED, COUNTED = range(9)
+CALLS, JACOBIANS, FACTORISATIONS, ITERATIONS, FAILURES, COUNTS = range(6)
+RUN = COUNTED + COUNTS
 # Status of a run: the end of the span was reached; the step size fell below what the time can resolve; there were as
 # many steps as allowed; as many as can be kept, or events; the right-hand side was not finite at the start; fixed steps
-# ended in a state that is not finite; a terminal event ended it.
-DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN, ENDED = range(7)
+# ended in a state that is not finite; a terminal event ended it; the equations of a step could not be solved.
+DONE, TOO_SMALL, TOO_MANY, FULL, NOT_FINITE, OVERFLOWN, ENDED, UNSOLVED = range(8)
 # The control of an adaptive solve, behind its state: position in the span, size of the step, logarithm of the last
 # one's error,
 # whether the size is planned (0), was accepted at once (1), or after others were rejected (2).
 AT, STEP, LAST, KNOWN, CONTROL = range(5)
 # In a step that an event ends, the last two say: at which fraction of the step, and which event, counted from CHANGED.
 CHANGED = 3
+# Notes of a method, behind the control: factors for the size of the next step after the trial that made them, if it is
+# accepted and if not, in place of those of the PI control where they are positive; how many trials of the step were
+# rejected before, which the driver writes; what else the method needs to know of the steps before. At the start of a
+# span, and after an event that changes the state, all are 0. A method without notes has none of these.
+NEXT, RETRY, TRIES, NOTES = range(4)
 # The controls of an adaptive solve; absolute tolerances of the components follow, then relative ones, and
 # of all events how often each may happen (∞: any number; the last time ends the solve), whether the condition must rise
 # (> 0) or fall (< 0), and whether the state jumps.

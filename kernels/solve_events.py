@@ -40,7 +40,7 @@ from .records import (
     WHICH,
 )
 from .reversing import WRONG, call, clear, copy
-from .solve_space import control_of, dense_of, ends_of, span_of
+from .solve_space import control_of, dense_of, ends_of, memory_of, notes_of, span_of
 from .stepsize import EPSILON, rounded
 
 NUDGE = 1e-6  # where the sign of a condition is looked at that is 0 where a segment starts, as a part of the step
@@ -116,19 +116,19 @@ def _fill(solve, state, position, space):
     """[state | control | ends | shared] of a state at a position."""
     x, n = space.event_in, solve.own
     copy(x, state, n)
-    copy(shift(x, n), control_of(solve, space), CONTROL)
+    copy(shift(x, n), control_of(solve, space), solve.control)
     x[n + AT] = position
-    copy(shift(x, n + CONTROL), ends_of(solve, space), solve.ends + solve.shared)
+    copy(shift(x, n + solve.control), ends_of(solve, space), solve.ends + solve.shared)
 
 
 @helper
 def _fill_within(solve, fraction, which, space):
     """[state | control | dense output | ends | shared] of a fraction of the step, and an event."""
     x, n = space.event_in, solve.own
-    copy(x, space.step_in, n + CONTROL)
+    copy(x, space.step_in, n + solve.control)
     x[n + LAST], x[n + KNOWN] = fraction, CHANGED + which
-    copy(shift(x, n + CONTROL), dense_of(solve, space), solve.dense)
-    copy(shift(x, n + CONTROL + solve.dense), ends_of(solve, space), solve.ends + solve.shared)
+    copy(shift(x, n + solve.control), dense_of(solve, space), solve.dense)
+    copy(shift(x, n + solve.control + solve.dense), ends_of(solve, space), solve.ends + solve.shared)
 
 
 @helper
@@ -303,6 +303,8 @@ def accept_change(solve, space):
     rest = span_of(solve, space)
     control[AT], control[STEP] = 0.0, rounded(size / rest) if size < rest else 1.0
     control[LAST], control[KNOWN] = LEAST_LAST, 0.0
+    clear(notes_of(solve, space), solve.control - CONTROL)
+    clear(memory_of(solve, space), min(solve.memory, solve.linear + 1))
     if marks[EFFECT] == STOPPED and marks[LOGGING]:
         space.run[STATUS] = ENDED
     marks[FRESH], marks[SIGNED], marks[EFFECT] = 0, 0, NOTED
@@ -342,7 +344,7 @@ def happens_in(k, space):
 def event_adjoints(solve, k, seeds, space):
     """Adjoints of the states and times of the events in step k. Returns 1 if there are any, 0, or an error."""
     n, found = solve.own, 0
-    inner = n + CONTROL + solve.dense
+    inner = n + solve.control + solve.dense
     while happens_in(k, space):
         j = space.marks[LOGGED] - 1
         space.marks[LOGGED] = j

@@ -8,7 +8,7 @@ here, map [state | control | ends | shared] to [state | dense output].
 
 from .flags import helper, kernel
 from .memory import address, call_kernel, doubles, shift
-from .records import AT, CONTROL, DONE, RUN, STATUS, STEP
+from .records import AT, DONE, RUN, STATUS, STEP
 from .reversing import WRONG, copy
 from .solve_lanes_adaptive import run_adaptive
 from .solve_lanes_space import (
@@ -105,7 +105,7 @@ def _steps_fixed(p, ensemble, space):
             address(space.scratch),
         )
         if address(ensemble.states):
-            size = (p.own + CONTROL) * p.lanes
+            size = (p.own + p.control) * p.lanes
             copy(shift(ensemble.states, k * size), ensemble.wide_in, size)
         if ensemble.target and p.points + p.kept:
             code = code or _deliver_all(p, ensemble, k, equal, space)

@@ -1,10 +1,10 @@
 """Adaptive steps of the trajectories of an ensemble in lanes; see `solve_lanes`.
 
-A trial step maps [state | control | cache | ends | shared | tolerances | largest step] to [state | cache | errors |
-dense output | error norm | factor for the next step | component with the largest error | verdict | next control], all
-of them of all lanes (see `fastad.tables.composites.lane_control`). So most steps need nothing of the driver but that
-the new state and control become the current ones. What is rare is done for a lane alone, as in `solving`: the first
-step size, rejected steps, tiny errors, results at points, the end of the span.
+A trial step maps [state | control | cache | memory | ends | shared | tolerances | largest step] to [state | notes |
+cache | memory | counts | errors | dense output | error norm | factor for the next step | component with the largest
+error | verdict | next control], all of them of all lanes (see `fastad.tables.composites.lane_control`). So most steps
+need nothing of the driver but that the new state and control become the current ones. What is rare is done for a lane
+alone, as in `solving`: the first step size, rejected steps, tiny errors, results at points, the end of the span.
 """
 
 from .flags import helper
@@ -14,19 +14,23 @@ from .records import (
     CONTROL,
     DONE,
     EVALUATIONS,
+    FAILURES,
     FULL,
     KNOWN,
     LAST,
     LEAST_LAST,
+    NEXT,
     REJECTED,
+    RETRY,
     RUN,
     STATUS,
     STEP,
     TOO_MANY,
     TOO_SMALL,
+    UNSOLVED,
     WORST,
 )  # fmt: skip
-from .reversing import WRONG
+from .reversing import WRONG, call
 from .solve_lanes_space import (
     IDLE,
     begin,
@@ -43,8 +47,9 @@ from .solve_lanes_space import (
     step_size,
     take,
 )  # fmt: skip
-from .solve_space import control_of
-from .solve_steps import probe, try_step
+from .solve_space import place_of_errors
+from .solve_steps import probe
+from .solve_trials import noted_factor
 from .stepsize import logarithm, next_factor, retry_factor, rounded, says_nothing, smallest_fraction
 
 REPEATED = 3.0  # `KNOWN` of a lane whose step is tried again
@@ -82,6 +87,13 @@ def _smallest(p, ensemble, lane):
 
 
 @helper
+def _is_unsolved(p, ensemble, lane):
+    """Whether equations of the trial step of a lane were not solved."""
+    counts = shift(ensemble.wide_out, (place_of_errors(p) - p.counts) * p.lanes + lane)
+    return p.counts > 0 and counts[FAILURES * p.lanes] > 0.0
+
+
+@helper
 def _choose_step(p, ensemble, lane):
     """Choose the size of the next trial step of a lane. False where it is too small."""
     n, control = p.lanes, shift(ensemble.wide_in, p.own * p.lanes + lane)
@@ -93,7 +105,8 @@ def _choose_step(p, ensemble, lane):
     if rest <= 1.01 * fraction and rest <= most:
         fraction = rest
     elif not fraction >= least:
-        shift(ensemble.runs, lane * (RUN + 2))[STATUS] = TOO_SMALL
+        unsolved = control[KNOWN * n] == REPEATED and _is_unsolved(p, ensemble, lane)
+        shift(ensemble.runs, lane * (RUN + 2))[STATUS] = UNSOLVED if unsolved else TOO_SMALL
         return False
     control[STEP * n] = fraction
     return True
@@ -120,9 +133,7 @@ def _probed(p, ensemble, lane, space):
     """The error of the step of a lane in a small change of its start; see `solve_steps.probe`."""
     own = lane_space(space, ensemble.runs, ensemble.places, lane)
     from_lane(own.step_in, ensemble.wide_in, p.lanes, lane, step_size(p))
-    before = own.run[EVALUATIONS]
-    code = try_step(p, own, control_of(p, own)[STEP])
-    own.run[EVALUATIONS] = before
+    code = call(p.body, own.step_in, own.step_out, own)
     return -1.0 if code else probe(p, given_of(p, ensemble, lane).elements, own)
 
 
@@ -162,8 +173,9 @@ def _judge(p, ensemble, lane, space):
     run, control = shift(ensemble.runs, lane * (RUN + 2)), shift(ensemble.wide_in, p.own * n + lane)
     verdict = shift(_verdict_of(p, ensemble), lane)
     norm, factor, run[WORST] = verdict[0], verdict[n], verdict[2 * n]
+    notes = shift(ensemble.wide_out, p.own * n + lane)
     at, fraction, known = control[AT * n], control[STEP * n], control[KNOWN * n]
-    if says_nothing(norm, control[LAST * n], given_of(p, ensemble, lane).elements, p.errors):
+    if says_nothing(norm, control[LAST * n], given_of(p, ensemble, lane).elements, p.errors, p.counts > 0):
         other = _probed(p, ensemble, lane, space)
         if other < 0.0:
             return WRONG
@@ -173,16 +185,17 @@ def _judge(p, ensemble, lane, space):
         code = _record(p, ensemble, lane, space)
         ensemble.accepted[lane] = 1.0
         control[AT * n] = 1.0 if fraction >= 1.0 - at else at + fraction
-        control[STEP * n] = rounded(fraction * (min(factor, 1.0) if known >= 2.0 else factor))
+        factor = noted_factor(p, notes[NEXT * n], min(factor, 1.0) if known >= 2.0 else factor)
+        control[STEP * n] = rounded(fraction * factor)
         control[LAST * n], control[KNOWN * n] = max(logarithm(norm), LEAST_LAST), 0.0
         return code
     run[EVALUATIONS] += p.stages
     if fraction <= _smallest(p, ensemble, lane) and fraction < 1.0 - at:
-        run[STATUS] = TOO_SMALL
+        run[STATUS] = UNSOLVED if _is_unsolved(p, ensemble, lane) else TOO_SMALL
         return 0
     run[REJECTED] += 1
     control[KNOWN * n] = REPEATED
-    control[STEP * n] = rounded(fraction * retry_factor(norm, p.order))
+    control[STEP * n] = rounded(fraction * noted_factor(p, notes[RETRY * n], retry_factor(norm, p.order)))
     return 0
 
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from .flags import helper, kernel
 from .memory import address, call_kernel, doubles, shift, view
-from .records import AT, CONTROL, MARKS, POINT
-from .reversing import Given, call, clear, copy
+from .records import AT, MARKS, POINT
+from .reversing import Given, clear, copy
 from .solve_lanes import run_fixed
 from .solve_lanes_adaptive import run_adaptive
 from .solve_lanes_space import IDLE, block_of, ensemble_of, from_lane, lane_space, lanes_at, step_size, to_lane
 from .solve_space import ends_of, inside_size, is_behind, points_of, set_fresh, space_of
-from .solve_steps import refresh
+from .solve_trials import recompute_dense
 from .solving import FAILED, kept_of, sample_adjoints
 
 
@@ -59,7 +59,7 @@ def _given_of(p, ensemble, back, lane):
 def _begin(p, ensemble, back, lane, space):
     """Start the backward pass of a trajectory in a lane: what is shared, and the adjoint of its last state."""
     given, n = _given_of(p, ensemble, back, lane), p.lanes
-    to_lane(shift(back.wide_in, (p.own + CONTROL) * n), n, lane, shift(given.arguments, p.carried), p.ends + p.shared)
+    to_lane(shift(back.wide_in, (p.own + p.control) * n), n, lane, shift(given.arguments, p.carried), p.ends + p.shared)
     to_lane(shift(back.wide_in, inside_size(p) * n), n, lane, given.seeds, p.own)
     for i in range(p.ends + p.shared):
         back.sums[i * n + lane] = 0.0
@@ -117,7 +117,7 @@ def _next(p, ensemble, back, lane, following, space):
 @helper
 def _load(p, ensemble, back, lane):
     """Give a lane the state before the step that is pulled back."""
-    size = p.own + CONTROL
+    size = p.own + p.control
     place = (ensemble.trajectories[lane] - ensemble.first) * p.kept_states + ensemble.steps[lane]
     to_lane(back.wide_in, p.lanes, lane, shift(ensemble.states, place * size), size)
 
@@ -133,13 +133,12 @@ def _add_to_lane(wide, lanes, lane, vector, n):
 def _dense_output(p, ensemble, back, lane, own):
     """The state of a lane for `sample_adjoints`, and its dense output if that is needed."""
     n = p.lanes
-    from_lane(own.step_in, back.wide_in, n, lane, p.own + CONTROL)
-    from_lane(ends_of(p, own), shift(back.wide_in, (p.own + CONTROL) * n), n, lane, p.ends + p.shared)
+    from_lane(own.step_in, back.wide_in, n, lane, p.own + p.control)
+    from_lane(ends_of(p, own), shift(back.wide_in, (p.own + p.control) * n), n, lane, p.ends + p.shared)
     if not p.moving or not p.points:
         return 0
-    set_fresh(p, p.own + CONTROL, own)
-    code = refresh(p, own)
-    return code or call(p.body, own.step_in, own.step_out, own)
+    set_fresh(p, p.own + p.control, own)
+    return recompute_dense(p, own)
 
 
 @helper
@@ -159,7 +158,7 @@ def _has_points(p, ensemble, back, lane, given):
     """Whether there are points in the step of a lane."""
     j, n = ensemble.places[lane * MARKS + POINT], p.lanes
     at = back.wide_in[(p.own + AT) * n + lane]
-    ends = shift(back.wide_in, (p.own + CONTROL) * n + lane)
+    ends = shift(back.wide_in, (p.own + p.control) * n + lane)
     return j > 0 and not (at > 0.0 and is_behind(points_of(p, given)[(j - 1) * p.point], ends[0], ends[n], at))
 
 
@@ -174,7 +173,7 @@ def _point_adjoints(p, ensemble, back, lane, given, space):
         return code
     clear(shift(own.bar_in, inside), p.own)
     clear(own.shared_bar, p.ends + p.shared)
-    clear(own.dense_bar, p.own + CONTROL + p.dense)
+    clear(own.dense_bar, p.own + p.control + p.dense)
     sampled = sample_adjoints(p, given, ensemble.steps[lane], own)
     if sampled < 0:
         return sampled
@@ -182,7 +181,7 @@ def _point_adjoints(p, ensemble, back, lane, given, space):
     _add_to_lane(bars, n, lane, shift(own.bar_in, inside), p.own)
     _add_to_lane(back.sums, n, lane, own.shared_bar, p.ends)
     if p.dense_bars:
-        to_lane(shift(bars, p.own * n), n, lane, shift(own.dense_bar, p.own + CONTROL), p.dense)
+        to_lane(shift(bars, p.own * n), n, lane, shift(own.dense_bar, p.own + p.control), p.dense)
     to_lane(back.inner, n, lane, own.dense_bar, p.own)
     return 0
 
@@ -216,7 +215,7 @@ def _move(p, back):
     for i in range(p.own * n):
         to[i] = source[i] + inner[i]
     size = (p.ends + p.shared) * n
-    sums, more = view(back.sums, size), view(shift(back.wide_out, (p.own + CONTROL) * n), size)
+    sums, more = view(back.sums, size), view(shift(back.wide_out, (p.own + p.control) * n), size)
     for i in range(size):
         sums[i] += more[i]
 
@@ -230,7 +229,7 @@ def _load_all(p, ensemble, back):
             if p.adaptive:
                 _load(p, ensemble, back, lane)
     if not p.adaptive:  # the same step in all lanes
-        size = (p.own + CONTROL) * p.lanes
+        size = (p.own + p.control) * p.lanes
         copy(back.wide_in, shift(ensemble.states, ensemble.steps[0] * size), size)
 
 

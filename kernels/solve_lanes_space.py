@@ -9,8 +9,10 @@ from .records import (
     ACCEPTED,
     AT,
     CONTROL,
+    COUNTED,
     DONE,
     EVALUATIONS,
+    FAILURES,
     MARKS,
     POINT,
     POSITION,
@@ -19,11 +21,25 @@ from .records import (
     STATUS,
     STEP,
     TOLERANCES,
+    TRIES,
+    UNSOLVED,
     WORST,
 )  # fmt: skip
 from .reversing import Given, clear, copy
-from .solve_space import Space, control_of, ends_of, is_behind, points_of, span_of, start
-from .solve_steps import check_end, first_fraction, give_place, refresh
+from .solve_space import (
+    Space,
+    control_of,
+    ends_of,
+    is_behind,
+    place_of_cache,
+    place_of_dense,
+    place_of_errors,
+    points_of,
+    span_of,
+    start,
+)
+from .solve_steps import check_end, first_fraction, give_place
+from .solve_trials import refresh
 from .solving import deliver_points, kept_of, n_results
 from .stepsize import largest_fraction, time_at
 
@@ -140,7 +156,7 @@ def step_size(p):
 @helper
 def result_size(p):
     """Length of a step's result."""
-    return p.own + p.cache + p.estimates * p.errors + p.dense
+    return place_of_dense(p) + p.dense
 
 
 @helper
@@ -197,6 +213,8 @@ def end(p, ensemble, lane, space):
     own.run[ACCEPTED] = k
     own.run[EVALUATIONS] += k * p.stages
     if not p.adaptive:
+        if own.run[COUNTED + FAILURES] > 0.0:
+            own.run[STATUS] = UNSOLVED
         check_end(p, own)
     elif k:
         own.run[WORST] = ensemble.wide_out[(result_size(p) + 2) * p.lanes + lane]
@@ -213,7 +231,7 @@ def keep_state(p, ensemble, lane):
     """Store the state of a lane, before its step, where there is room."""
     k = ensemble.steps[lane]
     if k < p.kept_states:
-        size = p.own + CONTROL
+        size = p.own + p.control
         slot = shift(ensemble.states, ((ensemble.trajectories[lane] - ensemble.first) * p.kept_states + k) * size)
         from_lane(slot, ensemble.wide_in, p.lanes, lane, size)
 
@@ -263,10 +281,28 @@ def copy_lane(p, ensemble, lane):
 
 @helper
 def move(p, ensemble):
-    """Make the states after the accepted steps the current ones."""
+    """Make the states after the accepted steps the current ones. Rejected steps leave their memory."""
     n, accepted = p.lanes, view(ensemble.accepted, p.lanes)
-    for i in range(p.own + p.cache):
+    kept = place_of_cache(p) + p.cache
+    for i in range(kept + p.memory):
         to = view(shift(ensemble.wide_in, (i if i < p.own else i + CONTROL) * n), n)
         source = view(shift(ensemble.wide_out, i * n), n)
         for lane in range(n):
-            to[lane] = select(accepted[lane] != 0.0, source[lane], to[lane])
+            to[lane] = select((accepted[lane] != 0.0) | (i >= kept), source[lane], to[lane])
+    if p.counts:
+        _add_counts(p, ensemble)
+    if p.control > CONTROL:
+        tries = view(shift(ensemble.wide_in, (p.own + CONTROL + TRIES) * n), n)
+        for lane in range(n):
+            tries[lane] = select(accepted[lane] != 0.0, 0.0, tries[lane] + 1.0)
+
+
+@helper
+def _add_counts(p, ensemble):
+    """Add what the trial steps of the busy lanes have counted."""
+    counts = shift(ensemble.wide_out, (place_of_errors(p) - p.counts) * p.lanes)
+    for lane in range(p.lanes):
+        if ensemble.trajectories[lane] != IDLE:
+            run = shift(ensemble.runs, lane * (RUN + 2) + COUNTED)
+            for i in range(p.counts):
+                run[i] += counts[i * p.lanes + lane]

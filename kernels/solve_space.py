@@ -83,25 +83,56 @@ def control_of(solve, space):
 @helper
 def ends_of(solve, space):
     """The ends of the span in a step's argument."""
-    return shift(space.step_in, solve.own + CONTROL + solve.cache)
+    return shift(space.step_in, solve.carried)
 
 
 @helper
 def inside_size(solve):
-    """Length of the argument of a step's adjoint, without the adjoints of its results: there is no cache."""
-    return solve.own + CONTROL + solve.ends + solve.shared
+    """Length of the argument of a step's adjoint, without the adjoints of its results: there is no cache, nor
+    memory."""
+    return solve.own + solve.control + solve.ends + solve.shared
 
 
 @helper
 def cache_of(solve, space):
     """The cached derivative in a step's argument."""
+    return shift(space.step_in, solve.own + solve.control)
+
+
+@helper
+def notes_of(solve, space):
+    """The notes in a step's argument."""
     return shift(space.step_in, solve.own + CONTROL)
+
+
+@helper
+def memory_of(solve, space):
+    """The memory in a step's argument."""
+    return shift(space.step_in, solve.own + solve.control + solve.cache)
+
+
+@helper
+def place_of_cache(solve):
+    """Where the cached derivative stands in a step's result; the memory follows, and what was counted."""
+    return solve.own + solve.control - CONTROL
+
+
+@helper
+def place_of_errors(solve):
+    """Where the error estimates stand in a step's result."""
+    return place_of_cache(solve) + solve.cache + solve.memory + solve.counts
+
+
+@helper
+def place_of_dense(solve):
+    """Where the dense output stands in a step's result."""
+    return place_of_errors(solve) + solve.estimates * solve.errors
 
 
 @helper
 def dense_of(solve, space):
     """The dense output in a step's result."""
-    return shift(space.step_out, solve.own + solve.cache + solve.estimates * solve.errors)
+    return shift(space.step_out, place_of_dense(solve))
 
 
 @helper
@@ -148,9 +179,12 @@ def is_end(solve, point, t, space):
 
 @helper
 def set_fresh(solve, size, space):
-    """The cache belongs to a state of this size, unless it has none. At the start of the span it is never known."""
-    known = size == solve.own + CONTROL + solve.cache and control_of(solve, space)[AT] > 0.0
+    """The cache belongs to a state of this size, unless it has none. At the start of the span it is never known. So do
+    the factors; those of another state say that they are none."""
+    known = size >= solve.own + solve.control + solve.cache and control_of(solve, space)[AT] > 0.0
     space.marks[FRESH] = 1 if known else 0
+    if solve.memory > solve.linear and size < solve.carried:
+        memory_of(solve, space)[solve.linear] = 0.0
 
 
 @helper

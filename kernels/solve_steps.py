@@ -6,9 +6,9 @@ from .records import (
     ACCEPTED,
     AT,
     CHOSEN,
+    CONTROL,
     DONE,
     EFFECT,
-    EVALUATIONS,
     FRACTION,
     FRESH,
     FULL,
@@ -18,14 +18,18 @@ from .records import (
     LAST,
     LEAST_LAST,
     LOGGING,
+    NEXT,
     NOT_FINITE,
     OVERFLOWN,
     REJECTED,
+    RETRY,
     RUN,
     STATUS,
     STEP,
     TOO_MANY,
     TOO_SMALL,
+    TRIES,
+    UNSOLVED,
     WORST,
 )
 from .reversing import WRONG, call, copy, count, show_part
@@ -41,7 +45,26 @@ from .solve_events import (
     set_clock,
     take_turn,
 )
-from .solve_space import cache_of, control_of, ends_of, set_fresh, span_of
+from .solve_space import (
+    cache_of,
+    control_of,
+    ends_of,
+    notes_of,
+    place_of_dense,
+    place_of_errors,
+    set_fresh,
+    span_of,
+)
+from .solve_trials import (
+    evaluate,
+    factor_of,
+    is_unsolved,
+    keep_memory,
+    make_step,
+    recompute,
+    refresh,
+    try_step,
+)
 from .stepsize import (
     CHANGE,
     GUESS,
@@ -64,24 +87,6 @@ from .stepsize import (
 
 
 @helper
-def _evaluate(solve, space):
-    """The right-hand side at the state in space.step_in, to space.step_out."""
-    space.run[EVALUATIONS] += 1
-    return call(solve.rhs, space.step_in, space.step_out, space)
-
-
-@helper
-def refresh(solve, space):
-    """Compute the cache if it does not belong to the state."""
-    if space.marks[FRESH] or not solve.cache:
-        return 0
-    code = _evaluate(solve, space)
-    copy(cache_of(solve, space), space.step_out, solve.cache)
-    space.marks[FRESH] = 1
-    return code
-
-
-@helper
 def first_fraction(solve, given, space):
     """The first step, as a fraction of the span, to the control. Returns 0 or an error."""
     control, span, n = control_of(solve, space), span_of(solve, space), solve.errors
@@ -92,7 +97,7 @@ def first_fraction(solve, given, space):
     if fraction == 0.0:
         y, ends = space.step_in, ends_of(solve, space)
         slope, kept = space.sample_in, space.sample_out
-        code = _evaluate(solve, space)
+        code = evaluate(solve, space)
         if code:
             return code
         copy(slope, space.step_out, solve.own)
@@ -107,7 +112,7 @@ def first_fraction(solve, given, space):
             for i in range(solve.own):
                 space.step_in[i] += signed * slope[i]
             control[AT] = trial / span
-            code = _evaluate(solve, space)
+            code = evaluate(solve, space)
             copy(space.step_in, kept, solve.own)
             control[AT] = 0.0
             h = first_step(y, slope, space.step_out, given.elements, n, solve.order, trial, span)
@@ -118,21 +123,13 @@ def first_fraction(solve, given, space):
 
 
 @helper
-def try_step(solve, space, fraction):
-    """One trial step of this size."""
-    control_of(solve, space)[STEP] = fraction
-    space.run[EVALUATIONS] += solve.stages
-    return call(solve.body, space.step_in, space.step_out, space)
-
-
-@helper
 def probe(solve, controls, space):
     """The error that the current step makes in a small change of its start, relative to that change; -1 for a failure.
 
     Where a solution rests, its own error is 0 at any step size. That of its derivatives, which are small changes that
     grow or decay, is not.
     """
-    y, n, size = space.step_in, solve.errors, solve.own + solve.cache + solve.estimates * solve.errors
+    y, n, size = space.step_in, solve.errors, place_of_dense(solve)
     kept_in, kept_out = space.aside, shift(space.aside, solve.own + solve.cache)
     copy(kept_in, y, solve.own)
     copy(shift(kept_in, solve.own), cache_of(solve, space), solve.cache)
@@ -141,10 +138,11 @@ def probe(solve, controls, space):
         y[i] += CHANGE * change_of(controls, i, n, y[i])
     code = 0
     if solve.cache:
-        code = _evaluate(solve, space)
+        code = evaluate(solve, space)
         copy(cache_of(solve, space), space.step_out, solve.cache)
     code = code or try_step(solve, space, control_of(solve, space)[STEP])
-    error, before = shift(space.step_out, solve.own + solve.cache), shift(kept_out, solve.own + solve.cache)
+    place = place_of_errors(solve)
+    error, before = shift(space.step_out, place), shift(kept_out, place)
     for i in range(solve.estimates * n):
         error[i] -= before[i]
     norm, _ = error_norm(error, kept_in, kept_out, controls, n, solve.estimates)
@@ -170,20 +168,20 @@ def adapt(solve, given, space):
     most, least = largest_fraction(controls, span), smallest_fraction(ends, position, span)
     rest, rejected = 1.0 - position, control[KNOWN] == 2.0
     fraction = max(control[STEP], least)
-    error = shift(space.step_out, solve.own + solve.cache)
+    error, notes = shift(space.step_out, place_of_errors(solve)), notes_of(solve, space)
     while True:
         fraction = min(fraction, most)
         if rest <= 1.01 * fraction and rest <= most:
             fraction = rest
         elif not fraction >= least:
-            space.run[STATUS] = TOO_SMALL
+            space.run[STATUS] = UNSOLVED if rejected and is_unsolved(solve, space) else TOO_SMALL
             return 0
         code = try_step(solve, space, fraction)
         if code:
             return code
         norm, worst = error_norm(error, space.step_in, space.step_out, controls, solve.errors, solve.estimates)
         space.run[WORST] = worst
-        if says_nothing(norm, control[LAST], controls, solve.errors):
+        if says_nothing(norm, control[LAST], controls, solve.errors, solve.counts > 0):
             other = probe(solve, controls, space)
             if other < 0.0:
                 return WRONG
@@ -191,15 +189,19 @@ def adapt(solve, given, space):
         if norm <= 1.0 and all_finite(space.step_out, solve.errors):
             last = logarithm(norm)
             factor = next_factor(last, control[LAST], solve.order)
-            space.run[RUN], space.run[RUN + 1] = max(last, LEAST_LAST), min(factor, 1.0) if rejected else factor
+            factor = factor_of(solve, NEXT, min(factor, 1.0) if rejected else factor, space)
+            space.run[RUN], space.run[RUN + 1] = max(last, LEAST_LAST), factor
             control[KNOWN] = 2.0 if rejected else 1.0
             return 0
         if fraction <= least and fraction < rest:
-            space.run[STATUS] = TOO_SMALL
+            space.run[STATUS] = UNSOLVED if is_unsolved(solve, space) else TOO_SMALL
             return 0
         space.run[REJECTED] += 1
         rejected = True
-        fraction = rounded(fraction * retry_factor(norm, solve.order))
+        keep_memory(solve, space)
+        if solve.control > CONTROL:
+            notes[TRIES] += 1.0
+        fraction = rounded(fraction * factor_of(solve, RETRY, retry_factor(norm, solve.order), space))
 
 
 @helper
@@ -231,13 +233,6 @@ def position_after(solve, given, k, space):
         return grid_place(solve, given.elements, k + 1)[0] if k + 1 < solve.length else 1.0
     after = control[AT] + control[STEP]
     return 1.0 if control[STEP] >= 1.0 - control[AT] else after
-
-
-@helper
-def recompute(solve, space):
-    """Make a step again whose size is known."""
-    code = refresh(solve, space)
-    return code or call(solve.body, space.step_in, space.step_out, space)
 
 
 @helper
@@ -290,8 +285,11 @@ def attempt(solve, given, k, space):
     if solve.adaptive:
         return adapt(solve, given, space)
     give_place(solve, given, k, control_of(solve, space))
-    space.run[EVALUATIONS] += solve.stages
-    return recompute(solve, space)
+    code = refresh(solve, space)
+    code = code or make_step(solve, space)
+    if solve.counts and not code and is_unsolved(solve, space):
+        space.run[STATUS] = UNSOLVED
+    return code
 
 
 @helper
@@ -313,7 +311,10 @@ def accept(solve, given, k, space):
     elif solve.cache or k + 1 >= solve.length:
         control[AT] = position_after(solve, given, k, space)
     copy(space.step_in, space.step_out, solve.own)
-    copy(cache_of(solve, space), shift(space.step_out, solve.own), solve.cache)
+    size = solve.control - CONTROL
+    copy(notes_of(solve, space), shift(space.step_out, solve.own), size + solve.cache + solve.memory)
+    if size:
+        notes_of(solve, space)[TRIES] = 0.0
     show_progress(solve, given, space, 0)
     return 0
 
@@ -331,7 +332,7 @@ def show_progress(solve, given, space, is_back):
 @helper
 def check_end(solve, space):
     """Note if fixed steps have ended in a state that is not finite: what is not finite stays so from step to step."""
-    if not all_finite(space.step_in, solve.own):
+    if space.run[STATUS] == DONE and not all_finite(space.step_in, solve.own):
         space.run[STATUS], space.run[WORST] = OVERFLOWN, first_not_finite(space.step_in, solve.own)
 
 

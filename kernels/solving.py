@@ -1,12 +1,18 @@
-"""Drivers of ODE solves by explicit methods: every trial step is one call of the method's table for this right-hand
-side.
+"""Drivers of ODE solves: every trial step is one call of the method's table for this right-hand side.
 
-A solve maps [state | control | cache | ends | shared | controls | points] to [state | control | cache | results at the
-points | kept steps | their positions | their dense output | run]. A step maps [state | control | cache | ends | shared]
-to [state | cache | error | dense output]. The cache is the derivative at the state, which the step before has computed;
-it follows from the state, so the adjoint of a step knows nothing of it. A sample maps [state | control | dense output |
-point | ends] to the solution at a point within the step. Without step size control and cache, the state stands alone.
-Behind the dense output come the states at events, and the log of these: see `solve_events`.
+A solve maps [state | control | cache | memory | ends | shared | controls | points] to [state | control | cache | memory
+| results at the points | kept steps | their positions | their dense output | run]. A step maps [state | control | cache
+| memory | ends | shared] to [state | notes | cache | memory | counts | error | dense output]. The cache is the
+derivative at the state, which the step before has computed; it follows from the state, so the adjoint of a step knows
+nothing of it. A sample maps [state | control | dense output | point | ends] to the solution at a point within the step.
+Without step size control and cache, the state stands alone. Behind the dense output come the states at events, and the
+log of these: see `solve_events`.
+
+The notes are what a method must know of the steps before besides their states. They stand behind the numbers of the
+control, and go wherever it goes. The memory holds what spares a method work, in two parts: a point at which it has
+linearised, and the factors there. The factors are lost where a state is taken from a store: their first number is 0
+then, and the step computes them from the point again, so steps that are made again are the same ones. A trial step
+that is rejected leaves its memory, but not its notes.
 
 Steps are those of a loop (`reversing`) whose state carries the control: where it is in the span, the step size, the
 last error. The adjoint takes these as constants, so it is exact for the steps that were accepted. A stored state says
@@ -17,7 +23,6 @@ from .flags import helper, kernel
 from .memory import address, doubles, integers, shift
 from .records import (
     AT,
-    CONTROL,
     DONE,
     EFFECT,
     ENDED,
@@ -65,11 +70,11 @@ from .solve_steps import (
     give_place,
     goes_on,
     position_after,
-    recompute,
     show_progress,
     trace,
     undo,
 )
+from .solve_trials import recompute_dense
 from .stepsize import time_at
 
 FAILED = -2  # the solve has ended before the end of its span, so there is nothing to differentiate
@@ -80,10 +85,10 @@ FAILED = -2  # the solve has ended before the end of its span, so there is nothi
 def fill_sample(solve, point, space):
     """The argument of a sample at a point in the current step."""
     x, n = space.sample_in, solve.own
-    copy(x, space.step_in, n + CONTROL)
-    copy(shift(x, n + CONTROL), dense_of(solve, space), solve.dense)
-    copy(shift(x, n + CONTROL + solve.dense), point, solve.point)
-    copy(shift(x, n + CONTROL + solve.dense + solve.point), ends_of(solve, space), solve.ends)
+    copy(x, space.step_in, n + solve.control)
+    copy(shift(x, n + solve.control), dense_of(solve, space), solve.dense)
+    copy(shift(x, n + solve.control + solve.dense), point, solve.point)
+    copy(shift(x, n + solve.control + solve.dense + solve.point), ends_of(solve, space), solve.ends)
 
 
 @helper
@@ -213,14 +218,14 @@ def sample_adjoints(solve, given, k, space):
         if not solve.sample.address:
             return WRONG
         fill_sample(solve, point, space)
-        size = n + CONTROL + solve.dense + solve.point + solve.ends
+        size = n + solve.control + solve.dense + solve.point + solve.ends
         copy(shift(space.sample_in, size), seed, n)
         code = call(solve.sample_adjoint, space.sample_in, space.sample_bar, space)
         if code:
             return code
         bar = space.sample_bar
-        _add(space.dense_bar, bar, n + CONTROL + solve.dense)
-        own = shift(bar, n + CONTROL + solve.dense)
+        _add(space.dense_bar, bar, n + solve.control + solve.dense)
+        own = shift(bar, n + solve.control + solve.dense)
         target = shift(given.target, solve.carried + solve.ends + solve.shared + solve.controls + j * solve.point)
         copy(target, own, solve.point)
         _add(space.shared_bar, shift(own, solve.point), solve.ends)
@@ -235,7 +240,7 @@ def kept_adjoints(solve, given, k, space):
     kept = shift(given.seeds, solve.carried + solve.points * n)
     _add(shift(space.bar_in, inside_size(solve)), shift(kept, k * n), n)
     dense = shift(kept, solve.kept * (n + 1) + k * solve.dense)
-    _add(shift(space.dense_bar, n + CONTROL), dense, solve.dense)
+    _add(shift(space.dense_bar, n + solve.control), dense, solve.dense)
     return 1 if solve.dense else 0
 
 
@@ -252,7 +257,7 @@ def _recompute(solve, given, k, space):
     if solve.events:
         mark_change(solve, change_in(k, space), space)
     if (solve.moving and solve.points) or (solve.events and happens_in(k, space)):
-        return recompute(solve, space)
+        return recompute_dense(solve, space)
     return 0
 
 
@@ -263,7 +268,7 @@ def _pull_back_change(solve, space):
     n = solve.own
     code = call(solve.event_adjoint, space.bar_in, space.bar_out, space)
     copy(space.event_out, space.bar_out, n)
-    _add(space.shared_bar, shift(space.bar_out, n + CONTROL), solve.ends + solve.shared)
+    _add(space.shared_bar, shift(space.bar_out, n + solve.control), solve.ends + solve.shared)
     clear(shift(space.bar_in, inside_size(solve)), n)
     return code
 
@@ -286,17 +291,15 @@ def pull_back(solve, given, k, space):
             return happened
         sampled += happened
     dense = (kept_adjoints(solve, given, k, space) if k < solve.kept else 0) + sampled
-    if solve.adaptive:
-        copy(space.bar_in, space.step_in, n + CONTROL)
-    else:
-        copy(space.bar_in, space.step_in, n)
+    copy(space.bar_in, space.step_in, n + solve.control)
+    if not solve.adaptive:
         give_place(solve, given, k, shift(space.bar_in, n))
     if space.marks[EFFECT]:
         code = _pull_back_change(solve, space)
         if code:
             return code
     if dense:
-        copy(shift(space.bar_in, inside + n), shift(space.dense_bar, n + CONTROL), solve.dense)
+        copy(shift(space.bar_in, inside + n), shift(space.dense_bar, n + solve.control), solve.dense)
         code = call(solve.adjoint_dense, space.bar_in, space.bar_out, space)
     elif space.marks[EFFECT]:
         clear(space.bar_out, inside)
@@ -309,8 +312,8 @@ def pull_back(solve, given, k, space):
     if sampled:
         _add(bar, space.dense_bar, n)
     if dense:
-        clear(space.dense_bar, n + CONTROL + solve.dense)
-    _add(space.shared_bar, shift(space.bar_out, n + CONTROL), solve.ends + solve.shared)
+        clear(space.dense_bar, n + solve.control + solve.dense)
+    _add(space.shared_bar, shift(space.bar_out, n + solve.control), solve.ends + solve.shared)
     return code
 
 
@@ -321,11 +324,11 @@ kind_of_loop("adaptive", goes_on, attempt, deliver, accept, enter, trace, undo, 
 def _seed(solve, given, space):
     """Before the last step's adjoint: what is shared, the adjoint of the last state, nothing of what is shared."""
     n = solve.own
-    copy(shift(space.bar_in, n + CONTROL), shift(given.arguments, solve.carried), solve.ends + solve.shared)
+    copy(shift(space.bar_in, n + solve.control), shift(given.arguments, solve.carried), solve.ends + solve.shared)
     copy(shift(space.bar_in, inside_size(solve)), given.seeds, n)
     clear(space.shared_bar, solve.ends + solve.shared)
     clear(given.target, solve.carried + solve.ends + solve.shared + solve.controls + solve.points * solve.point)
-    clear(space.dense_bar, n + CONTROL + solve.dense)
+    clear(space.dense_bar, n + solve.control + solve.dense)
     space.marks[POINT] = solve.points
 
 

@@ -116,11 +116,17 @@ def _norm(x, y, controls, n):
 
 
 @helper
-def says_nothing(norm, last, controls, n):
+def says_nothing(norm, last, controls, n, is_implicit):
     """Whether an error estimate is no more than rounding errors, and so says nothing about the step: see
-    `solve_steps.probe`. A first step whose size was chosen from derivatives is small because of them."""
+    `solve_steps.probe`. A first step whose size was chosen from derivatives is small because of them. Implicit methods
+    damp fast changes and do not resolve them."""
     relative = controls[TOLERANCES + n] if n else 0.0
-    return n > 0 and last != CHOSEN and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
+    return (
+        n > 0
+        and not is_implicit
+        and last != CHOSEN
+        and norm < LEAST_ERROR + (ROUNDING / relative if relative > 0.0 else 0.0)
+    )
 
 
 @helper

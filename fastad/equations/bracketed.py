@@ -44,7 +44,7 @@ def bracketed(system: System, x: Any, tol: Any, max_steps: Any, low: Any, high: 
     def unfinished(s: _State) -> Any:
         return (_width(s) > _tolerance(s, tol)) & (s.fa != 0.0) & (s.fb != 0.0) & (s.steps < max_steps)
 
-    has_signs = (np.sign(fa) * np.sign(fb) <= 0.0) & np.isfinite(fa) & np.isfinite(fb)
+    has_signs = (np.sign(fa) * np.sign(fb) <= 0.0) & np.isfinite(fa) & np.isfinite(fb) & np.isfinite(high - low)
     last = while_loop(lambda s: has_signs & unfinished(s), lambda s: _tried(value, s, tol), first)
     best = np.where(np.abs(last.fa) <= np.abs(last.fb), last.a, last.b)
     x = np.reshape(best, (1,))

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fastad.once import lazy
 from fastad.sparsity.compressed import Compressed, compressed_jacobian
+from fastad.sparsity.scalars import jacobian_by_elements
 from fastad.tables.builder import Ref
 from fastad.tables.composites.parametric import Parametric, emitted
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -20,7 +23,8 @@ class Equation(Parametric):
     @lazy
     def _jacobian(self) -> Table:
         """(x, θ) to F_x."""
-        return forward_jacobian(self.table, [0])
+        found = forward_jacobian(self.table, [0])
+        return jacobian_by_elements(self.table, int(np.sum(found.sizes))) or found
 
     @lazy
     def compressed(self) -> Compressed:

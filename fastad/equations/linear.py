@@ -114,6 +114,11 @@ class LinearSolver:
         """F_x⁻¹ rhs or F_x⁻ᵀ rhs. Unless `derived`, nobody will differentiate it, so F_x is not needed as rows."""
         raise NotImplementedError
 
+    def soft(self, at: Point, factor: Ref) -> Ref:
+        """Factors for one lane by which solutions are NaN, not an error, where the matrix is singular, as far as the
+        factors tell."""
+        return factor
+
     def elements(self, at: Point) -> Ref:
         """The elements of F_x, in every lane."""
         return at.matrix()
@@ -201,6 +206,13 @@ class Dense(LinearSolver, kind="dense"):
     def factor(self, at: Point) -> Ref:
         statics = (max(at.lanes, 1), at.n)
         return at.b.emit("lu", (at.matrix(),), statics, at.shape(self.factor_size(at.n)))
+
+    def soft(self, at: Point, factor: Ref) -> Ref:
+        b, n = at.b, at.n
+        pivots = b.region(factor, (0, n, n + 1), (n,))
+        zero = b.emit("equal", (pivots, b.const(0.0)))
+        pivots = b.emit("where", (zero, b.const(np.nan), pivots))
+        return b.assemble([factor, pivots], [(0, n * n + n, 1), (0, n, n + 1)], (n * n + n,))
 
     def solve(self, at: Point, factor: Ref, rhs: Ref, *, transposed: bool, derived: bool = True) -> Ref:
         b, n, batch = at.b, at.n, max(at.lanes, 1)

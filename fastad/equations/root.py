@@ -23,7 +23,7 @@ from fastad.equations.newton import newton
 from fastad.equations.result import Result, Stats
 from fastad.equations.sparse import AlwaysSparse, Automatic
 from fastad.errors import ShapeError
-from fastad.primitives.equations import LOOSE
+from fastad.primitives.equations import LOOSE, SOLVED
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
@@ -239,6 +239,10 @@ def _telling(run: Callable[..., Result], *names: str) -> Callable[..., Result]:
 def result_of(found: Found) -> Result:
     """What the user gets of a solution."""
     system, x, factor = found.system, found.point, found.factor
+
+    def known(bound: Any) -> Any:
+        return np.where(found.status == SOLVED, bound, np.inf)  # of what is no solution there is none
+
     later: dict[str, Callable[[], Any]] = {}
     if not system.unrolled:
         if system.linear.has_matrix:
@@ -246,11 +250,11 @@ def result_of(found: Found) -> Result:
         if system.linear.has_matrix and system.n:
             later["fold"] = lambda: trust.fold(system, x, factor)
         later["adjoint_residual"] = lambda: trust.adjoint_residual(system, x, factor)
-        later["gradient_error"] = lambda: trust.gradient_error(system, x, factor, found.correction)
+        later["gradient_error"] = lambda: known(trust.gradient_error(system, x, factor, found.correction))
     steps = found.facts["nit"]  # each evaluates both, if the solver says nothing else
     counts = {name: found.facts.get(name, steps + 1.0).astype(np.int64) for name in ("nfev", "njev")}
     counts["nit"] = steps.astype(np.int64)
-    error = 2.0 * np.max(np.abs(found.correction), initial=0.0)
+    error = known(2.0 * np.max(np.abs(found.correction), initial=0.0))
     stats = Stats({"error": error, "factorisations": counts["njev"]}, later)
     return Result(found.x, found.residual, found.status.astype(np.int64), **counts, stats=stats)
 

@@ -18,7 +18,7 @@ from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.backward import Backward
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.spans import to_lanes, to_spans
+from fastad.tables.composites.spans import Span, to_lanes, to_spans, without_shared
 from fastad.tables.composites.sub import Sub, emit_joint_inline, made, packed, slices
 from fastad.tables.inline import inline
 from fastad.tables.passes.batch import batch_table
@@ -109,14 +109,14 @@ def from_sensitivities(solve: Solve) -> Sub:
 def with_directions(solve: Solve, m: int) -> Solve:
     """The solve of the state and its tangents in m directions."""
 
-    def joint(part: Sub) -> Any:
+    def joint(part: Sub, given: list[Span]) -> Any:
         b = Builder()
         x, dx = b.input((part.n_in,)), b.input((part.n_in,))
-        return batch_table(b.table(emit_joint_inline(b, part, x, solve.moving_part(b, part, dx))), [False, True], m)
+        return batch_table(b.table(emit_joint_inline(b, part, x, without_shared(b, dx, given))), [False, True], m)
 
-    def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
+    def emit(b: Any, part: Sub, given: list[Span], lanes: Ref) -> Ref:
         x, dx = slices(b, lanes, (part.n_in, m * part.n_in))
-        table, (repeats, moves) = joint(part)
+        table, (repeats, moves) = joint(part, given)
         refs = inline(b, table, [x, b.reshape(dx, (m, part.n_in))])
         y, dy = (refs[i] for i in table.outputs)
         y = b.region(y, (0, part.n_out, 1), (part.n_out,)) if repeats else y  # drivers compute it for all directions

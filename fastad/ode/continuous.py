@@ -15,7 +15,7 @@ from itertools import groupby
 from fastad.kernels import records as r
 from fastad.ode.method import Method, Wanted
 from fastad.ode.methods import METHODS
-from fastad.ode.steps import StepTables
+from fastad.ode.steps import StepTables, scales, tables_of_system
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.loop_sizes import Sizes
@@ -68,13 +68,13 @@ class _Rows:
         self.n, self.shared = tables.n, tables.shared
         x, u, out = slices(b, v, (solve.n_in, solve.n_results, solve.n_results))
         cut = lambda x, spans: slices(b, x, [span.size for span in spans])
-        state, _, _, self.ends, self.theta, self.controls, self.points = cut(x, solve.spans_in)
+        state, _, _, _, self.ends, self.theta, self.controls, self.points = cut(x, solve.spans_in)
         self.bars, self.results = cut(u, solve.spans_results), cut(out, solve.spans_results)
         self.t0, self.t1 = slices(b, self.ends, (1, 1))
         self.y0, self.y1 = self._first(state), self._first(self.results[0])
         system = pulled_system(tables.f, self.n)
         wanted = Wanted(solve.adaptive, dense=False, moving=solve.moving)
-        self.back = StepTables(general_method(tables.method), system, 2 * self.n + self.shared, wanted)
+        self.back = tables_of_system(general_method(tables.method), system, 2 * self.n + self.shared, wanted)
 
     def _first(self, state: Ref, count: int = 1) -> Ref:
         """y in the method's states."""
@@ -90,17 +90,17 @@ class _Rows:
         not made count as the end."""
         b, m, s = self.b, self.marks, self.solve.sizes
         if s.points:
-            return self.points, self._first(self.results[3], m), self._first(self.bars[3], m), None
+            return self.points, self._first(self.results[4], m), self._first(self.bars[4], m), None
         made_steps = b.region(self.results[-1], (r.ACCEPTED, 1, 1), (1,))
         live = b.cast(b.emit("less", (b.const([float(k) for k in range(m)]), made_steps)), (m,), "d")
         missing = b.emit("subtract", (b.const(1.0), live))
-        places = b.add(b.multiply(live, self.results[5]), missing)
+        places = b.add(b.multiply(live, self.results[6]), missing)
         each = lambda x: b.broadcast(b.reshape(x, (m, 1)), (m, self.n))
-        kept = b.multiply(each(live), b.reshape(self._first(self.results[4], m), (m, self.n)))
+        kept = b.multiply(each(live), b.reshape(self._first(self.results[5], m), (m, self.n)))
         kept = b.add(kept, b.multiply(each(missing), b.broadcast(self.y1, (m, self.n))))
         before = b.emit("subtract", (b.const(1.0), places))
         at = b.add(b.multiply(before, self.t0), b.multiply(places, self.t1))
-        return at, b.reshape(kept, (m * self.n,)), self._first(self.bars[4], m), places
+        return at, b.reshape(kept, (m * self.n,)), self._first(self.bars[5], m), places
 
     # ── the intervals ────────────────────────────────────────────────────────────────────────────────────────
     def emit(self, pieces: tuple[int, ...] | None) -> Ref:
@@ -159,9 +159,10 @@ class _Rows:
         def rows(b: Builder, x: Ref) -> Ref:
             state, element, shared = slices(b, x, (sizes.state, sizes.element, sizes.shared))
             span, jump, restart = slices(b, element, (2, n, n))
-            theta = slices(b, shared, (self.shared,))[0]
-            given = shared if solve.adaptive else packed(b, [shared, b.const([0.0, 1.0 / length, 0.0])])
-            fixed = b.zeros((r.CONTROL + segment.sizes.cache,))
+            theta, own = slices(b, shared, (self.shared, sizes.shared - self.shared))
+            more = scales(b, back, own if solve.adaptive else None)
+            given = packed(b, [theta, *more, own if solve.adaptive else b.const([0.0, 1.0 / length, 0.0])])
+            fixed = b.zeros((total_of(segment.sizes.carried[1:]),))
             out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, span, given]))
             _, bar, rest = slices(b, out, (n, n, self.shared))
             after = [restart, b.add(bar, jump), rest]

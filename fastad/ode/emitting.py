@@ -12,11 +12,14 @@ from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit,
 from fastad.control.paths import Recordings, known, parts_of
 from fastad.errors import ScheduleError, ShapeError
 from fastad.execution.composites.evaluating import run
-from fastad.kernels.records import CONTROL
 from fastad.ode.adjoints import with_adjoint
+from fastad.ode.consistent import consistent
 from fastad.ode.events import Event, EventTables, numbers_of
-from fastad.ode.interpolating import with_spare
+from fastad.ode.iteration import Iteration, iteration_of, with_further
+from fastad.ode.jacobians import check_jacobian
+from fastad.ode.mass import Mass
 from fastad.ode.problem import Options, Problem
+from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
 from fastad.recording.operands import as_recorded, copied
 from fastad.recording.recorded import Recorded
@@ -27,7 +30,7 @@ from fastad.schedules.online import Online
 from fastad.tables.columns import Line, ValueType
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
-from fastad.tables.composites.sub import packed, slices
+from fastad.tables.composites.sub import Sub, packed, slices
 from fastad.tables.reference import Stopped
 from fastad.transforms.call import flatten
 
@@ -43,30 +46,31 @@ _EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jum
 class Extent:
     """What a solve returns: results at points (None: none), at most `kept` steps with their dense output if `dense`.
     `moving`: times may have derivatives. `grid`: the pieces of a fixed grid and its number of steps. `resumed`: the
-    method's state, control and cache of the solve that this one goes on with. At most `room` times that events happen
-    are logged; `limits`: how often each may still happen."""
+    method's state, control, cache and memory of the solve that this one goes on with. At most `room` times that events
+    happen are logged; `limits`: how often each may still happen."""
 
     points: Any = None
     kept: int = 0
     dense: bool = False
     moving: bool = False
     grid: tuple[Any, int] | None = None
-    resumed: tuple[list[Any], Any, Any] | None = None
+    resumed: tuple[list[Any], Any, Any, Any] | None = None
     room: int = 0
     limits: Any = ()
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a solve returns: the last y with control and cache, results at the points, kept steps with positions and
-    dense output, states at events and their log, numbers about the run; the method's last state; the schedule by which
-    a gradient stores states, and their size. With events, clocks have the times at which the last state and the kept
-    ones have started, and the times of the events; a position of a kept step that is not positive says that an event
-    has ended the step, and is its size with the opposite sign."""
+    """What a solve returns: the last y with control, cache and memory, results at the points, kept steps with positions
+    and dense output, states at events and their log, numbers about the run; the method's last state; the schedule by
+    which a gradient stores states, and their size. With events, clocks have the times at which the last state and the
+    kept ones have started, and the times of the events; a position of a kept step that is not positive says that an
+    event has ended the step, and is its size with the opposite sign."""
 
     y: Any
     control: Any
     cache: Any
+    memory: Any
     at_points: Any
     kept: Any
     places: Any
@@ -79,6 +83,7 @@ class Raw:
     clock: Any = None
     clocks: Any = None
     times: Any = None
+    first: Any = None
 
     def without_further(self, n: int, clocked: bool) -> "Raw":
         """The same with n components of the states; what the method has besides, and the clock, stand apart."""
@@ -93,19 +98,23 @@ class Raw:
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
     n = np.shape(problem.y0)[0]
-    start = (_value(problem.t0), _value(problem.y0).astype(float))
     recorders: list[Any] = []
+    rhs = _right_hand_side(problem, options, n, recorders)
+    if extent.resumed is None:
+        problem = replace(problem, y0=consistent(options.mass, rhs, problem.t0, problem.y0, is_start=True))
+    start = (_value(problem.t0), _value(problem.y0).astype(float))
     name = f"fun of {options.method.name}"
-    recordings = Recordings(_right_hand_side(problem, options, n, recorders), start, name, problem.fun)
+    recordings = Recordings(rhs, start, name, problem.fun)
     if any(recorder() is not None for recorder in recorders):
         _warn_of_kept_values(problem.fun)
-    events = [_event_parts(event, problem, start, number) for number, event in enumerate(options.events)]
+    mass = options.mass
+    events = [_event_parts(event, problem, start, number, mass, rhs) for number, event in enumerate(options.events)]
     functions = [recordings, *(own for pair in events for own in pair if own is not None)]
     while True:
         solve, operands = _solve(problem, options, extent, recordings, events)
         if known(solve, operands, functions):
             raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(n, bool(events))
-            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size))
+            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size), first=problem.y0)
 
 
 def _solve(
@@ -117,11 +126,12 @@ def _solve(
     number, state = ValueType((), "d"), ValueType((n,), "d")
     f = recordings.sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
-    spare = _spare(problem, options)
-    f = with_spare(f) if spare else f
+    iteration, given = _iteration(problem, options, f, shared.values)
+    further = [*_scales(problem, options), *_spare(problem, options)]
+    f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
     wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
-    tables = StepTables(options.method, f, n, wanted)
+    tables = StepTables(options.method, f, n, wanted, iteration)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
     solve = tables.solve(m, extent.kept, np.shape(controls)[0], length, progress=options.progress)
@@ -131,11 +141,34 @@ def _solve(
         solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
     solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
-    states, control, cache = extent.resumed or (
-        [problem.y0] * options.method.copies + [problem.t0] * clocked, np.zeros(CONTROL), np.zeros(solve.sizes.cache)
-    )  # fmt: skip
+    states = [problem.y0] * options.method.copies + [problem.t0] * clocked
+    carried: tuple[Any, ...] = tuple(np.zeros(span.size) for span in solve.sizes.carried[1:])
+    if extent.resumed is not None:
+        states, *carried = extent.resumed  # type: ignore[assignment]
     points = () if extent.points is None else (extent.points,)
-    return solve, [*states, control, cache, problem.t0, problem.t1, *shared.values, *spare, controls, *points]
+    return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *given, *further, controls, *points]
+
+
+def _iteration(problem: Problem, options: Options, f: Sub, values: Sequence[Any]) -> tuple[Iteration | None, list[Any]]:
+    """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side
+    refers to."""
+    if not options.method.has_jacobian:
+        return None, []
+    t, y = _value(problem.t0), _value(problem.y0).astype(float)
+    own = np.concatenate([np.zeros(0), *(np.ravel(_value(x)) for x in values)])
+    given = [] if problem.mass is None else [problem.mass]
+    numbers = np.concatenate([np.zeros(0), *(_value(x) for x in given)])
+    iteration, plan = iteration_of(f, options.mass, t, y, own, numbers)
+    check_jacobian(iteration, options, problem, (t, y, own))
+    return iteration, [*given, plan]
+
+
+def _scales(problem: Problem, options: Options) -> list[Any]:
+    """Tolerances for the equations of implicit stages."""
+    if not options.method.has_stages:
+        return []
+    n = np.shape(problem.y0)[0]
+    return [problem.atol, problem.rtol] if options.adaptive else [np.full(n, x) for x in FIXED]
 
 
 def _spare(problem: Problem, options: Options) -> list[Any]:
@@ -208,8 +241,10 @@ def _warn_of_kept_values(fun: Callable[..., Any]) -> None:
     warnings.warn_explicit(text, UserWarning, file, number)
 
 
-def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _EventParts:
-    """The condition of an event, and its jump, recorded."""
+def _event_parts(
+    event: Event, problem: Problem, start: Any, number: int, mass: Mass | None, rhs: Callable[[Any, Any], Any]
+) -> _EventParts:
+    """The condition of an event, and its jump, recorded. States after a jump are made consistent."""
     n = np.shape(problem.y0)[0]
 
     def condition(t: Any, y: Any) -> Any:
@@ -223,7 +258,8 @@ def _event_parts(event: Event, problem: Problem, start: Any, number: int) -> _Ev
 
     def jump(t: Any, y: Any) -> Any:
         assert event.jump is not None
-        return _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
+        after = _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
+        return consistent(mass, rhs, t, after)
 
     name = f"condition of event {number}"
     jumps = None if event.jump is None else Recordings(jump, start, f"jump of event {number}", event.jump)
@@ -310,7 +346,7 @@ def _schedule(solve: Solve, options: Options) -> Any:
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _emitted(solve: Solve, values: Sequence[Any], parts: Sequence[Part]) -> list[Any]:
     """The results of the solve, by the spans of its results."""
-    shapes = [(span.times, span.width) if span.times > 1 or i in (3, 4, 6, 7, 8) else (span.width,)
+    shapes = [(span.times, span.width) if span.times > 1 or i in (4, 5, 7, 8, 9) else (span.width,)
               for i, span in enumerate(solve.spans_results)]  # fmt: skip
     sizes = [span.size for span in solve.spans_results]
     if not any_recorded(values):

@@ -168,7 +168,7 @@ class EventTables:
     def _event(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         """A step that an event ends."""
         own, control, ends, shared = slices(b, x, [span.size for span in sizes.plain_in])
-        taken = self.steps.method.emit(self.steps.step(b, x, sizes.plain_in))
+        taken = self.steps.method.emit(self.steps.step(b, x, sizes.plain_in, exact=True))
         within = packed(b, [own, control, *taken.dense, ends, shared])
         return self._located(b, within, sizes, jumps=True)
 

@@ -34,14 +34,24 @@ def _rows(method: Any, wanted: Wanted) -> list[tuple[Sequence[float], float]]:
 
 
 def emit(method: Any, step: Step) -> Taken:
-    wanted = step.wanted
+    return taken(method, step, stages_of(method, step))
+
+
+def stages_of(method: Any, step: Step) -> list[Ref]:
+    """All derivatives that a step computes."""
     stages = [] if step.cache is None else [step.cache]
-    for row, node in _rows(method, wanted)[len(stages) :]:
+    for row, node in _rows(method, step.wanted)[len(stages) :]:
         stages.append(step.slope(step.at(node), _moved(step, stages, row)))
+    return stages
+
+
+def taken(method: Any, step: Step, stages: list[Ref]) -> Taken:
+    """What follows from the derivatives."""
+    wanted = step.wanted
     return Taken(
         _moved(step, stages, method.b),
         stages[len(method.b) - method.is_fsal] if caches(method, wanted) else None,
-        tuple(_increment(step, stages, row) for row in method.error or ()) if wanted.adaptive else (),
+        tuple(increment(step, stages, row) for row in method.error or ()) if wanted.adaptive else (),
         tuple(_sum(step, stages, row, step.b.const) for row in method.dense_vectors) if wanted.dense else (),
     )
 
@@ -53,11 +63,11 @@ def _sum(step: Step, stages: list[Ref], weights: Sequence[float], factor: Callab
     return b.add(*used) if used else b.zeros((b.size(step.state),))
 
 
-def _increment(step: Step, stages: list[Ref], weights: Sequence[float]) -> Ref:
+def increment(step: Step, stages: list[Ref], weights: Sequence[float]) -> Ref:
     """Σ (h wᵢ) kᵢ, so that after the last kᵢ there is only one operation to wait for."""
     return _sum(step, stages, weights, lambda w: step.b.multiply(step.h, step.b.const(w)))
 
 
 def _moved(step: Step, stages: list[Ref], weights: Sequence[float]) -> Ref:
     """y + h Σ wᵢ kᵢ."""
-    return step.b.add(step.state, _increment(step, stages, weights)) if any(weights) else step.state
+    return step.b.add(step.state, increment(step, stages, weights)) if any(weights) else step.state

@@ -14,20 +14,15 @@ import numpy as np
 from fastad.kernels import records as r
 from fastad.ode.continuous import dot, general_method
 from fastad.ode.method import Wanted
-from fastad.ode.steps import StepTables, part_of_step, times
+from fastad.ode.steps import StepTables, part_of_step, scales, tables_of_system, times
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.sub import Sub, derived_adjoint, derived_tangent, emit_inline, made, packed, slices
 from fastad.tables.composites.sub_rules import OwnRules
 
 SPARE = 2  # numbers behind what the steps share: the tolerances of the backward solves
-
-
-def with_spare(f: Sub) -> Sub:
-    """A right-hand side that is given tolerances too, which it does not use."""
-    n = f.n_in
-    return made(f.name, n + SPARE, lambda b, x: emit_inline(b, f, slices(b, x, (n, SPARE))[0]))
 
 
 def with_interpolated_steps(solve: Solve, tables: StepTables) -> Solve:
@@ -70,10 +65,8 @@ class _Pull:
         self.step = self.tables.plain(self.sizes, dense=True)
         # What the backward solve shares: start, size, state and dense output of the step; the parameters.
         self.given = (1, 1, self.n, self.sizes.dense, tables.shared)
-        self.back = StepTables(
-            general_method(tables.method), self._system(), self.n + self.theta,
-            Wanted(solve.adaptive, dense=False, moving=solve.moving),
-        )  # fmt: skip
+        wanted = Wanted(solve.adaptive, dense=False, moving=solve.moving)
+        self.back = tables_of_system(general_method(tables.method), self._system(), self.n + self.theta, wanted)
 
     def _system(self) -> Sub:
         """[t | λ μ | shared] to their derivatives."""
@@ -107,7 +100,7 @@ class _Pull:
             first = b.emit("negative", (dot(b, start_bar, slope(t, y)),))
             last = dot(b, bar, slope(end, slices(b, after, [n] * copies)[0]))
             ends_bar = self._ends_bar(b, control, first, last)
-        rest = b.zeros(((copies - 1) * n + r.CONTROL,))
+        rest = b.zeros(((copies - 1) * n + s.control.size,))
         return packed(b, [start_bar, rest, ends_bar, theta_bar, b.zeros((b.size(shared) - self.theta,))])
 
     def _integrated(self, b: Builder, bar: Ref, span: tuple[Ref, Ref], given: Ref, shared: Ref) -> Ref:
@@ -120,9 +113,10 @@ class _Pull:
         length = self.solve.length if adaptive else 1
         segment = back.solve(0, 0, r.TOLERANCES + 2 * back.n if adaptive else 3, length, strict=True)
         state = packed(b, [bar, b.zeros((self.theta,))])
-        fixed = b.zeros((r.CONTROL + segment.sizes.cache,))
+        fixed = b.zeros((total_of(segment.sizes.carried[1:]),))
         start, end = span
-        out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, end, start, given, *controls]))
+        more = scales(b, back, packed(b, controls) if adaptive else None)
+        out = b.call(segment, packed(b, [*[state] * back.method.copies, fixed, end, start, given, *more, *controls]))
         return b.region(out, (0, back.n, 1), (back.n,))
 
     def _ends_bar(self, b: Builder, control: Ref, first: Ref, last: Ref) -> Ref:

@@ -9,10 +9,15 @@ import numpy as np
 from fastad.errors import ShapeError
 from fastad.ode import coefficients as own
 from fastad.ode import explicit
+from fastad.ode.bdf import BDF
 from fastad.ode.dense import HERMITE, DenseOutput
+from fastad.ode.implicit import SDIRK2, ImplicitEuler, ImplicitMidpoint, Kvaerno5, Trapezoid
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
+from fastad.ode.radau import RadauIIA5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
+from fastad.ode.rosenbrock import Rodas5P
+from fastad.ode.switching import Switching
 from fastad.once import lazy
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
@@ -217,7 +222,13 @@ Dopri8 = ExplicitRK(
     own.DOPRI8_EXTRA, name="Dopri8",
 )  # fmt: skip
 
+auto = Switching(Tsit5, Rodas5P, reach=3.5)
+
 METHODS: dict[str, Method] = {
-    method.name: method for method in (Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun)
+    method.name: method
+    for method in (
+        Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, ImplicitEuler,
+        ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF, auto,
+    )  # fmt: skip
 }
-SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8"}
+SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5", "LSODA": "auto"}

@@ -45,25 +45,27 @@ def density(tree: Tree) -> int:
     return found
 
 
-def weights(tree: Tree, a: np.ndarray) -> np.ndarray:
-    """Φ(τ) of each stage: the product of A Φ over the subtrees at the root."""
+def weights(tree: Tree, a: np.ndarray, linear: np.ndarray | None = None) -> np.ndarray:
+    """Φ(τ) of each stage: the product of A Φ over the subtrees at the root. For a Rosenbrock method `linear` is the
+    matrix that takes the place of A where there is one subtree (Hairer & Wanner II, Theorem IV.7.4)."""
     found = np.ones(len(a))
+    own = a if linear is None or len(tree) != 1 else linear
     for child in tree:
-        found = found * (a @ weights(child, a))
+        found = found * (own @ weights(child, a, linear))
     return found
 
 
-def defects(a: np.ndarray, b: np.ndarray, n: int, at: float = 1.0) -> float:
+def defects(a: np.ndarray, b: np.ndarray, n: int, at: float = 1.0, linear: np.ndarray | None = None) -> float:
     """The largest |Σ bᵢ Φᵢ(τ) − at^n / γ(τ)| of the trees of n nodes: 0 for a method (or, at a part `at` of the step,
     for its dense output) of order n, if it has order n − 1."""
-    found = [abs(b @ weights(tree, a) - at**n / density(tree)) for tree in trees(n)]
+    found = [abs(b @ weights(tree, a, linear) - at**n / density(tree)) for tree in trees(n)]
     return float(max(found))
 
 
-def order_of(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-9) -> int:
+def order_of(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-9, linear: np.ndarray | None = None) -> int:
     """The order of a method, up to `HIGHEST`; 0 if it is not consistent."""
     scale = max(1.0, float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)))
     for n in range(1, HIGHEST + 1):
-        if defects(a, b, n) > tolerance * scale**2:
+        if defects(a, b, n, linear=linear) > tolerance * scale**2:
             return n - 1
     return HIGHEST

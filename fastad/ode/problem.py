@@ -10,6 +10,7 @@ import numpy as np
 from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
+from fastad.ode.mass import Mass
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
@@ -20,7 +21,7 @@ from fastad.schedules.base import Schedule
 from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
-STIFF = {"Radau", "BDF", "LSODA"}
+STIFF = {"BDF", "LSODA"}
 INFINITE = 1e100  # stands for an infinite time: steps are parts of the span
 
 
@@ -37,6 +38,9 @@ class Options:
     schedule: Any
     progress: bool
     events: tuple[Event, ...] = ()
+    mass: Mass | None = None  # what is fixed of the mass matrix
+    jac: Any = None
+    jac_sparsity: Any = None
 
     @property
     def chooses_steps(self) -> bool:
@@ -60,6 +64,7 @@ class Problem:
     first_step: Any
     max_step: Any
     step: Any
+    mass: Any = None  # the numbers of the mass matrix
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def method_of(method: Any) -> Method:
     raise ShapeError(f"method must be one of {known}, or a method of fad.ode{at_line()}, not {method!r}")
 
 
-def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
+def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass | None) -> Options:
     """The options, checked."""
     found = method_of(method)
     events = events_of(given["events"])
@@ -92,7 +97,8 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
     if not isinstance(given["checkpoint"], Schedule | None):
         text = "checkpoint must be a schedule, such as fad.checkpoint.Online(100)"
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
-    _warn_of_unused(given)
+    if not found.has_jacobian:
+        _warn_of_unused(given)
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
@@ -102,14 +108,15 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any]) -> Options:
         )
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
-        given["adjoint"], given["checkpoint"], bool(given["progress"]), events,
+        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, given["jac"],
+        given["jac_sparsity"],
     )  # fmt: skip
 
 
 def _warn_of_unused(given: dict[str, Any]) -> None:
     """Explicit methods need no Jacobian, as SciPy warns too; a mass matrix they cannot take."""
     if given["mass"] is not None:
-        raise ShapeError(f"a mass matrix needs a method for stiff systems, and fastad has none yet{at_line()}")
+        raise ShapeError(f"a mass matrix needs a method for stiff systems{at_line()}, such as 'Rodas5P'")
     unused = [f"`{name}`" for name in ("jac", "jac_sparsity") if given[name] is not None]
     if unused:
         line = user_line()

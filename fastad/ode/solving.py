@@ -13,6 +13,7 @@ from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
 from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
 from fastad.ode.event_results import counts_of, limits_of
+from fastad.ode.mass import mass_of
 from fastad.ode.problem import INFINITE, Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
@@ -99,7 +100,9 @@ def solve_ivp(
         "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
         "events": events,
     }  # fmt: skip
-    options = options_of(method, problem, given)
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0])
+    problem = replace(problem, mass=numbers_of_mass)
+    options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:
         problem = _with_even_steps(problem)
     if current_recorder() is None:
@@ -135,9 +138,7 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
 Solver = Callable[[dict[str, Any], Any, Any, Any], Any]
 
 
-def _pieces(
-    solver: Callable[[int], Solver], kept: int, problem: Problem, options: Options, grid: Any
-) -> list[Raw]:
+def _pieces(solver: Callable[[int], Solver], kept: int, problem: Problem, options: Options, grid: Any) -> list[Raw]:
     """All parts of a solve, each of as many steps or events as are returned at a time, up to max_steps in all."""
     limits, left, solve = limits_of(options.events), options.max_steps, solver(kept)
     jumps = np.array([event.jump is not None for event in options.events], bool)  # each is a step of its own
@@ -152,7 +153,8 @@ def _pieces(
         if left < kept:
             kept = left
             solve = solver(kept)
-        found.append(Raw(**solve(problem.inputs, None, ([last.state], last.control, last.cache), limits)))
+        resumed = [last.state], last.control, last.cache, last.memory
+        found.append(Raw(**solve(problem.inputs, None, resumed, limits)))
     return found
 
 

@@ -8,16 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastad.kernels.records import CONTROL
+from fastad.equations.linear import default_solver
+from fastad.kernels.records import CONTROL, TOLERANCES
 from fastad.ode.dense import DenseOutput
+from fastad.ode.iteration import Iteration, Linearised, with_further
 from fastad.ode.method import Method, Step, Wanted
+from fastad.ode.stages import FIXED, Stages
+from fastad.ode.step_rules import StepRules
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_sizes import SolveSizes
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.spans import Span
-from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
+from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
 
 __all__ = ["DenseOutput", "StepTables", "Wanted", "part_of_step", "times"]
 
@@ -32,6 +36,7 @@ class StepTables:
     f: Sub
     n: int  # size of y
     wanted: Wanted
+    iteration: Iteration | None = None  # of implicit methods
 
     @property
     def shared(self) -> int:
@@ -47,15 +52,23 @@ class StepTables:
         return self.method.caches(self.wanted)
 
     @property
+    def notes(self) -> int:
+        return self.method.notes(self.wanted, self.n)
+
+    @property
     def evaluations(self) -> int:
         return self.method.evaluations(self.wanted)
 
     def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
         errors = self.n * self.method.estimates if self.wanted.adaptive else 0
         dense = self.n * len(self.method.output.polynomials) if self.wanted.dense else 0
+        solver = None if self.iteration is None else self.iteration.linear
+        size = 0 if solver is None else solver.factor_size(self.n)
+        linear, factors = self.method.memory(self.wanted, self.n, size)
         return SolveSizes(
             self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,
-            dense=dense, points=points, kept=kept,
+            dense=dense, points=points, kept=kept, notes=self.method.notes(self.wanted, self.n), linear=linear,
+            factors=factors, counts=int(self.method.counts),
         )  # fmt: skip
 
     def solve(self, points: int, kept: int, controls: int, length: int, **options: Any) -> Solve:
@@ -74,17 +87,26 @@ class StepTables:
         dense, cached = self.wanted.dense, self.has_cache or self.wanted.adaptive
         sample = self._made("sample", sizes.sample_in, lambda b, x: self._sample(b, x, sizes)) if dense else None
         rhs = self._made("right-hand side", sizes.step_in, lambda b, x: self._rhs(b, x, sizes)) if cached else None
-        return {
-            "body": self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes)),
-            "plain": self.plain(sizes), "dense": self.plain(sizes, dense=True) if dense else None, "sample": sample,
-            "rhs": rhs,
-        }  # fmt: skip
+        plain, with_dense = self.plain(sizes), self.plain(sizes, dense=True) if dense else None
+        body = self._made("step", sizes.step_in, lambda b, x: self._body(b, x, sizes))
+        if self.method.has_stages:
+            body = self._ruled(body, with_dense or plain, sizes)
+        return {"body": body, "plain": plain, "dense": with_dense, "sample": sample, "rhs": rhs}
+
+    def _ruled(self, body: Sub, exact: Sub, sizes: SolveSizes) -> Sub:
+        """A trial step whose derivatives are those of the exact step."""
+        given, out = sizes.step_in, sizes.step_out
+        rules = StepRules(
+            lambda: exact, (total_of(given[:2]), total_of(given[2:4]), total_of(given[4:])),
+            (total_of(out[:1]), total_of(out[1:-1]), total_of(out[-1:])),
+        )  # fmt: skip
+        return Sub(body.n_in, body.n_out, body.name, body.table, rules=rules)
 
     def plain(self, sizes: SolveSizes, dense: bool = False) -> Sub:
-        """A step without cache and errors: [state | control | ends | shared] to [state | dense output]."""
+        """A step without cache, memory and errors: [state | control | ends | shared] to [state | dense output]."""
 
         def rows(b: Builder, x: Ref) -> Ref:
-            taken = self.method.emit(self.step(b, x, sizes.plain_in))
+            taken = self.method.emit(self.step(b, x, sizes.plain_in, exact=True))
             return packed(b, [taken.after, *self._clock(b, x), *(taken.dense if dense else ())])
 
         return self._made("step", sizes.plain_in, rows)
@@ -98,22 +120,46 @@ class StepTables:
     def _made(self, what: str, spans: list[Span], emit: Callable[[Builder, Ref], Ref]) -> Sub:
         return made(f"{what} of {self.method.name}", total_of(spans), emit)
 
-    def step(self, b: Builder, x: Ref, spans: list[Span]) -> Step:
-        """The step that an argument of these spans describes, without its cache."""
+    def step(self, b: Builder, x: Ref, spans: list[Span], exact: bool = False) -> Step:
+        """The step that an argument of these spans describes, without its cache and its memory. `exact`: its equations
+        are solved to rounding errors."""
         pieces = slices(b, x, [span.size for span in spans])
         own, control, (ends, shared) = pieces[0], pieces[1], pieces[-2:]
         t, h = self.times(b, control, ends, own)
         state = slices(b, own, [self.own - 1, 1])[0] if self.wanted.clocked else own
-        return Step(b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared))
+        notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
+        return self._step_at(b, (t, h, state, shared), notes, exact)
+
+    def _step_at(self, b: Builder, given: tuple[Ref, Ref, Ref, Ref], notes: Ref | None, exact: bool) -> Step:
+        """The step from its start, its size, a state, and what all steps share."""
+        t, h, state, shared = given
+        y = self.first(b, state)
+
+        def linearised(c: Ref) -> Linearised:
+            assert self.iteration is not None
+            size = self.iteration.shared
+            return self.iteration.at(b, t, c, y, b.region(shared, (0, size, 1), (size,)))
+
+        return Step(
+            b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
+            lambda: self._drift(b, t, y, shared), notes,
+            stages=Stages(b, self.iteration, t, h, y, shared, exact) if self.iteration else None,
+            given=given, elsewhere=lambda b, given, notes: self._step_at(b, given, notes, exact),
+        )  # fmt: skip
 
     def _body(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, clock = self.step(b, x, sizes.step_in), self._clock(b, x)
+        lead = self.own + sizes.control.size
         if self.has_cache:
-            start, size = self.own + CONTROL, self.own - self.wanted.clocked
-            step = replace(step, cache=b.region(x, (start, size, 1), (size,)))
+            size = self.own - self.wanted.clocked
+            step = replace(step, cache=b.region(x, (lead, size, 1), (size,)))
+        if n := sizes.memory.size:
+            step = replace(step, memory=b.region(x, (lead + sizes.cache, n, 1), (n,)))
         taken = self.method.emit(step)
         cached = [taken.cache, *self._still(b)] if self.has_cache and taken.cache is not None else []
-        return packed(b, [taken.after, *clock, *cached, *taken.errors, *(taken.dense if self.wanted.dense else ())])
+        found = [taken.after, *clock, taken.notes, *cached, taken.memory, taken.counts, *taken.errors]
+        found += taken.dense if self.wanted.dense else ()
+        return packed(b, [x for x in found if x is not None])
 
     def _rhs(self, b: Builder, x: Ref, sizes: SolveSizes) -> Ref:
         step, copies = self.step(b, x, sizes.step_in), self.method.copies
@@ -153,13 +199,45 @@ class StepTables:
         output = self.method.output
         return output.emit(b, theta, y, h, slices(b, dense, [self.n] * len(output.polynomials)))
 
+    def _drift(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref | None:
+        """The rows of ∂f/∂t, if f depends on t."""
+        if self.iteration is None or self.iteration.is_autonomous:
+            return None
+        bare = self.iteration.bare
+        x, one = self._argument(b, bare, t, y, shared), b.broadcast(b.const(1.0), (1,))
+        return emit_joint_inline(b, bare, x, packed(b, [one, b.zeros((bare.n_in - 1,))]))[1]
+
     def evaluated(self, b: Builder, t: Ref, y: Ref, shared: Ref) -> Ref:
         """The rows of the right-hand side."""
-        table = self.f.table
-        x = packed(b, [t, y, shared])
-        if table is not None and len(table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
-            return emit_inline(b, self.f, x)
-        return b.call(self.f, x)
+        f = self.f if self.iteration is None else self.iteration.bare
+        x = self._argument(b, f, t, y, shared)
+        if f.table is not None and len(f.table) * max(self.evaluations, 1) <= _INLINED_UP_TO:
+            return emit_inline(b, f, x)
+        return b.call(f, x)
+
+    def _argument(self, b: Builder, f: Sub, t: Ref, y: Ref, shared: Ref) -> Ref:
+        """The argument of a right-hand side that is not given all that the steps share."""
+        size = f.n_in - 1 - self.n
+        return packed(b, [t, y, b.region(shared, (0, size, 1), (size,))])
+
+
+def tables_of_system(method: Method, f: Sub, n: int, wanted: Wanted) -> StepTables:
+    """The steps of a system of n components that is made of tables: for an implicit method, with dense matrices, and
+    with a place for the tolerances of its equations behind what they share (see `scales`)."""
+    iteration = Iteration(f, n, linear=default_solver(n)) if method.has_jacobian else None
+    return StepTables(method, with_further(f, 2 * n * method.has_stages), n, wanted, iteration)
+
+
+def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
+    """The tolerances of the equations of implicit stages, from the controls of an adaptive solve; None: of fixed
+    steps."""
+    n = tables.n
+    if not tables.method.has_stages:
+        return []
+    if controls is None:
+        return [b.broadcast(b.const(x), (n,)) for x in FIXED]
+    return slices(b, controls, (TOLERANCES, n, n))[1:]
+
 
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:

@@ -14,6 +14,7 @@ import numpy as np
 from fastad.control.parts import Shared, record_part
 from fastad.once import lazy
 from fastad.primitives.regions import region
+from fastad.recording.source import user_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import Sub, packed, slices
@@ -116,13 +117,14 @@ def envelope(
         return np.reshape(lagrangian(h, *a), (1,)) * 1.0
 
     given, number = (held, tuple(args)), ValueType((1,), "d")
-    check = np.concatenate([status, residual])
+    check: Any = np.concatenate([status, residual])
     parts = [record_part(own, (check, *given), name), record_part(of_lagrangian, given, name)]
     shared = Shared(parts)
     sub, inner = (shared.sub(part, part.lead, [number]) for part in parts)
     rules = EnvelopeRules(lambda: inner, int(np.size(held)), int(np.size(residual)))
     row = Sub(sub.n_in, sub.n_out, name, sub.table, rules=rules)
     inputs = make_call((check, *given), {}).inputs
+    check.recorder.builder.source_line(user_line())
     return np.reshape(call_sub(row, [*inputs, *shared.values], [number])[0], ())
 
 

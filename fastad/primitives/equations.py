@@ -25,7 +25,7 @@ REASONS = {
     NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
     LOOSE: "The bound of the error of its derivatives is above gradient_limit: give a smaller tol.",
     NO_ROOT: "The function changes its sign there without a root, as at a pole or a jump: give another bracket.",
-    NO_BRACKET: "The function has the same sign at both ends of the bracket.",
+    NO_BRACKET: "The function has the same sign at both ends of the bracket, or one of them is infinite.",
 }
 
 

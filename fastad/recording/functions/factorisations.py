@@ -272,7 +272,9 @@ def cond(x: Any, p: Any = None) -> Array:
     if p in (None, 2, -2):
         values = svdvals(a)
         largest, smallest = values[..., 0], values[..., -1]
-        return smallest / largest if p == -2 else largest / smallest
+        ratio = smallest / largest if p == -2 else largest / smallest
+        undefined = np.isnan(ratio) & ~np.any(np.isnan(a), axis=(-2, -1))  # 0 / 0 and inf / inf: NumPy says inf
+        return np.where(undefined, np.inf, ratio)
     a = _square(a, "cond")
     sign, log = np.linalg.slogdet(a)
     is_regular = sign != 0.0

@@ -13,21 +13,22 @@ from fastad.kernels.records import (
     LEAST_ERROR,
     LEAST_LAST,
     MEMORY,
+    NEXT,
     ROUNDING,
     SAFETY,
     SMALLEST,
     STEP,
 )
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.repeated import total_of
+from fastad.tables.composites.solve_sizes import SolveSizes
 
 _LARGEST_NUMBER = 1.7976931348623157e308
 _SPACING = 10 * 2.220446049250313e-16  # of steps, relative to the time: `stepsize.smallest_fraction`
 _EIGHT_BITS = 2.0**45  # for `stepsize.rounded`
 
 
-def with_verdict(
-    b: Builder, x: list[Ref], out: list[Ref], own: int, cache: int, n: int, estimates: int, order: int
-) -> list[Ref]:
+def with_verdict(b: Builder, x: list[Ref], out: list[Ref], sizes: SolveSizes, estimates: int, order: int) -> list[Ref]:
     """The result of a step followed by its error norm, the factor for the next step, the component with the largest
     error, the verdict (0: the driver must judge it; 1: accepted; 2: accepted, and the driver must see whether it was
     the last one), and the control of the next step.
@@ -35,13 +36,14 @@ def with_verdict(
     `x` is the argument of the step, followed by absolute tolerances of n components, relative ones, and the largest
     step.
     """
+    own, n = sizes.own, sizes.errors // estimates
     tolerances = x[len(x) - 1 - 2 * n : -1]
-    sizes = [b.emit("absolute", (y,)) for y in out[:n]]
+    magnitudes = [b.emit("absolute", (y,)) for y in out[:n]]
     scales = [
         b.add(absolute, b.multiply(relative, b.emit("maximum", (b.emit("absolute", (old,)), size))))
-        for absolute, relative, old, size in zip(tolerances[:n], tolerances[n:], x[:n], sizes, strict=True)
+        for absolute, relative, old, size in zip(tolerances[:n], tolerances[n:], x[:n], magnitudes, strict=True)
     ]
-    errors = out[own + cache :][: n * estimates]
+    errors = out[total_of(sizes.step_out[:-2]) :][: n * estimates]
     squares = [b.emit("square", (b.emit("divide", (e, scales[i % n])),)) for i, e in enumerate(errors)]
     norm, worst = _norm(b, squares, n, estimates), _largest(b, squares[:n])
     control = x[own : own + CONTROL]
@@ -50,9 +52,10 @@ def with_verdict(
     if not n:
         return [*out, norm, factor, worst, b.const(0.0), *control]
     is_small = b.emit("less_equal", (norm, b.const(1.0)))
-    is_sound = b.emit("logical_and", (_is_finite(b, sizes), _says(b, norm, tolerances[n])))
+    is_sound = b.emit("logical_and", (_is_finite(b, magnitudes), _says(b, norm, tolerances[n])))
     accepted = b.emit("logical_and", (is_small, is_sound))
-    after, step, goes_on = _next_place(b, control, factor, x[own + CONTROL + cache :][:2], x[-1])
+    noted = out[own + NEXT] if sizes.notes else None
+    after, step, goes_on = _next_place(b, control, factor, noted, x[total_of(sizes.carried) :][:2], x[-1])
     verdict = b.emit("where", (goes_on, b.const(1.0), b.const(2.0)))
     verdict = b.emit("where", (accepted, verdict, b.const(0.0)))
     following = {AT: after, STEP: step, LAST: b.emit("maximum", (logarithm, b.const(LEAST_LAST))), KNOWN: b.const(0.0)}
@@ -111,7 +114,9 @@ def _next_factor(b: Builder, error: Ref, before: Ref, order: int) -> Ref:
     return b.emit("where", (b.emit("greater", (factor, least)), factor, least))
 
 
-def _next_place(b: Builder, control: list[Ref], factor: Ref, ends: list[Ref], longest: Ref) -> tuple[Ref, Ref, Ref]:
+def _next_place(
+    b: Builder, control: list[Ref], factor: Ref, noted: Ref | None, ends: list[Ref], longest: Ref
+) -> tuple[Ref, Ref, Ref]:
     """The position after the step, the size of the next one, and whether there is one that time can resolve; see
     `_choose_step` in `fastad.kernels.solve_lanes`."""
     at, fraction, one = control[AT], control[STEP], b.const(1.0)
@@ -121,6 +126,8 @@ def _next_place(b: Builder, control: list[Ref], factor: Ref, ends: list[Ref], lo
     rest = b.emit("subtract", (one, after))
     careful = b.emit("greater_equal", (control[KNOWN], b.const(2.0)))  # after rejections, it does not grow
     factor = b.emit("where", (careful, b.emit("minimum", (factor, one)), factor))
+    if noted is not None:
+        factor = b.emit("where", (b.emit("greater", (noted, b.const(0.0))), noted, factor))
     least = _smallest(b, after, ends)
     step = _rounded(b, b.multiply(fraction, factor))
     step = b.emit("minimum", (b.emit("maximum", (step, least)), longest))

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import StepSizeError, TableError
-from fastad.kernels.records import CONTROL
 from fastad.tables.builder import Ref
 from fastad.tables.composites.driver import Data
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
@@ -106,8 +105,8 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
         if not trace.is_done:
             raise StepSizeError(trace.message)
         seeds = np.split(u, np.cumsum([span.size for span in solve.spans_results])[:-1])
-        bar, at_points, kept, dense = seeds[0], seeds[3].reshape(-1, s.own), seeds[4], seeds[6]
-        at_events = seeds[7].reshape(-1, s.own)
+        bar, at_points, kept, dense = seeds[0], seeds[4].reshape(-1, s.own), seeds[5], seeds[7]
+        at_events = seeds[8].reshape(-1, s.own)
         for k in range(len(trace.steps) - 1, -1, -1):
             step = trace.steps[k]
             inner, dense_bar, ends, points = np.zeros(s.own), np.zeros(s.dense), np.zeros(s.ends), {}
@@ -116,24 +115,24 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
                 if sample is None:
                     bar = bar + at_points[j]
                     continue
-                pieces = [s.own, CONTROL, s.dense, s.point, s.ends]
+                pieces = [s.own, s.control.size, s.dense, s.point, s.ends]
                 found = solve.sample.adjoint.evaluate(np.concatenate([sample, at_points[j]]), run=run)
                 own, _, d, points[j], e = np.split(found, np.cumsum(pieces)[:-1])
                 inner, dense_bar, ends = inner + own, dense_bar + d, ends + e
             for j, event in step.events.items():
                 found = solve.located.adjoint.evaluate(np.concatenate([event, at_events[j]]), run=run)
-                own, _, d, e, more = np.split(found, np.cumsum([s.own, CONTROL, s.dense, s.ends]))
+                own, _, d, e, more = np.split(found, np.cumsum([s.own, s.control.size, s.dense, s.ends]))
                 inner, dense_bar, ends, shared = inner + own, dense_bar + d, ends + e, shared + more
             if s.kept:
                 bar = bar + kept[k * s.own :][: s.own]
                 dense_bar = dense_bar + dense[k * s.dense :][: s.dense]
             if step.change is not None:
                 changed = solve.event.adjoint.evaluate(np.concatenate([step.plain_argument, bar]), run=run)
-                own, _, e, more = np.split(changed, np.cumsum([s.own, CONTROL, s.ends]))
+                own, _, e, more = np.split(changed, np.cumsum([s.own, s.control.size, s.ends]))
                 inner, ends, shared, bar = inner + own, ends + e, shared + more, np.zeros(s.own)
             part = solve.step if not s.dense else solve.dense
             argument = np.concatenate([step.plain_argument, bar, dense_bar])
             out = part.adjoint.evaluate(argument, run=run)
-            own, _, e, more = np.split(out, np.cumsum([s.own, CONTROL, s.ends]))
+            own, _, e, more = np.split(out, np.cumsum([s.own, s.control.size, s.ends]))
             bar = own + inner
             yield k, (part.adjoint, argument, (bar, ends + e, shared + more, points))

@@ -65,7 +65,7 @@ class Events:
         trace, s = self._trace, self._solve.sizes
         which = 0 if entry is None else entry.which
         fraction = fraction if entry is None else entry.fraction
-        control = [*trace.control[: r.LAST], fraction, r.CHANGED + which]
+        control = [*trace.control[: r.LAST], fraction, r.CHANGED + which, *trace.control[r.CONTROL :]]
         return np.concatenate([trace.own, control, out[len(out) - s.dense :], trace.ends, trace.shared])
 
     def _conditions(self, state: np.ndarray, position: float) -> np.ndarray:

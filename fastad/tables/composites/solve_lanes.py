@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastad.errors import TableError
-from fastad.kernels.records import CONTROL, MARKS, RUN, SOLVE_LANES
+from fastad.kernels.records import MARKS, RUN, SOLVE_LANES
 from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Ref
 from fastad.tables.composites.choices import Lanes, joint_sub
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.lane_control import with_verdict
+from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.sub import Sub
 from fastad.tables.passes.lanes import NoLanes, over_lanes
 
@@ -94,7 +95,7 @@ class SolveLanes(Lanes, kind="solves in lanes"):
         if not solve.adaptive:
             return over_lanes(solve.body, WIDTH, name)
         s, estimates, order = solve.sizes, solve.estimates, solve.order
-        more = lambda b, x, out: with_verdict(b, x, out, s.own, s.cache, s.errors // estimates, estimates, order)
+        more = lambda b, x, out: with_verdict(b, x, out, s, estimates, order)
         return over_lanes(solve.body, WIDTH, name, 2 * (s.errors // estimates) + 1, more)
 
     @property
@@ -225,7 +226,7 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
     @property
     def room(self) -> int:
         """States of a trajectory that can be stored."""
-        size = self.solve.sizes.own + CONTROL
+        size = total_of(self.solve.sizes.carried[:2])
         most = _ROOM if self.solve.adaptive else self.solve.length
         return min(self.solve.storage.memory_slots, most, max(_STORED // (self.block * size), 1))
 
@@ -247,6 +248,6 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
         more = {
             "wide_bar_in": self._wide_adjoint.n_in, "wide_bar_out": self._wide_adjoint.n_out,
             "sums": WIDTH * (s.ends + s.shared), "inner": WIDTH * s.own,
-            "states": self.block * self.room * (s.own + CONTROL), "counts": self.block,
+            "states": self.block * self.room * total_of(s.carried[:2]), "counts": self.block,
         }  # fmt: skip
         return {**super()._work, **more}

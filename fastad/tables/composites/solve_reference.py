@@ -1,6 +1,7 @@
 """What an ODE solve computes, step by step in Python: its definition, and what messages about it need."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ REASONS = {  # why a solve has ended, and what is to be said of a component
     r.FULL: ("The solve needs more steps, or events, than can be kept", _WORST),
     r.NOT_FINITE: ("The right-hand side is not finite at the start", "component {} is not"),
     r.OVERFLOWN: ("The solution by fixed steps is not finite", "component {} is not"),
+    r.UNSOLVED: ("The equations of a step could not be solved", "component {} is the farthest from it"),
 }
 
 
@@ -51,8 +53,9 @@ class Trace:
         self.solve, self._evaluate = solve, evaluate
         s = solve.sizes
         cuts = np.cumsum([span.size for span in s.operands])[:-1]
-        state, control, cache, ends, shared, self.controls, points = np.split(np.array(x, float), cuts)
-        self.own, self.control, self.cache, self.ends, self.shared = state, control, cache, ends, shared
+        self.own, self.control, self.cache, self.memory, *others = np.split(np.array(x, float), cuts)
+        self.ends, self.shared, self.controls, points = others
+        control, ends = self.control, self.ends
         self.points = points.reshape(s.points, s.point)
         self.steps: list[Step] = []
         self.at_points = np.full((s.points, s.own), np.nan)
@@ -66,7 +69,7 @@ class Trace:
         while self._goes_on() and self._step():
             pass
         self.run[r.POSITION] = self.control[r.AT]
-        if not s.errors and not np.isfinite(self.own).all():
+        if self.run[r.STATUS] == r.DONE and not s.errors and not np.isfinite(self.own).all():
             self.run[r.STATUS], self.run[r.WORST] = r.OVERFLOWN, int(np.argmin(np.isfinite(self.own)))
 
     @property
@@ -97,7 +100,7 @@ class Trace:
 
     # ── one step ─────────────────────────────────────────────────────────────────────────────────────────────
     def _argument(self) -> np.ndarray:
-        return np.concatenate([self.own, self.control, self.cache, self.ends, self.shared])
+        return np.concatenate([self.own, self.control, self.cache, self.memory, self.ends, self.shared])
 
     def call(self, part: Any, x: np.ndarray) -> np.ndarray:
         return np.asarray(part.evaluate(x, run=self._evaluate))
@@ -126,17 +129,38 @@ class Trace:
         self.control[r.STEP] *= not waits
         if not self.solve.adaptive:
             self.control[: r.LAST] = self._grid(len(self.steps))
-            self.run[r.EVALUATIONS] += self.solve.stages
         elif self.control[r.STEP] == 0 and not waits and not self._first():
             return False
         if self.solve.sizes.cache and not self.fresh:
             self.cache, self.fresh = self._slope(), True
         chooses = self.solve.adaptive and not waits
-        out = self._adapted() if chooses else self.call(self.solve.body, self._argument())
-        if out is None:
+        out = self._adapted() if chooses else self._made(counted=not waits)
+        if out is None or self.run[r.STATUS] != r.DONE:
             return False
         self._accept(out)
         return True
+
+    def _made(self, counted: bool = True) -> np.ndarray:
+        """The result of a trial step; what it counts is added up."""
+        out = self.call(self.solve.body, self._argument())
+        if not counted:
+            return out
+        self.run[r.EVALUATIONS] += self.solve.stages
+        if self.solve.sizes.counts:
+            self.run[r.COUNTED :] += out[self._places["counts"]]
+        if not self.solve.adaptive and self._is_unsolved(out):
+            self.run[r.STATUS] = r.UNSOLVED
+        return out
+
+    def _is_unsolved(self, out: np.ndarray) -> bool:
+        return bool(self.solve.sizes.counts and out[self._places["counts"]][r.FAILURES] > 0)
+
+    @property
+    def _places(self) -> dict[str, slice]:
+        """Where everything stands in the result of a step."""
+        names = ("own", "notes", "cache", "memory", "counts", "errors", "dense")
+        ends = np.cumsum([0, *(span.size for span in self.solve.sizes.step_out)])
+        return {name: slice(*pair) for name, pair in zip(names, pairwise(ends), strict=True)}
 
     def _grid(self, k: int) -> tuple[float, float]:
         """Position and size of a step of a fixed grid."""
@@ -154,7 +178,7 @@ class Trace:
         change = None if self.events is None else self.events.in_step(out, after)
         state = out[: s.own]
         if change is not None:
-            control[r.LAST :] = change.fraction, r.CHANGED + change.which
+            control[r.LAST : r.CONTROL] = change.fraction, r.CHANGED + change.which
         plain = np.concatenate([self.own, control, self.ends, self.shared])
         if change is not None:
             state = self.call(self.solve.event, plain)
@@ -164,8 +188,10 @@ class Trace:
         self._deliver_events(step, out)
         self.steps.append(step)
         self.own = state
-        self.cache = out[s.own : s.own + s.cache]
-        self.control = np.array([after, control[r.STEP], control[r.LAST], 0.0])
+        places = self._places
+        self.cache, self.memory, notes = (out[places[name]].copy() for name in ("cache", "memory", "notes"))
+        notes[r.TRIES : r.NOTES] = 0.0
+        self.control = np.array([after, control[r.STEP], control[r.LAST], 0.0, *notes])
         if change is not None:
             self._restart(float(control[r.STEP]) * self.span)
             self.run[r.STATUS] = r.ENDED if change.outcome == r.STOPPED else r.DONE
@@ -177,7 +203,9 @@ class Trace:
         """After an event: the next step is to be as long as that which the event ended."""
         self._set_clock()
         fraction = _rounded(size / self.span) if size < self.span else 1.0
-        self.control, self.fresh = np.array([0.0, fraction, r.LEAST_LAST, 0.0]), False
+        s = self.solve.sizes
+        self.control, self.fresh = np.array([0.0, fraction, r.LEAST_LAST, 0.0, *np.zeros(s.notes)]), False
+        self.memory = np.zeros(s.memory.size)
 
     def _deliver_events(self, step: Step, out: np.ndarray) -> None:
         """States at the events in a step."""
@@ -241,7 +269,7 @@ class Trace:
             first, trial = self._first_time(slope)
             fraction = _rounded(first / self.span)
             last = r.CHOSEN if trial != min(GUESS, self.span) else r.GIVEN
-        self.control = np.array([self.control[r.AT], fraction, last, 0.0])
+        self.control = np.array([self.control[r.AT], fraction, last, 0.0, *self.control[r.CONTROL :]])
         return True
 
     def _first_time(self, slope: np.ndarray) -> tuple[float, float]:
@@ -259,13 +287,13 @@ class Trace:
 
     def _adapted(self) -> np.ndarray | None:
         """The result of the first trial step with a small enough error."""
-        solve, order = self.solve, self.solve.order
+        order = self.solve.order
         position, rejected = float(self.control[r.AT]), self.control[r.KNOWN] == 2
         size = max(abs(self.time(position)), 1e-300)
         least = 10 * _EPSILON * size / self.span if self.span else 0.0
         longest = float(self.controls[r.MAX_STEP])
         most, rest = (longest / self.span if longest < self.span else 1.0), 1 - position
-        fraction = max(float(self.control[r.STEP]), least)
+        fraction, unsolved = max(float(self.control[r.STEP]), least), False
         while True:
             fraction = min(fraction, most)
             if rest <= 1.01 * fraction and rest <= most:
@@ -273,27 +301,33 @@ class Trace:
             elif not fraction >= least:
                 break
             self.control[r.STEP] = fraction
-            self.run[r.EVALUATIONS] += solve.stages
-            out = self.call(solve.body, self._argument())
+            out = self._made()
             self._norm = self._error(out)
             if self._says_nothing():
                 self._norm = max(self._norm, self._probe(out))
             if self._norm <= 1 and np.isfinite(out[: self.n_errors]).all():
-                self._factor = self._next(rejected)
+                self._factor = self._noted(out, r.NEXT, self._next(rejected))
                 self.control[r.KNOWN] = 1 + rejected
                 return out
+            unsolved = self._is_unsolved(out)
             if fraction <= least and fraction < rest:
                 break
             self.run[r.REJECTED] += 1
-            rejected = True
+            rejected, self.memory = True, out[self._places["memory"]]
+            self.control[r.CONTROL + r.TRIES : r.CONTROL + r.NOTES] += 1
             factor = max(0.2, 0.9 * self._norm ** (-1 / order)) if np.isfinite(self._norm) else 0.2
-            fraction = _rounded(fraction * factor)
-        self.run[r.STATUS] = r.TOO_SMALL
+            fraction = _rounded(fraction * self._noted(out, r.RETRY, factor))
+        self.run[r.STATUS] = r.UNSOLVED if unsolved else r.TOO_SMALL
         return None
 
+    def _noted(self, out: np.ndarray, place: int, factor: float) -> float:
+        """A factor for the step size that a step has noted, if it has, or this one."""
+        notes = out[self._places["notes"]]
+        return float(notes[place]) if notes.size and notes[place] > 0 else factor
+
     def _says_nothing(self) -> bool:
-        """Whether the error estimate is no more than rounding errors."""
-        n = self.n_errors
+        """Whether the error estimate is no more than rounding errors: see `fastad.kernels.stepsize`."""
+        n = 0 if self.solve.sizes.counts else self.n_errors
         relative = float(self.controls[r.TOLERANCES + n]) if n else 0.0
         is_known = self.control[r.LAST] == r.CHOSEN
         return n > 0 and not is_known and self._norm < r.LEAST_ERROR + (r.ROUNDING / relative if relative > 0 else 0.0)
@@ -308,10 +342,9 @@ class Trace:
         self.own[:n] += CHANGE * size * parts
         if s.cache:
             self.cache = self._slope()
-        self.run[r.EVALUATIONS] += self.solve.stages
-        moved = self.call(self.solve.body, self._argument())
+        moved = self._made()
         self.own, self.cache = kept
-        errors = slice(s.own + s.cache, s.own + s.cache + s.errors)
+        errors = self._places["errors"]
         both = out.copy()
         both[errors] = moved[errors] - out[errors]
         worst = self.run[r.WORST]
@@ -333,7 +366,7 @@ class Trace:
         """Norm of the error, as `fastad.kernels.stepsize.error_norm` defines it."""
         s, estimates = self.solve.sizes, self.solve.estimates
         size = np.maximum(np.abs(self.own), np.abs(out[: s.own]))
-        errors = out[s.own + s.cache :][: s.errors].reshape(estimates, -1)
+        errors = out[self._places["errors"]].reshape(estimates, -1)
         scaled = [self._scaled(e, size) for e in errors]
         if not scaled[0].size:
             return 0.0
@@ -356,7 +389,8 @@ class Trace:
         states, log = np.zeros((s.room, s.own)), np.zeros((s.room, r.ENTRY))
         if self.events is not None and self.events.log:
             states[: len(self.events.log)], log[: len(self.events.log)] = self.events.states, self.events.log
-        pieces = [self.own, self.control, self.cache, self.at_points, kept, places, dense, states, log, self.run]
+        carried = [self.own, self.control, self.cache, self.memory]
+        pieces = [*carried, self.at_points, kept, places, dense, states, log, self.run]
         return np.concatenate([np.ravel(piece) for piece in pieces])
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 
-from fastad.kernels.records import CONTROL, ENTRY, RUN
+from fastad.kernels.records import CONTROL, COUNTS, ENTRY, RUN
 from fastad.tables.composites.spans import Span
 
 
@@ -10,7 +10,9 @@ from fastad.tables.composites.spans import Span
 class SolveSizes:
     """Sizes of a solve's state, of the ends of its span, of what all steps share, of its controls and of one point; of
     the cached derivative, of all error estimates and of the dense output of a step; numbers of points, of steps that
-    are kept, of events, and of times that events are logged. Tangents double those that have some (see `times`)."""
+    are kept, of events, and of times that events are logged; sizes of the notes, and of the memory of a method: of its
+    linear point, and of the factors that belong to it; whether steps count what they do. Tangents double those that
+    have some (see `times`)."""
 
     own: int
     ends: int = 2
@@ -24,6 +26,10 @@ class SolveSizes:
     kept: int = 0
     events: int = 0
     room: int = 0
+    notes: int = 0
+    linear: int = 0
+    factors: int = 0
+    counts: int = 0
 
     def times(self, n: int) -> "SolveSizes":
         """Sizes for n lanes: what has no derivative is the same for all."""
@@ -36,28 +42,35 @@ class SolveSizes:
 
     @property
     def control(self) -> Span:
-        return Span(1, CONTROL, shared=True)
+        """The control, with the notes."""
+        return Span(1, CONTROL + self.notes, shared=True)
+
+    @property
+    def memory(self) -> Span:
+        return Span(1, self.linear + self.factors, shared=True)
 
     @property
     def carried(self) -> list[Span]:
-        """The state with its control and its cache."""
-        return [Span(1, self.own), self.control, Span(1, self.cache)]
+        """The state with its control, its cache and the memory."""
+        return [Span(1, self.own), self.control, Span(1, self.cache), self.memory]
 
     # ── a step ───────────────────────────────────────────────────────────────────────────────────────────────
     @property
     def plain_in(self) -> list[Span]:
-        """[state | control | ends | shared], the argument of a step without cache."""
+        """[state | control | ends | shared], the argument of a step without cache and memory."""
         return [Span(1, self.own), self.control, Span(1, self.ends), Span(1, self.shared)]
 
     @property
     def step_in(self) -> list[Span]:
-        """[state | control | cache | ends | shared]."""
+        """[state | control | cache | memory | ends | shared]."""
         return [*self.carried, Span(1, self.ends), Span(1, self.shared)]
 
     @property
     def step_out(self) -> list[Span]:
-        """[state | cache | errors | dense output]."""
-        return [Span(1, self.own), Span(1, self.cache), Span(1, self.errors, shared=True), Span(1, self.dense)]
+        """[state | notes | cache | memory | counts | errors | dense output]."""
+        notes, counts = Span(1, self.notes, shared=True), Span(1, COUNTS * self.counts, shared=True)
+        lead = [Span(1, self.own), notes, Span(1, self.cache), self.memory, counts]
+        return [*lead, Span(1, self.errors, shared=True), Span(1, self.dense)]
 
     @property
     def plain_out(self) -> list[Span]:
@@ -86,14 +99,14 @@ class SolveSizes:
     # ── the whole ────────────────────────────────────────────────────────────────────────────────────────────
     @property
     def operands(self) -> list[Span]:
-        """[state | control | cache | ends | shared | controls | points]."""
+        """[state | control | cache | memory | ends | shared | controls | points]."""
         controls = Span(1, self.controls, shared=True)
         return [*self.step_in, controls, Span(self.points, self.point)]
 
     @property
     def results(self) -> list[Span]:
-        """[state | control | cache | points | kept steps | their positions | their dense output | states at events |
-        log of events | run]."""
+        """[state | control | cache | memory | points | kept steps | their positions | their dense output | states at
+        events | log of events | run]."""
         kept = [Span(self.kept, self.own), Span(1, self.kept, shared=True), Span(self.kept, self.dense)]
         events = [Span(self.room, self.own), Span(self.room, ENTRY, shared=True)]
         return [*self.carried, Span(self.points, self.own), *kept, *events, Span(1, RUN, shared=True)]

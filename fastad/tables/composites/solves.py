@@ -1,4 +1,4 @@
-"""Solves of ODEs by explicit methods, as composite rows: what they compute, how they derive and batch.
+"""Solves of ODEs, as composite rows: what they compute, how they derive and batch.
 
 A solve is a loop of steps that carry, besides the state, the control of the step size. The tangent of a solve is a
 solve of the state and its tangent on the same accepted steps; its adjoint pulls back these steps. So derivatives are
@@ -36,11 +36,12 @@ _NUMBERS = ("estimates", "order", "stages", "intervals", "clock")
 
 @dataclass(frozen=True, eq=False)
 class Solve(Repeated, kind="solve"):
-    """[state | control | cache | ends | shared | controls | points] to [state | control | cache | results at the points
-    | kept steps | their positions | their dense output | states at events | log of events | run]; see
-    `fastad.kernels.solving`.
+    """[state | control | cache | memory | ends | shared | controls | points] to [state | control | cache | memory |
+    results at the points | kept steps | their positions | their dense output | states at events | log of events | run];
+    see `fastad.kernels.solving`. Behind the numbers of the control stand the notes of the method.
 
-    `body` is one trial step: [state | control | cache | ends | shared] to [state | cache | errors | dense output].
+    `body` is one trial step: [state | control | cache | memory | ends | shared] to [state | notes | cache | memory |
+    counts | errors | dense output].
     `plain` and `dense` are the same step for the adjoint: from [state | control | ends | shared] to [state] and to
     [state | dense output]. `sample` maps [state | control | dense output | point | ends] to the solution at a point.
     `rhs` is the derivative at the argument of `body`. `inverse` gives the state before a step from the one after it.
@@ -115,13 +116,14 @@ class Solve(Repeated, kind="solve"):
 
     @property
     def stored_size(self) -> int:
-        """A stored state has its control, if that is not that of a grid. It needs its cache only where steps are made
-        again from it. Where steps are undone, the control is all."""
+        """A stored state has its control, if that is not that of a grid. It needs its cache and the linear point only
+        where steps are made again from it. Where steps are undone, the control is all."""
         if self.inverse is not None:
-            return r.CONTROL
+            return self.sizes.control.size
         runs_again = self.schedule is not None and not self.schedule.stores_all
-        cache = self.sizes.cache if runs_again else 0
-        return self.sizes.own + (r.CONTROL + cache if self.adaptive or cache else 0)
+        s = self.sizes
+        more = s.cache + s.linear if runs_again else 0
+        return s.own + (s.control.size + more if self.adaptive or more or s.notes else 0)
 
     @property
     def ends_early(self) -> bool:
@@ -141,6 +143,7 @@ class Solve(Repeated, kind="solve"):
         stored, arrays = self.stored_states(adjoint)
         p = filled(
             r.SOLVE, state=self.stored_size, carried=total_of(s.carried), own=s.own, cache=s.cache,
+            control=s.control.size, memory=s.memory.size, linear=s.linear, counts=r.COUNTS * s.counts,
             errors=s.errors // self.estimates, dense=s.dense, ends=s.ends, shared=s.shared, controls=s.controls,
             point=s.point, length=self.length, points=s.points, kept=s.kept, adaptive=self.adaptive,
             estimates=self.estimates, order=self.order, stages=self.stages, moving=self.moving,
@@ -151,6 +154,7 @@ class Solve(Repeated, kind="solve"):
             kernels |= {
                 "adjoint": self.step.adjoint, "adjoint_dense": self.dense and self.dense.adjoint,
                 "sample_adjoint": self.sample and self.sample.adjoint, "inverse": self.inverse,
+                "with_dense": self.dense if s.memory.size else None,
                 "located_adjoint": self.located and self.located.adjoint,
                 "event_adjoint": self.event and self.event.adjoint,
             }  # fmt: skip
@@ -165,7 +169,7 @@ class Solve(Repeated, kind="solve"):
             "bar_in": adjoint * (plain + total_of(s.dense_out)), "bar_out": adjoint * plain,
             "shared_bar": adjoint * (s.ends + s.shared), **self.stored_work(adjoint), "sample_in": sample + s.own,
             "sample_out": s.own, "sample_bar": adjoint * sample,
-            "dense_bar": adjoint * (s.own + r.CONTROL + s.dense), "run": r.RUN + 2, "marks": r.MARKS,
+            "dense_bar": adjoint * (s.own + s.control.size + s.dense), "run": r.RUN + 2, "marks": r.MARKS,
             "aside": self.adaptive * (s.own + s.cache + total_of(s.step_out)), **self._event_work(adjoint),
         }  # fmt: skip
 
@@ -226,6 +230,8 @@ class Solve(Repeated, kind="solve"):
         controls = r.TOLERANCES + 2 * errors + 3 * s.events if self.adaptive else 3 * self.intervals
         if self.intervals < 1 or s.controls != controls or s.cache not in (0, s.own):
             return "controls or a cache that do not fit"
+        if 0 < s.notes < r.NOTES or s.counts > 1 or (s.factors and not s.linear):
+            return "notes or a memory that do not fit"
         needed = {"body": True, "plain": True, "rhs": bool(s.cache) or self.adaptive}
         needed |= {"sample": s.dense > 0, "dense": s.dense > 0} | dict.fromkeys(_EVENT_PARTS, s.events > 0)
         if any(wanted and getattr(self, name) is None for name, wanted in needed.items()):
@@ -272,15 +278,15 @@ class Solve(Repeated, kind="solve"):
         return replace(own.sized(), backward=None if backward is None else Backward.of(read(backward)))
 
     # ── derivation and batching ──────────────────────────────────────────────────────────────────────────────
-    def over(self, lanes: int, suffix: str, emit: Callable[[Any, Sub, Ref], Ref]) -> "Solve":
-        """The solve of several lanes with the steps of the first: `emit` writes the rows of a part for an argument lane
-        after lane."""
+    def over(self, lanes: int, suffix: str, emit: Callable[[Any, Sub, list[Span], Ref], Ref]) -> "Solve":
+        """The solve of several lanes with the steps of the first: `emit` writes the rows of a part, whose argument is
+        made of these spans, for an argument lane after lane."""
 
         def widened(name: str, part: Sub) -> Sub:
             given, out = self.sizes.parts[name]
 
             def rows(b: Builder, x: Ref) -> Ref:
-                return to_spans(b, emit(b, part, to_lanes(b, x, lanes, given)), lanes, out)
+                return to_spans(b, emit(b, part, given, to_lanes(b, x, lanes, given)), lanes, out)
 
             wide = sum(span.size if span.shared else lanes * span.size for span in given)
             return made(f"{part.name}{suffix}", wide, rows)
@@ -295,9 +301,9 @@ class Solve(Repeated, kind="solve"):
     def augmented(self) -> "Solve":
         """The solve of states and their tangents: two lanes, the second with the tangents."""
 
-        def emit(b: Any, part: Sub, lanes: Ref) -> Ref:
+        def emit(b: Any, part: Sub, given: list[Span], lanes: Ref) -> Ref:
             x, dx = slices(b, lanes, (part.n_in, part.n_in))
-            return packed(b, emit_joint_inline(b, part, x, self.moving_part(b, part, dx)))
+            return packed(b, emit_joint_inline(b, part, x, without_shared(b, dx, given)))
 
         return replace(self.without_saving.over(2, " with tangents", emit), strict=True)
 
@@ -308,11 +314,6 @@ class Solve(Repeated, kind="solve"):
         if not self.saves:
             return y, still
         return b.call(self, x), packed(b, [still, b.zeros((self.n_out - self.n_results,))])
-
-    def moving_part(self, b: Any, part: Sub, dx: Ref) -> Ref:
-        """Tangents of the argument of a part, with zeros for what has none: the control, which is behind the state."""
-        own = self.sizes.own
-        return without_shared(b, dx, [Span(1, own), self.sizes.control, Span(1, part.n_in - own - r.CONTROL)])
 
     def without_fixed(self, b: Any, x: Ref) -> Ref:
         """Tangents of results, with zeros for those that have none."""
@@ -358,7 +359,7 @@ class Solve(Repeated, kind="solve"):
             state, *_, kept, places, _, _, _, numbers = np.split(run(solve, x, None), cut)
         except FastadError as error:
             return error
-        ends, position = np.split(x, np.cumsum([span.size for span in self.spans_in])[:-1])[3], numbers[r.POSITION]
+        ends, position = np.split(x, np.cumsum([span.size for span in self.spans_in])[:-1])[4], numbers[r.POSITION]
         if int(numbers[r.STATUS]) == r.OVERFLOWN and len(places):
             position = places[int(np.argmin(np.isfinite(kept.reshape(len(places), -1)).all(axis=1)))]
         if int(numbers[r.STATUS]) in (r.DONE, r.ENDED):

@@ -25,9 +25,9 @@ class Reached:
 
     def __init__(self, sets: Sets, solve: Any, x: Ids) -> None:
         self.sets, self.solve, s = sets, solve, solve.sizes
-        self.own, self._control, self.cache, self.ends, self.shared, _, points = _split(x, s.operands)
+        self.own, self._control, self.cache, memory, self.ends, self.shared, _, points = _split(x, s.operands)
         self.points = points.reshape(s.points, s.point)
-        self._control = _zeros(len(self._control))
+        self._control, self.memory = _zeros(len(self._control)), _zeros(len(memory))
         for _ in range(solve.length):
             before, self.own = self.own, self._after_step()
             if np.array_equal(before, self.own):
@@ -86,11 +86,11 @@ def solve_dependencies(sets: Sets, solve: Any, x: Ids) -> Ids:
     s, at = solve.sizes, Reached(sets, solve, x)
     cache = _zeros(s.cache)
     if s.cache:
-        step_in = np.concatenate([at.own, at._control, cache, at.ends, at.shared])
+        step_in = np.concatenate([at.own, at._control, cache, at.memory, at.ends, at.shared])
         cache = sets.either(at.cache, at.through(solve.rhs, step_in))
     dense = at.dense
     located = at.own if solve.located is None else sets.either(at.own, at.through(solve.located, at.located_in(dense)))
-    own = [at.own, at._control, cache, at.at_points]
+    own = [at.own, at._control, cache, at.memory, at.at_points]
     kept = [np.tile(at.own, s.kept), _zeros(s.kept), np.tile(dense, s.kept)]
     found = np.concatenate([*own, *kept, np.tile(located, s.room)])
     return np.concatenate([found, _zeros(solve.n_out - len(found))])
@@ -99,7 +99,7 @@ def solve_dependencies(sets: Sets, solve: Any, x: Ids) -> Ids:
 def solve_adjoint_dependencies(sets: Sets, solve: Any, x: Ids) -> Ids:
     """The sets of the adjoints of a solve's operands, for [operands | adjoints of the results]."""
     s, at, either = solve.sizes, Reached(sets, solve, x[: solve.n_in]), sets.either
-    bar, _, _, points, kept, _, kept_dense, events, *_ = _split(x[solve.n_in :], solve.spans_results)
+    bar, _, _, _, points, kept, _, kept_dense, events, *_ = _split(x[solve.n_in :], solve.spans_results)
     dense, dense_bar = at.dense, _any(sets, kept_dense, s.dense)
     ends, shared = _zeros(s.ends), _zeros(s.shared)
     bar = either(bar, either(_any(sets, kept, s.own), _any(sets, points, s.own)))
@@ -125,7 +125,7 @@ def solve_adjoint_dependencies(sets: Sets, solve: Any, x: Ids) -> Ids:
         clock = sets.joined(np.append(ends, bar[solve.clock]))
         bar = np.concatenate([bar[: solve.clock], clock, bar[solve.clock + 1 :]])
     still = _zeros(s.controls)
-    return np.concatenate([bar, at._control, _zeros(s.cache), ends, shared, still, point_bars])
+    return np.concatenate([bar, at._control, _zeros(s.cache), at.memory, ends, shared, still, point_bars])
 
 
 def _samples(at: Reached, dense: Ids, seeds: np.ndarray) -> tuple[Ids, Ids, Ids, Ids]:

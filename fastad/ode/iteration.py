@@ -1,0 +1,174 @@
+"""The linear systems of implicit methods: M − c ∂f/∂y, where M is the mass matrix and c = γh.
+
+They are those of the equation M y − c f(t, y) = 0, so its pattern, its compressed Jacobian and its factors come from
+`fastad.equations`. One vector of factors serves all stages of a step, and the derivatives of these at any order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastad.equations.equation import Equation
+from fastad.equations.linear import LinearSolver, Point, default_solver
+from fastad.equations.sparse import Automatic
+from fastad.execution.composites.evaluating import run
+from fastad.ode.mass import Mass
+from fastad.once import lazy
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
+from fastad.tables.inline import compact, inline
+from fastad.tables.reference import evaluate
+from fastad.tables.table import Table
+
+
+def with_further(f: Sub, count: int) -> Sub:
+    """A right-hand side that is given further numbers, which it does not use."""
+    n = f.n_in
+    return made(f.name, n + count, lambda b, x: emit_inline(b, f, slices(b, x, (n, count))[0])) if count else f
+
+
+@dataclass(frozen=True, eq=False)
+class Iteration:
+    """The systems of a right-hand side `bare`: [t | y | own] to [f(t, y)], and how they are solved. Behind `own` the
+    steps share the numbers of the mass matrix, and then the plan of the linear solver."""
+
+    bare: Sub
+    n: int
+    mass: Mass | None = None
+    linear: LinearSolver | None = None
+
+    @property
+    def own(self) -> int:
+        return self.bare.n_in - 1 - self.n
+
+    @property
+    def numbers(self) -> int:
+        """Size of the numbers of the mass matrix."""
+        return 0 if self.mass is None else self.mass.size
+
+    @property
+    def plan(self) -> int:
+        """Size of the plan."""
+        return 0 if self.linear is None else self.linear.plan_size
+
+    @property
+    def shared(self) -> int:
+        """Size of all that the steps share."""
+        return self.own + self.numbers + self.plan
+
+    @lazy
+    def f(self) -> Sub:
+        """The right-hand side of [t | y | all that the steps share]."""
+        return with_further(self.bare, self.numbers + self.plan)
+
+    @lazy
+    def equation(self) -> "IterationEquation":
+        """M y − c f(t, y) = 0 with the parameters [t | c | own | numbers of M]."""
+        n = self.n
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            y, t, c, own, numbers = slices(b, x, (n, 1, 1, self.own, self.numbers))
+            slope = emit_inline(b, self.bare, packed(b, [t, y, own]))
+            moved = y if self.mass is None else self.mass.times(b, numbers, y)
+            return b.emit("subtract", (moved, b.multiply(b.reshape(c, ()), slope)))
+
+        sub = made(f"iteration matrix of {self.bare.name}", n + 2 + self.own + self.numbers, rows)
+        found = IterationEquation.of(n, sub)
+        vars(found)["iteration"] = self
+        return found
+
+    @lazy
+    def slope(self) -> Equation:
+        """f(t, y) = 0 with the parameters [t | own]."""
+        n = self.n
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            y, t, own = slices(b, x, (n, 1, self.own))
+            return emit_inline(b, self.bare, packed(b, [t, y, own]))
+
+        return Equation.of(n, made(self.bare.name, self.bare.n_in, rows))
+
+    def wider(self, m: int) -> LinearSolver:
+        """The solver for the systems of m stages together."""
+        return default_solver(m * self.n)
+
+    @lazy
+    def is_autonomous(self) -> bool:
+        """Whether f does not depend on t."""
+        return not bool((self.bare.structure.indices == 0).any())
+
+    def at(self, b: Builder, t: Ref, c: Ref, y: Ref, shared: Ref) -> "Linearised":
+        """The system at (t, y)."""
+        assert self.linear is not None
+        given, plan = slices(b, shared, (self.own + self.numbers, self.plan))
+        if self.mass is not None and self.mass.is_singular:  # a step of size 0 has a regular matrix too
+            c = b.emit("where", (b.emit("equal", (c, b.const(0.0))), b.const(1.0), c))
+        point = Point(b, self.equation, y, packed(b, [t, c, given]), plan)
+        return Linearised(self, point, self.linear.soft(point, self.linear.factor(point)))
+
+
+class IterationEquation(Equation):
+    """M y − c f(t, y) = 0, whose Jacobian is made of that of f."""
+
+    iteration: Iteration
+
+    @lazy
+    def _jacobian(self) -> Table:
+        own, b = self.iteration, Builder()
+        y, theta = b.input((self.n,)), b.input((self.p,))
+        t, c, others, numbers = slices(b, theta, (1, 1, own.own, own.numbers))
+        slope = own.slope._jacobian
+        matrix = inline(b, slope, [y, packed(b, [t, others])])[slope.outputs[-1]]
+        mass = b.const(np.eye(self.n)) if own.mass is None else own.mass.matrix(b, numbers)
+        matrix = b.reshape(matrix, (self.n, self.n))
+        return compact(b.table([b.emit("subtract", (mass, b.multiply(b.reshape(c, ()), matrix)))]))
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """M − c ∂f/∂y at a point, factorised."""
+
+    iteration: Iteration
+    point: Point
+    factor: Ref
+
+    def mass(self, v: Ref) -> Ref:
+        """M v."""
+        own, b = self.iteration, self.point.b
+        if own.mass is None:
+            return v
+        start = self.point.equation.p - own.numbers
+        return own.mass.times(b, b.region(self.point.theta, (start, own.numbers, 1), (own.numbers,)), v)
+
+    def solve(self, rhs: Ref) -> Ref:
+        """The solution of the system with a right side."""
+        assert self.iteration.linear is not None
+        return self.iteration.linear.solve(self.point, self.factor, rhs, transposed=False)
+
+
+def iteration_of(
+    bare: Sub, mass: Mass | None, t: np.ndarray, y: np.ndarray, own: np.ndarray, numbers: np.ndarray
+) -> tuple[Iteration, np.ndarray]:
+    """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a
+    division, dense factors, or those of a sparse matrix; and the plan of this solver."""
+    first = Iteration(bare, len(y), mass)
+    c = _typical(first, t, y, own)
+    theta = np.concatenate([np.ravel(t), [c], own, numbers])
+    linear, plan = Automatic().prepare(first.equation, y, theta)
+    found = Iteration(bare, len(y), mass, linear)
+    vars(found)["equation"] = first.equation  # with what is known of its pattern
+    return found, plan
+
+
+def _typical(iteration: Iteration, t: np.ndarray, y: np.ndarray, own: np.ndarray) -> float:
+    """c for which M and c ∂f/∂y are of one size."""
+    if iteration.n == 1:
+        return 1.0
+    slope = iteration.slope
+    given = [y, np.concatenate([np.ravel(t), own])]
+    table = slope.compressed.table if iteration.n > _FEW else slope._jacobian
+    size = float(np.abs(evaluate(table, given, run)[-1]).max(initial=0.0))
+    return 1.0 / size if 0.0 < size < np.inf else 1.0
+
+
+_FEW = 100  # unknowns up to which the whole Jacobian is looked at

@@ -1,0 +1,296 @@
+"""The equations of implicit stages, M z − h Σⱼ aᵢⱼ f(t + cⱼ h, y + zⱼ) = 0 for all stages i of a block, and Newton's
+iteration for them.
+
+A trial step solves them by a simplified Newton iteration with factors that all of its blocks share, up to an error
+that is small beside that of the step: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.8. The step that
+is differentiated solves them to rounding errors, and factorises the matrix there; derivatives of any order are those of
+the implicit function theorem. So they are exact for the map that takes a state to the one after it, whatever errors the
+iteration of the trial step has left.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastad.equations.equation import Equation
+from fastad.equations.linear import LinearSolver, Point, solver_from
+from fastad.ode.iteration import Iteration
+from fastad.once import lazy
+from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SOLVED
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.loop_sizes import Sizes
+from fastad.tables.composites.loops import Loop
+from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
+from fastad.tables.composites.sub_rules import RowRules, Rules
+from fastad.tables.sparsity.sets import Structure
+
+MOST = 10  # simplified iterations
+_MOST_EXACT = 20  # iterations with a matrix of their own, where simplified ones do not converge
+_ROUNDED = 1e-15  # corrections, relative to the largest component, that are rounding errors
+GOING, DONE, FAILED = 0.0, 1.0, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The equations of stages that are coupled: rows of A, nodes, and how their linear systems are solved. Parameters
+    θ are [t | h | y | what the right-hand side shares]."""
+
+    iteration: Iteration
+    a: tuple[tuple[float, ...], ...]
+    c: tuple[float, ...]
+    linear: LinearSolver
+
+    @property
+    def n(self) -> int:
+        """The number of unknowns."""
+        return len(self.c) * self.iteration.n
+
+    @property
+    def p(self) -> int:
+        """The number of parameters."""
+        return 2 + self.iteration.n + self.iteration.shared
+
+    @property
+    def factors(self) -> int:
+        return self.linear.factor_size(self.n)
+
+    @lazy
+    def equation(self) -> Equation:
+        n, m, shared = self.iteration.n, len(self.c), self.iteration.shared
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            *zs, t, h, y, others = slices(b, x, (*[n] * m, 1, 1, n, shared))
+            slopes = []
+            for z, node in zip(zs, self.c, strict=True):
+                time = b.add(t, b.multiply(b.const(node), h)) if node else t
+                slopes.append(emit_inline(b, self.iteration.f, packed(b, [time, b.add(y, z), others])))
+            found, mass = [], self.iteration.mass
+            numbers = slices(b, others, (self.iteration.own, self.iteration.numbers))[1]
+            for z, row in zip(zs, self.a, strict=True):
+                moved = z if mass is None else mass.times(b, numbers, z)
+                terms = [b.multiply(b.const(w), k) for w, k in zip(row, slopes, strict=True) if w]
+                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), b.add(*terms)))))
+            return packed(b, found)
+
+        return Equation.of(self.n, made(f"stages of {self.iteration.f.name}", self.n + self.p, rows))
+
+    def at(self, b: Any, z: Ref, theta: Ref) -> Point:
+        """The equations at a point."""
+        size = self.linear.plan_size
+        plan = b.region(theta, (self.p - size, size, 1), (size,))
+        return Point(b, self.equation, z, theta, plan)
+
+    # ── the simplified iteration ─────────────────────────────────────────────────────────────────────────────
+    @property
+    def _given(self) -> tuple[int, ...]:
+        """Sizes of [θ | factors | scales | tolerance], which all iterations share."""
+        return self.p, self.factors, self.iteration.n, 1
+
+    @property
+    def _carried(self) -> tuple[int, ...]:
+        """Sizes of [z | last correction | its norm | η | number of iterations | state]."""
+        return self.n, self.n, 1, 1, 1, 1
+
+    def _norm(self, b: Any, v: Ref, scales: Ref) -> Ref:
+        """Root mean square of a vector of all stages, relative to scales of one."""
+        m, n = len(self.c), self.iteration.n
+        wide = b.broadcast(b.reshape(scales, (1, n)), (m, n)) if m > 1 else scales
+        scaled = b.emit("divide", (b.reshape(v, b.shape(wide)), wide))
+        total = b.emit("sum", (b.emit("square", (scaled,)),), (1, self.n, 1), ())
+        mean = b.multiply(b.const(1.0 / max(self.n, 1)), total)
+        return b.emit("sqrt", (mean,))
+
+    def _largest(self, b: Any, v: Ref) -> Ref:
+        return b.emit("amax", (b.emit("absolute", (v,)),), (1, b.size(v), 1), ())
+
+    def _iterated(self, b: Builder, x: Ref) -> Ref:
+        """One iteration."""
+        z, _, norm, eta, k, _, theta, factors, scales, tolerance, part = slices(b, x, (*self._carried, *self._given, 1))
+        norm, eta, k, tolerance, part = (b.reshape(v, ()) for v in (norm, eta, k, tolerance, part))
+        where = lambda c, x, y: b.emit("where", (c, x, y))
+        less = lambda x, y: b.emit("less", (x, y))
+        one, at = b.const(1.0), self.at(b, z, theta)
+        right = b.emit("negative", (at.residual(),))
+        step = b.multiply(part, self.linear.solve(at, factors, right, transposed=False, derived=False))
+        z = b.add(z, step)
+        now, count = self._norm(b, step, scales), b.add(k, one)
+        is_first = less(k, b.const(0.5))
+        rate = b.emit("divide", (now, where(less(b.const(0.0), norm), norm, one)))
+        slow = b.emit("logical_not", (less(rate, b.const(0.99)),))
+        eta = where(is_first, eta, where(slow, one, b.emit("divide", (rate, b.emit("subtract", (one, rate))))))
+        left = b.emit("subtract", (b.const(float(MOST)), count))
+        power = b.emit("power", (where(slow, one, rate), left))
+        hopeless = less(tolerance, b.multiply(b.multiply(power, eta), now))
+        failed = b.emit("logical_or", (slow, hopeless))
+        failed = b.emit("logical_and", (b.emit("logical_not", (is_first,)), failed))
+        failed = b.emit("logical_or", (failed, b.emit("logical_not", (less(now, b.const(float("inf"))),))))
+        failed = b.emit("logical_or", (failed, less(left, b.const(0.5))))
+        y = slices(b, theta, (1, 1, self.iteration.n))[2]
+        size = b.emit("maximum", (self._largest(b, y), self._largest(b, z)))
+        rounded = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(_ROUNDED), size)))
+        small = b.emit("less_equal", (b.multiply(eta, now), tolerance))
+        done = b.emit("logical_or", (b.emit("logical_and", (small, b.emit("logical_not", (slow,)))), rounded))
+        done = b.emit("logical_or", (done, b.emit("logical_and", (small, is_first))))
+        state = where(done, b.const(DONE), where(failed, b.const(FAILED), b.const(GOING)))
+        return packed(b, [z, step, *(b.reshape(v, (1,)) for v in (now, eta, count, state))])
+
+    @lazy
+    def _loop(self) -> Loop:
+        state, shared = sum(self._carried), sum(self._given) + 1
+        goes_on = lambda b, x: b.emit("equal", (b.region(x, (state - 1, 1, 1), (1,)), b.const(GOING)))
+        number = lambda b, x: b.cast(goes_on(b, x), (1,), "d")
+        condition = made("whether Newton's iteration goes on", state + shared, number)
+        body = made("simplified Newton iteration", state + shared, self._iterated)
+        return Loop.of("Newton's iteration", Sizes(state, shared=shared), -1, body, condition=condition)
+
+    def quick(
+        self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref, part: Ref | None = None
+    ) -> "Solved":
+        """The rows of a solution up to a tolerance, which is not to be differentiated. Corrections are scaled by
+        `part`, where factors are those of another matrix."""
+        zero, part = b.const([0.0]), b.const([1.0]) if part is None else b.reshape(part, (1,))
+        first = [z, b.zeros((self.n,)), zero, b.reshape(eta, (1,)), zero, zero]
+        out = b.call(self._loop, packed(b, [*first, theta, factors, scales, b.reshape(tolerance, (1,)), part]))
+        z, step, _, eta, count, state = slices(b, out, self._carried)
+        return Solved(z, step, eta, count, b.emit("greater", (b.reshape(state, ()), b.const(1.5))))
+
+    # ── the exact solution ───────────────────────────────────────────────────────────────────────────────────
+    def _exactly(self, b: Builder, x: Ref) -> Ref:
+        """[first z | θ | factors | scales | tolerance] to [z | status | factors near z]."""
+        z, theta, factors, scales, tolerance = slices(b, x, (self.n, *self._given))
+        found = self.quick(b, z, theta, factors, scales, tolerance, b.const(1.0))
+        bad = b.reshape(b.cast(found.failed, (), "d"), (1,))
+        start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, found.z))
+        last = slices(b, b.call(self._exact_loop, packed(b, [start, bad, b.const([0.0]), theta, scales, tolerance])),
+                      (self.n, 1))[0]  # fmt: skip
+        at = self.at(b, last, theta)
+        factors = self.linear.factor(at)
+        step = self._step(b, at, factors)
+        norm = self._norm(b, step, scales)
+        small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
+        size = b.emit(
+            "maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2]))
+        )
+        noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
+        solved = b.emit("logical_or", (small, noise))
+        finite = b.emit("less", (norm, b.const(float("inf"))))
+        status = b.emit("where", (finite, b.const(float(NO_PROGRESS)), b.const(float(NOT_FINITE))))
+        status = b.emit("where", (solved, b.const(float(SOLVED)), status))
+        return packed(b, [b.add(last, step), b.reshape(status, (1,)), factors])
+
+    def _step(self, b: Any, at: Point, factors: Ref) -> Ref:
+        """Newton's step."""
+        return self.linear.solve(at, factors, b.emit("negative", (at.residual(),)), transposed=False, derived=False)
+
+    @lazy
+    def _exact_loop(self) -> Loop:
+        """Newton's iteration with new matrices: of [z | whether it goes on | number], with [θ | scales | tolerance]."""
+        sizes = Sizes(self.n + 2, shared=self.p + self.iteration.n + 1)
+        cut = (self.n, 1, 1, self.p, self.iteration.n, 1)
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            z, _, k, theta, scales, tolerance = slices(b, x, cut)
+            at = self.at(b, z, theta)
+            step = self._step(b, at, self.linear.factor(at))
+            norm, k = self._norm(b, step, scales), b.add(k, b.const([1.0]))
+            large = b.emit("greater", (norm, b.reshape(tolerance, ())))
+            more = b.emit("logical_and", (large, b.emit("less", (b.reshape(k, ()), b.const(float(_MOST_EXACT))))))
+            return packed(b, [b.add(z, step), b.reshape(b.cast(more, (), "d"), (1,)), k])
+
+        body = made("Newton iteration", sizes.inside, rows)
+        condition = made("whether it goes on", sizes.inside, lambda b, x: b.region(x, (self.n, 1, 1), (1,)))
+        return Loop.of("Newton's iteration with new matrices", sizes, -1, body, condition=condition)
+
+    @lazy
+    def exact(self) -> Sub:
+        """[first z | θ | factors | scales | tolerance] to [z | status | factors near z], with derivatives by θ."""
+        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), self._exactly)
+        rules = StageRules(self.equation, self.linear, self.n, self.p)
+        return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=rules)
+
+    def solved(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> "Solved":
+        """The rows of the exact solution."""
+        still = lambda v: b.emit("stop_gradient", (v,))
+        given = [still(z), theta, *map(still, (factors, scales)), b.reshape(still(tolerance), (1,))]
+        z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
+        return Solved(z, z, status, status, b.const(False))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The solution of the equations of a block: z, the last correction, the rate η, the number of iterations, and
+    whether it has failed."""
+
+    z: Ref
+    step: Ref
+    eta: Ref
+    count: Ref
+    failed: Ref
+
+
+@dataclass(frozen=True, eq=False)
+class StageRules(RowRules, Rules, kind="stages"):
+    """The rules of a row [first z | θ | …] to [z | status | factors near z] that solves F(z, θ) = 0: with F_z at the
+    solution, by its factors nearby and one step of iterative refinement."""
+
+    equation: Equation
+    linear: LinearSolver
+    n: int
+    p: int
+
+    @property
+    def key(self) -> str:
+        return f" stages {self.equation.sub.key}, {self.linear.data()}"
+
+    def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
+        result = b.call(sub, x)
+        at, solve = self._at(sub, b, x, result)
+        moving = b.region(dx, (self.n, self.p, 1), (self.p,))
+        found = solve(b.emit("negative", (at.along(moving, wrt=1),)), False)
+        return result, packed(b, [found, b.zeros((sub.n_out - self.n,))])
+
+    def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
+        at, solve = self._at(sub, b, x, b.call(sub, x))
+        r = solve(b.region(u, (0, self.n, 1), (self.n,)), True)
+        bar = at.pulled(b.emit("negative", (r,)), wrt=1)
+        return packed(b, [b.zeros((self.n,)), bar, b.zeros((sub.n_in - self.n - self.p,))])
+
+    def _at(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
+        z, status, factors = slices(b, result, (self.n, 1, sub.n_out - self.n - 1))
+        theta = slices(b, x, (self.n, self.p))[1]
+        size = self.linear.plan_size
+        at = Point(b, self.equation, z, theta, b.region(theta, (self.p - size, size, 1), (size,)))
+
+        def solve(rhs: Ref, transposed: bool) -> Ref:
+            found = self.linear.solve(at, factors, rhs, transposed=transposed)
+            reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
+            left = b.emit("subtract", (rhs, reached))
+            found = b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
+            return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
+
+        return at, solve
+
+    def structure(self, sub: Sub) -> Structure:
+        return Structure.blocks((sub.n_out, sub.n_in), [(0, self.n, self.n, self.p)])
+
+    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
+    @property
+    def parts(self) -> tuple[Sub, ...]:
+        return (self.equation.sub,)
+
+    def check(self, sub: Sub) -> str | None:
+        equation, size = self.equation.sub, self.linear.factor_size(self.n)
+        if min(self.n, self.p) < 0 or (equation.n_in, equation.n_out) != (self.n + self.p, self.n):
+            return "stages of other sizes"
+        if equation.table is None or sub.n_in < self.n + self.p or sub.n_out != self.n + 1 + size:
+            return "a solution of stages of another size"
+        return None if self.linear.plan_size <= self.p else "a plan that has no place"
+
+    def to_data(self, write: Any) -> dict[str, Any]:
+        return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": [self.n, self.p]}
+
+    @classmethod
+    def from_data(cls, data: Any, read: Any) -> "StageRules":
+        n, p = data.list_of("sizes", [int, int])
+        linear = solver_from(data.of("linear", list))
+        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p)
