@@ -26,7 +26,7 @@ HOMES = {
     "fastad/primitives/sparse_rules.py", "fastad/primitives/rewrites.py", "fastad/primitives/equations.py",
     "fastad/primitives/expression.py", "fastad/primitives/vocabulary.py",  # the language and the words of rules
     "fastad/execution/native/code/unrolled.py", "fastad/execution/native/code/unrolled_linear.py",
-    "fastad/execution/native/code/products.py",
+    "fastad/execution/native/code/products.py", "fastad/execution/native/code/own.py",
 }  # fmt: skip
 # Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
 # by its name.
