@@ -85,7 +85,7 @@ def _is_symmetric(matrix):
 
 
 def _estimate(matrix, lu):
-    from scipy.sparse.linalg import LinearOperator, onenormest
+    from scipy.sparse.linalg import LinearOperator
 
     n = matrix.shape[0]
     size = abs(matrix)
@@ -99,7 +99,18 @@ def _estimate(matrix, lu):
     )  # fmt: skip
     norm = abs(scaled).sum(axis=0).max()
     with np.errstate(all="ignore"):
-        return float(norm * (onenormest(inverse) if n > 4 else _norm(inverse, n)))
+        return float(norm * (_estimated_norm(inverse) if n > 4 else _norm(inverse, n)))
+
+
+def _estimated_norm(inverse):
+    """SciPy's estimate draws from NumPy's global generator, whose state is the user's: it is put back."""
+    from scipy.sparse.linalg import onenormest
+
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        return onenormest(inverse)
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def _norm(inverse, n):

@@ -78,6 +78,16 @@ def test_second_order():
     np.testing.assert_allclose(product, wanted, atol=1e-5)
 
 
+def test_the_users_random_numbers_are_left_alone():
+    np.random.seed(3)  # noqa: NPY002
+    first = np.random.uniform()  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002
+    matrix = fad.sparse.diags([np.linspace(1e-20, 1.0, N), np.ones(N - 1)], [0, 1])  # a condition that is estimated
+    with pytest.raises(fad.SingularMatrixError):
+        fad.sparse.spsolve(matrix, np.ones(N))
+    assert np.random.uniform() == first  # noqa: NPY002
+
+
 def test_lanes():
     points = np.stack([POINT, 0.5 * POINT])
     np.testing.assert_allclose(fad.vmap(lambda p: chain(p).x)(points), [chain(p).x for p in points], atol=1e-9)
