@@ -90,7 +90,7 @@ def _is_symmetric(matrix):
 
 
 def _estimate(matrix, lu):
-    from scipy.sparse.linalg import LinearOperator, onenormest
+    from scipy.sparse.linalg import LinearOperator
 
     n = matrix.shape[0]
     size = abs(matrix)
@@ -102,9 +102,16 @@ def _estimate(matrix, lu):
         matvec=lambda x: lu.solve(np.ravel(x) / rows) / columns,
         rmatvec=lambda x: lu.solve(np.ravel(x) / columns, "T") / rows,
     )  # fmt: skip
-    norm = abs(scaled).sum(axis=0).max()  # with t=1 the estimate draws no random numbers
+    norm = abs(scaled).sum(axis=0).max()
     with np.errstate(all="ignore"):
-        return float(norm * (onenormest(inverse, t=1) if n > 4 else _norm(inverse, n)))
+        return float(norm * (_estimated_norm(inverse) if n > 4 else _norm(inverse, n)))
+
+
+def _estimated_norm(inverse):
+    """Higham's estimate of the 1-norm. With one column it draws no random numbers: NumPy's generator is the user's."""
+    from scipy.sparse.linalg import onenormest
+
+    return onenormest(inverse, t=1)
 
 
 def _norm(inverse, n):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import aslinearoperator
 from transform_tools import central, each_tier
 
 import fastad as fad
+from fastad.kernels import superlu
 
 N = 122
 
@@ -76,6 +78,14 @@ def test_second_order():
     product = fad.hvp(total, POINT, direction)
     wanted = (fad.grad(total)(POINT + 1e-5 * direction) - fad.grad(total)(POINT - 1e-5 * direction)) / 2e-5
     np.testing.assert_allclose(product, wanted, atol=1e-5)
+
+
+def test_the_users_random_numbers_are_left_alone():
+    np.random.seed(3)  # noqa: NPY002
+    first = np.random.uniform()  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002
+    found = superlu._estimated_norm(aslinearoperator(np.diag(1.0 + np.arange(40))))
+    assert found == 40.0 and np.random.uniform() == first  # noqa: NPY002
 
 
 def test_lanes():
