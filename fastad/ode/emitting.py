@@ -84,6 +84,7 @@ class Raw:
     clock: Any = None
     clocks: Any = None
     times: Any = None
+    first: Any = None
 
     def without_further(self, n: int, clocked: bool) -> "Raw":
         """The same with n components of the states; what the method has besides, and the clock, stand apart."""
@@ -115,7 +116,7 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
         solve, operands = _solve(problem, options, extent, functions, events, nearly)
         if known(solve, operands, functions):
             raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(n, bool(events))
-            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size))
+            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size), first=problem.y0)
 
 
 def _solve(
