@@ -19,6 +19,7 @@ from fastad.ode.iteration import Iteration, iteration_of, with_further
 from fastad.ode.jacobians import check_jacobian
 from fastad.ode.krylov import Krylov
 from fastad.ode.mass import Mass
+from fastad.ode.moving_mass import with_slopes
 from fastad.ode.problem import Options, Problem
 from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
@@ -98,6 +99,8 @@ class Raw:
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
+    user_n = np.shape(problem.y0)[0]
+    problem, options = with_slopes(problem, options)
     n = np.shape(problem.y0)[0]
     recorders: list[Any] = []
     rhs = _right_hand_side(problem, options, n, recorders)
@@ -115,8 +118,18 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     while True:
         solve, operands = _solve(problem, options, extent, functions, events, nearly)
         if known(solve, operands, functions):
-            raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(n, bool(events))
-            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size), first=problem.y0)
+            raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(user_n, bool(events))
+            dense = raw.dense if user_n == n else _of_first(raw.dense, len(options.method.output.polynomials), n, user_n)
+            storage = solve.resolved or StoreAll(), solve.stored_size
+            return replace(raw, storage=storage, first=problem.y0[:user_n], dense=dense)
+
+
+def _of_first(dense: Any, vectors: int, n: int, user_n: int) -> Any:
+    """The dense output of the first components."""
+    count = np.shape(dense)[0]
+    if not np.size(dense):
+        return dense
+    return np.reshape(np.reshape(dense, (count, vectors, n))[:, :, :user_n], (count, vectors * user_n))
 
 
 def _solve(
