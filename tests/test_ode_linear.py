@@ -58,7 +58,9 @@ def test_sparse_systems():
     difference = (fixed(y0 + h * direction) - fixed(y0 - h * direction)) / (2 * h)
     assert fad.jvp(fixed, (y0,), (direction,))[1] == pytest.approx(difference, rel=1e-5)
     assert value == pytest.approx(misfit(y0, 2e3, jac=NEARLY), rel=1e-8)
-    np.testing.assert_array_equal(fad.grad(lambda y0: misfit(y0, 2e3, checkpoint=fad.checkpoint.Online(3)))(y0), gradient)
+    np.testing.assert_array_equal(
+        fad.grad(lambda y0: misfit(y0, 2e3, checkpoint=fad.checkpoint.Online(3)))(y0), gradient
+    )
 
 
 def test_a_sparse_mass_matrix_of_many_unknowns():

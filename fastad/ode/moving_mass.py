@@ -1,8 +1,8 @@
 """Mass matrices that depend on t and y: M(t, y) y' = f(t, y).
 
-With z = y' the system is y' = z, 0 = f(t, y) − M(t, y) z: one with a constant mass matrix, of index 1 where M is regular
-(Hairer & Wanner, Solving Ordinary Differential Equations II, VI.1 and IV.7). z at the start is found as other consistent
-values are. Only errors of y count.
+With z = y' the system is y' = z, 0 = f(t, y) − M(t, y) z: one with a constant mass matrix, of index 1 where M is
+regular (Hairer & Wanner, Solving Ordinary Differential Equations II, VI.1 and IV.7). z at the start is found as other
+consistent values are. Only errors of y count.
 """
 
 from collections.abc import Callable
@@ -60,8 +60,8 @@ def _check(mass: Callable[..., Any], problem: "Problem", n: int) -> None:
     sizes = np.abs(found) if found.ndim == 1 else np.linalg.svd(found, compute_uv=False)
     if not sizes.min(initial=np.inf) > _SINGULAR * sizes.max(initial=0.0):
         raise SingularMatrixError(
-            f"mass(t, y) is singular at the start{at_line()}: only a constant mass matrix may be. Give mass= the constant "
-            "part, and multiply the equations by what depends on t and y"
+            f"mass(t, y) is singular at the start{at_line()}: only a constant mass matrix may be. Give mass= the "
+            "constant part, and multiply the equations by what depends on t and y"
         )
 
 
