@@ -22,16 +22,20 @@ _LARGEST = 500  # unknowns up to which null spaces are found from the whole matr
 _SINGULAR = 1e-12  # singular values, relative to the largest, that are 0
 
 
+Basis = tuple[int, ...] | tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class Mass:
-    """What is fixed of a mass matrix of n rows: where its numbers are, and its null spaces as columns: those of M (of
-    what the solution may jump by) and of Mᵀ (of the algebraic equations); of 0 columns where M is regular."""
+    """What is fixed of a mass matrix of n rows: where its numbers are, and bases of its null spaces: that of M (by what
+    the solution may jump) and that of Mᵀ (the algebraic equations). Each is vectors, or the numbers of unit vectors;
+    none where M is regular."""
 
     n: int
     pattern: Pattern | None  # of a sparse matrix
     is_diagonal: bool
-    right: tuple[tuple[float, ...], ...] = ()
-    left: tuple[tuple[float, ...], ...] = ()
+    right: Basis = ()
+    left: Basis = ()
 
     @property
     def size(self) -> int:
@@ -43,6 +47,23 @@ class Mass:
     @property
     def is_singular(self) -> bool:
         return bool(self.right)
+
+    def spread(self, v: Any) -> Any:
+        """The vector of the null space of M with these coordinates."""
+        if not isinstance(self.right[0], int):
+            return v @ np.array(self.right)
+        places = np.full(self.n, len(self.right))
+        places[np.array(self.right)] = np.arange(len(self.right))
+        return np.concatenate([v, np.zeros(1)])[places]
+
+    def algebraic(self, slope: Any) -> Any:
+        """The algebraic equations in those of all components."""
+        return slope[np.array(self.left)] if isinstance(self.left[0], int) else np.array(self.left) @ slope
+
+    def component(self, equation: int) -> int:
+        """The component that counts most in an algebraic equation."""
+        own = self.left[equation]
+        return own if isinstance(own, int) else int(np.argmax(np.abs(own)))
 
     def times(self, b: Builder, numbers: Ref, v: Ref) -> Ref:
         """The rows of M v."""
@@ -112,18 +133,14 @@ def _concrete(x: Any) -> np.ndarray:
     return np.asarray(x.value if isinstance(x, Recorded) else x, float)
 
 
-_Spaces = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
-
-
-def _of_places(columns: np.ndarray, rows: np.ndarray) -> _Spaces:
+def _of_places(columns: np.ndarray, rows: np.ndarray) -> tuple[Basis, Basis]:
     """The null spaces of a matrix that has only zeros in these columns and rows, and is regular but for them."""
     if columns.sum() != rows.sum():
         raise ShapeError(f"mass has {rows.sum()} rows and {columns.sum()} columns of zeros only{at_line()}")
-    unit = np.eye(len(rows))
-    return _frozen(unit[columns]), _frozen(unit[rows])
+    return tuple(np.flatnonzero(columns).tolist()), tuple(np.flatnonzero(rows).tolist())
 
 
-def _null_spaces(matrix: np.ndarray) -> _Spaces:
+def _null_spaces(matrix: np.ndarray) -> tuple[Basis, Basis]:
     """Bases of the null spaces of M and Mᵀ; unit vectors where only rows and columns of zeros make it singular."""
     if not np.all(np.isfinite(matrix)):
         raise ShapeError(f"mass must be finite numbers{at_line()}")
@@ -132,8 +149,4 @@ def _null_spaces(matrix: np.ndarray) -> _Spaces:
     null = sizes <= _SINGULAR * max(sizes.max(initial=0.0), 1e-300)
     if columns.sum() == rows.sum() == null.sum():
         return _of_places(columns, rows)
-    return _frozen(v[null]), _frozen(u.T[null])
-
-
-def _frozen(x: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in x.tolist())
+    return tuple(map(tuple, v[null].tolist())), tuple(map(tuple, u.T[null].tolist()))
