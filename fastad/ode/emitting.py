@@ -17,6 +17,7 @@ from fastad.ode.consistent import consistent
 from fastad.ode.events import Event, EventTables, numbers_of
 from fastad.ode.iteration import Iteration, iteration_of, with_further
 from fastad.ode.jacobians import check_jacobian
+from fastad.ode.krylov import Krylov
 from fastad.ode.mass import Mass
 from fastad.ode.problem import Options, Problem
 from fastad.ode.stages import FIXED
@@ -109,24 +110,26 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
         _warn_of_kept_values(problem.fun)
     mass = options.mass
     events = [_event_parts(event, problem, start, number, mass, rhs) for number, event in enumerate(options.events)]
-    functions = [recordings, *(own for pair in events for own in pair if own is not None)]
+    nearly = _preconditioner(problem, options, start)
+    functions = [recordings, *(own for pair in [*events, (nearly, None)] for own in pair if own is not None)]
     while True:
-        solve, operands = _solve(problem, options, extent, recordings, events)
+        solve, operands = _solve(problem, options, extent, functions, events, nearly)
         if known(solve, operands, functions):
             raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(n, bool(events))
             return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size), first=problem.y0)
 
 
 def _solve(
-    problem: Problem, options: Options, extent: Extent, recordings: Recordings, events: Sequence[_EventParts]
+    problem: Problem, options: Options, extent: Extent, functions: list[Recordings], events: Sequence[_EventParts],
+    nearly: Recordings | None,
 ) -> tuple[Solve, list[Any]]:
     """The solve with the paths of the right-hand side that are known, and its operands."""
     n, clocked = np.shape(problem.y0)[0], bool(events)
-    shared = Shared(parts_of([recordings, *(own for pair in events for own in pair if own is not None)]))
+    shared = Shared(parts_of(functions))
     number, state = ValueType((), "d"), ValueType((n,), "d")
-    f = recordings.sub(shared, [number, state], [state])
+    f = functions[0].sub(shared, [number, state], [state])
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
-    iteration, given = _iteration(problem, options, f, shared.values)
+    iteration, given = _iteration(problem, options, f, shared, nearly)
     further = [*_scales(problem, options), *_spare(problem, options)]
     f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
@@ -149,15 +152,28 @@ def _solve(
     return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *given, *further, controls, *points]
 
 
-def _iteration(problem: Problem, options: Options, f: Sub, values: Sequence[Any]) -> tuple[Iteration | None, list[Any]]:
+def _preconditioner(problem: Problem, options: Options, start: Any) -> Recordings | None:
+    """The user's preconditioner, recorded."""
+    if not (options.method.has_jacobian and isinstance(options.jac, Krylov)):
+        return None
+    vector = lambda found, what: _vector(found, np.shape(problem.y0)[0], what)
+    return options.jac.recorded(vector, start, problem.args)
+
+
+def _iteration(
+    problem: Problem, options: Options, f: Sub, shared: Shared, nearly: Recordings | None
+) -> tuple[Iteration | None, list[Any]]:
     """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side
     refers to."""
     if not options.method.has_jacobian:
         return None, []
     t, y = _value(problem.t0), _value(problem.y0).astype(float)
-    own = np.concatenate([np.zeros(0), *(np.ravel(_value(x)) for x in values)])
+    own = np.concatenate([np.zeros(0), *(np.ravel(_value(x)) for x in shared.values)])
     given = [] if problem.mass is None else [problem.mass]
     numbers = np.concatenate([np.zeros(0), *(_value(x) for x in given)])
+    if isinstance(jac := options.jac, Krylov):
+        own_solver = lambda iteration: jac.solver(iteration, nearly, shared)
+        return iteration_of(f, options.mass, t, y, own, numbers, own_solver)[0], given
     iteration, plan = iteration_of(f, options.mass, t, y, own, numbers)
     check_jacobian(iteration, options, problem, (t, y, own))
     return iteration, [*given, plan]

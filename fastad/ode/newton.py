@@ -80,6 +80,10 @@ class Block:
         plan = b.region(theta, (self.p - size, size, 1), (size,))
         return Point(b, self.equation, z, theta, plan)
 
+    def factored(self, b: Any, theta: Ref) -> Ref:
+        """Factors of the matrix where all stages are at the base."""
+        return self.linear.factor(self.at(b, b.zeros((self.n,)), theta))
+
     # ── the simplified iteration ─────────────────────────────────────────────────────────────────────────────
     @property
     def _given(self) -> tuple[int, ...]:

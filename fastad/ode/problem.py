@@ -10,6 +10,7 @@ import numpy as np
 from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
+from fastad.ode.krylov import Krylov
 from fastad.ode.mass import Mass
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
@@ -99,6 +100,10 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
     if not found.has_jacobian:
         _warn_of_unused(given)
+    if isinstance(given["jac"], Krylov) and found.has_stages:
+        raise ShapeError(
+            f"{found.name} needs the matrix of its equations{at_line()}; jac=fad.ode.Krylov(…) is for 'Rodas5P'"
+        )
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")

@@ -47,7 +47,8 @@ def solve_ivp(
     y0 : initial state of n components, of shape (n,).
     method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"
         or `fad.ode.ExplicitRK(…)` with `step=` too. "ReversibleHeun" and, with `step=`, "Leapfrog" (symplectic; for
-        y = [q, p] with q' = v(t, p), p' = a(t, q)) can undo their steps, see `adjoint`. SciPy's "RK45", "RK23" and
+        y = [q, p] with q' = v(t, p), p' = a(t, q)) can undo their steps, see `adjoint`. "Rodas5P" and
+        `fad.ode.Rosenbrock(…)` are for stiff systems and for M y' = fun. SciPy's "RK45", "RK23" and
         "DOP853" stand for "Dopri5", "BS3" and "Dopri8".
     t_eval : times at which to return the solution, sorted. None: at the steps. Inside differentiated functions prefer
         t_eval: without it a new number of steps is a new recording (but `sol.y[:, -1]` is always cheap).
@@ -75,6 +76,10 @@ def solve_ivp(
             as y' = −λy for large λ is. Of "ReversibleHeun" and "Leapfrog" this takes "Heun" and "Midpoint".
     checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁷
         numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
+    jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and the places
+        where it is not 0. fastad derives both; they are compared with what it has found at the start.
+    mass : of implicit methods, the constant matrix M of M y' = fun(t, y): its diagonal (n,), a matrix (n, n), or a
+        sparse one. Where it is singular the index must be 1, and y0 is made consistent.
     progress : show a progress bar (needs tqdm).
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,

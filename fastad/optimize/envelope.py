@@ -61,13 +61,13 @@ class EnvelopeRules(RowRules, Rules, kind="envelope"):
     def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         status, residual, held, theta = slices(b, x, self._sizes(sub))
         moving = slices(b, dx, self._sizes(sub))[-1]
-        out = b.reshape(inline(b, self._tangent, [held, theta, moving])[self._tangent.outputs[-1]], (1,))
+        out = b.reshape(_inlined(b, self._tangent, [held, theta, moving]), (1,))
         return b.call(sub, x), b.emit("solved", (out, residual, status), (1, 1, self.residual, 1), (1,))
 
     def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
         status, residual, held, theta = slices(b, x, self._sizes(sub))
         n = b.size(theta)
-        bar = b.reshape(inline(b, self._adjoint, [held, theta, u])[self._adjoint.outputs[-1]], (n,))
+        bar = b.reshape(_inlined(b, self._adjoint, [held, theta, u]), (n,))
         bar = b.emit("solved", (bar, residual, status), (1, n, self.residual, 1), (n,))
         return b.assemble([bar], [region(sub.n_in - n, (n,), (1,))], (sub.n_in,))
 
@@ -90,6 +90,14 @@ class EnvelopeRules(RowRules, Rules, kind="envelope"):
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "EnvelopeRules":
         return EnvelopeRules(lambda: read(data.get("lagrangian")), data.of("held", int), data.of("residual", int))
+
+
+def _inlined(b: Any, table: Table, operands: Sequence[Ref]) -> Ref:
+    """The last result of a table; what follows belongs to the row that is derived, as to its line."""
+    line = b.line
+    found = inline(b, table, operands)[table.outputs[-1]]
+    b.at_line(line)
+    return found
 
 
 def envelope(

@@ -13,6 +13,8 @@ Ref = int
 Statics = tuple[int, ...]
 
 SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED, LOOSE = range(9)
+NO_ROOT = 9
+MINIMUM = 100  # from here on statuses are those of minimisations, see `fastad.optimize.status`
 REASONS = {
     SOLVED: "The equation was solved.",
     TOO_MANY_STEPS: "The number of steps has reached its limit: give a better x0, or more steps.",
@@ -22,17 +24,8 @@ REASONS = {
     INACCURATE: "The linear system of the derivative was not solved accurately.",
     NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
     LOOSE: "The bound of the error of its derivatives is above gradient_limit: give a smaller tol.",
+    NO_ROOT: "The function changes its sign there without a root, as at a pole or a jump: give another bracket.",
     NO_BRACKET: "The function has the same sign at both ends of the bracket, or one of them is infinite.",
-}
-MOST_STEPS, STUCK, NOT_FINITE_OBJECTIVE, INFEASIBLE, UNBOUNDED, NOT_CONVEX = range(16, 22)  # of optimisation
-REASONS |= {
-    MOST_STEPS: "The maximum number of steps has been reached. Raise max_steps, or start elsewhere.",
-    STUCK: "No step decreases fun: it has a kink or a jump here, or its derivative is inexact. "
-    "Scale the problem, start elsewhere, or raise tol.",
-    NOT_FINITE_OBJECTIVE: "fun or its derivative is not finite here. Start elsewhere, or give bounds.",
-    INFEASIBLE: "The constraints cannot be met together near here. Start elsewhere, or relax them.",
-    UNBOUNDED: "fun falls without limit: it has no minimum. Give bounds.",
-    NOT_CONVEX: "P is not positive semidefinite. fad.minimize finds local minima of such objectives.",
 }
 
 
@@ -54,8 +47,10 @@ def _failure(residual: np.ndarray, status: float, which: str) -> Exception:
     size = np.abs(residual)
     worst = int(np.argmax(np.where(np.isnan(size), np.inf, size))) if size.size else 0
     shown = f"{residual[worst]:.3g} in component {worst}" if size.size else "empty"
-    what = f"the optimum{which} was not found" if status >= MOST_STEPS else f"the equation{which} was not solved"
-    return kind(f"{what}: the largest residual is {shown}. {reason(status)}")
+    what = f"the equation{which} was not solved: the largest residual is {shown}"
+    if status >= MINIMUM:
+        what = f"the minimum{which} was not found: the largest residual of the conditions of optimality is {shown}"
+    return kind(f"{what}. {reason(status)}")
 
 
 def _check(s: Statics, size: int, sizes: Sequence[int]) -> str | None:

@@ -99,7 +99,7 @@ class Program:
         if text is not None:
             return eval(f"lambda o: {text}")
 
-        tree, leaves = self.out_tree, self.out_leaves  # no cycle: who drops a program drops the values that it holds
+        tree, leaves = self.out_tree, self.out_leaves  # not the program itself, which would live until a cycle is found
 
         def assemble(outputs: Sequence[Any]) -> Any:
             given = iter(outputs)

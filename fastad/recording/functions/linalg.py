@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import MatrixShapeError, ShapeError
+from fastad.errors import FastadError, MatrixShapeError, ShapeError
 from fastad.primitives import primitive
 from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, implements, lift
@@ -22,7 +22,10 @@ Shape = tuple[int, ...]
 def row_value(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shape) -> Any:
     """The value of a row; of plain arrays, its definition."""
     if not is_recorded(list(operands)):
-        return primitive(name).numpy(tuple(statics), shape, *operands)
+        try:
+            return primitive(name).numpy(tuple(statics), shape, *operands)
+        except FastadError as error:
+            raise type(error)(f"{error}{at_line()}") from None
     # What can fail stays where it stands; other rows of outer values alone are computed once, outside.
     inner = current_recorder() if primitive(name).error is not None else None
     values = lift(*operands) if inner is None else [as_recorded(x, inner) for x in operands]
