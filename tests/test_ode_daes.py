@@ -42,7 +42,9 @@ def test_null_spaces_of_a_singular_matrix():
     fun = lambda t, x: p @ conserved(t, q @ x)
     start = np.linalg.solve(q, [1.0, 0.0, 0.4])
     sol = fad.solve_ivp(fun, (0, 40.0), start, "Rodas5P", [0.0, 40.0], mass=mass, rtol=1e-9, atol=1e-12)
-    plain = fad.solve_ivp(conserved, (0, 40.0), [1.0, 0, 0], "Rodas5P", [0.0, 40.0], mass=[1, 1, 0], rtol=1e-9, atol=1e-12)
+    plain = fad.solve_ivp(
+        conserved, (0, 40.0), [1.0, 0, 0], "Rodas5P", [0.0, 40.0], mass=[1, 1, 0], rtol=1e-9, atol=1e-12
+    )
     np.testing.assert_allclose(q @ sol.y, plain.y, rtol=1e-6, atol=1e-8)
 
 
@@ -140,7 +142,9 @@ def linear(t, y, a):
 A = np.array([[-1.0, 2.0, 0.0], [0.0, -3.0, 0.5], [0.0, 0.1, -1.0]])
 
 
-@pytest.mark.parametrize("jac", [A, A.tolist(), sparse.csr_array(A), lambda t, y, a: a, lambda t, y, a: sparse.csr_array(a)])
+@pytest.mark.parametrize(
+    "jac", [A, A.tolist(), sparse.csr_array(A), lambda t, y, a: a, lambda t, y, a: sparse.csr_array(a)]
+)
 def test_the_jacobian_of_the_user(jac):
     options = {"args": (A,), "t_eval": [1.0]}
     own = fad.solve_ivp(linear, (0, 1), np.ones(3), "Rodas5P", **options)
@@ -151,7 +155,9 @@ def test_the_jacobian_of_the_user(jac):
 def test_a_wrong_jacobian_or_pattern_names_the_element():
     wrong = A.copy()
     wrong[1, 2] = 0.7
-    with pytest.raises(fad.ShapeError, match=r"element \[1, 2\] is 0.7, and the derivative of component 1 by y\[2\] is 0.5"):
+    with pytest.raises(
+        fad.ShapeError, match=r"element \[1, 2\] is 0.7, and the derivative of component 1 by y\[2\] is 0.5"
+    ):
         fad.solve_ivp(linear, (0, 1), np.ones(3), "Rodas5P", args=(A,), jac=wrong)
     with pytest.raises(fad.ShapeError, match="expected to have shape"):
         fad.solve_ivp(linear, (0, 1), np.ones(3), "Rodas5P", args=(A,), jac=np.eye(2))

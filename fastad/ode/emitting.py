@@ -148,17 +148,15 @@ def _solve(
     return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *given, *further, controls, *points]
 
 
-def _iteration(
-    problem: Problem, options: Options, f: Sub, values: Sequence[Any]
-) -> tuple[Iteration | None, list[Any]]:
-    """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side refers
-    to."""
+def _iteration(problem: Problem, options: Options, f: Sub, values: Sequence[Any]) -> tuple[Iteration | None, list[Any]]:
+    """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side
+    refers to."""
     if not options.method.has_jacobian:
         return None, []
     t, y = _value(problem.t0), _value(problem.y0).astype(float)
     own = np.concatenate([np.zeros(0), *(np.ravel(_value(x)) for x in values)])
     given = [] if problem.mass is None else [problem.mass]
-    numbers = np.concatenate([np.zeros(0), *map(_value, given)])
+    numbers = np.concatenate([np.zeros(0), *(_value(x) for x in given)])
     iteration, plan = iteration_of(f, options.mass, t, y, own, numbers)
     check_jacobian(iteration, options, problem, (t, y, own))
     return iteration, [*given, plan]

@@ -4,9 +4,7 @@ They are those of the equation M y − c f(t, y) = 0, so its pattern, its compre
 `fastad.equations`. One vector of factors serves all stages of a step, and the derivatives of these at any order.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
