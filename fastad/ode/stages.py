@@ -66,10 +66,7 @@ class Stages:
 
     def mass(self, v: Ref) -> Ref:
         """M v."""
-        own, b = self.iteration, self.b
-        if own.mass is None:
-            return v
-        return own.mass.times(b, slices(b, self.shared, (own.own, own.numbers))[1], v)
+        return self.iteration.moved(self.b, self.t, self.y, self.shared, v)
 
     def filtered(self, block: Block, t: Ref, factors: Ref, v: Ref) -> Ref:
         """(M − γh ∂f/∂y)⁻¹ v at the start of the step."""
