@@ -61,6 +61,7 @@ class Stages:
         known = vars(self.iteration).setdefault("_blocks", {})
         if (a, c) not in known:
             linear = self.iteration.linear if len(c) == 1 else self.iteration.wider(len(c))
+            assert linear is not None
             known[a, c] = Block(self.iteration, a, c, linear)
         found: Block = known[a, c]
         return found
