@@ -86,14 +86,15 @@ class Mass:
             found = as_recorded(found)
         wanted = (self.n,) if self.is_diagonal else (self.n, self.n)
         if np.shape(found) != wanted:
-            raise ShapeError(f"mass returned an array of shape {np.shape(found)}{at_line()}, and one of {wanted} before")
+            shape = np.shape(found)
+            raise ShapeError(f"mass returned an array of shape {shape}{at_line()}, and one of {wanted} before")
         return np.reshape(found * 1.0, (self.count,))
 
     def split(self, both: Sub) -> "tuple[Sub, Mass]":
         """The right-hand side, and the matrix with its sub-program, from the sub-program of both."""
         n, count = self.n, self.count
         parts = [
-            made(name, both.n_in, lambda b, x, i=i: slices(b, emit_inline(b, both, x), (n, count))[i])  # type: ignore
+            made(name, both.n_in, lambda b, x, i=i: slices(b, emit_inline(b, both, x), (n, count))[i])  # type: ignore[misc]
             for i, name in enumerate((both.name, f"mass matrix of {both.name}"))
         ]
         return parts[0], replace(self, sub=parts[1])
