@@ -148,7 +148,12 @@ class Linearised:
 
 
 def iteration_of(
-    bare: Sub, mass: Mass | None, t: np.ndarray, y: np.ndarray, own: np.ndarray, numbers: np.ndarray,
+    bare: Sub,
+    mass: Mass | None,
+    t: np.ndarray,
+    y: np.ndarray,
+    own: np.ndarray,
+    numbers: np.ndarray,
     without_matrix: Callable[[Iteration], LinearSolver] | None = None,
 ) -> tuple[Iteration, np.ndarray]:
     """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a

@@ -66,15 +66,17 @@ class Mass:
         return b.reshape(numbers, (n, n))
 
 
+def is_moving(given: Any) -> bool:
+    """Whether a mass matrix is a function of (t, y, *args)."""
+    return callable(given) and not isinstance(given, SparseArray)
+
+
 def mass_of(given: Any, n: int) -> tuple[Mass | None, Any]:
-    """The mass matrix that a user gives for n unknowns, and its numbers; None for none."""
+    """The constant mass matrix that a user gives for n unknowns, and its numbers; None for none."""
     if given is None:
         return None, None
-    if callable(given) and not isinstance(given, SparseArray):
-        raise ShapeError(
-            f"a mass matrix that depends on t and y needs a method that solves its equations by iteration{at_line()}; "
-            "'Rodas5P' takes a constant one"
-        )
+    if is_moving(given):
+        return None, None
     if isinstance(given, SparseArray):
         return _sparse(given.pattern, given.data, given.shape, n)
     if hasattr(given, "tocoo"):
