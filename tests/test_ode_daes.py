@@ -180,7 +180,7 @@ def inertia(t, y, m):
     return np.concatenate([lead, below])
 
 
-@pytest.mark.parametrize("method", ["Rodas5P", "Kvaerno5"])
+@pytest.mark.parametrize("method", ["Rodas5P", "Radau"])
 def test_a_mass_matrix_that_depends_on_the_state(method):
     y0, points = np.array([0.1, 1.0, 0.0, 0.0]), np.array([0.4, 1.0])
 
@@ -212,7 +212,7 @@ def test_dense_output_and_events_with_a_mass_matrix_that_depends_on_the_state():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [({"mass": lambda t, y, k: np.zeros((3, 3))}, fad.SingularMatrixError, "singular at the start"),
-     ({"mass": lambda t, y, k: np.eye(2)}, fad.ShapeError, "returned an array of shape"),
+     ({"mass": lambda t, y, k: np.eye(2)}, fad.ShapeError, "shape"),
      ({"mass": lambda t, y, k: np.eye(3), "jac": np.eye(3)}, fad.ShapeError, "leave jac"),
      ({"mass": np.eye(3), "adjoint": "interpolating"}, fad.ShapeError, "takes no mass matrix")],
 )  # fmt: skip

@@ -18,7 +18,7 @@ from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.sub import packed, slices
 
-SMALL = 12  # unknowns up to which factors are made for every step: to keep them costs as much
+SMALL = 64  # unknowns up to which factors are made for every step: to keep them costs as much
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 

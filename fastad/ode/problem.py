@@ -11,7 +11,7 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
 from fastad.ode.krylov import Krylov
-from fastad.ode.mass import Mass, is_moving
+from fastad.ode.mass import Mass
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
@@ -101,7 +101,9 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
     if not found.has_jacobian:
         _warn_of_unused(given)
-    moving = given["mass"] if is_moving(given["mass"]) else None
+    moving = None
+    if mass is not None and mass.function is not None and not found.has_stages:
+        moving, mass = mass.function, None
     if given["mass"] is not None and given["adjoint"] in ("continuous", "interpolating"):
         raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
     if moving is not None and (given["jac"] is not None or given["jac_sparsity"] is not None):
