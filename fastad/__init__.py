@@ -29,6 +29,7 @@ from fastad.transforms.public import (
     jit,
     jvp,
     linearize,
+    stop_gradient,
     trace,
     value_and_grad,
     vjp,
@@ -42,6 +43,6 @@ __all__ = [
     "coloring", "cond", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
     "hessian_sparsity", "hvp", "implicit", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp",
     "least_squares", "linalg", "linearize", "load", "minimize", "ode", "primitive", "profile", "quadprog", "root",
-    "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special", "trace", "value_and_grad",
-    "vjp", "vmap", "while_loop",
+    "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special", "stop_gradient",
+    "trace", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -97,6 +97,12 @@ def call2(typing, function, x, y):
 
 
 @intrinsic
+def call3(typing, function, x, y, z):
+    """f(x, y, z) for the C function f at an address."""
+    return _indirect(types.float64, (types.float64, types.float64, types.float64))
+
+
+@intrinsic
 def call_kernel(typing, function, context, inputs, outputs, work):
     """Call a kernel by its address. All arguments are addresses."""
     return _indirect(types.int64, (types.int64,) * 4)

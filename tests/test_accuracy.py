@@ -140,6 +140,46 @@ CASES = {
     "boxcox in the power": Case(lambda x: sp.boxcox(3.0, x), lambda x: boxcox(mpf(3), x), line(-50, 2), bound=64),
     "boxcox1p": Case(lambda x: sp.boxcox1p(x, 0.3), lambda x: boxcox(1 + x, mpf(0.3)), ray(-50, 90), [-1], 160),
     "boxcox1p in the power": Case(lambda x: sp.boxcox1p(2.0, x), lambda x: boxcox(mpf(3), x), line(-50, 2), bound=64),
+    "gammainc in the second": Case(
+        lambda x: sp.gammainc(2.5, x), lambda x: mp.gammainc(2.5, 0, x, regularized=True), ray(-20, 1.5), [0], 64
+    ),
+    "gamma_density in the second": Case(
+        lambda x: elementwise("gamma_density", 2.5, x), lambda x: x**1.5 * mp.exp(-x) / mp.gamma(2.5), ray(-20, 1.5),
+        [0], 64,
+    ),
+    "gammaincc in the second": Case(
+        lambda x: sp.gammaincc(2.5, x), lambda x: mp.gammainc(2.5, x, regularized=True), ray(-20, 1.5), [0], 64
+    ),
+    "betainc in the third": Case(
+        lambda x: sp.betainc(2.5, 1.5, x), lambda x: mp.betainc(2.5, 1.5, 0, x, regularized=True),
+        ray(-20, -0.1) + ray(-15, -1, 1.0, -1), [0, 1], 256,
+    ),
+    "stdtr in the second": Case(
+        lambda x: sp.stdtr(3.0, x), lambda x: 0.5 + (mp.atan(x / mp.sqrt(3)) + mp.sqrt(3) * x / (3 + x * x)) / mp.pi,
+        line(-20, 2), [mp.sqrt(3) * 1j, -mp.sqrt(3) * 1j], 64, 1,
+    ),
+    "bessel_j0": Case(sp.j0, lambda x: mp.besselj(0, x), line(-20, 1.5), bound=64),
+    "bessel_j1": Case(sp.j1, lambda x: mp.besselj(1, x), line(-20, 1.5), bound=64),
+    "bessel_y0": Case(sp.y0, lambda x: mp.bessely(0, x), ray(-20, 1.5), [0], 64),
+    "bessel_y1": Case(sp.y1, lambda x: mp.bessely(1, x), ray(-20, 1.5), [0], 64),
+    "bessel_i0": Case(sp.i0, lambda x: mp.besseli(0, x), line(-20, 2), bound=64),
+    "bessel_i1": Case(sp.i1, lambda x: mp.besseli(1, x), line(-20, 2), bound=64),
+    "bessel_k0": Case(sp.k0, lambda x: mp.besselk(0, x), ray(-20, 2), [0], 64),
+    "bessel_k1": Case(sp.k1, lambda x: mp.besselk(1, x), ray(-20, 2), [0], 64),
+    "bessel_i0e": Case(sp.i0e, lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), line(-20, 2), [0], 64, 1),
+    "bessel_i1e": Case(sp.i1e, lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), line(-20, 2), [0], 64, 1),
+    "bessel_k0e": Case(sp.k0e, lambda x: mp.exp(x) * mp.besselk(0, x), ray(-20, 2), [0], 64, 1),
+    "bessel_k1e": Case(sp.k1e, lambda x: mp.exp(x) * mp.besselk(1, x), ray(-20, 2), [0], 64, 1),
+    "bessel_jv in the second": Case(lambda x: sp.jv(2.5, x), lambda x: mp.besselj(2.5, x), ray(-10, 1.5), [0], 64),
+    "bessel_yv in the second": Case(lambda x: sp.yv(2.5, x), lambda x: mp.bessely(2.5, x), ray(-10, 1.5), [0], 64),
+    "bessel_iv in the second": Case(lambda x: sp.iv(2.5, x), lambda x: mp.besseli(2.5, x), ray(-10, 2), [0], 64),
+    "bessel_kv in the second": Case(lambda x: sp.kv(2.5, x), lambda x: mp.besselk(2.5, x), ray(-10, 2), [0], 64),
+    "bessel_ive in the second": Case(
+        lambda x: sp.ive(2.5, x), lambda x: mp.exp(-x) * mp.besseli(2.5, x), ray(-10, 2), [0], 64, 1
+    ),
+    "bessel_kve in the second": Case(
+        lambda x: sp.kve(2.5, x), lambda x: mp.exp(x) * mp.besselk(2.5, x), ray(-10, 2), [0], 64, 1
+    ),
     "pseudo_huber": Case(
         lambda x: sp.pseudo_huber(1e5, x), lambda x: mpf(10) ** 10 * (mp.sqrt(1 + x * x / mpf(10) ** 10) - 1),
         line(-60, 60), [1e5j, -1e5j], absolute=1,

@@ -17,7 +17,8 @@ from fastad.recording.functions import special
 def ufuncs():
     for row in elementwise_rows():
         for name in row.ufuncs:
-            yield row, getattr(np, name, None) or getattr(scipy.special, name)
+            found = getattr(np, name, None)
+            yield row, found if isinstance(found, np.ufunc) or name == "where" else getattr(scipy.special, name)
 
 
 def draw(rng, keys, shape):
@@ -32,10 +33,13 @@ def draw(rng, keys, shape):
 
 @pytest.mark.parametrize(("row", "ufunc"), [pytest.param(r, u, id=u.__name__) for r, u in ufuncs()])
 def test_every_ufunc(row, ufunc):
-    keys = row.domain
-    check(lambda *a: ufunc(*a), lambda rng: draw(rng, keys, (3, 2)), differentiate=row.name != "zeta")
+    keys, orders = row.domain, row.partials.count("nan")  # operands without derivatives come first
+    check(lambda *a: ufunc(*a), lambda rng: draw(rng, keys, (3, 2)), differentiate=not orders)
     if len(keys) > 1:  # broadcasting, and plain numbers
-        check(lambda a, *b: ufunc(a, *(x[0] for x in b)), lambda rng: draw(rng, keys, (3, 2)), row.name != "zeta")
+        check(lambda a, *b: ufunc(a, *(x[0] for x in b)), lambda rng: draw(rng, keys, (3, 2)), not orders)
+    if orders:
+        fixed = draw(np.random.default_rng(1), keys[:orders], (3, 2))
+        check(lambda *a: ufunc(*fixed, *a), lambda rng: draw(rng, keys[orders:], (3, 2)))
 
 
 SPECIAL = """
@@ -96,14 +100,8 @@ def test_polygamma_and_multigammaln():
 
 
 def test_scipys_python_functions_that_we_lack_name_what_to_do():
-    with pytest.raises(RecordingError, match=r"scipy.linalg.expm converts .* fad.primitive"):
+    with pytest.raises(RecordingError, match=r"scipy.linalg.expm converts .* fad.linalg.expm"):
         check_values(scipy.linalg.expm, np.eye(2))
-
-
-@pytest.mark.parametrize("name", ["logsumexp", "softmax", "log_softmax"])
-def test_scipys_python_functions_name_ours(name):
-    with pytest.raises(RecordingError, match=f"fad.special.{name}"):
-        check_values(getattr(scipy.special, name), np.ones(3))
 
 
 # ── dtypes and truth values ───────────────────────────────────────────────────────────────────────────────────
@@ -231,7 +229,8 @@ def test_add_at():
 
 def test_unsupported_functions_name_the_line_and_a_fix():
     for f, fix in [
-        (lambda a: np.fft.fft(a), "DFT"), (lambda a: np.unique(a), "np.sort"), (lambda a: np.histogram(a), "bincount"),
+        (lambda a: np.fft.fft(a), "np.cos"), (lambda a: np.unique(a), "np.sort"),
+        (lambda a: np.histogram2d(a, a), "bincount"),
         (lambda a: np.nextafter(a, 1), "fad.primitive"), (lambda a: np.add.reduceat(a, [0]), "fad.primitive"),
         (lambda a: np.polyfit(a, a, 1), "vander"), (lambda a: np.isin(a, [1]), "comparisons"),
     ]:  # fmt: skip

@@ -161,7 +161,7 @@ def test_special_functions(name):
     np.testing.assert_array_equal([call(v) for v in x], getattr(scipy.special, name)(x))
 
 
-@pytest.mark.parametrize("name", ["zeta", "gammainc", "gammaincc"])
+@pytest.mark.parametrize("name", ["zeta", "gammainc", "gammaincc", "jv", "stdtr"])
 def test_special_functions_of_two_arguments(name):
     x, y = np.array([1.5, 2.0, 7.0, np.nan]), np.array([0.2, 1.0, 30.0, 1.0])
     code = load(calling(f"fastad_{name}", 2), "call")

@@ -1,4 +1,4 @@
-"""Rosenbrock methods: order conditions, orders of convergence, stiff problems with known solutions, exact derivatives."""
+"""Rosenbrock methods: order conditions, convergence, stiff problems with known solutions, exact derivatives."""
 
 import numpy as np
 import pytest

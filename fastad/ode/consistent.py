@@ -1,9 +1,9 @@
 """Consistent states of differential-algebraic equations M y' = f(t, y) of index 1.
 
 With bases V of the null space of M and U of that of Mᵀ, the algebraic equations are Uᵀ f(t, y) = 0. A state y is made
-consistent by the v with Uᵀ f(t, y + V v) = 0: what M says of y is kept. v has the derivatives that the implicit function
-theorem gives. The index is 1 where Uᵀ ∂f/∂y V is regular: Hairer & Wanner, Solving Ordinary Differential Equations II,
-VI.1.
+consistent by the v with Uᵀ f(t, y + V v) = 0: what M says of y is kept. v has the derivatives that the implicit
+function theorem gives. The index is 1 where Uᵀ ∂f/∂y V is regular: Hairer & Wanner, Solving Ordinary Differential
+Equations II, VI.1.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,7 @@ _TOLERANCE, _MOST_STEPS = 1e-11, 50.0
 _SINGULAR = 1e-13  # singular values of the algebraic block, relative to the largest, that are 0
 
 
-def consistent(
-    mass: Mass | None, fun: Callable[[Any, Any], Any], t: Any, y: Any, *, is_start: bool = False
-) -> Any:
+def consistent(mass: Mass | None, fun: Callable[[Any, Any], Any], t: Any, y: Any, *, is_start: bool = False) -> Any:
     """The consistent state near y of M y' = fun(t, y). At the start of a solve SingularMatrixError where the index is
     above 1."""
     if mass is None or not mass.is_singular:
@@ -50,7 +48,7 @@ def consistent(
 
 
 def check_index(mass: Mass, block: np.ndarray, t: float) -> None:
-    """SingularMatrixError where the algebraic equations, whose Jacobian this is, do not determine as many components."""
+    """SingularMatrixError where the algebraic equations, whose Jacobian this is, do not determine as many unknowns."""
     if not np.all(np.isfinite(block)):
         return
     sizes = np.linalg.svd(block, compute_uv=False)
@@ -59,9 +57,9 @@ def check_index(mass: Mass, block: np.ndarray, t: float) -> None:
     worst = int(np.argmin(np.abs(block).max(axis=1)))
     component = int(np.argmax(np.abs(mass.left[worst])))
     raise SingularMatrixError(
-        f"the index of the differential-algebraic equation is above 1 at t = {t:g}{at_line()}: its algebraic equations, "
-        f"such as component {component} of fun, do not determine the algebraic components of y. Differentiate them by t "
-        "until they do"
+        f"the index of the differential-algebraic equation is above 1 at t = {t:g}{at_line()}: its algebraic "
+        f"equations, such as component {component} of fun, do not determine the algebraic components of y. "
+        "Differentiate them by t until they do"
     )
 
 

@@ -23,7 +23,7 @@ Start = tuple[np.ndarray, np.ndarray, np.ndarray]  # t, y, and the values that t
 def check_jacobian(iteration: Iteration, options: "Options", problem: "Problem", start: Start) -> None:
     """ShapeError unless the user's Jacobian is that of the right-hand side at the start, and the user's pattern has all
     of its elements that are not 0 there."""
-    t, y, own = start
+    t, y, _ = start
     if options.jac_sparsity is not None:
         _check_pattern(_matrix(options.jac_sparsity, iteration.n, "jac_sparsity"), _jacobian(iteration, start))
     jac = options.jac
@@ -70,6 +70,6 @@ def _check_pattern(given: np.ndarray, own: np.ndarray) -> None:
     if missing.any():
         i, j = np.unravel_index(int(np.argmax(missing)), missing.shape)
         raise ShapeError(
-            f"jac_sparsity has no element [{i}, {j}]{at_line()}, but the derivative of component {i} of fun by y[{j}] is "
-            f"{own[i, j]:.6g} at the start. Leave jac_sparsity out: fastad finds the pattern"
+            f"jac_sparsity has no element [{i}, {j}]{at_line()}, but the derivative of component {i} of fun by y[{j}] "
+            f"is {own[i, j]:.6g} at the start. Leave jac_sparsity out: fastad finds the pattern"
         )

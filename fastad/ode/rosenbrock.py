@@ -21,6 +21,7 @@ from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.once import lazy
 from fastad.tables.builder import Ref
+from fastad.tables.composites.sub import packed
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
@@ -170,7 +171,7 @@ class Rosenbrock(Method):
             b.add(step.state, _sum(step, stages, self.b, step.h)),
             errors=(_sum(step, stages, self.error, step.h),) if step.wanted.adaptive and self.error else (),
             dense=tuple(_sum(step, stages, row) for row in powers) if step.wanted.dense else (),
-            counts=b.const(np.bincount([r.JACOBIANS, r.FACTORISATIONS], minlength=r.COUNTS).astype(float)),
+            counts=_counts(step, stages[-1]),
         )
 
 
@@ -180,6 +181,16 @@ def _sum(step: Step, stages: Sequence[Ref], weights: Sequence[float], factor: Re
     used = [k if w == 1.0 else b.multiply(b.const(w), k) for w, k in zip(weights, stages, strict=False) if w != 0.0]
     found = b.add(*used)
     return found if factor is None else b.multiply(factor, found)
+
+
+def _counts(step: Step, last: Ref) -> Ref:
+    """One Jacobian, one factorisation; and a failure where the last stage, which all others are in, is not finite."""
+    b = step.b
+    finite = b.emit("isfinite", (b.emit("sum", (last,), (1, b.size(last), 1), ()),))
+    counts = [b.const(0.0)] * r.COUNTS
+    counts[r.JACOBIANS] = counts[r.FACTORISATIONS] = b.const(1.0)
+    counts[r.FAILURES] = b.emit("subtract", (b.const(1.0), b.cast(finite, (), "d")))
+    return packed(b, counts)
 
 
 def _square(rows: Sequence[Sequence[float]]) -> np.ndarray:

@@ -91,6 +91,14 @@ def _exprel_slope(a: Any) -> Any:
     return np.where(small, series(np.where(small, a, 0)), slope)[()]
 
 
+def _gamma_density(a: Any, b: Any) -> Any:
+    """bᵃ⁻¹ exp(-b) / Γ(a)."""
+    gammaln, gammasgn = _evaluator("special.gammaln"), _evaluator("special.gammasgn")
+    inside = gammasgn(a) * np.exp((a - 1) * np.log(np.where(b > 0, b, 1)) - b - gammaln(a))
+    at_zero = np.where(a == 1, 1.0, np.where(a < 1, np.inf, 0.0))
+    return np.where(b > 0, inside, np.where(b == 0, at_zero, np.nan))[()]
+
+
 def _sech(a: Any) -> Any:
     u = np.exp(-np.absolute(a))
     return 2 * u / (1 + u * u)
@@ -248,4 +256,33 @@ row("boxcox",    "special.boxcox",    "where(absolute(b) < 1e-19, log(a), expm1(
 # The derivative of boxcox1p by a is right to 1e-16 times its logarithm.
 row("boxcox1p",  "special.boxcox1p",  "where((absolute(b) < 1e-19) | ((absolute(log1p(a)) < 1e-289) & (absolute(b) < 1e273)), log1p(a), expm1(b * log1p(a)) / where(b == 0, 1, b))", "exp((b - 1) * log1p(a)); log1p(a) * log1p(a) * exprel_slope(b * log1p(a))", "PZ")
 row("entr",      "special.entr",      "where(a > 0, -(a * log(a)), where(a == 0, 0, where(a < 0, -inf, a)))", "-log(a) - 1", "P")
+# Distribution functions. By their parameters they have no derivative of this kind: NaN.
+leaf("gammainc",  "fastad_gammainc",  "special.gammainc",  "nan; gamma_density(a, b)",  "PP")
+leaf("gammaincc", "fastad_gammaincc", "special.gammaincc", "nan; -gamma_density(a, b)", "PP")
+row("gamma_density", "",
+    "where(b > 0, gammasgn(a) * exp((a - 1) * log(where(b > 0, b, 1)) - b - gammaln(a)), where(b == 0, where(a == 1, 1, where(a < 1, inf, 0)), nan))",
+    "nan; gamma_density(a - 1, b) - r", "PP", numpy=_gamma_density)
+leaf("betainc",   "fastad_betainc",   "special.betainc",   "nan; nan; exp(xlogy(a - 1, c) + xlog1py(b - 1, -c) - betaln(a, b))", "PPI")
+leaf("stdtr",     "fastad_stdtr",     "special.stdtr",
+    "nan; exp(-0.5 * (a + 1) * log1p(b * b / a) - 0.5 * log(a) - betaln(0.5, 0.5 * a))", "PR")
+leaf("gammasgn",  "fastad_gammasgn",  "special.gammasgn",  "0",  "P")
+# Bessel functions (Abramowitz & Stegun, 9.1.27 and 9.6.26). By the order they have no derivative of this kind: NaN.
+leaf("bessel_j0",  "fastad_j0",  "special.j0",  "-bessel_j1(a)",                     "R")
+leaf("bessel_j1",  "fastad_j1",  "special.j1",  "0.5 * (bessel_j0(a) - bessel_jv(2, a))",   "R")
+leaf("bessel_y0",  "fastad_y0",  "special.y0",  "-bessel_y1(a)",                     "P")
+leaf("bessel_y1",  "fastad_y1",  "special.y1",  "0.5 * (bessel_y0(a) - bessel_yv(2, a))",   "P")
+leaf("bessel_i0",  "fastad_i0",  "special.i0",  "bessel_i1(a)",                      "R")
+leaf("bessel_i1",  "fastad_i1",  "special.i1",  "0.5 * (bessel_i0(a) + bessel_iv(2, a))",   "R")
+leaf("bessel_k0",  "fastad_k0",  "special.k0",  "-bessel_k1(a)",                     "P")
+leaf("bessel_k1",  "fastad_k1",  "special.k1",  "-0.5 * (bessel_k0(a) + bessel_kv(2, a))",  "P")
+leaf("bessel_i0e", "fastad_i0e", "special.i0e", "bessel_i1e(a) - sign(a) * r",       "Z")
+leaf("bessel_i1e", "fastad_i1e", "special.i1e", "0.5 * (bessel_i0e(a) + bessel_ive(2, a)) - sign(a) * r", "Z")
+leaf("bessel_k0e", "fastad_k0e", "special.k0e", "r - bessel_k1e(a)",                 "P")
+leaf("bessel_k1e", "fastad_k1e", "special.k1e", "r - 0.5 * (bessel_k0e(a) + bessel_kve(2, a))", "P")
+leaf("bessel_jv",  "fastad_jv",  "special.jv",  "nan; 0.5 * (bessel_jv(a - 1, b) - bessel_jv(a + 1, b))",           "GP")
+leaf("bessel_yv",  "fastad_yv",  "special.yv",  "nan; 0.5 * (bessel_yv(a - 1, b) - bessel_yv(a + 1, b))",           "GP")
+leaf("bessel_iv",  "fastad_iv",  "special.iv",  "nan; 0.5 * (bessel_iv(a - 1, b) + bessel_iv(a + 1, b))",           "GP")
+leaf("bessel_kv",  "fastad_kv",  "special.kv",  "nan; -0.5 * (bessel_kv(a - 1, b) + bessel_kv(a + 1, b))",          "GP")
+leaf("bessel_ive", "fastad_ive", "special.ive", "nan; 0.5 * (bessel_ive(a - 1, b) + bessel_ive(a + 1, b)) - sign(b) * r", "GP")
+leaf("bessel_kve", "fastad_kve", "special.kve", "nan; r - 0.5 * (bessel_kve(a - 1, b) + bessel_kve(a + 1, b))",     "GP")
 # fmt: on

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording import indexing
+from fastad.recording.alternatives import of_library
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
@@ -155,14 +156,27 @@ def _binary(name: str) -> tuple[Any, Any]:
     def forward(self: Recorded, other: Any) -> Any:
         if type(other) in _COMMON or isinstance(other, _OPERANDS):
             return UFUNCS[name](self, other)
-        return scipy_operator(name, self, other) if is_scipy(other) else NotImplemented
+        return scipy_operator(name, self, other) if is_scipy(other) else _refused(other)
 
     def reflected(self: Recorded, other: Any) -> Any:
         if type(other) in _COMMON or isinstance(other, _OPERANDS):
             return UFUNCS[name](other, self)
-        return scipy_operator(name, other, self) if is_scipy(other) else NotImplemented
+        return scipy_operator(name, other, self) if is_scipy(other) else _refused(other)
 
     return forward, reflected
+
+
+def _refused(other: Any) -> Any:
+    """NotImplemented, or the error for an operand that has no place in a recording."""
+    kind = type(other)
+    if kind is complex:
+        raise recording_error(
+            "an operand is a complex number", "Compute real and imaginary parts apart."
+        )
+    fix = of_library(kind)
+    if fix is not None:
+        raise recording_error(f"an operand is a {kind.__name__} of {kind.__module__.partition('.')[0]}", fix)
+    return NotImplemented
 
 
 _COMMON = frozenset([Recorded, Number, float, int])

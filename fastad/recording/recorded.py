@@ -14,8 +14,9 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
+from fastad.recording.alternatives import instead_of
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import asked_by_scipy, asked_by_user, from_scipy, user_line
+from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, from_scipy, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -23,10 +24,6 @@ Shape = tuple[int, ...]
 Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
 # Most elements of an array that np.array or np.asarray turns into an object array of recorded scalars.
 _CONVERT_LIMIT = 20_000
-# Functions that SciPy writes in Python. `fad.special` has versions that can be recorded.
-_OWN_VERSIONS = frozenset({"log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax"})
-# SciPy's sparse matrices leave a product to __rmatmul__ of what NumPy makes no array of, but a single object.
-_LEAVES_TO_OTHERS = "_matmul_dispatch"
 _NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
 _NO_MASK = bytearray()
 
@@ -57,6 +54,7 @@ class Recorded:
         "_version",
     )  # fmt: skip
     __array_priority__ = 1000.0
+    __pandas_priority__ = 10_000  # so that operators of pandas' objects leave it to ours, which say what to write
     __hash__ = None  # type: ignore[assignment]
 
     if TYPE_CHECKING:  # defined by `operators`
@@ -132,10 +130,20 @@ class Recorded:
         """The value as it is now: later writes do not change it."""
         return Recorded(self._recorder, self.ref)
 
+    @classmethod
+    def __torch_function__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise recording_error(
+            "a function of PyTorch is called with a recorded value", "Use NumPy's function of that name."
+        )
+
     @property
     def shape(self) -> Shape:
         recorder = self._recorder
         return recorder.kinds[recorder.types[self._ref]].shape
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        raise recording_error("the shape of a recorded array cannot be set", f"Write y = y.reshape({shape}).")
 
     @property
     def dtype(self) -> np.dtype:
@@ -285,6 +293,9 @@ class Recorded:
         return int(recorder.guard(recorder.emit("trunc", (self.ref,))))
 
     def __float__(self) -> float:
+        wanted = from_scipy()
+        if wanted is not None:
+            raise _refused_by(wanted)
         raise plain_array_error(
             "float() of a recorded value ('%f' % x and writing x into a plain array from outside the function call it)",
             "Leave float() out, print with f'{x:.3f}', and",
@@ -316,18 +327,10 @@ class Recorded:
         if not self.size:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
-        if wanted is not None and asked_by_scipy(_LEAVES_TO_OTHERS):
+        if wanted is not None and asked_by_scipy(SCIPY_PRODUCT):
             return np.array(None)
         if wanted is not None:
-            name = wanted.rpartition(".")[2]
-            raise recording_error(
-                f"{wanted} converts its arguments to plain arrays, so it cannot be recorded",
-                f"Use fad.special.{name}."
-                if name in _OWN_VERSIONS
-                else "Make the matrix by fad.sparse.csr_array, or write A @ x; fad.sparse has the solvers too."
-                if wanted.startswith("scipy.sparse")
-                else "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...).",
-            )
+            raise _refused_by(wanted)
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
                 f"np.asarray or np.array of a recorded array of {self.size} elements would make a row for each element",
@@ -345,6 +348,13 @@ class Recorded:
         for i in range(self.size):
             out[i] = flat.view(_element(flat, i))
         return out.reshape(self.shape)
+
+
+def _refused_by(function: str) -> RecordingError:
+    """The error for a function of SciPy that takes plain numbers only."""
+    return recording_error(
+        f"{function} converts its arguments to plain arrays, so it cannot be recorded", instead_of(function)
+    )
 
 
 def plain_array_error(what: str, fix: str = "") -> RecordingError:

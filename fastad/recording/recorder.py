@@ -104,6 +104,7 @@ class Recorder:
         self._guarded: set[Ref] = set()
         self.erased = ""  # the place of the first write of recorded values into an array; see `ERASED`
         self.shown: Any = None  # the user's line where a value was first turned into text
+        self.refused = ""  # the last error that a recording raised
         self.settings: set[Any] = set()  # that operators have read: see `fastad.recording.settings`
 
     def __enter__(self) -> "Recorder":
@@ -391,7 +392,10 @@ def with_inputs(
 
 def recording_error(what: str, fix: str) -> RecordingError:
     """An error that names the user's line and the fix."""
-    return RecordingError(f"{what}{at_line()}. {fix}")
+    error = RecordingError(f"{what}{at_line()}. {fix}")
+    if _stack.recorders:
+        _stack.recorders[-1].refused = str(error)
+    return error
 
 
 def current_recorder() -> Recorder | None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 WITH_ATTRIBUTES = (FunctionType, functools.partial)  # whose places are attributes, `__defaults__` and `args`
@@ -85,8 +85,28 @@ class _Module:
         return (self.namespace["__name__"], *self.standins.values())
 
 
+class _Methods:
+    """A class, and the functions that stand for some of its methods."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.standins: dict[str, Callable[..., Any]] = {}
+        self.originals: dict[str, Any] = {}
+
+    def put_in_place(self) -> None:
+        for name, standin in self.standins.items():
+            setattr(self.kind, name, standin)
+
+    def take_away(self) -> None:
+        for name, standin in self.standins.items():
+            if vars(self.kind).get(name) is standin:
+                setattr(self.kind, name, self.originals[name])
+
+
 _modules: dict[str, _Module] = {}
-_by_original: dict[int, StandIn] = {}
+_methods: dict[type, _Methods] = {}
+_waiting: dict[str, Callable[[], None]] = {}  # what registers the stand-ins of modules that are not imported yet
+_by_original: dict[int, Callable[..., Any]] = {}
 _lock = threading.Lock()
 _users = 0  # recordings in progress, in all threads
 
@@ -99,6 +119,33 @@ def stands_in(module: str, name: str, standin: StandIn) -> None:
     _by_original[id(standin.original)] = standin
 
 
+def stands_in_for_method(kind: type, name: str, standin: Callable[..., Any]) -> None:
+    """Have this function stand in for a method of a class during recordings."""
+    found = _methods.get(kind) or _methods.setdefault(kind, _Methods(kind))
+    found.standins[name], found.originals[name] = standin, vars(kind)[name]
+    _by_original[id(found.originals[name])] = standin
+
+
+def standin_for(function: Any) -> Any:
+    """What stands for a function, or for a bound method, during recordings: itself, if nothing does."""
+    if type(function) is MethodType:
+        standin = _by_original.get(id(function.__func__))
+        return function if standin is None else MethodType(standin, function.__self__)
+    return _by_original.get(id(function), function)
+
+
+def when_imported(module: str, register: Callable[[], None]) -> None:
+    """Have stand-ins registered before the first recording after the module was imported."""
+    _waiting[module] = register
+
+
+def _register_imported() -> None:
+    for name in [*_waiting]:
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if spec is not None and not getattr(spec, "_initializing", False):
+            _waiting.pop(name)()
+
+
 def _after_fork() -> None:
     """Another thread may have held the lock when the process was forked."""
     global _lock
@@ -109,14 +156,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def _all_places() -> tuple[_Module | _Methods, ...]:
+    return (*_modules.values(), *_methods.values())
+
+
 def put_in_place() -> None:
     """A recording begins."""
     global _users
     with _lock:
         _users += 1
         if _users == 1:
-            for module in _modules.values():
-                module.put_in_place()
+            _register_imported()
+            for place in _all_places():
+                place.put_in_place()
 
 
 def take_away() -> None:
@@ -125,8 +177,8 @@ def take_away() -> None:
     with _lock:
         _users -= 1
         if not _users:
-            for module in _modules.values():
-                module.take_away()
+            for place in _all_places():
+                place.take_away()
 
 
 class _Place(NamedTuple):
@@ -146,7 +198,11 @@ placing = threading.RLock()  # of the thread that puts stand-ins in place which 
 def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManager[None]:
     """Within, stand-ins also take the places (cell, None, value) and (namespace, name, value) where the user's code
     has bound their originals, as by `from numpy import zeros`."""
-    return placed([(*place, _by_original[id(place[2])]) for place in places if id(place[2]) in _by_original])
+    if _waiting:
+        with _lock:
+            _register_imported()
+    found = [(*place, standin_for(place[2])) for place in places]
+    return placed([place for place in found if place[3] is not place[2]])
 
 
 @contextmanager

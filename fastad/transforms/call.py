@@ -128,7 +128,7 @@ def kind_of(leaf: Any) -> tuple[Any, ...] | None:
         )
     if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fiub":
         return ("input", np.shape(leaf), leaf.dtype.char)
-    if isinstance(leaf, np.ndarray):
+    if isinstance(leaf, np.ndarray) or is_foreign_array(leaf):
         return None
     try:
         hash(leaf)
@@ -140,11 +140,19 @@ def kind_of(leaf: Any) -> tuple[Any, ...] | None:
     return ("static", kind, leaf)
 
 
-def _other_array(leaf: np.ndarray) -> Any:
-    """The array converted to one that can be an input: in this machine's byte order, or, for an object array of
-    recorded values, as one recorded value. ShapeError for other dtypes."""
+def is_foreign_array(x: Any) -> bool:
+    """Whether x is an array of another library (pandas, JAX, PyTorch on the CPU), which NumPy can convert."""
+    return hasattr(type(x), "__array__") and not isinstance(x, np.ndarray | np.generic | Recorded)
+
+
+def _other_array(leaf: Any) -> Any:
+    """The array converted to one that can be an input: of NumPy, in this machine's byte order, or, for an object array
+    of recorded values, as one recorded value. ShapeError for other dtypes."""
     from fastad.recording.operands import as_recorded, is_recorded
 
+    if is_foreign_array(leaf):
+        found = np.asarray(leaf)
+        return found if kind_of(found) is not None else _other_array(found)
     if leaf.dtype.kind in "fiub":
         return leaf.astype(leaf.dtype.newbyteorder("="))
     if leaf.dtype == object and is_recorded(leaf):

@@ -20,6 +20,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder, plainly
 from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import read_all
+from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into
 from fastad.tables.builder import dtype_char
 from fastad.tables.columns import DTYPES, ValueType
@@ -50,6 +51,7 @@ def call_sub(sub: Sub, operands: Sequence[Any], kinds: Sequence[ValueType]) -> l
     """Record a composite row on operands of any shapes; its results have these types."""
     recorder = recorder_of(operands)
     refs = [to_ref(recorder, x) for x in operands]
+    recorder.builder.source_line(user_line())
     out = recorder.builder.call(sub, packed(recorder.builder, refs))
     results = unpacked(recorder.builder, out, kinds)
     recorder.settle()
@@ -181,6 +183,7 @@ class UserPrimitive:
     def _checked_jvp(self, s: _Structure) -> Callable[..., Any]:
         def rule(primals: Any, tangents: Any) -> Any:
             assert self._jvp is not None
+            _positional(self._jvp, self.__name__, "jvp", (2,))
             result = self._jvp(primals, tangents)
             if isinstance(result, tuple) and len(result) == 2 and flatten(result)[1] != s.out_tree:
                 result = result[1]  # (value, tangent), as fad.jvp returns them
@@ -191,7 +194,7 @@ class UserPrimitive:
     def _checked_vjp(self, s: _Structure) -> Callable[..., Any]:
         def rule(primals: Any, u: Any) -> Any:
             assert self._vjp is not None
-            wants_result = _positional(self._vjp) == 3
+            wants_result = _positional(self._vjp, self.__name__, "vjp", (2, 3)) == 3
             result = self._vjp(primals, self(*primals), u) if wants_result else self._vjp(primals, u)
             leaves = flatten(tuple(result) if isinstance(result, tuple | list) else (result,))[0]
             leaves = s.of_inputs(leaves) if len(leaves) == len(s.call.dynamic) else leaves
@@ -230,7 +233,7 @@ def primitive(
     """
     for function in (f, *(rule for rule in (jvp, vjp) if rule is not None)):
         if not callable(function):
-            raise TypeError(f"expected a function, got {type(function).__name__}")
+            raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
     if isinstance(f, Transformed | UserPrimitive):
         f = f.__wrapped__ if isinstance(f, UserPrimitive) else f
     return UserPrimitive(f, jvp, vjp)
@@ -327,9 +330,18 @@ def _type_of(x: Any) -> ValueType:
     return ValueType(array.shape, dtype_char(array.dtype))
 
 
-def _positional(f: Callable[..., Any]) -> int:
+def _positional(f: Callable[..., Any], name: str, rule: str, possible: tuple[int, ...]) -> int:
+    """How many arguments a rule takes by position: one of the numbers that are possible. DerivativeError if none is."""
     try:
-        kinds = [p.kind for p in inspect.signature(f).parameters.values() if p.default is inspect.Parameter.empty]
+        given = inspect.signature(f)
     except (TypeError, ValueError):
         return 2
-    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
+    kinds = [p.kind for p in given.parameters.values() if p.default is inspect.Parameter.empty]
+    found = sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
+    for count in (found, *possible):
+        with contextlib.suppress(TypeError):
+            given.bind(*range(count))
+            if count in possible:
+                return count
+    wanted = {"jvp": "jvp(primals, tangents)", "vjp": "vjp(primals, u) or vjp(primals, result, u)"}[rule]
+    raise DerivativeError(f"the {rule} rule of {name} takes {given}; it is called as {wanted}, with tuples of primals")

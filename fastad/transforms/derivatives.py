@@ -10,9 +10,24 @@ import numpy as np
 from fastad.errors import DerivativeError, ShapeError
 from fastad.execution.request import Request
 from fastad.recording.recorded import Recorded
+from fastad.recording.source import at_line
 from fastad.transforms.base import Transformed, program_of
-from fastad.transforms.call import Call, described, flatten, make_call, unflatten
+from fastad.transforms.call import Call, described, flatten, is_foreign_array, make_call, unflatten
 from fastad.transforms.program import Fixed, Program
+
+
+def _numbers_of(argnums: Any, name: str) -> int | tuple[int, ...]:
+    """The numbers of the arguments to differentiate by. TypeError for anything else: for an argument of the function
+    itself, above all."""
+    given = argnums if isinstance(argnums, tuple | list) else (argnums,)
+    try:
+        found = tuple(map(index, given))
+    except TypeError:
+        fix = "take the function first, and call the result: fad.grad(f)(x)"
+        if isinstance(argnums, str):
+            fix = "write its number: 0 for the first positional argument"
+        raise TypeError(f"argnums of {name} must be integers{at_line()}, not {argnums!r:.60}; {fix}") from None
+    return found if isinstance(argnums, tuple | list) else found[0]
 
 
 class Jit(Transformed):
@@ -29,9 +44,7 @@ class Differentiated(Transformed):
 
     def __init__(self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: Any) -> None:
         super().__init__(function, **options)
-        self.argnums: int | tuple[int, ...] = (
-            tuple(map(index, argnums)) if isinstance(argnums, Sequence) else index(argnums)
-        )
+        self.argnums = _numbers_of(argnums, self.__name__)
 
     @property
     def _positions(self) -> tuple[int, ...]:
@@ -91,6 +104,8 @@ def _as_float(x: Any, name: str) -> Any:
         return np.asarray(x, np.float64)[()]
     if isinstance(x, np.ndarray) and x.dtype == object:
         return x
+    if is_foreign_array(x):
+        return _as_float(np.asarray(x), name)
     raise DerivativeError(
         f"{name}: cannot differentiate with respect to an argument of type {type(x).__name__}"
         f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}; pass floats or float arrays"
@@ -141,6 +156,10 @@ class Gradient(Differentiated):
             raise DerivativeError(f"{self.__name__} must return (value, auxiliary) when has_aux=True")
         first = _skeleton(primal)[0] if self.has_aux else _skeleton(primal)
         if first is not None or primal.table.output_types[0].shape != ():
+            if not primal.table.output_types:
+                raise DerivativeError(
+                    f"{self.__name__} returned {getattr(first, 'value', first)}, no number: is its `return` missing?"
+                )
             kinds = ", ".join(map(str, primal.table.output_types))
             raise DerivativeError(
                 f"grad needs a function with one scalar result, but {self.__name__} returned ({kinds}); "

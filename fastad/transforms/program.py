@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import RecordingError
+from fastad.errors import FastadError, RecordingError
 from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.once import lazy
@@ -14,15 +14,17 @@ from fastad.recording.operands import is_recorded, to_ref
 from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
-from fastad.recording.recorder import Recorder
+from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
+from fastad.recording.standins import standin_for
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
 
+_OTHERS = ("jax", "torch", "tensorflow", "autograd", "casadi")  # whose functions take arrays of their own
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
 
 
@@ -97,9 +99,11 @@ class Program:
         if text is not None:
             return eval(f"lambda o: {text}")
 
+        tree, leaves = self.out_tree, self.out_leaves  # not the program itself, which would live until a cycle is found
+
         def assemble(outputs: Sequence[Any]) -> Any:
             given = iter(outputs)
-            return unflatten(self.out_tree, [next(given) if x is None else x.value for x in self.out_leaves])
+            return unflatten(tree, [next(given) if x is None else x.value for x in leaves])
 
         return assemble
 
@@ -169,7 +173,9 @@ def record(function: Callable[..., Any], call: Call) -> Program:
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
-        return function(*args, **kwargs)
+        return standin_for(function)(*args, **kwargs)
+    except FastadError:
+        raise
     except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
@@ -180,7 +186,27 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
                 f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
                 "which is an array of Python objects, use np.stack([...]) instead."
             ) from error
+        _add_note(error)
         raise
+    except Exception as error:
+        _add_note(error)
+        raise
+
+
+def _add_note(error: Exception) -> None:
+    """Say of an error that another library raises what may be behind it: it was given recorded values."""
+    recorder, step, place = current_recorder(), error.__traceback__, ""
+    if recorder is not None and recorder.refused:  # C code has put its own error in the place of ours
+        error.add_note(f"fastad: {recorder.refused}")
+    while step is not None:
+        module, code = step.tb_frame.f_globals.get("__name__", "").partition(".")[0], step.tb_frame.f_code
+        if module in _OTHERS:
+            error.add_note(
+                f"fastad: {module} is called with recorded values in place of arrays (at {place}); use NumPy's "
+                "functions there, or wrap the call by fad.primitive(f, vjp=...)"
+            )
+            return
+        place, step = f"{code.co_filename}:{step.tb_lineno} in {code.co_qualname}", step.tb_next
 
 
 def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list[Any]]:

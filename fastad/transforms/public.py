@@ -6,9 +6,11 @@ from weakref import WeakKeyDictionary
 
 from fastad.execution.traced import traced
 from fastad.recording.keys import compares_by_identity
+from fastad.recording.operands import detached
 from fastad.recording.settings import pinned
+from fastad.recording.source import at_line
 from fastad.transforms.base import Transformed
-from fastad.transforms.call import make_call
+from fastad.transforms.call import flatten, make_call, unflatten
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, frozen_primals
 from fastad.transforms.jacobians import Jacobian
 from fastad.transforms.known import Memory
@@ -19,7 +21,10 @@ _memories: WeakKeyDictionary[Any, dict[type[Transformed], Memory]] = WeakKeyDict
 _REMEMBERED = 256
 
 
-def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None) -> Jit:
+_GIVEN: Any = object()
+
+
+def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, **unknown: Any) -> Jit:
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
     Arguments may be any pytree of float, integer or bool arrays and floats. Python integers are constants until they
@@ -29,13 +34,19 @@ def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None
 
     `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets until that has taken as long as
     compiling is expected to take, then compiles.
-    `threads` is the largest number of threads for large loops.
+    `threads` is the largest number of threads for large loops and for lanes of `vmap`.
 
     >>> import numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))
     >>> float(f(np.zeros(3)))
     0.0
     """
+    if unknown:
+        names = ", ".join(f"{name}=" for name in unknown)
+        raise TypeError(
+            f"jit does not take {names}{at_line()}; what is no float, integer or bool array, and no float, is static "
+            "without being named: strings, None, functions, other objects. Options are tier= and threads="
+        )
     return Jit(f, tier=tier, threads=threads)
 
 
@@ -141,14 +152,30 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, **options: 
     return Jacobian(Gradient(f, argnums), argnums, "fwd", **options)
 
 
-def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
+def hvp(f: Callable[..., Any], x: Any = _GIVEN, v: Any = _GIVEN) -> Any:
     """Hessian-vector product of a scalar-valued f at x, forward over reverse: a small multiple of the cost of f.
 
     >>> import numpy as np, fastad as fad
     >>> fad.hvp(lambda x: np.sum(x**3), np.array([1.0, 2.0]), np.array([1.0, 1.0])).tolist()
     [6.0, 12.0]
     """
+    if x is _GIVEN or v is _GIVEN:
+        raise TypeError(
+            f"hvp takes the function, the point and the direction at once{at_line()}: fad.hvp(f, x, v); for many of "
+            "them take lambda x, v: fad.hvp(f, x, v), which jit and vmap accept"
+        )
     return remembered(_HvpFunction, f)((x,), (v,))[1]
+
+
+def stop_gradient(x: Any) -> Any:
+    """x, as a constant for derivatives: the same values, with derivative 0. x is a pytree.
+
+    >>> import fastad as fad
+    >>> float(fad.grad(lambda x: x * fad.stop_gradient(x))(3.0))
+    3.0
+    """
+    leaves, tree = flatten(x)
+    return unflatten(tree, list(map(detached, leaves)))
 
 
 class _LinearFunction(JvpFunction):

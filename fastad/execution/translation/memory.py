@@ -26,8 +26,9 @@ from fastad.execution.translation.kinds import (
 )
 
 __all__ = [
-    "ExternalFunction", "address", "allocate", "call1", "call2", "call_entry", "call_kernel", "doubles", "halves",
-    "indices", "integers", "matrix", "octets", "record_at", "release", "select", "shift", "types", "view", "words",
+    "ExternalFunction", "address", "allocate", "call1", "call2", "call3", "call_entry", "call_kernel", "doubles",
+    "halves", "indices", "integers", "matrix", "octets", "record_at", "release", "select", "shift", "types", "view",
+    "words",
 ]  # fmt: skip
 
 
@@ -166,7 +167,8 @@ def _release(body: Any, where: Value) -> Value:
     return Value(NOTHING, ())
 
 
-select, call1, call2 = Intrinsic(_select), Intrinsic(_call_numbers), Intrinsic(_call_numbers)
+select = Intrinsic(_select)
+call1 = call2 = call3 = Intrinsic(_call_numbers)
 call_kernel, call_entry = Intrinsic(_call_kernel), Intrinsic(_call_entry)
 allocate, release = Intrinsic(_allocate), Intrinsic(_release)
 

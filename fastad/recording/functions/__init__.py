@@ -15,6 +15,7 @@ from fastad.recording.functions import (
     queries,
     reductions,
     rounding,
+    scipy_functions,
     selecting,
     shapes,
     sorting,
@@ -26,6 +27,6 @@ from fastad.recording.functions import (
 
 _ = (
     creation, einsum, factorisations, flat, joining, linalg, making, mathematics, norms, numerical, products, queries,
-    reductions, rounding, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
+    reductions, rounding, scipy_functions, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

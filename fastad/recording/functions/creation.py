@@ -173,6 +173,8 @@ def linspace(
     num = int(num.__index__())
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    recorder = recorder_of((start, stop))
+    start, stop = (as_recorded(x, recorder) if isinstance(x, list | tuple) else x for x in (start, stop))
     kind = np.result_type(*(x.dtype if isinstance(x, Recorded) else x for x in (start, stop)), float(num))
     first, last = np.broadcast_arrays(*(x.astype(kind) if x.dtype != kind else x for x in lift(start, stop)))
     parts = num - 1 if endpoint else num

@@ -1,6 +1,7 @@
 """Joining, repeating, rolling and padding arrays."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,20 @@ def _filled(x: Array, axis: int, n: int, value: Any) -> Any:
     shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
     (value,) = lift(value) if isinstance(value, Recorded) else (constant(x, np.asarray(value, x.dtype)),)
     return np.broadcast_to(value, shape)
+
+
+@implements(np.fft.fftshift)
+def fftshift(x: Any, axes: Any = None) -> Array:
+    """np.fft.fftshift"""
+    return _by_halves(lift(x)[0], axes, lambda n: n // 2)
+
+
+@implements(np.fft.ifftshift)
+def ifftshift(x: Any, axes: Any = None) -> Array:
+    """np.fft.ifftshift"""
+    return _by_halves(lift(x)[0], axes, lambda n: -(n // 2))
+
+
+def _by_halves(x: Array, axes: Any, shift: Callable[[int], int]) -> Array:
+    axes = tuple(range(x.ndim)) if axes is None else tuple(np.atleast_1d(axes).tolist())
+    return np.roll(x, [shift(x.shape[k]) for k in axes], axes)

@@ -142,7 +142,12 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         return np.where(at < knots[0], low, np.where(at > knots[0], high, values[0] + at * 0.0))
     i = np.clip(np.searchsorted(knots, at, "right") - 1, 0, n - 2)
     slopes = np.diff(values) / np.diff(knots)
-    inside = _take(slopes, i) * (at - _take(knots, i)) + _take(values, i)
+    slope, knot, value = _take(slopes, i), _take(knots, i), _take(values, i)
+    inside = slope * (at - knot) + value
+    right = _take(values, i + 1)
+    from_right = slope * (at - _take(knots, i + 1)) + right
+    beside = np.where((at == knot) | (value == right), value, from_right)
+    inside = np.where(np.isnan(inside), beside, inside)  # where values are ±inf
     inside = np.where(at == knots[-1], values[-1], inside)
     return np.where(at < knots[0], low, np.where(at > knots[-1], high, inside))
 

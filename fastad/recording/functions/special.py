@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.dispatch import UFUNCS
-from fastad.recording.functions.registry import implements_ufunc
+from fastad.recording.functions.registry import implements, implements_ufunc
 from fastad.recording.operands import as_recorded, detached, elementwise, is_recorded
 
 
@@ -78,6 +78,8 @@ def _scipy(name: str) -> Any:
 implements_ufunc("_zeta")(UFUNCS["zeta"])
 implements_ufunc("_riemann_zeta")(lambda x: UFUNCS["zeta"](x, 1.0))
 implements_ufunc("loggamma")(lambda x: elementwise("where", x > 0, UFUNCS["gammaln"](x), np.nan))
+implements(np.i0)(lambda x: UFUNCS["i0"](x))
+implements_ufunc("yn")(lambda n, x: UFUNCS["yv"](n, x))  # jn and its like are the same ufuncs as jv
 implements_ufunc("exp10")(lambda x: np.power(10.0, x))
 implements_ufunc("cosm1")(lambda x: -2.0 * np.sin(0.5 * x) ** 2)
 implements_ufunc("rel_entr")(lambda x, y: UFUNCS["xlogy"](x, x) - UFUNCS["xlogy"](x, y))

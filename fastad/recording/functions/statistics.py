@@ -8,7 +8,7 @@ import numpy as np
 from fastad.recording.functions.norms import root
 from fastad.recording.functions.reductions import NO_VALUE, axis_set, count_nonzero, sum_
 from fastad.recording.functions.registry import Array, constant, implements, lift
-from fastad.recording.operands import is_recorded, reshape
+from fastad.recording.operands import is_recorded, path_value, recorder_of, reshape
 
 
 def _float(x: Array) -> Array:
@@ -105,6 +105,7 @@ def cov(
     x = _observations(lift(m)[0] if y is None else lift(m, y)[0], rowvar)
     if y is not None:
         x = np.concatenate([x, _observations(lift(m, y)[1], rowvar)], axis=0)
+    fweights, aweights = (np.asarray(w) if isinstance(w, list | tuple) else w for w in (fweights, aweights))
     weights = fweights
     if aweights is not None:
         weights = aweights if weights is None else fweights * aweights
@@ -198,3 +199,19 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims:
 def nanstd(a: Any, *args: Any, **kwargs: Any) -> Any:
     """np.nanstd"""
     return root(nanvar(a, *args, **kwargs))
+
+
+@implements(np.histogram)
+def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    """np.histogram: counts have no derivative, sums of weights have that of the weights; what decides which bin an
+    element is in gets a guard"""
+    values = np.ravel(path_value(a, recorder_of((a, bins, weights))))
+    edges = path_value(bins, recorder_of((a, bins, weights))) if is_recorded(bins) else bins
+    edges = np.histogram_bin_edges(values, edges, range)
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    numbers = np.clip(np.searchsorted(edges, values[inside], "right") - 1, 0, len(edges) - 2)
+    if weights is None:
+        found = np.bincount(numbers, minlength=len(edges) - 1)
+    else:
+        found = np.bincount(numbers, weights=np.ravel(lift(weights)[0])[inside], minlength=len(edges) - 1)
+    return (found / np.diff(edges) / np.sum(found) if density else found), edges

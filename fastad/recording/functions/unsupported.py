@@ -6,7 +6,12 @@ from fastad.recording.dispatch import advise
 
 _SOLVERS = "Wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 _FOURIER = (
-    "Multiply by a plain DFT matrix, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
+    "Its results are complex numbers, which cannot be recorded. For real and imaginary parts multiply by plain "
+    "matrices: a = 2 * np.pi * np.outer(k, k) / n, with k = np.arange(n), gives np.cos(a) @ x and -np.sin(a) @ x."
+)
+_ROOTS = (
+    "Its results may be complex numbers, which cannot be recorded. For one real root use fad.root(lambda x: "
+    "np.polyval(p, x), x0)."
 )
 
 
@@ -17,16 +22,14 @@ advise(
     "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
 advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
-advise(np.fft, "fftshift ifftshift", "Use np.roll.")
-advise(
-    np, "histogram histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=."
-)
+advise(np, "histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=.")
 advise(
     np,
     "intersect1d union1d setdiff1d setxor1d isin",
     "The shape of the result would depend on the values: use plain arrays, or np.sort and comparisons.",
 )
-advise(np, "roots poly polydiv", _SOLVERS)
+advise(np, "roots", _ROOTS)
+advise(np, "poly polydiv", _SOLVERS)
 advise(
     np,
     "save savez savetxt array2string array_repr array_str",

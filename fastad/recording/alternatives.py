@@ -1,0 +1,54 @@
+"""What to write instead of functions of other libraries, which recorded values cannot go through."""
+
+_SPECIAL = ("log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax")  # SciPy writes them in Python
+
+_OF_FASTAD = {
+    "fad.solve_ivp, which takes the same arguments": ("integrate.solve_ivp",),
+    "fad.solve_ivp: its right-hand side takes (t, y), and its results have one column for each time": (
+        "integrate.odeint", "integrate.ode",
+    ),
+    "fad.root": (
+        "optimize.root", "optimize.fsolve", "optimize.root_scalar", "optimize.newton", "optimize.brentq",
+        "optimize.brenth", "optimize.bisect", "optimize.ridder", "optimize.toms748", "optimize.newton_krylov",
+        "optimize.broyden1", "optimize.broyden2", "optimize.anderson",
+    ),
+    "fad.fixed_point": ("optimize.fixed_point",),
+    "fad.minimize": (
+        "optimize.minimize", "optimize.minimize_scalar", "optimize.fmin", "optimize.fmin_bfgs",
+        "optimize.fmin_l_bfgs_b", "optimize.fmin_cg", "optimize.fmin_ncg", "optimize.fmin_slsqp",
+    ),
+    "fad.least_squares": ("optimize.least_squares", "optimize.leastsq", "optimize.curve_fit"),
+    "fad.quadprog": ("optimize.linprog",),
+}  # fmt: skip
+_BY_NAME = {f"scipy.{name}": text for text, names in _OF_FASTAD.items() for name in names}
+
+
+def instead_of(function: str) -> str:
+    """The fix for a call of this SciPy function, by its full name."""
+    if function.startswith("scipy.sparse"):
+        return "Make the matrix by fad.sparse.csr_array, or write A @ x; fad.sparse has the solvers too."
+    name = function.rpartition(".")[2]
+    if name in _SPECIAL:
+        return f"Use fad.special.{name}."
+    if function.startswith("scipy.linalg."):
+        return f"Use np.linalg.{name} or fad.linalg.{name}, if there is one; they have derivatives."
+    if function in _BY_NAME:
+        return f"Use {_BY_NAME[function]}{'; or wrap the solver by fad.implicit' * ('optimize' in function)}."
+    return "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...)."
+
+
+def of_library(kind: type) -> str | None:
+    """How to make an array that can be recorded of an object of another library; None if it is none that is known."""
+    module = kind.__module__.partition(".")[0]
+    if module == "fastad":  # whose matrices have operators of their own
+        return None
+    if module in ("pandas", "polars", "xarray"):
+        return f"Use its values: {'x.values' if module == 'xarray' else 'x.to_numpy()'}, outside of the function."
+    if module == "torch":
+        return "Use x.numpy(), outside of the function, and NumPy's functions inside."
+    if module in ("jax", "jaxlib"):
+        return "Use np.asarray(x), outside of the function, and np instead of jnp inside."
+    takes_operators = getattr(kind, "__array_ufunc__", False) is None  # as NumPy has it: its own method is called
+    if hasattr(kind, "__array__") and not takes_operators:
+        return "Use np.asarray(x), outside of the function."
+    return None

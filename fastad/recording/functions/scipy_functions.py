@@ -1,0 +1,178 @@
+"""Functions that SciPy writes in Python, on recorded values, under their own names: they would convert these to plain
+arrays. Each module's stand-ins are registered once the user has imported it."""
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.functions import distributions, special
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
+from fastad.recording.recorder import open_recordings, recording_error
+from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
+
+
+class SciPyFunction(StandIn):
+    """Stands for a function of arrays."""
+
+    def __init__(self, original: Callable[..., Any], recorded: Callable[..., Any]) -> None:
+        super().__init__(original)
+        self.recorded = recorded
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        given = (*args, *kwargs.values())
+        own = self.recorded if open_recordings() and is_recorded(given) else self.original
+        return own(*args, **kwargs)
+
+
+def _all(module: str, functions: dict[str, Callable[..., Any]]) -> None:
+    for name, recorded in functions.items():
+        original = getattr(sys.modules[module], name, None)
+        if original is not None:
+            stands_in(module, name, SciPyFunction(original, recorded))
+
+
+# ── scipy.special and scipy.signal ────────────────────────────────────────────────────────────────────────────
+def _of_special() -> None:
+    names = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")
+    _all("scipy.special", {name: getattr(special, name) for name in names})
+
+
+def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """scipy.signal.convolve, directly"""
+    x, y = _as_arrays(in1, in2)
+    if x.ndim != y.ndim:
+        raise ValueError("in1 and in2 should have the same dimensionality")
+    if not x.ndim:
+        return x * y
+    if mode == "valid" and any(n < m for n, m in zip(x.shape, y.shape, strict=True)):
+        x, y = y, x
+    full = _correlated(np.pad(x, [(m - 1, m - 1) for m in y.shape]), np.flip(y))
+    if mode == "full":
+        return full
+    wanted = x.shape if mode == "same" else tuple(n - m + 1 for n, m in zip(x.shape, y.shape, strict=True))
+    start = [(n - k) // 2 for n, k in zip(full.shape, wanted, strict=True)]
+    return full[tuple(slice(s, s + k) for s, k in zip(start, wanted, strict=True))]
+
+
+def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """scipy.signal.correlate, directly"""
+    x, y = _as_arrays(in1, in2)
+    return convolve(x, np.flip(y), mode)
+
+
+def _correlated(x: Any, weights: Any) -> Any:
+    """Σ weights · the windows of x of that shape."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, weights.shape)
+    axes = tuple(range(-weights.ndim, 0))
+    return np.tensordot(windows, weights, axes=(axes, tuple(range(weights.ndim))))
+
+
+_PADDING: dict[Any, Any] = {
+    "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "wrap": "wrap", "grid-wrap": "wrap",
+    "grid-mirror": "symmetric",
+}  # fmt: skip
+
+
+def _filtered(name: str, turned: bool) -> Callable[..., Any]:
+    def filtered(input: Any, weights: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, origin: Any = 0,
+                 **axes: Any) -> Any:  # fmt: skip
+        x, w = _as_arrays(input, weights)
+        if output is not None or np.any(np.asarray(origin) != 0) or axes.get("axes") is not None:
+            raise recording_error(
+                f"{name} with output=, origin= or axes= is not supported on recorded values", "Leave it out."
+            )
+        w = np.flip(w) if turned else w
+        room: Any = [((m - 1) // 2, m // 2)[:: 1 if turned else -1] for m in w.shape]
+        if mode in ("constant", "grid-constant"):
+            return _correlated(np.pad(x, room, constant_values=cval), w)
+        return _correlated(np.pad(x, room, mode=_PADDING[mode]), w)
+
+    return filtered
+
+
+def _of_signal() -> None:
+    _all("scipy.signal", {"convolve": convolve, "correlate": correlate, "fftconvolve": _with_mode(convolve),
+                          "oaconvolve": _with_mode(convolve)})  # fmt: skip
+
+
+def _with_mode(f: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda in1, in2, mode="full": f(in1, in2, mode)
+
+
+def _of_images() -> None:
+    names = {"correlate": False, "convolve": True}
+    _all("scipy.ndimage", {name: _filtered(f"scipy.ndimage.{name}", turned) for name, turned in names.items()})
+
+
+def _as_arrays(*arrays: Any) -> Any:
+    recorder = recorder_of(arrays)
+    return [as_recorded(x, recorder) for x in arrays]
+
+
+# ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────
+def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def called(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (open_recordings() and is_recorded((x, *args, *kwargs.values()))):
+            return original(self, x, *args, **kwargs)
+        known = distributions.DISTRIBUTIONS.get(self.name)
+        own = known and distributions.method(known, name)
+        if not own:
+            return original(self, x, *args, **kwargs)  # which says that it cannot be recorded
+        recorder = recorder_of((x, *args, *kwargs.values()))
+        shapes, loc, scale = self._parse_args(*args, **kwargs)
+        return own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+
+    return called
+
+
+def _of_stats() -> None:
+    stats = sys.modules["scipy.stats"]
+    for kind, names in (
+        (stats.rv_continuous, "logpdf pdf cdf logcdf sf logsf"), (stats.rv_discrete, "logpmf pmf cdf logcdf sf logsf"),
+    ):  # fmt: skip
+        for name in names.split():
+            stands_in_for_method(kind, name, _method(name, vars(kind)[name]))
+    for single, logarithm in (
+        (stats.multivariate_normal, distributions.multivariate_normal), (stats.dirichlet, distributions.dirichlet),
+    ):  # fmt: skip
+        kind = type(single)
+        for name in ("logpdf", "pdf", "__call__"):
+            stands_in_for_method(kind, name, _of_many(vars(kind)[name], getattr(_Many(logarithm), name)))
+
+
+@dataclass(frozen=True)
+class _Many:
+    """A distribution of vectors, some of whose parameters may be given before the point is."""
+
+    logarithm: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> "_Many":
+        return _Many(lambda x: self.logarithm(x, *args, **kwargs))
+
+    def logpdf(self, *args: Any, **kwargs: Any) -> Any:
+        return self.logarithm(*args, **kwargs)
+
+    def pdf(self, *args: Any, **kwargs: Any) -> Any:
+        return np.exp(self.logarithm(*args, **kwargs))
+
+
+def _of_many(original: Callable[..., Any], recorded: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (open_recordings() and is_recorded((*args, *kwargs.values()))):
+            return original(self, *args, **kwargs)
+        return recorded(*args, **{name: x for name, x in kwargs.items() if name not in ("allow_singular", "seed")})
+
+    return called
+
+
+for _module, _register in (
+    ("scipy.special", _of_special), ("scipy.signal", _of_signal), ("scipy.ndimage", _of_images),
+    ("scipy.stats", _of_stats),
+):  # fmt: skip
+    when_imported(_module, _register)

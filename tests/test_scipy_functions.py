@@ -1,0 +1,121 @@
+"""Functions that SciPy writes in Python, recorded under SciPy's own names: values are SciPy's, derivatives by laws."""
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.signal
+import scipy.special
+import scipy.stats as st
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+import fastad as fad
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0.3, 3.0, 4)
+DENSITY = ("logpdf", "pdf", "cdf", "sf", "logcdf", "logsf")
+MASS = ("logpmf", "pmf", "cdf", "sf", "logcdf", "logsf")
+CONTINUOUS = {
+    "norm": (), "t": (2.5,), "gamma": (2.5,), "chi2": (3.5,), "expon": (), "lognorm": (0.7,), "beta": (2.0, 3.0),
+}  # fmt: skip
+ODD = np.array([-5.0, -0.0, 0.0, 0.5, 1.0, 7.0, np.nan, np.inf, -np.inf])
+
+
+def check(f, *args, order=2):
+    expected = f(*args)
+    np.testing.assert_allclose(fad.jit(f)(*args), expected, rtol=1e-11, atol=1e-15)
+    weights = np.reshape(np.cos(np.arange(np.size(expected))), np.shape(expected))
+    fad.check_grads(lambda *a: np.sum(f(*a) * weights), args, order=order)
+
+
+def stacked(distribution, names):
+    return lambda x, *args, **kwargs: np.stack([getattr(distribution, m)(x, *args, **kwargs) for m in names])
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_continuous_distributions(name):
+    f, shapes = stacked(getattr(st, name), DENSITY), CONTINUOUS[name]
+    check(lambda x, loc, scale: f(x, *shapes, loc=loc, scale=scale), X / 4 if name == "beta" else X, -0.1, 1.3)
+    np.testing.assert_allclose(fad.jit(lambda x: f(x, *shapes))(ODD), f(ODD, *shapes), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", [name for name, shapes in CONTINUOUS.items() if shapes])
+def test_densities_by_their_shapes(name):
+    distribution = getattr(st, name)
+    check(lambda *shapes: distribution.logpdf(X / 4, *shapes), *CONTINUOUS[name])
+
+
+def test_discrete_distributions():
+    k, odd = np.array([0.0, 1.0, 3.0, 5.0]), np.array([-1.0, 0.0, 2.0, 2.5, 5.0, 6.0, np.nan])
+    poisson, binomial = stacked(st.poisson, MASS), stacked(st.binom, MASS)
+    check(lambda mu: poisson(k, mu), 2.5)
+    check(lambda p: binomial(k[:3], 5, p), 0.3)
+    np.testing.assert_allclose(fad.jit(lambda mu: poisson(odd, mu))(0.4), poisson(odd, 0.4), rtol=1e-9)
+    np.testing.assert_allclose(fad.jit(lambda p: binomial(odd, 5, p))(0.4), binomial(odd, 5, 0.4), rtol=1e-9)
+
+
+def test_distributions_of_vectors():
+    a, x, mean = RNG.normal(size=(3, 3)), RNG.normal(size=(4, 3)), RNG.normal(size=3)
+    check(lambda x, m, a: st.multivariate_normal.logpdf(x, m, a @ a.T + np.eye(3)), x, mean, a)
+    check(lambda m: st.multivariate_normal(m, np.eye(3)).pdf(x), mean, order=1)
+    check(lambda x: st.multivariate_normal.logpdf(x), 0.3)
+    check(lambda alpha: st.dirichlet.logpdf([0.2, 0.3, 0.5], alpha), np.array([1.5, 2.0, 3.0]))
+
+
+def test_frozen_distributions_and_bound_names():
+    method = st.gamma.logpdf
+    check(lambda m, s: norm(m, s).logpdf(X), 0.3, 2.0)
+    check(lambda x: method(x, 2.0) + norm.logcdf(x) + logsumexp(x), X)
+    assert fad.grad(norm.logpdf)(0.5) == -0.5 and fad.jit(logsumexp)(np.zeros(1)) == 0.0
+
+
+def test_densities_against_exact_ones():
+    mp = mpmath.mp
+    for x in (0.3, 2.0, 9.0):
+        with mp.workdps(30):
+            exact = mp.diff(lambda a, x=x: (a - 1) * mp.log(x) - x - mp.loggamma(a), 2.5)
+        assert fad.grad(lambda a, x=x: st.gamma.logpdf(x, a))(2.5) == pytest.approx(float(exact), rel=1e-13)
+
+
+def test_functions_of_special():
+    x = np.array([-1.0, 0.5, 3.0])
+    for f in (
+        logsumexp, scipy.special.softmax, scipy.special.log_softmax, lambda x: scipy.special.polygamma(2, np.abs(x)),
+        lambda x: scipy.special.multigammaln(np.abs(x) + 1.0, 2),
+        lambda x: logsumexp(x, b=[1.0, 2.0, 0.5]),
+    ):  # fmt: skip
+        check(f, x)
+    assert np.array_equal(logsumexp(x), scipy.special.logsumexp(x))  # nothing is left behind
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_convolutions(mode):
+    a, b, image = RNG.normal(size=7), RNG.normal(size=4), RNG.normal(size=(5, 6))
+    for name in ("convolve", "correlate", "fftconvolve"):
+        check(lambda a, b, name=name: getattr(scipy.signal, name)(a, b, mode), a, b, order=1)
+        check(lambda a, b, name=name: getattr(scipy.signal, name)(a, b, mode), image, image[:2, :3], order=1)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "constant", "nearest", "mirror", "wrap"])
+def test_filters_of_images(mode):
+    image = RNG.normal(size=(5, 6))
+    for shape in ((3, 3), (2, 4)):
+        for name in ("correlate", "convolve"):
+            check(lambda a, b, name=name: getattr(scipy.ndimage, name)(a, b, mode=mode), image, RNG.normal(size=shape),
+                  order=1)  # fmt: skip
+    with pytest.raises(fad.RecordingError, match="origin="):
+        fad.jit(lambda a: scipy.ndimage.correlate(a, [[1.0]], origin=1))(image)
+
+
+def test_shifts_and_histograms_of_numpy():
+    image = RNG.normal(size=(4, 5))
+    for f in (np.fft.fftshift, np.fft.ifftshift, lambda x: np.fft.fftshift(x, axes=1)):
+        check(f, image, order=1)
+    values, weights = RNG.uniform(size=20), RNG.normal(size=20)
+    edges = [0.0, 0.25, 0.6, 0.9]
+    check(lambda w: np.histogram(values, edges, weights=w)[0], weights, order=1)
+    check(lambda w: np.histogram(values, 4, (0.1, 0.7), weights=w, density=True)[0], np.abs(weights), order=1)
+    counts = fad.jit(lambda x: np.histogram(x, bins=3)[0])
+    for x in (values, 2.0 - values**2):  # other bins: another path
+        assert np.array_equal(counts(x), np.histogram(x, bins=3)[0])
