@@ -228,7 +228,7 @@ class _Choice:
         b, stages, n = self.b, self.stages, self.stages.n
         largest = b.emit("maximum", (b.emit("absolute", (y,)), b.emit("absolute", (stages.y,))))
         scaled = b.emit("divide", (error, stages.scales_of(largest)))
-        mean = b.multiply(b.const(1.0 / n), b.emit("sum", (b.emit("square", (scaled,)),), (1, n, 1), ()))
+        mean = b.multiply(b.const(1.0 / max(n, 1)), b.emit("sum", (b.emit("square", (scaled,)),), (1, n, 1), ()))
         power = b.emit("divide", (b.const(-0.5), b.add(self.own.k, b.const(1.0 + more))))
         return b.emit("power", (mean, power))
 

@@ -103,7 +103,7 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
         problem = replace(problem, y0=consistent(options.mass, rhs, problem.t0, problem.y0, is_start=True))
     start = (_value(problem.t0), _value(problem.y0).astype(float))
     name = f"fun of {options.method.name}"
-    recordings = Recordings(rhs, start, name, problem.fun)
+    recordings = Recordings(_with_mass(rhs, problem, options.mass), start, name, problem.fun)
     if any(recorder() is not None for recorder in recorders):
         _warn_of_kept_values(problem.fun)
     mass = options.mass
@@ -123,9 +123,13 @@ def _solve(
     n, clocked = np.shape(problem.y0)[0], bool(events)
     shared = Shared(parts_of([recordings, *(own for pair in events for own in pair if own is not None)]))
     number, state = ValueType((), "d"), ValueType((n,), "d")
-    f = recordings.sub(shared, [number, state], [state])
+    mass = options.mass
+    if mass is None or mass.function is None:
+        f = recordings.sub(shared, [number, state], [state])
+    else:
+        f, mass = mass.split(recordings.sub(shared, [number, state], [ValueType((n + mass.count,), "d")]))
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
-    iteration, given = _iteration(problem, options, f, shared.values)
+    iteration, given = _iteration(problem, options, f, mass, shared.values)
     further = [*_scales(problem, options), *_spare(problem, options)]
     f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
@@ -148,16 +152,18 @@ def _solve(
     return solve, [*states, *carried, problem.t0, problem.t1, *shared.values, *given, *further, controls, *points]
 
 
-def _iteration(problem: Problem, options: Options, f: Sub, values: Sequence[Any]) -> tuple[Iteration | None, list[Any]]:
-    """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side
-    refers to."""
+def _iteration(
+    problem: Problem, options: Options, f: Sub, mass: Mass | None, values: Sequence[Any]
+) -> tuple[Iteration | None, list[Any]]:
+    """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side refers
+    to."""
     if not options.method.has_jacobian:
         return None, []
     t, y = _value(problem.t0), _value(problem.y0).astype(float)
     own = np.concatenate([np.zeros(0), *(np.ravel(_value(x)) for x in values)])
     given = [] if problem.mass is None else [problem.mass]
-    numbers = np.concatenate([np.zeros(0), *(_value(x) for x in given)])
-    iteration, plan = iteration_of(f, options.mass, t, y, own, numbers)
+    numbers = np.concatenate([np.zeros(0), *map(_value, given)])
+    iteration, plan = iteration_of(f, mass, t, y, own, numbers)
     check_jacobian(iteration, options, problem, (t, y, own))
     return iteration, [*given, plan]
 
@@ -216,6 +222,17 @@ def _right_hand_side(problem: Problem, options: Options, n: int, recorders: list
 
     evaluate.__name__ = getattr(problem.fun, "__name__", "fun")
     return evaluate
+
+
+def _with_mass(rhs: Callable[..., Any], problem: Problem, mass: Mass | None) -> Callable[..., Any]:
+    """The right-hand side, with the numbers of a mass matrix that depends on t and y behind it."""
+    if mass is None or mass.function is None:
+        return rhs
+
+    def both(t: Any, y: Any) -> Any:
+        return np.concatenate([rhs(t, y), mass.values(mass.function(t, copied(y), *problem.args))])
+
+    return both
 
 
 def _warn_of_text(fun: Callable[..., Any], line: Line) -> None:

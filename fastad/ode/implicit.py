@@ -8,6 +8,7 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.kernels.records import NOTES
+from fastad.ode import reuse
 from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.newton import Block
@@ -16,6 +17,8 @@ from fastad.ode.stages import Stages
 from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.sub import packed, slices
+
+SMALL = 64  # unknowns up to which factors are made for every step: to keep them costs as much
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
@@ -138,7 +141,11 @@ class DiagonallyImplicitRK(Method):
         return 1 + self.keeps_slope
 
     def notes(self, wanted: Wanted, n: int) -> int:
-        return (NOTES + 1) * self.keeps_slope  # whether there is a slope from the step before
+        """Whether there is a slope from the step before, behind the first ones."""
+        return NOTES + self.keeps_slope if self.keeps_slope or n > SMALL else 0
+
+    def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
+        return reuse.sizes(n, factors) if n > SMALL else (0, 0)
 
     def caches(self, wanted: Wanted) -> bool:
         return False
@@ -155,13 +162,13 @@ class DiagonallyImplicitRK(Method):
         assert stages is not None
         y, *_ = slices(b, step.state, [stages.n] * self.copies)
         block = stages.block(((gamma,),), (0.0,))
-        factors = stages.factors(block, step.t, b.zeros((stages.n,)))
-        slopes: list[Ref] = [self._first(step, stages.n)] if self.starts_explicitly else []  # times h
+        kept, factors, scale = reuse.factors_of(block, stages, step)
+        slopes = [self._first(step, stages, block, factors)] if self.starts_explicitly else []  # times h
         guess: Ref | None = None
         for row in self.A[len(slopes) :]:
             base = b.add(y, *_terms(step, slopes, row))
             start = b.emit("subtract", (y, base)) if guess is None else guess
-            guess = stages.solve(block, step.at(sum(row)), base, start, factors)
+            guess = stages.solve(block, step.at(sum(row)), base, start, factors, scale)
             slopes.append(b.multiply(b.const(1.0 / gamma), guess))
         assert guess is not None
         after = b.add(base, guess) if self.is_stiffly_accurate else b.add(y, *_terms(step, slopes, self.b))
@@ -170,27 +177,40 @@ class DiagonallyImplicitRK(Method):
         if stages.exact:
             return Taken(state, dense=dense)
         errors = (self._error(step, stages, slopes, block, factors),) if step.wanted.adaptive else ()
-        notes = b.const([0.0] * NOTES + [1.0]) if self.keeps_slope else None
-        return Taken(state, errors=errors, dense=dense, notes=notes, counts=stages.counts())
+        counts = stages.counts() if kept is None else kept.counts(b, stages.counts())
+        memory = None if kept is None else kept.memory
+        return Taken(state, None, errors, dense, self._noted(step, stages, kept), memory, counts)
 
-    def _first(self, step: Step, n: int) -> Ref:
-        """The derivative at the start, times h; 0 where it is not needed."""
+    def _noted(self, step: Step, stages: Stages, kept: "reuse.Factors | None") -> Ref | None:
         b = step.b
+        if step.notes is None:
+            return None
+        first = b.zeros((NOTES,)) if kept is None else kept.notes(b, stages.failed)
+        return packed(b, [first, *([b.const([1.0])] if self.keeps_slope else [])])
+
+    def _first(self, step: Step, stages: Stages, block: Block, factors: Ref) -> Ref:
+        """The derivative at the start, times h; 0 where it is not needed. Where it is only estimated with, that is
+        M times it."""
+        b, n = step.b, stages.n
         if not self._needs_start(step.wanted):
             return b.zeros((n,))
         y, *kept = slices(b, step.state, [n] * self.copies)
-        slope = step.slope(step.t, y)
-        if kept:
-            assert step.notes is not None
-            known = b.emit("greater", (slices(b, step.notes, (NOTES, 1))[1], b.const(0.5)))
-            slope = b.emit("where", (b.broadcast(known, (n,)), kept[0], slope))
-        return b.multiply(step.h, slope)
+        slope = b.multiply(step.h, step.slope(step.t, y))
+        if not kept:
+            return slope
+        assert step.notes is not None
+        if stages.iteration.mass is not None:  # M y' = f, or a first approximation to it
+            slope = stages.filtered(block, step.t, factors, slope)
+        known = b.emit("greater", (slices(b, step.notes, (NOTES, 1))[1], b.const(0.5)))
+        return b.emit("where", (b.broadcast(known, (n,)), b.multiply(step.h, kept[0]), slope))
 
     def _error(self, step: Step, stages: Stages, slopes: Sequence[Ref], block: Block, factors: Ref) -> Ref:
-        estimate = step.b.add(*_terms(step, slopes, self.error))
-        if self.filtered:
-            estimate = stages.filtered(block, step.t, factors, estimate)
-        return stages.checked(estimate)
+        if not self.filtered:
+            return stages.checked(step.b.add(*_terms(step, slopes, self.error)))
+        is_weak = self.starts_explicitly and not self.keeps_slope
+        strong = stages.mass(step.b.add(*_terms(step, slopes[is_weak:], self.error[is_weak:])))
+        right = step.b.add(strong, *(_terms(step, slopes[:1], self.error) if is_weak else ()))
+        return stages.checked(stages.filtered(block, step.t, factors, right))
 
     def _dense(self, step: Step, slopes: Sequence[Ref]) -> tuple[Ref, ...]:
         if self.dense:

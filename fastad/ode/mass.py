@@ -1,10 +1,12 @@
-"""Mass matrices: M y' = f(t, y) with a constant M, which may be singular (a differential-algebraic equation).
+"""Mass matrices: M y' = f(t, y), where M may be singular (a differential-algebraic equation).
 
 A mass matrix is numbers, which may be recorded values, at places that are fixed: of the diagonal, of the whole matrix,
-or of a sparse one.
+or of a sparse one. The numbers are the same for all steps, or depend on t and y; the null spaces are those at the start
+then, and must stay.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from fastad.recording.source import at_line
 from fastad.sparse.arrays import SparseArray
 from fastad.sparse.pattern import Pattern
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
 from fastad.transforms.call import flatten
 
 _LARGEST = 500  # unknowns up to which null spaces are found from the whole matrix
@@ -32,9 +35,16 @@ class Mass:
     is_diagonal: bool
     right: tuple[tuple[float, ...], ...] = ()
     left: tuple[tuple[float, ...], ...] = ()
+    function: Any = None  # the user's, of a matrix that depends on t and y
+    sub: Any = None  # the sub-program of that, from [t | y | what the steps share] to its numbers
 
     @property
     def size(self) -> int:
+        """How many numbers all steps share."""
+        return 0 if self.function is not None else self.count
+
+    @property
+    def count(self) -> int:
         """How many numbers it has."""
         if self.pattern is not None:
             return self.pattern.size
@@ -43,6 +53,29 @@ class Mass:
     @property
     def is_singular(self) -> bool:
         return bool(self.right)
+
+    def numbers_at(self, b: Builder, t: Ref, y: Ref, own: Ref, numbers: Ref) -> Ref:
+        """The rows of its numbers at (t, y), from what the right-hand side refers to and the numbers that all steps
+        share."""
+        return numbers if self.sub is None else emit_inline(b, self.sub, packed(b, [t, y, own]))
+
+    def values(self, found: Any) -> Any:
+        """What the user's function has returned, as a vector of its numbers."""
+        if isinstance(found, list | tuple) and any(isinstance(x, Recorded) for x in flatten(found)[0]):
+            found = as_recorded(found)
+        wanted = (self.n,) if self.is_diagonal else (self.n, self.n)
+        if np.shape(found) != wanted:
+            raise ShapeError(f"mass returned an array of shape {np.shape(found)}{at_line()}, and one of {wanted} before")
+        return np.reshape(found * 1.0, (self.count,))
+
+    def split(self, both: Sub) -> "tuple[Sub, Mass]":
+        """The right-hand side, and the matrix with its sub-program, from the sub-program of both."""
+        n, count = self.n, self.count
+        parts = [
+            made(name, both.n_in, lambda b, x, i=i: slices(b, emit_inline(b, both, x), (n, count))[i])  # type: ignore[misc]
+            for i, name in enumerate((both.name, f"mass matrix of {both.name}"))
+        ]
+        return parts[0], replace(self, sub=parts[1])
 
     def times(self, b: Builder, numbers: Ref, v: Ref) -> Ref:
         """The rows of M v."""
@@ -66,15 +99,17 @@ class Mass:
         return b.reshape(numbers, (n, n))
 
 
-def mass_of(given: Any, n: int) -> tuple[Mass | None, Any]:
-    """The mass matrix that a user gives for n unknowns, and its numbers; None for none."""
+def mass_of(given: Any, n: int, call: Callable[[Any], Any]) -> tuple[Mass | None, Any]:
+    """The mass matrix that a user gives for n unknowns, and its numbers; None for none. `call` gives the value of a
+    function at the start."""
     if given is None:
         return None, None
     if callable(given) and not isinstance(given, SparseArray):
-        raise ShapeError(
-            f"a mass matrix that depends on t and y needs a method that solves its equations by iteration{at_line()}; "
-            "'Rodas5P' takes a constant one"
-        )
+        found, _ = mass_of(call(given), n, call)
+        assert found is not None
+        if found.pattern is not None:
+            raise ShapeError(f"mass(t, y) must return a matrix ({n}, {n}) or its diagonal ({n},){at_line()}")
+        return replace(found, function=given), None
     if isinstance(given, SparseArray):
         return _sparse(given.pattern, given.data, given.shape, n)
     if hasattr(given, "tocoo"):

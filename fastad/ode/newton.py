@@ -8,9 +8,11 @@ the implicit function theorem. So they are exact for the map that takes a state 
 iteration of the trial step has left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, solver_from
@@ -55,21 +57,28 @@ class Block:
         return self.linear.factor_size(self.n)
 
     @lazy
+    def _inverse(self) -> np.ndarray:
+        return np.linalg.inv(self.a)
+
+    @lazy
     def equation(self) -> Equation:
         n, m, shared = self.iteration.n, len(self.c), self.iteration.shared
 
         def rows(b: Builder, x: Ref) -> Ref:
             *zs, t, h, y, others = slices(b, x, (*[n] * m, 1, 1, n, shared))
-            slopes = []
+            slopes, times = [], []
             for z, node in zip(zs, self.c, strict=True):
                 time = b.add(t, b.multiply(b.const(node), h)) if node else t
+                times.append(time)
                 slopes.append(emit_inline(b, self.iteration.f, packed(b, [time, b.add(y, z), others])))
-            found, mass = [], self.iteration.mass
-            numbers = slices(b, others, (self.iteration.own, self.iteration.numbers))[1]
-            for z, row in zip(zs, self.a, strict=True):
-                moved = z if mass is None else mass.times(b, numbers, z)
-                terms = [b.multiply(b.const(w), k) for w, k in zip(row, slopes, strict=True) if w]
-                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), b.add(*terms)))))
+            found = []
+            mass = self.iteration.mass
+            moves = m > 1 and mass is not None and mass.function is not None
+            for i, (z, row) in enumerate(zip(zs, self.a, strict=True)):
+                if moves:  # M(tᵢ, yᵢ) Σⱼ (A⁻¹)ᵢⱼ zⱼ = h f(tᵢ, yᵢ)
+                    z, row = _combined(b, self._inverse[i], zs), np.eye(len(zs))[i]
+                moved = self.iteration.moved(b, times[i], b.add(y, zs[i]), others, z)
+                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), _combined(b, row, slopes)))))
             return packed(b, found)
 
         return Equation.of(self.n, made(f"stages of {self.iteration.f.name}", self.n + self.p, rows))
@@ -79,6 +88,10 @@ class Block:
         size = self.linear.plan_size
         plan = b.region(theta, (self.p - size, size, 1), (size,))
         return Point(b, self.equation, z, theta, plan)
+
+    def factored(self, b: Any, theta: Ref) -> Ref:
+        """Factors of the matrix where all stages are at the base."""
+        return self.linear.factor(self.at(b, b.zeros((self.n,)), theta))
 
     # ── the simplified iteration ─────────────────────────────────────────────────────────────────────────────
     @property
@@ -96,7 +109,7 @@ class Block:
         m, n = len(self.c), self.iteration.n
         wide = b.broadcast(b.reshape(scales, (1, n)), (m, n)) if m > 1 else scales
         scaled = b.emit("divide", (b.reshape(v, b.shape(wide)), wide))
-        mean = b.multiply(b.const(1.0 / self.n), b.emit("sum", (b.emit("square", (scaled,)),), (1, self.n, 1), ()))
+        mean = b.multiply(b.const(1.0 / max(self.n, 1)), b.emit("sum", (b.emit("square", (scaled,)),), (1, self.n, 1), ()))
         return b.emit("sqrt", (mean,))
 
     def _largest(self, b: Any, v: Ref) -> Ref:
@@ -213,6 +226,10 @@ class Block:
         given = [still(z), theta, *map(still, (factors, scales)), b.reshape(still(tolerance), (1,))]
         z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
         return Solved(z, z, status, status, b.const(False))
+
+
+def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
+    return b.add(*(b.multiply(b.const(float(w)), v) for w, v in zip(weights, vectors, strict=True) if w))
 
 
 @dataclass(frozen=True)

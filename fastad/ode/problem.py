@@ -99,6 +99,11 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
     if not found.has_jacobian:
         _warn_of_unused(given)
+    if mass is not None and mass.function is not None and not found.has_stages:
+        raise ShapeError(
+            f"a mass matrix that depends on t and y needs a method that solves its equations by iteration{at_line()}, "
+            f"such as 'Radau' or 'BDF'; {found.name} takes a constant one"
+        )
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")

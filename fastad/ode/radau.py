@@ -1,13 +1,17 @@
 """Radau IIA of order 5: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.5 and IV.8."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastad.kernels.records import NOTES
+from fastad.equations.linear import Dense
+from fastad.ode import reuse
 from fastad.ode.dense import DenseOutput
-from fastad.ode.implicit import per_time
+from fastad.ode.implicit import SMALL, per_time
 from fastad.ode.method import Method, Step, Taken, Wanted
+from fastad.ode.newton import Block
 from fastad.ode.stages import Stages
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import packed, slices
@@ -34,6 +38,21 @@ def _integrals() -> tuple[tuple[float, ...], ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class _Both:
+    """The equations of the stages, and the system that the error estimate needs."""
+
+    block: Block
+    real: Block
+
+    @property
+    def factors(self) -> int:
+        return self.block.factors + self.real.factors
+
+    def factored(self, b: Builder, theta: Ref) -> Ref:
+        return packed(b, [self.block.factored(b, theta), self.real.factored(b, theta)])
+
+
 class Radau(Method):
     """The collocation method at the zeros of Radau's polynomial, of three stages, which are solved for together. It is
     L-stable and stiffly accurate, and its dense output is the collocation polynomial. The first guess of the stages is
@@ -52,28 +71,33 @@ class Radau(Method):
     def notes(self, wanted: Wanted, n: int) -> int:
         return NOTES + 2 + 3 * n  # start, size and slopes of the step before, of which the guess is made
 
+    def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
+        wide = Dense().factor_size(3 * n)
+        return reuse.sizes(n, factors + wide) if n > SMALL else (0, 0)
+
     def emit(self, step: Step) -> Taken:
         b, stages, y = step.b, step.stages, step.state
         assert stages is not None
-        block = stages.block(_A, _NODES)
-        factors = stages.factors(block, step.t, b.zeros((block.n,)))
-        z = stages.solve(block, step.t, y, self._guess(step), factors)
+        both = _Both(stages.block(_A, _NODES), stages.block(((1.0 / _REAL,),), (0.0,)))
+        kept, factors, scale = reuse.factors_of(both, stages, step)
+        factors, real = slices(b, factors, (both.block.factors, both.real.factors))
+        z = stages.solve(both.block, step.t, y, self._guess(step), factors, scale)
         parts = slices(b, z, [stages.n] * 3)
         slopes = [per_time(step, _sum(b, row, parts)) for row in _INVERSE]
         after = b.add(y, parts[2])
         dense = tuple(slopes) if step.wanted.dense else ()
         if stages.exact:
             return Taken(after, dense=dense)
-        errors = (self._error(step, stages, parts),) if step.wanted.adaptive else ()
-        return Taken(after, None, errors, dense, notes=self._noted(step, slopes), counts=stages.counts())
+        errors = (self._error(step, stages, parts, both.real, real),) if step.wanted.adaptive else ()
+        counts = stages.counts() if kept is None else kept.counts(b, stages.counts())
+        memory = None if kept is None else kept.memory
+        return Taken(after, None, errors, dense, self._noted(step, stages, kept, slopes), memory, counts)
 
-    def _error(self, step: Step, stages: Stages, parts: list[Ref]) -> Ref:
-        """(I − h/γ₀ ∂f/∂y)⁻¹ (h f(t, y) + Σ eᵢ zᵢ) / γ₀ for the real eigenvalue γ₀."""
+    def _error(self, step: Step, stages: Stages, parts: list[Ref], real: Block, factors: Ref) -> Ref:
+        """(M − h/γ₀ ∂f/∂y)⁻¹ (h f(t, y) + M Σ eᵢ zᵢ) / γ₀ for the real eigenvalue γ₀."""
         b = step.b
-        real = stages.block(((1.0 / _REAL,),), (0.0,))
-        factors = stages.factors(real, step.t, b.zeros((stages.n,)))
-        right = b.add(b.multiply(step.h, step.slope(step.t, step.state)), _sum(b, _ERROR, parts))
-        right = b.multiply(b.const(1.0 / _REAL), right)
+        right = b.multiply(step.h, step.slope(step.t, step.state))
+        right = b.multiply(b.const(1.0 / _REAL), b.add(right, stages.mass(_sum(b, _ERROR, parts))))
         return stages.checked(stages.filtered(real, step.t, factors, right))
 
     # ── the first guess ──────────────────────────────────────────────────────────────────────────────────────
@@ -94,9 +118,10 @@ class Radau(Method):
             found.append(b.multiply(size, b.add(*terms)))
         return packed(b, found)
 
-    def _noted(self, step: Step, slopes: list[Ref]) -> Ref:
-        """What the next guess is made of."""
-        return packed(step.b, [step.b.zeros((NOTES,)), step.t, step.h, *slopes])
+    def _noted(self, step: Step, stages: Stages, kept: "reuse.Factors | None", slopes: list[Ref]) -> Ref:
+        """What the next guess is made of, behind the first notes."""
+        first = step.b.zeros((NOTES,)) if kept is None else kept.notes(step.b, stages.failed)
+        return packed(step.b, [first, step.t, step.h, *slopes])
 
 
 def _sum(b: Builder, weights: Any, vectors: list[Ref]) -> Ref:

@@ -8,8 +8,7 @@ al. (2005), SUNDIALS, ACM Trans. Math. Softw. 31(3), 2.1.
 from dataclasses import dataclass
 from typing import Any
 
-from fastad.kernels.records import COUNTS, FACTORISATIONS, JACOBIANS
-from fastad.ode.newton import Block
+from fastad.kernels.records import COUNTS, FACTORISATIONS, JACOBIANS, NOTES, TRIES
 from fastad.ode.stages import Stages
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import Branch
@@ -32,6 +31,13 @@ class Factors:
     scale: Ref
     memory: Ref
 
+    def notes(self, b: Builder, failed: Ref) -> Ref:
+        """The first notes of a step whose sizes follow from its errors: one that has failed with older factors is tried
+        again with new ones, and one that has failed with these with a quarter of its size."""
+        retry = b.emit("where", (self.is_new, b.const(0.25), b.const(1.0)))
+        retry = b.emit("where", (failed, retry, b.const(0.0)))
+        return packed(b, [b.const([0.0]), b.reshape(retry, (1,)), b.zeros((NOTES - 2,))])
+
     def counts(self, b: Builder, counts: Ref) -> Ref:
         """What a step has counted, which has these factors."""
         lead, _, _, rest = slices(b, counts, (JACOBIANS, 1, 1, COUNTS - FACTORISATIONS - 1))
@@ -39,7 +45,18 @@ class Factors:
         return packed(b, [lead, once, once, rest])
 
 
-def kept_factors(block: Block, stages: Stages, tries: Ref, given: tuple[Ref, Ref, Ref], memory: Ref) -> Factors:
+def factors_of(block: Any, stages: Stages, step: Any) -> tuple[Factors | None, Ref, Ref | None]:
+    """The factors of a step at its start, and what corrections are scaled by: those that are kept, if it has a
+    memory."""
+    b = stages.b
+    if step.memory is None:
+        return None, block.factored(b, stages.theta(stages.t, stages.y)), None
+    tries = b.region(step.notes, (TRIES, 1, 1), ())
+    found = kept_factors(block, stages, tries, (stages.t, stages.h, stages.y), step.memory)
+    return found, found.factors, found.scale
+
+
+def kept_factors(block: Any, stages: Stages, tries: Ref, given: tuple[Ref, Ref, Ref], memory: Ref) -> Factors:
     """The factors for (t, c, y), those of the memory if they will do. `tries`: trials of the step before this one."""
     b, n, size = stages.b, stages.n, block.factors
     age, t, c, y, known, factors = slices(b, memory, (1, 1, 1, n, 1, size))
@@ -62,15 +79,14 @@ def kept_factors(block: Block, stages: Stages, tries: Ref, given: tuple[Ref, Ref
     return Factors(factors, is_new, scale, packed(b, [age, t, c, y, b.const([1.0]), factors]))
 
 
-def _factored(block: Block, stages: Stages) -> Branch:
+def _factored(block: Any, stages: Stages) -> Branch:
     """[whether | t | c | y | shared | factors] to these factors, or to new ones."""
     n, shared, size = stages.n, stages.iteration.shared, block.factors
     cut = (1, 1, n, shared, size)
 
     def new(b: Builder, x: Ref) -> Ref:
         t, c, y, others, _ = slices(b, x, cut)
-        at = block.at(b, b.zeros((n,)), packed(b, [t, c, y, others]))
-        return block.linear.factor(at)
+        return block.factored(b, packed(b, [t, c, y, others]))
 
     total = sum(cut)
     kept = made("factors that are kept", total, lambda b, x: slices(b, x, cut)[-1])

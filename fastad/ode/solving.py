@@ -100,7 +100,8 @@ def solve_ivp(
         "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
         "events": events,
     }  # fmt: skip
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0])
+    at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start)
     problem = replace(problem, mass=numbers_of_mass)
     options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:

@@ -64,12 +64,12 @@ class Stages:
         found: Block = known[a, c]
         return found
 
-    def factors(self, block: Block, t: Ref, z: Ref) -> Ref:
-        """Factors of the matrix of a block at the start of the step."""
-        return block.linear.factor(block.at(self.b, z, self.theta(t, self.y)))
+    def mass(self, v: Ref) -> Ref:
+        """M v."""
+        return self.iteration.moved(self.b, self.t, self.y, self.shared, v)
 
     def filtered(self, block: Block, t: Ref, factors: Ref, v: Ref) -> Ref:
-        """(I − γh ∂f/∂y)⁻¹ v at the start of the step."""
+        """(M − γh ∂f/∂y)⁻¹ v at the start of the step."""
         at = block.at(self.b, self.b.zeros((self.n,)), self.theta(t, self.y))
         return block.linear.solve(at, factors, v, transposed=False, derived=False)
 
