@@ -90,8 +90,9 @@ class Block:
         return Point(b, self.equation, z, theta, plan)
 
     def factored(self, b: Any, theta: Ref) -> Ref:
-        """Factors of the matrix where all stages are at the base."""
-        return self.linear.factor(self.at(b, b.zeros((self.n,)), theta))
+        """Factors of the matrix where all stages are at the base; of a singular one, solutions are NaN."""
+        at = self.at(b, b.zeros((self.n,)), theta)
+        return self.linear.soft(at, self.linear.factor(at))
 
     # ── the simplified iteration ─────────────────────────────────────────────────────────────────────────────
     @property
@@ -203,7 +204,7 @@ class Block:
         def rows(b: Builder, x: Ref) -> Ref:
             z, _, k, theta, scales, tolerance = slices(b, x, cut)
             at = self.at(b, z, theta)
-            step = self._step(b, at, self.linear.factor(at))
+            step = self._step(b, at, self.linear.soft(at, self.linear.factor(at)))
             norm, k = self._norm(b, step, scales), b.add(k, b.const([1.0]))
             large = b.emit("greater", (norm, b.reshape(tolerance, ())))
             more = b.emit("logical_and", (large, b.emit("less", (b.reshape(k, ()), b.const(float(_MOST_EXACT))))))

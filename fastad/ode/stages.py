@@ -10,6 +10,7 @@ from fastad.tables.composites.sub import packed, slices
 TOLERANCE = 1e-2  # errors of trial steps, relative to those that are tolerated
 _EXACT = 1e-7  # errors, relative to the solution, from where one Newton step leaves rounding errors
 FIXED = 1e-13, 1e-10  # what fixed steps take for absolute and relative tolerances of their equations
+_TINY = 1e-200
 _FAR = 1e30  # what the estimate of a step that has failed is multiplied by
 
 
@@ -75,9 +76,11 @@ class Stages:
 
     def theta(self, t: Ref, y: Ref) -> Ref:
         """The parameters of a block."""
-        b = self.b
+        b, h, mass = self.b, self.h, self.iteration.mass
+        if mass is not None and mass.is_singular:  # a step of size 0 has a regular matrix too
+            h = b.emit("where", (b.emit("equal", (h, b.const(0.0))), b.const(_TINY), h))
         shared = slices(b, self.shared, (self.iteration.shared,))[0]
-        return packed(b, [t, self.h, y, shared])
+        return packed(b, [t, h, y, shared])
 
     def solve(self, block: Block, t: Ref, y: Ref, z: Ref, factors: Ref, part: Ref | None = None) -> Ref:
         """The increments z of a block at a time, for the base y, from a first guess. Corrections of a trial step are
