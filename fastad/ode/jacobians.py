@@ -46,6 +46,7 @@ def _jacobian(iteration: Iteration, start: Start) -> np.ndarray:
 
 def _matrix(given: Any, n: int, name: str) -> np.ndarray:
     found = np.asarray(given.toarray() if hasattr(given, "toarray") else given)
+    found = found.reshape(1, 1) if n == 1 and found.size == 1 else found
     if found.shape != (n, n):
         raise ShapeError(f"`{name}` is expected to have shape {(n, n)}{at_line()}, but actually has {found.shape}.")
     return found

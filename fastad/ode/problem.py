@@ -113,6 +113,8 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
+    if problem.step is not None and not found.takes_fixed_steps:
+        raise ShapeError(f"{found.name} chooses its steps{at_line()}; leave step= out, or use 'Radau' or 'Rodas5P'")
     if problem.step is None and not found.is_adaptive:
         raise ShapeError(
             f"{found.name} has no error estimate, so it cannot choose its steps{at_line()}; give step=, or use 'Tsit5'"
