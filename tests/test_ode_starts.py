@@ -1,4 +1,4 @@
-"""Where stiff solves start and end: consistent first states, no unknowns, and advice where explicit steps are too many."""
+"""Where stiff solves start and end: consistent first states, no unknowns, advice where explicit steps are too many."""
 
 import numpy as np
 import pytest
