@@ -45,7 +45,7 @@ def _eliminated(problem: Stiff) -> np.ndarray:
 
 
 def time_at(points: list[Point], accuracy: float) -> float | None:
-    """Seconds that an accuracy takes: between the fastest points that reach it and the one before; None if none does."""
+    """Seconds that an accuracy takes, between the first point that reaches it and the one before; None if none does."""
     line = sorted(points, key=lambda own: -own.tolerance)
     for before, own in zip([None, *line], line):
         if own.error <= accuracy:
