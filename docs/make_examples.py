@@ -218,9 +218,85 @@ def equilibrium(example: dict[str, Any]) -> Figure:
     return figure
 
 
+def robertson(example: dict[str, Any]) -> Figure:
+    """Data with the fit, the sensitivities of the second substance, and the estimates of all experiments."""
+    figure = Figure(figsize=(13, 4.0), layout="constrained")
+    data, slopes, scatter = figure.subplots(1, 3)
+    times, fine, colors = example["TIMES"], example["FINE"], (BLUE, RED, GREEN)
+    for k, (name, factor) in enumerate((("A", 1.0), ("B · 10⁴", 1e4), ("C", 1.0))):
+        data.loglog(fine, factor * example["curves"][k], color=colors[k], linewidth=1.6, label=name)
+        data.loglog(times, factor * np.exp(example["MEASURED"][k]), "o", color=colors[k], markersize=3.2)
+        slopes.semilogx(fine, example["sensitivities"][1, :, k], color=colors[k], linewidth=1.8,
+                        label=f"k{'₁₂₃'[k]}")  # fmt: skip
+    data.set(xlabel="time (s)", title="Measured, and fitted", ylim=(1e-5, 20))
+    data.legend(ncols=3, loc="upper left")
+    slopes.set(xlabel="time (s)", title="Sensitivity of B, ∂ log B / ∂ log k")
+    slopes.legend()
+    percent = 100 * (example["estimates"] - example["TRUTH"])[:, [0, 2]]
+    scatter.plot(*percent.T, ".", color=GREY, markersize=5, label="100 experiments")
+    circle = np.stack([np.cos(angle := np.linspace(0, 2 * np.pi, 200)), np.sin(angle)])
+    own = 1e4 * example["covariance"][np.ix_([0, 2], [0, 2])]
+    scatter.plot(*(np.sqrt(5.991) * np.linalg.cholesky(own) @ circle), color=RED, label="95 %, from one of them")
+    scatter.plot(0, 0, "+", color=INK, markersize=11)
+    scatter.set(xlabel="error of k₁ (%)", ylabel="error of k₃ (%)", title="The estimates", ylim=(-6.5, 6.5))
+    scatter.legend(loc="upper left", ncols=2, columnspacing=1.0, handletextpad=0.3)
+    for axes in (data, slopes):
+        axes.set_xlim(1e-4, 1e6)
+        axes.minorticks_off()
+    return figure
+
+
+def brusselator(example: dict[str, Any]) -> Figure:
+    """The field at the start and at the end, the gradient, and what descent has added."""
+    figure = Figure(figsize=(14, 3.4), layout="constrained")
+    side, panels = example["SIDE"], figure.subplots(1, 4)
+    first, last, gradient = (example[name][: side**2] for name in ("start", "measured", "gradient"))
+    fields = {"u at the start": first, "u at the end, measured": last, "Gradient of the misfit by u(0)": gradient,
+              "Added by 25 steps of descent": example["added"].ravel()}  # fmt: skip
+    for axes, (title, field) in zip(panels, fields.items(), strict=True):
+        limit = float(np.max(np.abs(field)))
+        own: Any = {"cmap": "viridis"} if "u at" in title else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        image = axes.imshow(field.reshape(side, side).T, origin="lower", extent=(0, 1, 0, 1), **own)
+        axes.plot(0.3, 0.6, "+", color="white" if "u at" in title else INK, markersize=10)
+        axes.set(title=title, xticks=[0, 1], yticks=[0, 1])
+        axes.grid(False)
+        bar = figure.colorbar(image, ax=axes, shrink=0.8)
+        bar.formatter.set_powerlimits((-3, 3))
+    return figure
+
+
+def hydrolysis(example: dict[str, Any]) -> Figure:
+    """The pH with its equilibrium, the substances, and the sensitivities of the pH."""
+    figure = Figure(figsize=(13, 3.9), layout="constrained")
+    sour, amounts, slopes = figure.subplots(1, 3)
+    times, (ester, acid, pH) = example["TIMES"], (example[name] for name in ("ester", "acid", "pH"))
+    left, end = example["rest"]
+    rest: Any = {"color": INK, "linewidth": 1.0, "linestyle": (0, (5, 3))}
+    sour.semilogx(times, pH, color=BLUE, linewidth=1.8, label="the DAE")
+    sour.axhline(end, **rest, label="equilibrium, by fad.root")
+    sour.set(title="pH", ylim=(4, 13.4))
+    sour.legend(loc="upper right")
+    whole = acid / (1.0 + example["ACID"] * 10.0**pH)
+    for values, color, name in ((ester, RED, "ester"), (acid - whole, GREEN, "acid, charged"), (whole, BLUE, "whole")):
+        amounts.semilogx(times, values, color=color, linewidth=1.8, label=name)
+    amounts.axhline(left, **rest)
+    amounts.set(title="Concentrations (mol/l)", ylim=(-0.004, 0.118))
+    amounts.legend(loc="upper right", ncols=3, columnspacing=1.0, handlelength=1.4)
+    slopes.semilogx(times, example["by_sodium"], color=INK, linewidth=1.8, label="amount of lye")
+    for k, (name, color) in enumerate((("by protons", BLUE), ("by water", GREEN), ("by hydroxide", RED))):
+        slopes.semilogx(times, example["by_rates"][:, k], color=color, linewidth=1.8, label=f"rate {name}")
+    slopes.set(title="Derivatives of the pH by logarithms of")
+    slopes.legend(loc="upper right")
+    for axes in (sour, amounts, slopes):
+        axes.set(xlabel="time (s)", xlim=(0.1, 1e12))
+        axes.minorticks_off()
+    return figure
+
+
 PICTURES = {
     "adjoints": adjoints, "neural-ode": neural_ode, "partly-measured": partly_measured, "moon-landing": moon_landing,
     "ridge": ridge, "dispatch": dispatch, "diffusion-field": diffusion_field, "equilibrium": equilibrium,
+    "robertson": robertson, "brusselator": brusselator, "hydrolysis": hydrolysis,
 }  # fmt: skip
 
 

@@ -27,7 +27,8 @@ def color_columns(colors, forbidden, order, by_row, by_column):
     """No two columns of one color have an element in the same row. `by_column` is the pattern by columns."""
     (row_ptr, columns), (column_ptr, rows) = by_row, by_column
     count = 0
-    for v in order:
+    for number in range(len(order)):
+        v = order[at(number)]
         for k in range(column_ptr[at(v)], column_ptr[at(v + 1)]):
             i = rows[at(k)]
             for m in range(row_ptr[at(i)], row_ptr[at(i + 1)]):
@@ -82,7 +83,8 @@ def color_stars(colors, forbidden, order, pattern, treated, first, stars, hubs):
     """
     indptr, indices, edges = pattern
     count, made = 0, 0
-    for v in order:
+    for number in range(len(order)):
+        v = order[at(number)]
         for k in range(indptr[at(v)], indptr[at(v + 1)]):
             w = indices[at(k)]
             c = colors[at(w)]
@@ -166,7 +168,8 @@ def color_forests(colors, forbidden, order, pattern, first, visits, parents, siz
     """
     indptr, indices, edges = pattern
     count = 0
-    for v in order:
+    for number in range(len(order)):
+        v = order[at(number)]
         for k in range(indptr[at(v)], indptr[at(v + 1)]):
             w = indices[at(k)]
             if w != v and colors[at(w)] >= 0:

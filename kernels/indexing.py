@@ -13,6 +13,26 @@ def _valid(v, size):
     return v >= 0.0 and v < size and float(int(v)) == v
 
 
+_WHOLE = 2.0**52  # from here on there are no fractions
+_BLOCK = 512  # indices that are checked before they are used: they stay in the first cache meanwhile
+
+
+@helper
+def _are_valid(y, first, last, size):
+    """Whether y[first:last] are integers in [0, size). Without a branch, so that several are looked at together."""
+    wrong = False
+    for j in range(first, last):
+        v = y[at(j)]
+        wrong |= not ((v >= 0.0) & (v < size) & ((v + _WHOLE) - _WHOLE == v))
+    return not wrong
+
+
+@helper
+def _take(out, x, y, first, last):
+    for j in range(first, last):
+        out[at(j)] = x[at(int(y[at(j)]))]
+
+
 @helper
 def _rows(length, inner):
     return length // inner if inner > 0 else 0
@@ -25,16 +45,17 @@ def gather_forward(out, x, y, s):
     if inner == 0:
         return 0
     size = float(_rows(len(x), inner))
-    for j in range(len(y)):
-        v = y[at(j)]
-        if not _valid(v, size):
+    for first in range(0, len(y), _BLOCK):
+        last = min(first + _BLOCK, len(y))
+        if not _are_valid(y, first, last, size):
             return 1
         if inner == 1:
-            out[at(j)] = x[at(int(v))]
+            _take(out, x, y, first, last)
             continue
-        k = int(v) * inner
-        for i in range(inner):
-            out[at(j * inner + i)] = x[at(k + i)]
+        for j in range(first, last):
+            k = int(y[at(j)]) * inner
+            for i in range(inner):
+                out[at(j * inner + i)] = x[at(k + i)]
     return 0
 
 

@@ -11,18 +11,18 @@ from .sets import union_of_many, union_of_two
 
 @kernel
 def sweep(pool, rows, row):
-    """Do rows from `row` on. Returns (row at which it stopped, whether for want of room)."""
+    """Do rows from `row` on. Returns the row at which it stopped, or -1 - row if that was for want of room."""
     n = len(rows.action)
     while row < n:
         action = rows.action[at(row)]
         before = pool.state[at(SETS)]
         if action == OTHER:
-            return row, False
+            return row
         if action == ELEMENTWISE:
             fits = _elementwise(pool, rows, row)
             if not fits:
                 pool.state[at(SETS)] = before
-                return row, True
+                return -1 - row
         elif action == VIEW:
             start = rows.offset[at(row)]
             at_statics = rows.c[at(row)]
@@ -30,7 +30,7 @@ def sweep(pool, rows, row):
         elif action == PIECES:
             _pieces(rows, row)
         row += 1
-    return row, False
+    return row
 
 
 @helper
@@ -113,7 +113,7 @@ def _move(rows, place, width, plain, strided, take):
 
 # ── single rows ───────────────────────────────────────────────────────────────────────────────────────────────
 @kernel
-def add(pool, out, x, y):
+def unite(pool, out, x, y):
     """out[i] = the union of x[i] and y[i]. Returns NO_ROOM or 0."""
     before = pool.state[at(SETS)]
     for i in range(len(out)):
@@ -175,6 +175,7 @@ def bucket(indptr, members, labels):
     for k in range(len(indptr) - 1, 0, -1):
         indptr[at(k)] = indptr[at(k - 1)]
     indptr[at(0)] = 0
+    return 0
 
 
 # ── results ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +190,7 @@ def fill(pool, ids, indptr, indices, column, by_column):
             s = ids[at(i)]
             for k in range(starts[at(s + 1)] - starts[at(s)]):
                 indices[at(indptr[at(i)] + k)] = items[at(starts[at(s)] + k)]
-        return
+        return 0
     for i in range(m):
         s = ids[at(i)]
         for k in range(starts[at(s)], starts[at(s + 1)]):
@@ -212,6 +213,7 @@ def fill(pool, ids, indptr, indices, column, by_column):
     for i in range(m, 0, -1):
         indptr[at(i)] = indptr[at(i - 1)]
     indptr[at(0)] = 0
+    return 0
 
 
 @helper

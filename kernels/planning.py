@@ -32,13 +32,14 @@ def plan(state, buffer):
 
 
 @kernel
-def survey(state, buffer, memory):
-    """Run the whole plan, and return totals: steps run, slots, writes to and reads from slots ≥ memory."""
+def survey(totals, state, buffer, memory):
+    """Run the whole plan. Totals are: steps run, slots, writes to and reads from slots ≥ memory."""
     steps, slots, writes, reads = 0, 0, 0, 0
     while True:
         count = plan(state, buffer)
         if count == 0:
-            return steps, slots, writes, reads
+            totals[0], totals[1], totals[2], totals[3] = steps, slots, writes, reads
+            return 0
         for k in range(count):
             code, slot = buffer[k, 0], buffer[k, 3]
             length = max(buffer[k, 2] - buffer[k, 1], 1)

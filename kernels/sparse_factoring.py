@@ -49,9 +49,11 @@ def _are_bounds(starts, total):
 
 @helper
 def _are_nested(nested, starts):
-    """Whether every column that says so has one row more than the next one."""
+    """Whether every column that says so has one row more than the next one, and no column too many."""
     n = len(nested)
     for k in range(n):
+        if starts[at(k + 1)] - starts[at(k)] >= n - k:
+            return False
         if nested[at(k)] > 1:
             if k + 1 >= n or nested[at(k + 1)] + 1 < nested[at(k)]:
                 return False
@@ -82,58 +84,72 @@ def _scatter(w, rows, entries, low, high, data):
 
 
 @helper
-def _subtract_four(w, k, starts, rows, lower, upper, q):
-    """Subtract four columns of L with nested rows, for which the column w is read and written once."""
-    a, b, c, d = starts[k], starts[k + 1], starts[k + 2], starts[k + 3]
-    end, u = starts[k + 4], w[k]
-    u1 = w[k + 1] - lower[a] * u
-    u2 = w[k + 2] - lower[a + 1] * u - lower[b] * u1
-    u3 = w[k + 3] - lower[a + 2] * u - lower[b + 1] * u1 - lower[c] * u2
-    w[k : k + 4] = 0.0
-    upper[q], upper[q + 1], upper[q + 2], upper[q + 3] = u, u1, u2, u3
-    first, second, third = lower[a + 3 : b], lower[b + 2 : c], lower[c + 1 : d]
-    for p in range(end - d):
-        i = at(p)
-        total = first[i] * u + second[i] * u1 + third[i] * u2 + lower[at(d + p)] * u3
-        w[at(rows[at(d + p)])] -= total
-
-
-@helper
-def _subtract_two(w, k, starts, rows, lower, upper, q):
-    a, b, end, u = starts[k], starts[k + 1], starts[k + 2], w[k]
-    u1 = w[k + 1] - lower[a] * u
-    w[k], w[k + 1], upper[q], upper[q + 1] = 0.0, 0.0, u, u1
-    for p in range(end - b):
-        w[at(rows[at(b + p)])] -= lower[at(a + 1 + p)] * u + lower[at(b + p)] * u1
-
-
-@helper
-def _subtract_one(w, k, starts, rows, lower, upper, q):
-    u = w[k]
-    w[k], upper[q] = 0.0, u
-    for p in range(starts[k], starts[k + 1]):
+def _subtract_one(w, k, starts, rows, lower):
+    """Subtract what column k of L contributes to column w."""
+    u = w[at(k)]
+    for p in range(starts[at(k)], starts[at(k + 1)]):
         w[at(rows[at(p)])] -= lower[at(p)] * u
 
 
 @helper
-def _eliminate(w, low, high, above, nested, starts, rows, lower, upper):
+def _subtract_nested(w, k, count, starts, rows, lower, dense):
+    """Subtract what `count` columns of L from k on contribute, whose rows are nested: a dense trapezoid. Their part of
+    w is gathered once for all of them, and arithmetic is on runs of memory."""
+    last = at(k + count - 1)
+    below, tail = starts[last], starts[last + 1] - starts[last]
+    for i in range(count):
+        dense[at(i)] = w[at(k + i)]
+    dense[count : count + tail] = 0.0
+    c = np.int64(0)  # of one type, or the loop below is compiled twice
+    while c + 4 <= count:
+        _subtract_four(dense[c : count + tail], lower, starts, k + c)
+        c += 4
+    while c < count:
+        u, first, rest = dense[at(c)], starts[at(k + c)], dense[c + 1 : count + tail]
+        for i in range(len(rest)):
+            rest[at(i)] -= lower[at(first + i)] * u
+        c += 1
+    for i in range(count):
+        w[at(k + i)] = dense[at(i)]
+    for i in range(tail):
+        w[at(rows[at(below + i)])] += dense[at(count + i)]
+
+
+@helper
+def _subtract_four(v, lower, starts, k):
+    """Subtract four columns of a dense trapezoid from a column that starts at the row of the first."""
+    a, b, c, d = starts[at(k)], starts[at(k + 1)], starts[at(k + 2)], starts[at(k + 3)]
+    u = v[0]
+    u1 = v[1] - lower[at(a)] * u
+    u2 = v[2] - lower[at(a + 1)] * u - lower[at(b)] * u1
+    u3 = v[3] - lower[at(a + 2)] * u - lower[at(b + 1)] * u1 - lower[at(c)] * u2
+    v[1], v[2], v[3] = u1, u2, u3
+    rest = v[4 : len(v)]
+    first, second, third, fourth = lower[a + 3 : b], lower[b + 2 : c], lower[c + 1 : d], lower[d : len(lower)]
+    for p in range(len(rest)):
+        i = at(p)
+        rest[i] = rest[i] - first[i] * u - second[i] * u1 - third[i] * u2 - fourth[i] * u3
+
+
+@helper
+def _eliminate(w, low, high, above, nested, starts, rows, lower, upper, dense):
     """Column w minus what the columns of L before it contribute; the largest number of U in it."""
-    q = np.int64(low)  # of one type, or the loops below are compiled twice
+    q = np.int64(low)
     while q < high:
-        k = above[q]
-        if nested[k] >= 4 and q + 3 < high:
-            _subtract_four(w, k, starts, rows, lower, upper, q)
-            q += 4
-        elif nested[k] >= 2 and q + 1 < high:
-            _subtract_two(w, k, starts, rows, lower, upper, q)
-            q += 2
+        k = above[at(q)]
+        count = min(nested[at(k)], high - q)  # a column that k leads to has all rows that are nested in it
+        if count > 1:
+            _subtract_nested(w, k, count, starts, rows, lower, dense)
         else:
-            _subtract_one(w, k, starts, rows, lower, upper, q)
-            q += 1
+            _subtract_one(w, k, starts, rows, lower)
+        q += count
     largest = 0.0
     for p in range(low, high):
-        if abs(upper[at(p)]) > largest:
-            largest = abs(upper[at(p)])
+        i = at(above[at(p)])
+        u = w[i]
+        w[i], upper[at(p)] = 0.0, u
+        if abs(u) > largest:
+            largest = abs(u)
     return largest
 
 
@@ -152,18 +168,19 @@ def _divide(w, pivot, low, high, rows, lower):
 
 
 @helper
-def _factor(out, data, w, n, by_column, below, above):
+def _factor(out, data, w, dense, by_column, below, above):
     """L, U and its diagonal, column by column; whether the pivots are good enough. Each tuple has bounds and rows:
-    `by_column` of the entries of A and their numbers, `below` of L and how its columns are nested, `above` of U."""
+    `by_column` of the entries of A and their numbers, `below` of L and how its columns are nested, `above` of U. There
+    is room for a column in `w` and in `dense`."""
     starts, places, entries = by_column
     first, rows, nested = below
     bounds, uppers = above
     lower, upper = out[1 : 1 + len(rows)], out[1 + len(rows) : 1 + len(rows) + len(uppers)]
     diagonal = out[1 + len(rows) + len(uppers) :]
     w[:] = 0.0
-    for j in range(n):
+    for j in range(len(w)):
         given = _scatter(w, places, entries, starts[at(j)], starts[at(j + 1)], data)
-        largest = _eliminate(w, bounds[at(j)], bounds[at(j + 1)], uppers, nested, first, rows, lower, upper)
+        largest = _eliminate(w, bounds[at(j)], bounds[at(j + 1)], uppers, nested, first, rows, lower, upper, dense)
         pivot = w[at(j)]
         w[at(j)] = 0.0
         diagonal[at(j)] = pivot
@@ -181,7 +198,7 @@ def sparse_lu_forward(out, x, y, s, w):
     1: x is no pattern."""
     batch, n, count, n_lower, n_upper = s[0], s[1], s[2], s[3], s[4]
     # Integers of half the size, checked once, take half the time in the loops.
-    space = w.ctypes.data + 8 * n
+    space = w.ctypes.data + 16 * n
     row_places = view(indices(space), n)
     starts = view(indices(space + 4 * n), n + 1)
     entries = view(indices(space + 4 * (2 * n + 1)), count)
@@ -212,7 +229,8 @@ def sparse_lu_forward(out, x, y, s, w):
         if not _are_finite(data):
             own[1:] = np.nan
             continue
-        if not _factor(own, data, w[:n], n, (starts, places, entries), (first, rows, nested), (bounds, uppers)):
+        by_column, below, above = (starts, places, entries), (first, rows, nested), (bounds, uppers)
+        if not _factor(own, data, w[:n], w[n : 2 * n], by_column, below, above):
             own[:] = 0.0
             own[0] = 1.0
     return 0

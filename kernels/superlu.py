@@ -68,12 +68,17 @@ def _matrix(rows, columns, data, n):
 
 
 def _splu(matrix):
-    """SuperLU's factors. Where the pattern is symmetric, minimum degree on it leaves half of the fill."""
+    """SuperLU's factors. Where the pattern is symmetric, minimum degree on it leaves half of the fill; but not where
+    small diagonal elements, as of multipliers, make it exchange rows: there the order of columns is often better."""
     from scipy.sparse.linalg import splu
 
-    if _is_symmetric(matrix):
-        return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.1, options={"SymmetricMode": True})
-    return splu(matrix)
+    if not _is_symmetric(matrix):
+        return splu(matrix)
+    found = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.1, options={"SymmetricMode": True})
+    if np.array_equal(found.perm_r, found.perm_c):
+        return found
+    other = splu(matrix)
+    return min(found, other, key=lambda lu: lu.nnz)
 
 
 def _is_symmetric(matrix):
@@ -85,7 +90,7 @@ def _is_symmetric(matrix):
 
 
 def _estimate(matrix, lu):
-    from scipy.sparse.linalg import LinearOperator, onenormest
+    from scipy.sparse.linalg import LinearOperator
 
     n = matrix.shape[0]
     size = abs(matrix)
@@ -99,7 +104,14 @@ def _estimate(matrix, lu):
     )  # fmt: skip
     norm = abs(scaled).sum(axis=0).max()
     with np.errstate(all="ignore"):
-        return float(norm * (onenormest(inverse) if n > 4 else _norm(inverse, n)))
+        return float(norm * (_estimated_norm(inverse) if n > 4 else _norm(inverse, n)))
+
+
+def _estimated_norm(inverse):
+    """Higham's estimate of the 1-norm. With one column it draws no random numbers: NumPy's generator is the user's."""
+    from scipy.sparse.linalg import onenormest
+
+    return onenormest(inverse, t=1)
 
 
 def _norm(inverse, n):

@@ -71,7 +71,8 @@ def cubic(y, p):
 
 
 def pair(y, p):
-    return np.sum(fad.root(lambda x, p: np.array([p[0] * x[0] + x[1] ** 3 - y[0], x[0] - 2 * x[1] + y[1]]), y[:2], (p,)).x)
+    residual = lambda x, p: np.array([p[0] * x[0] + x[1] ** 3 - y[0], x[0] - 2 * x[1] + y[1]])
+    return np.sum(fad.root(residual, y[:2], (p,)).x)
 
 
 def stepping(y, p):

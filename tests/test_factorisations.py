@@ -328,6 +328,9 @@ def test_singular_matrices_name_the_line_and_the_condition(tier):
         with pytest.raises(fad.SingularMatrixError, match=r"condition number.*test_factorisations.py"):
             f(singular)
     assert fad.jit(LA.cond, tier=tier)(np.zeros((1, 1)) + 1.0) == 1
+    singular = np.array([[[0.0, 0], [0, 0]], [[1, 0], [0, 0]], [[1, 2], [3, np.inf]]])
+    for p in (2, -2):
+        np.testing.assert_array_equal(fad.jit(lambda a, p=p: LA.cond(a, p), tier=tier)(singular), LA.cond(singular, p))
     root = fad.jit(fad.linalg.sqrtm, tier=tier)
     root(np.eye(2))
     with pytest.raises(fad.SingularMatrixError, match=r"multiple of the identity.*test_factorisations.py"):

@@ -1,4 +1,5 @@
 """Dense linear algebra: every row by the laws, the recorded functions against NumPy and SciPy, errors, composition."""
+import itertools
 import re
 
 import numpy as np
@@ -211,6 +212,20 @@ def test_float32_stays():
     A = matrices(3).astype(np.float32)
     f = fad.jit(lambda A: (np.linalg.solve(A, np.ones(3, np.float32)), np.linalg.cholesky(A @ A.T)))
     assert [x.dtype for x in f(A)] == [np.float32] * 2
+
+
+def test_solutions_have_the_precision_of_matrix_and_right_side_recorded_or_not():
+    own = fad.linalg
+    solvers = [
+        lambda A, b: own.lu_solve(own.lu_factor(A), b), lambda A, b: own.lu_solve(own.lu_factor(A), b, trans=1),
+        lambda A, b: own.cho_solve(own.cho_factor(A @ A.T), b), own.solve_triangular, np.linalg.solve,
+        lambda A, b: own.solve_banded((0, 0), np.diag(A)[None], b),
+    ]  # fmt: skip
+    A, kinds = np.eye(3) * 2, (np.float32, np.float64)
+    for solver in solvers:
+        for one, two in itertools.product(kinds, kinds):
+            args = A.astype(one), np.ones(3, two)
+            assert solver(*args).dtype == fad.jit(solver)(*args).dtype == np.result_type(one, two)
 
 
 @pytest.mark.parametrize("tier", TIERS)

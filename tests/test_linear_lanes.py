@@ -103,17 +103,18 @@ def test_larger_systems_do_not_come_apart():
 
 # ── stacks ────────────────────────────────────────────────────────────────────────────────────────────────────
 STACKED = {
-    "solve": np.linalg.solve, "vector": lambda a, z: np.linalg.solve(a, z[:, 0]), "inverse": lambda a, z: np.linalg.inv(a),
+    "solve": np.linalg.solve, "vector": lambda a, z: np.linalg.solve(a, z[:, 0]),
+    "inverse": lambda a, z: np.linalg.inv(a),
     "determinant": lambda a, z: np.linalg.det(a) + z[0, 0], "cholesky": lambda a, z: np.linalg.cholesky(a @ a.T) @ z,
     "transposed": lambda a, z: np.linalg.solve(a.T, z),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("n", (1, 2, 3, 4, 6, 7, MOST, MOST + 1))
+@pytest.mark.parametrize("n", (1, 3, 4, MOST, MOST + 1))
 @pytest.mark.parametrize("name", STACKED)
 def test_stacks_of_any_size_in_native_code(name, n):
     f = STACKED[name]
-    for lanes in (1, 3, 8, 21):
+    for lanes in (1, 3, 21):
         a, z = matrices(n, 24)[:lanes], RNG.normal(size=(lanes, n, 2))
         many = fad.jit(fad.vmap(f), tier="native")
         found = many(a, z)
@@ -123,8 +124,8 @@ def test_stacks_of_any_size_in_native_code(name, n):
             np.testing.assert_array_equal(many(a[places], z[places])[np.argmax(places == k)], found[k])
 
 
-@pytest.mark.parametrize("n", (2, 5, MOST))
-@pytest.mark.parametrize("place", (0, 9, 20))
+@pytest.mark.parametrize("n", (2, MOST))
+@pytest.mark.parametrize("place", (9, 20))
 def test_one_singular_matrix_of_a_stack_is_an_error(n, place):
     a, z = matrices(n, 24)[:21], RNG.normal(size=(21, n, 1))
     a[place, :, -1] = 0.0

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_tools import run
 from transform_tools import same
 
 import fastad as fad
 from fastad.execution.executors import EXECUTORS, Executor
+from fastad.tables.builder import Builder
 from fastad.transforms.known import RECORDINGS
 
 THOROUGH = os.environ.get("FASTAD_TEST_PROFILE") == "thorough"
@@ -240,3 +242,21 @@ def test_a_fault_of_the_program_is_no_fault_of_the_compiler(monkeypatch):
     with warnings.catch_warnings(), pytest.raises(ValueError, match="of the program"):
         warnings.simplefilter("error")
         fad.jit(np.sin)(np.ones(3))
+
+
+@pytest.mark.parametrize("wrong", [None, -1.0, 7.0, 1.5, np.nan])
+def test_gathers_at_known_places(wrong):
+    """Places that are constants are checked when the code is made; wrong ones fail as those known at run time do."""
+    rng = np.random.default_rng(8)
+    x, places = rng.normal(size=7), rng.integers(0, 7, 1000).astype(float)
+    if wrong is not None:
+        places[500] = wrong
+    for known in (True, False):
+        b = Builder()
+        v = b.input((7,))
+        given = b.const(places) if known else b.input((1000,))
+        table = b.table([b.emit("gather", (v, given), (1,), (1000,))])
+        code, results = run(table, [x] if known else [x, places])
+        assert (code == 0) == (wrong is None)
+        if wrong is None:
+            np.testing.assert_array_equal(results[0], x[places.astype(int)])

@@ -210,7 +210,6 @@ ERRORS = {
     "sizes": ({"atol": [1, 2]}, ValueError, "atol has shape"),
     "rtol": ({"rtol": np.nan}, ValueError, "rtol"),
     "method": ({"method": "Foo"}, ValueError, "method must be one of"),
-    "stiff": ({"method": "Radau"}, ValueError, "stiff"),
     "infinite": ({"t_span": (np.inf, 0)}, ValueError, "must start at a finite time"),
     "endless": ({"t_span": (0, np.inf), "method": "RK4", "step": 0.1}, ValueError, "fixed steps need a finite t_span"),
     "mass": ({"mass": np.eye(1)}, ValueError, "mass"),

@@ -12,7 +12,7 @@ import pytest
 import fastad as fad
 from fastad.kernels import online, plan_fields, planning
 from fastad.schedules import tiered
-from fastad.schedules.base import new_buffer
+from fastad.schedules.base import new_buffer, surveyed
 
 C = fad.checkpoint
 Action, Code = C.Action, C.Code
@@ -105,7 +105,7 @@ def test_known_optima():
     assert C.Revolve(100).predicted_steps(10**6) == OPTIMA[10**6, 100]
     for n, c in OPTIMA:
         if c > 3:  # the planner's own actions, counted
-            assert planning.survey(C.Revolve(c).state(n), new_buffer(), c)[:2] == (OPTIMA[n, c], min(c, n - 1))
+            assert surveyed(C.Revolve(c).state(n), c)[:2] == (OPTIMA[n, c], min(c, n - 1))
 
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES, Listed()], ids=repr)
@@ -128,7 +128,7 @@ def test_array_and_actions_agree():
 def test_many_steps_need_no_long_list():
     for schedule in (C.StoreAll(), C.Revolve(100), C.Periodic(1000)):
         assert schedule.state(10**6).size < 10**4
-        steps, slots, *_ = planning.survey(schedule.state(10**6), new_buffer(), 10**6)
+        steps, slots, *_ = surveyed(schedule.state(10**6), 10**6)
         assert (steps, slots) == (schedule.predicted_steps(10**6), schedule.slots(10**6)[0])
 
 

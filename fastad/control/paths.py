@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastad.control.parts import Part, Shared, branch_error, counts_in, record_part
-from fastad.errors import FastadError, ShapeError
+from fastad.errors import FastadError, RecordingError, ShapeError
 from fastad.execution.composites.evaluating import run
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import lifting
@@ -20,6 +20,7 @@ from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Stopped
 from fastad.transforms.call import flatten, unflatten
 
+_T = TypeVar("_T")
 _MOST = 64  # paths of one function
 _NOTED = 10_000  # numbers from outside up to which they belong to a point
 _missed: dict[str, list[np.ndarray]] = {}  # points of which replays did not know the path
@@ -80,12 +81,13 @@ class Recordings:
 
     def renew(self) -> bool:
         """Record it anew, so that what it calls knows the path that the last run has missed. False if it calls nothing
-        that has paths."""
+        that has paths, or nothing that has learnt one."""
         if not self.calls_paths or self._renewals >= _MOST:
             return False
         self._renewals += 1
+        before = [part.program.table.hash for part in self.parts]
         self.parts[:] = [record_part(self._function, self._start, self.name)]
-        return True
+        return before != [part.program.table.hash for part in self.parts]
 
     def remember(self) -> None:
         """Keep the points that runs have noted."""
@@ -122,9 +124,7 @@ class Recordings:
     def _cut(self, point: np.ndarray) -> tuple[list[Any], list[tuple[Recorded, Any]]]:
         """The arguments of which a point consists, and the values from outside."""
         ends = np.cumsum([x.size for x in self._leaves])
-        leaves = [
-            _like(own, x.shape, x.dtype) for own, x in zip(np.split(point, ends), self._leaves, strict=False)
-        ]
+        leaves = [_like(own, x.shape, x.dtype) for own, x in zip(np.split(point, ends), self._leaves, strict=False)]
         outside, at = [], self._first
         for value, kind in zip(self._shared.values, self._shared.kinds, strict=True):
             if isinstance(value, Recorded) and at + kind.size <= len(point):
@@ -177,6 +177,23 @@ def known(driver: Driver, operands: Iterable[Any], recordings: Sequence[Recordin
         pass  # it fails in its own way, which the row will tell
     recalled = [own.recall() for own in recordings]
     return not any(recalled)
+
+
+def along_paths(own: Recordings, attempt: Callable[[], _T]) -> _T:
+    """attempt(), which evaluates the sub-program of a function, once the paths are recorded that it takes."""
+    if own.branches or own.calls_paths:
+        own.remember()
+    while True:
+        try:
+            found = attempt()
+        except (Stopped, RecordingError) as error:
+            if own.extend() or own.renew():
+                continue
+            if isinstance(error, Stopped):
+                raise branch_error(own.parts) from None
+            raise
+        if not own.recall():
+            return found
 
 
 def _all_renewed(recordings: Sequence[Recordings]) -> bool:

@@ -57,7 +57,8 @@ def anderson(system: System, x: Any, tol: Any, max_steps: Any, *, memory: int) -
     last = newton(system, s.x, tol, _LAST)
     again = last.facts["nit"] + 1.0
     facts |= {name: facts[name] + last.facts.get(name, again) for name in ("nfev", "njev")}
-    return Iterate(last.x, last.correction, np.where(is_near, last.status, failure), facts, last.factor)
+    x, correction = (np.where(is_near, a, b) for a, b in ((last.x, s.x), (last.correction, 0.0)))
+    return Iterate(x, correction, np.where(is_near, last.status, failure), facts, last.factor)
 
 
 def _combined(s: _State) -> Any:

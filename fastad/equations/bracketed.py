@@ -10,9 +10,10 @@ import numpy as np
 
 from fastad.control.loops import while_loop
 from fastad.equations.core import Iterate, System
-from fastad.primitives.equations import NO_BRACKET, NOT_FINITE, SINGULAR, SOLVED, TOO_MANY_STEPS
+from fastad.primitives.equations import NO_BRACKET, NO_ROOT, NOT_FINITE, SINGULAR, SOLVED, TOO_MANY_STEPS
 
 _EPSILON = float(np.finfo(float).eps)
+_SMALL = 1e-3  # what is left of f at a root, and of a jump by the slope: even ∛x falls to 5e-4 within the tolerance
 
 
 class _State(NamedTuple):
@@ -43,18 +44,33 @@ def bracketed(system: System, x: Any, tol: Any, max_steps: Any, low: Any, high: 
     def unfinished(s: _State) -> Any:
         return (_width(s) > _tolerance(s, tol)) & (s.fa != 0.0) & (s.fb != 0.0) & (s.steps < max_steps)
 
-    has_signs = (np.sign(fa) * np.sign(fb) <= 0.0) & np.isfinite(fa) & np.isfinite(fb)
+    has_signs = (np.sign(fa) * np.sign(fb) <= 0.0) & np.isfinite(fa) & np.isfinite(fb) & np.isfinite(high - low)
     last = while_loop(lambda s: has_signs & unfinished(s), lambda s: _tried(value, s, tol), first)
     best = np.where(np.abs(last.fa) <= np.abs(last.fb), last.a, last.b)
     x = np.reshape(best, (1,))
     factor = system.factor(x)
-    step = np.reshape(system.solve(x, factor, system.residual(x)), ())
+    residual = np.reshape(system.residual(x), ())
+    step = np.reshape(system.solve(x, factor, np.reshape(residual, (1,))), ())
     inside = np.abs(step) <= np.maximum(_width(last), 4.0 * _tolerance(last, tol))  # false for NaN
     status = np.where(unfinished(last), TOO_MANY_STEPS, SOLVED)
     status = np.where(np.isfinite(step), status, SINGULAR)
+    kept = np.abs(residual) / np.minimum(np.abs(fa), np.abs(fb))
+    status = np.where((status == SOLVED) & _has_no_root(last, residual / step, kept), NO_ROOT, status)
     status = np.where(has_signs, status, np.where(np.isfinite(fa + fb), NO_BRACKET, NOT_FINITE))
     correction = np.reshape(np.where(inside & (status == SOLVED), -step, 0.0), (1,))
     return Iterate(x, correction, status, {"nit": last.steps, "nfev": last.steps + 3.0, "njev": zero + 1.0}, factor)
+
+
+def _has_no_root(s: _State, slope: Any, kept: Any) -> Any:
+    """Whether f changes its sign between a and b, but is not 0 there.
+
+    `kept`: how large it still is, relative to what it was at the ends. On both sides of a pole it has grown, and falls
+    where the signs rise; at a jump it differs by more than its slope explains.
+    """
+    change = s.fb - s.fa
+    at_pole = (kept > 1.0) & (np.sign(slope) * np.sign(s.b - s.a) * np.sign(change) < 0.0)
+    at_jump = (kept > _SMALL) & (np.abs(change) * _SMALL > np.abs(slope) * _width(s))
+    return at_pole | at_jump
 
 
 def _width(s: _State) -> Any:

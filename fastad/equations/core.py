@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.parts import Shared, concrete, flatten_state, kind_of, numeric, record_part
+from fastad.control.parts import Part, Shared, concrete, flatten_state, kind_of, numeric, record_part
+from fastad.control.paths import Recordings, along_paths
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, default_solver
 from fastad.equations.rules import ImplicitRules, Sizes
@@ -22,7 +23,7 @@ from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
-from fastad.transforms.call import make_call, unflatten
+from fastad.transforms.call import Call, make_call, unflatten
 from fastad.transforms.composite import call_sub
 
 
@@ -34,7 +35,11 @@ class System:
         unrolled: bool = False,
     ) -> None:  # fmt: skip
         self.equation, self.linear, self.theta, self.unrolled = equation, linear, theta, unrolled
-        self._plan, self._rebuild = plan, rebuild
+        self.plan, self._rebuild = plan, rebuild
+
+    def unrolling(self) -> "System":
+        """The same, whose solver's steps are differentiated."""
+        return System(self.equation, self.linear, self.theta, self.plan, self._rebuild, unrolled=True)
 
     @property
     def args(self) -> Any:
@@ -92,7 +97,7 @@ class System:
 
     def _rows(self, emit: Callable[..., Ref], x: Any, *others: Any) -> Recorded:
         recorder = recorder_of([x, self.theta, *others])
-        x, theta, plan, *refs = (to_ref(recorder, v) for v in (x, self.theta, self._plan, *others))
+        x, theta, plan, *refs = (to_ref(recorder, v) for v in (x, self.theta, self.plan, *others))
         recorder.builder.source_line(user_line())
         ref = emit(Point(recorder.builder, self.equation, x, theta, plan), *refs)
         recorder.settle()
@@ -151,45 +156,89 @@ def solve_equation(
     `linear(n)` chooses how linear systems are solved.
     """
     unknowns = Unknowns.of(x0, name)
-    n = unknowns.n
-    call = make_call((unknowns.first, tuple(args)), {})
-    part = record_part(unknowns.flat(residual, name), (unknowns.first, tuple(args)), name)
-    shared = Shared([part])
-    theta = [*call.inputs[1:], *shared.values]
-    equation = Equation.of(n, shared.sub(part, part.lead, [ValueType((n,), "d")]))
-    kinds = part.lead[1:]
-    chosen, plan = linear(n).prepare(equation, *(concrete(v) for v in (unknowns.first, _vector(theta))))
-
-    def rebuild(theta: Any) -> Any:
-        return call.rebuild([unknowns.first, *_pieces(theta, kinds)])[0][1]
-
+    recordings, call = _recorded(unknowns, residual, args, name)
     own = [np.reshape(v, np.shape(v)).astype(np.float64) for v in own]  # a row takes floats only
-    system = System(equation, chosen, _vector(theta), plan, rebuild, unrolled)
-    if unrolled:
-        found = solver(system, unknowns.first, *own)
+
+    def attempt() -> _Stated:
+        return _Stated.of(recordings, call, unknowns, solver, own, linear)
+
+    stated = along_paths(recordings, attempt)
+    return stated.unrolled(solver, own) if unrolled else stated.row(own)
+
+
+def _recorded(
+    unknowns: "Unknowns", residual: Callable[..., Any], args: Sequence[Any], name: str
+) -> tuple[Recordings, Call]:
+    """The residual of vectors, recorded: a function of the inputs of the call of (x, args)."""
+    call, flat = make_call((unknowns.first, tuple(args)), {}), unknowns.flat(residual, name)
+
+    def of_inputs(*inputs: Any) -> Any:
+        return flat(*call.rebuild(list(inputs))[0])
+
+    return Recordings(of_inputs, call.concrete().inputs, name, residual), call
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """An equation with the paths of its residual that are known, its parameters, and its solver, recorded with them."""
+
+    unknowns: "Unknowns"
+    system: System
+    values: list[Any]  # θ, piece by piece
+    step: Part
+    names: list[str]  # of the facts
+
+    @staticmethod
+    def of(
+        recordings: Recordings, call: Call, unknowns: "Unknowns", solver: Solver, own: Sequence[Any],
+        linear: Callable[[int], LinearSolver],
+    ) -> "_Stated":  # fmt: skip
+        n, name, kinds = unknowns.n, recordings.name, recordings.parts[0].lead
+        shared = Shared(recordings.parts)
+        values = [*call.inputs[1:], *shared.values]
+        equation = Equation.of(n, recordings.sub(shared, kinds, [ValueType((n,), "d")]))
+        theta = _vector(values)
+        chosen, plan = linear(n).prepare(equation, *(concrete(v) for v in (unknowns.first, theta)))
+        names: list[str] = []
+
+        def rebuild(theta: Any) -> Any:
+            return call.rebuild([unknowns.first, *_pieces(theta, kinds[1:])])[0][1]
+
+        def run(x: Any, theta: Any, plan: Any, *own: Any) -> Any:
+            system = System(equation, chosen, theta, plan, rebuild)
+            found = solver(system, x, *own)
+            if recordings.branches:
+                system.residual(found.x + found.correction)  # the path there must be known, too
+            names[:] = found.facts
+            numbers = [np.reshape(np.asarray(v, like=x), (1,)) for v in (found.status, *found.facts.values())]
+            return np.concatenate([found.x, found.correction, *numbers, found.factor])
+
+        step = record_part(run, (unknowns.first, theta, plan, *own), name)
+        return _Stated(unknowns, System(equation, chosen, theta, plan, rebuild), values, step, names)
+
+    def unrolled(self, solver: Solver, own: Sequence[Any]) -> Found:
+        """The steps of the solver."""
+        system = self.system.unrolling()
+        found = solver(system, self.unknowns.first, *own)
+        x = self.unknowns.tree_of(found.x + found.correction)
         return Found(
-            unknowns.tree_of(found.x + found.correction), found.x, found.correction, found.status, found.facts,
-            found.factor, system, unknowns,
+            x, found.x, found.correction, found.status, found.facts, found.factor, system, self.unknowns
         )  # fmt: skip
-    names: list[str] = []
 
-    def run(x: Any, theta: Any, plan: Any, *own: Any) -> Any:
-        found = solver(System(equation, chosen, theta, plan, rebuild), x, *own)
-        names[:] = found.facts
-        numbers = [np.reshape(np.asarray(v, like=x), (1,)) for v in (found.status, *found.facts.values())]
-        return np.concatenate([found.x, found.correction, *numbers, found.factor])
-
-    step = record_part(run, (unknowns.first, _vector(theta), plan, *own), name)
-    more = Shared([step])
-    own_size = sum(np.size(x) for x in own) + more.size
-    sizes = Sizes(n, equation.p, chosen.plan_size, own_size, len(names), chosen.factor_size(n))
-    sub = more.sub(step, step.lead, [ValueType((sizes.ends[1],), "d")])
-    sub = Sub(sub.n_in, sub.n_out, name, sub.table, rules=ImplicitRules(equation, sizes, chosen))
-    lengths = (n, n, 1, sizes.facts, sizes.factors)
-    operands = [unknowns.first, *theta, plan, *own, *more.values]
-    x, correction, status, facts, factor = call_sub(sub, operands, [ValueType((k,), "d") for k in lengths])
-    numbers = {name: facts[k] for k, name in enumerate(names)}
-    return Found(unknowns.tree_of(x + correction), x, correction, status[0], numbers, factor, system, unknowns)
+    def row(self, own: Sequence[Any]) -> Found:
+        """The solver as one row."""
+        n, system, step, more = self.unknowns.n, self.system, self.step, Shared([self.step])
+        equation, linear = system.equation, system.linear
+        own_size = sum(np.size(x) for x in own) + more.size
+        sizes = Sizes(n, equation.p, linear.plan_size, own_size, len(self.names), linear.factor_size(n))
+        sub = more.sub(step, step.lead, [ValueType((sizes.ends[1],), "d")])
+        sub = Sub(sub.n_in, sub.n_out, step.name, sub.table, rules=ImplicitRules(equation, sizes, linear))
+        lengths = (n, n, 1, sizes.facts, sizes.factors)
+        operands = [self.unknowns.first, *self.values, system.plan, *own, *more.values]
+        x, correction, status, facts, factor = call_sub(sub, operands, [ValueType((k,), "d") for k in lengths])
+        numbers = {name: facts[k] for k, name in enumerate(self.names)}
+        tree = self.unknowns.tree_of(x + correction)
+        return Found(tree, x, correction, status[0], numbers, factor, system, self.unknowns)
 
 
 def _pieces(vector: Any, kinds: Sequence[ValueType]) -> list[Any]:

@@ -43,6 +43,11 @@ class Equation(Parametric):
             found = self._derived.setdefault((kind, wrt), derive(self.table, [wrt]))
         return found
 
+    @lazy
+    def _curvature(self) -> Table:
+        """(x, θ, v) to (F_x, F_xx v)."""
+        return tangent_table(self._jacobian, [0])
+
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────
     def residual(self, b: Any, x: Ref, theta: Ref, lanes: int) -> Ref:
         """F."""
@@ -56,6 +61,10 @@ class Equation(Parametric):
         """The elements of F_x on its pattern."""
         size = len(self.compressed.structure.indices)
         return emitted(b, self.compressed.table, [x, theta], lanes, (size,))
+
+    def curvature(self, b: Any, x: Ref, theta: Ref, v: Ref, lanes: int) -> Ref:
+        """F_xx v, the change of the matrix F_x in a direction."""
+        return emitted(b, self._curvature, [x, theta, v], lanes, (self.n, self.n))
 
     def along(self, b: Any, x: Ref, theta: Ref, v: Ref, lanes: int, *, wrt: int) -> Ref:
         """F_x v (wrt=0) or F_θ v (wrt=1)."""

@@ -15,11 +15,12 @@ import numpy as np
 from fastad.control.loops import while_loop
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point
+from fastad.once import lazy
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.tables.builder import Ref
 from fastad.tables.composites.parametric import Layout, emitted
-from fastad.tables.composites.sub import Sub, flat_sub
+from fastad.tables.composites.sub import Sub, emit_inline, flat_sub, packed, transposed
 from fastad.tables.composites.sub_rules import RowRules, Rules
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.sparsity.sets import Structure
@@ -33,14 +34,14 @@ _STAGNANT = 1e-12  # reduction of the residual below which another direction is 
 
 class Krylov(LinearSolver, kind="krylov"):
     """GMRES with products from the equation. `rtol` is the residual of derivatives' systems, relative to their right
-    sides; steps of an iteration need less."""
+    sides; steps of an iteration need less. `nearly` is a preconditioner: [x | θ | r] to nearly F_x⁻¹ r, linear in r."""
 
     parameters = [float]
     has_matrix = False
     has_factors = False
 
-    def __init__(self, rtol: float) -> None:
-        self.rtol = rtol
+    def __init__(self, rtol: float, nearly: Sub | None = None) -> None:
+        self.rtol, self.nearly = rtol, nearly
         self.accuracy = 100.0 * rtol
 
     def data(self) -> list[Any]:
@@ -56,7 +57,7 @@ class Krylov(LinearSolver, kind="krylov"):
         b, n, p = at.b, at.n, at.equation.p
         rtol = b.broadcast(b.const(self.rtol if derived else _FORCING), at.shape(1))
         pieces = [(at.x, 0, n), (at.theta, n, p), (rhs, n + p, n), (rtol, 2 * n + p, 1)]
-        sub = KrylovRules(at.equation, transposed).sub
+        sub = KrylovRules(at.equation, transposed, nearly=self.nearly).sub
         whole = Layout(at.lanes).placed(b, pieces, sub.n_in)
         found = sub.emit_batched(b, whole, at.lanes) if at.lanes else b.call(sub, whole)
         return b.reshape(found, at.shape(n))
@@ -69,28 +70,39 @@ class KrylovRules(RowRules, Rules, kind="krylov"):
     equation: Equation
     transposed: bool
     lanes: int = 0
+    nearly: Sub | None = None
 
     @property
     def key(self) -> str:
-        return f" solves with {self.equation.sub.key}, {self.transposed}, {self.lanes} lanes"
+        nearly = self.nearly and self.nearly.key
+        return f" solves with {self.equation.sub.key}, {self.transposed}, {self.lanes} lanes, {nearly}"
 
     def over_lanes(self, sub: Sub, size: int) -> Rules:
-        return KrylovRules(self.equation, self.transposed, size * max(self.lanes, 1))
+        return KrylovRules(self.equation, self.transposed, size * max(self.lanes, 1), self.nearly)
 
     @property
     def sub(self) -> Sub:
         """The row's sub-program."""
         known = vars(self.equation).setdefault("_krylov", {})
-        if self.transposed not in known:
+        key = self.transposed, self.nearly and self.nearly.key
+        if key not in known:
             n, p = self.equation.n, self.equation.p
             call = make_call((np.ones(n), np.zeros(p), np.ones(n), np.asarray(0.5)), {})
-            table = record(lambda *v: _gmres(self.equation, self.transposed, *v), call).inner
+            table = record(lambda *v: _gmres(self, *v), call).inner
             name = f"GMRES{' with the transpose' if self.transposed else ''}"
             flat = flat_sub(table, name)
-            rules = KrylovRules(self.equation, self.transposed)
-            known[self.transposed] = Sub(flat.n_in, flat.n_out, name, flat.table, rules=rules)
-        found: Sub = known[self.transposed]
+            rules = KrylovRules(self.equation, self.transposed, nearly=self.nearly)
+            known[key] = Sub(flat.n_in, flat.n_out, name, flat.table, rules=rules)
+        found: Sub = known[key]
         return found
+
+    @lazy
+    def preconditioner(self) -> Sub | None:
+        """[x | θ | r] to nearly the solution."""
+        if self.nearly is None or not self.transposed:
+            return self.nearly
+        n, p = self.equation.n, self.equation.p
+        return transposed(self.nearly, n + p, f"{self.nearly.name}, transposed")
 
     @property
     def _product(self) -> Any:
@@ -112,7 +124,7 @@ class KrylovRules(RowRules, Rules, kind="krylov"):
         n, p, lanes = self.equation.n, self.equation.p, self.lanes
         whole = 2 * n + p + 1
         own = self._parts(b, x)
-        other = KrylovRules(self.equation, not self.transposed).sub
+        other = KrylovRules(self.equation, not self.transposed, nearly=self.nearly).sub
         pieces = [(own[0], 0, n), (own[1], n, p), (u, n + p, n), (own[3], 2 * n + p, 1)]
         back = Layout(lanes).placed(b, pieces, whole)
         r = self._vector(b, other.emit_batched(b, back, lanes) if lanes else b.call(other, back))
@@ -140,34 +152,47 @@ class KrylovRules(RowRules, Rules, kind="krylov"):
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
     @property
     def parts(self) -> tuple[Sub, ...]:
-        return (self.equation.sub,)
+        return (self.equation.sub, *(() if self.nearly is None else (self.nearly,)))
 
     def check(self, sub: Sub) -> str | None:
         n, p, lanes = self.equation.n, self.equation.p, max(self.lanes, 1)
         if n < 0 or self.lanes < 0 or p < 0 or self.equation.sub.n_out != n or self.equation.sub.table is None:
             return "an equation of other sizes"
+        fits = self.nearly is None or (self.nearly.n_in, self.nearly.n_out) == (2 * n + p, n)
+        if not fits:
+            return "a preconditioner of other sizes"
         return None if (sub.n_in, sub.n_out) == (lanes * (2 * n + p + 1), lanes * n) else "a solver of other sizes"
 
     def to_data(self, write: Any) -> dict[str, Any]:
         sizes = [self.equation.n, self.lanes, int(self.transposed)]
-        return {"equation": write(self.equation.sub), "sizes": sizes}
+        nearly = self.nearly and write(self.nearly)
+        return {"equation": write(self.equation.sub), "sizes": sizes, "nearly": nearly}
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "KrylovRules":
         n, lanes, transposed = data.list_of("sizes", [int] * 3)
-        return KrylovRules(Equation(n, lambda: read(data.get("equation"))), bool(transposed), lanes)
+        nearly = data.get("nearly")
+        equation = Equation(n, lambda: read(data.get("equation")))
+        return KrylovRules(equation, bool(transposed), lanes, None if nearly is None else read(nearly))
 
 
 # ── the iteration ─────────────────────────────────────────────────────────────────────────────────────────────
-def _gmres(equation: Equation, transposed: bool, x: Any, theta: Any, b: Any, rtol: Any) -> Any:
-    n = equation.n
+def _gmres(own: KrylovRules, x: Any, theta: Any, b: Any, rtol: Any) -> Any:
+    equation, n = own.equation, own.equation.n
     m = min(n, _BASIS)
 
     def product(v: Any) -> Any:
         recorder = recorder_of([x, theta, v])
         refs = [to_ref(recorder, value) for value in (x, theta, v)]
-        act = equation.pulled if transposed else equation.along
+        act = equation.pulled if own.transposed else equation.along
         return Recorded(recorder, act(recorder.builder, refs[0], refs[1], refs[2], 0, wrt=0))
+
+    def direction(r: Any) -> Any:
+        if own.preconditioner is None:
+            return r
+        recorder = recorder_of([x, theta, r])
+        refs = [to_ref(recorder, value) for value in (x, theta, r)]
+        return Recorded(recorder, emit_inline(recorder.builder, own.preconditioner, packed(recorder.builder, refs)))
 
     limit = rtol * _norm(b)
 
@@ -180,7 +205,7 @@ def _gmres(equation: Equation, transposed: bool, x: Any, theta: Any, b: Any, rto
         place = k % m
         fresh = place == 0
         directions, images = (np.where(fresh, 0.0, v) for v in (directions, images))
-        p = np.where((stuck > 0.0) & np.logical_not(fresh), last, r)
+        p = direction(np.where((stuck > 0.0) & np.logical_not(fresh), last, r))
         p = p / np.where(_norm(p) > 0.0, _norm(p), 1.0)
         q = product(p)
         before = _norm(q)

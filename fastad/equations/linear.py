@@ -5,6 +5,7 @@ share, `solve` uses it. Derivatives go by way of F_x, which `solve` gets as rows
 no derivative and serve solves, tangents and adjoints of every order.
 """
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -50,6 +51,10 @@ class Point:
         if self._matrix is None:
             self._matrix = self.equation.jacobian(self.b, self.x, self.theta, self.lanes)
         return self._matrix
+
+    def curvature(self, v: Ref) -> Ref:
+        """F_xx v."""
+        return self.equation.curvature(self.b, self.x, self.theta, v, self.lanes)
 
     def along(self, v: Ref, wrt: int) -> Ref:
         """F_x v (wrt=0) or F_θ v (wrt=1)."""
@@ -155,6 +160,14 @@ def _largest(b: Any, x: Ref, batch: int, n: int) -> Ref:
     return b.emit("amax", (b.emit("absolute", (x,)),), (batch, n, 1), (batch,))
 
 
+def _absolute_sum(b: Any, x: Ref, shape: tuple[int, ...]) -> Ref:
+    """The sum of the absolute values of each of several vectors, of this shape."""
+    batch = math.prod(shape)
+    if not b.size(x):
+        return b.zeros(shape)
+    return b.emit("sum", (b.emit("absolute", (x,)),), (batch, b.size(x) // batch, 1), shape)
+
+
 class Scalar(LinearSolver, kind="scalar"):
     """One unknown: a division."""
 
@@ -172,7 +185,16 @@ class Scalar(LinearSolver, kind="scalar"):
         return b.emit("divide", (b.reshape(rhs, at.shape(1)), matrix))
 
     def judged(self, at: Point, found: Ref, rhs: Ref, *, transposed: bool) -> Judgement:
-        return Judgement(None, None)  # a division is as accurate as numbers are
+        """A division is as accurate as numbers are, but near a fold the slope is not: see `trust.fold`."""
+        b, shape = at.b, at.shape(1)
+        one = b.broadcast(b.const(1.0), shape)
+        slope, bend = (b.emit("absolute", (b.reshape(v, shape),)) for v in (at.matrix(), at.curvature(one)))
+        moved = _absolute_sum(b, b.multiply(at.pulled(one, wrt=1), at.theta), shape)
+        moves = b.emit("maximum", (b.emit("absolute", (at.x,)), one))
+        moves = b.emit("maximum", (b.emit("divide", (moved, slope)), moves))
+        limit = b.multiply(slope, b.const(ILL))
+        ill = b.emit("greater", (b.multiply(bend, moves), limit))
+        return Judgement(None, b.reshape(ill, (max(at.lanes, 1),)))
 
 
 class Dense(LinearSolver, kind="dense"):

@@ -4,7 +4,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from fastad.equations.newton import newton
 from fastad.equations.result import Result, Stats
 from fastad.equations.sparse import AlwaysSparse, Automatic
 from fastad.errors import ShapeError
-from fastad.primitives.equations import LOOSE
+from fastad.primitives.equations import LOOSE, SOLVED
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line, user_line
@@ -45,7 +45,8 @@ def root(
 
     Parameters
     ----------
-    fun : function of (x, *args) in plain NumPy, which returns as many numbers as x holds.
+    fun : function of (x, *args) in plain NumPy, which returns as many numbers as x holds. A Python branch in it is
+        recorded for each path that the iteration takes.
     x0 : the first guess, a pytree of arrays and numbers; may be left out with `bracket`.
     args : tuple of further arguments, pytrees.
     method : "newton", with the Jacobian from the engine, its factors and a line search; "newton-krylov", which needs
@@ -67,6 +68,7 @@ def root(
     -------
     A mapping and pytree with SciPy's fields x, fun, success, status, message, nit, nfev, njev, and `stats`:
     error (a bound of ‖x − x*‖ before the last step), factorisations, condition (of F_x, estimated in the 1-norm),
+    fold (how many times relative errors of the parameters, or of x, are larger in the derivatives near a fold),
     adjoint_residual (of an adjoint solve, relative), gradient_error (computed when it is asked for: a bound, to first
     order, of what the error of x adds to dx/dθ, in the Frobenius norm; a gradient uᵀ dx/dθ is wrong by at most ‖u‖
     times that).
@@ -194,6 +196,7 @@ def chosen_linear(name: str, n: int, tol: Any) -> LinearSolver:
 
 
 def _minus_x(fun: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(fun)
     def residual(x: Any, *args: Any) -> Any:
         (old, tree), (new, own) = flatten_state(x), flatten_state(fun(x, *args))
         if tree != own or [np.shape(v) for v in old] != [np.shape(v) for v in new]:
@@ -203,7 +206,7 @@ def _minus_x(fun: Callable[..., Any]) -> Callable[..., Any]:
     return residual
 
 
-_ALWAYS, _ON_DEMAND = ("condition", "adjoint_residual"), "gradient_error"
+_ALWAYS, _ON_DEMAND = ("condition", "fold", "adjoint_residual"), "gradient_error"
 
 
 def _called(fun: Any, run: Callable[..., Result], *operands: Any) -> Result:
@@ -236,16 +239,22 @@ def _telling(run: Callable[..., Result], *names: str) -> Callable[..., Result]:
 def result_of(found: Found) -> Result:
     """What the user gets of a solution."""
     system, x, factor = found.system, found.point, found.factor
+
+    def known(bound: Any) -> Any:
+        return np.where(found.status == SOLVED, bound, np.inf)  # of what is no solution there is none
+
     later: dict[str, Callable[[], Any]] = {}
     if not system.unrolled:
         if system.linear.has_matrix:
             later["condition"] = lambda: trust.condition(system, x, factor)
+        if system.linear.has_matrix and system.n:
+            later["fold"] = lambda: trust.fold(system, x, factor)
         later["adjoint_residual"] = lambda: trust.adjoint_residual(system, x, factor)
-        later["gradient_error"] = lambda: trust.gradient_error(system, x, factor, found.correction)
+        later["gradient_error"] = lambda: known(trust.gradient_error(system, x, factor, found.correction))
     steps = found.facts["nit"]  # each evaluates both, if the solver says nothing else
     counts = {name: found.facts.get(name, steps + 1.0).astype(np.int64) for name in ("nfev", "njev")}
     counts["nit"] = steps.astype(np.int64)
-    error = 2.0 * np.max(np.abs(found.correction), initial=0.0)
+    error = known(2.0 * np.max(np.abs(found.correction), initial=0.0))
     stats = Stats({"error": error, "factorisations": counts["njev"]}, later)
     return Result(found.x, found.residual, found.status.astype(np.int64), **counts, stats=stats)
 
@@ -259,12 +268,19 @@ def limited(found: Found, limit: Any) -> Found:
 
 
 def _warned(result: Result) -> Result:
-    condition = result.stats.get("condition", 0.0)
+    condition, fold = (np.where(result.success, result.stats.get(name, 0.0), 0.0) for name in ("condition", "fold"))
+    text = ""
     if np.any(condition > ILL):
-        line = user_line()
         text = (
             f"the Jacobian at the solution has a condition number of about {np.max(condition):.1e}, as near a fold: "
             "x and its derivatives lose as many digits"
         )
+    elif np.any(fold > ILL):
+        text = (
+            "the solution is near a fold, where the Jacobian is singular: relative errors of the parameters or of x "
+            f"are {np.max(fold):.1e} times larger in the derivatives"
+        )
+    if text:
+        line = user_line()
         warnings.warn_explicit(text, RuntimeWarning, line.file, line.number)
     return result

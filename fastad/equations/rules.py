@@ -160,7 +160,7 @@ class ImplicitRules(RowRules, Rules, kind="implicit"):
         planned = self.linear.factor_size(s.n), self.linear.plan_size
         if min(*vars(s).values(), self.lanes, self.block) < 0 or (s.factors, s.plan) != planned:
             return "an equation of sizes out of range"
-        if (equation.n_in, equation.n_out) != (s.n + s.p, s.n) or self.equation.n != s.n or equation.table is None:
+        if (equation.n_in, equation.n_out) != (s.n + s.p, s.n) or self.equation.n != s.n or equation.callback:
             return "an equation of other sizes"
         if self.block and self.lanes % self.block:
             return "blocks of another number of lanes"

@@ -28,13 +28,13 @@ class Sparse(LinearSolver, kind="sparse"):
     def __init__(self, n: int, entries: int, lower: int, upper: int) -> None:
         self._sizes = n, entries, lower, upper
 
-    @staticmethod
-    def of(equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[Sparse, np.ndarray]":
+    @classmethod
+    def of(cls, equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[Sparse, np.ndarray]":
         """The solver for an equation, for matrices like the one at (x, θ), and its plan."""
         structure, table = equation.compressed.structure, equation.compressed.table
         pattern = Pattern.of(structure.rows(), structure.indices, structure.shape)
         found = analysis(pattern, evaluate(table, [x, theta], run)[0])
-        return Sparse(*found.sizes), np.asarray(found.packed, np.float64)
+        return cls(*found.sizes), np.asarray(found.packed, np.float64)
 
     def data(self) -> list[Any]:
         return [self.kind, *self._sizes]
@@ -90,12 +90,18 @@ class Sparse(LinearSolver, kind="sparse"):
         return b.emit("sparse_product", (places, magnitudes, v), statics, at.shape(n))
 
 
+def is_sparse(equation: Equation) -> bool:
+    """Whether an equation is large, and few elements of its Jacobian are not zero."""
+    n = equation.n
+    return n > _FEW and len(equation.compressed.structure.indices) <= _SHARE * n * n
+
+
 class Automatic(Dense, kind="automatic"):
     """The solver that suits an equation: a division, dense or sparse factors."""
 
     def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> tuple[LinearSolver, np.ndarray]:
         n = equation.n
-        if n > _FEW and len(equation.compressed.structure.indices) <= _SHARE * n * n:
+        if is_sparse(equation):
             return Sparse.of(equation, x, theta)
         return default_solver(n).prepare(equation, x, theta)
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.equations.core import System
+from fastad.equations.newton import scale, size
 from fastad.transforms.public import jvp, vmap
 
 
@@ -24,6 +25,24 @@ def condition(system: System, x: Any, factor: Any) -> Any:
         y = system.solve(x, factor, np.where(np.arange(n) == np.argmax(np.abs(z)), 1.0, 0.0))
         found = np.maximum(found, np.sum(np.abs(y)))
     return system.norm(x) * found
+
+
+def fold(system: System, x: Any, factor: Any) -> Any:
+    """How many times a relative error of the parameters, or of x, is larger in the derivatives, near a fold.
+
+    Parameters that move by e, relative 1 each, in the directions that add up in the sum of the unknowns, move x by
+    t = −F_x⁻¹ F_θ e. On a move w of x the tangent t changes by −F_x⁻¹ F_xx[w, t]; with w = t, or as far as x is large,
+    max(1, ‖x‖), in this direction, that is ‖F_x⁻¹ F_xx[u, u]‖ max(‖t‖, 1, ‖x‖) of itself, where u = t / ‖t‖. (The
+    condition number of the problem is the inverse of its distance to the nearest singular one: Demmel, 1987, On
+    condition numbers and the distance to the nearest ill-posed problem. That of one number is 1, and says nothing.)
+    """
+    r = system.solve(x, factor, np.ones(system.n), transposed=True)
+    weights = np.where(system.pulled(x, r, wrt=1) >= 0.0, 1.0, -1.0) * np.abs(system.theta)
+    t = system.solve(x, factor, system.along(x, weights, wrt=1))
+    u = np.where(size(t) > 0.0, t, system.solve(x, factor, np.ones(system.n)))
+    u = u / np.where(size(u) > 0.0, size(u), 1.0)
+    _, bent = jvp(lambda x: system.along(x, u), (x,), (u,))
+    return size(system.solve(x, factor, bent)) * np.maximum(size(t), scale(x))
 
 
 def adjoint_residual(system: System, x: Any, factor: Any) -> Any:

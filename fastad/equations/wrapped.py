@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from fastad.equations.linear import LinearSolver
 from fastad.equations.newton import scale, size
 from fastad.equations.root import chosen_linear
 from fastad.primitives.equations import NOT_FINITE, NOT_SOLVED, SINGULAR, SOLVED, reason
+from fastad.recording.operands import detached
+from fastad.recording.outside_values import Opened
 from fastad.recording.recorder import current_recorder, plainly
 from fastad.recording.source import at_line, user_line
 from fastad.transforms.composite import UserPrimitive
@@ -47,18 +50,23 @@ class Implicit:
 
     def _recorded(self, *args: Any) -> tuple[Any, Any, Any]:
         """The solution, its status, and its estimated error."""
+        opened = Opened(self.__wrapped__)
+        values = [detached(x) for x in opened.values]  # the solver has no derivatives
+        flat = partial(UserPrimitive(_Flat(opened), None, None), values) if values else self._flat
         with plainly():
-            x = self.__wrapped__(*concrete(args))  # for its structure
+            x = opened(concrete(values), *concrete(args))  # for its structure
 
         def linear(n: int) -> LinearSolver:
             return chosen_linear(self._linear, n, self._tol)
 
-        found = solve_equation(self.__name__, self._residual, self._solve, x, args, (), linear)
+        def solve(system: System, x: Any) -> Iterate:
+            return self._solve(system, np.asarray(flat(*system.args), like=x))
+
+        found = solve_equation(self.__name__, self._residual, solve, x, args, (), linear)
         return found.x, found.status, found.facts["error"]
 
     def _solve(self, system: System, x: Any) -> Iterate:
-        """What the user's solver returns, and how far it is from a solution: ‖F_x⁻¹ F‖, by the factors at x."""
-        x = np.asarray(self._flat(*system.args), like=x)
+        """What the user's solver has returned, and how far it is from a solution: ‖F_x⁻¹ F‖, by the factors at x."""
         factor = system.factor(x)
         residual = system.residual(x)
         error = size(system.solve(x, factor, residual)) / scale(x)
@@ -70,8 +78,11 @@ class Implicit:
 class _Flat:
     """A solver whose result is one vector."""
 
+    _fastad_calls_later = True
+
     def __init__(self, solver: Callable[..., Any]) -> None:
         self.solver = solver
+        self._fastad_wraps, self._fastad_options = (solver,), ()
         self.__name__ = getattr(solver, "__name__", type(solver).__name__)
 
     def __call__(self, *args: Any) -> Any:
@@ -86,7 +97,7 @@ def implicit(
 
     The derivatives are those of the equation at the x that the solver returns (the implicit function theorem), of any
     order; how the solver found it does not matter. It may be SciPy's, or call any other code: then Python calls it at
-    every run. If it is plain NumPy it is recorded.
+    every run. If it is plain NumPy it is recorded. Both functions may refer to recorded values outside.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from fastad.ode.events import Event
 from fastad.ode.implicit import SDIRK2, DiagonallyImplicitRK, ImplicitEuler, ImplicitMidpoint, Kvaerno5, Trapezoid
+from fastad.ode.krylov import Krylov
 from fastad.ode.methods import BS3, RK4, Dopri5, Dopri8, Euler, ExplicitRK, Heun, Midpoint, Tsit5
 from fastad.ode.radau import RadauIIA5
 from fastad.ode.reversible import Leapfrog, ReversibleHeun
@@ -21,6 +22,7 @@ __all__ = [
     "Heun",
     "ImplicitEuler",
     "ImplicitMidpoint",
+    "Krylov",
     "Kvaerno5",
     "Leapfrog",
     "Midpoint",

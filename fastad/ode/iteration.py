@@ -4,7 +4,8 @@ They are those of the equation M y − c f(t, y) = 0, so its pattern, its compre
 `fastad.equations`. One vector of factors serves all stages of a step, and the derivatives of these at any order.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -156,11 +157,19 @@ class Linearised:
 
 
 def iteration_of(
-    bare: Sub, mass: Mass | None, t: np.ndarray, y: np.ndarray, own: np.ndarray, numbers: np.ndarray
+    bare: Sub,
+    mass: Mass | None,
+    t: np.ndarray,
+    y: np.ndarray,
+    own: np.ndarray,
+    numbers: np.ndarray,
+    without_matrix: Callable[[Iteration], LinearSolver] | None = None,
 ) -> tuple[Iteration, np.ndarray]:
     """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a
-    division, dense factors, or those of a sparse matrix; and the plan of this solver."""
+    division, dense factors, or those of a sparse matrix, unless one `without_matrix` is given; and its plan."""
     first = Iteration(bare, len(y), mass)
+    if without_matrix is not None:
+        return replace(first, linear=without_matrix(first)), np.zeros(0)
     c = _typical(first, t, y, own)
     theta = np.concatenate([np.ravel(t), [c], own, numbers])
     linear, plan = Automatic().prepare(first.equation, y, theta)

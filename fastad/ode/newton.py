@@ -110,7 +110,8 @@ class Block:
         m, n = len(self.c), self.iteration.n
         wide = b.broadcast(b.reshape(scales, (1, n)), (m, n)) if m > 1 else scales
         scaled = b.emit("divide", (b.reshape(v, b.shape(wide)), wide))
-        mean = b.multiply(b.const(1.0 / max(self.n, 1)), b.emit("sum", (b.emit("square", (scaled,)),), (1, self.n, 1), ()))
+        total = b.emit("sum", (b.emit("square", (scaled,)),), (1, self.n, 1), ())
+        mean = b.multiply(b.const(1.0 / max(self.n, 1)), total)
         return b.emit("sqrt", (mean,))
 
     def _largest(self, b: Any, v: Ref) -> Ref:

@@ -10,7 +10,8 @@ import numpy as np
 from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
-from fastad.ode.mass import Mass
+from fastad.ode.krylov import Krylov
+from fastad.ode.mass import Mass, is_moving
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
@@ -39,6 +40,7 @@ class Options:
     progress: bool
     events: tuple[Event, ...] = ()
     mass: Mass | None = None  # what is fixed of the mass matrix
+    moving_mass: Any = None  # a mass matrix as a function of (t, y, *args)
     jac: Any = None
     jac_sparsity: Any = None
 
@@ -99,10 +101,14 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
     if not found.has_jacobian:
         _warn_of_unused(given)
-    if mass is not None and mass.function is not None and not found.has_stages:
+    moving = given["mass"] if is_moving(given["mass"]) else None
+    if given["mass"] is not None and given["adjoint"] in ("continuous", "interpolating"):
+        raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
+    if moving is not None and (given["jac"] is not None or given["jac_sparsity"] is not None):
+        raise ShapeError(f"with mass(t, y) leave jac and jac_sparsity out{at_line()}: fastad derives what it needs")
+    if isinstance(given["jac"], Krylov) and found.has_stages:
         raise ShapeError(
-            f"a mass matrix that depends on t and y needs a method that solves its equations by iteration{at_line()}, "
-            f"such as 'Radau' or 'BDF'; {found.name} takes a constant one"
+            f"{found.name} needs the matrix of its equations{at_line()}; jac=fad.ode.Krylov(…) is for 'Rodas5P'"
         )
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
@@ -115,8 +121,8 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         )
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
-        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, given["jac"],
-        given["jac_sparsity"],
+        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, moving if mass is None else None,
+        given["jac"], given["jac_sparsity"],
     )  # fmt: skip
 
 

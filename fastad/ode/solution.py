@@ -131,7 +131,7 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         reached = runs[:, r.REACHED].astype(int)
         y = np.concatenate([p.at_points[a:b] for p, a, b in zip(pieces, [0, *reached[:-1]], reached, strict=True)])
         t = np.array(problem.points[: reached[-1]])
-    message = _message(problem, pieces[-1], (t, y))
+    message = _message(problem, pieces[-1], (t, y)) + _advice(options, status)
     totals = runs.sum(axis=0).astype(int)
     dtype = problem.y0.dtype
     t_events, y_events = plain_events(options.events, pieces)
@@ -178,6 +178,12 @@ def _message(problem: Problem, last: Raw, shown: tuple[Any, Any]) -> str:
     return ending(last.run, t)
 
 
+def _advice(options: Options, status: int) -> str:
+    """What else may help: explicit methods need very many steps where a system is stiff."""
+    is_explicit = options.adaptive and not options.method.has_jacobian
+    return '. If the system is stiff, take method="auto" or "Rodas5P"' if status == r.TOO_MANY and is_explicit else ""
+
+
 def _time(position: Any, t0: Any, t1: Any) -> Any:
     return (1.0 - position) * t0 + position * t1
 
@@ -193,7 +199,7 @@ class _Steps:
     def of(problem: Problem, pieces: Sequence[Raw], counts: Any) -> "_Steps":
         cut = list(zip(pieces, counts, strict=True))
         places = np.concatenate([[0.0], *(piece.places[:count] for piece, count in cut)])
-        y = np.concatenate([[problem.y0], *(piece.kept[:count] for piece, count in cut)])
+        y = np.concatenate([[pieces[0].first], *(piece.kept[:count] for piece, count in cut)])
         dense = np.concatenate([piece.dense[:count] for piece, count in cut])
         if pieces[0].clock is None:
             return _Steps(_time(places, problem.t0, problem.t1), y, dense)
@@ -295,19 +301,19 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=t_events, y_events=y_events, **_counted(raw.run, _count),
-        status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, raw)),
+        status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, options, raw)),
         success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
     )  # fmt: skip
 
 
-def _message_of(problem: Problem, raw: Raw) -> str:
+def _message_of(problem: Problem, options: Options, raw: Raw) -> str:
     """How the solve ended, in words, as far as it is known while it is recorded."""
     status = int(raw.run[r.STATUS])
     if _status(status) >= 0:
         return _ENDS[status]
     start = problem.t0 if raw.clock is None else raw.clock[0]
     run, t0, t1 = (np.asarray(x.value if isinstance(x, Recorded) else x) for x in (raw.run, start, problem.t1))
-    return ending(run, float(_time(run[r.POSITION], t0, t1)))
+    return ending(run, float(_time(run[r.POSITION], t0, t1))) + _advice(options, status)
 
 
 def _reached(raw: Raw, t: Any, y: Any) -> tuple[Trajectory, Trajectory]:

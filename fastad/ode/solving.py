@@ -11,10 +11,11 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
-from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
+from fastad.ode.emitting import Extent, Raw, solved
 from fastad.ode.event_results import counts_of, limits_of
+from fastad.ode.grids import fixed_grid, steps_in
 from fastad.ode.mass import mass_of
-from fastad.ode.problem import INFINITE, Options, Problem, options_of, problem_of
+from fastad.ode.problem import method_of, INFINITE, Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
@@ -47,7 +48,8 @@ def solve_ivp(
     y0 : initial state of n components, of shape (n,).
     method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"
         or `fad.ode.ExplicitRK(…)` with `step=` too. "ReversibleHeun" and, with `step=`, "Leapfrog" (symplectic; for
-        y = [q, p] with q' = v(t, p), p' = a(t, q)) can undo their steps, see `adjoint`. SciPy's "RK45", "RK23" and
+        y = [q, p] with q' = v(t, p), p' = a(t, q)) can undo their steps, see `adjoint`. "Rodas5P" and
+        `fad.ode.Rosenbrock(…)` are for stiff systems and for M y' = fun. SciPy's "RK45", "RK23" and
         "DOP853" stand for "Dopri5", "BS3" and "Dopri8".
     t_eval : times at which to return the solution, sorted. None: at the steps. Inside differentiated functions prefer
         t_eval: without it a new number of steps is a new recording (but `sol.y[:, -1]` is always cheap).
@@ -75,6 +77,10 @@ def solve_ivp(
             as y' = −λy for large λ is. Of "ReversibleHeun" and "Leapfrog" this takes "Heun" and "Midpoint".
     checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁷
         numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
+    jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and where it
+        is not 0. fastad derives both, and compares them at the start. Or `fad.ode.Krylov(…)`: systems without matrices.
+    mass : of implicit methods, M of M y' = fun(t, y): its diagonal (n,), a matrix (n, n), or a sparse one. Where it is
+        singular the index must be 1, and y0 is made consistent. Or a function of (t, y, *args) to a regular matrix.
     progress : show a progress bar (needs tqdm).
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
@@ -101,7 +107,8 @@ def solve_ivp(
         "events": events,
     }  # fmt: skip
     at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start)
+    has_stages = method_of(method).has_stages
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if has_stages else None)
     problem = replace(problem, mass=numbers_of_mass)
     options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:

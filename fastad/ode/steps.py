@@ -239,6 +239,7 @@ def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
     return slices(b, controls, (TOLERANCES, n, n))[1:]
 
 
+
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:
     """Start and size of a step, from its position in the span and its part of it."""
     position, part, t0, t1 = (b.region(x, region(i, (), ()), ()) for x in (control, ends) for i in (0, 1))

@@ -10,9 +10,13 @@ from fastad.optimize.conditions import ActiveSet, Conditions
 from fastad.optimize.constraints import Kinds
 from fastad.optimize.objective import Array
 from fastad.recording.functions.linalg import lu_factor, lu_solve
+from fastad.sparse.building import diags
+from fastad.sparse.derivatives import sparse_jacobian
+from fastad.sparse.factoring import splu
 from fastad.transforms.public import jacobian
 
 _STEPS = 3  # of Newton's method
+_SHIFT = 1e-11  # added to the diagonal of sparse matrices
 _SLACK = 1e-9  # by which a step may leave a limit or change the sign of a multiplier
 
 
@@ -44,8 +48,9 @@ def margins(conditions: Conditions, found: tuple[Array, Array], active: ActiveSe
 
 
 def polished(
-    conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds]
-) -> tuple[Array, Array, Array]:
+    conditions: Conditions, found: tuple[Array, Array], active: ActiveSet, kinds: Sequence[Kinds],
+    is_sparse: bool = False,
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """(x, v, residual of the conditions) after steps of Newton's method on the conditions, as long as these make the
     error smaller and keep the limits. An interior-point method ends at a distance from them."""
     n = found[0].shape[0]
@@ -55,7 +60,10 @@ def polished(
 
     def step(state: Any) -> Any:
         u, f, _, k = state
-        new = u - _solved(jacobian(equations, mode="fwd")(u), f)
+        if is_sparse:
+            new = u - splu(sparse_jacobian(equations)(u) + diags(shift)).solve(f)
+        else:
+            new = u - _solved(jacobian(equations, mode="fwd")(u), f)
         error = equations(new)
         smaller = np.max(np.abs(error), initial=0.0) < np.max(np.abs(f), initial=0.0)
         after = margins(conditions, (new[:n], new[n:]), active, kinds)
@@ -63,6 +71,8 @@ def polished(
         return np.where(ok, new, u), np.where(ok, error, f), ok, k + 1
 
     first = np.concatenate(found)
+    # Sparse factors must exist; so small a change of the matrix costs no convergence.
+    shift = np.where(np.arange(first.shape[0]) < n, _SHIFT, -_SHIFT)
     u, residual, *_ = while_loop(lambda s: s[2] & (s[3] < _STEPS), step, (first, equations(first), True, 0))
     return u[:n], np.where(active.constraints != 0, u[n:], 0.0), residual
 

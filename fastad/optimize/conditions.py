@@ -17,12 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.equations.core import Iterate, System, solve_equation
+from fastad.equations.equation import Equation
 from fastad.equations.krylov import Krylov
 from fastad.equations.linear import LinearSolver, Point
+from fastad.equations.sparse import Sparse, is_sparse
+from fastad.errors import SingularMatrixError
 from fastad.optimize.constraints import Constraint
 from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
 from fastad.optimize.status import as_equation, succeeded
+from fastad.primitives.sparse_values import size_of_factors
 from fastad.recording.operands import detached
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import user_line
@@ -119,6 +123,36 @@ class OnDemand(LinearSolver, kind="dense on demand"):
         return b.emit("lu_solve", (matrix, found, rhs), (batch, at.n, 1, int(transposed), 1), at.shape(at.n))
 
 
+class SparseOnDemand(Sparse, kind="sparse on demand"):
+    """The same for a sparse matrix: factors on a fixed pattern, made where a derivative needs them."""
+
+    def factor_size(self, n: int) -> int:
+        return 0
+
+    def factor(self, at: Point) -> Ref:
+        return at.b.zeros(at.shape(0))
+
+    def solve(self, at: Point, factor: Ref, rhs: Ref, *, transposed: bool, derived: bool = True) -> Ref:
+        b, batch = at.b, max(at.lanes, 1)
+        elements = self.elements(at)
+        size = size_of_factors(*(self._sizes[k] for k in (0, 2, 3)))
+        found = b.emit("sparse_lu", (at.plan, elements), (batch, *self._sizes), (batch, size))
+        statics = (batch, *self._sizes, 1, int(transposed), 1)
+        return b.emit("sparse_lu_solve", (at.plan, elements, found, rhs), statics, at.shape(at.n))
+
+
+class Suited(OnDemand, kind="suited on demand"):
+    """The one of both that suits the equation."""
+
+    def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> tuple[LinearSolver, np.ndarray]:
+        if not is_sparse(equation):
+            return OnDemand(), np.zeros(0)
+        try:
+            return SparseOnDemand.of(equation, x, theta)
+        except SingularMatrixError:  # whatever the numbers are; values need no factors, and derivatives raise it again
+            return OnDemand(), np.zeros(0)
+
+
 _LARGE = 300  # unknowns, from which on methods that make no matrix have none made for derivatives either
 _RTOL = 1e-10  # residual of linear systems without a matrix
 
@@ -143,7 +177,7 @@ def solution(
         return Iterate(u, 0.0 * u, status, {}, np.zeros(0))
 
     def linear(n: int) -> LinearSolver:
-        return Krylov(_RTOL) if matrix_free and n > _LARGE else OnDemand()
+        return Krylov(_RTOL) if matrix_free and n > _LARGE else Suited()
 
     u = detached(np.concatenate([x, v]))
     u.recorder.builder.source_line(user_line())

@@ -8,7 +8,7 @@ import numpy as np
 from fastad.optimize.active_set import Margins, margins, polished
 from fastad.optimize.canonical import Canonical
 from fastad.optimize.conditions import ActiveSet, Conditions
-from fastad.optimize.constraints import Kinds
+from fastad.optimize.constraints import Kinds, scattered
 from fastad.optimize.interior import Interior, minimise_inside
 from fastad.optimize.objective import Array
 
@@ -31,16 +31,11 @@ def minimise_constrained(
 ) -> Solution:
     """The interior-point method, then Newton's method on the conditions of the active set that it has found."""
     assert conditions.bounds is not None
-    problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds)
+    problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds).suited(x0)
     end = minimise_inside(problem, x0, tol, max_steps)
     v, active = _multipliers(end, kinds)
-    x, v, residual = polished(conditions, (end.x, v), active, kinds)
+    x, v, residual = polished(conditions, (end.x, v), active, kinds, problem.is_sparse)
     return Solution(x, v, residual, active, margins(conditions, (x, v), active, kinds), end.nit, end.nfev, end.status)
-
-
-def _scattered(values: Array, mask: np.ndarray) -> Array:
-    """Numbers in the places of a mask, zeros elsewhere."""
-    return values @ np.eye(len(mask))[mask]
 
 
 def _multipliers(i: Interior, kinds: Sequence[Kinds]) -> tuple[Array, ActiveSet]:
@@ -52,10 +47,10 @@ def _multipliers(i: Interior, kinds: Sequence[Kinds]) -> tuple[Array, ActiveSet]
         equal, lower, upper = (int(np.sum(mask)) for mask in (kind.equal, kind.lower, kind.upper))
         low, high = slice(at_g, at_g + lower), slice(at_g + lower, at_g + lower + upper)
         multipliers.append(
-            _scattered(y[at_h : at_h + equal], kind.equal)
-            + _scattered(z[high], kind.upper) - _scattered(z[low], kind.lower)
+            scattered(y[at_h : at_h + equal], kind.equal)
+            + scattered(z[high], kind.upper) - scattered(z[low], kind.lower)
         )  # fmt: skip
-        both = _scattered(reached[high], kind.upper) - _scattered(reached[low], kind.lower)
+        both = scattered(reached[high], kind.upper) - scattered(reached[low], kind.lower)
         active.append(np.where(kind.equal, 1.0, both))
         at_h, at_g = at_h + equal, at_g + lower + upper
     v, on_limits = np.concatenate([np.zeros(0), *multipliers[:-1]]), np.concatenate([np.zeros(0), *active[:-1]])

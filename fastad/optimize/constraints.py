@@ -101,6 +101,12 @@ def _spread(x: Array, n: int) -> Array:
         raise ShapeError(f"limits of shape {np.shape(x)} for {n} numbers{at_line()}; give one number or {n}") from None
 
 
+def scattered(values: Array, mask: np.ndarray) -> Array:
+    """Numbers in the places of a mask, zeros elsewhere."""
+    places = np.where(mask, np.cumsum(mask) - 1, np.sum(mask))
+    return np.concatenate([values, np.zeros(1)])[places]
+
+
 # ── bounds ────────────────────────────────────────────────────────────────────────────────────────────────────
 def bounds_of(bounds: Any, n: int) -> Constraint | None:
     """`scipy.optimize.Bounds`, a sequence of n pairs (None: no limit), or a pair (lower, upper) of arrays."""
@@ -182,4 +188,4 @@ def _by_name(c: dict[str, Any]) -> Constraint:
     return Constraint(c["fun"], args, np.zeros(()), np.asarray(np.inf if kind == "ineq" else 0.0))
 
 
-__all__ = ["Constraint", "Kinds", "bounds_of", "constraints_of", "limit", "limits_of_x"]
+__all__ = ["Constraint", "Kinds", "bounds_of", "constraints_of", "limit", "limits_of_x", "scattered"]

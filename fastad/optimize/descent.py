@@ -6,7 +6,7 @@ import numpy as np
 
 from fastad.control.loops import while_loop
 from fastad.optimize.objective import Array, Objective
-from fastad.optimize.status import CONVERGED, LOWEST, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, STUCK, UNBOUNDED
+from fastad.optimize.status import CONVERGED, LOWEST, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, SADDLE, STUCK, UNBOUNDED
 
 _ROUNDED_TO = 1e-7  # gradient, relative to its scale, that counts as 0 where no step decreases fun any more
 
@@ -40,6 +40,10 @@ class Method:
         """What the method remembers at the start: a pytree of arrays and numbers."""
         raise NotImplementedError
 
+    def is_minimum(self, f: Objective, x: Array) -> Array:
+        """Whether a point without gradient may be a minimum, as far as the method can tell."""
+        return True
+
     def step(self, f: Objective, s: Iterate) -> Iterate:
         """The next iterate."""
         raise NotImplementedError
@@ -61,7 +65,8 @@ def descend(method: Method, f: Objective, x0: Array, tol: Array, max_steps: int)
 
     start = Run(first, 0, status_of(first, np.zeros((), int)))
     run: Run = while_loop(lambda run: run.status == RUNNING, step, start)
-    return run
+    found = (run.status == CONVERGED) | (run.status == ROUNDED)
+    return run._replace(status=np.where(found & np.logical_not(method.is_minimum(f, run.at.x)), SADDLE, run.status))
 
 
 def _is_in_vain(before: Iterate, after: Iterate) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from fastad.control.parts import Shared, record_part
 from fastad.once import lazy
 from fastad.primitives.regions import region
+from fastad.recording.source import user_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import Sub, packed, slices
@@ -60,13 +61,13 @@ class EnvelopeRules(RowRules, Rules, kind="envelope"):
     def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         status, residual, held, theta = slices(b, x, self._sizes(sub))
         moving = slices(b, dx, self._sizes(sub))[-1]
-        out = b.reshape(inline(b, self._tangent, [held, theta, moving])[self._tangent.outputs[-1]], (1,))
+        out = b.reshape(_inlined(b, self._tangent, [held, theta, moving]), (1,))
         return b.call(sub, x), b.emit("solved", (out, residual, status), (1, 1, self.residual, 1), (1,))
 
     def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
         status, residual, held, theta = slices(b, x, self._sizes(sub))
         n = b.size(theta)
-        bar = b.reshape(inline(b, self._adjoint, [held, theta, u])[self._adjoint.outputs[-1]], (n,))
+        bar = b.reshape(_inlined(b, self._adjoint, [held, theta, u]), (n,))
         bar = b.emit("solved", (bar, residual, status), (1, n, self.residual, 1), (n,))
         return b.assemble([bar], [region(sub.n_in - n, (n,), (1,))], (sub.n_in,))
 
@@ -91,6 +92,14 @@ class EnvelopeRules(RowRules, Rules, kind="envelope"):
         return EnvelopeRules(lambda: read(data.get("lagrangian")), data.of("held", int), data.of("residual", int))
 
 
+def _inlined(b: Any, table: Table, operands: Sequence[Ref]) -> Ref:
+    """The last result of a table; what follows belongs to the row that is derived, as to its line."""
+    line = b.line
+    found = inline(b, table, operands)[table.outputs[-1]]
+    b.at_line(line)
+    return found
+
+
 def envelope(
     name: str, functions: tuple[Callable[..., Any], Callable[..., Any]], held: Any, args: Sequence[Any],
     solved: tuple[Any, Any],
@@ -108,13 +117,14 @@ def envelope(
         return np.reshape(lagrangian(h, *a), (1,)) * 1.0
 
     given, number = (held, tuple(args)), ValueType((1,), "d")
-    check = np.concatenate([status, residual])
+    check: Any = np.concatenate([status, residual])
     parts = [record_part(own, (check, *given), name), record_part(of_lagrangian, given, name)]
     shared = Shared(parts)
     sub, inner = (shared.sub(part, part.lead, [number]) for part in parts)
     rules = EnvelopeRules(lambda: inner, int(np.size(held)), int(np.size(residual)))
     row = Sub(sub.n_in, sub.n_out, name, sub.table, rules=rules)
     inputs = make_call((check, *given), {}).inputs
+    check.recorder.builder.source_line(user_line())
     return np.reshape(call_sub(row, [*inputs, *shared.values], [number])[0], ())
 
 

@@ -16,6 +16,7 @@ from fastad.control.loops import while_loop
 from fastad.optimize.canonical import Canonical
 from fastad.optimize.objective import Array
 from fastad.optimize.saddle import saddle
+from fastad.optimize.sparse_saddle import SparseSaddle
 from fastad.optimize.status import (
     CONVERGED,
     INFEASIBLE,
@@ -116,7 +117,7 @@ def _inside(p: Canonical, x: Array) -> Array:
 def _errors(p: Canonical, i: Interior, mu: Array, scale: Array) -> tuple[Array, Array]:
     """(the largest error of the conditions for μ, that of the constraints alone)."""
     at = i.at
-    dual = at.gradient + i.y @ at.jh - p.back(at.jg, i.z)
+    dual = at.gradient + at.jh.T @ i.y - p.back(at.jg, i.z)
     count = max(i.y.size + i.z.size, 1)
     mean = (np.sum(np.abs(i.y)) + np.sum(np.abs(i.z))) / count
     weight = scale * np.maximum(1.0, mean / _LARGEST_MULTIPLIER)
@@ -173,15 +174,21 @@ def _direction(p: Canonical, i: Interior) -> _Step:
     is added where the matrix is not positive definite where the constraints h leave it free."""
     at, sigma = i.at, i.z / i.s
     w = p.curvature(i.x, i.y, i.z)
-    h = w + p.weighted(at.jg, sigma)
-    dual = at.gradient + i.y @ at.jh - p.back(at.jg, i.z)
+    dual = at.gradient + at.jh.T @ i.y - p.back(at.jg, i.z)
     gap, centre = at.g - i.s, i.s * i.z - i.mu
     right = -dual - p.back(at.jg, (centre + i.z * gap) / i.s)
-    system = saddle(h, at.jh, _largest(w))
-    dx, dy = system.solve(right, -at.h)
+    if p.is_sparse:
+        count = at.jg.shape[0]
+        system = SparseSaddle(w, at.jh, at.jg, sigma[:count], p.of_bounds(sigma[count:]))
+        dx, dy, quadratic = system.solve(right, -at.h)
+    else:
+        h = w + p.weighted(at.jg, sigma)
+        dense = saddle(h, at.jh, _largest(w))
+        dx, dy = dense.solve(right, -at.h)
+        quadratic = dx @ (h @ dx) + dense.delta * (dx @ dx)
     ds = p.along(at.jg, dx) + gap
     dz = -(centre + i.z * ds) / i.s
-    return _Step(dx, ds, dy, dz, dx @ (h @ dx) + system.delta * (dx @ dx))
+    return _Step(dx, ds, dy, dz, quadratic)
 
 
 def _fraction(v: Array, dv: Array, tau: Array) -> Array:

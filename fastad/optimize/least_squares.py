@@ -1,6 +1,5 @@
 """`least_squares`: SciPy's call, with derivatives of the solution."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from fastad.optimize.active_set import margins, polished
 from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
 from fastad.optimize.constraints import Constraint, Kinds, limits_of_x
 from fastad.optimize.fitting import fit
+from fastad.optimize.keywords import most_steps, settings
 from fastad.optimize.levenberg import LevenbergMarquardt
 from fastad.optimize.losses import loss_of
 from fastad.optimize.minimizing import vector
@@ -32,7 +32,7 @@ _METHODS = ("trf", "lm")
 
 def least_squares(
     fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "trf", *, bounds: Any = None, loss: Any = "linear",
-    f_scale: Any = 1.0, tol: Any = 1e-8, max_steps: int = 1000,
+    f_scale: Any = 1.0, tol: Any = None, max_steps: int | None = None, **scipys: Any,
 ) -> OptimizeResult:  # fmt: skip
     """Minimise ½ Σ C² ρ((fᵢ/C)²) over vectors x, for residuals f = fun(x, *args), between bounds.
 
@@ -52,7 +52,11 @@ def least_squares(
         "arctan" (arctan z), or a function of z.
     f_scale : C, the residual from which on the loss counts as that of an outlier.
     tol : at the end every |∂cost/∂xⱼ| ≤ tol max(1, ‖Jⱼ‖ ‖f‖), for columns Jⱼ of the Jacobian.
-    max_steps : the most steps.
+        None: 1e-8.
+    max_steps : the most steps; None: 1000.
+    **scipys : SciPy's other keywords: gtol, ftol and xtol (all of them tol here; gtol counts first), max_nfev
+        (max_steps here), verbose 0; jac None and differences are ignored, as Jacobians are exact. All else is an error
+        that says what to write.
 
     Returns an `OptimizeResult` with SciPy's fields: x, cost, fun, jac, grad, optimality, active_mask, nfev, njev,
     status (1: tol is reached, 3: steps are rounding errors, 0: max_steps, −1: otherwise), success, message; and
@@ -70,13 +74,15 @@ def least_squares(
     >>> fad.jacobian(fitted)(2.0 * np.exp(-0.5 * t)).shape  # by the data
     (2, 4)
     """
+    fun, tol, max_steps = settings("least_squares", fun, tol, max_steps, scipys)
+    tol, max_steps = 1e-8 if tol is None else tol, 1000 if max_steps is None else max_steps
     start, problem, kinds = _problem(fun, x0, args, bounds, (loss, f_scale))
     is_bounded = bounds is not None
     if method not in _METHODS:
         raise ShapeError(f"method must be 'trf' or 'lm'{at_line()}, not {method!r}")
     if method == "lm" and is_bounded:
         raise ShapeError(f"method 'lm' takes no bounds{at_line()}; use 'trf'")
-    most, functions, residuals = operator.index(max_steps), problem.functions, Residuals(fun, loss)
+    most, functions, residuals = most_steps(max_steps), problem.functions, Residuals(fun, loss)
 
     def run(x0: Array, parameters: Any, tol: Array) -> dict[str, Any]:
         return _solved(functions.of(parameters), residuals, (method, kinds, is_bounded), x0, tol, most)

@@ -1,7 +1,6 @@
 """`minimize`: SciPy's call, with derivatives of the solution."""
 
 import itertools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
 from fastad.optimize.constrained import minimise_constrained
 from fastad.optimize.constraints import Constraint, Kinds, bounds_of, constraints_of
 from fastad.optimize.descent import Method, descend
+from fastad.optimize.keywords import most_steps, settings
 from fastad.optimize.lbfgs import LBFGS
 from fastad.optimize.newton import Newton
 from fastad.optimize.objective import Array, Objective
@@ -36,7 +36,7 @@ _MATRIX_FREE = ("l-bfgs", "trust-ncg")
 
 def minimize(
     fun: Callable[..., Any], x0: Any, args: Any = (), method: str | None = None, *, bounds: Any = None,
-    constraints: Any = (), tol: Any = 1e-8, max_steps: int | None = None,
+    constraints: Any = (), tol: Any = None, max_steps: int | None = None, **scipys: Any,
 ) -> OptimizeResult:  # fmt: skip
     """Find a local minimum of fun(x, *args) over vectors x, under constraints.
 
@@ -62,7 +62,11 @@ def minimize(
     constraints : dictionaries {"type": "eq" or "ineq", "fun": c, "args": (…)} for c = 0 or c ≥ 0, or SciPy's
         NonlinearConstraint(c, lower, upper) and LinearConstraint(A, lower, upper); one or several.
     tol : the largest component of the gradient at the end; with constraints the largest error of any condition.
+        None: 1e-8.
     max_steps : the most steps; None: 1000.
+    **scipys : SciPy's other keywords. `options` may have "maxiter", "gtol", "ftol", "xtol" (all of them tol here; gtol
+        counts first) and "disp" False. jac None, False and differences are ignored, as gradients are exact; with jac
+        True, fun returns (value, gradient), and its first result counts. All else is an error that says what to write.
 
     Returns an `OptimizeResult`, with SciPy's fields and the multipliers and active set. A solution that was not found
     has success False; a derivative of it raises `ConvergenceError`, or `SingularMatrixError` where the solution is not
@@ -79,9 +83,11 @@ def minimize(
     >>> fad.jacobian(lambda a: fad.minimize(banana, [-1.2, 1.0], args=(a,)).x)(3.0).round(6).tolist()  # of (a, a²)
     [1.0, 6.0]
     """
+    fun, tol, max_steps = settings("minimize", fun, tol, max_steps, scipys)
+    tol = 1e-8 if tol is None else tol
     start, problem, kinds = _problem(fun, x0, args, bounds, constraints)
     chosen = _method(method).name
-    most = _MOST_STEPS if max_steps is None else operator.index(max_steps)
+    most = _MOST_STEPS if max_steps is None else most_steps(max_steps)
     is_constrained = bool(problem.constraints) or problem.bounds is not None
     full = problem if problem.bounds is not None or not is_constrained else _with_free_bounds(problem, start.shape[0])
 

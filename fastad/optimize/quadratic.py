@@ -201,6 +201,7 @@ def _largest(x: Array) -> Array:
 
 def _iterate(d: _Data, tol: Array, most: int) -> _State:
     size = 1.0 + np.maximum(_largest(d.q), np.maximum(_largest(d.h), _largest(d.b)))
+    finite = np.all(np.isfinite(d.P))
     _, convex = attempted_cholesky(d.P + _CONVEX * np.maximum(_largest(d.P), 1e-300) * np.eye(d.q.shape[0]))
 
     def status_of(s: _State) -> Array:
@@ -215,7 +216,7 @@ def _iterate(d: _Data, tol: Array, most: int) -> _State:
         status = np.where((away > _HOPELESS * size) & (_objective(s.x, d.P, d.q) < 0.0), UNBOUNDED, status)
         status = np.where(error <= tol, CONVERGED, status)
         status = np.where(np.isfinite(error), status, NOT_FINITE)
-        return np.where(convex, status, NOT_CONVEX)
+        return np.where(convex | ~finite, status, NOT_CONVEX)
 
     def step(s: _State) -> _State:
         after = _stepped(d, s)

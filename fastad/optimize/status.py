@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.equations import NO_PROGRESS, SOLVED, TOO_MANY_STEPS
-from fastad.primitives.equations import NOT_FINITE as NOT_FINITE_EQUATION
+from fastad.primitives.equations import MINIMUM, REASONS, SOLVED
 
-CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX = range(8)
+CONVERGED, MOST_STEPS, STUCK, NOT_FINITE, INFEASIBLE, UNBOUNDED, ROUNDED, NOT_CONVEX, SADDLE = range(9)
 RUNNING = -1
 LOWEST = -1e100  # an objective below has no minimum
 
@@ -22,7 +21,10 @@ _WORDS = {
     INFEASIBLE: "The constraints cannot be met together near here. Start elsewhere, or relax them.",
     UNBOUNDED: "fun falls without limit: it has no minimum. Give bounds.",
     NOT_CONVEX: "P is not positive semidefinite. fad.minimize finds local minima of such objectives.",
+    SADDLE: "The gradient is 0 here, but fun falls to both sides along some direction: a maximum or a saddle point, no "
+    "minimum. Start beside it.",
 }
+REASONS.update({MINIMUM + status: words for status, words in _WORDS.items()})
 
 
 def in_words(status: int) -> str:
@@ -37,12 +39,10 @@ def succeeded(status: Any) -> Any:
 
 def as_equation(status: Any) -> Any:
     """The status of the equations that a solution satisfies (see `fastad.primitives.equations`), as a float."""
-    found = np.where(status == MOST_STEPS, TOO_MANY_STEPS, NO_PROGRESS)
-    found = np.where(status == NOT_FINITE, NOT_FINITE_EQUATION, found)
-    return np.where(succeeded(status), SOLVED, found) * 1.0
+    return np.where(succeeded(status), float(SOLVED), MINIMUM + status * 1.0)
 
 
 __all__ = [
-    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "STUCK",
-    "UNBOUNDED", "as_equation", "in_words", "succeeded",
+    "CONVERGED", "INFEASIBLE", "LOWEST", "MOST_STEPS", "NOT_CONVEX", "NOT_FINITE", "ROUNDED", "RUNNING", "SADDLE",
+    "STUCK", "UNBOUNDED", "as_equation", "in_words", "succeeded",
 ]  # fmt: skip

@@ -35,7 +35,7 @@ class TrustNCG(Method):
         wider = (ratio > 0.75) & (length >= 0.99 * radius)
         radius = np.where(ratio < 0.25, 0.25 * length, np.where(wider, np.minimum(2.0 * radius, _LARGEST), radius))
         ok = ratio > _ACCEPTED
-        stopped = (radius <= _SMALLEST * (1.0 + np.max(np.abs(s.x)))) | ~(predicted > 0.0)
+        stopped = (radius <= _SMALLEST * (1.0 + np.max(np.abs(s.x), initial=0.0))) | ~(predicted > 0.0)
         return Iterate(
             np.where(ok, x, s.x), np.where(ok, value, s.fun), np.where(ok, gradient, s.jac), radius, s.nfev + 1,
             s.nhev + products, stopped & ~ok,

@@ -10,7 +10,7 @@ from fastad.recording.source import user_line
 
 def warn_of_kinks(name: str, margin: Any, least: float) -> None:
     """Say that strict complementarity fails, if it does."""
-    if np.all(margin > least):
+    if not np.any(margin <= least):  # NaN where nothing was found
         return
     line = user_line()
     text = (

@@ -13,6 +13,8 @@ Ref = int
 Statics = tuple[int, ...]
 
 SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED, LOOSE = range(9)
+NO_ROOT = 9
+MINIMUM = 100  # from here on statuses are those of minimisations, see `fastad.optimize.status`
 REASONS = {
     SOLVED: "The equation was solved.",
     TOO_MANY_STEPS: "The number of steps has reached its limit: give a better x0, or more steps.",
@@ -22,7 +24,8 @@ REASONS = {
     INACCURATE: "The linear system of the derivative was not solved accurately.",
     NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
     LOOSE: "The bound of the error of its derivatives is above gradient_limit: give a smaller tol.",
-    NO_BRACKET: "The function has the same sign at both ends of the bracket.",
+    NO_ROOT: "The function changes its sign there without a root, as at a pole or a jump: give another bracket.",
+    NO_BRACKET: "The function has the same sign at both ends of the bracket, or one of them is infinite.",
 }
 
 
@@ -44,7 +47,10 @@ def _failure(residual: np.ndarray, status: float, which: str) -> Exception:
     size = np.abs(residual)
     worst = int(np.argmax(np.where(np.isnan(size), np.inf, size))) if size.size else 0
     shown = f"{residual[worst]:.3g} in component {worst}" if size.size else "empty"
-    return kind(f"the equation{which} was not solved: the largest residual is {shown}. {reason(status)}")
+    what = f"the equation{which} was not solved: the largest residual is {shown}"
+    if status >= MINIMUM:
+        what = f"the minimum{which} was not found: the largest residual of the conditions of optimality is {shown}"
+    return kind(f"{what}. {reason(status)}")
 
 
 def _check(s: Statics, size: int, sizes: Sequence[int]) -> str | None:

@@ -40,12 +40,15 @@ def instead_of(function: str) -> str:
 def of_library(kind: type) -> str | None:
     """How to make an array that can be recorded of an object of another library; None if it is none that is known."""
     module = kind.__module__.partition(".")[0]
+    if module == "fastad":  # whose matrices have operators of their own
+        return None
     if module in ("pandas", "polars", "xarray"):
         return f"Use its values: {'x.values' if module == 'xarray' else 'x.to_numpy()'}, outside of the function."
     if module == "torch":
         return "Use x.numpy(), outside of the function, and NumPy's functions inside."
     if module in ("jax", "jaxlib"):
         return "Use np.asarray(x), outside of the function, and np instead of jnp inside."
-    if hasattr(kind, "__array__"):
+    takes_operators = getattr(kind, "__array_ufunc__", False) is None  # as NumPy has it: its own method is called
+    if hasattr(kind, "__array__") and not takes_operators:
         return "Use np.asarray(x), outside of the function."
     return None

@@ -1,4 +1,4 @@
-"""Operators of Python numbers that change from call to call: among themselves the result is a Python number, too."""
+"""Operators of numbers that change from call to call: among Python's numbers the result is a Python number, too."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from optree import tree_map
 from fastad.recording.operands import elementwise
 from fastad.recording.operators import BINARY, COMPARE, UNARY, array_function, array_ufunc
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorded_numbers import Number
+from fastad.recording.recorded_numbers import NUMBERS, Number, Scalar
 
 _PYTHON_NUMBERS = frozenset([Number, float, int, bool])
 _DIVISIONS = ("truediv", "floordiv", "mod", "divmod")
@@ -17,7 +17,7 @@ _EXACT = 2**53  # tables hold integers as floats
 
 
 def plain_number(x: Any) -> Any:
-    return x.held() if type(x) is Number else x
+    return x.held() if type(x) in NUMBERS else x
 
 
 def _of_numbers(name: str, divides: int = 0, compares: bool = False) -> Any:
@@ -62,6 +62,7 @@ def _is_exact(x: Number) -> bool:
 
 
 def _install_numbers() -> None:
+    before = set(vars(Number))
     for short, _ in BINARY:
         division = short in _DIVISIONS
         Number.define(f"__{short}__", _of_numbers(f"__{short}__", int(division)))
@@ -78,8 +79,20 @@ def _install_numbers() -> None:
     for name in ("__floor__", "__ceil__", "__trunc__"):
         Number.define(name, _of_numbers(name))
     Number.define("__round__", _round_number)
+    for name in (vars(Number).keys() - before) & vars(Recorded).keys():
+        Scalar.define(name, _of_scalars(name))
     Number.define("__array_ufunc__", _where_live(array_ufunc, _plain_ufunc))
     Number.define("__array_function__", _where_live(array_function, _plain_function))
+
+
+def _of_scalars(name: str) -> Any:
+    """An operator of NumPy's floats: the result is a recorded value, as of other ones."""
+    operator: Any = getattr(Recorded, name)
+
+    def apply(self: Scalar, *others: Any) -> Any:
+        return operator(self, *others) if self.is_live else getattr(self.held(), name)(*map(plain_number, others))
+
+    return apply
 
 
 def _by_value(name: str) -> Any:

@@ -14,7 +14,7 @@ from fastad.primitives.row import elementwise_rows
 from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import implements_ufunc
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorded_numbers import Number
+from fastad.recording.recorded_numbers import NUMBERS, Number
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
 from fastad.recording.watched import Watched
@@ -37,7 +37,7 @@ def _deepest(objects: Iterable[Any], best: Recorder | None) -> Recorder | None:
     for x in objects:
         if isinstance(x, Recorded):
             own = x._recorder
-            if type(x) is Number and not x.is_live:
+            if type(x) in NUMBERS and not x.is_live:
                 continue
             if best is None or own.level > best.level:
                 best = own
@@ -62,7 +62,7 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
     if isinstance(x, Recorded):
         if x._recorder is recorder:
             return x.ref
-        if type(x) is Number and not x.is_live:
+        if type(x) in NUMBERS and not x.is_live:
             return recorder.number(x.held())
         if x.recorder.level > recorder.level:
             raise recording_error(
@@ -71,7 +71,7 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
             )
         return recorder.lift(x)
     if type(x) is Watched:
-        x = x.array if x.ndim else x.seen()
+        x = x.array if _is_read_anew(x.array) else x.seen()
     if isinstance(x, _NUMBERS):
         return recorder.const(x)
     if isinstance(x, np.ndarray):
@@ -93,7 +93,12 @@ def _array_ref(recorder: Recorder, x: np.ndarray) -> Ref:
     _checked(x)
     if not x.dtype.isnative:  # a table holds it by value, so it is compared at every call
         return recorder.const(x.astype(x.dtype.newbyteorder("=")))
-    return recorder.capture(x) if x.ndim else recorder.const(x)
+    return recorder.capture(x) if _is_read_anew(x) else recorder.const(x)
+
+
+def _is_read_anew(x: np.ndarray) -> bool:
+    """Whether an array from outside is an input; whole numbers without axes may be those of shapes and indices."""
+    return bool(x.ndim) or x.dtype.kind == "f"
 
 
 def has_own_arithmetic(kind: type) -> bool:

@@ -1,4 +1,4 @@
-"""Python numbers that a function reads from outside and that change from call to call: inputs of the recording.
+"""Numbers that a function reads from outside and that change from call to call: inputs of the recording.
 
 While the function is recorded, recorded numbers stand in the places where it finds them. At a replay their values are
 those that the places hold then, like the elements of arrays.
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.recording.recorded_numbers import Number
+from fastad.recording.recorded_numbers import NUMBERS, number_at
 from fastad.recording.recorder import Recorder
 from fastad.recording.standins import as_bound, held, placed, placing, put
 
 
 class NumberPlace(NamedTuple):
-    """A place that holds a plain number: (cell, None), (dict, key) or (list, index); or element `position` of a tuple
-    there, or at (function, "__defaults__") or (functools.partial, "args")."""
+    """A place that holds a plain number, Python's or a float of NumPy's: (cell, None), (dict, key) or (list, index); or
+    element `position` of a tuple there, or at (function, "__defaults__") or (functools.partial, "args")."""
 
     holder: Any
     name: Any
-    value: int | float
+    value: Any
     position: int | None = None
     whole: tuple[Any, ...] = ()  # the tuple
 
@@ -45,10 +45,10 @@ class NumberPlace(NamedTuple):
     def make_plain(self) -> None:
         """Where the function has left a recorded number, put a plain one: others are known by their address."""
         now = held(self.holder, self.name)
-        if type(now) is Number:
+        if type(now) in NUMBERS:
             put(self.holder, self.name, now.held())
         elif type(now) is tuple and self.position is not None:
-            put(self.holder, self.name, tuple([x.held() if type(x) is Number else x for x in now]))
+            put(self.holder, self.name, tuple([x.held() if type(x) in NUMBERS else x for x in now]))
 
 
 class ChangingNumber(NamedTuple):
@@ -91,7 +91,7 @@ def _changes(recorder: Recorder, numbers: Iterable[ChangingNumber]) -> list[tupl
     """(holder, name, value, what stands there) for every place, tuples as a whole."""
     found: dict[tuple[int, Any], tuple[Any, Any, Any, Any]] = {}
     for _, (holder, name, value, position, whole), array in numbers:
-        number = Number(recorder, recorder.capture(array))
+        number = number_at(recorder, recorder.capture(array), value if position is None else whole[position])
         if position is None:
             found[id(holder), name] = holder, name, value, number
             continue

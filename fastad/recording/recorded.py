@@ -16,7 +16,7 @@ from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.alternatives import instead_of
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import asked_by_scipy, asked_by_user, from_scipy, user_line
+from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, from_scipy, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -24,8 +24,6 @@ Shape = tuple[int, ...]
 Frame = tuple[int, Shape, Shape]  # offset, shape, strides in the root array
 # Most elements of an array that np.array or np.asarray turns into an object array of recorded scalars.
 _CONVERT_LIMIT = 20_000
-# SciPy's sparse matrices leave a product to __rmatmul__ of what NumPy makes no array of, but a single object.
-_LEAVES_TO_OTHERS = "_matmul_dispatch"
 _NOTHING: dict[Region, Ref] = {}  # no pending pieces; never written to
 _NO_MASK = bytearray()
 
@@ -329,7 +327,7 @@ class Recorded:
         if not self.size:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)
         wanted = from_scipy()
-        if wanted is not None and asked_by_scipy(_LEAVES_TO_OTHERS):
+        if wanted is not None and asked_by_scipy(SCIPY_PRODUCT):
             return np.array(None)
         if wanted is not None:
             raise _refused_by(wanted)

@@ -1,4 +1,4 @@
-"""Recorded values in the places of Python numbers."""
+"""Recorded values in the places of numbers: Python's, and NumPy's floats."""
 
 from operator import index
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.recorded import Recorded, RecordedIntegral, RecordedReal
-from fastad.recording.recorder import open_recordings
+from fastad.recording.recorder import Recorder, open_recordings
 from fastad.recording.source import asked_by_user
+from fastad.tables.builder import Ref
 
 
 class NumberNeeded(BaseException):
@@ -88,5 +89,27 @@ def _of_arrays(name: str) -> Any:
     return property(read)
 
 
-for _name in ("base", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"):
+_OF_ARRAYS = ("base", "dtype", "itemsize", "nbytes", "ndim", "shape", "size")
+for _name in _OF_ARRAYS:
     setattr(Number, _name, _of_arrays(_name))
+
+
+class Scalar(Number):
+    """A recorded scalar in the place of one of NumPy's floats: it has a dtype of its own."""
+
+    __slots__ = ()
+    __class__ = Recorded.__class__
+
+    def held(self) -> Any:
+        """The number as NumPy's."""
+        return self.dtype.type(super().held())
+
+
+for _name in _OF_ARRAYS:
+    setattr(Scalar, _name, getattr(Recorded, _name))
+NUMBERS = frozenset([Number, Scalar])
+
+
+def number_at(recorder: Recorder, ref: Ref, value: Any) -> Number:
+    """What stands in the place of this number."""
+    return (Number if type(value) in (int, float) else Scalar)(recorder, ref)

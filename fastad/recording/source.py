@@ -25,6 +25,8 @@ _SKIPPED = tuple(
 )  # fmt: skip
 _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
+# SciPy's sparse matrices leave a product to __rmatmul__ of what NumPy makes no array of, but a single object.
+SCIPY_PRODUCT = "_matmul_dispatch"
 # Code that has no file: what NumPy and attrs have written. That of dataclasses has the name that `exec` and `python -c`
 # give to the user's own, but stands in a function of theirs.
 _WRITTEN, _OF_DATACLASSES = ("<__array", "<attrs generated"), "__create_fn__"

@@ -34,7 +34,7 @@ from fastad.recording.watched import Watched
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
-_NUMBERS = frozenset({int, float})
+_NUMBERS = frozenset({int, float, np.float64, np.float32})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MOST_NUMBERS = 1000  # further ones are constants
@@ -104,7 +104,7 @@ class Walk:
     def _held(self, holder: Any, name: Any, value: Any) -> Hashable:
         """What stands for a value that is in a place: for a plain number the place."""
         kind = type(value)
-        if kind is int or kind is float:
+        if kind in _NUMBERS:
             return self._number(NumberPlace(holder, name, value))
         if kind is tuple and len(value) < _LONG and not _NUMBERS.isdisjoint(map(type, value)):
             return (kind, *self._elements(holder, name, value))

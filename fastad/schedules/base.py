@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.calling import CalledKernel
 from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
 from fastad.schedules.actions import Action, Code
@@ -15,6 +16,7 @@ from fastad.schedules.actions import Action, Code
 MAX_STEPS = 2**31 - 1  # the product of two such numbers, which the planner forms, fits an int64
 WORK_STATES = 2  # the state before a step and the one after it
 _ROWS = 4096  # rows in the planner's buffer
+_PLAN, _SURVEY = (CalledKernel("planning", name) for name in ("plan", "survey"))
 
 
 class Schedule(ABC):
@@ -89,12 +91,9 @@ class Schedule(ABC):
 
     def _survey(self, n_steps: int) -> tuple[int, int, int, int]:
         """Totals over all actions: steps run, slots, writes to disk, reads from disk."""
-        from fastad.kernels import planning  # imported late, because it imports numba
-
         n = steps_of(n_steps)
         memory = self._memory(n)
-        totals = planning.survey(self.state(n), new_buffer(), np.iinfo(np.int64).max if memory is None else memory)
-        return tuple(map(int, totals))  # type: ignore[return-value]
+        return surveyed(self.state(n), np.iinfo(np.int64).max if memory is None else memory)
 
 
 class Planned(Schedule):
@@ -116,11 +115,17 @@ class Planned(Schedule):
         """The initial state of `fastad.kernels.planning.plan`: an int64 vector, which it updates."""
 
     def _chunks(self, n_steps: int) -> Iterator[np.ndarray]:
-        from fastad.kernels import planning
-
         state, buffer = self.state(n_steps), new_buffer()
-        while count := planning.plan(state, buffer):
+        while count := _PLAN(state, buffer):
             yield buffer[:count]
+
+
+def surveyed(state: np.ndarray, memory: int) -> tuple[int, int, int, int]:
+    """Totals over all actions of a plan: steps run, slots, writes to and reads from slots from `memory` on."""
+    totals = np.empty(4, np.int64)
+    _SURVEY(totals, state, new_buffer(), memory)
+    steps, slots, writes, reads = totals.tolist()
+    return steps, slots, writes, reads
 
 
 def header(state: np.ndarray) -> Any:

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastad.calling import CalledKernel
 from fastad.kernels import plan_fields as f
 from fastad.schedules.base import Planned, count_of, header, steps_of
+
+_FEWEST_STEPS = CalledKernel("segments", "fewest_steps")
 
 
 def nested(
@@ -143,7 +146,5 @@ def optimal_steps(n: int, snapshots: int) -> int:
     >>> optimal_steps(10, 1), optimal_steps(10, 3), optimal_steps(10, 9)
     (45, 15, 9)
     """
-    from fastad.kernels import segments  # imported late, because it imports numba
-
     length, slots = steps_of(n), count_of(snapshots, "snapshots", 1)
-    return int(segments.fewest_steps(length, min(slots, length))) if length else 0
+    return _FEWEST_STEPS(length, min(slots, length)) if length else 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastad.errors import ShapeError
 from fastad.recording.operands import is_recorded
+from fastad.recording.source import at_line
 from fastad.soft.hardness import switched
 from fastad.soft.logic import truth
 from fastad.soft.numbers import delivered, quiet, real, result_dtype
@@ -66,7 +67,8 @@ def cond(p: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *o
     """
     for function in (true_fun, false_fun):
         if not callable(function):
-            raise TypeError(f"cond: expected a function, got {type(function).__name__}; use fad.soft.where for values")
+            found = f"{type(function).__name__}{at_line()}"
+            raise TypeError(f"cond: expected a function, got {found}; use fad.soft.where for values")
     return blended(p, true_fun(*operands), false_fun(*operands), "cond: the results of true_fun and false_fun")
 
 

@@ -68,8 +68,8 @@ def _order(pattern: Pattern, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _typical_order(pattern: Pattern, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The order for random numbers; SingularMatrixError if all matrices with the pattern are singular."""
-    numbers = np.random.default_rng(0).uniform(1.0, 2.0, pattern.size)
+    """The order for numbers of no pattern; SingularMatrixError if all matrices with the pattern are singular."""
+    numbers = 1.0 + (0.6180339887498949 * np.arange(pattern.size)) % 1.0
     lu = superlu.Factorisation(pattern.rows, pattern.columns, numbers, n).lu
     if lu is None:
         raise SingularMatrixError(

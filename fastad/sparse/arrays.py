@@ -7,10 +7,12 @@ import optree
 
 from fastad.errors import ShapeError
 from fastad.recording import sparse as rows
-from fastad.recording.operands import as_recorded, is_recorded
+from fastad.recording.operands import is_recorded
 from fastad.recording.recorded import Recorded
-from fastad.recording.source import at_line
-from fastad.sparse import structure
+from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, at_line
+from fastad.sparse import combining, structure
+from fastad.sparse.arguments import compressed, dense, numbers, sizes, spread, typed
+from fastad.sparse.batches import SparseBatch
 from fastad.sparse.pattern import Pattern, places
 from fastad.transforms.call import NAMESPACE
 
@@ -99,10 +101,9 @@ class SparseArray:
         raise TypeError("a sparse array cannot be iterated over; use A[i] or A.toarray()")
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError(
-            "np.asarray of a fad.sparse array would make a dense one; call A.toarray() for that. With a SciPy matrix "
-            "S on the left, write fad.sparse.csr_array(S) @ A"
-        )
+        if asked_by_scipy(SCIPY_PRODUCT):  # S @ A
+            return np.array(None)
+        raise TypeError("np.asarray of a fad.sparse array would make a dense one; call A.toarray() for that")
 
     # ── other forms ──────────────────────────────────────────────────────────────────────────────────────────
     def toarray(self) -> Any:
@@ -113,11 +114,11 @@ class SparseArray:
 
     def toscipy(self) -> Any:
         """SciPy's csr_array, of plain numbers."""
-        from scipy.sparse import coo_array as scipy_coo
-
         if isinstance(self._data, Recorded):
             raise TypeError("toscipy of a matrix with recorded numbers would lose their derivatives")
-        return scipy_coo((np.asarray(self._data), self._pattern.both), shape=self.shape).tocsr()
+        found = self._pattern.as_scipy(self._data).copy()
+        found.sum_duplicates()
+        return found
 
     @property
     def T(self) -> Any:
@@ -131,6 +132,14 @@ class SparseArray:
     def tocsr(self) -> Any:
         """The matrix with its entries sorted by row, then column; those at the same place are added up."""
         return self if type(self) is csr_array else self.sum_duplicates()
+
+    def tocsc(self) -> Any:
+        """The matrix with its entries sorted by column, then row; those at the same place are added up."""
+        return self if type(self) is csc_array else self.T.sum_duplicates().T
+
+    def tocoo(self) -> Any:
+        """The same entries without an order."""
+        return coo_array._made(self._data, self._pattern)
 
     def sum_duplicates(self) -> Any:
         """The same, also of one whose entries are sorted by row."""
@@ -153,14 +162,14 @@ class SparseArray:
     def __matmul__(self, other: Any) -> Any:
         other = as_sparse(other)
         if isinstance(other, SparseArray):
-            return _times_sparse(self, other)
+            return csr_array._made(*combining.product(self, other))
         return _times(self, other, "A @ x")
 
     def __rmatmul__(self, other: Any) -> Any:
         other = as_sparse(other)
         if isinstance(other, SparseArray):
             return other @ self
-        x = _dense(other)
+        x = dense(other)
         return _times(self.T, x.T, "x @ A").T
 
     dot = __matmul__
@@ -169,14 +178,14 @@ class SparseArray:
     def __mul__(self, other: Any) -> Any:
         other = as_sparse(other)
         if isinstance(other, SparseArray):
-            raise TypeError(f"A * B of two sparse arrays is not supported{at_line()}. A @ B is their matrix product.")
-        return self._with(self._data * _spread(self, other))
+            return csr_array._made(*combining.multiplied(self, other))
+        return self._with(self._data * spread(self, other))
 
     __rmul__ = __mul__
     multiply = __mul__
 
     def __truediv__(self, other: Any) -> Any:
-        return self._with(self._data / _spread(self, other))
+        return self._with(self._data / spread(self, other))
 
     def __neg__(self) -> Any:
         return self._with(-self._data)
@@ -187,16 +196,20 @@ class SparseArray:
     def __add__(self, other: Any) -> Any:
         other = as_sparse(other)
         if isinstance(other, SparseArray):
-            return _sum(self, other)
+            return self._plus(other)
         if np.ndim(other) == 0 and not isinstance(other, Recorded) and other == 0:  # sum([A, B])
             return self
         return self.toarray() + other
 
     __radd__ = __add__
 
+    def _plus(self, other: "SparseArray") -> Any:
+        same = self._pattern == other._pattern
+        return self._with(self._data + other._data) if same else csr_array._made(*combining.added(self, other))
+
     def __sub__(self, other: Any) -> Any:
         other = as_sparse(other)
-        return _sum(self, -other) if isinstance(other, SparseArray) else self.toarray() - other
+        return self._plus(-other) if isinstance(other, SparseArray) else self.toarray() - other
 
     def __rsub__(self, other: Any) -> Any:
         return (-self) + other
@@ -207,8 +220,20 @@ class SparseArray:
         chosen, places, size = structure.on_diagonal(self._pattern, int(k))
         return structure.summed(self._data[chosen], places, size)
 
-    def sum(self, axis: int | None = None) -> Any:
-        """The sum of all numbers, of every column (axis 0) or of every row (axis 1)."""
+    def trace(self, offset: int = 0) -> Any:
+        """The sum of a diagonal."""
+        return np.sum(self.diagonal(offset))
+
+    def mean(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+        """The mean of all elements, of every column (axis 0) or of every row (axis 1)."""
+        height, width = self.shape
+        count = height * width if axis is None else (height if axis in (0, -2) else width)
+        return self.sum(axis, dtype, out) / count
+
+    def sum(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+        """The sum of all numbers, of every column (axis 0) or of every row (axis 1); np.sum(A) is the same."""
+        if dtype is not None or out is not None:
+            raise TypeError("the sum of a sparse array takes no dtype and no out: use A.astype(dtype).sum()")
         if axis is None:
             return np.sum(self._data)
         if axis not in (0, 1, -1, -2):
@@ -259,9 +284,9 @@ class csr_array(SparseArray):
     def __new__(cls, data: Any, indices: Any = None, indptr: Any = None, shape: Any = None) -> Any:
         if indices is None:
             return as_sparse(data).tocsr()
-        height, width, along = _compressed("csr_array", data, indices, indptr, shape, 0)
+        height, width, along = compressed("csr_array", data, indices, indptr, shape, 0)
         columns = places(indices, "csr_array", "indices", width)
-        return cls._made(_numbers(data, len(columns), "csr_array"), Pattern.of(along, columns, (height, width)))
+        return cls._made(numbers(data, len(columns), "csr_array"), Pattern.of(along, columns, (height, width)))
 
     @property
     def indices(self) -> np.ndarray:
@@ -288,9 +313,9 @@ class csc_array(SparseArray):
     format = "csc"
 
     def __new__(cls, data: Any, indices: Any, indptr: Any, shape: Any) -> Any:
-        height, width, along = _compressed("csc_array", data, indices, indptr, shape, 1)
+        height, width, along = compressed("csc_array", data, indices, indptr, shape, 1)
         rows = places(indices, "csc_array", "indices", height)
-        return cls._made(_numbers(data, len(rows), "csc_array"), Pattern.of(rows, along, (height, width)))
+        return cls._made(numbers(data, len(rows), "csc_array"), Pattern.of(rows, along, (height, width)))
 
     @property
     def indices(self) -> np.ndarray:
@@ -315,18 +340,25 @@ class coo_array(SparseArray):
     __slots__ = ()
 
     def __new__(cls, data: Any, rows: Any, columns: Any, shape: Any) -> Any:
-        height, width = _sizes("coo_array", shape)
+        height, width = sizes("coo_array", shape)
         i, j = places(rows, "coo_array", "rows", height), places(columns, "coo_array", "columns", width)
         if len(i) != len(j):
             raise ShapeError(f"coo_array: {len(i)} rows and {len(j)} columns{at_line()}. Give one of each an entry.")
-        return cls._made(_numbers(data, len(i), "coo_array"), Pattern.of(i, j, (height, width)))
+        return cls._made(numbers(data, len(i), "coo_array"), Pattern.of(i, j, (height, width)))
 
 
 _TRANSPOSED: dict[type, type[SparseArray]] = {csr_array: csc_array, csc_array: csr_array}
 
 
 def _rebuilding(kind: type[SparseArray]) -> Any:
-    return lambda pattern, leaves: kind._made(leaves[0], pattern)
+    """A matrix from its numbers, or several from numbers with leading axes, as those of `fad.vmap` have."""
+
+    def rebuilt(pattern: Pattern, leaves: Any) -> Any:
+        (data,) = leaves
+        one = kind._made(None, pattern)
+        return SparseBatch(data, one) if getattr(data, "ndim", 1) > 1 else one._with(data)
+
+    return rebuilt
 
 
 _register: Any = optree.register_pytree_node
@@ -339,39 +371,6 @@ def _unpickled(kind: type[SparseArray], data: Any, pattern: Pattern) -> Any:
 
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────
-def _sizes(name: str, shape: Any) -> tuple[int, int]:
-    if shape is None or len(shape) != 2:
-        raise ShapeError(f"{name}: the shape {shape}{at_line()}. Give (rows, columns).")
-    height, width = (int(n) for n in shape)
-    return height, width
-
-
-def _compressed(
-    name: str, data: Any, indices: Any, indptr: Any, shape: Any, axis: int
-) -> tuple[int, int, np.ndarray]:
-    """Sizes, and the row (column) of every entry."""
-    sizes = _sizes(name, shape)
-    bounds = places(indptr, name, "indptr", np.shape(indices)[0] + 1)
-    if len(bounds) != sizes[axis] + 1 or bounds[0] != 0 or bounds[-1] != len(indices) or np.any(np.diff(bounds) < 0):
-        what = ("rows", "columns")[axis]
-        raise ShapeError(
-            f"{name}: indptr of {len(bounds)} numbers that are not the bounds of {sizes[axis]} {what} with "
-            f"{len(indices)} indices{at_line()}. Give 0, then where each of the {what} ends."
-        )
-    return *sizes, np.repeat(np.arange(sizes[axis]), np.diff(bounds))
-
-
-def _numbers(data: Any, count: int, name: str) -> Any:
-    """The numbers of the entries, as floats."""
-    if is_recorded(data):
-        data = as_recorded(data)
-    else:
-        data = np.asarray(data)
-    if data.shape != (count,):
-        raise ShapeError(f"{name}: numbers of shape {data.shape} for {count} entries{at_line()}. Give one an entry.")
-    return data if data.dtype.kind == "f" else data.astype(float)
-
-
 def as_sparse(x: Any) -> Any:
     """SciPy's sparse matrices as ours, of plain numbers; everything else as it is."""
     if not rows.is_scipy(x):
@@ -381,55 +380,12 @@ def as_sparse(x: Any) -> Any:
 
 
 # ── operations ────────────────────────────────────────────────────────────────────────────────────────────────
-def _dense(x: Any) -> Any:
-    return x if isinstance(x, Recorded) or type(x) is np.ndarray else _recorded_or_plain(x)
-
-
-def _recorded_or_plain(x: Any) -> Any:
-    return as_recorded(x) if is_recorded(x) else np.asarray(x)
-
-
 def _times(a: SparseArray, x: Any, what: str) -> Any:
-    x = _dense(x)
+    x = dense(x)
     if x.ndim not in (1, 2) or x.shape[0] != a.shape[1]:
         fix = f"A sparse matrix of {a.shape[1]} columns takes vectors ({a.shape[1]},) and matrices ({a.shape[1]}, m)."
         raise ShapeError(f"{what} of shapes {a.shape} and {x.shape}{at_line()}. {fix}")
     x, pattern = x if x.dtype.kind == "f" else x.astype(float), a.pattern
+    if not is_recorded((a.data, x)):
+        return pattern.as_scipy(a.data) @ x
     return typed(rows.product(pattern.places, a.data, x, pattern.shape), a.data, x)
-
-
-def typed(x: Any, *operands: Any) -> Any:
-    """A plain result in the operands' dtype; recorded ones have it."""
-    return x if isinstance(x, Recorded) else np.asarray(x).astype(np.result_type(*operands), copy=False)
-
-
-def _times_sparse(a: SparseArray, b: SparseArray) -> Any:
-    if a.shape[1] != b.shape[0]:
-        fix = f"Make {a.shape[1]} and {b.shape[0]} equal."
-        raise ShapeError(f"A @ B of shapes {a.shape} and {b.shape}{at_line()}. {fix}")
-    pattern, first, second, groups = structure.product(a.pattern, b.pattern)
-    return csr_array._made(structure.summed(a.data[first] * b.data[second], groups, pattern.size), pattern)
-
-
-def _sum(a: SparseArray, b: SparseArray) -> Any:
-    if a.shape != b.shape:
-        raise ShapeError(f"a sum of sparse arrays of shapes {a.shape} and {b.shape}{at_line()}. Make them equal.")
-    if a.pattern == b.pattern:
-        return a._with(a.data + b.data)
-    pattern, groups = structure.union(a.pattern, b.pattern)
-    return csr_array._made(structure.summed(np.concatenate([a.data, b.data]), groups, pattern.size), pattern)
-
-
-def _spread(a: SparseArray, factor: Any) -> Any:
-    """A factor for every entry."""
-    x = _dense(factor)
-    if x.ndim == 0:
-        return x
-    height, width = a.shape
-    shape = (1,) * (2 - x.ndim) + tuple(x.shape)
-    if len(shape) != 2 or shape[0] not in (1, height) or shape[1] not in (1, width):
-        fix = f"Columns are scaled by ({width},) or (1, {width}), rows by ({height}, 1)."
-        raise ShapeError(f"a factor of shape {x.shape} for a sparse array of shape {a.shape}{at_line()}. {fix}")
-    i, j = a.pattern.both
-    flat = (i if shape[0] != 1 else 0 * i) * shape[1] + (j if shape[1] != 1 else 0)
-    return x.reshape(-1)[flat]

@@ -13,7 +13,8 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.sparse.analysis import Analysis, analysis
-from fastad.sparse.arrays import SparseArray, as_sparse, typed
+from fastad.sparse.arguments import typed
+from fastad.sparse.arrays import SparseArray, as_sparse
 from fastad.sparse.pattern import Pattern
 from fastad.transforms.call import NAMESPACE
 

@@ -1,5 +1,6 @@
 """Where a sparse matrix has entries. Everything that follows from this alone is found once and kept with it."""
 
+import copy
 import hashlib
 import threading
 import weakref
@@ -64,6 +65,22 @@ class Pattern:
             if name not in self._found:
                 self._found[name] = find()
             return self._found[name]
+
+    def as_scipy(self, data: Any) -> Any:
+        """SciPy's csr_array of plain numbers for the entries; its places are the pattern's, and not to be changed."""
+        template, order = self.known("SciPy's", self._template)
+        found = copy.copy(template)
+        found.data = np.asarray(data)[order] if order is not None else np.asarray(data)
+        return found
+
+    def _template(self) -> tuple[Any, np.ndarray | None]:
+        """SciPy's csr_array with these places, and the order of the entries in it (None: theirs)."""
+        from scipy.sparse import csr_array
+
+        order = np.argsort(self.rows, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(self.rows, minlength=self.shape[0]))])
+        found = csr_array((np.zeros(self.size), self.columns[order], starts), shape=self.shape)
+        return found, None if np.array_equal(order, np.arange(self.size)) else order
 
     @property
     def transposed(self) -> "Pattern":

@@ -43,6 +43,18 @@ def union(a: Pattern, b: Pattern) -> tuple[Pattern, np.ndarray]:
     return found
 
 
+def intersection(a: Pattern, b: Pattern) -> tuple[Pattern, np.ndarray, np.ndarray]:
+    """The places of both of two patterns that have every place once, by row, then column; a's and b's entries there."""
+
+    def find() -> tuple[Pattern, np.ndarray, np.ndarray]:
+        own, other = (x.rows * max(x.shape[1], 1) + x.columns for x in (a, b))
+        _, first, second = np.intersect1d(own, other, assume_unique=True, return_indices=True)
+        return Pattern.of(a.rows[first], a.columns[first], a.shape), first, second
+
+    found: tuple[Pattern, np.ndarray, np.ndarray] = a.known(("intersection", b), find)
+    return found
+
+
 def product(a: Pattern, b: Pattern) -> tuple[Pattern, np.ndarray, np.ndarray, np.ndarray]:
     """The pattern of A B, and all products of two entries: that of A, that of B, the entry to which it adds."""
 

@@ -9,9 +9,12 @@ SIAM J. Sci. Comput. 19(4); Montoison, Dalle & Gebremedhin (2025), Revisiting sp
 
 import numpy as np
 
+from fastad.calling import CalledKernel
 from fastad.kernels.pattern_fields import BY_COLUMN, BY_ROW
 from fastad.sparsity.greedy import color_columns, color_symmetric
 from fastad.tables.sparsity.sets import Structure, grouped
+
+_READABLE = CalledKernel("recovering", "readable")
 
 
 def color_both(rows: Structure, columns: Structure) -> tuple[np.ndarray, np.ndarray]:
@@ -67,11 +70,9 @@ def _augmented(rows: Structure, columns: Structure) -> Structure:
 def element_sides(rows: Structure, columns: Structure, row_colors: np.ndarray, column_colors: np.ndarray) -> np.ndarray:
     """For each element (by rows): 1 if it can be read off the product with its column's color, 2 if with its row's, 3
     if with both."""
-    from fastad.kernels import recovering as kernels  # imported late, because it imports numba
-
     sides, by_column = np.zeros(len(rows.indices), np.int32), np.zeros(len(rows.indices), np.int32)
-    kernels.readable(sides, BY_COLUMN, column_colors, _seen(column_colors), rows.indptr, rows.indices)
-    kernels.readable(by_column, BY_ROW, row_colors, _seen(row_colors), columns.indptr, columns.indices)
+    _READABLE(sides, BY_COLUMN, column_colors, _seen(column_colors), rows.indptr, rows.indices)
+    _READABLE(by_column, BY_ROW, row_colors, _seen(row_colors), columns.indptr, columns.indices)
     sides[grouped(rows.indices, rows.columns)[1]] |= by_column
     return sides
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.source import at_line
 from fastad.sparsity.bicoloring import color_both, split_bound
 from fastad.sparsity.greedy import color_columns, color_symmetric
 from fastad.tables.sparsity.sets import Structure
@@ -71,7 +72,7 @@ def color(pattern: Any, kind: str = "auto") -> Coloring:
     [0, 1, 0, 1, 0]
     """
     if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, not {kind!r}")
+        raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, not {kind!r}{at_line()}")
     return color_structure(structure_from(pattern), kind)
 
 
@@ -80,7 +81,8 @@ def color_structure(rows: Structure, kind: str) -> Coloring:
     m, n = rows.shape
     if kind in ("star", "acyclic"):
         if m != n:
-            raise ValueError(f"a {kind} coloring is of a symmetric pattern, and this one has the shape {rows.shape}")
+            text = f"a {kind} coloring is of a symmetric pattern, and this one has the shape {rows.shape}"
+            raise ValueError(f"{text}{at_line()}")
         colors, count = color_symmetric(rows, kind == "acyclic")
         return Coloring(kind, np.full(m, -1, np.int32), colors, 0, count)
     columns = rows.transposed()
@@ -133,7 +135,7 @@ def structure_from(pattern: Any) -> Structure:
     if not hasattr(pattern, "tocsr"):
         dense = np.asarray(pattern)
         if dense.ndim != 2:
-            raise ValueError(f"a pattern has two dimensions, not the shape {dense.shape}")
+            raise ValueError(f"a pattern has two dimensions, not the shape {dense.shape}{at_line()}")
         row, column = np.nonzero(dense)
         indptr = np.searchsorted(row, np.arange(dense.shape[0] + 1)).astype(np.int64)
         return Structure(indptr, column.astype(np.int32), dense.shape[1])

@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastad.calling import CalledKernel
 from fastad.sparsity.greedy import numbered
 from fastad.tables.sparsity.sets import Structure
+
+_LAY_OUT_TREES, _BRANCH_SIZES = (CalledKernel("recovering", name) for name in ("lay_out_trees", "branch_sizes"))
 
 
 class Substitution(NamedTuple):
@@ -32,8 +35,6 @@ class Substitution(NamedTuple):
 
 def substitution_of(structure: Structure, colors: np.ndarray) -> Substitution:
     """How the elements of a symmetric pattern follow from the products for an acyclic coloring."""
-    from fastad.kernels import recovering as kernels  # imported late, because it imports numba
-
     n = structure.columns
     edges, count = numbered(structure)
     rows = structure.rows()
@@ -41,10 +42,10 @@ def substitution_of(structure: Structure, colors: np.ndarray) -> Substitution:
     position = np.full(count, -1, np.int64)
     trees = tuple(np.empty(count, np.int64) for _ in range(3))
     pattern = structure.indptr, structure.indices, edges
-    kernels.lay_out_trees(trees, pattern, by_color, colors, position, np.empty(3 * count + 3, np.int64))
+    _LAY_OUT_TREES(trees, pattern, by_color, colors, position, np.empty(3 * count + 3, np.int64))
     vertex, above, parent = trees
     sizes, signs = np.ones(count, np.int64), np.empty(count)
-    kernels.branch_sizes(sizes, signs, parent)
+    _BRANCH_SIZES(sizes, signs, parent)
     diagonal = rows[edges < 0]
     alone = len(diagonal)
     goes_on = np.concatenate([(parent >= 0).astype(float), np.zeros(alone)])

@@ -12,8 +12,10 @@ from fastad.tables.table import Row, Table
 
 
 def inline(b: Builder, table: Table, inputs: Sequence[Ref], outer_line: bool = False) -> list[Ref]:
-    """Emit all rows of a table with `inputs` in place of its inputs; returns one reference a row."""
+    """Emit all rows of a table with `inputs` in place of its inputs; returns one reference a row. Rows that the caller
+    emits afterwards come from the same source line as those before."""
     refs: list[Ref] = []
+    caller = b.line
     types = Lookup(lambda number: b.type_number(table.types[number]))
     lines = Lookup(lambda number: b.line_number(table.lines[number]))
     col, emit, last = table._lists, b.emit_elementwise, -1
@@ -32,6 +34,7 @@ def inline(b: Builder, table: Table, inputs: Sequence[Ref], outer_line: bool = F
             refs.append(copy_row(b, table, table.row(index), refs, inputs))
             continue
         refs.append(emit(name, operands, types[col["type"][index]]))
+    b.at_line(caller)
     return refs
 
 

@@ -64,7 +64,7 @@ def _evaluated(table: Table, row: Row, operands: list[np.ndarray]) -> Any:
     try:
         return row.primitive.numpy(row.statics, row.shape, *operands)
     except FastadError as error:
-        raise type(error)(f"{error}, recorded at {table.line_of(row.index)}") from None
+        raise type(error)(f"{str(error).removesuffix('.')}, recorded at {table.line_of(row.index)}") from None
 
 
 def _called(row: Row, operands: list[np.ndarray], run: Runner | None) -> np.ndarray:

@@ -20,6 +20,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder, plainly
 from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import read_all
+from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into
 from fastad.tables.builder import dtype_char
 from fastad.tables.columns import DTYPES, ValueType
@@ -50,6 +51,7 @@ def call_sub(sub: Sub, operands: Sequence[Any], kinds: Sequence[ValueType]) -> l
     """Record a composite row on operands of any shapes; its results have these types."""
     recorder = recorder_of(operands)
     refs = [to_ref(recorder, x) for x in operands]
+    recorder.builder.source_line(user_line())
     out = recorder.builder.call(sub, packed(recorder.builder, refs))
     results = unpacked(recorder.builder, out, kinds)
     recorder.settle()
@@ -231,7 +233,7 @@ def primitive(
     """
     for function in (f, *(rule for rule in (jvp, vjp) if rule is not None)):
         if not callable(function):
-            raise TypeError(f"expected a function, got {type(function).__name__}")
+            raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
     if isinstance(f, Transformed | UserPrimitive):
         f = f.__wrapped__ if isinstance(f, UserPrimitive) else f
     return UserPrimitive(f, jvp, vjp)

@@ -15,6 +15,7 @@ from fastad.recording.outside_numbers import reading_anew
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded_numbers import NumberNeeded
 from fastad.recording.retrying import with_second_try
+from fastad.recording.source import at_line
 from fastad.recording.standins import bound_names
 from fastad.recording.watching import Watch, watching
 from fastad.tables.columns import Line
@@ -39,14 +40,14 @@ class Finder:
 
     def __init__(self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None) -> None:
         if not callable(function):
-            raise TypeError(f"expected a function, got {type(function).__name__}")
+            raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
         tier = tier or AUTO
         if tier != AUTO:
             policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
-            raise ValueError(f"threads must be a positive integer, not {threads!r}")
+            raise ValueError(f"threads must be a positive integer, not {threads!r}{at_line()}")
         self.tier: str = tier
         self.threads: int | None = threads
         self.__wrapped__ = function

@@ -99,9 +99,11 @@ class Program:
         if text is not None:
             return eval(f"lambda o: {text}")
 
+        tree, leaves = self.out_tree, self.out_leaves  # not the program itself, which would live until a cycle is found
+
         def assemble(outputs: Sequence[Any]) -> Any:
             given = iter(outputs)
-            return unflatten(self.out_tree, [next(given) if x is None else x.value for x in self.out_leaves])
+            return unflatten(tree, [next(given) if x is None else x.value for x in leaves])
 
         return assemble
 

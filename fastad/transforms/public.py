@@ -34,7 +34,7 @@ def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None
 
     `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets until that has taken as long as
     compiling is expected to take, then compiles.
-    `threads` is the largest number of threads for large loops.
+    `threads` is the largest number of threads for large loops and for lanes of `vmap`.
 
     >>> import numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))

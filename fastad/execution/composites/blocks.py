@@ -1,9 +1,10 @@
-"""Blocks of independent work, such as lanes, that threads share: a kernel which calls another one once for every block.
+"""Blocks of independent work, such as lanes, that threads share: a kernel that calls another one once for every block.
 
-The calling thread begins alone. Threads are started once what is left, at the pace so far, is worth it: how long a block
-takes is not known before, since a solve may make ten steps or a million. Each thread has work memory of its own and
-takes the next block from a shared counter, so results do not depend on the number of threads. The code that is returned
-is that of the first block that fails, as if they were run in order: blocks are taken in order, so all before it were.
+The calling thread begins alone. Threads are started once what is left, at the pace so far, is worth it: how long a
+block takes is not known before, since a solve may make ten steps or a million. Each thread has work memory of its own
+and takes the next block from a shared counter, so results do not depend on the number of threads. The code that is
+returned is that of the first block that fails, as if they were run in order: blocks are taken in order, so all before
+it were.
 
 Threads live only during the call, as those of `fastad.execution.machine.parallel` do.
 """
@@ -20,7 +21,7 @@ from fastad.execution.machine.parallel import MAX_THREADS
 from fastad.once import once
 
 SAVED, BLOCK, PLACES = range(3)  # in the work of the kernel: the address of saved states, the number of the block
-_WORTH = 50_000  # ns of work for each thread; to start one takes some 20,000
+_WORTH = 200_000  # ns of work for each thread: to start one takes some 20,000, and more where it must wait for a core
 _CLOCK = getattr(time, "CLOCK_MONOTONIC", 1)
 _HAS_THREADS = os.name == "posix"
 _NONE = 2**63 - 1  # no block has failed

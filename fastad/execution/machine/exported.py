@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fastad import calling
 from fastad.execution import translation
 from fastad.execution.machine import cache, objects, replacing, symbols
 from fastad.execution.translation.kinds import UntranslatableError
@@ -125,6 +126,9 @@ def _started(name: str, text: str) -> "subprocess.Popen[str] | None":
     """A process that compiles a text."""
     code = f"import sys; from fastad.execution.machine import exported; exported.compiled({name!r}, sys.stdin.read())"
     return replacing.started(code, text)
+
+
+calling.compile_with(address)
 
 
 @once

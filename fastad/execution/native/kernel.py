@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from fastad import primitives
 from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import cache, objects, symbols
 from fastad.execution.machine.exported import entry_address
-from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY
+from fastad.execution.native.code.gathers import places_of
+from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY, PLACES
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.table import Table
@@ -41,6 +45,7 @@ class NativeKernel:
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
+        self._places: list[np.ndarray] = []
         self.callees: Sequence[Callee] = [Callee(sub, part or _part, threads) for sub in table.subs]
         self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
         self.compile_seconds = time.perf_counter() - start
@@ -74,6 +79,9 @@ class NativeKernel:
     def _resolve(self, name: str) -> int | None:
         if name == CONSTANTS:
             return self._constants.ctypes.data
+        if name.startswith(PLACES):
+            self._places.append(places_of(self.rows, int(name.removeprefix(PLACES))))
+            return self._places[-1].ctypes.data
         if name == CALL:
             return call_address()
         if name.startswith(CALLEE):
@@ -99,8 +107,10 @@ def _key(table: Table, threads: int, threshold: int | None) -> tuple[str, ...]:
 
 @functools.cache
 def _generator() -> str:
-    """Digest of the code generator's source: what another version of it made is not used."""
+    """Digest of the source of the code generator and of the rows, which say how much memory kernels need: what other
+    versions of these made is not used."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    folders = Path(__file__).parent, Path(primitives.__path__[0])
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ from fastad.execution.native.code.calls import CallCode
 from fastad.execution.native.code.function import ARGUMENTS, Function
 from fastad.execution.native.code.loops import LoopCode
 from fastad.execution.native.code.operations import Module
-from fastad.execution.native.code.products import OWN_CODE
+from fastad.execution.native.code.own import OWN_CODE
 from fastad.execution.native.code.scalars import ScalarCode
 from fastad.execution.native.code.stacks import stack_code
 from fastad.execution.native.planning.maps import Incompatible

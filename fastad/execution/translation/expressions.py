@@ -243,6 +243,8 @@ class Expressions(Code):
             if own.kind == DOUBLE:
                 return Value(DOUBLE, (self.define(f"fneg double {own.only}"),))
             return Value(INTEGER, (self.define(f"sub nsw i64 0, {self.integer(own)}"),))
+        if isinstance(node.op, ast.Invert) and own.kind == INTEGER:
+            return Value(INTEGER, (self.define(f"xor i64 {own.only}, -1"),))
         raise UntranslatableError(ast.unparse(node))
 
     # ── truth ────────────────────────────────────────────────────────────────────────────────────────────────

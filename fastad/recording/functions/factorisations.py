@@ -265,14 +265,19 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
 @implements(np.linalg.cond)
 def cond(x: Any, p: Any = None) -> Array:
-    """np.linalg.cond; a singular matrix is an error unless p is 2 or -2"""
+    """np.linalg.cond; a singular matrix has the condition number inf, and no derivative"""
     a = _floats(x, "cond")
     if 0 in a.shape[-2:]:
         raise np.linalg.LinAlgError("cond is not defined on empty arrays")
     if p in (None, 2, -2):
         values = svdvals(a)
         largest, smallest = values[..., 0], values[..., -1]
-        return smallest / largest if p == -2 else largest / smallest
+        ratio = smallest / largest if p == -2 else largest / smallest
+        undefined = np.isnan(ratio) & ~np.any(np.isnan(a), axis=(-2, -1))  # 0 / 0 and inf / inf: NumPy says inf
+        return np.where(undefined, np.inf, ratio)
     a = _square(a, "cond")
-    return np.linalg.norm(a, p, axis=(-2, -1)) * np.linalg.norm(inv(a), p, axis=(-2, -1))
-
+    sign, log = np.linalg.slogdet(a)
+    is_regular = sign != 0.0
+    inverse = inv(np.where(is_regular[..., None, None], a, np.eye(a.shape[-1])))
+    found = np.linalg.norm(a, p, axis=(-2, -1)) * np.linalg.norm(inverse, p, axis=(-2, -1))
+    return np.where(is_regular, found, np.exp(-log))  # e^∞, of which the derivative is an error

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import MatrixShapeError, ShapeError
+from fastad.errors import FastadError, MatrixShapeError, ShapeError
 from fastad.primitives import primitive
 from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, implements, lift
@@ -22,7 +22,10 @@ Shape = tuple[int, ...]
 def row_value(name: str, operands: Sequence[Any], statics: Sequence[int], shape: Shape) -> Any:
     """The value of a row; of plain arrays, its definition."""
     if not is_recorded(list(operands)):
-        return primitive(name).numpy(tuple(statics), shape, *operands)
+        try:
+            return primitive(name).numpy(tuple(statics), shape, *operands)
+        except FastadError as error:
+            raise type(error)(f"{error}{at_line()}") from None
     # What can fail stays where it stands; other rows of outer values alone are computed once, outside.
     inner = current_recorder() if primitive(name).error is not None else None
     values = lift(*operands) if inner is None else [as_recorded(x, inner) for x in operands]
@@ -83,7 +86,7 @@ class System:
         (b,) = lift(b) if is_recorded(b) else (np.asarray(b),)
         if b.ndim == 0:
             raise ShapeError(f"{name}: the right side is a number{at_line()}. Pass an array of {a.shape[-1]} elements.")
-        self.is_vector, given = b.ndim == 1, b.shape
+        self.is_vector, given, self.dtype = b.ndim == 1, b.shape, np.result_type(a.dtype, b.dtype, np.float32)
         b = b.reshape(b.shape[0], 1) if self.is_vector else b
         if b.shape[-2] != a.shape[-1]:
             raise _unequal(name, a.shape, given, f"{a.shape[-1]} rows, but right sides of {b.shape[-2]}")
@@ -102,10 +105,9 @@ class System:
         return x if not self.separate or x.shape == full else np.broadcast_to(x, full)
 
     def finished(self, x: Any) -> Any:
-        return reshape(x, x.shape[:-1]) if self.is_vector and isinstance(x, Recorded) else self._plain(x)
-
-    def _plain(self, x: Any) -> Any:
-        return x[..., 0] if self.is_vector else x
+        if isinstance(x, Recorded):
+            return reshape(x, x.shape[:-1]) if self.is_vector else x
+        return (x[..., 0] if self.is_vector else x).astype(self.dtype, copy=False)
 
 
 # ── NumPy's functions ─────────────────────────────────────────────────────────────────────────────────────────

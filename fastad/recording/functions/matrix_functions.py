@@ -151,19 +151,18 @@ def solve_banded(
             f"They must have the shape (…, {low + high + 1}, n)."
         )
     n = ab.shape[-1]
-    system = System(_Square(ab.shape[:-2], n), b, "solve_banded")
+    system = System(_Square(ab.shape[:-2], n, ab.dtype), b, "solve_banded")
     ab = system.spread(ab, 2)
     ab, right = (x if x.dtype.kind == "f" else x.astype(float) for x in (ab, system.right))
     statics = (*system.sizes, low, high, 0, system.separate)
-    found = system.finished(row_value("banded_solve", (ab, right), statics, system.shape))
-    return _in_dtype(found, ab, right)
+    return system.finished(row_value("banded_solve", (ab, right), statics, system.shape))
 
 
 class _Square:
-    """The shape of the matrices that diagonals stand for."""
+    """Shape and dtype of the matrices that diagonals stand for."""
 
-    def __init__(self, lead: tuple[int, ...], n: int) -> None:
-        self.shape = (*lead, n, n)
+    def __init__(self, lead: tuple[int, ...], n: int, dtype: Any) -> None:
+        self.shape, self.dtype = (*lead, n, n), dtype
 
 
 # ── matrices with structure ───────────────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,6 @@ from fastad.tables.composites.sub import Sub, emit_joint_inline, made, packed, s
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
 
-
 MOST_BLOCKS = 256  # of lanes: enough for many threads to end at about the same time
 
 

@@ -41,9 +41,11 @@ class Parametric:
     def table(self) -> Table:
         """(x, θ) to the result."""
         b = Builder()
-        x, theta = b.input((self.n,)), b.input((self.p,))
-        table = with_limits(self.sub.table)  # type: ignore[arg-type]
-        return compact(b.table([inline(b, table, [packed(b, [x, theta])])[table.outputs[0]]]))
+        whole = packed(b, [b.input((self.n,)), b.input((self.p,))])
+        if self.sub.table is None:  # a choice among paths, which takes limits of each
+            return b.table([b.call(self.sub, whole)])
+        table = with_limits(self.sub.table)
+        return compact(b.table([inline(b, table, [whole])[table.outputs[0]]]))
 
 
 def emitted(b: Any, table: Table, operands: Sequence[Ref], lanes: int, shape: tuple[int, ...], result: int = -1) -> Ref:

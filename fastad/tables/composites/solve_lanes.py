@@ -129,7 +129,8 @@ class SolveLanes(Lanes, kind="solves in lanes"):
     @property
     def _fields(self) -> dict[str, int]:
         return {
-            "count": self.size, "operands": self.lane.n_in, "results": self.lane.n_out, "lanes": WIDTH, "block": self.block,
+            "count": self.size, "operands": self.lane.n_in, "results": self.lane.n_out, "lanes": WIDTH,
+            "block": self.block,
         }  # fmt: skip
 
     @property

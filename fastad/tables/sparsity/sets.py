@@ -5,8 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastad.calling import CalledKernel
 from fastad.kernels.pattern_fields import NO_ROOM, SETS, Pool, Rows
 
+_SWEEP, _UNITE, _PRODUCT, _RUNNING, _FILL, _BUCKET = (
+    CalledKernel("patterns", name) for name in ("sweep", "unite", "product", "running", "fill", "bucket")
+)
 Ids = np.ndarray  # int32: the number of a set for each element of a vector
 
 
@@ -96,9 +100,7 @@ class Sets:
     """Sets of integers below `count`; set 0 is empty."""
 
     def __init__(self, count: int) -> None:
-        from fastad.kernels import patterns  # imported late, because it imports numba
-
-        self.count, self._kernels = count, patterns
+        self.count = count
         state = np.array([1, 0, count], np.int64)
         starts = np.empty(8 * count + 1024, np.int64)
         starts[:2] = 0
@@ -117,15 +119,15 @@ class Sets:
     # ── operations ───────────────────────────────────────────────────────────────────────────────────────────
     def either(self, x: Ids, y: Ids) -> Ids:
         """x or y, element by element."""
-        return self._made(self._kernels.add, len(x), x, y)
+        return self._made(_UNITE, len(x), x, y)
 
     def through(self, structure: Structure, x: Ids) -> Ids:
         """The sets of a function with this Jacobian, for arguments with the sets x."""
-        return self._made(self._kernels.product, len(structure.indptr) - 1, structure.indptr, structure.indices, x)
+        return self._made(_PRODUCT, len(structure.indptr) - 1, structure.indptr, structure.indices, x)
 
     def together(self, x: Ids, labels: np.ndarray, count: int) -> Ids:
         """For each label, the union over the elements that have it."""
-        return self._made(self._kernels.product, count, *grouped(labels, count), x)
+        return self._made(_PRODUCT, count, *grouped(labels, count), x)
 
     def joined(self, x: Ids) -> Ids:
         """The union of all elements, as one set."""
@@ -133,7 +135,7 @@ class Sets:
 
     def running(self, x: Ids, middle: tuple[int, int, int], backward: bool) -> Ids:
         """The unions along the middle axis of (outer, n, inner), from its start on or from its end."""
-        return self._made(self._kernels.running, len(x), x, *middle, bool(backward))
+        return self._made(_RUNNING, len(x), x, *middle, bool(backward))
 
     def rows(self, ids: Ids) -> Structure:
         """The matrix whose rows are these sets."""
@@ -141,21 +143,23 @@ class Sets:
         starts = self.pool.starts
         indptr = np.append(0, np.cumsum(starts[ids + 1] - starts[ids]))
         indices = np.empty(indptr[-1], np.int32)
-        self._kernels.fill(self.pool, ids, indptr, indices, np.zeros(self.count + 1, np.int64), np.empty_like(indices))
+        _FILL(self.pool, ids, indptr, indices, np.zeros(self.count + 1, np.int64), np.empty_like(indices))
         return Structure(indptr, indices, self.count)
 
     def sweep(self, rows: Rows, row: int) -> int:
         """Do the rows of a table from `row` on; returns the first that needs a rule of its own."""
         while True:
-            row, is_full = self._kernels.sweep(self.pool, rows, row)
-            if not is_full:
-                return int(row)
+            row = _SWEEP(self.pool, rows, row)
+            if row >= 0:
+                return row
+            row = -1 - row
             self.grow()
 
     # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────
     def _made(self, kernel: Any, size: int, *operands: Any) -> Ids:
         out = np.empty(size, np.int32)
-        while kernel(self.pool, out, *operands) == NO_ROOM:
+        given = [np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x for x in operands]
+        while kernel(self.pool, out, *given) == NO_ROOM:
             self.grow()
         return out
 
@@ -176,8 +180,6 @@ class Sets:
 
 def grouped(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The places of each label below `count`, in order: members[indptr[l]:indptr[l + 1]]."""
-    from fastad.kernels import patterns
-
     indptr, members = np.zeros(count + 1, np.int64), np.empty(len(labels), np.int32)
-    patterns.bucket(indptr, members, np.asarray(labels, np.int32))
+    _BUCKET(indptr, members, np.asarray(labels, np.int32))
     return indptr, members

@@ -4,7 +4,6 @@ A tile of the result, some rows by some SIMD vectors, stays in registers while t
 loads the vectors of one row of Y and multiplies them by single numbers of X. A transposed Y is copied first.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +174,7 @@ def _plus(block: Block, pointer: str, offset: int) -> str:
     return block.emit(f"getelementptr double, ptr {pointer}, i64 {offset}") if offset else pointer
 
 
-def _product(module: Module, memory: Memory, row: Any) -> Function | None:
+def product_code(module: Module, memory: Memory, row: Any) -> Function | None:
     """The code of a matrix product: loops if it is small, else its kernel on the simplest form."""
     form = simplest(row.statics)
     if form.is_small:
@@ -184,7 +183,3 @@ def _product(module: Module, memory: Memory, row: Any) -> Function | None:
         return None
     operands = row.operands[::-1] if form.swapped else row.operands
     return CallCode(module, memory).call(row, operands, form.statics)
-
-
-# Primitives with code of their own; where it is None, the kernel is called.
-OWN_CODE: dict[str, Callable[[Module, Memory, Any], Function | None]] = {"matmul": _product}

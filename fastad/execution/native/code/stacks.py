@@ -8,7 +8,7 @@ from typing import Any
 from fastad.execution.native.code.function import Function
 from fastad.execution.native.code.operations import Block, Module
 from fastad.execution.native.code.unrolled import UNROLLED
-from fastad.execution.native.code.vectors import Variant, lanes, load_vector, store_vector
+from fastad.execution.native.code.vectors import Variant, lanes, load_vector, store_vector, transposed
 from fastad.execution.native.planning.memory import Memory
 
 
@@ -57,9 +57,8 @@ class StackCode(Function):
         block.do(f"{p} = phi i64 [ {problems.start}, %before{own} ], [ {p}.next, %next{own} ]")
         v = Variant(block, p)
         self.elements = {x: self._elements(v, starts[x], 0 if n == self.p.size[x] else n, n) for x, n in sizes.items()}
-        results = UNROLLED[single.name](self, single)
-        for at, value in zip(self._places(v, starts[single.index], single.size, single.size), results, strict=True):
-            store_vector(v, block.number(value), at, single.size if block.lanes > 1 else 1)
+        results = [block.number(value) for value in UNROLLED[single.name](self, single)]
+        self._store(v, results, starts[single.index])
         block.do(f"br label %next{own}")
         lines.append(f"next{own}:")
         block.do(f"{p}.next = add nuw nsw i64 {p}, {problems.step}")
@@ -81,16 +80,43 @@ class StackCode(Function):
             condition = block.emit(f"call i1 @{name}({block.bits} {condition})")
         super().stop_if(condition, code)
 
+    # ── memory ───────────────────────────────────────────────────────────────────────────────────────────────
+    # The numbers of a problem stand together, and a vector is to hold the same number of several problems. As many
+    # numbers as there are problems are moved at once, as a square that is transposed in registers: LLVM takes long over
+    # code that moves number by number.
     def _elements(self, v: Variant, start: str, step: int, count: int) -> list[str]:
-        places, block = self._places(v, start, step, count), v.block
-        if step and block.lanes > 1:
-            return [load_vector(v, at, step) for at in places]
-        scalar = Block(block.module)
-        scalar.lines = block.lines
-        return [scalar.widen(block.emit(f"load double, ptr {at}"), block) for at in places]
+        """The numbers of the problems at hand; step 0: the same for all."""
+        block = v.block
+        if not step:
+            scalar = Block(block.module)
+            scalar.lines = block.lines
+            places = [self._place(v, start, 0, k) for k in range(count)]
+            return [scalar.widen(block.emit(f"load double, ptr {at}"), block) for at in places]
+        found = [""] * count
+        for low in _squares(count, block.lanes):
+            rows = [load_vector(v, self._place(v, start, step, q * step + low), 1) for q in range(block.lanes)]
+            found[low : low + block.lanes] = transposed(block, rows)
+        apart = step if block.lanes > 1 else 1
+        return [x or load_vector(v, self._place(v, start, step, k), apart) for k, x in enumerate(found)]
 
-    def _places(self, v: Variant, start: str, step: int, count: int) -> list[str]:
-        """Addresses of the numbers of the first problem."""
-        offset = v.block.emit(f"mul nuw nsw i64 {v.index}, {step}")
-        own = v.block.emit(f"getelementptr double, ptr {start}, i64 {offset}")
-        return [v.block.emit(f"getelementptr double, ptr {own}, i64 {i}") for i in range(count)]
+    def _store(self, v: Variant, values: list[str], start: str) -> None:
+        size, n, rest = len(values), v.block.lanes, set(range(len(values)))
+        for low in _squares(size, n):
+            for q, row in enumerate(transposed(v.block, values[low : low + n])):
+                store_vector(v, row, self._place(v, start, size, q * size + low))
+            rest -= set(range(low, low + n))
+        for k in rest:
+            store_vector(v, values[k], self._place(v, start, size, k), size if n > 1 else 1)
+
+    def _place(self, v: Variant, start: str, step: int, k: int) -> str:
+        """Address of a number, counted from those of the first problem at hand."""
+        block = v.block
+        offset = block.emit(f"mul nuw nsw i64 {v.index}, {step}")
+        own = block.emit(f"getelementptr double, ptr {start}, i64 {offset}")
+        return block.emit(f"getelementptr double, ptr {own}, i64 {k}")
+
+
+def _squares(count: int, n: int) -> list[int]:
+    """Where squares begin that cover so many numbers, the last of which may overlap; none if that takes fewer, or if a
+    vector has one lane."""
+    return [min(low, count - n) for low in range(0, count, n)] if count >= n > 1 else []

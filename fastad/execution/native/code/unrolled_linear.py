@@ -52,16 +52,27 @@ def _lu(code: Any, row: Any) -> list[str]:
     a, do = _matrix(code, row.operands[0], (n, n)), _Numbers(code)
     pivots = []
     for k in range(n):
-        best, pivot = do.absolute(a[k, k]), do.constant(k)
+        best, better = do.absolute(a[k, k]), []
         for i in range(k + 1, n):
             size = do.absolute(a[i, k])
-            better = do.block.apply("greater", size, best)
-            best, pivot = do.where(better, size, best), do.where(better, do.constant(i), pivot)
-        for i in range(k + 1, n):
-            do.swap(do.block.apply("equal", pivot, do.constant(i)), a, k, i)
-        pivots.append(pivot)
+            better.append(do.block.apply("greater", size, best))
+            best = do.where(better[-1], size, best)
+        pivots.append(do.constant(k))
+        for i, chosen in enumerate(_last(do, better), k + 1):
+            do.swap(chosen, a, k, i)
+            pivots[-1] = do.where(chosen, do.constant(i), pivots[-1])
         _eliminate(do, a, k, n)
     return [*a.reshape(-1).tolist(), *pivots]
+
+
+def _last(do: _Numbers, flags: list[str]) -> list[str]:
+    """For each flag, whether it is the last one that is true. To compare the number of the pivot with all others would
+    say the same, but takes LLVM a long time."""
+    found, later = flags[-1:], flags[-1] if flags else ""
+    for flag in flags[-2::-1]:
+        found.insert(0, do.block.apply("logical_and", flag, do.block.apply("logical_not", later)))
+        later = do.block.apply("logical_or", flag, later)
+    return found
 
 
 def _eliminate(do: _Numbers, a: Matrix, k: int, n: int) -> None:

@@ -75,6 +75,22 @@ def _picked(block: Block, at: str, step: int) -> str:
     return result
 
 
+def transposed(block: Block, rows: list[str]) -> list[str]:
+    """The columns of as many vectors as they have lanes: blocks beside the diagonal change places, from the smallest to
+    the largest (Eklundh 1972, A fast computer method for matrix transposing)."""
+    found, n, half = list(rows), block.lanes, 1
+    while half < n:
+        upper = ", ".join(f"i32 {k - half + n if k & half else k}" for k in range(n))
+        lower = ", ".join(f"i32 {k + n if k & half else k + half}" for k in range(n))
+        for i in (i for i in range(n) if not i & half):
+            a, b = (f"{block.type} {x}" for x in (found[i], found[i + half]))
+            found[i], found[i + half] = (
+                block.emit(f"shufflevector {a}, {b}, <{n} x i32> <{places}>") for places in (upper, lower)
+            )
+        half *= 2
+    return found
+
+
 def store_vector(v: Variant, value: str, at: str, step: int = 1) -> None:
     """Store the lanes that are inside, every `step` elements."""
     block = v.block
