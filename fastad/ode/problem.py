@@ -11,7 +11,7 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
 from fastad.ode.krylov import Krylov
-from fastad.ode.mass import Mass
+from fastad.ode.mass import Mass, is_moving
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
