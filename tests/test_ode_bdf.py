@@ -155,6 +155,17 @@ def test_dense_output_is_as_good_as_the_steps(method):
     np.testing.assert_allclose(sol.sol(sol.t), sol.y, rtol=1e-14)
 
 
+@each_method
+def test_fixed_steps_are_refused(method):
+    with pytest.raises(fad.errors.ShapeError, match=f"{method} chooses its steps"):
+        fad.solve_ivp(driven, (0, 1), Y0, method, args=(P,), step=0.1)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "Radau"])
+def test_systems_of_no_components(method):
+    assert fad.solve_ivp(lambda t, y: np.zeros(0), (0, 1), np.zeros(0), method).y.shape[0] == 0
+
+
 def test_auto_is_explicit_where_the_system_is_not_stiff():
     circle = lambda t, y: np.array([y[1], -y[0]])
     sol, explicit = (fad.solve_ivp(circle, (0, 20), [1.0, 0.0], m, rtol=1e-6) for m in ("auto", "Tsit5"))

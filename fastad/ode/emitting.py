@@ -145,11 +145,11 @@ def _solve(
     n, clocked = np.shape(problem.y0)[0], bool(events)
     shared = Shared(parts_of(functions))
     number, state = ValueType((), "d"), ValueType((n,), "d")
-    mass = options.mass
-    if mass is None or mass.function is None:
-        f = functions[0].sub(shared, [number, state], [state])
-    else:
-        f, mass = mass.split(functions[0].sub(shared, [number, state], [ValueType((n + mass.count,), "d")]))
+    mass, moves = options.mass, options.mass is not None and options.mass.function is not None
+    result = ValueType((n + mass.count,), "d") if mass is not None and moves else state
+    f = functions[0].sub(shared, [number, state], [result])
+    if mass is not None and moves:
+        f, mass = mass.split(f)
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
     iteration, given = _iteration(problem, options, f, mass, shared, nearly)
     further = [*_scales(problem, options), *_spare(problem, options)]
@@ -183,7 +183,7 @@ def _preconditioner(problem: Problem, options: Options, start: Any) -> Recording
 
 
 def _iteration(
-    problem: Problem, options: Options, f: Sub, mass: Mass | None, shared: Shared, nearly: Recordings | None,
+    problem: Problem, options: Options, f: Sub, mass: Mass | None, shared: Shared, nearly: Recordings | None
 ) -> tuple[Iteration | None, list[Any]]:
     """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side
     refers to."""

@@ -46,7 +46,8 @@ def _jacobian(iteration: Iteration, start: Start) -> Any:
 def _matrix(given: Any, n: int, name: str) -> Any:
     from scipy.sparse import csr_array
 
-    found = csr_array(given if hasattr(given, "tocsr") else np.asarray(given, float))
+    given = given if hasattr(given, "tocsr") else np.asarray(given, float)
+    found = csr_array(np.reshape(given, (1, 1)) if n == 1 and np.shape(given) in ((), (1,)) else given)
     if found.shape != (n, n):
         raise ShapeError(f"`{name}` is expected to have shape {(n, n)}{at_line()}, but actually has {found.shape}.")
     return found

@@ -121,15 +121,20 @@ class Mass:
         return b.reshape(numbers, (n, n))
 
 
+def is_moving(given: Any) -> bool:
+    """Whether a mass matrix is a function of (t, y, *args)."""
+    return callable(given) and not isinstance(given, SparseArray)
+
+
 def mass_of(given: Any, n: int, call: Callable[[Any], Any] | None = None) -> tuple[Mass | None, Any]:
     """The mass matrix that a user gives for n unknowns, and its numbers; None for none. `call` gives the value of a
-    function at the start."""
+    function at the start; without it there is no matrix for a function."""
     if given is None:
         return None, None
-    if callable(given) and not isinstance(given, SparseArray):
-        assert call is not None
-        found, _ = mass_of(call(given), n)
-        assert found is not None
+    if is_moving(given):
+        found, _ = mass_of(call(given), n) if call is not None else (None, None)
+        if found is None:
+            return None, None
         if found.pattern is not None:
             raise ShapeError(f"mass(t, y) must return a matrix ({n}, {n}) or its diagonal ({n},){at_line()}")
         return replace(found, function=given), None

@@ -101,9 +101,7 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
     if not found.has_jacobian:
         _warn_of_unused(given)
-    moving = None
-    if mass is not None and mass.function is not None and not found.has_stages:
-        moving, mass = mass.function, None
+    moving = given["mass"] if is_moving(given["mass"]) else None
     if given["mass"] is not None and given["adjoint"] in ("continuous", "interpolating"):
         raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
     if moving is not None and (given["jac"] is not None or given["jac_sparsity"] is not None):
@@ -115,13 +113,15 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
+    if problem.step is not None and not found.takes_fixed_steps:
+        raise ShapeError(f"{found.name} chooses its steps{at_line()}; leave step= out, or use 'Radau' or 'Rodas5P'")
     if problem.step is None and not found.is_adaptive:
         raise ShapeError(
             f"{found.name} has no error estimate, so it cannot choose its steps{at_line()}; give step=, or use 'Tsit5'"
         )
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
-        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, moving,
+        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, moving if mass is None else None,
         given["jac"], given["jac_sparsity"],
     )  # fmt: skip
 

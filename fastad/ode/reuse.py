@@ -1,8 +1,8 @@
 """Factors of M − c ∂f/∂y that serve many steps: kept in the memory of a method (see `fastad.ode.method.Method`).
 
-They are made anew when c has changed by more than a third, after twenty steps, and when a trial step with older ones has
-failed; corrections with factors for another c are scaled by 2 / (1 + c / c′). These are the rules of CVODE: Hindmarsh et
-al. (2005), SUNDIALS, ACM Trans. Math. Softw. 31(3), 2.1.
+They are made anew when c has changed by more than a third, after twenty steps, and when a trial step with older ones
+has failed; corrections with factors for another c are scaled by 2 / (1 + c / c′). These are the rules of CVODE:
+Hindmarsh et al. (2005), SUNDIALS, ACM Trans. Math. Softw. 31(3), 2.1.
 """
 
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from fastad.ode.emitting import Extent, Raw, solved
 from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.grids import fixed_grid, steps_in
 from fastad.ode.mass import mass_of
-from fastad.ode.problem import INFINITE, Options, Problem, options_of, problem_of
+from fastad.ode.problem import method_of, INFINITE, Options, Problem, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
@@ -107,7 +107,8 @@ def solve_ivp(
         "events": events,
     }  # fmt: skip
     at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start)
+    has_stages = method_of(method).has_stages
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if has_stages else None)
     problem = replace(problem, mass=numbers_of_mass)
     options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:

@@ -1,6 +1,6 @@
 """What a step needs to solve the equations of its implicit stages, and what it counts of that."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastad.ode.iteration import Iteration
 from fastad.ode.newton import Block, Solved
@@ -73,7 +73,17 @@ class Stages:
     def filtered(self, block: Block, t: Ref, factors: Ref, v: Ref) -> Ref:
         """(M − γh ∂f/∂y)⁻¹ v at the start of the step."""
         at = block.at(self.b, self.b.zeros((self.n,)), self.theta(t, self.y))
-        return block.linear.solve(at, factors, v, transposed=False, derived=False)
+        return block.linear.solve(at, factors, v, transposed=False, derived=self.exact)
+
+    def first_slope(self, block: Block, factors: Ref, v: Ref) -> Ref:
+        """The solution of M x = v at the start of the step; where M is singular, that with M − γh ∂f/∂y."""
+        mass = self.iteration.mass
+        if mass is None:
+            return v
+        if mass.is_singular:
+            return self.filtered(block, self.t, factors, v)
+        still = replace(self, h=self.b.const(0.0))
+        return still.filtered(block, self.t, block.factored(self.b, still.theta(self.t, self.y)), v)
 
     def theta(self, t: Ref, y: Ref) -> Ref:
         """The parameters of a block."""

@@ -38,7 +38,7 @@ class Switching(Method):
     stiff: Any
     reach: float
     name: str = "auto"
-    has_stages, has_jacobian, counts, estimates = True, True, True, 1
+    has_stages, has_jacobian, counts, estimates, takes_fixed_steps = True, True, True, 1, False
 
     @property
     def _fastad_options(self) -> Any:  # type: ignore[override]

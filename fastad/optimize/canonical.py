@@ -15,6 +15,7 @@ from fastad.sparse.derivatives import sparse_hessian, sparse_jacobian
 from fastad.transforms.public import hessian, jacobian
 
 FEW = 100  # variables up to which matrices are dense
+PUSH = 1e-2  # how far inside its bounds x starts
 SHARE = 0.1  # of the elements of the system that are not zero, up to which they are sparse
 
 
@@ -28,22 +29,36 @@ class Canonical:
     kinds: Sequence[Kinds]
     is_sparse: bool = False  # whether matrices are sparse
 
-    def suited(self, x: Array) -> "Canonical":
-        """The problem with sparse matrices, if it is large and few elements of its system are not zero."""
+    def suited(self, x: Array) -> tuple["Canonical", tuple[Array, Array]]:
+        """The problem with sparse matrices, if it is large and few elements of its system are not zero; and its
+        Jacobians at x."""
         n = x.shape[0]
-        if n <= FEW:
-            return self
-        own = replace(self, is_sparse=True)
-        h, g = self.functions(x)
-        jh, jg = own.jacobians(x)
-        size = n + h.shape[0] + g.shape[0]
-        entries = own.curvature(x, 0.0 * h, 0.0 * g).nnz + 2 * sum(j.nnz for j in (jh, jg) if j.shape[0]) + size
-        return own if entries <= SHARE * size**2 else self
+        if n > FEW:
+            own = replace(self, is_sparse=True)
+            jh, jg = own.jacobians(x)
+            h, g = np.zeros(jh.shape[0]), np.zeros(jg.shape[0])
+            size = n + len(h) + len(g)
+            entries = own.curvature(x, h, g).nnz + 2 * sum(j.nnz for j in (jh, jg) if j.shape[0]) + size
+            if entries <= SHARE * size**2:
+                return own, (jh, jg)
+        return self, self.jacobians(x)
 
     @property
     def on_x(self) -> Kinds:
         """The kinds of bounds."""
         return self.kinds[-1]
+
+    def inside(self, x: Array) -> Array:
+        """x moved away from its bounds (Wächter & Biegler, section 3.6)."""
+        low, high, kind = self.bounds.lower, self.bounds.upper, self.on_x
+        both = kind.lower & kind.upper
+        lower, upper = np.where(kind.lower, low, 0.0), np.where(kind.upper, high, 0.0)
+        width = np.where(both, PUSH * (upper - lower), np.inf)
+        from_low = np.minimum(PUSH * np.maximum(1.0, np.abs(lower)), width)
+        from_high = np.minimum(PUSH * np.maximum(1.0, np.abs(upper)), width)
+        x = np.where(kind.lower, np.maximum(x, lower + np.where(kind.lower, from_low, 0.0)), x)
+        x = np.where(kind.upper, np.minimum(x, upper - np.where(kind.upper, from_high, 0.0)), x)
+        return np.where(kind.equal, np.where(kind.equal, low, 0.0), x)
 
     def functions(self, x: Array) -> tuple[Array, Array]:
         """(h, g) without the limits on x; components of x that have one value only are in h."""
@@ -67,16 +82,17 @@ class Canonical:
 
     def jacobians(self, x: Array) -> tuple[Array, Array]:
         """Those of `functions`."""
+        equal = sum(int(np.sum(k.equal)) for k in self.kinds)
+        positive = sum(int(np.sum(k.lower) + np.sum(k.upper)) for k in self.kinds[:-1])
         if self.is_sparse:
-            return self._sparse_jacobian(x, 0), self._sparse_jacobian(x, 1)
-        rows = sum(int(np.sum(k.equal) + np.sum(k.lower) + np.sum(k.upper)) for k in self.kinds)
-        found: tuple[Array, Array] = jacobian(self.functions, mode="rev" if rows < x.shape[0] else "fwd")(x)
+            return self._sparse_jacobian(x, 0, equal), self._sparse_jacobian(x, 1, positive)
+        mode = "rev" if equal + positive < x.shape[0] else "fwd"
+        found: tuple[Array, Array] = jacobian(self.functions, mode=mode)(x)
         return found
 
-    def _sparse_jacobian(self, x: Array, which: int) -> Any:
+    def _sparse_jacobian(self, x: Array, which: int, rows: int) -> Any:
         """That of h or g; without rows it is a dense one."""
-        count = self.functions(x)[which].shape[0]
-        return sparse_jacobian(lambda x: self.functions(x)[which])(x) if count else np.zeros((0, x.shape[0]))
+        return sparse_jacobian(lambda x: self.functions(x)[which])(x) if rows else np.zeros((0, x.shape[0]))
 
     def curvature(self, x: Array, equal: Array, positive: Array) -> Array:
         """∇² of f + ν·h − z·g by x, for multipliers ν and z."""
@@ -114,4 +130,4 @@ class Canonical:
         return scattered(z[:count], kind.lower) + upper_sign * scattered(z[count:], kind.upper)
 
 
-__all__ = ["FEW", "SHARE", "Canonical"]
+__all__ = ["FEW", "PUSH", "SHARE", "Canonical"]

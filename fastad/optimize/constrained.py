@@ -31,8 +31,10 @@ def minimise_constrained(
 ) -> Solution:
     """The interior-point method, then Newton's method on the conditions of the active set that it has found."""
     assert conditions.bounds is not None
-    problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds).suited(x0)
-    end = minimise_inside(problem, x0, tol, max_steps)
+    problem = Canonical(conditions.f, conditions.constraints, conditions.bounds, kinds)
+    x = problem.inside(x0)
+    problem, jacobians = problem.suited(x)
+    end = minimise_inside(problem, x, jacobians, tol, max_steps)
     v, active = _multipliers(end, kinds)
     x, v, residual = polished(conditions, (end.x, v), active, kinds, problem.is_sparse)
     return Solution(x, v, residual, active, margins(conditions, (x, v), active, kinds), end.nit, end.nfev, end.status)

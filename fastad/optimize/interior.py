@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.control.loops import while_loop
-from fastad.optimize.canonical import Canonical
+from fastad.optimize.canonical import PUSH, Canonical
 from fastad.optimize.objective import Array
 from fastad.optimize.saddle import saddle
 from fastad.optimize.sparse_saddle import SparseSaddle
@@ -30,7 +30,6 @@ from fastad.optimize.status import (
 )
 
 _FIRST_MU = 0.1
-_PUSH = 1e-2  # how far inside its bounds x starts
 _LARGEST_MULTIPLIER = 100.0  # above it errors count relative to the multipliers
 _DECREASE = 1e-4
 _HALVINGS = 40
@@ -72,11 +71,11 @@ class _Step(NamedTuple):
     quadratic: Array  # dxᵀ H dx
 
 
-def minimise_inside(p: Canonical, x0: Array, tol: Array, max_steps: int) -> Interior:
-    """The iteration from x0, which is moved inside its bounds first, until all errors are at most `tol`."""
-    x = _inside(p, x0)
-    at = _evaluated(p, x)
-    s = np.maximum(at.g, _PUSH * np.maximum(1.0, np.abs(at.g)))
+def minimise_inside(p: Canonical, x: Array, jacobians: tuple[Array, Array], tol: Array, max_steps: int) -> Interior:
+    """The iteration from x, which is inside its bounds, until all errors are at most `tol`; `jacobians` are those
+    at x."""
+    at = _evaluated(p, x, jacobians)
+    s = np.maximum(at.g, PUSH * np.maximum(1.0, np.abs(at.g)))
     s = np.concatenate([s[: at.jg.shape[0]], at.g[at.jg.shape[0] :]])  # bounds hold, and go on holding
     scale = np.maximum(1.0, _largest(at.gradient) / 100.0)
     start = Interior(
@@ -95,22 +94,9 @@ def _largest(x: Array) -> Array:
     return np.max(np.abs(x), initial=0.0)
 
 
-def _evaluated(p: Canonical, x: Array) -> Values:
+def _evaluated(p: Canonical, x: Array, jacobians: tuple[Array, Array]) -> Values:
     f, gradient = p.f.with_gradient(x)
-    return Values(f, *p.values(x), gradient, *p.jacobians(x))
-
-
-def _inside(p: Canonical, x: Array) -> Array:
-    """x moved away from its bounds (Wächter & Biegler, section 3.6)."""
-    low, high, kind = p.bounds.lower, p.bounds.upper, p.on_x
-    both = kind.lower & kind.upper
-    lower, upper = np.where(kind.lower, low, 0.0), np.where(kind.upper, high, 0.0)
-    width = np.where(both, _PUSH * (upper - lower), np.inf)
-    from_low = np.minimum(_PUSH * np.maximum(1.0, np.abs(lower)), width)
-    from_high = np.minimum(_PUSH * np.maximum(1.0, np.abs(upper)), width)
-    x = np.where(kind.lower, np.maximum(x, lower + np.where(kind.lower, from_low, 0.0)), x)
-    x = np.where(kind.upper, np.minimum(x, upper - np.where(kind.upper, from_high, 0.0)), x)
-    return np.where(kind.equal, np.where(kind.equal, low, 0.0), x)
+    return Values(f, *p.values(x), gradient, *jacobians)
 
 
 # ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,7 +147,7 @@ def _stepped(p: Canonical, i: Interior) -> Interior:
     penalty = np.where((theta > 0.0) & (needed > i.penalty), 1.1 * needed, i.penalty)
     alpha, trials = _search(p, i, d, (primal, penalty, slope - penalty * theta))
     x, ok = i.x + alpha * d.x, alpha > 0.0
-    at = _evaluated(p, x)
+    at = _evaluated(p, x, p.jacobians(x))
     s = _slacks(i.s + alpha * d.s, at.g, i.mu, penalty)
     z = i.z + np.where(ok, dual, 0.0) * d.z
     z = np.clip(z, i.mu / (1e10 * s), 1e10 * i.mu / s)

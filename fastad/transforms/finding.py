@@ -11,6 +11,7 @@ from fastad.once import lazy
 from fastad.recording.capture import OutsideState
 from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
+from fastad.recording.outside_arrays import part_of
 from fastad.recording.outside_numbers import reading_anew
 from fastad.recording.randomness import random_states
 from fastad.recording.recorded_numbers import NumberNeeded
@@ -215,7 +216,7 @@ class Finder:
         self, call: Call, reached: Sequence[OutsideState], old: Recording | None
     ) -> tuple[Program, Watch | None]:
         """A new recording. Arrays are watched when it is likely that they change: where they have changed since an
-        old recording. Large ones are watched at once, since comparing them takes time."""
+        old recording. Large ones that a walk finds are watched at once, since comparing them takes time."""
         watched = None
         if old is not None and old.elements.wants_watch and not old.is_private:
             watched = self._watched(call)
@@ -223,8 +224,11 @@ class Finder:
                 return watched
         before = random_states([])
         program = with_second_try(lambda: self.program(call), reached)
-        if old is None and before == random_states([]) and any(a.size > MANY for a in program.captured):
-            watched = self._watched(call)
+        if old is None and before == random_states([]):
+            large = [a for a in program.captured if a.size > MANY]
+            arrays = [a for state in reached for a in state.arrays] if large else []
+            if any(part_of(a, arrays) is not None for a in large):
+                watched = self._watched(call)
         return program, watched[1] if watched is not None and program.is_repeated_by(watched[0]) else None
 
     def _watched(self, call: Call) -> tuple[Program, Watch] | None:

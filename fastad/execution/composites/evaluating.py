@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.execution.compiled import default_threads
 from fastad.execution.composites.calling import kernel_of
 from fastad.execution.executors import AUTO, policy, row_evaluations
 from fastad.execution.explaining import runs_drivers
@@ -18,6 +19,7 @@ def run(sub: Driver, x: np.ndarray, saved: Any = None) -> np.ndarray:
     if kernel is None:
         chosen = policy(AUTO)
         executor = chosen.once(row_evaluations(sub))
-        _, kernel = chosen.make(executor, lambda executor: kernel_of(sub, executor.part))
+        # With the threads of a whole program, so that the code of a loop is that of the program which it is a row of.
+        _, kernel = chosen.make(executor, lambda executor: kernel_of(sub, executor.part, default_threads()))
         vars(sub)["_evaluator"] = kernel
     return run_part(kernel, sub, x, saved)
