@@ -14,8 +14,9 @@ import numpy as np
 from fastad.equations.core import System, solve_equation
 from fastad.equations.newton import newton
 from fastad.equations.sparse import Automatic
-from fastad.errors import SingularMatrixError
+from fastad.errors import ConvergenceError, SingularMatrixError
 from fastad.ode.mass import Mass
+from fastad.primitives.equations import SOLVED
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 
@@ -26,7 +27,7 @@ _SINGULAR = 1e-13  # singular values of the algebraic block, relative to the lar
 
 def consistent(mass: Mass | None, fun: Callable[[Any, Any], Any], t: Any, y: Any, *, is_start: bool = False) -> Any:
     """The consistent state near y of M y' = fun(t, y). At the start of a solve SingularMatrixError where the index is
-    above 1."""
+    above 1, and ConvergenceError where there is none near y."""
     if mass is None or not mass.is_singular:
         return y
 
@@ -43,6 +44,8 @@ def consistent(mass: Mass | None, fun: Callable[[Any, Any], Any], t: Any, y: Any
     )  # fmt: skip
     if is_start and len(mass.right) <= _FEW:
         check_index(mass, _concrete(found.system.jacobian(found.unknowns.first)), float(_concrete(t)))
+    if is_start:
+        _check_solved(mass, int(_concrete(found.status)), np.ravel(_concrete(found.residual)), float(_concrete(t)))
     v = found.system.checked(found.solution, found.residual, found.status)
     return y + mass.spread(v)
 
@@ -60,6 +63,17 @@ def check_index(mass: Mass, block: np.ndarray, t: float) -> None:
         f"the index of the differential-algebraic equation is above 1 at t = {t:g}{at_line()}: its algebraic "
         f"equations, such as component {component} of fun, do not determine the algebraic components of y. "
         "Differentiate them by t until they do"
+    )
+
+
+def _check_solved(mass: Mass, status: int, residual: np.ndarray, t: float) -> None:
+    """ConvergenceError where no consistent state was found; replays with other states leave that to the equation."""
+    if status == SOLVED:
+        return
+    worst = int(np.argmax(np.where(np.isnan(residual), np.inf, np.abs(residual))))
+    raise ConvergenceError(
+        f"no consistent initial values near y0 were found, at t = {t:g}{at_line()}: component {mass.component(worst)} "
+        f"of fun, which must be 0, is {residual[worst]:.3g}. Give algebraic components that are nearer to a solution"
     )
 
 
