@@ -111,7 +111,7 @@ class _BDF(Method):
     has_stages, has_jacobian, counts, takes_fixed_steps = True, True, True, False
 
     @lazy
-    def output(self) -> DenseOutput:  # type: ignore[override]
+    def output(self) -> DenseOutput:
         return _between()
 
     def caches(self, wanted: Wanted) -> bool:
@@ -140,7 +140,7 @@ class _BDF(Method):
         kept = None if step.memory is None else reuse.kept_factors(block, stages, own.tries, point, step.memory)
         base_point = b.emit("subtract", (predicted, psi))
         factors = kept.factors if kept else block.linear.factor(block.at(b, psi, stages.theta(end, base_point)))
-        moved = stages.solve(block, end, base_point, psi, factors, kept and kept.scale)
+        moved = stages.solve(block, end, base_point, psi, factors, kept.scale if kept else None)
         change = b.emit("subtract", (moved, psi))
         after = b.add(base, b.reshape(_outer(b, own.added, change), (ROWS * n,)))
         dense = self._dense(step, own, after) if step.wanted.dense else ()

@@ -130,7 +130,7 @@ class StepTables:
         notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
         return self._step_at(b, (t, h, state, shared), notes, exact)
 
-    def _step_at(self, b: Builder, given: tuple[Ref, Ref, Ref, Ref], notes: Ref | None, exact: bool) -> Step:
+    def _step_at(self, b: Builder, given: tuple[Ref, ...], notes: Ref | None, exact: bool) -> Step:
         """The step from its start, its size, a state, and what all steps share."""
         t, h, state, shared = given
         y = self.first(b, state)
