@@ -65,7 +65,7 @@ class Mass:
             found = as_recorded(found)
         wanted = (self.n,) if self.is_diagonal else (self.n, self.n)
         if np.shape(found) != wanted:
-            raise ShapeError(f"mass returned an array of shape {np.shape(found)}{at_line()}, and one of {wanted} before")
+            raise ShapeError(f"mass returned an array of shape {np.shape(found)}{at_line()}; before it was {wanted}")
         return np.reshape(found * 1.0, (self.count,))
 
     def split(self, both: Sub) -> "tuple[Sub, Mass]":

@@ -224,11 +224,9 @@ Dopri8 = ExplicitRK(
 
 auto = Switching(Tsit5, Rodas5P, reach=3.5)
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, ImplicitEuler,
-        ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF, auto,
-    )  # fmt: skip
-}
+_ALL: tuple[Method, ...] = (
+    Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, ImplicitEuler, ImplicitMidpoint,
+    Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF, auto,
+)  # fmt: skip
+METHODS = {method.name: method for method in _ALL}
 SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5", "LSODA": "auto"}

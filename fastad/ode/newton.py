@@ -158,8 +158,9 @@ class Block:
         return Loop.of("Newton's iteration", Sizes(state, shared=shared), -1, body, condition=condition)
 
     def quick(
-        self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref, part: Ref | None = None
-    ) -> "Solved":
+        self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref,
+        part: Ref | None = None,
+    ) -> "Solved":  # fmt: skip
         """The rows of a solution up to a tolerance, which is not to be differentiated. Corrections are scaled by
         `part`, where factors are those of another matrix."""
         zero, part = b.const([0.0]), b.const([1.0]) if part is None else b.reshape(part, (1,))

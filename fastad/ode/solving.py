@@ -15,7 +15,7 @@ from fastad.ode.emitting import Extent, Raw, solved
 from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.grids import fixed_grid, steps_in
 from fastad.ode.mass import mass_of
-from fastad.ode.problem import method_of, INFINITE, Options, Problem, options_of, problem_of
+from fastad.ode.problem import INFINITE, Options, Problem, method_of, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
