@@ -44,7 +44,9 @@ def lowest_curvature(product: Callable[[Array], Array], n: int) -> tuple[Array, 
     made = np.sum(basis * basis, axis=1) > 0.5
     own = made[:, None] & made
     largest = np.max(np.abs(projected), initial=0.0)
-    projected = np.where(own, 0.5 * (projected + projected.T), 0.0) + np.where(made, 0.0, 2.0 * largest) * np.eye(count)
+    whole = np.where(places[:, None] < places, projected, 0.0)
+    whole = whole + whole.T + np.where(made, np.diagonal(projected), 0.0) * np.eye(count)
+    projected = np.where(own, whole, 0.0) + np.where(made, 0.0, 2.0 * largest) * np.eye(count)
     finite = np.all(np.isfinite(projected))
     return np.where(finite, np.linalg.eigvalsh(np.where(finite, projected, 0.0))[0], np.nan), largest
 

@@ -63,7 +63,10 @@ def settings(
 def check_gradient(jac: Callable[..., Any], f: Objective, x: Any) -> None:
     """ShapeError unless `jac(x, *args)` is the gradient of f here, as far as differences could tell."""
     x, args = concrete((x, f.args))
-    given = np.asarray(jac(np.array(x), *args), float)
+    found = jac(np.array(x), *args)
+    if isinstance(found, tuple):
+        raise ShapeError(f"jac returned a tuple{at_line()}; it is the gradient of fun alone: leave jac out")
+    given = np.asarray(found, float)
     own = np.asarray(Objective(f.fun, args).gradient(np.asarray(x, float)))
     if given.shape != own.shape:
         raise ShapeError(f"jac returned an array of shape {given.shape}{at_line()}; x0 has the shape {own.shape}")
