@@ -170,11 +170,13 @@ def seconds(solve: Solve, sample: float, calls: int = 1) -> float:
             return best
 
 
-def first_calls(problem: Problem, contender: Contender, error: Error) -> Iterator[tuple[Point, Solve]]:
+def first_calls(
+    problem: Problem, contender: Contender, error: Error, tolerances: np.ndarray = TOLERANCES
+) -> Iterator[tuple[Point, Solve]]:
     """The solves of a contender with their errors, until they are slow; compiles all of them. A solve that fails (where
     a program refuses a tolerance) is left out."""
     at = contender.make(problem)
-    for tolerance in TOLERANCES:
+    for tolerance in tolerances:
         try:
             solve = at(float(tolerance))
             found = error(solve())
@@ -196,10 +198,11 @@ def measured(problem: Problem, rounds: int = ROUNDS, sample: float = SAMPLE) -> 
 
 
 def compared(
-    problem: Problem, contenders: list[Contender], error: Error, rounds: int = ROUNDS, sample: float = SAMPLE
-) -> list[Point]:
+    problem: Problem, contenders: list[Contender], error: Error, rounds: int = ROUNDS, sample: float = SAMPLE,
+    tolerances: np.ndarray = TOLERANCES,
+) -> list[Point]:  # fmt: skip
     """The points of contenders, which take turns."""
-    solves = [pair for contender in contenders for pair in first_calls(problem, contender, error)]
+    solves = [pair for contender in contenders for pair in first_calls(problem, contender, error, tolerances)]
     for turn in range(rounds):
         for point, solve in solves[:: 1 if turn % 2 == 0 else -1]:
             calls = 1 + int(BATCH / point.seconds)

@@ -204,8 +204,8 @@ def many_robers() -> Stiff:
     """ROBER systems with spread rates as an ensemble: `p` of shape (count, 3)."""
     count = size(10_000, 16)
     rates = RATES * np.exp(0.3 * np.random.default_rng(20261127).standard_normal((count, 3)))
-    return Stiff("rober-many", f"{count:,} ROBER systems with spread rates", rober, 1e5, np.array([1.0, 0.0, 0.0]), rates,
-                 rtol=1e-6, small=1e-8, lanes=True)  # fmt: skip
+    return Stiff("rober-many", f"{count:,} ROBER systems with spread rates", rober, 1e5, np.array([1.0, 0.0, 0.0]),
+                 rates, rtol=1e-6, small=1e-8, lanes=True)  # fmt: skip
 
 
 _VDPOL = np.array([1.706167732170469, -0.8928097010248125e-3])

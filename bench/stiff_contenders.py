@@ -186,7 +186,8 @@ def checked(found) -> np.ndarray:
     return found.y[-1]
 
 
-OURS = [Contender(f"fastad {method}", of_fastad(method)) for method in ("Rodas5P", "Kvaerno5", "RadauIIA5", "BDF", "auto")]
+_METHODS = ("Rodas5P", "Kvaerno5", "RadauIIA5", "BDF", "auto")
+OURS = [Contender(f"fastad {method}", of_fastad(method)) for method in _METHODS]
 ODE_CONTENDERS = [
     *OURS,
     *(Contender(f"SciPy {method}", of_scipy(method)) for method in ("Radau", "BDF", "LSODA")),

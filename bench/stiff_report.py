@@ -1,7 +1,7 @@
 """Stiff ODEs and DAEs: `python -m bench.stiff_report [problem …]` measures all contenders of the test set and prints
 times at equal accuracy, and gradients.
 
-All contenders of a problem take turns in one process, with tolerances from 10⁻² on; errors are those of
+All contenders of a problem take turns in one process, with tolerances from 10⁻² to 10⁻¹⁰; errors are those of
 `bench.stiff.relative_error`, times as in `bench.ode_precision`. The time at an accuracy is interpolated, between two
 tolerances that reach it and do not, in the logarithms of both.
 """
@@ -16,6 +16,7 @@ from bench.stiff import DAES, ODES, Stiff, relative_error
 from bench.stiff_contenders import DAE_CONTENDERS, GRADIENTS, ODE_CONTENDERS
 from bench.workloads import size
 
+TOLERANCES = 10.0 ** -np.arange(2, size(11, 5))
 ACCURACIES = (1e-3, 1e-5, 1e-7)
 GRADIENT_TOLERANCE, GRADIENT_SECONDS, ROUNDS = 1e-6, size(0.2, 0.0), size(5, 1)
 
@@ -45,7 +46,7 @@ def _eliminated(problem: Stiff) -> np.ndarray:
 
 
 def time_at(points: list[Point], accuracy: float) -> float | None:
-    """Seconds that an accuracy takes: between the fastest points that reach it and the one before; None if none does."""
+    """Seconds that an accuracy takes, between the first point that reaches it and the one before; None if none does."""
     line = sorted(points, key=lambda own: -own.tolerance)
     for before, own in zip([None, *line], line):
         if own.error <= accuracy:
@@ -96,7 +97,7 @@ def available(contenders: list[Contender]) -> list[Contender]:
 
 def measured(problem: Stiff) -> list[Point]:
     contenders = ODE_CONTENDERS if problem.mass is None else DAE_CONTENDERS
-    return compared(problem, available(contenders), lambda found: relative_error(problem, found))
+    return compared(problem, available(contenders), lambda found: relative_error(problem, found), tolerances=TOLERANCES)
 
 
 def main(arguments: list[str] | None = None) -> None:

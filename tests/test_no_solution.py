@@ -43,7 +43,7 @@ def test_derivatives_give_the_reason_of_the_result_and_the_line(name):
         with pytest.raises(fad.ConvergenceError) as told:
             fad.grad(lambda a, field=field: np.sum(solve(a)[field]))(1.0)
         text = str(told.value)
-        assert in_words(status).removesuffix(".") in text and "the optimum was not found" in text
+        assert in_words(status).removesuffix(".") in text and "the minimum was not found" in text
         assert "test_no_solution.py:" in text and ".," not in text
 
 

@@ -8,7 +8,6 @@ from scipy.integrate import Radau
 from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 import fastad as fad
-from fastad.ode.methods import METHODS
 from fastad.tables.files.store import load, save
 from fastad.tables.reference import evaluate
 

@@ -1,4 +1,4 @@
-"""Where stiff solves start and end: consistent first states, no unknowns, and advice where explicit steps are too many."""
+"""Where stiff solves start and end: consistent first states, no unknowns, advice where explicit steps are too many."""
 
 import numpy as np
 import pytest
@@ -40,3 +40,14 @@ def test_explicit_methods_that_need_too_many_steps_name_the_stiff_ones():
 
     assert '"Rodas5P"' in message(np.zeros(1), "Tsit5") and '"Rodas5P"' in fad.jit(message)(np.zeros(1), "RK45")
     assert "stiff" not in message(np.zeros(1), "Radau")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("derive", [lambda f: f, fad.grad])
+def test_initial_values_without_a_consistent_state_name_the_equation_and_the_line(method, derive):
+    def last(a):
+        fun = lambda t, y: np.stack([-y[0], y[1] ** 2 + a])
+        return fad.solve_ivp(fun, (0, 1), [1.0, 2.0], method, mass=MASS).y[0, -1]
+
+    with pytest.raises(fad.ConvergenceError, match=r"consistent.* at t = 0 .*test_ode_starts.*component 1 of fun"):
+        derive(last)(1.0)

@@ -129,3 +129,13 @@ def test_the_tables_about_odes_can_be_measured_again(tmp_path):
     text = page.read_text(encoding="utf-8")
     for row in ("| `Tsit5` |", '| `"discrete"` |', "| `StoreAll()` |", "Measured on"):
         assert row in text and row in (ROOT / "docs" / "ode.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_stiff_methods_can_be_measured_again(tmp_path):
+    page = tmp_path / "ode.md"
+    page.write_text("<!-- stiff -->\n\n<!-- end -->", encoding="utf-8")
+    command = [sys.executable, str(ROOT / "docs" / "measure_stiff.py"), str(page), "--small"]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    text = page.read_text(encoding="utf-8")
+    assert "| `Rodas5P` |" in text and "factorisations: " in text
+    assert "| `Rodas5P` |" in (ROOT / "docs" / "ode.md").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """`fad.ode`: methods for ODEs, to be given to `fad.solve_ivp`, and what makes new ones."""
 
+from fastad.ode.bdf import BDF
 from fastad.ode.events import Event
 from fastad.ode.implicit import SDIRK2, DiagonallyImplicitRK, ImplicitEuler, ImplicitMidpoint, Kvaerno5, Trapezoid
 from fastad.ode.krylov import Krylov
@@ -10,6 +11,7 @@ from fastad.ode.rosenbrock import Rodas5P, Rosenbrock
 from fastad.ode.solution import Solution
 
 __all__ = [
+    "BDF",
     "BS3",
     "RK4",
     "SDIRK2",

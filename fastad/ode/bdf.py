@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import ShapeError
 from fastad.kernels.records import NOTES, TRIES
 from fastad.ode import reuse
 from fastad.ode.dense import DenseOutput
@@ -29,7 +28,6 @@ from fastad.ode.implicit import per_time
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.stages import Stages
 from fastad.once import lazy
-from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import packed, slices
 
@@ -110,10 +108,10 @@ class _BDF(Method):
     """
 
     name, order, error_order, estimates, copies = "BDF", HIGHEST, 2, 1, ROWS
-    has_stages, has_jacobian, counts = True, True, True
+    has_stages, has_jacobian, counts, takes_fixed_steps = True, True, True, False
 
     @lazy
-    def output(self) -> DenseOutput:  # type: ignore[override]
+    def output(self) -> DenseOutput:
         return _between()
 
     def caches(self, wanted: Wanted) -> bool:
@@ -141,8 +139,9 @@ class _BDF(Method):
         point = end, stages.h, predicted
         kept = None if step.memory is None else reuse.kept_factors(block, stages, own.tries, point, step.memory)
         base_point = b.emit("subtract", (predicted, psi))
-        factors = kept.factors if kept else block.linear.factor(block.at(b, psi, stages.theta(end, base_point)))
-        moved = stages.solve(block, end, base_point, psi, factors, kept and kept.scale)
+        at = block.at(b, psi, stages.theta(end, base_point))
+        factors = block.linear.factor(at) if kept is None else kept.factors
+        moved = stages.solve(block, end, base_point, psi, factors, None if kept is None else kept.scale)
         change = b.emit("subtract", (moved, psi))
         after = b.add(base, b.reshape(_outer(b, own.added, change), (ROWS * n,)))
         dense = self._dense(step, own, after) if step.wanted.dense else ()
@@ -254,8 +253,9 @@ class _Choice:
         pays = b.emit("logical_or", (b.emit("less", (factor, one)), b.emit("greater", (factor, const(UNCHANGED)))))
         changes = b.emit("logical_and", (changes, pays))
         retry = b.emit("maximum", (const(LEAST), b.multiply(safety, same)))
+        unsolved = where(is_new, const(0.5), one)  # with old factors, another trial of the same size makes new ones
         found = [
-            where(changes, factor, one), where(stages.failed, where(is_new, const(0.5), one), retry), zero, where(changes, order, k),
+            where(changes, factor, one), where(stages.failed, unsolved, retry), zero, where(changes, order, k),
             where(changes, zero, equal), self.step.h,
         ]  # fmt: skip
         return packed(b, [b.reshape(x, (1,)) for x in found])

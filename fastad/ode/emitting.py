@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ from fastad.execution.composites.evaluating import run
 from fastad.ode.adjoints import with_adjoint
 from fastad.ode.consistent import consistent
 from fastad.ode.events import Event, EventTables, numbers_of
+from fastad.ode.grids import AHEAD
 from fastad.ode.iteration import Iteration, iteration_of, with_further
 from fastad.ode.jacobians import check_jacobian
 from fastad.ode.krylov import Krylov
 from fastad.ode.mass import Mass
+from fastad.ode.moving_mass import with_slopes
 from fastad.ode.problem import Options, Problem
 from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
@@ -37,7 +38,6 @@ from fastad.transforms.call import flatten
 
 _STORE_ALL_UP_TO = 10_000_000  # numbers in states that are stored by default; memory is touched as steps are made
 _SNAPSHOTS = 10_000  # the most that the default schedule of an adaptive solve stores
-_AHEAD = 1e-9  # part of a step that is not worth another one
 
 
 _EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jump
@@ -98,6 +98,8 @@ class Raw:
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
+    user_n = np.shape(problem.y0)[0]
+    problem, options = with_slopes(problem, options)
     n = np.shape(problem.y0)[0]
     recorders: list[Any] = []
     rhs = _right_hand_side(problem, options, n, recorders)
@@ -105,7 +107,7 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
         problem = replace(problem, y0=consistent(options.mass, rhs, problem.t0, problem.y0, is_start=True))
     start = (_value(problem.t0), _value(problem.y0).astype(float))
     name = f"fun of {options.method.name}"
-    recordings = Recordings(rhs, start, name, problem.fun)
+    recordings = Recordings(_with_mass(rhs, problem, options.mass), start, name, problem.fun)
     if any(recorder() is not None for recorder in recorders):
         _warn_of_kept_values(problem.fun)
     mass = options.mass
@@ -115,21 +117,41 @@ def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     while True:
         solve, operands = _solve(problem, options, extent, functions, events, nearly)
         if known(solve, operands, functions):
-            raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(n, bool(events))
-            return replace(raw, storage=(solve.resolved or StoreAll(), solve.stored_size), first=problem.y0)
+            raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(user_n, bool(events))
+            dense = (
+                raw.dense if user_n == n else _of_first(raw.dense, len(options.method.output.polynomials), n, user_n)
+            )
+            storage = solve.resolved or StoreAll(), solve.stored_size
+            return replace(raw, storage=storage, first=problem.y0[:user_n], dense=dense)
+
+
+def _of_first(dense: Any, vectors: int, n: int, user_n: int) -> Any:
+    """The dense output of the first components."""
+    count = np.shape(dense)[0]
+    if not np.size(dense):
+        return dense
+    return np.reshape(np.reshape(dense, (count, vectors, n))[:, :, :user_n], (count, vectors * user_n))
 
 
 def _solve(
-    problem: Problem, options: Options, extent: Extent, functions: list[Recordings], events: Sequence[_EventParts],
+    problem: Problem,
+    options: Options,
+    extent: Extent,
+    functions: list[Recordings],
+    events: Sequence[_EventParts],
     nearly: Recordings | None,
 ) -> tuple[Solve, list[Any]]:
     """The solve with the paths of the right-hand side that are known, and its operands."""
     n, clocked = np.shape(problem.y0)[0], bool(events)
     shared = Shared(parts_of(functions))
     number, state = ValueType((), "d"), ValueType((n,), "d")
-    f = functions[0].sub(shared, [number, state], [state])
+    mass, moves = options.mass, options.mass is not None and options.mass.function is not None
+    result = ValueType((n + mass.count,), "d") if mass is not None and moves else state
+    f = functions[0].sub(shared, [number, state], [result])
+    if mass is not None and moves:
+        f, mass = mass.split(f)
     options.method.check(_slope(f, shared.values), _value(problem.t0), _value(problem.y0).astype(float))
-    iteration, given = _iteration(problem, options, f, shared, nearly)
+    iteration, given = _iteration(problem, options, f, mass, shared, nearly)
     further = [*_scales(problem, options), *_spare(problem, options)]
     f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
@@ -161,7 +183,7 @@ def _preconditioner(problem: Problem, options: Options, start: Any) -> Recording
 
 
 def _iteration(
-    problem: Problem, options: Options, f: Sub, shared: Shared, nearly: Recordings | None
+    problem: Problem, options: Options, f: Sub, mass: Mass | None, shared: Shared, nearly: Recordings | None
 ) -> tuple[Iteration | None, list[Any]]:
     """The linear systems of an implicit method, and what its steps share behind the values that a right-hand side
     refers to."""
@@ -173,8 +195,8 @@ def _iteration(
     numbers = np.concatenate([np.zeros(0), *(_value(x) for x in given)])
     if isinstance(jac := options.jac, Krylov):
         own_solver = lambda iteration: jac.solver(iteration, nearly, shared)
-        return iteration_of(f, options.mass, t, y, own, numbers, own_solver)[0], given
-    iteration, plan = iteration_of(f, options.mass, t, y, own, numbers)
+        return iteration_of(f, mass, t, y, own, numbers, own_solver)[0], given
+    iteration, plan = iteration_of(f, mass, t, y, own, numbers)
     check_jacobian(iteration, options, problem, (t, y, own))
     return iteration, [*given, plan]
 
@@ -202,7 +224,7 @@ def _pieces(problem: Problem, extent: Extent) -> tuple[int, ...] | None:
     if extent.points is None:
         return (1,) * extent.kept + (1,) if extent.kept else (extent.grid[1],)
     marks = np.concatenate([np.ravel(x) for x in (problem.t0, extent.points, problem.t1)])
-    found = np.ceil(np.abs(marks[1:] - marks[:-1]) / problem.step - _AHEAD)
+    found = np.ceil(np.abs(marks[1:] - marks[:-1]) / problem.step - AHEAD)
     if isinstance(found, Recorded):
         return (max(int(np.max(found)), 1),) * np.shape(found)[0]
     return tuple(np.maximum(found, 1).astype(int).tolist())
@@ -233,6 +255,17 @@ def _right_hand_side(problem: Problem, options: Options, n: int, recorders: list
 
     evaluate.__name__ = getattr(problem.fun, "__name__", "fun")
     return evaluate
+
+
+def _with_mass(rhs: Callable[..., Any], problem: Problem, mass: Mass | None) -> Callable[..., Any]:
+    """The right-hand side, with the numbers of a mass matrix that depends on t and y behind it."""
+    if mass is None or mass.function is None:
+        return rhs
+
+    def both(t: Any, y: Any) -> Any:
+        return np.concatenate([rhs(t, y), mass.values(mass.function(t, copied(y), *problem.args))])
+
+    return both
 
 
 def _warn_of_text(fun: Callable[..., Any], line: Line) -> None:
@@ -303,30 +336,6 @@ def _vector(found: Any, n: int, what: str = "fun") -> Any:
 
 
 # ── the grid and the controls ─────────────────────────────────────────────────────────────────────────────────
-def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarray, int]:
-    """A grid of steps of at most this size: pieces (left, size of a step, first step) in positions, and the number of
-    steps. It lands on the points, if they are given."""
-    span = t1 - t0
-    marks = [0.0, 1.0]
-    if points is not None and span:
-        count = steps_in(abs(span), step)
-        inner = (np.asarray(points) - t0) / span
-        whole = inner * count
-        if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
-            marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
-    pieces, first = [], 0
-    for left, right in pairwise(marks):
-        count = steps_in(abs(span) * (right - left), step)
-        pieces.append((left, (right - left) / count, float(first)))
-        first += count
-    return np.array(pieces).ravel(), first
-
-
-def steps_in(length: Any, step: Any) -> int:
-    """The least number of steps of at most this size; a guard holds it where it depends on recorded values."""
-    return max(1, int(np.ceil(length / step - _AHEAD)))
-
-
 def _lands(problem: Problem, extent: Extent) -> bool:
     """Whether the ends of steps are the points, so that no dense output is needed. The start is the end of no step."""
     if extent.grid is None or extent.moving:

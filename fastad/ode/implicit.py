@@ -18,7 +18,7 @@ from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.sub import packed, slices
 
-SMALL = 12  # unknowns up to which factors are made for every step: to keep them costs as much
+SMALL = 64  # unknowns up to which factors are made for every step: to keep them costs as much
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 
@@ -199,8 +199,7 @@ class DiagonallyImplicitRK(Method):
         if not kept:
             return slope
         assert step.notes is not None
-        if stages.iteration.mass is not None:  # M y' = f, or a first approximation to it
-            slope = stages.filtered(block, step.t, factors, slope)
+        slope = stages.first_slope(block, factors, slope)
         known = b.emit("greater", (slices(b, step.notes, (NOTES, 1))[1], b.const(0.5)))
         return b.emit("where", (b.broadcast(known, (n,)), b.multiply(step.h, kept[0]), slope))
 

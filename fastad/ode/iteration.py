@@ -57,23 +57,32 @@ class Iteration:
         """Size of all that the steps share."""
         return self.own + self.numbers + self.plan
 
+    def moved(self, b: Builder, t: Ref, y: Ref, shared: Ref, v: Ref) -> Ref:
+        """M v at (t, y), where what the steps share may go on."""
+        if self.mass is None:
+            return v
+        own, numbers = slices(b, shared, (self.own, self.numbers))
+        return self.mass.times(b, self.mass.numbers_at(b, t, y, own, numbers), v)
+
     @lazy
     def f(self) -> Sub:
         """The right-hand side of [t | y | all that the steps share]."""
         return with_further(self.bare, self.numbers + self.plan)
 
     @lazy
-    def equation(self) -> "IterationEquation":
+    def equation(self) -> Equation:
         """M y − c f(t, y) = 0 with the parameters [t | c | own | numbers of M]."""
         n = self.n
 
         def rows(b: Builder, x: Ref) -> Ref:
             y, t, c, own, numbers = slices(b, x, (n, 1, 1, self.own, self.numbers))
             slope = emit_inline(b, self.bare, packed(b, [t, y, own]))
-            moved = y if self.mass is None else self.mass.times(b, numbers, y)
+            moved = self.moved(b, t, y, packed(b, [own, numbers]), y)
             return b.emit("subtract", (moved, b.multiply(b.reshape(c, ()), slope)))
 
         sub = made(f"iteration matrix of {self.bare.name}", n + 2 + self.own + self.numbers, rows)
+        if self.mass is not None and self.mass.function is not None:
+            return Equation.of(n, sub)
         found = IterationEquation.of(n, sub)
         vars(found)["iteration"] = self
         return found
@@ -148,7 +157,12 @@ class Linearised:
 
 
 def iteration_of(
-    bare: Sub, mass: Mass | None, t: np.ndarray, y: np.ndarray, own: np.ndarray, numbers: np.ndarray,
+    bare: Sub,
+    mass: Mass | None,
+    t: np.ndarray,
+    y: np.ndarray,
+    own: np.ndarray,
+    numbers: np.ndarray,
     without_matrix: Callable[[Iteration], LinearSolver] | None = None,
 ) -> tuple[Iteration, np.ndarray]:
     """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a

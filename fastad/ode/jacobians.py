@@ -33,43 +33,56 @@ def check_jacobian(iteration: Iteration, options: "Options", problem: "Problem",
         _check_values(_matrix(jac, iteration.n, "jac"), _jacobian(iteration, start))
 
 
-def _jacobian(iteration: Iteration, start: Start) -> np.ndarray:
-    """∂f/∂y at the start."""
+def _jacobian(iteration: Iteration, start: Start) -> Any:
+    """∂f/∂y at the start, sparse."""
+    from scipy.sparse import csr_array
+
     t, y, own = start
-    slope = iteration.slope
-    structure = slope.compressed.structure
-    elements = evaluate(slope.compressed.table, [y, np.concatenate([np.ravel(t), own])], run)[-1]
-    found = np.zeros(structure.shape)
-    found[structure.rows(), structure.indices] = elements
-    return found
+    structure, table = iteration.slope.compressed.structure, iteration.slope.compressed.table
+    elements = evaluate(table, [y, np.concatenate([np.ravel(t), own])], run)[-1]
+    return csr_array((elements, (structure.rows(), structure.indices)), shape=structure.shape)
 
 
-def _matrix(given: Any, n: int, name: str) -> np.ndarray:
-    found = np.asarray(given.toarray() if hasattr(given, "toarray") else given)
+def _matrix(given: Any, n: int, name: str) -> Any:
+    from scipy.sparse import csr_array
+
+    given = given if hasattr(given, "tocsr") else np.asarray(given, float)
+    found = csr_array(np.reshape(given, (1, 1)) if n == 1 and np.shape(given) in ((), (1,)) else given)
     if found.shape != (n, n):
         raise ShapeError(f"`{name}` is expected to have shape {(n, n)}{at_line()}, but actually has {found.shape}.")
     return found
 
 
-def _check_values(given: np.ndarray, own: np.ndarray) -> None:
-    largest = np.abs(own).max(axis=1, keepdims=True, initial=0.0)
-    allowed = _RELATIVE * np.abs(own) + _OF_LARGEST * np.maximum(largest, np.abs(given))
-    wrong = np.abs(given - own) - allowed
-    wrong = np.where(np.isfinite(own), np.where(np.isnan(wrong), np.inf, wrong), 0.0)
+def _at(matrix: Any, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Elements of a sparse matrix."""
+    found = matrix[i, j]
+    return np.ravel(found.toarray() if hasattr(found, "toarray") else found)
+
+
+def _check_values(given: Any, own: Any) -> None:
+    difference = (given - own).tocoo()
+    i, j = difference.row, difference.col
+    theirs, ours = _at(given, i, j), _at(own, i, j)
+    largest = np.ravel(abs(own).max(axis=1).toarray())[i] if len(i) else np.zeros(0)
+    allowed = _RELATIVE * np.abs(ours) + _OF_LARGEST * np.maximum(largest, np.abs(theirs))
+    wrong = np.abs(theirs - ours) - allowed
+    wrong = np.where(np.isfinite(ours), np.where(np.isnan(wrong), np.inf, wrong), 0.0)
     if np.all(wrong <= 0.0):
         return
-    i, j = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+    k = int(np.argmax(wrong))
     raise ShapeError(
-        f"jac is not the Jacobian of fun at the start{at_line()}: its element [{i}, {j}] is {given[i, j]:.6g}, and the "
-        f"derivative of component {i} by y[{j}] is {own[i, j]:.6g}. Leave jac out: fastad derives it"
+        f"jac is not the Jacobian of fun at the start{at_line()}: its element [{i[k]}, {j[k]}] is {theirs[k]:.6g}, and "
+        f"the derivative of component {i[k]} by y[{j[k]}] is {ours[k]:.6g}. Leave jac out: fastad derives it"
     )
 
 
-def _check_pattern(given: np.ndarray, own: np.ndarray) -> None:
-    missing = (given == 0) & (own != 0.0)
+def _check_pattern(given: Any, own: Any) -> None:
+    entries = own.tocoo()
+    i, j = entries.row, entries.col
+    missing = (_at(given, i, j) == 0.0) & (entries.data != 0.0)
     if missing.any():
-        i, j = np.unravel_index(int(np.argmax(missing)), missing.shape)
+        k = int(np.argmax(missing))
         raise ShapeError(
-            f"jac_sparsity has no element [{i}, {j}]{at_line()}, but the derivative of component {i} of fun by y[{j}] "
-            f"is {own[i, j]:.6g} at the start. Leave jac_sparsity out: fastad finds the pattern"
+            f"jac_sparsity has no element [{i[k]}, {j[k]}]{at_line()}, but the derivative of component {i[k]} of fun "
+            f"by y[{j[k]}] is {entries.data[k]:.6g} at the start. Leave jac_sparsity out: fastad finds the pattern"
         )

@@ -60,5 +60,3 @@ class Krylov:
 
         size = 2 * n + 2 + iteration.own + iteration.numbers
         return krylov.Krylov(self.rtol, made(found.name, size, rows))
-
-

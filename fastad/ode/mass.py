@@ -1,10 +1,12 @@
-"""Mass matrices: M y' = f(t, y) with a constant M, which may be singular (a differential-algebraic equation).
+"""Mass matrices: M y' = f(t, y), where M may be singular (a differential-algebraic equation).
 
 A mass matrix is numbers, which may be recorded values, at places that are fixed: of the diagonal, of the whole matrix,
-or of a sparse one.
+or of a sparse one. The numbers are the same for all steps, or depend on t and y; the null spaces are those at the start
+then, and must stay.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,25 +18,37 @@ from fastad.recording.source import at_line
 from fastad.sparse.arrays import SparseArray
 from fastad.sparse.pattern import Pattern
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
 from fastad.transforms.call import flatten
 
 _LARGEST = 500  # unknowns up to which null spaces are found from the whole matrix
 _SINGULAR = 1e-12  # singular values, relative to the largest, that are 0
 
 
+Basis = tuple[int, ...] | tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True)
 class Mass:
-    """What is fixed of a mass matrix of n rows: where its numbers are, and its null spaces as columns: those of M (of
-    what the solution may jump by) and of Mᵀ (of the algebraic equations); of 0 columns where M is regular."""
+    """What is fixed of a mass matrix of n rows: where its numbers are, and bases of its null spaces: that of M (by what
+    the solution may jump) and that of Mᵀ (the algebraic equations). Each is vectors, or the numbers of unit vectors;
+    none where M is regular."""
 
     n: int
     pattern: Pattern | None  # of a sparse matrix
     is_diagonal: bool
-    right: tuple[tuple[float, ...], ...] = ()
-    left: tuple[tuple[float, ...], ...] = ()
+    right: Basis = ()
+    left: Basis = ()
+    function: Any = None  # the user's, of a matrix that depends on t and y
+    sub: Any = None  # the sub-program of that, from [t | y | what the steps share] to its numbers
 
     @property
     def size(self) -> int:
+        """How many numbers all steps share."""
+        return 0 if self.function is not None else self.count
+
+    @property
+    def count(self) -> int:
         """How many numbers it has."""
         if self.pattern is not None:
             return self.pattern.size
@@ -43,6 +57,47 @@ class Mass:
     @property
     def is_singular(self) -> bool:
         return bool(self.right)
+
+    def spread(self, v: Any) -> Any:
+        """The vector of the null space of M with these coordinates."""
+        if not isinstance(self.right[0], int):
+            return v @ np.array(self.right)
+        places = np.full(self.n, len(self.right))
+        places[np.array(self.right)] = np.arange(len(self.right))
+        return np.concatenate([v, np.zeros(1)])[places]
+
+    def algebraic(self, slope: Any) -> Any:
+        """The algebraic equations in those of all components."""
+        return slope[np.array(self.left)] if isinstance(self.left[0], int) else np.array(self.left) @ slope
+
+    def component(self, equation: int) -> int:
+        """The component that counts most in an algebraic equation."""
+        own = self.left[equation]
+        return own if isinstance(own, int) else int(np.argmax(np.abs(own)))
+
+    def numbers_at(self, b: Builder, t: Ref, y: Ref, own: Ref, numbers: Ref) -> Ref:
+        """The rows of its numbers at (t, y), from what the right-hand side refers to and the numbers that all steps
+        share."""
+        return numbers if self.sub is None else emit_inline(b, self.sub, packed(b, [t, y, own]))
+
+    def values(self, found: Any) -> Any:
+        """What the user's function has returned, as a vector of its numbers."""
+        if isinstance(found, list | tuple) and any(isinstance(x, Recorded) for x in flatten(found)[0]):
+            found = as_recorded(found)
+        wanted = (self.n,) if self.is_diagonal else (self.n, self.n)
+        if np.shape(found) != wanted:
+            shape = np.shape(found)
+            raise ShapeError(f"mass returned an array of shape {shape}{at_line()}, and one of {wanted} before")
+        return np.reshape(found * 1.0, (self.count,))
+
+    def split(self, both: Sub) -> "tuple[Sub, Mass]":
+        """The right-hand side, and the matrix with its sub-program, from the sub-program of both."""
+        n, count = self.n, self.count
+        parts = [
+            made(name, both.n_in, lambda b, x, i=i: slices(b, emit_inline(b, both, x), (n, count))[i])  # type: ignore[misc]
+            for i, name in enumerate((both.name, f"mass matrix of {both.name}"))
+        ]
+        return parts[0], replace(self, sub=parts[1])
 
     def times(self, b: Builder, numbers: Ref, v: Ref) -> Ref:
         """The rows of M v."""
@@ -66,15 +121,23 @@ class Mass:
         return b.reshape(numbers, (n, n))
 
 
-def mass_of(given: Any, n: int) -> tuple[Mass | None, Any]:
-    """The mass matrix that a user gives for n unknowns, and its numbers; None for none."""
+def is_moving(given: Any) -> bool:
+    """Whether a mass matrix is a function of (t, y, *args)."""
+    return callable(given) and not isinstance(given, SparseArray)
+
+
+def mass_of(given: Any, n: int, call: Callable[[Any], Any] | None = None) -> tuple[Mass | None, Any]:
+    """The mass matrix that a user gives for n unknowns, and its numbers; None for none. `call` gives the value of a
+    function at the start; without it there is no matrix for a function."""
     if given is None:
         return None, None
-    if callable(given) and not isinstance(given, SparseArray):
-        raise ShapeError(
-            f"a mass matrix that depends on t and y needs a method that solves its equations by iteration{at_line()}; "
-            "'Rodas5P' takes a constant one"
-        )
+    if is_moving(given):
+        found, _ = mass_of(call(given), n) if call is not None else (None, None)
+        if found is None:
+            return None, None
+        if found.pattern is not None:
+            raise ShapeError(f"mass(t, y) must return a matrix ({n}, {n}) or its diagonal ({n},){at_line()}")
+        return replace(found, function=given), None
     if isinstance(given, SparseArray):
         return _sparse(given.pattern, given.data, given.shape, n)
     if hasattr(given, "tocoo"):
@@ -110,18 +173,14 @@ def _concrete(x: Any) -> np.ndarray:
     return np.asarray(x.value if isinstance(x, Recorded) else x, float)
 
 
-_Spaces = tuple[tuple[tuple[float, ...], ...], tuple[tuple[float, ...], ...]]
-
-
-def _of_places(columns: np.ndarray, rows: np.ndarray) -> _Spaces:
+def _of_places(columns: np.ndarray, rows: np.ndarray) -> tuple[Basis, Basis]:
     """The null spaces of a matrix that has only zeros in these columns and rows, and is regular but for them."""
     if columns.sum() != rows.sum():
         raise ShapeError(f"mass has {rows.sum()} rows and {columns.sum()} columns of zeros only{at_line()}")
-    unit = np.eye(len(rows))
-    return _frozen(unit[columns]), _frozen(unit[rows])
+    return tuple(np.flatnonzero(columns).tolist()), tuple(np.flatnonzero(rows).tolist())
 
 
-def _null_spaces(matrix: np.ndarray) -> _Spaces:
+def _null_spaces(matrix: np.ndarray) -> tuple[Basis, Basis]:
     """Bases of the null spaces of M and Mᵀ; unit vectors where only rows and columns of zeros make it singular."""
     if not np.all(np.isfinite(matrix)):
         raise ShapeError(f"mass must be finite numbers{at_line()}")
@@ -130,8 +189,4 @@ def _null_spaces(matrix: np.ndarray) -> _Spaces:
     null = sizes <= _SINGULAR * max(sizes.max(initial=0.0), 1e-300)
     if columns.sum() == rows.sum() == null.sum():
         return _of_places(columns, rows)
-    return _frozen(v[null]), _frozen(u.T[null])
-
-
-def _frozen(x: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in x.tolist())
+    return tuple(map(tuple, v[null].tolist())), tuple(map(tuple, u.T[null].tolist()))

@@ -91,6 +91,7 @@ class Method:
     error_order: int = 1  # the power of the step size to which the error estimate is proportional
     estimates: int = 0  # error estimates of a step; 0: only fixed steps are possible
     copies: int = 1
+    takes_fixed_steps = True
     has_stages = False  # whether a step solves equations of implicit stages
     has_jacobian = False  # whether a step solves linear systems with the Jacobian of the right-hand side
     is_reversible = False  # whether `emit_inverse` undoes a step

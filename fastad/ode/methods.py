@@ -229,6 +229,6 @@ METHODS: dict[str, Method] = {
     for method in (
         Euler, Heun, Midpoint, RK4, BS3, Tsit5, Dopri5, Dopri8, Leapfrog, ReversibleHeun, ImplicitEuler,
         ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF, auto,
-    )  # fmt: skip
-}
+    )
+}  # fmt: skip
 SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5", "LSODA": "auto"}

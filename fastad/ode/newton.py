@@ -8,9 +8,11 @@ the implicit function theorem. So they are exact for the map that takes a state 
 iteration of the trial step has left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, solver_from
@@ -55,21 +57,28 @@ class Block:
         return self.linear.factor_size(self.n)
 
     @lazy
+    def _inverse(self) -> np.ndarray:
+        return np.linalg.inv(self.a)
+
+    @lazy
     def equation(self) -> Equation:
         n, m, shared = self.iteration.n, len(self.c), self.iteration.shared
 
         def rows(b: Builder, x: Ref) -> Ref:
             *zs, t, h, y, others = slices(b, x, (*[n] * m, 1, 1, n, shared))
-            slopes = []
+            slopes, times = [], []
             for z, node in zip(zs, self.c, strict=True):
                 time = b.add(t, b.multiply(b.const(node), h)) if node else t
+                times.append(time)
                 slopes.append(emit_inline(b, self.iteration.f, packed(b, [time, b.add(y, z), others])))
-            found, mass = [], self.iteration.mass
-            numbers = slices(b, others, (self.iteration.own, self.iteration.numbers))[1]
-            for z, row in zip(zs, self.a, strict=True):
-                moved = z if mass is None else mass.times(b, numbers, z)
-                terms = [b.multiply(b.const(w), k) for w, k in zip(row, slopes, strict=True) if w]
-                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), b.add(*terms)))))
+            found = []
+            mass = self.iteration.mass
+            moves = m > 1 and mass is not None and mass.function is not None
+            for i, (z, row) in enumerate(zip(zs, self.a, strict=True)):
+                if moves:  # M(tᵢ, yᵢ) Σⱼ (A⁻¹)ᵢⱼ zⱼ = h f(tᵢ, yᵢ)
+                    z, row = _combined(b, self._inverse[i], zs), np.eye(len(zs))[i]
+                moved = self.iteration.moved(b, times[i], b.add(y, zs[i]), others, z)
+                found.append(b.emit("subtract", (moved, b.multiply(b.reshape(h, ()), _combined(b, row, slopes)))))
             return packed(b, found)
 
         return Equation.of(self.n, made(f"stages of {self.iteration.f.name}", self.n + self.p, rows))
@@ -81,8 +90,9 @@ class Block:
         return Point(b, self.equation, z, theta, plan)
 
     def factored(self, b: Any, theta: Ref) -> Ref:
-        """Factors of the matrix where all stages are at the base."""
-        return self.linear.factor(self.at(b, b.zeros((self.n,)), theta))
+        """Factors of the matrix where all stages are at the base; of a singular one, solutions are NaN."""
+        at = self.at(b, b.zeros((self.n,)), theta)
+        return self.linear.soft(at, self.linear.factor(at))
 
     # ── the simplified iteration ─────────────────────────────────────────────────────────────────────────────
     @property
@@ -148,8 +158,9 @@ class Block:
         return Loop.of("Newton's iteration", Sizes(state, shared=shared), -1, body, condition=condition)
 
     def quick(
-        self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref, part: Ref | None = None
-    ) -> "Solved":
+        self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref,
+        part: Ref | None = None,
+    ) -> "Solved":  # fmt: skip
         """The rows of a solution up to a tolerance, which is not to be differentiated. Corrections are scaled by
         `part`, where factors are those of another matrix."""
         zero, part = b.const([0.0]), b.const([1.0]) if part is None else b.reshape(part, (1,))
@@ -195,7 +206,7 @@ class Block:
         def rows(b: Builder, x: Ref) -> Ref:
             z, _, k, theta, scales, tolerance = slices(b, x, cut)
             at = self.at(b, z, theta)
-            step = self._step(b, at, self.linear.factor(at))
+            step = self._step(b, at, self.linear.soft(at, self.linear.factor(at)))
             norm, k = self._norm(b, step, scales), b.add(k, b.const([1.0]))
             large = b.emit("greater", (norm, b.reshape(tolerance, ())))
             more = b.emit("logical_and", (large, b.emit("less", (b.reshape(k, ()), b.const(float(_MOST_EXACT))))))
@@ -218,6 +229,10 @@ class Block:
         given = [still(z), theta, *map(still, (factors, scales)), b.reshape(still(tolerance), (1,))]
         z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
         return Solved(z, z, status, status, b.const(False))
+
+
+def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
+    return b.add(*(b.multiply(b.const(float(w)), v) for w, v in zip(weights, vectors, strict=True) if w))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
 from fastad.ode.krylov import Krylov
-from fastad.ode.mass import Mass
+from fastad.ode.mass import Mass, is_moving
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
 from fastad.recording.operands import as_recorded
@@ -22,7 +22,6 @@ from fastad.schedules.base import Schedule
 from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
-STIFF = {"BDF", "LSODA"}
 INFINITE = 1e100  # stands for an infinite time: steps are parts of the span
 
 
@@ -40,6 +39,7 @@ class Options:
     progress: bool
     events: tuple[Event, ...] = ()
     mass: Mass | None = None  # what is fixed of the mass matrix
+    moving_mass: Any = None  # a mass matrix as a function of (t, y, *args)
     jac: Any = None
     jac_sparsity: Any = None
 
@@ -81,11 +81,6 @@ def method_of(method: Any) -> Method:
     found = METHODS.get(SCIPY_NAMES.get(name, name)) if isinstance(name, str) else None
     if found is not None:
         return found
-    if name in STIFF:
-        raise ShapeError(
-            f"method {name!r} is for stiff systems, for which fastad has no method yet{at_line()}; use 'Tsit5' with a "
-            "small max_step, or SciPy's solve_ivp without derivatives"
-        )
     known = ", ".join(repr(name) for name in (*METHODS, *SCIPY_NAMES))
     raise ShapeError(f"method must be one of {known}, or a method of fad.ode{at_line()}, not {method!r}")
 
@@ -100,6 +95,11 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ScheduleError(f"{text}{at_line()}, not {given['checkpoint']!r}")
     if not found.has_jacobian:
         _warn_of_unused(given)
+    moving = given["mass"] if is_moving(given["mass"]) else None
+    if given["mass"] is not None and given["adjoint"] in ("continuous", "interpolating"):
+        raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
+    if moving is not None and (given["jac"] is not None or given["jac_sparsity"] is not None):
+        raise ShapeError(f"with mass(t, y) leave jac and jac_sparsity out{at_line()}: fastad derives what it needs")
     if isinstance(given["jac"], Krylov) and found.has_stages:
         raise ShapeError(
             f"{found.name} needs the matrix of its equations{at_line()}; jac=fad.ode.Krylov(…) is for 'Rodas5P'"
@@ -107,14 +107,16 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
+    if problem.step is not None and not found.takes_fixed_steps:
+        raise ShapeError(f"{found.name} chooses its steps{at_line()}; leave step= out, or use 'Radau' or 'Rodas5P'")
     if problem.step is None and not found.is_adaptive:
         raise ShapeError(
             f"{found.name} has no error estimate, so it cannot choose its steps{at_line()}; give step=, or use 'Tsit5'"
         )
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
-        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, given["jac"],
-        given["jac_sparsity"],
+        given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, moving if mass is None else None,
+        given["jac"], given["jac_sparsity"],
     )  # fmt: skip
 
 

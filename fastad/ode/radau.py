@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.kernels.records import NOTES
 from fastad.equations.linear import Dense
+from fastad.kernels.records import NOTES
 from fastad.ode import reuse
 from fastad.ode.dense import DenseOutput
 from fastad.ode.implicit import SMALL, per_time

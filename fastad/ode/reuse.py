@@ -1,11 +1,12 @@
 """Factors of M − c ∂f/∂y that serve many steps: kept in the memory of a method (see `fastad.ode.method.Method`).
 
-They are made anew when c has changed by more than a third, after twenty steps, and when a trial step with older ones has
-failed; corrections with factors for another c are scaled by 2 / (1 + c / c′). These are the rules of CVODE: Hindmarsh et
-al. (2005), SUNDIALS, ACM Trans. Math. Softw. 31(3), 2.1.
+They are made anew when c has changed by more than a third, after twenty steps, and when a trial step with older ones
+has failed; corrections with factors for another c are scaled by 2 / (1 + c / c′). These are the rules of CVODE:
+Hindmarsh et al. (2005), SUNDIALS, ACM Trans. Math. Softw. 31(3), 2.1.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from fastad.kernels.records import COUNTS, FACTORISATIONS, JACOBIANS, NOTES, TRIES
@@ -61,7 +62,7 @@ def kept_factors(block: Any, stages: Stages, tries: Ref, given: tuple[Ref, Ref, 
     b, n, size = stages.b, stages.n, block.factors
     age, t, c, y, known, factors = slices(b, memory, (1, 1, 1, n, 1, size))
     number, vector = lambda x: b.reshape(x, ()), lambda x: b.reshape(x, (b.size(x),))
-    either = lambda *xs: xs[0] if len(xs) == 1 else b.emit("logical_or", (xs[0], either(*xs[1:])))
+    either = lambda *xs: reduce(lambda x, y: b.emit("logical_or", (x, y)), xs)
     none = b.emit("less", (number(age), b.const(0.5)))
     ratio = b.emit("divide", (given[1], b.emit("where", (none, b.const(1.0), number(c)))))
     far = b.emit("greater", (b.emit("absolute", (b.emit("subtract", (ratio, b.const(1.0))),)), b.const(CHANGED)))
@@ -91,5 +92,3 @@ def _factored(block: Any, stages: Stages) -> Branch:
     total = sum(cut)
     kept = made("factors that are kept", total, lambda b, x: slices(b, x, cut)[-1])
     return Branch.of([kept, made("new factors", total, new)], "factors")
-
-

@@ -301,7 +301,8 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=t_events, y_events=y_events, **_counted(raw.run, _count),
-        status=_Later(lambda: _status(int(raw.run[r.STATUS]))), message=_Later(lambda: _message_of(problem, options, raw)),
+        status=_Later(lambda: _status(int(raw.run[r.STATUS]))),
+        message=_Later(lambda: _message_of(problem, options, raw)),
         success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
     )  # fmt: skip
 

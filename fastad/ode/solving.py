@@ -11,10 +11,11 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
-from fastad.ode.emitting import Extent, Raw, fixed_grid, solved, steps_in
+from fastad.ode.emitting import Extent, Raw, solved
 from fastad.ode.event_results import counts_of, limits_of
+from fastad.ode.grids import fixed_grid, steps_in
 from fastad.ode.mass import mass_of
-from fastad.ode.problem import INFINITE, Options, Problem, options_of, problem_of
+from fastad.ode.problem import INFINITE, Options, Problem, method_of, options_of, problem_of
 from fastad.ode.solution import Solution, plain_solution, recorded_solution
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
@@ -76,10 +77,10 @@ def solve_ivp(
             as y' = −λy for large λ is. Of "ReversibleHeun" and "Leapfrog" this takes "Heun" and "Midpoint".
     checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁷
         numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
-    jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and the places
-        where it is not 0. fastad derives both; they are compared with what it has found at the start.
-    mass : of implicit methods, the constant matrix M of M y' = fun(t, y): its diagonal (n,), a matrix (n, n), or a
-        sparse one. Where it is singular the index must be 1, and y0 is made consistent.
+    jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and where it
+        is not 0. fastad derives both, and compares them at the start. Or `fad.ode.Krylov(…)`: systems without matrices.
+    mass : of implicit methods, M of M y' = fun(t, y): its diagonal (n,), a matrix (n, n), or a sparse one. Where it is
+        singular the index must be 1, and y0 is made consistent. Or a function of (t, y, *args) to a regular matrix.
     progress : show a progress bar (needs tqdm).
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
@@ -105,7 +106,9 @@ def solve_ivp(
         "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
         "events": events,
     }  # fmt: skip
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0])
+    at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
+    has_stages = method_of(method).has_stages
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if has_stages else None)
     problem = replace(problem, mass=numbers_of_mass)
     options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:

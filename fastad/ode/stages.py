@@ -1,6 +1,6 @@
 """What a step needs to solve the equations of its implicit stages, and what it counts of that."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastad.ode.iteration import Iteration
 from fastad.ode.newton import Block, Solved
@@ -10,6 +10,7 @@ from fastad.tables.composites.sub import packed, slices
 TOLERANCE = 1e-2  # errors of trial steps, relative to those that are tolerated
 _EXACT = 1e-7  # errors, relative to the solution, from where one Newton step leaves rounding errors
 FIXED = 1e-13, 1e-10  # what fixed steps take for absolute and relative tolerances of their equations
+_TINY = 1e-200
 _FAR = 1e30  # what the estimate of a step that has failed is multiplied by
 
 
@@ -60,27 +61,37 @@ class Stages:
         known = vars(self.iteration).setdefault("_blocks", {})
         if (a, c) not in known:
             linear = self.iteration.linear if len(c) == 1 else self.iteration.wider(len(c))
+            assert linear is not None
             known[a, c] = Block(self.iteration, a, c, linear)
         found: Block = known[a, c]
         return found
 
     def mass(self, v: Ref) -> Ref:
         """M v."""
-        own, b = self.iteration, self.b
-        if own.mass is None:
-            return v
-        return own.mass.times(b, slices(b, self.shared, (own.own, own.numbers))[1], v)
+        return self.iteration.moved(self.b, self.t, self.y, self.shared, v)
 
     def filtered(self, block: Block, t: Ref, factors: Ref, v: Ref) -> Ref:
         """(M − γh ∂f/∂y)⁻¹ v at the start of the step."""
         at = block.at(self.b, self.b.zeros((self.n,)), self.theta(t, self.y))
-        return block.linear.solve(at, factors, v, transposed=False, derived=False)
+        return block.linear.solve(at, factors, v, transposed=False, derived=self.exact)
+
+    def first_slope(self, block: Block, factors: Ref, v: Ref) -> Ref:
+        """The solution of M x = v at the start of the step; where M is singular, that with M − γh ∂f/∂y."""
+        mass = self.iteration.mass
+        if mass is None:
+            return v
+        if mass.is_singular:
+            return self.filtered(block, self.t, factors, v)
+        still = replace(self, h=self.b.const(0.0))
+        return still.filtered(block, self.t, block.factored(self.b, still.theta(self.t, self.y)), v)
 
     def theta(self, t: Ref, y: Ref) -> Ref:
         """The parameters of a block."""
-        b = self.b
+        b, h, mass = self.b, self.h, self.iteration.mass
+        if mass is not None and mass.is_singular:  # a step of size 0 has a regular matrix too
+            h = b.emit("where", (b.emit("equal", (h, b.const(0.0))), b.const(_TINY), h))
         shared = slices(b, self.shared, (self.iteration.shared,))[0]
-        return packed(b, [t, self.h, y, shared])
+        return packed(b, [t, h, y, shared])
 
     def solve(self, block: Block, t: Ref, y: Ref, z: Ref, factors: Ref, part: Ref | None = None) -> Ref:
         """The increments z of a block at a time, for the base y, from a first guess. Corrections of a trial step are

@@ -12,7 +12,7 @@ from fastad.equations.linear import default_solver
 from fastad.kernels.records import CONTROL, TOLERANCES
 from fastad.ode.dense import DenseOutput
 from fastad.ode.iteration import Iteration, Linearised, with_further
-from fastad.ode.method import Method, Step, Wanted
+from fastad.ode.method import Given, Method, Step, Wanted
 from fastad.ode.stages import FIXED, Stages
 from fastad.ode.step_rules import StepRules
 from fastad.primitives.regions import region
@@ -130,7 +130,7 @@ class StepTables:
         notes = b.emit("stop_gradient", (b.region(control, (CONTROL, n, 1), (n,)),)) if (n := self.notes) else None
         return self._step_at(b, (t, h, state, shared), notes, exact)
 
-    def _step_at(self, b: Builder, given: tuple[Ref, Ref, Ref, Ref], notes: Ref | None, exact: bool) -> Step:
+    def _step_at(self, b: Builder, given: Given, notes: Ref | None, exact: bool) -> Step:
         """The step from its start, its size, a state, and what all steps share."""
         t, h, state, shared = given
         y = self.first(b, state)

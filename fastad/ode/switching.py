@@ -38,10 +38,10 @@ class Switching(Method):
     stiff: Any
     reach: float
     name: str = "auto"
-    has_stages, has_jacobian, counts, estimates = True, True, True, 1
+    has_stages, has_jacobian, counts, estimates, takes_fixed_steps = True, True, True, 1, False
 
     @property
-    def _fastad_options(self) -> Any:  # type: ignore[override]
+    def _fastad_options(self) -> Any:
         return self.explicit._fastad_options, self.stiff._fastad_options, self.reach, self.name
 
     @property
@@ -53,7 +53,7 @@ class Switching(Method):
         return min(self.explicit.error_order, self.stiff.error_order)
 
     @lazy
-    def output(self) -> DenseOutput:  # type: ignore[override]
+    def output(self) -> DenseOutput:
         """Its vectors are the coefficients of the powers of θ."""
         degree = max(len(row) for own in (self.explicit, self.stiff) for row in own.output.polynomials)
         return DenseOutput(tuple((0.0,) * p + (1.0,) for p in range(degree)))

@@ -281,7 +281,7 @@ class Recorder:
         for capture in self.captures:
             if owns(capture.array):
                 self._by_id.pop(id(capture.array), None)
-                capture.array = capture.snapshot
+                capture.array = np.asarray(capture.snapshot)  # that of an array without axes is a number
 
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""

@@ -1,0 +1,32 @@
+"""Grids of fixed steps."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+AHEAD = 1e-9  # part of a step that is not worth another one
+
+
+def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarray, int]:
+    """A grid of steps of at most this size: pieces (left, size of a step, first step) in positions, and the number of
+    steps. It lands on the points, if they are given."""
+    span = t1 - t0
+    marks = [0.0, 1.0]
+    if points is not None and span:
+        count = steps_in(abs(span), step)
+        inner = (np.asarray(points) - t0) / span
+        whole = inner * count
+        if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
+            marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
+    pieces, first = [], 0
+    for left, right in pairwise(marks):
+        count = steps_in(abs(span) * (right - left), step)
+        pieces.append((left, (right - left) / count, float(first)))
+        first += count
+    return np.array(pieces).ravel(), first
+
+
+def steps_in(length: Any, step: Any) -> int:
+    """The least number of steps of at most this size; a guard holds it where it depends on recorded values."""
+    return max(1, int(np.ceil(length / step - AHEAD)))
