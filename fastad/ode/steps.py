@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastad.equations.linear import default_solver
-from fastad.kernels.records import CONTROL, TOLERANCES
+from fastad.kernels.records import CONTROL, FAILURES, STEP, TOLERANCES
 from fastad.ode.dense import DenseOutput
 from fastad.ode.iteration import Iteration, Linearised, with_further
 from fastad.ode.method import Given, Method, Step, Wanted
@@ -99,6 +99,7 @@ class StepTables:
         rules = StepRules(
             lambda: exact, (total_of(given[:2]), total_of(given[2:4]), total_of(given[4:])),
             (total_of(out[:1]), total_of(out[1:-1]), total_of(out[-1:])),
+            (sizes.own + STEP, total_of(out[:4]) + FAILURES),
         )  # fmt: skip
         return Sub(body.n_in, body.n_out, body.name, body.table, rules=rules)
 

@@ -230,7 +230,7 @@ def _is_convex(P: Array) -> Array:
     """Whether P is positive semidefinite, but for rounding errors."""
     shift = _CONVEX * np.maximum(_largest(P), 1e-300)
     if isinstance(P, SparseArray):
-        return lowest_curvature(lambda v: P @ v, P.shape[0]) >= -shift
+        return lowest_curvature(lambda v: P @ v, P.shape[0])[0] >= -shift
     return attempted_cholesky(P + shift * np.eye(P.shape[0]))[1]
 
 

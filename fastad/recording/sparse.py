@@ -1,10 +1,10 @@
 """Sparse linear algebra, entry by entry: the rows for recorded values, their definitions for plain ones.
 
 Places of entries (see `fastad.primitives.sparse_values.as_places`) and patterns are arrays that somebody keeps and
-nobody changes: tables refer to them instead of copying them.
+nobody changes: tables refer to them instead of copying them, but for the places of products.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from fastad.primitives import primitive
 from fastad.primitives.sparse_values import as_places
 from fastad.recording.operands import as_recorded, is_recorded, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import current_recorder, recording_error
+from fastad.recording.recorder import Recorder, current_recorder, recording_error
 from fastad.recording.source import at_line
-from fastad.tables.builder import dtype_char
+from fastad.tables.builder import Ref, dtype_char
 
 Shape = tuple[int, ...]
 
