@@ -122,7 +122,8 @@ def test_an_equation_without_a_solution_is_an_error():
 @pytest.mark.parametrize(
     ("mass", "message"),
     [(np.ones(2), "mass has shape"), (np.ones((3, 2)), "mass has shape"),
-     (sparse.eye_array(4), "must be"), (np.full((3, 3), np.nan), "finite")],
+     (sparse.eye_array(4), "must be"), (np.full((3, 3), np.nan), "finite"),
+     ([1.0, np.nan, 1.0], "finite"), (sparse.csr_array(np.diag([1.0, np.inf, 1.0])), "finite")],
 )  # fmt: skip
 def test_wrong_masses(mass, message):
     with pytest.raises(fad.ShapeError, match=message):

@@ -170,7 +170,11 @@ def _sparse(pattern: Pattern, data: Any, shape: Any, n: int) -> tuple[Mass, Any]
 
 
 def _concrete(x: Any) -> np.ndarray:
-    return np.asarray(x.value if isinstance(x, Recorded) else x, float)
+    """The numbers of a matrix, which must be finite."""
+    found = np.asarray(x.value if isinstance(x, Recorded) else x, float)
+    if not np.all(np.isfinite(found)):
+        raise ShapeError(f"mass must be finite numbers{at_line()}")
+    return found
 
 
 def _of_places(columns: np.ndarray, rows: np.ndarray) -> tuple[Basis, Basis]:
@@ -182,8 +186,6 @@ def _of_places(columns: np.ndarray, rows: np.ndarray) -> tuple[Basis, Basis]:
 
 def _null_spaces(matrix: np.ndarray) -> tuple[Basis, Basis]:
     """Bases of the null spaces of M and Mᵀ; unit vectors where only rows and columns of zeros make it singular."""
-    if not np.all(np.isfinite(matrix)):
-        raise ShapeError(f"mass must be finite numbers{at_line()}")
     columns, rows = (~np.any(matrix, axis=axis) for axis in (0, 1))
     u, sizes, v = np.linalg.svd(matrix)
     null = sizes <= _SINGULAR * max(sizes.max(initial=0.0), 1e-300)
