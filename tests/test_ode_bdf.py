@@ -185,5 +185,5 @@ def test_auto_changes_its_method_with_the_stiffness():
 
 @pytest.mark.parametrize("adjoint", ["continuous", "interpolating"])
 def test_adjoints_that_integrate_over_single_steps_are_refused(adjoint):
-    with pytest.raises(fad.ShapeError, match="BDF depend on several before.*'Rodas5P'"):
+    with pytest.raises(fad.ShapeError, match=r"BDF depend on several before.*'Rodas5P'"):
         fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "BDF", adjoint=adjoint)
