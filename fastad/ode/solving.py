@@ -107,8 +107,9 @@ def solve_ivp(
         "events": events,
     }  # fmt: skip
     at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
-    has_stages = method_of(method).has_stages
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if has_stages else None)
+    found = method_of(method)
+    method = found if mass is None else found.with_mass
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if method.has_stages else None)
     problem = replace(problem, mass=numbers_of_mass)
     options = options_of(method, problem, given, shape)
     if options.events and problem.step is not None:
