@@ -181,7 +181,7 @@ def inertia(t, y, m):
     return np.concatenate([lead, below])
 
 
-@pytest.mark.parametrize("method", ["Rodas5P", "Radau"])
+@pytest.mark.parametrize("method", ["Rodas5P", "Radau", "Kvaerno5", "BDF"])
 def test_a_mass_matrix_that_depends_on_the_state(method):
     y0, points = np.array([0.1, 1.0, 0.0, 0.0]), np.array([0.4, 1.0])
 

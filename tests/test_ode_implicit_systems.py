@@ -105,3 +105,15 @@ def test_algebraic_equations(method):
 def test_a_mass_matrix_of_another_shape():
     with pytest.raises(fad.ShapeError, match="mass has shape"):
         fad.solve_ivp(force, (0, 1), START, args=(RATE,), method="Radau", mass=lambda t, y, a: np.zeros(3))
+
+
+@pytest.mark.parametrize("method", ["BDF", "Kvaerno5", "Radau", "SDIRK2"])
+def test_tangents_of_trial_steps_that_were_not_solved_are_not_asked_for(method):
+    def end(k):
+        stiff = lambda t, y: [y[1], k * (1 - y[0] ** 2) * y[1] - y[0]]
+        return fad.solve_ivp(stiff, (0, 2000.0), [2.0, 0.0], method, [2000.0], rtol=1e-2, atol=1e-2).y[0, -1]
+
+    plain = fad.solve_ivp(lambda t, y: [y[1], 1e3 * (1 - y[0] ** 2) * y[1] - y[0]], (0, 2000.0), [2.0, 0.0], method,
+                          rtol=1e-2, atol=1e-2)  # fmt: skip
+    assert plain.success and plain.stats["unsolved"] > 0
+    assert fad.jvp(end, (1e3,), (1.0,))[1] == pytest.approx(fad.grad(end)(1e3), rel=1e-8)

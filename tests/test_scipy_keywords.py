@@ -38,6 +38,12 @@ def test_a_function_with_its_gradient():
         fad.minimize(bowl, [0.3], args=(1.5,), jac=True)
 
 
+def test_a_gradient_of_the_users_is_compared_with_the_exact_one():
+    solve = lambda a: fad.minimize(bowl, [0.3, 0.2], args=(a,), jac=lambda x, a: with_gradient(x, a)[1]).x[0]
+    plain = lambda a: fad.minimize(bowl, [0.3, 0.2], args=(a,)).x[0]
+    assert solve(1.5) == plain(1.5) and fad.grad(solve)(1.5) == fad.grad(plain)(1.5)
+
+
 def test_options_count():
     assert fad.minimize(bowl, [3.0], args=(1.5,), options={"maxiter": 1}).nit == 1
     fitted = fad.least_squares(lambda x: x**3 - 8.0, [1.0], ftol=1e-10, xtol=1e-10, gtol=1e-10, max_nfev=90, verbose=0)
@@ -47,7 +53,8 @@ def test_options_count():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"jac": with_gradient}, "leave jac out"),
+        ({"jac": lambda x, a: 2.0 * (x - a)}, "its component 0 is -1, and .* is 3"),
+        ({"jac": with_gradient}, "jac returned a tuple"),
         ({"hess": np.eye}, "leave hess out"),
         ({"hessp": np.dot}, "trust-ncg"),
         ({"callback": print}, "max_steps=1"),
@@ -65,16 +72,19 @@ def test_refusals_name_the_line_and_the_fix(more, words):
     assert "test_scipy_keywords.py" in str(error.value)
 
 
+@pytest.mark.parametrize("method", ["newton", "trust-ncg"])
 @pytest.mark.parametrize(("start", "nit"), [([0.0, 0.0], 0), ([1.0, 0.0], None)])
-def test_a_saddle_point_is_no_minimum(start, nit):
+def test_a_saddle_point_is_no_minimum(start, nit, method):
     """The start is one, or Newton's steps never leave the line that leads to it."""
 
     def saddle(x, a):
         return a * x[0] ** 2 - x[1] ** 2 + x[1] ** 4
 
-    found = fad.minimize(saddle, start, args=(1.0,))
+    found = fad.minimize(saddle, start, args=(1.0,), method=method)
     assert not found.success and "saddle point" in found.message and (nit is None or found.nit == nit)
     with pytest.raises(fad.ConvergenceError):
-        fad.grad(lambda a: fad.minimize(saddle, start, args=(a,)).x[0])(1.0)
-    assert fad.minimize(saddle, [0.1, 0.1], args=(1.0,)).success
-    assert fad.minimize(lambda x: x[0] ** 2 + 0.0 * x[1], [1.0, 1.0]).success  # flat: minima are not isolated
+        fad.grad(lambda a: fad.minimize(saddle, start, args=(a,), method=method).x[0])(1.0)
+    assert fad.minimize(saddle, [0.1, 0.1], args=(1.0,), method=method).success
+    assert fad.minimize(
+        lambda x: x[0] ** 2 + 0.0 * x[1], [1.0, 1.0], method=method
+    ).success  # flat: minima are not isolated

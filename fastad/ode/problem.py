@@ -22,7 +22,6 @@ from fastad.schedules.base import Schedule
 from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
-STIFF = {"BDF", "LSODA"}
 INFINITE = 1e100  # stands for an infinite time: steps are parts of the span
 
 
@@ -82,11 +81,6 @@ def method_of(method: Any) -> Method:
     found = METHODS.get(SCIPY_NAMES.get(name, name)) if isinstance(name, str) else None
     if found is not None:
         return found
-    if name in STIFF:
-        raise ShapeError(
-            f"method {name!r} is for stiff systems, for which fastad has no method yet{at_line()}; use 'Tsit5' with a "
-            "small max_step, or SciPy's solve_ivp without derivatives"
-        )
     known = ", ".join(repr(name) for name in (*METHODS, *SCIPY_NAMES))
     raise ShapeError(f"method must be one of {known}, or a method of fad.ode{at_line()}, not {method!r}")
 

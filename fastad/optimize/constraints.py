@@ -12,6 +12,7 @@ from fastad.optimize.objective import Array
 from fastad.recording.operands import as_recorded, is_recorded, path_value
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
+from fastad.sparse.arrays import as_sparse
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,7 @@ def _constraint(c: Any) -> Constraint:
     if isinstance(c, dict):
         return _by_name(c)
     if hasattr(c, "A") and hasattr(c, "lb"):
-        matrix = c.A.toarray() if hasattr(c.A, "toarray") else c.A
-        return Constraint(_product, (matrix,), limit(c.lb), limit(c.ub))
+        return Constraint(_product, (as_sparse(c.A),), limit(c.lb), limit(c.ub))
     if hasattr(c, "fun") and hasattr(c, "lb"):
         return Constraint(c.fun, (), limit(c.lb), limit(c.ub))
     raise ShapeError(

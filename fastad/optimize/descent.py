@@ -8,6 +8,7 @@ from fastad.control.loops import while_loop
 from fastad.optimize.objective import Array, Objective
 from fastad.optimize.status import CONVERGED, LOWEST, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, SADDLE, STUCK, UNBOUNDED
 
+FLAT = 1e-7  # negative curvature, relative to the largest element, that counts as none
 _ROUNDED_TO = 1e-7  # gradient, relative to its scale, that counts as 0 where no step decreases fun any more
 
 
@@ -86,4 +87,4 @@ def _status(s: Iterate, nit: Array, limits: tuple[Array, Array, int]) -> Array:
     return np.where(np.isfinite(s.fun) & np.isfinite(largest), status, NOT_FINITE)
 
 
-__all__ = ["Iterate", "Method", "Run", "descend"]
+__all__ = ["FLAT", "Iterate", "Method", "Run", "descend"]

@@ -8,12 +8,17 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
+from fastad.control.parts import concrete
 from fastad.errors import ShapeError
+from fastad.optimize.objective import Objective
 from fastad.recording.source import at_line
 
 _DIFFERENCES = ("2-point", "3-point", "cs")
 _STEPS = ("maxiter", "max_nfev")
 _TOLERANCES = ("gtol", "ftol", "xtol", "tol")
+_RELATIVE, _OF_LARGEST = 1e-4, 1e-7  # errors of a gradient that differences have, too
 _SHOWN = ("disp", "verbose", "iprint")  # nothing is printed: 0 and False say so
 _ADVICE = {
     "callback": "the iteration is recorded, and runs as native code. For a look at the steps call it with max_steps=1, "
@@ -53,6 +58,26 @@ def settings(
         elif not _means_nothing(key, value):
             _refuse(name, key)
     return fun, tol, max_steps
+
+
+def check_gradient(jac: Callable[..., Any], f: Objective, x: Any) -> None:
+    """ShapeError unless `jac(x, *args)` is the gradient of f here, as far as differences could tell."""
+    x, args = concrete((x, f.args))
+    found = jac(np.array(x), *args)
+    if isinstance(found, tuple):
+        raise ShapeError(f"jac returned a tuple{at_line()}; it is the gradient of fun alone: leave jac out")
+    given = np.asarray(found, float)
+    own = np.asarray(Objective(f.fun, args).gradient(np.asarray(x, float)))
+    if given.shape != own.shape:
+        raise ShapeError(f"jac returned an array of shape {given.shape}{at_line()}; x0 has the shape {own.shape}")
+    allowed = _RELATIVE * np.abs(own) + _OF_LARGEST * np.max(np.abs([own, given]), initial=0.0)
+    wrong = np.where(np.isfinite(own), np.nan_to_num(np.abs(given - own), nan=np.inf) - allowed, 0.0)
+    if np.any(wrong > 0.0):
+        i = int(np.argmax(wrong))
+        raise ShapeError(
+            f"jac is not the gradient of fun at x0{at_line()}: its component {i} is {given[i]:.6g}, and the derivative "
+            f"of fun by x[{i}] is {own[i]:.6g}. Leave jac out: fastad derives it"
+        )
 
 
 def _means_nothing(key: str, value: Any) -> bool:
@@ -101,4 +126,4 @@ def _refuse(name: str, key: str) -> None:
     )
 
 
-__all__ = ["most_steps", "settings"]
+__all__ = ["check_gradient", "most_steps", "settings"]

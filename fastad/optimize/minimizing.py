@@ -13,7 +13,7 @@ from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
 from fastad.optimize.constrained import minimise_constrained
 from fastad.optimize.constraints import Constraint, Kinds, bounds_of, constraints_of
 from fastad.optimize.descent import Method, descend
-from fastad.optimize.keywords import most_steps, settings
+from fastad.optimize.keywords import check_gradient, most_steps, settings
 from fastad.optimize.lbfgs import LBFGS
 from fastad.optimize.newton import Newton
 from fastad.optimize.objective import Array, Objective
@@ -65,8 +65,9 @@ def minimize(
         None: 1e-8.
     max_steps : the most steps; None: 1000.
     **scipys : SciPy's other keywords. `options` may have "maxiter", "gtol", "ftol", "xtol" (all of them tol here; gtol
-        counts first) and "disp" False. jac None, False and differences are ignored, as gradients are exact; with jac
-        True, fun returns (value, gradient), and its first result counts. All else is an error that says what to write.
+        counts first) and "disp" False. jac None, False and differences are ignored, as gradients are exact; a function
+        jac is compared with the exact gradient at x0, where a difference is a ShapeError; with jac True, fun returns
+        (value, gradient), and its first result counts. All else is an error that says what to write.
 
     Returns an `OptimizeResult`, with SciPy's fields and the multipliers and active set. A solution that was not found
     has success False; a derivative of it raises `ConvergenceError`, or `SingularMatrixError` where the solution is not
@@ -83,9 +84,14 @@ def minimize(
     >>> fad.jacobian(lambda a: fad.minimize(banana, [-1.2, 1.0], args=(a,)).x)(3.0).round(6).tolist()  # of (a, a²)
     [1.0, 6.0]
     """
-    fun, tol, max_steps = settings("minimize", fun, tol, max_steps, scipys)
+    slope = scipys.get("jac")
+    fun, tol, max_steps = settings(
+        "minimize", fun, tol, max_steps, scipys | {"jac": None} if callable(slope) else scipys
+    )
     tol = 1e-8 if tol is None else tol
     start, problem, kinds = _problem(fun, x0, args, bounds, constraints)
+    if callable(slope):
+        check_gradient(slope, problem.f, start)
     chosen = _method(method).name
     most = _MOST_STEPS if max_steps is None else most_steps(max_steps)
     is_constrained = bool(problem.constraints) or problem.bounds is not None

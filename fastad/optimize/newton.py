@@ -5,11 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastad.optimize.definite import attempted_cholesky, regularised, solved_by
-from fastad.optimize.descent import Iterate, Method
+from fastad.optimize.descent import FLAT, Iterate, Method
 from fastad.optimize.line_search import wolfe_step
 from fastad.optimize.objective import Array, Objective
 
-_FLAT = 1e-7  # negative curvature, relative to the largest element, that counts as none
 _LONGEST = 1e3  # step, relative to x, where fun has no curvature
 
 
@@ -24,7 +23,7 @@ class Newton(Method):
 
     def is_minimum(self, f: Objective, x: Array) -> Array:
         h = f.hessian(x)
-        _, ok = attempted_cholesky(h + _FLAT * np.maximum(np.max(np.abs(h), initial=0.0), _FLAT) * np.eye(x.size))
+        _, ok = attempted_cholesky(h + FLAT * np.maximum(np.max(np.abs(h), initial=0.0), FLAT) * np.eye(x.size))
         return ok
 
     def step(self, f: Objective, s: Iterate) -> Iterate:

@@ -11,11 +11,13 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.optimize.active_set import Margins, margins, polished
 from fastad.optimize.conditions import ActiveSet, Conditions, solution, value
-from fastad.optimize.constraints import Constraint, Kinds
+from fastad.optimize.constraints import Constraint, Kinds, scattered
+from fastad.optimize.curvature import lowest_curvature
 from fastad.optimize.definite import attempted_cholesky
 from fastad.optimize.objective import Array, Objective
 from fastad.optimize.result import Later, OptimizeResult, as_given
 from fastad.optimize.saddle import saddle
+from fastad.optimize.sparse_saddle import SparseSaddle
 from fastad.optimize.status import (
     CONVERGED,
     INFEASIBLE,
@@ -33,6 +35,8 @@ from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
+from fastad.sparse.arrays import SparseArray, as_sparse
+from fastad.sparse.building import block_array
 
 _STRICT = 1e-6  # multipliers and distances from limits below are 0
 _HOPELESS = 1e9  # size of x or of multipliers, relative to the data, at which there is no solution
@@ -47,6 +51,10 @@ def quadprog(
 
     The solution is differentiable in all six arrays, by the implicit function theorem on the conditions of optimality,
     to any order; `.fun` by the envelope theorem. Of P the symmetric part counts.
+
+    Sparse matrices, SciPy's or of `fad.sparse`, are kept sparse: if one of P, G and A is, every step solves one sparse
+    system, and derivatives are by their entries. Whether a sparse P is positive semidefinite is seen along some
+    directions only, those of Lanczos' method and of the steps.
 
     Parameters
     ----------
@@ -126,7 +134,11 @@ def _array(x: Any, name: str) -> Any:
     """An array of float64; None where it is absent."""
     if x is None:
         return None
-    x = as_recorded(x) if is_recorded(x) else np.asarray(x)
+    x = as_sparse(x)
+    if not isinstance(x, SparseArray):
+        x = as_recorded(x) if is_recorded(x) else np.asarray(x)
+    elif name in "qhb":
+        raise ShapeError(f"quadprog: {name} must be a dense vector{at_line()}")
     if x.dtype.kind not in "fiub":
         raise ShapeError(f"quadprog: {name} must be real numbers{at_line()}, not of dtype {x.dtype}")
     return x.astype(np.float64)
@@ -134,7 +146,7 @@ def _array(x: Any, name: str) -> Any:
 
 def _limits(arrays: dict[str, Any], names: tuple[str, str], n: int) -> tuple[Any, Any]:
     matrix, right = (arrays[name] for name in names)
-    if matrix is None or matrix.size == 0:
+    if matrix is None or 0 in matrix.shape:
         if right is not None and right.size:
             raise ShapeError(f"quadprog: {names[1]} is given, but {names[0]} is not{at_line()}")
         return np.zeros((0, n)), np.zeros(0)
@@ -158,12 +170,25 @@ class _State(NamedTuple):
 
 
 class _Data(NamedTuple):
+    """The programme; its matrices are all dense or all sparse."""
+
     P: Array
     q: Array
     G: Array
     h: Array
     A: Array
     b: Array
+
+    @staticmethod
+    def of(P: Any, q: Array, G: Any, h: Array, A: Any, b: Array) -> "_Data":
+        """P made symmetric; dense matrices with all their elements as entries where another one is sparse."""
+        if any(isinstance(x, SparseArray) for x in (P, G, A)):
+            P, G, A = (block_array([[x]]) for x in (P, G, A))
+        return _Data(0.5 * (P + P.T), q, G, h, A, b)
+
+    @property
+    def is_sparse(self) -> bool:
+        return isinstance(self.P, SparseArray)
 
 
 class _Errors(NamedTuple):
@@ -179,14 +204,12 @@ def _solved(p: Conditions, kinds: Sequence[Kinds], tol: Array, most: int) -> dic
     P, q = p.f.args
     g, a = p.constraints
     matrix = g.args[0]
-    data = _Data(0.5 * (P + P.T), q, matrix[has_limit], g.upper[has_limit], a.args[0], a.lower)
+    data = _Data.of(P, q, matrix[has_limit], g.upper[has_limit], a.args[0], a.lower)
     end = _iterate(data, tol, most)
-    place = np.eye(len(has_limit))[has_limit]
-    active = ActiveSet(
-        np.zeros(q.shape), np.concatenate([np.where(end.z > end.s, 1.0, 0.0) @ place, np.ones(a.lower.shape)])
-    )
-    v = np.concatenate([np.where(end.z > end.s, end.z, 0.0) @ place, end.y])
-    x, v, residual = polished(p, (end.x, v), active, kinds)
+    reached = np.where(end.z > end.s, 1.0, 0.0)
+    active = ActiveSet(np.zeros(q.shape), np.concatenate([scattered(reached, has_limit), np.ones(a.lower.shape)]))
+    v = np.concatenate([scattered(reached * end.z, has_limit), end.y])
+    x, v, residual = polished(p, (end.x, v), active, kinds, data.is_sparse)
     found: Margins = margins(p, (x, v), active, kinds)
     fun, jac = p.f.with_gradient(x)
     return {
@@ -196,13 +219,24 @@ def _solved(p: Conditions, kinds: Sequence[Kinds], tol: Array, most: int) -> dic
 
 
 def _largest(x: Array) -> Array:
-    return np.max(np.abs(x), initial=0.0)
+    return np.max(np.abs(_numbers(x)), initial=0.0)
+
+
+def _numbers(x: Array) -> Array:
+    return x.data if isinstance(x, SparseArray) else x
+
+
+def _is_convex(P: Array) -> Array:
+    """Whether P is positive semidefinite, but for rounding errors."""
+    shift = _CONVEX * np.maximum(_largest(P), 1e-300)
+    if isinstance(P, SparseArray):
+        return lowest_curvature(lambda v: P @ v, P.shape[0])[0] >= -shift
+    return attempted_cholesky(P + shift * np.eye(P.shape[0]))[1]
 
 
 def _iterate(d: _Data, tol: Array, most: int) -> _State:
     size = 1.0 + np.maximum(_largest(d.q), np.maximum(_largest(d.h), _largest(d.b)))
-    finite = np.all(np.isfinite(d.P))
-    _, convex = attempted_cholesky(d.P + _CONVEX * np.maximum(_largest(d.P), 1e-300) * np.eye(d.q.shape[0]))
+    finite, convex = np.all(np.isfinite(_numbers(d.P))), _is_convex(d.P)
 
     def status_of(s: _State) -> Array:
         e = _errors(d, s)
@@ -246,8 +280,12 @@ def _start(d: _Data) -> _State:
 
 def _system(d: _Data, s: _State) -> Any:
     """The factorised system of a step, as a function of (errors, right side of the complementarity)."""
-    w = s.z / s.s
-    system = saddle(d.P + (d.G.T * w) @ d.G, d.A, _largest(d.P), 1e-13 * (1.0 + _largest(d.P)))
+    w, least = s.z / s.s, 1e-13 * (1.0 + _largest(d.P))
+    system: Any
+    if d.is_sparse:
+        system = SparseSaddle(d.P, d.A, d.G, w, np.zeros(d.q.shape)).factorised(least)
+    else:
+        system = saddle(d.P + (d.G.T * w) @ d.G, d.A, _largest(d.P), least)
 
     def solve(e: _Errors, centre: Array) -> tuple[Array, Array, Array, Array]:
         dx, dy = system.solve(-e.dual - ((s.z * e.inequality - centre) / s.s) @ d.G, -e.equality)

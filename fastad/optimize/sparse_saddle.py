@@ -26,6 +26,19 @@ _GROWTH = 4.0
 _MOST = 30
 
 
+class SparseFactors(NamedTuple):
+    """A factorised system with so many weights."""
+
+    lu: Any
+    weights: int
+
+    def solve(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """(x, y)."""
+        n, m = a.shape[0], b.shape[0]
+        found = self.lu.solve(np.concatenate([a, b, np.zeros(self.weights)]))
+        return found[:n], found[n : n + m]
+
+
 class SparseSaddle(NamedTuple):
     """A system; `sigma` and `diagonal` are vectors."""
 
@@ -37,22 +50,23 @@ class SparseSaddle(NamedTuple):
 
     def solve(self, a: Array, b: Array) -> tuple[Array, Array, Array]:
         """(x, y, curvature along x)."""
-        n, m = a.shape[0], b.shape[0]
         scale = 1e-4 + np.max(np.abs(self.w.data), initial=0.0)
-        right = np.concatenate([a, b, np.zeros(self.sigma.shape)])
 
         def attempt(state: Any) -> Any:
             *_, tries = state
             delta = scale * np.where(tries == 0, _SMALLEST, 1e-6 * _GROWTH ** (tries - 1.0))
-            found = splu(self._matrix(delta)).solve(right)
-            x = found[:n]
+            x, y = self.factorised(delta).solve(a, b)
             curvature = self._curvature(x) + delta * (x @ x)
             ok = curvature + self._normal(x, scale) >= _CURVED * scale * (x @ x)
-            return found[:n], found[n : n + m], curvature, ok, tries + 1
+            return x, y, curvature, ok, tries + 1
 
         start = (0.0 * a, 0.0 * b, np.zeros(()), np.zeros((), bool), np.zeros((), int))
         x, y, curvature, *_ = while_loop(lambda s: ~s[3] & (s[4] < _MOST), attempt, start)
         return x, y, curvature
+
+    def factorised(self, delta: Array) -> "SparseFactors":
+        """The factors, with `delta` added to the diagonal of W."""
+        return SparseFactors(splu(self._matrix(delta)), self.sigma.shape[0])
 
     def _matrix(self, delta: Array) -> Any:
         top = self.w + diags(self.diagonal + delta)
@@ -81,4 +95,4 @@ class SparseSaddle(NamedTuple):
         return _WEIGHT * scale * np.sum((self.j @ x) ** 2) / np.maximum(np.max(self.j.data**2), 1e-8)
 
 
-__all__ = ["SparseSaddle"]
+__all__ = ["SparseFactors", "SparseSaddle"]

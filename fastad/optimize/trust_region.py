@@ -5,7 +5,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fastad.control.loops import while_loop
-from fastad.optimize.descent import Iterate, Method
+from fastad.optimize.curvature import lowest_curvature
+from fastad.optimize.descent import FLAT, Iterate, Method
 from fastad.optimize.objective import Array, Objective
 
 _LARGEST = 1e6  # radius
@@ -20,6 +21,10 @@ class TrustNCG(Method):
 
     def memory(self, f: Objective, x: Array, gradient: Array) -> Any:
         return np.ones(())  # the radius
+
+    def is_minimum(self, f: Objective, x: Array) -> Array:
+        lowest, scale = lowest_curvature(lambda v: f.product(x, v), x.size)
+        return lowest >= -FLAT * np.maximum(scale, FLAT)
 
     def step(self, f: Objective, s: Iterate) -> Iterate:
         radius = s.memory

@@ -1,10 +1,10 @@
 """Sparse linear algebra, entry by entry: the rows for recorded values, their definitions for plain ones.
 
 Places of entries (see `fastad.primitives.sparse_values.as_places`) and patterns are arrays that somebody keeps and
-nobody changes: tables refer to them instead of copying them.
+nobody changes: tables refer to them instead of copying them, but for the places of products.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,24 @@ from fastad.primitives import primitive
 from fastad.primitives.sparse_values import as_places
 from fastad.recording.operands import as_recorded, is_recorded, to_ref
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import current_recorder, recording_error
+from fastad.recording.recorder import Recorder, current_recorder, recording_error
 from fastad.recording.source import at_line
-from fastad.tables.builder import dtype_char
+from fastad.tables.builder import Ref, dtype_char
 
 Shape = tuple[int, ...]
 
 
-def _row(name: str, places: np.ndarray, operands: Sequence[Any], statics: Shape, shape: Shape) -> Any:
-    """The value of a row; of plain arrays, its definition."""
+def _row(
+    name: str, places: np.ndarray, operands: Sequence[Any], statics: Shape, shape: Shape,
+    fixed: Callable[[Recorder, np.ndarray], Ref] = to_ref,
+) -> Any:  # fmt: skip
+    """The value of a row; of plain arrays, its definition. `fixed` makes the operand that has the places."""
     recorder = current_recorder()
     if recorder is None or not is_recorded(list(operands)):
         return primitive(name).numpy(statics, shape, places, *operands)
     values = [as_recorded(x, recorder) for x in operands]
     kinds = {x.dtype.char for x in values if x.dtype.kind == "f"}
-    refs = [to_ref(recorder, places), *(x.ref for x in values)]
+    refs = [fixed(recorder, places), *(x.ref for x in values)]
     return Recorded(recorder, recorder.emit(name, refs, statics, shape, "f" if kinds == {"f"} else "d"))
 
 
@@ -36,7 +39,8 @@ def product(places: np.ndarray, data: Any, x: Any, shape: Shape) -> Any:
     """A x for the entries of a matrix of this shape, and a vector or a matrix x."""
     m = x.shape[1] if x.ndim == 2 else 1
     statics = (1, len(places), *shape, m, 1, 1, 0)
-    return _row("sparse_product", places, (data, x), statics, (shape[0], *x.shape[1:]))
+    # A constant: an equation takes arrays from outside as parameters, and could not see which elements these choose.
+    return _row("sparse_product", places, (data, x), statics, (shape[0], *x.shape[1:]), Recorder.const)
 
 
 def factors(pattern: np.ndarray, data: Any, sizes: Shape) -> Any:

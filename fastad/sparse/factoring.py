@@ -186,4 +186,3 @@ def spsolve(A: Any, b: Any) -> Any:
     """
     b = as_sparse(b)
     return splu(A).solve(b.toarray() if isinstance(b, SparseArray) else b)
-

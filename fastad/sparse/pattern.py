@@ -63,7 +63,7 @@ class Pattern:
         """What `find` returns, which follows from the pattern alone; found once."""
         with self._lock:
             if name not in self._found:
-                self._found[name] = find()
+                self._found[name] = _all_fixed(find())
             return self._found[name]
 
     def as_scipy(self, data: Any) -> Any:
@@ -104,6 +104,13 @@ class Pattern:
 
     def __reduce__(self) -> Any:
         return Pattern.of, (self.rows, self.columns, self.shape)
+
+
+def _all_fixed(found: Any) -> Any:
+    """The same with read-only arrays, so that a recording that holds them may be kept for later calls."""
+    if type(found) is tuple:
+        return tuple(map(_all_fixed, found))
+    return _fixed(found) if type(found) is np.ndarray else found
 
 
 def _fixed(x: np.ndarray) -> np.ndarray:
