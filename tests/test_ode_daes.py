@@ -220,3 +220,13 @@ def test_dense_output_and_events_with_a_mass_matrix_that_depends_on_the_state():
 def test_what_mass_matrices_cannot_do(options, error, message):
     with pytest.raises(error, match=message):
         fad.solve_ivp(conserved, (0, 1), [1.0, 0, 0], "Rodas5P", args=(RATES,), **options)
+
+
+@pytest.mark.parametrize(
+    "mass", [np.array([1.0, 2.0]), lambda t, y: np.array([1.0, 2.0 + y[1]])], ids=["const", "moving"]
+)
+def test_with_a_mass_matrix_auto_is_its_stiff_method(mass):
+    own, stiff = (
+        fad.solve_ivp(lambda t, y: [-y[0], 1.0], (0, 1), [1.0, 0.5], m, mass=mass) for m in ("auto", "Rodas5P")
+    )
+    assert np.array_equal(own.y, stiff.y) and own.stats == stiff.stats and own.nfev == stiff.nfev > len(own.t)

@@ -112,6 +112,11 @@ class Method:
         """Whether it has an error estimate."""
         return self.estimates > 0
 
+    @property
+    def with_mass(self) -> "Method":
+        """The method that stands for this one where there is a mass matrix."""
+        return self
+
     def caches(self, wanted: Wanted) -> bool:
         """Whether a step is given the derivative at its start by the step before."""
         raise NotImplementedError

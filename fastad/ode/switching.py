@@ -45,6 +45,11 @@ class Switching(Method):
         return self.explicit._fastad_options, self.stiff._fastad_options, self.reach, self.name
 
     @property
+    def with_mass(self) -> Method:
+        found: Method = self.stiff
+        return found
+
+    @property
     def order(self) -> int:  # type: ignore[override]
         return min(self.explicit.order, self.stiff.order)
 
@@ -69,8 +74,6 @@ class Switching(Method):
 
     def emit(self, step: Step) -> Taken:
         assert step.stages is not None and step.notes is not None
-        if step.stages.iteration.mass is not None:  # no explicit method takes one
-            return self._of_mass(step)
         b = step.b
         sizes = [b.size(x) for x in (*step.given, step.notes)]
         chosen = slices(b, step.notes, (MODE, 1, 1))[1]
@@ -79,12 +82,6 @@ class Switching(Method):
         vectors = [b.reshape(x, (b.size(x),)) for x in (*step.given, step.notes)]
         found = b.call(branch, packed(b, [chosen, *vectors]))
         return _taken(b, found, branches[0][1], step)
-
-    def _of_mass(self, step: Step) -> Taken:
-        taken = self.stiff.emit(step)
-        dense = _by_powers(step.b, self.stiff.output, taken.dense, len(self.output.polynomials))
-        notes = None if step.stages is None or step.stages.exact else step.b.zeros((COUNT,))
-        return Taken(taken.after, None, taken.errors, dense, notes, None, taken.counts)
 
     def _branch(self, step: Step, sizes: list[int], emit: Callable[[Step], Taken]) -> tuple[Sub, list[int]]:
         """The sub-program of a step by one of the methods, and the sizes of what it returns: state, notes, counts,
