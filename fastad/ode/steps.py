@@ -98,8 +98,8 @@ class StepTables:
         given, out = sizes.step_in, sizes.step_out
         rules = StepRules(
             lambda: exact, (total_of(given[:2]), total_of(given[2:4]), total_of(given[4:])),
-            (total_of(out[:1]), total_of(out[1:-1]), total_of(out[-1:])),
-            (sizes.own + STEP, total_of(out[:4]) + FAILURES),
+            (total_of(out[:1]), total_of(out[1:-1]), total_of(out[-1:])), self.own + STEP,
+            total_of(out[:4]) + FAILURES,
         )  # fmt: skip
         return Sub(body.n_in, body.n_out, body.name, body.table, rules=rules)
 
