@@ -46,8 +46,8 @@ class Switching(Method):
 
     @property
     def with_mass(self) -> Method:
-        own: Method = self.stiff
-        return own
+        found: Method = self.stiff
+        return found
 
     @property
     def order(self) -> int:  # type: ignore[override]

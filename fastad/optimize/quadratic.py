@@ -54,7 +54,7 @@ def quadprog(
 
     Sparse matrices, SciPy's or of `fad.sparse`, are kept sparse: if one of P, G and A is, every step solves one sparse
     system, and derivatives are by their entries. Whether a sparse P is positive semidefinite is seen along some
-    directions only, those of Lanczos' method and of the steps.
+    directions only, those of Lanczos' method.
 
     Parameters
     ----------
