@@ -181,3 +181,9 @@ def test_auto_changes_its_method_with_the_stiffness():
     alone = fad.solve_ivp(f, (0, 30), [1.0], "Tsit5", rtol=1e-6, atol=1e-8)
     assert sol.stats["accepted"] < 0.1 * alone.stats["accepted"]
     np.testing.assert_allclose(sol.y[0, -1], alone.y[0, -1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("adjoint", ["continuous", "interpolating"])
+def test_adjoints_that_integrate_over_single_steps_are_refused(adjoint):
+    with pytest.raises(fad.ShapeError, match=r"BDF depend on several before.*'Rodas5P'"):
+        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "BDF", adjoint=adjoint)

@@ -36,6 +36,11 @@ def check_adjoint(adjoint: Any, method: Any, with_events: bool) -> None:
             f"{method.name} is not reversible{at_line()}; adjoint='reversible' needs one of {names}. "
             "checkpoint=fad.checkpoint.Online(…) bounds the memory for any method"
         )
+    if adjoint in ("continuous", "interpolating") and not method.is_one_step:
+        raise ShapeError(
+            f"adjoint={adjoint!r} is for one-step methods, and steps of {method.name} depend on several before"
+            f"{at_line()}; take 'discrete', or 'Rodas5P'"
+        )
     if with_events and adjoint not in ("discrete", "forward"):
         raise ShapeError(
             f"adjoint={adjoint!r} has no derivatives of events{at_line()}; take 'discrete', whose memory "

@@ -109,6 +109,7 @@ class _BDF(Method):
 
     name, order, error_order, estimates, copies = "BDF", HIGHEST, 2, 1, ROWS
     has_stages, has_jacobian, counts, takes_fixed_steps = True, True, True, False
+    is_one_step = False
 
     @lazy
     def output(self) -> DenseOutput:

@@ -92,6 +92,7 @@ class Method:
     estimates: int = 0  # error estimates of a step; 0: only fixed steps are possible
     copies: int = 1
     takes_fixed_steps = True
+    is_one_step = True  # whether a step depends on the solution at its start alone
     has_stages = False  # whether a step solves equations of implicit stages
     has_jacobian = False  # whether a step solves linear systems with the Jacobian of the right-hand side
     is_reversible = False  # whether `emit_inverse` undoes a step
@@ -114,7 +115,7 @@ class Method:
 
     @property
     def with_mass(self) -> "Method":
-        """The method that stands for this one where there is a mass matrix."""
+        """The method that takes its place where there is a mass matrix."""
         return self
 
     def caches(self, wanted: Wanted) -> bool:

@@ -154,6 +154,7 @@ def _counted(run: Any, count: Callable[[Any], Any]) -> dict[str, Any]:
 def _stats(totals: Any, storage: Any, method: Any) -> dict[str, int]:
     """Numbers about a run, and what a gradient of it takes."""
     found = {name: int(totals[place]) for name, place in _counts(method).items()}
+    found["evaluations"] = _counted(totals, int)["nfev"]
     (schedule, size), n = storage, found["accepted"]
     return found | {
         "checkpoint_bytes": schedule.predicted_bytes(n, 8 * int(size)),
@@ -298,6 +299,7 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
         y = Trajectory(raw.y.astype(dtype), lambda: steps().y.T.astype(dtype))
     t_events, y_events = recorded_events(options.events, raw)
     run = {name: _count(raw.run[place]) for name, place in _counts(options.method).items()}
+    run["evaluations"] = _counted(raw.run, _count)["nfev"]
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=t_events, y_events=y_events, **_counted(raw.run, _count),

@@ -46,8 +46,8 @@ class Switching(Method):
 
     @property
     def with_mass(self) -> Method:
-        found: Method = self.stiff
-        return found
+        own: Method = self.stiff
+        return own
 
     @property
     def order(self) -> int:  # type: ignore[override]
