@@ -222,7 +222,6 @@ def test_what_mass_matrices_cannot_do(options, error, message):
         fad.solve_ivp(conserved, (0, 1), [1.0, 0, 0], "Rodas5P", args=(RATES,), **options)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     "mass", [np.array([1.0, 2.0]), lambda t, y: np.array([1.0, 2.0 + y[1]])], ids=["const", "moving"]
 )
@@ -231,10 +230,3 @@ def test_with_a_mass_matrix_auto_is_its_stiff_method(mass):
         fad.solve_ivp(lambda t, y: [-y[0], 1.0], (0, 1), [1.0, 0.5], m, mass=mass) for m in ("auto", "Rodas5P")
     )
     assert np.array_equal(own.y, stiff.y) and own.stats == stiff.stats and own.nfev == stiff.nfev > len(own.t)
-=======
-@pytest.mark.parametrize("mass", [[1.0, 0.0], lambda t, y: np.diag([1.0, 2.0 + y[1]])])
-def test_auto_with_a_mass_matrix_is_its_stiff_method(mass):
-    slope = lambda t, y: [-y[0] + y[1], y[0] - y[1] ** 3]
-    own, other = (fad.solve_ivp(slope, (0, 1), [1.0, 0.5], method, mass=mass) for method in ("auto", "Rodas5P"))
-    assert np.array_equal(own.y, other.y) and own.nfev == other.nfev == own.stats["evaluations"] > 10
->>>>>>> p-stiffcheck

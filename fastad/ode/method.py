@@ -115,11 +115,7 @@ class Method:
 
     @property
     def with_mass(self) -> "Method":
-<<<<<<< HEAD
         """The method that stands for this one where there is a mass matrix."""
-=======
-        """The method that takes its place where there is a mass matrix."""
->>>>>>> p-stiffcheck
         return self
 
     def caches(self, wanted: Wanted) -> bool:

@@ -107,16 +107,10 @@ def solve_ivp(
         "events": events,
     }  # fmt: skip
     at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
-<<<<<<< HEAD
     own = method_of(method) if mass is None else method_of(method).with_mass
     shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if own.has_stages else None)
-=======
-    found = method_of(method)
-    method = found if mass is None else found.with_mass
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if method.has_stages else None)
->>>>>>> p-stiffcheck
     problem = replace(problem, mass=numbers_of_mass)
-    options = options_of(method, problem, given, shape)
+    options = options_of(own, problem, given, shape)
     if options.events and problem.step is not None:
         problem = _with_even_steps(problem)
     if current_recorder() is None:

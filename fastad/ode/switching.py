@@ -46,13 +46,8 @@ class Switching(Method):
 
     @property
     def with_mass(self) -> Method:
-<<<<<<< HEAD
         found: Method = self.stiff
         return found
-=======
-        own: Method = self.stiff
-        return own
->>>>>>> p-stiffcheck
 
     @property
     def order(self) -> int:  # type: ignore[override]
