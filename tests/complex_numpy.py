@@ -88,8 +88,39 @@ ELEMENTWISE = {
     "digamma_rise": lambda a, b: special.psi(a + b) - special.psi(a),
     "exprel": lambda z: np.expm1(z) / z, "exprel_slope": lambda z: (np.exp(z) - np.expm1(z) / z) / z,
     "boxcox": lambda a, b: np.expm1(b * np.log(a)) / b, "boxcox1p": lambda a, b: np.expm1(b * np.log1p(a)) / b,
-    "zeta": _zeta,
+    "zeta": _zeta, "gammasgn": _step(special.gammasgn),
 }  # fmt: skip
+
+
+def _of_last(function, slope):
+    """A function of a real order and an argument by its known derivative: SciPy's complex Bessel functions lose small
+    imaginary parts."""
+
+    def found(*operands):
+        x = [np.real(z) for z in operands]
+        return function(*x) + 1j * slope(*x) * np.imag(operands[-1])
+
+    return found
+
+
+_S = special
+_BESSEL = {
+    "j0": lambda x: -_S.j1(x), "j1": lambda x: 0.5 * (_S.j0(x) - _S.jv(2, x)),
+    "y0": lambda x: -_S.y1(x), "y1": lambda x: 0.5 * (_S.y0(x) - _S.yv(2, x)),
+    "i0": _S.i1, "i1": lambda x: 0.5 * (_S.i0(x) + _S.iv(2, x)),
+    "k0": lambda x: -_S.k1(x), "k1": lambda x: -0.5 * (_S.k0(x) + _S.kv(2, x)),
+    "i0e": lambda x: _S.i1e(x) - np.sign(x) * _S.i0e(x),
+    "i1e": lambda x: 0.5 * (_S.i0e(x) + _S.ive(2, x)) - np.sign(x) * _S.i1e(x),
+    "k0e": lambda x: _S.k0e(x) - _S.k1e(x), "k1e": lambda x: _S.k1e(x) - 0.5 * (_S.k0e(x) + _S.kve(2, x)),
+    "jv": lambda v, x: 0.5 * (_S.jv(v - 1, x) - _S.jv(v + 1, x)),
+    "yv": lambda v, x: 0.5 * (_S.yv(v - 1, x) - _S.yv(v + 1, x)),
+    "iv": lambda v, x: 0.5 * (_S.iv(v - 1, x) + _S.iv(v + 1, x)),
+    "kv": lambda v, x: -0.5 * (_S.kv(v - 1, x) + _S.kv(v + 1, x)),
+    "ive": lambda v, x: 0.5 * (_S.ive(v - 1, x) + _S.ive(v + 1, x)) - np.sign(x) * _S.ive(v, x),
+    "kve": lambda v, x: _S.kve(v, x) - 0.5 * (_S.kve(v - 1, x) + _S.kve(v + 1, x)),
+}  # fmt: skip
+for _name, _slope in _BESSEL.items():
+    ELEMENTWISE[_name] = ELEMENTWISE[f"bessel_{_name}"] = _of_last(getattr(special, _name), _slope)
 for _name in ("floor", "ceil", "trunc", "rint", "sign", "floor_divide"):
     ELEMENTWISE[_name] = _step(getattr(np, _name))
 for _name in (

@@ -57,7 +57,7 @@ def test_measured_memory_of_native_code_is_the_planned_one():
     for name in ("value", "gradient", "JVP"):
         planned = p[name].planned_bytes["native"]
         # what Python keeps of a first call counts too
-        assert p[name].measured["native"].bytes == pytest.approx(planned, rel=0.02, abs=16_384)
+        assert p[name].measured["native"].bytes == pytest.approx(planned, rel=0.02, abs=32_768)
 
 
 def test_both_tiers_are_measured(example):
