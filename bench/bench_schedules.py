@@ -16,12 +16,10 @@ PLANS = {
 @pytest.mark.parametrize("name", PLANS)
 def test_planning(benchmark, name):
     import fastad as fad
-    from fastad.kernels import planning
-    from fastad.schedules.base import new_buffer
+    from fastad.schedules.base import surveyed
 
     schedule = getattr(fad.checkpoint, name.partition("-")[0])(*PLANS[name])
-    buffer = new_buffer()
-    steps, slots, *_ = benchmark(lambda: planning.survey(schedule.state(STEPS), buffer, STEPS))
+    steps, slots, *_ = benchmark(lambda: surveyed(schedule.state(STEPS), STEPS))
     assert (steps, slots) == (schedule.predicted_steps(STEPS), schedule.slots(STEPS)[0])
     benchmark.extra_info["steps"] = steps
 
