@@ -134,3 +134,10 @@ def test_bounces_without_end_reach_the_limit_of_steps():
 def test_conditions_of_events_are_no_truth_values(condition):
     with pytest.raises(TypeError, match=r"truth value .*test_ode_errors.*return y\[0\] - 0.5"):
         fad.solve_ivp(lambda t, y: -y, (0, 5), [1.0], events=condition)
+
+
+def test_unknown_options_and_preconditioners_that_are_no_functions():
+    with pytest.raises(TypeError, match=r"does not take lband= \(at .*test_ode_errors.py.*are found"):
+        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "LSODA", lband=1)
+    with pytest.raises(TypeError, match=r"P @ r"):
+        fad.ode.Krylov(np.eye(2))

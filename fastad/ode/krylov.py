@@ -8,6 +8,7 @@ from fastad.control.parts import Shared
 from fastad.control.paths import Recordings
 from fastad.equations import krylov
 from fastad.ode.iteration import Iteration
+from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import emit_inline, made, packed, slices
@@ -35,6 +36,13 @@ class Krylov:
 
     preconditioner: Callable[..., Any] | None = None
     rtol: float = 1e-10
+
+    def __post_init__(self) -> None:
+        if self.preconditioner is not None and not callable(self.preconditioner):
+            raise TypeError(
+                f"the preconditioner must be a function (t, y, c, r, *args){at_line()}, not "
+                f"{type(self.preconditioner).__name__}; of a matrix P give lambda t, y, c, r: P @ r"
+            )
 
     def recorded(self, vector: Callable[..., Any], start: Any, args: Any) -> Recordings | None:
         """The preconditioner at the start, as a function of (t, y, c, r); `vector` makes vectors of its results."""

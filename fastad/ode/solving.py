@@ -31,7 +31,7 @@ def solve_ivp(
     dense_output: bool = False, events: Any = None, vectorized: bool = False, args: Any = (), *, rtol: Any = 1e-6,
     atol: Any = 1e-9, first_step: Any = None, max_step: Any = np.inf, step: Any = None, max_steps: int = 1_000_000,
     adjoint: str = "discrete", checkpoint: Any = None, jac: Any = None, jac_sparsity: Any = None, mass: Any = None,
-    progress: bool = False,
+    progress: bool = False, **unknown: Any,
 ) -> Solution:  # fmt: skip
     """Solve dy/dt = fun(t, y, *args) for t from t_span[0] to t_span[1], with y(t_span[0]) = y0.
 
@@ -99,6 +99,11 @@ def solve_ivp(
     >>> bool(abs(fad.grad(end)(2.0) + np.exp(-2.0)) < 1e-7)
     True
     """
+    if unknown:
+        raise TypeError(
+            f"solve_ivp does not take {', '.join(f'{name}=' for name in unknown)}{at_line()}; leave it out: bands of "
+            "the Jacobian (lband, uband) are found, and steps get as small as time can resolve (min_step)"
+        )
     numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {

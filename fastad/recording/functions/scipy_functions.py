@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions import distributions, special
+from fastad.recording.functions import special
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
@@ -115,6 +115,8 @@ def _as_arrays(*arrays: Any) -> Any:
 
 # ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────
 def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    from fastad.recording.functions import distributions
+
     @functools.wraps(original)
     def called(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
         if not (open_recordings() and is_recorded((x, *args, *kwargs.values()))):
@@ -131,6 +133,8 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_stats() -> None:
+    from fastad.recording.functions import distributions  # which takes time to import, and is wanted by few
+
     stats = sys.modules["scipy.stats"]
     for kind, names in (
         (stats.rv_continuous, "logpdf pdf cdf logcdf sf logsf"), (stats.rv_discrete, "logpmf pmf cdf logcdf sf logsf"),
