@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from test_readme import ROOT, blocks
 
 import fastad as fad
 
@@ -232,3 +233,13 @@ def test_what_is_missing_is_said(name, monkeypatch):
     monkeypatch.delitem(sys.modules, f"fastad.interop.{name}_layer", raising=False)
     with pytest.raises(ImportError, match=rf"pip install 'fastad\[{name}\]'"):
         getattr(fad.interop, f"{name}_function")(np.sin)
+
+
+@needs_torch
+@needs_jax
+def test_the_examples_of_the_docs_run():
+    names = {"np": np, "fad": fad}
+    for _, code in blocks(ROOT / "docs" / "beside-others.md", "py"):
+        exec(code, names)
+    rate = names["Relaxation"]()().detach().numpy()
+    np.testing.assert_allclose(rate, np.exp(-0.5 * np.array([[0.5, 1.0]] * 2)), rtol=1e-4)
