@@ -42,8 +42,8 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
     "coloring", "cond", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
-    "hessian_sparsity", "hvp", "implicit", "interop", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp",
-    "least_squares", "linalg", "linearize", "load", "map_batches", "minimize", "ode", "primitive", "profile", "quadprog",
-    "root", "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special", "stop_gradient",
-    "trace", "value_and_grad", "vjp", "vmap", "while_loop",
+    "hessian_sparsity", "hvp", "implicit", "interop", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit",
+    "jvp", "least_squares", "linalg", "linearize", "load", "map_batches", "minimize", "ode", "primitive", "profile",
+    "quadprog", "root", "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special",
+    "stop_gradient", "trace", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip
