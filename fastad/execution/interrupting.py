@@ -26,7 +26,7 @@ def _place(name: str, index: int) -> str:
 
 
 # struct sigaction begins with the handler and has at most 152 bytes, in glibc, musl and Apple's library alike; the
-# rest, flags and masks, is taken over from the handler that stood before, so that system calls are interrupted as before.
+# rest, flags and masks, is that of the handler that stood before, so that system calls are interrupted as before.
 _TEXT = f"""
 @{SYMBOL} = external global [{SIZE} x i64]
 declare i64 @pthread_self()
