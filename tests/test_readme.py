@@ -19,7 +19,7 @@ GUIDES = [
     ROOT / "docs" / f"{name}.md"
     for name in (
         "guide", "ode", "loops", "relaxed", "linear-algebra", "implicit", "sparsity", "sparse", "optimisation",
-        "beside-others",
+        "beside-others", "coming-from",
     )
 ]  # fmt: skip
 PAGES = [ROOT / "README.md", *GUIDES, *EXAMPLES]
