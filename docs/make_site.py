@@ -21,7 +21,8 @@ REFERENCE: dict[str, tuple[str, list[str]]] = {
         "Transformations",
         [
             "jit", "grad", "value_and_grad", "jvp", "vjp", "linearize", "jacobian", "jacfwd", "jacrev", "hessian",
-            "hvp", "vmap", "map_batches", "stop_gradient", "trace", "load", "primitive", "check_primitive", "Tape", "special",
+            "hvp", "vmap", "map_batches", "stop_gradient", "trace", "load", "primitive", "check_primitive", "Tape",
+            "special",
         ],
     ),
     "control": ("Control flow", ["scan", "fori_loop", "while_loop", "cond", "check_inverse"]),
