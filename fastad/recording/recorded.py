@@ -219,7 +219,7 @@ class Recorded:
         piece = self._pending.get(own)
         if piece is not None:
             return self._shaped(piece, shape)
-        if _is_marked(self._mask, own):
+        if self._pending and _is_marked(self._mask, own):
             self._flush()
         return self._recorder.read(self._ref, own, shape)
 
