@@ -112,12 +112,9 @@ class _Lives:
 
 def _bases(table: Table, rows: np.ndarray) -> dict[int, int]:
     """For assemblies that write pieces over an array: the row of the array, if it is not among the pieces as well."""
-    found = {}
-    for r in rows[table.columns["op"][rows] == ASSEMBLE.code].tolist():
-        operands = table.row(r).operands
-        if len(operands) > 1 and table.sizes[operands[0]] == table.sizes[r] and operands[0] not in operands[1:]:
-            found[r] = operands[0]
-    return found
+    updates = rows[table.columns["op"][rows] == ASSEMBLE.code].tolist()
+    found = {r: table.row(r).written_over(table.sizes) for r in updates}  # type: ignore[arg-type]
+    return {r: x for r, x in found.items() if x is not None}
 
 
 def last_uses(table: Table) -> np.ndarray:

@@ -148,11 +148,10 @@ class Memory:
         """Updates that write over an array which no later step reads, nor they themselves as a piece; and the array."""
         for at, step in enumerate(self.steps):
             row = self.p.table.row(step.row) if isinstance(step, CallStep) else None
-            if row is None or row.form is not Form.PIECES or len(row.operands) < 2:
-                continue
-            (x, shift), *others = (self.p.base(operand) for operand in row.operands)
-            if shift == 0 and self.p.size[x] == row.size and self.last.get(x) == at and x not in [y for y, _ in others]:
-                yield row.index, x
+            if row is not None and row.written_over(self.p.size) is not None:
+                x, *others = (self.p.base(operand)[0] for operand in row.operands)
+                if self.p.size[x] == row.size and self.last.get(x) == at and x not in others:
+                    yield row.index, x
 
     def _allocate(self) -> None:
         born: dict[int, list[int]] = defaultdict(list)

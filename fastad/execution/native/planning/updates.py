@@ -9,6 +9,8 @@ from fastad.primitives.regions import whole
 from fastad.tables.passes.arena import last_uses
 from fastad.tables.table import Table
 
+_OUTSIDE = (INPUT.code, CONST.code)
+
 
 class Updates:
     """By the row that has an array's elements: the update of it (`of`). `last` are the last rows that use each row,
@@ -19,11 +21,11 @@ class Updates:
         self.of: dict[int, int] = {}
         self.last: list[int] = []
         self.reach: list[int] = []
-        candidates = [r for r in self._candidates() if table.sizes[r] > smallest]
+        candidates = {r: x for r, x in self._candidates().items() if table.sizes[r] > smallest}
         if candidates:
             self.last = last_uses(table).tolist()
             roots = self._see_through()
-            self.of = {x: r for r in candidates if self.last[x := roots.get(first := self._first(r), first)] == r}
+            self.of = {x: r for r, first in candidates.items() if self.last[x := roots.get(first, first)] == r}
             self.reach = self._reach() if self.of else []
 
     def outlives(self, v: int, x: int) -> bool:
@@ -31,17 +33,12 @@ class Updates:
         update = self.of.get(x)
         return update is not None and self.last[v] >= update
 
-    def _first(self, r: int) -> int:
-        return int(self.table.pools["operands"][self.table.columns["a"][r]])
-
-    def _candidates(self) -> list[int]:
+    def _candidates(self) -> dict[int, int]:
+        """Assemblies over a whole array that is no input and no constant."""
         table, op = self.table, self.table._lists["op"]
-        found = []
-        for r in (table.columns["op"] == ASSEMBLE.code).nonzero()[0].tolist():
-            first = self._first(r) if table.columns["b"][r] > 1 else -1
-            if first >= 0 and table.sizes[first] == table.sizes[r] and op[first] not in (INPUT.code, CONST.code):
-                found.append(r)
-        return found
+        rows = (table.columns["op"] == ASSEMBLE.code).nonzero()[0].tolist()
+        found = {r: table.row(r).written_over(table.sizes) for r in rows}  # type: ignore[arg-type]
+        return {r: x for r, x in found.items() if x is not None and op[x] not in _OUTSIDE}
 
     def _see_through(self) -> dict[int, int]:
         """Arrays in another shape, by row: the row that has the elements. Its uses are theirs."""
@@ -52,7 +49,7 @@ class Updates:
                 roots[v] = roots.get(a[v], a[v])
         for v, x in roots.items():
             self.last[x] = max(self.last[x], self.last[v])
-        return {v: x for v, x in roots.items() if op[x] not in (INPUT.code, CONST.code)}
+        return {v: x for v, x in roots.items() if op[x] not in _OUTSIDE}
 
     def _reach(self) -> list[int]:
         reach = list(self.last)
