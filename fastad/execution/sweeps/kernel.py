@@ -224,6 +224,12 @@ def is_swept(table: Table) -> bool:
     return not table.subs and all(map(is_swept_row, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
 
 
+def arena_size(table: Table, mode: str = "value", wrt: Sequence[int] = ()) -> int:
+    """Doubles of the arenas for a table, or for its derivatives in one direction."""
+    arena = sweep_program(table, None if mode == "value" else activity(table, wrt)).arena
+    return arena.value_size + (arena.derived_size if mode != "value" else 0)
+
+
 def _part(table: Table, threads: int) -> SweepKernel:
     """The kernel of a sub-program."""
     return SweepKernel(table, threshold=None, threads=threads)
