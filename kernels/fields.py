@@ -7,9 +7,9 @@ program's address and a further place in the arena.
 """
 
 # Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas.
-# ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is the size of the arena of values,
-# DERIVED that of tangents or adjoints. Single numbers have the same slot in both; where D differs from A, a number is read
-# from an array.
+# ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is the size of the arena of
+# values, DERIVED that of tangents or adjoints. Single numbers have the same slot in both; where D differs from A, a
+# number is read from an array.
 (
     STEPS,
     STEP_COUNT,

@@ -149,8 +149,8 @@ def test_second_order(seed):
     for sweep, native in along:
         for one, other in zip(sweep, native, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12)
-    left, right = ([np.vdot(a, b) for a, b in zip(d, found[0][-2:], strict=True)] for d, found in zip((w, v), along, strict=True))
-    assert np.isclose(sum(left), sum(right), rtol=1e-12)
+    products = [sum(np.vdot(a, b) for a, b in zip(d, along[k][0][-2:], strict=True)) for k, d in enumerate((w, v))]
+    assert np.isclose(*products, rtol=1e-12)
 
 
 # ── cost ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -194,8 +194,8 @@ def program_of(kernel, n):
 
 @KERNELS
 def test_memory_is_linear_in_what_is_written(kernel):
-    """Whole arrays are made a few times, not in every turn: in both arenas of the sweeps and in the work memory of native
-    code."""
+    """Whole arrays are made a few times, not in every turn: in both arenas of the sweeps and in the work memory of
+    native code."""
     for n in (24, 48):
         function, args = program_of(kernel, n)
         table = fad.trace(function, *args)

@@ -1,8 +1,8 @@
 """Concrete values of a recording that are let go: those of large arrays that the function does not hold any more.
 
 A recording of a thousand steps would otherwise hold what all of them computed, where NumPy holds one step. Values are
-dropped rarely, when many bytes have come together. Where one is wanted after all (an equal row was there already), it is
-computed again from those that are held.
+dropped rarely, when many bytes have come together. Where one is wanted after all (an equal row was there already), it
+is computed again from those that are held.
 """
 
 import gc

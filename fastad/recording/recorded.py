@@ -110,7 +110,6 @@ class Recorded:
     @property
     def ref(self) -> Ref:
         """The row of this value now, after all writes."""
-        recorder = self._recorder
         if self._base is not None:
             if self._seen != self._base._version:
                 _, shape, _ = self._frame

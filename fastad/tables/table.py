@@ -52,8 +52,8 @@ class Row:
         return pieces(self.statics)
 
     def written_over(self, sizes: Sequence[int]) -> int | None:
-        """The operand of an assembly that its other pieces are written over, if it is an array in its own order, and not
-        one of the pieces as well. `sizes` are those of the table's rows."""
+        """The operand of an assembly that its other pieces are written over, if it is an array in its own order, and
+        not one of the pieces as well. `sizes` are those of the table's rows."""
         if self.form is not Form.PIECES or len(self.operands) < 2 or sizes[self.operands[0]] != self.size:
             return None
         first, *others = self.operands

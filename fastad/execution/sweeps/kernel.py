@@ -91,9 +91,10 @@ class SweepKernel:
         self.layout = self._layout(threshold)
         self._masks = None if mode == "value" else activity(table, wrt)
         self._shared = sweep_program(table, self._masks)
-        arena, copies = self._shared.arena, {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}
-        work = arena.value_size + copies[mode] * arena.derived_size
-        self._work = work, scratch_size(table, tangents=mode == "tangent")
+        copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}
+        arena = self._shared.arena
+        arenas = arena.value_size + copies[mode] * arena.derived_size
+        self._work = arenas, scratch_size(table, tangents=mode == "tangent")
         self.work_size = sum(self._work)
         self.callees: Sequence[Callee] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to

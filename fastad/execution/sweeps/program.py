@@ -29,8 +29,8 @@ class SweepProgram:
     """The arrays of a runnable table with an arena, in small arenas the same for all modes.
 
     `columns` are a, b, c with places in the arena for operand rows, `derived` is a with places of tangents or adjoints;
-    `step_rows` and `steps` are the (first) row and the record of every step; `pool` has the place and size of the operands
-    of variadic rows, and the place of their tangents or adjoints.
+    `step_rows` and `steps` are the (first) row and the record of every step; `pool` has the place and size of the
+    operands of variadic rows, and the place of their tangents or adjoints.
     """
 
     def __init__(self, table: Table, arena: Arena) -> None:

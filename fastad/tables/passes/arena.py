@@ -31,8 +31,8 @@ _RESULT = 8  # the bit of a row's own value, behind those of three operands
 @dataclass(frozen=True)
 class Arena:
     """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. The
-    adjoints of the rows `cleared` must be set to zero when they have been handed on. `is_small`: every row has a slot of
-    its own, whatever the arena is for."""
+    adjoints of the rows `cleared` must be set to zero when they have been handed on. `is_small`: every row has a slot
+    of its own, whatever the arena is for."""
 
     values: np.ndarray
     derived: np.ndarray
@@ -147,7 +147,10 @@ def _needs() -> np.ndarray:
     table = np.zeros((len(PRIMITIVES), 8), np.uint8)
     for op, row in enumerate(PRIMITIVES):
         for mask in range(1, 8):
-            table[op, mask] = _elements_needed(row, mask) if isinstance(row, Elementwise) else _array_needed(row, mask)
+            if isinstance(row, Elementwise):
+                table[op, mask] = _elements_needed(row, mask)
+            elif isinstance(row, ArrayPrimitive):
+                table[op, mask] = _array_needed(row, mask)
     return table
 
 

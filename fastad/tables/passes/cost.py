@@ -132,8 +132,8 @@ def cost(
     """Predicted cost of a table and of its derivatives by the inputs `wrt` (default: all floating-point arguments).
 
     `native_work` gives the bytes of work memory that native code takes for a table; without it they are those that the
-    values need. `sweep_work` gives those of the sweeps' arenas, for a table, a mode and inputs; without it they are those
-    of the arenas of the derived tables.
+    values need. `sweep_work` gives those of the sweeps' arenas, for a table, a mode and inputs; without it they are
+    those of the arenas of the derived tables.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()

@@ -312,13 +312,9 @@ def disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Reg
     room, and the others, which are many only if most of them overlap, to a new layer whenever the last one is full."""
     layers: list[tuple[np.ndarray, list[tuple[Region, Ref]]]] = []
     for own, ref in pieces.items():
-        for mask, layer in layers[:_LAYERS]:
-            if not (view := _elements(mask, own)).any():
-                break
-        else:
-            mask, layer = _room(layers, own, size)
-            view = _elements(mask, own)
-        view[...] = True
+        free = (layer for layer in layers[:_LAYERS] if not _elements(layer[0], own).any())
+        mask, layer = next(free, None) or _room(layers, own, size)
+        _elements(mask, own)[...] = True
         layer.append((own, ref))
     return [layer for _, layer in layers]
 

@@ -12,7 +12,7 @@ from fastad.execution.layout import Layout, Slot
 from fastad.execution.native.planning.demand import Demand
 from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import SCALAR, VIRTUAL, CallStep, LoopStep, Place, ScalarStep, Step
-from fastad.primitives import PRIMITIVES, Elementwise, Form
+from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.columns import CONST, GUARD, INPUT
 from fastad.tables.slots import Slots
 
@@ -156,16 +156,16 @@ class Memory:
     def _allocate(self) -> None:
         born: dict[int, list[int]] = defaultdict(list)
         dies: dict[int, list[int]] = defaultdict(list)
-        start = self.made_in | self._first_steps()
+        first_step = self.made_in | self._first_steps()
         written_over = set(self.in_place.values())
         for r, end in self.last.items():
             if r not in self.places and r not in written_over:
-                born[start[r]].append(r)
+                born[first_step[r]].append(r)
                 dies[end].append(r)
         # Whoever computes a row that nobody reads still needs a place for it.
         for r in self.made_in:
             if r not in self.last and r not in self.places and self._must_write(r):
-                born[start[r]].append(r)
+                born[first_step[r]].append(r)
                 dies[self.made_in[r]].append(r)
         small, large = Slots(), Slots()
         slots: dict[int, tuple[Slots, int]] = {}
