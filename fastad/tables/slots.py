@@ -10,6 +10,8 @@ class Slots:
 
     def take(self, size: int) -> int:
         """The start of a slot."""
+        if exact := self.free.get(size):
+            return exact.pop()
         fitting = [s for s, slots in self.free.items() if slots and s >= size]
         if fitting:
             best = min(fitting)

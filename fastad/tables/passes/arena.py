@@ -9,7 +9,7 @@ Griewank & Walther (2008), "Evaluating Derivatives", section 4.2, on which value
 
 from dataclasses import dataclass
 from functools import cache
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -90,22 +90,23 @@ class _Lives:
         op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
         outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
         again = np.zeros(len(self.table), np.bool_)
-        slots, found = Slots(), dict[int, int]()
-        dying: list[tuple[int, int]] = []
+        slots, found, end = Slots(), dict[int, int](), len(self.table)
+        dying, passed_on = list[tuple[int, int]](), set[int]()
         for r in [*outside, *(r for r in self.rows.tolist() if op[r] not in _OUTSIDE)]:
             while dying and dying[0][0] < r and op[r] not in _OUTSIDE:
                 x = heappop(dying)[1]
-                slots.give(found[x], self.sizes[x])
+                if x not in passed_on:
+                    slots.give(found[x], self.sizes[x])
             x = self.base.get(r, -1)
             if x in found and last[x] == r:
                 found[r] = found[x]
-                dying.remove((r, x))
-                heapify(dying)
+                passed_on.add(x)
             else:
                 before = slots.end
                 found[r] = slots.take(self.sizes[r])
                 again[r] = found[r] < before
-            heappush(dying, (max(last[r], r), r))
+            if last[r] < end:
+                heappush(dying, (max(last[r], r), r))
         offsets[list(found)] = start + np.array(list(found.values()), np.int64)
         return max(start + slots.end, 1), again
 
