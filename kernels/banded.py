@@ -104,7 +104,7 @@ def _solve(f, pivots, b, n, low, high):
     for k in range(n):
         j = n - 1 - k
         own = j * lead + main
-        value = b[at(j)] / f[at(own)]
+        value = b[at(j)] * (1.0 / f[at(own)])  # of which the division waits for nothing
         b[at(j)] = value
         above = main if main < j else j
         for i in range(1, above + 1):
@@ -122,7 +122,7 @@ def _solve_transposed(f, pivots, b, n, low, high):
         for k in range(above):
             i = above - k
             value -= f[at(own - i)] * b[at(j - i)]
-        b[at(j)] = value / f[at(own)]
+        b[at(j)] = value * (1.0 / f[at(own)])
     for k in range(n):
         j = n - 1 - k
         own = j * lead + main
