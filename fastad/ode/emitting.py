@@ -197,6 +197,7 @@ def _iteration(
         own_solver = lambda iteration: jac.solver(iteration, nearly, shared)
         return iteration_of(f, mass, t, y, own, numbers, own_solver)[0], given
     iteration, plan = iteration_of(f, mass, t, y, own, numbers)
+    iteration, plan = options.method.prepared(iteration, plan, (t, y, own, numbers))
     check_jacobian(iteration, options, problem, (t, y, own))
     return iteration, [*given, plan]
 
