@@ -7,7 +7,8 @@ import fastad as fad
 from fastad.equations import sparse
 from fastad.equations.banded import Banded
 
-CASES = [("Rodas5P", 16), ("Kvaerno5", 16), ("BDF", 16), ("Rodas5P", 130), ("Kvaerno5", 130), ("BDF", 130)]
+CASES = [("Rodas5P", 16), ("Kvaerno5", 16), ("BDF", 16), ("Rodas5P", 130), ("Kvaerno5", 130), ("BDF", 130),
+         ("Radau", 130)]
 
 
 def fisher(t, y, a, r):

@@ -171,13 +171,13 @@ class Coupled(LinearSolver, kind="coupled stages"):
         b, n, own = at.b, self.n, self.transform
         before, after = (own.basis.T, own.before.T) if transposed else (own.before, own.basis)
         (real, pair), (first, last) = self._points(b, at.theta), self._cut(b, factor)
-        side = [_combined(b, weights, slices(b, rhs, [n] * STAGES)) for weights in before]
+        side = [combined(b, weights, slices(b, rhs, [n] * STAGES)) for weights in before]
         options: Any = {"transposed": transposed, "derived": False}
         found = [b.multiply(b.const(1.0 / own.real), self.real.solve(real, first, side[0], **options))]
         both = b.assemble(side[1:], [region(i, (n,), (2,)) for i in range(2)], (2 * n,))
         both = self.pair.solve(pair, last, both, **options)
         found += [b.region(both, region(i, (n,), (2,)), (n,)) for i in range(2)]
-        return packed(b, [_combined(b, weights, found) for weights in after])
+        return packed(b, [combined(b, weights, found) for weights in after])
 
 
 def with_coupled(iteration: Iteration, plan: Any, a: Any, c: Any, start: Any) -> tuple[Iteration, Any]:
@@ -196,5 +196,6 @@ def with_coupled(iteration: Iteration, plan: Any, a: Any, c: Any, start: Any) ->
     return found, np.concatenate([before, further, plan])
 
 
-def _combined(b: Any, weights: Any, vectors: Sequence[Ref]) -> Ref:
+def combined(b: Any, weights: Any, vectors: Sequence[Ref]) -> Ref:
+    """The sum of weighted vectors."""
     return b.add(*(b.multiply(b.const(float(w)), v) for w, v in zip(weights, vectors, strict=True)))

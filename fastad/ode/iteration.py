@@ -4,8 +4,8 @@ They are those of the equation M y − c f(t, y) = 0, so its pattern, its compre
 `fastad.equations`. One vector of factors serves all stages of a step, and the derivatives of these at any order.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Iteration:
     linear: LinearSolver | None = None
     coupled: LinearSolver | None = None  # of coupled stages in trial steps
     exact: LinearSolver | None = None  # and where they are solved for exactly
+    products: "Callable[[Iteration, Sequence[Sequence[float]]], LinearSolver] | None" = None  # without matrices, of stages
 
     @property
     def own(self) -> int:
@@ -101,18 +102,22 @@ class Iteration:
 
         return Equation.of(n, made(self.bare.name, self.bare.n_in, rows))
 
-    def solver_of(self, m: int) -> LinearSolver:
-        """The solver for the systems of m stages together."""
+    def solver_of(self, a: Sequence[Sequence[float]]) -> LinearSolver:
+        """The solver for the systems of stages with these rows of the tableau."""
+        if self.products is not None:
+            return self.products(self, a)
+        m = len(a)
         found = self.linear if m == 1 else self.coupled or default_solver(m * self.n)
         assert found is not None
         return found
 
     def factors(self, m: int) -> int:
         """Size of the factors of one stage, and of those of m stages together."""
-        one = self.solver_of(1).factor_size(self.n)
-        if m == 1:
+        one = 0 if self.linear is None else self.linear.factor_size(self.n)
+        if m == 1 or self.products is not None:
             return one
-        return self.solver_of(m).factor_size(m * self.n) + (0 if self.coupled else one)
+        together = self.coupled or default_solver(m * self.n)
+        return together.factor_size(m * self.n) + (0 if self.coupled else one)
 
     @lazy
     def is_autonomous(self) -> bool:
@@ -176,13 +181,10 @@ def iteration_of(
     y: np.ndarray,
     own: np.ndarray,
     numbers: np.ndarray,
-    without_matrix: Callable[[Iteration], LinearSolver] | None = None,
 ) -> tuple[Iteration, np.ndarray]:
     """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a
-    division, dense factors, or those of a sparse matrix, unless one `without_matrix` is given; and its plan."""
+    division, dense factors, or those of a band or of a sparse matrix; and its plan."""
     first = Iteration(bare, len(y), mass)
-    if without_matrix is not None:
-        return replace(first, linear=without_matrix(first)), np.zeros(0)
     c = typical(first, t, y, own)
     theta = np.concatenate([np.ravel(t), [c], own, numbers])
     linear, plan = Automatic().prepare(first.equation, y, theta)

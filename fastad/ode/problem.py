@@ -102,10 +102,6 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
         raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
     if moving is not None and any(given[name] is not None for name in OF_JACOBIANS):
         raise ShapeError(f"with mass(t, y) leave {', '.join(OF_JACOBIANS)} out{at_line()}: fastad derives what it needs")
-    if isinstance(given["jac"], Krylov) and found.has_stages:
-        raise ShapeError(
-            f"{found.name} needs the matrix of its equations{at_line()}; jac=fad.ode.Krylov(…) is for 'Rodas5P'"
-        )
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")

@@ -74,7 +74,7 @@ class Radau(Method):
         return NOTES + 2 + 3 * n  # start, size and slopes of the step before, of which the guess is made
 
     def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
-        return reuse.sizes(n, factors) if n > SMALL else (0, 0)
+        return reuse.sizes(n, factors) if n > SMALL and factors else (0, 0)
 
     def prepared(self, iteration: Iteration, plan: Any, start: Any) -> tuple[Iteration, Any]:
         return with_coupled(iteration, plan, _A, _NODES, start)

@@ -61,7 +61,7 @@ class Stages:
         known = vars(self.iteration).setdefault("_blocks", {})
         if (a, c) not in known:
             exact = self.iteration.exact if len(c) > 1 else None
-            known[a, c] = Block(self.iteration, a, c, self.iteration.solver_of(len(c)), exact)
+            known[a, c] = Block(self.iteration, a, c, self.iteration.solver_of(a), exact)
         found: Block = known[a, c]
         return found
 
