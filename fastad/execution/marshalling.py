@@ -114,7 +114,7 @@ class Binding:
         self._ins = [(view, passed.offset) for view, passed in zip(self.views_in, form.inputs, strict=True)]
         self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self._work)
-        self.invoke = caller(self._packet, release=not form.is_short)
+        self.invoke = caller(self._packet, release=not form.is_short, watched=bool(kernel.rows.subs))
         if self._borrows:
             WORK.use(self, kernel.work_size)
             self.invoke = partial(_borrowing, self.invoke, self._packet, kernel.work_size)
@@ -196,7 +196,7 @@ def run_part(kernel: PartKernel, sub: Sub, x: np.ndarray, kept: Any = None) -> n
     own = np.array(() if kept is None else kept, np.float64)
     work.view(np.int64)[:1] = own.ctypes.data
     vectors = packet(kernel.address, kernel.context, source, out, work)
-    code = caller(vectors, release=True)()
+    code = caller(vectors, release=True, watched=True)()
     if code:
         raise_for_part(code, sub, lambda: part_explanation(sub, source))
     return out

@@ -33,6 +33,7 @@ from fastad.version import __version__
 
 MODES = ("values", "tangents", "adjoints")
 
+
 # ── what the sweeps number: derivative cases and special functions ────────────────────────────────────────────
 @functools.cache
 def cases() -> tuple[tuple[Elementwise, int], ...]:
