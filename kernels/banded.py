@@ -6,7 +6,7 @@ pivots: row k was swapped with row pivots[k]. Narrow bands are loops: LAPACK cal
 """
 
 from .flags import at, helper, kernel
-from .lapack import copy, fill, status
+from .lapack import copy, fill
 from .lapack_calls import dgbtrf
 from .memory import indices, view
 

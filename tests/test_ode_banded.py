@@ -1,4 +1,4 @@
-"""Implicit methods on systems whose Jacobian is a band matrix: the steps and derivatives of dense and sparse factors."""
+"""Implicit methods on systems whose Jacobian is a band matrix: steps and derivatives of dense and sparse factors."""
 
 import numpy as np
 import pytest

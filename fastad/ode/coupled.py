@@ -21,7 +21,7 @@ from fastad.ode.newton import Block
 from fastad.once import lazy
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
+from fastad.tables.composites.sub import emit_inline, made, packed, slices
 from fastad.tables.inline import compact, inline
 from fastad.tables.table import Table
 
@@ -46,8 +46,8 @@ class Transform:
 
 # ── the complex matrix ────────────────────────────────────────────────────────────────────────────────────────
 class Pair(Equation):
-    """The equation of (v, w), n pairs of numbers side by side, at (0, 0), with the parameters [t | h | y | own | numbers
-    of M], whose Jacobian there is that of the pairs (αMv + βMw − hJv, αMw − βMv − hJw)."""
+    """The equation of (v, w), n pairs of numbers side by side, with the parameters [t | h | y | own | numbers of M]. Its
+    Jacobian at (0, 0) is the matrix from v and w to αMv + βMw − hJv and αMw − βMv − hJw."""
 
     iteration: Iteration
     shift: np.ndarray
@@ -94,8 +94,8 @@ class Pair(Equation):
 
 # ── the solver ────────────────────────────────────────────────────────────────────────────────────────────────
 class Coupled(LinearSolver, kind="coupled stages"):
-    """Factors of M − (h/γ)J and of the complex matrix, of n unknowns, for stages with the tableau `a`; `real` and `pair`
-    say how they are solved with. The plan has that of the pair first."""
+    """Factors of M − (h/γ)J and of the complex matrix, of n unknowns, for stages with the tableau `a`; `real` and
+    `pair` say how they are solved with. The plan has that of the pair first."""
 
     parameters = [int, list, list, list]
     has_matrix = False
@@ -108,8 +108,9 @@ class Coupled(LinearSolver, kind="coupled stages"):
     def prepared(
         cls, iteration: Iteration, a: Any, theta: np.ndarray, chosen: LinearSolver
     ) -> "tuple[Coupled, np.ndarray]":
-        """The solver for stages with the tableau A and the plan of its pair, for parameters θ of `Pair` that are typical.
-        The solver of one stage is that of `iteration`, and `chosen` chooses the other one."""
+        """The solver for stages with the tableau A and the plan of its pair, for typical parameters θ of `Pair`. The
+        solver of one stage is that of `iteration`, and `chosen` chooses the other one."""
+        assert iteration.linear is not None
         flat = np.ravel(a).tolist()
         equation = Pair.at(iteration, Transform(flat).pair)
         pair, plan = chosen.prepare(equation, np.zeros(2 * iteration.n), theta)

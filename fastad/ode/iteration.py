@@ -39,7 +39,7 @@ class Iteration:
     linear: LinearSolver | None = None
     coupled: LinearSolver | None = None  # of coupled stages in trial steps
     exact: LinearSolver | None = None  # and where they are solved for exactly
-    products: "Callable[[Iteration, Sequence[Sequence[float]]], LinearSolver] | None" = None  # without matrices, of stages
+    products: "Callable[[Iteration, Sequence[Sequence[float]]], LinearSolver] | None" = None  # of stages, no matrices
 
     @property
     def own(self) -> int:

@@ -32,7 +32,8 @@ def check_jacobian(iteration: Iteration, options: "Options", problem: "Problem",
     if callable(jac):
         jac = jac(float(t), y, *concrete(problem.args))
     if jac is not None:
-        given = _matrix(jac, iteration.n, "jac") if options.bands is None else _unpacked(jac, iteration.n, *options.bands)
+        n, bands = iteration.n, options.bands
+        given = _matrix(jac, n, "jac") if bands is None else _unpacked(jac, n, *bands)
         _check_values(given, _jacobian(iteration, start))
 
 
@@ -112,6 +113,6 @@ def _check_bands(low: int, high: int, own: Any) -> None:
         k = int(np.argmax(missing))
         i, j = entries.row[k], entries.col[k]
         raise ShapeError(
-            f"lband={low} and uband={high} leave out element [{i}, {j}]{at_line()}, but the derivative of component {i} "
-            f"of fun by y[{j}] is {entries.data[k]:.6g} at the start. Leave them out: fastad finds the band"
+            f"lband={low} and uband={high} leave out element [{i}, {j}]{at_line()}, but the derivative of component "
+            f"{i} of fun by y[{j}] is {entries.data[k]:.6g} at the start. Leave them out: fastad finds the band"
         )

@@ -78,9 +78,9 @@ def _of_linearised(own: Iteration, nearly: Sub) -> Sub:
 
 
 def _of_stages(own: Iteration, a: Sequence[Sequence[float]], nearly: Sub | None, rtol: float) -> LinearSolver:
-    """The solver of stages with these rows of the tableau: of one, or of three with a complex pair of eigenvalues μ. The
-    systems of these are preconditioned by the real one for c = h / |μ|: what is left has eigenvalues near a quarter of a
-    circle, whatever the stiffness is."""
+    """The solver of stages with these rows of the tableau: of one, or of three with a complex pair of eigenvalues μ.
+    The systems of these are preconditioned by the real one for c = h / |μ|: what is left has eigenvalues on an arc
+    between 1 and μ / |μ|, however stiff the system is."""
     if nearly is None:
         return krylov.Krylov(rtol)
     n, m = own.n, len(a)

@@ -10,7 +10,6 @@ import numpy as np
 from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
-from fastad.ode.krylov import Krylov
 from fastad.ode.mass import Mass, is_moving
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
@@ -101,7 +100,8 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
     if given["mass"] is not None and given["adjoint"] in ("continuous", "interpolating"):
         raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
     if moving is not None and any(given[name] is not None for name in OF_JACOBIANS):
-        raise ShapeError(f"with mass(t, y) leave {', '.join(OF_JACOBIANS)} out{at_line()}: fastad derives what it needs")
+        names = ", ".join(OF_JACOBIANS)
+        raise ShapeError(f"with mass(t, y) leave {names} out{at_line()}: fastad derives what it needs")
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")

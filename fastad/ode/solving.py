@@ -79,8 +79,8 @@ def solve_ivp(
         numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
     jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and where it
         is not 0. fastad derives both, and compares them at the start. Or `fad.ode.Krylov(…)`: systems without matrices.
-    lband, uband : of implicit methods, how many diagonals ∂f/∂y has below and above the main one, as SciPy's LSODA takes
-        them: then jac is packed, jac[uband + i - j, j] = ∂fᵢ/∂yⱼ. They are found without, and compared with ∂f/∂y.
+    lband, uband : of implicit methods, how many diagonals ∂f/∂y has below and above the main one, as SciPy's LSODA
+        takes them: then jac is packed, jac[uband + i - j, j] = ∂fᵢ/∂yⱼ. Found without, and compared with ∂f/∂y.
     mass : of implicit methods, M of M y' = fun(t, y): its diagonal (n,), a matrix (n, n), or a sparse one. Where it is
         singular the index must be 1, and y0 is made consistent. Or a function of (t, y, *args) to a regular matrix.
     progress : show a progress bar (needs tqdm).

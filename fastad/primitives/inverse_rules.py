@@ -199,7 +199,7 @@ class _Band(NamedTuple):
 
 
 def tangent_banded_solve(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    side = _Band(*row.statics).changed(b, *tangents, result)
+    side = _Band(*row.statics).changed(b, tangents[0], tangents[1], result)
     return int(b.emit(row.name, (operands[0], side), row.statics, row.shape))
 
 
