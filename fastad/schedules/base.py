@@ -64,9 +64,22 @@ class Schedule(ABC):
         return state
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> "Schedule":
-        """The schedule for a loop of n_steps steps (None: unknown) with states of this size. Only `Auto` returns
-        another one."""
+        """The schedule for a loop of n_steps steps (None: unknown) with states of this size. `Auto` returns another
+        one, and so does a schedule that must know the number of steps, if it is unknown: `Online` with as many states.
+        """
         return self
+
+    def open_state(self, most: int) -> np.ndarray:
+        """The initial state of `fastad.kernels.online.choose`, for a loop whose number of steps is not known: it is at
+        most `most`, if that is not negative. ScheduleError if there is none."""
+        raise ScheduleError(
+            f"{self!r} needs to know the number of steps; take fad.checkpoint.Online(snapshots), or let resolve(None, "
+            "state_bytes) return such a schedule"
+        )
+
+    def open_slots(self, most: int) -> tuple[int, int]:
+        """Slots in memory and on disk for that."""
+        return self.slots(most)
 
     def predicted_steps(self, n_steps: int) -> int:
         """Number of steps run: the n − 1 of the forward sweep and all recomputed ones, without the n adjoint steps."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastad.calling import CalledKernel
+from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, count_of, header, steps_of
+from fastad.schedules.base import Planned, Schedule, count_of, header, steps_of
 
 _FEWEST_STEPS = CalledKernel("segments", "fewest_steps")
 
@@ -63,6 +64,14 @@ class StoreNone(Planned):
         """The initial state of the planner: one segment without a slot."""
         return nested(f.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
 
+    def open_state(self, most: int) -> np.ndarray:
+        """The same: nothing is stored, however many steps there are."""
+        return self.state(0)
+
+    def open_slots(self, most: int) -> tuple[int, int]:
+        """Slots in memory and on disk: none."""
+        return 0, 0
+
     def predicted_steps(self, n_steps: int) -> int:
         """n(n − 1)/2."""
         n = steps_of(n_steps)
@@ -80,7 +89,8 @@ class Revolve(Planned):
 
     At most `snapshots` ≥ 1 states are stored at once, the initial one included. With c slots, C(c + r, c) steps can be
     reversed such that each is run at most r times. A segment is split such that both parts need the smallest r.
-    Griewank & Walther (2000), Algorithm 799: revolve, ACM TOMS 26(1), 19–45.
+    Griewank & Walther (2000), Algorithm 799: revolve, ACM TOMS 26(1), 19–45. Where the number of steps is not known
+    before they are made, it is `Online` with as many states, which needs no more steps than to count them first.
 
     >>> Revolve(3).predicted_steps(10), Revolve(3).predicted_bytes(10, state_bytes=80)
     (15, 400)
@@ -98,6 +108,12 @@ class Revolve(Planned):
         n = steps_of(n_steps)
         size = self.slots(n)[0]
         return nested(f.BINOMIAL, n, size, size)
+
+    def resolve(self, n_steps: int | None, state_bytes: int) -> Schedule:
+        """This one, or `Online` where the number of steps is not known."""
+        from fastad.schedules.online import Online
+
+        return Online(self.snapshots) if n_steps is None else self
 
     def predicted_steps(self, n_steps: int) -> int:
         """The optimum: `optimal_steps(n_steps, snapshots)`."""
@@ -128,6 +144,22 @@ class Periodic(Planned):
         """The initial state of the planner: one segment, from which `every` steps are split off again and again."""
         n = steps_of(n_steps)
         return nested(f.PERIODIC, n, self.every, -(-n // self.every))
+
+    def open_state(self, most: int) -> np.ndarray:
+        """The initial state of the planner for up to `most` steps. The forward sweep stores the states of a period over
+        those of the one before, so the steps are the same as if their number were known."""
+        if most < 0:
+            raise ScheduleError(
+                f"{self!r} stores more states the more steps there are, so it needs to know how many there can be: "
+                "give max_steps, or take fad.checkpoint.Online(snapshots)"
+            )
+        state = self.state(most)
+        header(state).steps = header(state).depth = 0
+        return state
+
+    def open_slots(self, most: int) -> tuple[int, int]:
+        """Slots in memory and on disk for up to `most` steps."""
+        return max(most - 1, 0) // self.every + min(self.every, max(most, 1)), 0
 
     def slots(self, n_steps: int) -> tuple[int, int]:
         """Slots in memory and on disk: one for each whole period before the last step, and those of the period that is
