@@ -113,8 +113,15 @@ def choose(state, step):
     p = opened(state)
     if p.head.rule == ONLINE:
         return _choose(_choices(p), p.head.size, step)
-    # As `segments` takes slots: one for each period before, and the states of this period behind them.
-    return step // p.head.size + step % p.head.size if p.head.rule == PERIODIC else -1
+    return _in_period(step, p.head.size) if p.head.rule == PERIODIC else -1
+
+
+@helper
+def _in_period(step, every):
+    """As `segments` takes slots: one for each period before, and the states of this period behind them. Its last state
+    is current when it is needed."""
+    own = step % every
+    return -1 if 0 < own == every - 1 else step // every + own
 
 
 @kernel

@@ -187,7 +187,7 @@ def profile(
     for schedule in chosen:
         if not isinstance(schedule, Schedule):
             raise ScheduleError(f"schedules must hold schedules, such as fad.checkpoint.Revolve(100), not {schedule!r}")
-    rows = [_predicted(s, loops) for s in chosen]
+    rows = [_predicted(s, request.base.subs) for s in chosen]
     rows = [run.measured(x, seconds) if run.seconds(x) <= max_seconds else x for x in rows]
     adjoint = run.adjoint(rows)
     rows = [replace(x, predicted_seconds=run.seconds(x, adjoint)) for x in rows]
@@ -271,7 +271,9 @@ def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
     yield from (Revolve(c) for c in sorted({min(4 * root, max(n - 1, 1)), root, max(isqrt(root), 2)}, reverse=True))
 
 
-def _predicted(schedule: Schedule, loops: Sequence[LoopSize]) -> ScheduleProfile:
+def _predicted(schedule: Schedule, subs: Iterable[Any]) -> ScheduleProfile:
+    """Of all loops whose schedule can be chosen. What is stored of a state depends on the schedule."""
+    loops = [size for x in subs if _loop_size(x) and (size := _loop_size(x.scheduled(schedule)))]
     own = [(schedule.resolve(None if x.is_open else x.steps, x.state_bytes), x) for x in loops]
     return ScheduleProfile(
         schedule,

@@ -157,10 +157,6 @@ class Periodic(Planned):
         header(state).steps = header(state).depth = 0
         return state
 
-    def open_slots(self, most: int) -> tuple[int, int]:
-        """Slots in memory and on disk for up to `most` steps."""
-        return max(most - 1, 0) // self.every + min(self.every, max(most, 1)), 0
-
     def slots(self, n_steps: int) -> tuple[int, int]:
         """Slots in memory and on disk: one for each whole period before the last step, and those of the period that is
         being reversed (the larger of the last two)."""
