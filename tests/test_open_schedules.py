@@ -202,9 +202,9 @@ def test_schedules_that_cannot_be_say_what_to_write():
         def actions(self, n_steps):
             return C.StoreNone().actions(n_steps)
 
-    with pytest.raises(fad.ScheduleError, match=r"Online\(snapshots\).*test_open_schedules.py"):
+    with pytest.raises(fad.ScheduleError, match=r"Online\(snapshots\)[\s\S]*test_open_schedules"):
         gradient(Own())
-    with pytest.raises(fad.ScheduleError, match="at least .* bytes"):
+    with pytest.raises(fad.ScheduleError, match=r"at least \d+ bytes"):
         gradient(C.Auto(50))
     with pytest.raises(fad.ScheduleError, match="max_steps"):
         fad.grad(lambda x: fad.while_loop(lambda s: s < 9, lambda s: s * 2, x, checkpoint=C.Periodic(3)))(1.0)

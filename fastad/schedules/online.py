@@ -12,8 +12,8 @@ from fastad.schedules.nested import nested
 
 @dataclass(frozen=True, repr=False)
 class Online(Planned):
-    """Few steps for `snapshots` ≥ 1 stored states, and `disk` ≥ 0 further ones on disk, where the number of steps is not
-    known in advance.
+    """Few steps for `snapshots` ≥ 1 states in memory, and `disk` ≥ 0 further ones on disk, where the number of steps is
+    not known in advance.
 
     At any moment, with c snapshots and n steps so far, no step has to be run more often than with the best schedule for
     n steps: at most r times, where C(c + r − 1, c) < n ≤ C(c + r, c). Wang, Moin & Iaccarino (2009), Minimal repetition
@@ -23,8 +23,8 @@ class Online(Planned):
 
     States go to disk once those in memory are in use; `path` says where, as for `Multistage`.
 
-    The executor of a loop starts from `open_state(most)`. It calls `fastad.kernels.online.choose(state, k)` for k = 0, 1,
-    … when it knows that step k is not the last one, stores state k in the slot returned (−1: do not store it), and
+    The executor of a loop starts from `open_state(most)`. It calls `fastad.kernels.online.choose(state, k)` for k = 0,
+    1, … when it knows that step k is not the last one, stores state k in the slot returned (−1: do not store it), and
     calls `finish(state, n)` after the loop. Then `plan(state, buffer)` gives the actions of the adjoint, with state
     n − 1 as the current one. For a known number of steps, `actions` makes the same choices.
 
@@ -67,8 +67,8 @@ class Online(Planned):
 def _start(n: int, size: int) -> np.ndarray:
     own = np.zeros(f.LISTS + 3 * size, np.int64)
     choices = own[: f.LISTS].view(f.CHOICES)
-    for field in ("last", "raised", "dropped"):
-        choices[field] = -1
+    for name in ("last", "raised", "dropped"):
+        choices[name] = -1
     state = nested(f.ONLINE, 0, size, size, tuple(range(size)), own)
     header(state).steps = n
     return state

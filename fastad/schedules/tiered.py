@@ -31,8 +31,8 @@ class Multistage(Planned):
     at least the number of slots that can be of use. In longer loops, states on disk are chosen among every second,
     third, … state, so that planning takes seconds.
 
-    Where the number of steps is not known before they are made, it is `Online` with as many states in memory and on disk,
-    whatever writing and reading cost.
+    Where the number of steps is not known before they are made, it is `Online` with as many states in memory and on
+    disk, whatever writing and reading cost.
 
     `path` is a folder for the file with the states on disk, or the name of a new file; None: the system's folder for
     temporary files. The file is removed afterwards.
