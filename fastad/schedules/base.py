@@ -146,6 +146,24 @@ def header(state: np.ndarray) -> Any:
     return state[: f.HEADER].view(f.PLAN).view(np.recarray)[0]
 
 
+def nested(
+    rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
+) -> np.ndarray:
+    """The planner's initial state: one segment of n_steps steps, and room for a stack of `depth` segments."""
+    stack = f.HEADER
+    taken = stack + depth + 1
+    state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
+    head = header(state)
+    head.rule, head.steps, head.size = rule, n_steps, size
+    head.stack, head.slots, head.own = stack, taken if slots else -1, taken + len(slots)
+    state[taken : taken + len(slots)] = slots
+    if own is not None:
+        state[taken + len(slots) :] = own
+    if n_steps:  # there is one segment, and its first state is the current one
+        head.depth, head.fresh, head.stop = 1, 1, n_steps
+    return state
+
+
 def new_buffer() -> np.ndarray:
     """A buffer into which the planner writes actions."""
     return np.empty((_ROWS, 4), np.int64)

@@ -7,27 +7,10 @@ import numpy as np
 from fastad.calling import CalledKernel
 from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, Schedule, count_of, header, steps_of
+from fastad.schedules.base import Planned, Schedule, count_of, header, nested, steps_of
+from fastad.schedules.online import Online
 
 _FEWEST_STEPS = CalledKernel("segments", "fewest_steps")
-
-
-def nested(
-    rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
-) -> np.ndarray:
-    """The planner's initial state: one segment of n_steps steps, and room for a stack of `depth` segments."""
-    stack = f.HEADER
-    taken = stack + depth + 1
-    state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
-    head = header(state)
-    head.rule, head.steps, head.size = rule, n_steps, size
-    head.stack, head.slots, head.own = stack, taken if slots else -1, taken + len(slots)
-    state[taken : taken + len(slots)] = slots
-    if own is not None:
-        state[taken + len(slots) :] = own
-    if n_steps:  # there is one segment, and its first state is the current one
-        head.depth, head.fresh, head.stop = 1, 1, n_steps
-    return state
 
 
 @dataclass(frozen=True)
@@ -111,8 +94,6 @@ class Revolve(Planned):
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> Schedule:
         """This one, or `Online` where the number of steps is not known."""
-        from fastad.schedules.online import Online
-
         return Online(self.snapshots) if n_steps is None else self
 
     def predicted_steps(self, n_steps: int) -> int:

@@ -6,8 +6,7 @@ from os import PathLike
 import numpy as np
 
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, count_of, header, steps_of
-from fastad.schedules.nested import nested
+from fastad.schedules.base import Planned, count_of, header, nested, steps_of
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,8 +9,7 @@ import numpy as np
 
 from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, Schedule, count_of, steps_of
-from fastad.schedules.nested import nested
+from fastad.schedules.base import Planned, Schedule, count_of, nested, steps_of
 from fastad.schedules.online import Online
 
 # Limits of the dynamic program (some seconds, 120 MB): lengths, lengths × slots on disk, lengths² × slots on disk.

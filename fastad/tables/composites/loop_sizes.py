@@ -99,4 +99,5 @@ def state_storage(name: str, schedule: Any, length: int, known: bool) -> StateSt
         first = schedule.open_state(length)
     except ScheduleError as error:
         raise ScheduleError(f"{name}: {error}") from None
-    return StateStorage("online", *schedule.open_slots(length), first)
+    memory, disk = schedule.open_slots(length)
+    return StateStorage("online", memory, disk, first)
