@@ -1,6 +1,6 @@
 """Automatic differentiation of plain NumPy code."""
 
-from fastad import coloring, linalg, ode, soft, sparse, special
+from fastad import coloring, interop, linalg, ode, soft, sparse, special
 from fastad.checkpointing import checkpoint
 from fastad.checks import debug
 from fastad.checks.differences import finite_difference
@@ -18,6 +18,7 @@ from fastad.optimize.minimizing import minimize
 from fastad.optimize.quadratic import quadprog
 from fastad.sparse.derivatives import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
 from fastad.transforms.base import load
+from fastad.transforms.batches import map_batches
 from fastad.transforms.composite import check_primitive, primitive
 from fastad.transforms.public import (
     grad,
@@ -41,8 +42,8 @@ from fastad.version import __version__
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
     "coloring", "cond", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
-    "hessian_sparsity", "hvp", "implicit", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit", "jvp",
-    "least_squares", "linalg", "linearize", "load", "minimize", "ode", "primitive", "profile", "quadprog", "root",
-    "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special", "stop_gradient",
-    "trace", "value_and_grad", "vjp", "vmap", "while_loop",
+    "hessian_sparsity", "hvp", "implicit", "interop", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit",
+    "jvp", "least_squares", "linalg", "linearize", "load", "map_batches", "minimize", "ode", "primitive", "profile",
+    "quadprog", "root", "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special",
+    "stop_gradient", "trace", "value_and_grad", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from .flags import kernel
 from .memory import call_kernel, doubles, integers, record_at, view
 from .records import BRANCH, KERNEL, LANES, NOTICE
+from .stopping import stopped
 
 branch_at, kernel_at, lanes_at = record_at(BRANCH), record_at(KERNEL), record_at(LANES)
 notice_at = record_at(NOTICE)
@@ -28,7 +29,7 @@ def run_lanes(context, source, target, work):
     for k in range(block * p.block, min((block + 1) * p.block, p.count)):
         saved[0] = first + 8 * k * p.saved
         at_in, at_out = source + 8 * k * p.operands, target + 8 * k * p.results
-        code = call_kernel(p.lane.address, p.lane.context, at_in, at_out, work)
+        code = stopped() or call_kernel(p.lane.address, p.lane.context, at_in, at_out, work)
         if code:
             return code
     return 0

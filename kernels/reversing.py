@@ -13,6 +13,7 @@ from .online import choose, finish, is_possible, lead
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
 from .records import ACTION, CHUNK, EVERY, INVERTED, NOTHING, ONLINE, RETRACED, SCHEDULED
+from .stopping import ended_at, stopped
 
 WRONG = -1  # a schedule, or saved states of a table from elsewhere, do not fit
 
@@ -190,12 +191,12 @@ def _execute(loop, at, saved, given, space):
         enter(loop, given, 0, space)
     elif code == ADVANCE:
         for k in range(start, stop):
-            failed = attempt(loop, given, k, space)
+            failed = stopped() or attempt(loop, given, k, space)
             if not failed and slot >= 0:  # with what was found out about the step, such as its size
                 failed = store(loop, saved, slot + k - start, space.step_in)
             failed = failed or accept(loop, given, k, space)
             if failed:
-                return failed
+                return ended_at(k, failed)
     elif code == REVERSE:
         for k in range(stop - 1, start - 1, -1):
             place = _slot(loop, saved, slot + k - start)
@@ -204,9 +205,9 @@ def _execute(loop, at, saved, given, space):
             if slot >= 0:
                 copy(space.step_in, doubles(place), loop.state)
                 enter(loop, given, k, space)
-            failed = pull_back(loop, given, k, space)
+            failed = stopped() or pull_back(loop, given, k, space)
             if failed:
-                return failed
+                return ended_at(k, failed)
     elif code != DISCARD:
         return WRONG
     return 0
@@ -257,9 +258,9 @@ def every_step(loop, steps, saved, given, space):
     for k in range(steps - 1, -1, -1):
         copy(space.step_in, shift(saved, k * loop.state), loop.state)
         enter(loop, given, k, space)
-        code = pull_back(loop, given, k, space)
+        code = stopped() or pull_back(loop, given, k, space)
         if code:
-            return code
+            return ended_at(k, code)
     return 0
 
 
@@ -269,9 +270,9 @@ def invert(loop, steps, slots, given, space):
     for k in range(steps - 1, -1, -1):
         if loop.policy == RETRACED:
             copy(trace(loop, given, k, space), shift(slots, k * loop.state), loop.state)
-        code = undo(loop, given, k, space) or pull_back(loop, given, k, space)
+        code = stopped() or undo(loop, given, k, space) or pull_back(loop, given, k, space)
         if code:
-            return code
+            return ended_at(k, code)
     return 0
 
 
@@ -296,7 +297,7 @@ def forward(loop, given, saved, space):
         elif policy == ONLINE and k > 0:  # the step before was not the last one
             slot = choose(view(space.plan, loop.plan_size), k - 1)
             code = store(loop, slots, slot, current) if slot >= 0 else 0
-        code = code or attempt(loop, given, k, space)
+        code = code or stopped() or attempt(loop, given, k, space)
         if policy == SCHEDULED or policy == ONLINE:
             copy(current, space.step_in, n)
         elif not code and policy == EVERY:
@@ -314,7 +315,7 @@ def forward(loop, given, saved, space):
         chosen = shift(slots, loop.memory_slots * n)
         for i in range(lead(view(integers(loop.initial_plan), loop.plan_size))):
             chosen[i] = space.plan[i]
-    return code
+    return ended_at(k, code)
 
 
 @helper

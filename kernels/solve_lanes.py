@@ -27,6 +27,7 @@ from .solve_lanes_space import (
 from .solve_space import space_of
 from .solve_steps import grid_place
 from .solving import FAILED
+from .stopping import ended_at, stopped
 
 
 @helper
@@ -97,7 +98,7 @@ def _steps_fixed(p, ensemble, space):
     equal = _are_equal(p, ensemble)
     for k in range(p.length):
         _place(p, ensemble, k, equal)
-        code = call_kernel(
+        code = stopped() or call_kernel(
             p.wide.address,
             p.wide.context,
             address(ensemble.wide_in),
@@ -110,7 +111,7 @@ def _steps_fixed(p, ensemble, space):
         if ensemble.target and p.points + p.kept:
             code = code or _deliver_all(p, ensemble, k, equal, space)
         if code:
-            return code
+            return ended_at(k, code)
         move(p, ensemble)
     return 0
 

@@ -51,6 +51,7 @@ from .solve_space import place_of_errors
 from .solve_steps import probe
 from .solve_trials import noted_factor
 from .stepsize import logarithm, next_factor, retry_factor, rounded, says_nothing, smallest_fraction
+from .stopping import stopped
 
 REPEATED = 3.0  # `KNOWN` of a lane whose step is tried again
 VERDICT = 3  # after the error norm, the factor and the component: 0 if the driver must judge the step, 1 if it is
@@ -290,7 +291,7 @@ def run_adaptive(p, ensemble, space):
                 return following
             if not _is_busy(p, ensemble):
                 return 0
-        code = call_kernel(
+        code = stopped() or call_kernel(
             p.wide.address,
             p.wide.context,
             address(ensemble.wide_in),

@@ -18,6 +18,7 @@ from .solve_lanes_space import IDLE, block_of, ensemble_of, from_lane, lane_spac
 from .solve_space import ends_of, inside_size, is_behind, points_of, set_fresh, space_of
 from .solve_trials import recompute_dense
 from .solving import FAILED, kept_of, sample_adjoints
+from .stopping import stopped
 
 
 class Back(NamedTuple):
@@ -249,7 +250,9 @@ def _pull_back(p, ensemble, back, space):
         if not active:
             return 0
         _load_all(p, ensemble, back)
-        code = _inner_adjoints(p, ensemble, back, space) if p.points + p.kept else 0
+        code = stopped()
+        if not code and p.points + p.kept:
+            code = _inner_adjoints(p, ensemble, back, space)
         code = code or call_kernel(
             p.wide_adjoint.address,
             p.wide_adjoint.context,

@@ -36,8 +36,17 @@ def _eigh(own, x, n, lower, vectors, w):
     info = whole + integers // 2 + 1
     base = w.ctypes.data
     dsyevd(
-        LETTER_V if vectors else LETTER_N, LETTER_L if lower else LETTER_U, n, base, n, own.ctypes.data,
-        base + 8 * work, doubles, base + 8 * whole, integers, base + 8 * info,
+        LETTER_V if vectors else LETTER_N,
+        LETTER_L if lower else LETTER_U,
+        n,
+        base,
+        n,
+        own.ctypes.data,
+        base + 8 * work,
+        doubles,
+        base + 8 * whole,
+        integers,
+        base + 8 * info,
     )
     if vectors:
         turn(own[n:], w, n, n)
@@ -78,8 +87,20 @@ def decompose(u, values, vt, x, m, n, full, vectors, w):
     base = w.ctypes.data
     job = LETTER_N if not vectors else LETTER_A if full else LETTER_S
     dgesdd(
-        job, m, n, base, m, values.ctypes.data, base + 8 * left, m, base + 8 * right, max(columns, 1),
-        base + 8 * work, doubles, base + 8 * whole, base + 8 * info,
+        job,
+        m,
+        n,
+        base,
+        m,
+        values.ctypes.data,
+        base + 8 * left,
+        m,
+        base + 8 * right,
+        max(columns, 1),
+        base + 8 * work,
+        doubles,
+        base + 8 * whole,
+        base + 8 * info,
     )
     if vectors:
         turn(u, w[left:], rows, m)

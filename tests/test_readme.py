@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.md"))
 GUIDES = [
     ROOT / "docs" / f"{name}.md"
-    for name in ("guide", "ode", "loops", "relaxed", "linear-algebra", "implicit", "sparsity", "sparse", "optimisation")
-]
+    for name in (
+        "guide", "ode", "loops", "relaxed", "linear-algebra", "implicit", "sparsity", "sparse", "optimisation",
+        "beside-others", "coming-from",
+    )
+]  # fmt: skip
 PAGES = [ROOT / "README.md", *GUIDES, *EXAMPLES]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#]+)\)")

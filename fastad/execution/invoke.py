@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from fastad.execution import interrupting
 from fastad.execution.machine import cache, symbols
 from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
 from fastad.once import once
@@ -74,12 +75,15 @@ def _definition() -> _MethodDefinition:
     return _MethodDefinition(b"kernel", _loaded()["fastad_invoke_object"], _METH_NOARGS, None)
 
 
-def caller(packet: np.ndarray, release: bool) -> Callable[[], int]:
+def caller(packet: np.ndarray, release: bool, watched: bool = False) -> Callable[[], int]:
     """A function without arguments that runs the kernel of a packet and returns its code.
 
-    With `release` other Python threads run meanwhile. The packet must outlive the function.
+    With `release` other Python threads run meanwhile. `watched`: the kernel has loops, which Ctrl-C stops. The packet
+    must outlive the function.
     """
     address = packet.ctypes.data
+    if watched:
+        return interrupting.watched(partial(_RELEASING(interrupting.entry()), ctypes.c_void_p(address)))
     if release:
         return partial(_RELEASING(_loaded()["fastad_invoke"]), ctypes.c_void_p(address))
     return _make_function(ctypes.addressof(_definition()), address, None)

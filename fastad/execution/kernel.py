@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastad.errors import IndexRangeError
+from fastad.execution.interrupting import named
 from fastad.execution.layout import Layout
 from fastad.execution.pending import pending_error
 from fastad.primitives import PRIMITIVES, ArrayPrimitive
@@ -80,7 +81,7 @@ def raise_for(code: int, rows: Table, explain: Callable[[int], BaseException | N
     index = -code - 1
     row, line = rows.row(index), rows.line_of(index)
     if (known := pending_error() or explain(index)) is not None:
-        raise known
+        raise named(known, f"{row.sub.name}, recorded at {line}" if row.sub is not None else f"{row.name}, at {line}")
     if row.sub is not None:
         raise composite_error(f"{row.sub.name}, recorded at {line}", row.sub)
     primitive: Any = row.primitive
@@ -91,7 +92,7 @@ def raise_for_part(code: int, sub: Any, explain: Callable[[], BaseException | No
     """The same for the kernel of a sub-program, whose guards are not followed."""
     if code > 0:
         raise Stopped(0)
-    raise pending_error() or explain() or composite_error(sub.name, sub)
+    raise named(pending_error() or explain() or composite_error(sub.name, sub), sub.name)
 
 
 def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exception]]]:

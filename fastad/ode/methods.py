@@ -231,4 +231,6 @@ METHODS: dict[str, Method] = {
         ImplicitMidpoint, Trapezoid, SDIRK2, Kvaerno5, RadauIIA5, Rodas5P, BDF, auto,
     )
 }  # fmt: skip
-SCIPY_NAMES = {"RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5", "LSODA": "auto"}
+SCIPY_NAMES = {
+    "RK23": "BS3", "RK45": "Dopri5", "DOP853": "Dopri8", "Radau": "RadauIIA5", "LSODA": "auto", "Rosenbrock": "Rodas5P",
+}  # fmt: skip

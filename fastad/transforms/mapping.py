@@ -60,7 +60,7 @@ class Vmap(Transformed):
             raise ShapeError(
                 f"vmap of {self.__name__}: in_axes has {len(spec)} entries for {len(args)} arguments; give one for each"
             )
-        per_leaf = [a for s, arg in zip(spec, args, strict=True) for a in _broadcast_axes(s, arg)]
+        per_leaf = [a for s, arg in zip(spec, args, strict=True) for a in broadcast_axes(s, arg)]
         per_leaf += [0] * (len(call.leaves) - len(per_leaf))
         found: list[int | None] = []
         for x, axis, dynamic in zip(call.leaves, per_leaf, call.dynamic, strict=True):
@@ -81,19 +81,19 @@ class Vmap(Transformed):
 
     def _output_axes(self, inner: Program) -> list[int | None]:
         skeleton = inner.result([0] * len(inner.table.outputs))
-        axes = _broadcast_axes(self.out_axes, skeleton)
+        axes = broadcast_axes(self.out_axes, skeleton)
         return [a for a, x in zip(axes, inner.out_leaves, strict=True) if x is None]
 
 
-def _broadcast_axes(spec: Any, tree: Any) -> list[Any]:
+def broadcast_axes(spec: Any, tree: Any) -> list[Any]:
     """One axis for each leaf, from an axis or a pytree prefix of axes."""
     if spec is None or isinstance(spec, int):
         return [spec] * len(flatten(tree)[0])
     if isinstance(spec, tuple | list) and isinstance(tree, tuple | list) and len(spec) == len(tree):
-        return [a for s, t in zip(spec, tree, strict=True) for a in _broadcast_axes(s, t)]
+        return [a for s, t in zip(spec, tree, strict=True) for a in broadcast_axes(s, t)]
     if isinstance(spec, dict) and isinstance(tree, dict) and set(spec) == set(tree):
         keys = flatten(tree)[1].entries()
-        return [a for k in keys for a in _broadcast_axes(spec[k], tree[k])]
+        return [a for k in keys for a in broadcast_axes(spec[k], tree[k])]
     raise ShapeError(f"vmap: axes {spec!r} do not match the structure of the argument or result")
 
 

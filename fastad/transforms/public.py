@@ -10,6 +10,7 @@ from fastad.recording.operands import detached
 from fastad.recording.settings import pinned
 from fastad.recording.source import at_line
 from fastad.transforms.base import Transformed
+from fastad.transforms.batches import SpreadVmap
 from fastad.transforms.call import flatten, make_call, unflatten
 from fastad.transforms.derivatives import Gradient, Jit, JvpFunction, VjpFunction, frozen_primals
 from fastad.transforms.jacobians import Jacobian
@@ -189,17 +190,23 @@ class _HvpFunction(JvpFunction):
         super().__init__(Gradient(function), **options)
 
 
-def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, **options: Any) -> Vmap:
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, executor: Any = None, **options: Any) -> Vmap:
     """f applied along an axis of its arguments. `in_axes` is an axis, None, or a pytree prefix of these; so is
     `out_axes`.
 
     All lanes are computed at once, by SIMD vectors and threads. They must take the same Python branches; where they may
     differ, use np.where or fad.cond.
 
+    With an `executor` (of concurrent.futures, a `dask.distributed.Client`, an `mpi4py.futures.MPIPoolExecutor`) each of
+    its workers computes a part of the lanes; the recorded program travels, not pickled code. Inside of recordings the
+    lanes are rows as without it.
+
     >>> import numpy as np, fastad as fad
     >>> fad.vmap(np.dot, in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0])).tolist()
     [3.0, 4.0]
     """
+    if executor is not None:
+        return SpreadVmap(f, in_axes, out_axes, executor, **options)
     return Vmap(f, in_axes, out_axes, **options)
 
 

@@ -22,6 +22,12 @@ _SCALARS = (str, int, float, bool, type(None))
 
 
 _CHANGING = {"input": [[], "n"]}
+
+
+class Unrecorded(TableError):
+    """The arguments lead to a path that was not recorded before the function was saved."""
+
+
 Entry = tuple[dict[str, Any], Program]  # a signature as JSON, and the program for it
 
 
@@ -40,7 +46,7 @@ def program_for(name: str, entries: list[Entry], call: Call) -> Program:
         for program in fitting:
             if takes(program, call):
                 return program
-    raise TableError(
+    raise Unrecorded(
         f"{name}: these arguments lead to a path that was not recorded before saving; call the original function with "
         "them and save it again"
     )

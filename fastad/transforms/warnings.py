@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.source import warn
+from fastad.recording.source import is_ours, warn
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 
@@ -32,7 +32,10 @@ _watched: OrderedDict[Any, _Watched] = OrderedDict()
 
 def count_recording(code: Any, function: Callable[..., Any], name: str, call: Call, branch: Line | None = None) -> None:
     """Note that a function has been recorded, and warn when that has happened many times. `branch` is the line of the
-    branch that took another way, if that was the reason."""
+    branch that took another way, if that was the reason. fastad's own functions (the layers of other frameworks) are
+    recorded for many different functions of the user's, and do not count."""
+    if isinstance(own := getattr(function, "__code__", None), types.CodeType) and is_ours(own):
+        return
     found = _watched.setdefault(code, _Watched())
     while len(_watched) > _MOST:
         _watched.popitem(last=False)

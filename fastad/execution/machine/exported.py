@@ -20,7 +20,7 @@ from fastad import calling
 from fastad.execution import translation
 from fastad.execution.machine import cache, objects, replacing, symbols
 from fastad.execution.translation.kinds import UntranslatableError
-from fastad.kernels import notice_count, scipy_blas, superlu
+from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
 from fastad.primitives.row import kernel_parameters
@@ -195,6 +195,7 @@ _ADDRESSES: Mapping[str, Callable[[], int]] = {
     scipy_blas.TABLE: scipy_blas.table_address,
     superlu.TABLE: superlu.table_address,
     notice_count.SYMBOL: notice_count.address,
+    interrupt_state.SYMBOL: interrupt_state.address,
 }
 
 

@@ -23,9 +23,7 @@ from fastad.execution.translation import module
 LEVEL = 3
 
 
-def linked(
-    name: str, text: str, key: tuple[str, ...], resolve: Callable[[str], int | None]
-) -> tuple[int, object]:
+def linked(name: str, text: str, key: tuple[str, ...], resolve: Callable[[str], int | None]) -> tuple[int, object]:
     """Address of the C function `name` of a text, and what it belongs to. The optimised object has the key with LEVEL.
 
     Raises UntranslatableError.

@@ -62,9 +62,7 @@ def _pointer(element: CType) -> CType:
     return CType(Pointer({DOUBLE: "double", INTEGER: "int64"}[element.kind]))
 
 
-types = SimpleNamespace(
-    int64=CType(INTEGER), float64=CType(DOUBLE), voidptr=CType(Pointer("uint8")), CPointer=_pointer
-)
+types = SimpleNamespace(int64=CType(INTEGER), float64=CType(DOUBLE), voidptr=CType(Pointer("uint8")), CPointer=_pointer)
 
 
 def ExternalFunction(name: str, signature: Signature) -> Intrinsic:

@@ -1,11 +1,11 @@
 """Stands for the modules of `fastad.kernels` by which kernels reach beyond themselves, where these are translated:
-`blas` and `lapack_calls` (through the table of `scipy_blas`), `superlu_call`, `notices`."""
+`blas` and `lapack_calls` (through the table of `scipy_blas`), `superlu_call`, `notices`, `interrupts`."""
 
 from typing import Any
 
 from fastad.execution.translation.kinds import DOUBLE, INTEGER, NOTHING, Value
 from fastad.execution.translation.memory import Intrinsic, call_kernel
-from fastad.kernels import notice_count, scipy_blas, superlu
+from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 
 
 def _by_address(body: Any, letter: str, value: Value) -> str:
@@ -57,4 +57,9 @@ def _notice(body: Any) -> Value:
     return Value(INTEGER, ("1",))
 
 
-superlu_solve, notice = Intrinsic(_superlu_solve), Intrinsic(_notice)
+def _interrupts(body: Any) -> Value:
+    body.module.declare(f"@{interrupt_state.SYMBOL} = external global i64")
+    return Value(INTEGER, (body.define(f"ptrtoint ptr @{interrupt_state.SYMBOL} to i64"),))
+
+
+superlu_solve, notice, interrupts = Intrinsic(_superlu_solve), Intrinsic(_notice), Intrinsic(_interrupts)
