@@ -13,7 +13,7 @@ Importing this package compiles nothing and loads no SciPy; import the file that
 - `spectral`   eigh, svd, eigh_spectrum, svd_spectrum, gap_quotient
 - `inverting`  determinant, cofactors, pinv
 - `matrix_functions`  expm, sqrtm
-- `banded`     banded_solve
+- `banded`     banded_lu, banded_lu_solve, banded_solve
 - `export`     compiled functions as LLVM IR, for objects that need no numba
 
 Every array primitive NAME has `NAME_forward(out, x, y, s)`, which returns 0, 1 for an error, or 2 for a failed guard.

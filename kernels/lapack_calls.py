@@ -33,9 +33,3 @@ def dgesdd(typing, jobz, m, n, a, lda, s, u, ldu, vt, ldvt, work, lwork, iwork, 
 def dgbtrf(typing, m, n, kl, ku, ab, ldab, ipiv, info):
     """Factors of a band matrix, in place."""
     return _call("dgbtrf")
-
-
-@intrinsic
-def dgbtrs(typing, trans, n, kl, ku, nrhs, ab, ldab, ipiv, b, ldb, info):
-    """Solve by the factors of a band matrix."""
-    return _call("dgbtrs")

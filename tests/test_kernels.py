@@ -24,6 +24,7 @@ HOMES = {
     "qr": "orthogonal", "eigh": "spectral", "svd": "spectral", "eigh_spectrum": "spectral", "svd_spectrum": "spectral",
     "gap_quotient": "spectral", "determinant": "inverting", "cofactors": "inverting", "pinv": "inverting",
     "expm": "matrix_functions", "sqrtm": "matrix_functions", "banded_solve": "banded",
+    "banded_lu": "banded", "banded_lu_solve": "banded",
     "solved": "equations", "sparse_lu": "sparse_factoring", "sparse_lu_solve": "sparse_factoring",
     "sparse_product": "sparse_products", "sparse_sample": "sparse_products",
 }

@@ -27,9 +27,8 @@ for made in array_rows():
 
 def made_with(maker, statics, x):
     """Static integers of the row that makes factors of the matrices x, for a row that needs them."""
-    if maker.statics == ("batch", "n"):  # matrices that systems share are fewer
-        return x.size // x.shape[-1] ** 2, x.shape[-1]
-    return statics[: len(maker.statics)]
+    count = int(np.prod(x.shape[:-2]))  # matrices that systems share are fewer
+    return count, *statics[1 : len(maker.statics)]
 
 
 def sample(key, shape):

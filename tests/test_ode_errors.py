@@ -137,7 +137,7 @@ def test_conditions_of_events_are_no_truth_values(condition):
 
 
 def test_unknown_options_and_preconditioners_that_are_no_functions():
-    with pytest.raises(TypeError, match=r"does not take lband= \(at .*test_ode_errors.py.*are found"):
-        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "LSODA", lband=1)
+    with pytest.raises(TypeError, match=r"does not take min_step= \(at .*test_ode_errors.py.*leave it out"):
+        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "LSODA", min_step=1e-9)
     with pytest.raises(TypeError, match=r"P @ r"):
         fad.ode.Krylov(np.eye(2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastad as fad
+from fastad.ode import coupled
 
 
 def heat(t, y, a):
@@ -11,8 +12,8 @@ def heat(t, y, a):
     return a * (padded[2:] - 2.0 * padded[1:-1] + padded[:-2]) - y**3
 
 
-def misfit(y0, a, **options):
-    sol = fad.solve_ivp(heat, (0, 0.1), y0, "Rodas5P", [0.05, 0.1], args=(a,), rtol=1e-7, atol=1e-9, **options)
+def misfit(y0, a, method="Rodas5P", **options):
+    sol = fad.solve_ivp(heat, (0, 0.1), y0, method, [0.05, 0.1], args=(a,), rtol=1e-7, atol=1e-9, **options)
     return np.sum((sol.y - 0.3) ** 2)
 
 
@@ -42,9 +43,52 @@ def test_a_preconditioner_returns_vectors():
         misfit(start(6), 100.0, jac=wrong)
 
 
-def test_newtons_methods_need_a_matrix():
-    with pytest.raises(fad.ShapeError, match="Rodas5P"):
-        fad.solve_ivp(heat, (0, 0.1), start(5), "Kvaerno5", args=(1.0,), jac=NEARLY)
+@pytest.mark.parametrize("method", ["SDIRK2", "BDF", "Radau"])
+def test_newtons_methods_without_matrices(method):
+    """GMRES with the user's preconditioner gives the derivatives that dense factors do, and exact ones."""
+    y0, direction = start(6), np.array([1.0, -0.5, 0.3, 0.2, -1.0, 0.7])
+    f = lambda y0, a, jac=NEARLY: misfit(y0, a, method, jac=jac)
+    value, by = fad.value_and_grad(f, argnums=(0, 1))(y0, 100.0)
+    other, others = fad.value_and_grad(lambda y0, a: f(y0, a, None), argnums=(0, 1))(y0, 100.0)
+    assert value == pytest.approx(other, rel=1e-6) and by[1] == pytest.approx(others[1], rel=1e-6)
+    np.testing.assert_allclose(by[0], others[0], rtol=1e-5, atol=1e-6)
+    slope = fad.jvp(lambda y0: f(y0, 100.0), (y0,), (direction,))[1]
+    assert by[0] @ direction == pytest.approx(slope, rel=1e-10)
+
+
+def test_second_derivatives_and_lanes_of_stages_without_matrices():
+    f = lambda a: misfit(start(4), a, "SDIRK2", jac=NEARLY, step=0.025)
+    h, slope = 1e-2, fad.grad(f)
+    assert fad.grad(slope)(100.0) == pytest.approx((slope(100.0 + h) - slope(100.0 - h)) / (2 * h), rel=1e-5)
+    np.testing.assert_allclose(fad.vmap(slope)(np.array([50.0, 100.0]))[1], slope(100.0), rtol=1e-8)
+
+
+# ── the stages of Radau, which are solved for together ────────────────────────────────────────────────────────
+def fed(t, y, a):
+    """A heat equation whose first component is given by a sum, with a matrix that is not sparse."""
+    n = len(y)
+    mixed = np.cos(np.outer(np.arange(n), np.arange(n)) / n) @ y / n
+    return heat(t, y, a) + np.where(np.arange(n) == 0, -a * y, 1.0) * np.exp(-t) + mixed
+
+
+@pytest.mark.parametrize("mass", [None, "singular"])
+def test_stages_by_a_real_and_a_complex_system(mass, monkeypatch):
+    """The steps are those of the matrix of all stages together."""
+    n = 11
+    y0, direction = start(n), np.cos(np.arange(float(n)))
+    given = {None: None, "singular": (np.arange(n) != n - 1) * 1.0}[mass]
+
+    def f(y0, a):
+        sol = fad.solve_ivp(fed, (0, 0.1), y0, "Radau", [0.1], args=(a,), step=0.05, mass=given)
+        return np.sum((sol.y - 0.3) ** 2)
+
+    value, by = fad.value_and_grad(f, argnums=(0, 1))(y0, 40.0)
+    slope = fad.jvp(lambda y0: f(y0, 40.0), (y0,), (direction,))[1]
+    assert by[0] @ direction == pytest.approx(slope, rel=1e-10)
+    monkeypatch.setattr(coupled, "_FEW", n)
+    other, others = fad.value_and_grad(lambda y0, a: 1.0 * f(y0, a), argnums=(0, 1))(y0, 40.0)
+    assert value == pytest.approx(other, rel=1e-10) and by[1] == pytest.approx(others[1], rel=1e-8)
+    np.testing.assert_allclose(by[0], others[0], rtol=1e-8, atol=1e-10)
 
 
 def test_sparse_systems():

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from fastad.once import lazy
-from fastad.sparsity.compressed import Compressed, compressed_jacobian
+from fastad.sparsity.compressed import Compressed, compressed_on
 from fastad.sparsity.scalars import jacobian_by_elements
 from fastad.tables.builder import Ref
 from fastad.tables.composites.parametric import Parametric, emitted
 from fastad.tables.passes.derive import adjoint_table, tangent_table
+from fastad.tables.sparsity.sets import Structure
+from fastad.tables.sparsity.sweep import jacobian_structure
 from fastad.tables.table import Table
 from fastad.transforms.jacobians import forward_jacobian
 
@@ -27,9 +29,14 @@ class Equation(Parametric):
         return jacobian_by_elements(self.table, int(np.sum(found.sizes))) or found
 
     @lazy
+    def structure(self) -> Structure:
+        """The pattern of F_x."""
+        return jacobian_structure(self.table, [0])[0]
+
+    @lazy
     def compressed(self) -> Compressed:
         """The pattern of F_x, and the table of (x, θ) to its elements."""
-        return compressed_jacobian(self.table, [0])
+        return compressed_on(self.table, [0], self.structure)
 
     @lazy
     def _derived(self) -> dict[Any, Table]:

@@ -39,6 +39,7 @@ class Krylov(LinearSolver, kind="krylov"):
     parameters = [float]
     has_matrix = False
     has_factors = False
+    is_exact = False
 
     def __init__(self, rtol: float, nearly: Sub | None = None) -> None:
         self.rtol, self.nearly = rtol, nearly

@@ -78,12 +78,14 @@ class LinearSolver:
 
     `has_matrix`: the elements of F_x are known.
     `has_factors`: derivatives are taken where the factors are, else one step closer to the solution.
+    `is_exact`: what `solve` gives without `derived` is exact but for rounding errors.
     """
 
     kind: ClassVar[str]
     parameters: ClassVar[list[type]] = []
     has_matrix = True
     has_factors = True
+    is_exact = True
 
     def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> "tuple[LinearSolver, np.ndarray]":
         """The solver for an equation, given numbers that are typical of it, and its plan: a vector of numbers that

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.equations.banded import dense_cost, narrowest, sparse_cost
 from fastad.equations.equation import Equation
 from fastad.equations.linear import Dense, LinearSolver, Point, default_solver
 from fastad.execution.composites.evaluating import run
@@ -16,6 +17,7 @@ from fastad.tables.builder import Ref
 from fastad.tables.reference import evaluate
 
 _FEW = 100  # unknowns up to which a matrix counts as dense
+_LEAST = 12  # unknowns from which on a band is looked for
 _SHARE = 0.1  # of the elements that are not zero, below which it counts as sparse
 
 
@@ -38,6 +40,12 @@ class Sparse(LinearSolver, kind="sparse"):
 
     def data(self) -> list[Any]:
         return [self.kind, *self._sizes]
+
+    @property
+    def cost(self) -> float:
+        """Time of factors and solves, in nanoseconds."""
+        n, _, lower, upper = self._sizes
+        return sparse_cost(n, lower + upper, lower * upper / n)
 
     @property
     def plan_size(self) -> int:
@@ -93,17 +101,24 @@ class Sparse(LinearSolver, kind="sparse"):
 def is_sparse(equation: Equation) -> bool:
     """Whether an equation is large, and few elements of its Jacobian are not zero."""
     n = equation.n
-    return n > _FEW and len(equation.compressed.structure.indices) <= _SHARE * n * n
+    return n > _FEW and len(equation.structure.indices) <= _SHARE * n * n
 
 
 class Automatic(Dense, kind="automatic"):
-    """The solver that suits an equation: a division, dense or sparse factors."""
+    """The solver that suits an equation: a division, dense factors, those of a band, or sparse ones; the one that takes
+    least time."""
 
     def prepare(self, equation: Equation, x: np.ndarray, theta: np.ndarray) -> tuple[LinearSolver, np.ndarray]:
         n = equation.n
-        if is_sparse(equation):
-            return Sparse.of(equation, x, theta)
-        return default_solver(n).prepare(equation, x, theta)
+        if n < _LEAST:
+            return default_solver(n).prepare(equation, x, theta)
+        banded, time = narrowest(equation)
+        if not is_sparse(equation):
+            return (banded, np.zeros(0)) if time < dense_cost(n) else default_solver(n).prepare(equation, x, theta)
+        if time <= sparse_cost(n, len(equation.structure.indices) - n, 0.0):  # as if no elements were to be filled in
+            return banded, np.zeros(0)
+        found, plan = Sparse.of(equation, x, theta)
+        return (banded, np.zeros(0)) if time <= found.cost else (found, plan)
 
 
 class AlwaysSparse(Dense, kind="always sparse"):

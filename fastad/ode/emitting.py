@@ -194,9 +194,9 @@ def _iteration(
     given = [] if problem.mass is None else [problem.mass]
     numbers = np.concatenate([np.zeros(0), *(_value(x) for x in given)])
     if isinstance(jac := options.jac, Krylov):
-        own_solver = lambda iteration: jac.solver(iteration, nearly, shared)
-        return iteration_of(f, mass, t, y, own, numbers, own_solver)[0], given
+        return jac.iteration(Iteration(f, np.size(y), mass), nearly, shared), given
     iteration, plan = iteration_of(f, mass, t, y, own, numbers)
+    iteration, plan = options.method.prepared(iteration, plan, (t, y, own, numbers))
     check_jacobian(iteration, options, problem, (t, y, own))
     return iteration, [*given, plan]
 

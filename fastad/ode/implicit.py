@@ -145,7 +145,7 @@ class DiagonallyImplicitRK(Method):
         return NOTES + self.keeps_slope if self.keeps_slope or n > SMALL else 0
 
     def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
-        return reuse.sizes(n, factors) if n > SMALL else (0, 0)
+        return reuse.sizes(n, factors) if n > SMALL and factors else (0, 0)
 
     def caches(self, wanted: Wanted) -> bool:
         return False

@@ -4,8 +4,8 @@ They are those of the equation M y − c f(t, y) = 0, so its pattern, its compre
 `fastad.equations`. One vector of factors serves all stages of a step, and the derivatives of these at any order.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,6 +37,9 @@ class Iteration:
     n: int
     mass: Mass | None = None
     linear: LinearSolver | None = None
+    coupled: LinearSolver | None = None  # of coupled stages in trial steps
+    exact: LinearSolver | None = None  # and where they are solved for exactly
+    products: "Callable[[Iteration, Sequence[Sequence[float]]], LinearSolver] | None" = None  # of stages, no matrices
 
     @property
     def own(self) -> int:
@@ -49,8 +52,9 @@ class Iteration:
 
     @property
     def plan(self) -> int:
-        """Size of the plan."""
-        return 0 if self.linear is None else self.linear.plan_size
+        """Size of the plans: of exact solutions, and of the others, which has the one of one stage last."""
+        own = self.coupled or self.linear
+        return (0 if own is None else own.plan_size) + (0 if self.exact is None else self.exact.plan_size)
 
     @property
     def shared(self) -> int:
@@ -98,9 +102,22 @@ class Iteration:
 
         return Equation.of(n, made(self.bare.name, self.bare.n_in, rows))
 
-    def wider(self, m: int) -> LinearSolver:
-        """The solver for the systems of m stages together."""
-        return default_solver(m * self.n)
+    def solver_of(self, a: Sequence[Sequence[float]]) -> LinearSolver:
+        """The solver for the systems of stages with these rows of the tableau."""
+        if self.products is not None:
+            return self.products(self, a)
+        m = len(a)
+        found = self.linear if m == 1 else self.coupled or default_solver(m * self.n)
+        assert found is not None
+        return found
+
+    def factors(self, m: int) -> int:
+        """Size of the factors of one stage, and of those of m stages together."""
+        one = 0 if self.linear is None else self.linear.factor_size(self.n)
+        if m == 1 or self.products is not None:
+            return one
+        together = self.coupled or default_solver(m * self.n)
+        return together.factor_size(m * self.n) + (0 if self.coupled else one)
 
     @lazy
     def is_autonomous(self) -> bool:
@@ -110,7 +127,8 @@ class Iteration:
     def at(self, b: Builder, t: Ref, c: Ref, y: Ref, shared: Ref) -> "Linearised":
         """The system at (t, y)."""
         assert self.linear is not None
-        given, plan = slices(b, shared, (self.own + self.numbers, self.plan))
+        further = self.plan - self.linear.plan_size
+        given, _, plan = slices(b, shared, (self.own + self.numbers, further, self.linear.plan_size))
         if self.mass is not None and self.mass.is_singular:  # a step of size 0 has a regular matrix too
             c = b.emit("where", (b.emit("equal", (c, b.const(0.0))), b.const(1.0), c))
         point = Point(b, self.equation, y, packed(b, [t, c, given]), plan)
@@ -163,22 +181,20 @@ def iteration_of(
     y: np.ndarray,
     own: np.ndarray,
     numbers: np.ndarray,
-    without_matrix: Callable[[Iteration], LinearSolver] | None = None,
 ) -> tuple[Iteration, np.ndarray]:
     """The systems of a right-hand side, for numbers that are typical of it, with the linear solver that suits them: a
-    division, dense factors, or those of a sparse matrix, unless one `without_matrix` is given; and its plan."""
+    division, dense factors, or those of a band or of a sparse matrix; and its plan."""
     first = Iteration(bare, len(y), mass)
-    if without_matrix is not None:
-        return replace(first, linear=without_matrix(first)), np.zeros(0)
-    c = _typical(first, t, y, own)
+    c = typical(first, t, y, own)
     theta = np.concatenate([np.ravel(t), [c], own, numbers])
     linear, plan = Automatic().prepare(first.equation, y, theta)
     found = Iteration(bare, len(y), mass, linear)
     vars(found)["equation"] = first.equation  # with what is known of its pattern
+    vars(found)["slope"] = first.slope
     return found, plan
 
 
-def _typical(iteration: Iteration, t: np.ndarray, y: np.ndarray, own: np.ndarray) -> float:
+def typical(iteration: Iteration, t: np.ndarray, y: np.ndarray, own: np.ndarray) -> float:
     """c for which M and c ∂f/∂y are of one size."""
     if iteration.n == 1:
         return 1.0

@@ -21,16 +21,20 @@ Start = tuple[np.ndarray, np.ndarray, np.ndarray]  # t, y, and the values that t
 
 
 def check_jacobian(iteration: Iteration, options: "Options", problem: "Problem", start: Start) -> None:
-    """ShapeError unless the user's Jacobian is that of the right-hand side at the start, and the user's pattern has all
-    of its elements that are not 0 there."""
+    """ShapeError unless the user's Jacobian is that of the right-hand side at the start, and the user's pattern and
+    bands have all of its elements that are not 0 there."""
     t, y, _ = start
     if options.jac_sparsity is not None:
         _check_pattern(_matrix(options.jac_sparsity, iteration.n, "jac_sparsity"), _jacobian(iteration, start))
+    if options.bands is not None:
+        _check_bands(*options.bands, _jacobian(iteration, start))
     jac = options.jac
     if callable(jac):
         jac = jac(float(t), y, *concrete(problem.args))
     if jac is not None:
-        _check_values(_matrix(jac, iteration.n, "jac"), _jacobian(iteration, start))
+        n, bands = iteration.n, options.bands
+        given = _matrix(jac, n, "jac") if bands is None else _unpacked(jac, n, *bands)
+        _check_values(given, _jacobian(iteration, start))
 
 
 def _jacobian(iteration: Iteration, start: Start) -> Any:
@@ -51,6 +55,19 @@ def _matrix(given: Any, n: int, name: str) -> Any:
     if found.shape != (n, n):
         raise ShapeError(f"`{name}` is expected to have shape {(n, n)}{at_line()}, but actually has {found.shape}.")
     return found
+
+
+def _unpacked(given: Any, n: int, low: int, high: int) -> Any:
+    """The matrix whose diagonals are packed: given[high + i - j, j] is its element [i, j]."""
+    from scipy.sparse import dia_array
+
+    packed = np.asarray(given, float)
+    if packed.shape != (low + high + 1, n):
+        raise ShapeError(
+            f"with lband={low} and uband={high} jac has its diagonals as rows: `jac` is expected to have shape "
+            f"{(low + high + 1, n)}{at_line()}, but actually has {packed.shape}. Leave lband and uband out for a matrix"
+        )
+    return dia_array((packed, np.arange(high, -low - 1, -1)), shape=(n, n)).tocsr()
 
 
 def _at(matrix: Any, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -85,4 +102,17 @@ def _check_pattern(given: Any, own: Any) -> None:
         raise ShapeError(
             f"jac_sparsity has no element [{i[k]}, {j[k]}]{at_line()}, but the derivative of component {i[k]} of fun "
             f"by y[{j[k]}] is {entries.data[k]:.6g} at the start. Leave jac_sparsity out: fastad finds the pattern"
+        )
+
+
+def _check_bands(low: int, high: int, own: Any) -> None:
+    entries = own.tocoo()
+    below = entries.row.astype(np.int64) - entries.col
+    missing = ((below > low) | (-below > high)) & (entries.data != 0.0)
+    if missing.any():
+        k = int(np.argmax(missing))
+        i, j = entries.row[k], entries.col[k]
+        raise ShapeError(
+            f"lband={low} and uband={high} leave out element [{i}, {j}]{at_line()}, but the derivative of component "
+            f"{i} of fun by y[{j}] is {entries.data[k]:.6g} at the start. Leave them out: fastad finds the band"
         )

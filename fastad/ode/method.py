@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastad.ode.dense import DenseOutput
-from fastad.ode.iteration import Linearised
+from fastad.ode.iteration import Iteration, Linearised
 from fastad.ode.stages import Stages
 from fastad.tables.builder import Builder, Ref
 
@@ -93,6 +93,7 @@ class Method:
     copies: int = 1
     takes_fixed_steps = True
     is_one_step = True  # whether a step depends on the solution at its start alone
+    coupled = 1  # stages that are solved for together
     has_stages = False  # whether a step solves equations of implicit stages
     has_jacobian = False  # whether a step solves linear systems with the Jacobian of the right-hand side
     is_reversible = False  # whether `emit_inverse` undoes a step
@@ -131,9 +132,13 @@ class Method:
         return 0
 
     def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
-        """Sizes of the linear point and of the factors, for a state of n components and so many factors of M − c ∂f/∂y.
-        """
+        """Sizes of the linear point and of the factors, for a state of n components and so many numbers of factors."""
         return 0, 0
+
+    def prepared(self, iteration: Iteration, plan: Any, start: Any) -> tuple[Iteration, Any]:
+        """The linear systems and their plans, where the method has others than those of one stage, for a start (t, y,
+        what the right-hand side refers to, numbers of the mass matrix)."""
+        return iteration, plan
 
     def emit(self, step: Step) -> Taken:
         """The rows of a step."""

@@ -41,6 +41,7 @@ class Block:
     a: tuple[tuple[float, ...], ...]
     c: tuple[float, ...]
     linear: LinearSolver
+    exact_linear: LinearSolver | None = None  # where solutions are exact, if that is another one; its plan is before
 
     @property
     def n(self) -> int:
@@ -88,6 +89,13 @@ class Block:
         size = self.linear.plan_size
         plan = b.region(theta, (self.p - size, size, 1), (size,))
         return Point(b, self.equation, z, theta, plan)
+
+    @property
+    def rules(self) -> "StageRules":
+        """The rules of the exact solution."""
+        linear = self.exact_linear or self.linear
+        start = self.p - self.linear.plan_size - (self.exact_linear.plan_size if self.exact_linear else 0)
+        return StageRules(self.equation, linear, self.n, self.p, start)
 
     def factored(self, b: Any, theta: Ref) -> Ref:
         """Factors of the matrix where all stages are at the base; of a singular one, solutions are NaN."""
@@ -178,9 +186,10 @@ class Block:
         start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, found.z))
         last = slices(b, b.call(self._exact_loop, packed(b, [start, bad, b.const([0.0]), theta, scales, tolerance])),
                       (self.n, 1))[0]  # fmt: skip
-        at = self.at(b, last, theta)
-        factors = self.linear.factor(at)
-        step = self._step(b, at, factors)
+        rules = self.rules
+        at = rules.at(b, last, theta)
+        factors = rules.linear.factor(at)
+        step = rules.step(at, factors)
         norm = self._norm(b, step, scales)
         small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
         size = b.emit(
@@ -193,10 +202,6 @@ class Block:
         status = b.emit("where", (solved, b.const(float(SOLVED)), status))
         return packed(b, [b.add(last, step), b.reshape(status, (1,)), factors])
 
-    def _step(self, b: Any, at: Point, factors: Ref) -> Ref:
-        """Newton's step."""
-        return self.linear.solve(at, factors, b.emit("negative", (at.residual(),)), transposed=False, derived=False)
-
     @lazy
     def _exact_loop(self) -> Loop:
         """Newton's iteration with new matrices: of [z | whether it goes on | number], with [θ | scales | tolerance]."""
@@ -205,8 +210,9 @@ class Block:
 
         def rows(b: Builder, x: Ref) -> Ref:
             z, _, k, theta, scales, tolerance = slices(b, x, cut)
-            at = self.at(b, z, theta)
-            step = self._step(b, at, self.linear.soft(at, self.linear.factor(at)))
+            rules = self.rules
+            at = rules.at(b, z, theta)
+            step = rules.step(at, rules.linear.soft(at, rules.linear.factor(at)))
             norm, k = self._norm(b, step, scales), b.add(k, b.const([1.0]))
             large = b.emit("greater", (norm, b.reshape(tolerance, ())))
             more = b.emit("logical_and", (large, b.emit("less", (b.reshape(k, ()), b.const(float(_MOST_EXACT))))))
@@ -220,8 +226,7 @@ class Block:
     def exact(self) -> Sub:
         """[first z | θ | factors | scales | tolerance] to [z | status | factors near z], with derivatives by θ."""
         sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), self._exactly)
-        rules = StageRules(self.equation, self.linear, self.n, self.p)
-        return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=rules)
+        return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=self.rules)
 
     def solved(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> "Solved":
         """The rows of the exact solution."""
@@ -256,10 +261,21 @@ class StageRules(RowRules, Rules, kind="stages"):
     linear: LinearSolver
     n: int
     p: int
+    plan: int  # where the plan starts in θ
 
     @property
     def key(self) -> str:
-        return f" stages {self.equation.sub.key}, {self.linear.data()}"
+        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}"
+
+    def at(self, b: Any, z: Ref, theta: Ref) -> Point:
+        """The equations at a point."""
+        size = self.linear.plan_size
+        return Point(b, self.equation, z, theta, b.region(theta, (self.plan, size, 1), (size,)))
+
+    def step(self, at: Point, factors: Ref) -> Ref:
+        """Newton's step."""
+        right = at.b.emit("negative", (at.residual(),))
+        return self.linear.solve(at, factors, right, transposed=False, derived=not self.linear.is_exact)
 
     def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
         result = b.call(sub, x)
@@ -277,8 +293,7 @@ class StageRules(RowRules, Rules, kind="stages"):
     def _at(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
         z, status, factors = slices(b, result, (self.n, 1, sub.n_out - self.n - 1))
         theta = slices(b, x, (self.n, self.p))[1]
-        size = self.linear.plan_size
-        at = Point(b, self.equation, z, theta, b.region(theta, (self.p - size, size, 1), (size,)))
+        at = self.at(b, z, theta)
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factors, rhs, transposed=transposed)
@@ -303,13 +318,14 @@ class StageRules(RowRules, Rules, kind="stages"):
             return "stages of other sizes"
         if equation.table is None or sub.n_in < self.n + self.p or sub.n_out != self.n + 1 + size:
             return "a solution of stages of another size"
-        return None if self.linear.plan_size <= self.p else "a plan that has no place"
+        return None if 0 <= self.plan <= self.p - self.linear.plan_size else "a plan that has no place"
 
     def to_data(self, write: Any) -> dict[str, Any]:
-        return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": [self.n, self.p]}
+        sizes = [self.n, self.p, self.plan]
+        return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": sizes}
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "StageRules":
-        n, p = data.list_of("sizes", [int, int])
+        n, p, plan = data.list_of("sizes", [int] * 3)
         linear = solver_from(data.of("linear", list))
-        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p)
+        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan)

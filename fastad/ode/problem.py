@@ -10,7 +10,6 @@ import numpy as np
 from fastad.errors import ScheduleError, ShapeError
 from fastad.ode.adjoints import check_adjoint
 from fastad.ode.events import Event, events_of
-from fastad.ode.krylov import Krylov
 from fastad.ode.mass import Mass, is_moving
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
@@ -22,6 +21,7 @@ from fastad.schedules.base import Schedule
 from fastad.transforms.call import flatten
 
 EPSILON = float(np.finfo(float).eps)
+OF_JACOBIANS = ("jac", "jac_sparsity", "lband", "uband")
 INFINITE = 1e100  # stands for an infinite time: steps are parts of the span
 
 
@@ -42,6 +42,7 @@ class Options:
     moving_mass: Any = None  # a mass matrix as a function of (t, y, *args)
     jac: Any = None
     jac_sparsity: Any = None
+    bands: tuple[int, int] | None = None  # diagonals of the Jacobian below and above the main one
 
     @property
     def chooses_steps(self) -> bool:
@@ -98,12 +99,9 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
     moving = given["mass"] if is_moving(given["mass"]) else None
     if given["mass"] is not None and given["adjoint"] in ("continuous", "interpolating"):
         raise ShapeError(f"adjoint={given['adjoint']!r} takes no mass matrix{at_line()}; take 'discrete', or 'forward'")
-    if moving is not None and (given["jac"] is not None or given["jac_sparsity"] is not None):
-        raise ShapeError(f"with mass(t, y) leave jac and jac_sparsity out{at_line()}: fastad derives what it needs")
-    if isinstance(given["jac"], Krylov) and found.has_stages:
-        raise ShapeError(
-            f"{found.name} needs the matrix of its equations{at_line()}; jac=fad.ode.Krylov(…) is for 'Rodas5P'"
-        )
+    if moving is not None and any(given[name] is not None for name in OF_JACOBIANS):
+        names = ", ".join(OF_JACOBIANS)
+        raise ShapeError(f"with mass(t, y) leave {names} out{at_line()}: fastad derives what it needs")
     max_steps = given["max_steps"]
     if not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise ShapeError(f"max_steps must be a positive integer{at_line()}, not {max_steps!r}")
@@ -116,15 +114,25 @@ def options_of(method: Any, problem: Problem, given: dict[str, Any], mass: Mass 
     return Options(
         found, bool(given["vectorized"]), bool(given["dense_output"]), problem.step is None, int(max_steps),
         given["adjoint"], given["checkpoint"], bool(given["progress"]), events, mass, moving if mass is None else None,
-        given["jac"], given["jac_sparsity"],
+        given["jac"], given["jac_sparsity"], _bands(given["lband"], given["uband"]),
     )  # fmt: skip
+
+
+def _bands(lband: Any, uband: Any) -> tuple[int, int] | None:
+    """How many diagonals the Jacobian has below and above the main one; of one that is not given there are none."""
+    if lband is None and uband is None:
+        return None
+    found = tuple(0 if x is None else x for x in (lband, uband))
+    if not all(isinstance(x, int | np.integer) and x >= 0 for x in found):
+        raise ShapeError(f"lband and uband must be integers, 0 or more{at_line()}, not {lband!r} and {uband!r}")
+    return int(found[0]), int(found[1])
 
 
 def _warn_of_unused(given: dict[str, Any]) -> None:
     """Explicit methods need no Jacobian, as SciPy warns too; a mass matrix they cannot take."""
     if given["mass"] is not None:
         raise ShapeError(f"a mass matrix needs a method for stiff systems{at_line()}, such as 'Rodas5P'")
-    unused = [f"`{name}`" for name in ("jac", "jac_sparsity") if given[name] is not None]
+    unused = [f"`{name}`" for name in OF_JACOBIANS if given[name] is not None]
     if unused:
         line = user_line()
         text = f"The following arguments have no effect for a chosen solver: {', '.join(unused)}."

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from fastad.equations.linear import Dense
 from fastad.kernels.records import NOTES
 from fastad.ode import reuse
+from fastad.ode.coupled import STAGES, with_coupled
 from fastad.ode.dense import DenseOutput
 from fastad.ode.implicit import SMALL, per_time
+from fastad.ode.iteration import Iteration
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.newton import Block
 from fastad.ode.stages import Stages
@@ -60,6 +61,7 @@ class Radau(Method):
 
     name, order, error_order, estimates = "RadauIIA5", 5, 4, 1
     has_stages, has_jacobian, counts = True, True, True
+    coupled = STAGES
     output = DenseOutput(_integrals())
 
     def caches(self, wanted: Wanted) -> bool:
@@ -72,23 +74,26 @@ class Radau(Method):
         return NOTES + 2 + 3 * n  # start, size and slopes of the step before, of which the guess is made
 
     def memory(self, wanted: Wanted, n: int, factors: int) -> tuple[int, int]:
-        wide = Dense().factor_size(3 * n)
-        return reuse.sizes(n, factors + wide) if n > SMALL else (0, 0)
+        return reuse.sizes(n, factors) if n > SMALL and factors else (0, 0)
+
+    def prepared(self, iteration: Iteration, plan: Any, start: Any) -> tuple[Iteration, Any]:
+        return with_coupled(iteration, plan, _A, _NODES, start)
 
     def emit(self, step: Step) -> Taken:
         b, stages, y = step.b, step.stages, step.state
         assert stages is not None
-        both = _Both(stages.block(_A, _NODES), stages.block(((1.0 / _REAL,),), (0.0,)))
+        block, single = stages.block(_A, _NODES), stages.block(((1.0 / _REAL,),), (0.0,))
+        both = block if stages.iteration.coupled else _Both(block, single)
         kept, factors, scale = reuse.factors_of(both, stages, step)
-        factors, real = slices(b, factors, (both.block.factors, both.real.factors))
-        z = stages.solve(both.block, step.t, y, self._guess(step), factors, scale)
+        real = slices(b, factors, (0 if both is block else block.factors, single.factors))[1]
+        z = stages.solve(block, step.t, y, self._guess(step), slices(b, factors, (block.factors,))[0], scale)
         parts = slices(b, z, [stages.n] * 3)
         slopes = [per_time(step, _sum(b, row, parts)) for row in _INVERSE]
         after = b.add(y, parts[2])
         dense = tuple(slopes) if step.wanted.dense else ()
         if stages.exact:
             return Taken(after, dense=dense)
-        errors = (self._error(step, stages, parts, both.real, real),) if step.wanted.adaptive else ()
+        errors = (self._error(step, stages, parts, single, real),) if step.wanted.adaptive else ()
         counts = stages.counts() if kept is None else kept.counts(b, stages.counts())
         memory = None if kept is None else kept.memory
         return Taken(after, None, errors, dense, self._noted(step, stages, kept, slopes), memory, counts)

@@ -77,6 +77,8 @@ def kept_factors(block: Any, stages: Stages, tries: Ref, given: tuple[Ref, Ref, 
     shared = slices(b, stages.shared, (stages.iteration.shared,))[0]
     factors = b.call(_factored(block, stages), packed(b, [wanted, t, c, y, shared, factors]))
     scale = b.emit("divide", (b.const(2.0), b.add(b.const(1.0), b.emit("where", (is_new, b.const(1.0), ratio)))))
+    if not size:  # what solves the systems is made anew for every one
+        scale = b.const(1.0)
     return Factors(factors, is_new, scale, packed(b, [age, t, c, y, b.const([1.0]), factors]))
 
 

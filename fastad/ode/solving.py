@@ -31,7 +31,7 @@ def solve_ivp(
     dense_output: bool = False, events: Any = None, vectorized: bool = False, args: Any = (), *, rtol: Any = 1e-6,
     atol: Any = 1e-9, first_step: Any = None, max_step: Any = np.inf, step: Any = None, max_steps: int = 1_000_000,
     adjoint: str = "discrete", checkpoint: Any = None, jac: Any = None, jac_sparsity: Any = None, mass: Any = None,
-    progress: bool = False, **unknown: Any,
+    lband: int | None = None, uband: int | None = None, progress: bool = False, **unknown: Any,
 ) -> Solution:  # fmt: skip
     """Solve dy/dt = fun(t, y, *args) for t from t_span[0] to t_span[1], with y(t_span[0]) = y0.
 
@@ -79,6 +79,8 @@ def solve_ivp(
         numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
     jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and where it
         is not 0. fastad derives both, and compares them at the start. Or `fad.ode.Krylov(…)`: systems without matrices.
+    lband, uband : of implicit methods, how many diagonals ∂f/∂y has below and above the main one, as SciPy's LSODA
+        takes them: then jac is packed, jac[uband + i - j, j] = ∂fᵢ/∂yⱼ. Found without, and compared with ∂f/∂y.
     mass : of implicit methods, M of M y' = fun(t, y): its diagonal (n,), a matrix (n, n), or a sparse one. Where it is
         singular the index must be 1, and y0 is made consistent. Or a function of (t, y, *args) to a regular matrix.
     progress : show a progress bar (needs tqdm).
@@ -101,15 +103,15 @@ def solve_ivp(
     """
     if unknown:
         raise TypeError(
-            f"solve_ivp does not take {', '.join(f'{name}=' for name in unknown)}{at_line()}; leave it out: bands of "
-            "the Jacobian (lband, uband) are found, and steps get as small as time can resolve (min_step)"
+            f"solve_ivp does not take {', '.join(f'{name}=' for name in unknown)}{at_line()}; leave it out; steps "
+            "get as small as time can resolve (SciPy's min_step)"
         )
     numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {
         "vectorized": vectorized, "dense_output": dense_output, "adjoint": adjoint, "checkpoint": checkpoint,
         "max_steps": max_steps, "progress": progress, "jac": jac, "jac_sparsity": jac_sparsity, "mass": mass,
-        "events": events,
+        "events": events, "lband": lband, "uband": uband,
     }  # fmt: skip
     at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
     own = method_of(method) if mass is None else method_of(method).with_mass

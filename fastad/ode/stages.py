@@ -60,9 +60,8 @@ class Stages:
         """Coupled stages with these rows of the tableau."""
         known = vars(self.iteration).setdefault("_blocks", {})
         if (a, c) not in known:
-            linear = self.iteration.linear if len(c) == 1 else self.iteration.wider(len(c))
-            assert linear is not None
-            known[a, c] = Block(self.iteration, a, c, linear)
+            exact = self.iteration.exact if len(c) > 1 else None
+            known[a, c] = Block(self.iteration, a, c, self.iteration.solver_of(a), exact)
         found: Block = known[a, c]
         return found
 

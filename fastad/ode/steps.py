@@ -62,8 +62,7 @@ class StepTables:
     def sizes(self, points: int, kept: int, controls: int) -> SolveSizes:
         errors = self.n * self.method.estimates if self.wanted.adaptive else 0
         dense = self.n * len(self.method.output.polynomials) if self.wanted.dense else 0
-        solver = None if self.iteration is None else self.iteration.linear
-        size = 0 if solver is None else solver.factor_size(self.n)
+        size = 0 if self.iteration is None else self.iteration.factors(self.method.coupled)
         linear, factors = self.method.memory(self.wanted, self.n, size)
         return SolveSizes(
             self.own, shared=self.shared, controls=controls, cache=self.own * self.has_cache, errors=errors,

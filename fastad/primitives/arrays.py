@@ -26,6 +26,7 @@ DOMAINS = {
     "low": "numbers between 0 and 1",
     "high": "numbers between 2 and 3",
     "factors": "the value of the row whose first result is called so, for the matrices before",
+    "band factors": "the same",
     "eigenvalues": "the same",
     "u": "the same",
 }

@@ -215,20 +215,55 @@ def _root(a: np.ndarray) -> np.ndarray:
     return np.real(root(a)) if len(a) else a
 
 
+# ── band matrices ─────────────────────────────────────────────────────────────────────────────────────────────
+def band_factors(n: int, low: int, high: int) -> int:
+    """Size of the factors of a band matrix, and of their pivots."""
+    return (2 * low + high + 2) * n
+
+
+def banded_lu(s: Statics, shape: Shape, x: Any) -> np.ndarray:
+    batch, n, low, high = s
+    ab = np.reshape(np.asarray(x, float), (batch, low + high + 1, n))
+    return np.reshape([_band_factored(own, low, high) for own in ab], shape)
+
+
+def _band_factored(ab: np.ndarray, low: int, high: int) -> np.ndarray:
+    """The factors of one matrix by columns, and the pivots."""
+    from scipy.linalg.lapack import dgbtrf
+
+    n = ab.shape[1]
+    if not n:
+        return np.zeros(0)
+    row, column = high - np.arange(low + high + 1)[:, None], np.arange(n)
+    inside = (column - row >= 0) & (column - row < n)
+    lu, pivots, _ = dgbtrf(np.vstack([np.zeros((low, n)), np.where(inside, ab, 0.0)]), low, high)
+    return np.concatenate([np.ravel(lu, order="F"), pivots])
+
+
+def banded_lu_solve(s: Statics, shape: Shape, x: Any, f: Any, z: Any) -> np.ndarray:
+    batch, n, low, high, m, trans, separate = s
+    factors = np.reshape(np.asarray(f, float), (batch if separate else 1, band_factors(n, low, high)))
+    b = np.reshape(np.asarray(z, float), (batch, n, m))
+    found = [_solved_by_band(factors[k % len(factors)], b[k], low, high, trans) for k in range(batch)]
+    return np.reshape(found, shape)
+
+
+def _solved_by_band(f: np.ndarray, b: np.ndarray, low: int, high: int, trans: int) -> np.ndarray:
+    from scipy.linalg.lapack import dgbtrs
+
+    if not b.size:
+        return b
+    n = len(b)
+    lu = f[:-n].reshape(n, -1).T
+    if np.any(lu[low + high] == 0.0):
+        raise SingularMatrixError(f"the band matrix is singular (pivot {int(np.argmin(np.abs(lu[low + high])))} is 0)")
+    return np.asarray(dgbtrs(lu, low, high, b, f[-n:].astype(np.int32), trans=trans)[0])
+
+
 def banded_solve(s: Statics, shape: Shape, x: Any, y: Any) -> np.ndarray:
     batch, n, m, low, high, trans, separate = s
     ab = np.reshape(np.asarray(x, float), (batch if separate else 1, low + high + 1, n))
     b = np.reshape(np.asarray(y, float), (batch, n, m))
-    return np.array([_banded(ab[k % len(ab)], b[k], low, high, trans) for k in range(batch)]).reshape(shape)
-
-
-def _banded(ab: np.ndarray, b: np.ndarray, low: int, high: int, trans: int) -> np.ndarray:
-    from scipy.linalg.lapack import dgbtrf, dgbtrs
-
-    if not b.size:
-        return b
-    wide = np.vstack([np.zeros((low, ab.shape[1])), ab])
-    lu, pivots, info = dgbtrf(wide, low, high)
-    if info > 0:
-        raise SingularMatrixError(f"the band matrix is singular (pivot {info - 1} is 0)")
-    return dgbtrs(lu, low, high, b, pivots, trans=trans)[0]
+    found = [_solved_by_band(_band_factored(ab[k % len(ab)], low, high), b[k], low, high, trans) if b[k].size else b[k]
+             for k in range(batch)]
+    return np.reshape(found, shape)

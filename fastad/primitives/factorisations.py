@@ -9,6 +9,7 @@ from fastad.errors import ConvergenceError, SingularMatrixError
 from fastad.primitives import factor_values as values
 from fastad.primitives import inverse_rules, orthogonal_rules, spectral_rules
 from fastad.primitives.arrays import array
+from fastad.primitives.factor_values import band_factors
 from fastad.primitives.linear_rules import batch_determinant
 from fastad.primitives.row import Result
 
@@ -91,6 +92,17 @@ def _of_band(batch: int, n: int, m: int, low: int, high: int, trans: int, separa
     return (batch * n * m if good else -1, (batch if separate else 1) * (low + high + 1) * n, batch * n * m)
 
 
+def _of_band_lu(batch: int, n: int, low: int, high: int) -> tuple[int, ...]:
+    return batch * band_factors(n, low, high), batch * (low + high + 1) * n
+
+
+def _of_band_solve(
+    batch: int, n: int, low: int, high: int, m: int, trans: int, separate: int
+) -> tuple[int, ...]:
+    count = batch if separate else 1
+    return batch * n * m, count * (low + high + 1) * n, count * band_factors(n, low, high), batch * n * m
+
+
 # ── scratch memory ────────────────────────────────────────────────────────────────────────────────────────────
 def _qr_work(s: Statics, size: int, sizes: Sequence[int]) -> int:
     _, m, n, complete = s
@@ -131,8 +143,8 @@ def _function_work(s: Statics, size: int, sizes: Sequence[int]) -> int:
 
 
 def _band_work(s: Statics, size: int, sizes: Sequence[int]) -> int:
-    _, n, m, low, high = s[:5]
-    return (2 * low + high + 1) * n + n * m + n // 2 + 3
+    _, n, _, low, high = s[:5]
+    return band_factors(n, low, high) + n + 3
 
 
 # ── costs ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,8 +187,21 @@ def _diagonals(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
 
 def _band_operations(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
     batch, n, m, low, high = s[:5]
-    products = batch * n * (low * (low + high) + m * (2 * low + high))
-    return {"additions": products, "multiplications": products, "divisions": batch * n * (low + m)}
+    return _in_band(batch * n, low * (low + high) + m * (2 * low + high), low + m)
+
+
+def _band_lu_operations(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
+    batch, n, low, high = s
+    return _in_band(batch * n, low * (low + high), low)
+
+
+def _band_solve_operations(s: Statics, size: int, sizes: Sequence[int]) -> dict[str, int]:
+    batch, n, low, high, m = s[:5]
+    return _in_band(batch * n, m * (2 * low + high), m)
+
+
+def _in_band(rows: int, products: int, divisions: int) -> dict[str, int]:
+    return {"additions": rows * products, "multiplications": rows * products, "divisions": rows * divisions}
 
 
 # ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -271,9 +296,24 @@ array("sqrtm", values.sqrtm, 1, "batch n core", check=_check(2, 0, _of_function,
       adjoint=inverse_rules.adjoint_function, batch=orthogonal_rules.batch_factors,
       **_NO_CONVERGENCE, complaint="a matrix without a real square root", domain=("definite",),
       examples=[((1, 3, 3), (3, 3), [(3, 3)]), ((2, 4, 4), (2, 4, 4), [(2, 4, 4)])])
+array("banded_lu", values.banded_lu, 1, "batch n low high", check=_check(4, 0, _of_band_lu),
+      operations=_band_lu_operations, work=lambda s, size, sizes: s[1] + 3, symbols=("dgbtrf",),
+      parts=lambda s: (s[0], (Result("band factors", (s[1], 2 * s[2] + s[3] + 1), "d"),
+                              Result("pivots", (s[1],), "i"))),
+      differentiable=(), adjoint=lambda b, row, operands, result, u: [None], batch=orthogonal_rules.batch_factors,
+      domain=("R",),
+      examples=[((1, 4, 1, 2), (24,), [(4, 4)]), ((2, 3, 1, 0), (2, 12), [(2, 2, 3)])])
+array("banded_lu_solve", values.banded_lu_solve, 3, "batch n low high m transposed separate",
+      check=_check(5, 2, _of_band_solve), operations=_band_solve_operations, work=lambda s, size, sizes: s[1],
+      linear=(2,), differentiable=(0, 2), tangent=inverse_rules.tangent_banded_lu_solve,
+      adjoint=inverse_rules.adjoint_banded_lu_solve, batch=inverse_rules.batch_banded_lu_solve,
+      error=SingularMatrixError, complaint="a singular matrix", domain=("R", "band factors", "R"),
+      examples=[((1, 4, 1, 2, 2, trans, 1), (4, 2), [(4, 4), (24,), (4, 2)]) for trans in (0, 1)]
+      + [((2, 3, 1, 1, 1, 0, 0), (2, 3), [(3, 3), (15,), (2, 3)]),
+         ((2, 3, 0, 1, 1, 1, 1), (2, 3), [(2, 2, 3), (2, 9), (2, 3)])])
 array("banded_solve", values.banded_solve, 2, "batch n m low high transposed separate",
       check=_check(3, 0, _of_band, 4), operations=_band_operations, work=_band_work, linear=(1,),
-      symbols=("dgbtrf", "dgbtrs"), tangent=inverse_rules.tangent_banded_solve,
+      symbols=("dgbtrf",), tangent=inverse_rules.tangent_banded_solve,
       adjoint=inverse_rules.adjoint_banded_solve, batch=inverse_rules.batch_banded_solve,
       error=SingularMatrixError, complaint="a singular matrix", domain=("R", "R"),
       examples=[((1, 4, 2, 1, 2, trans, 1), (4, 2), [(4, 4), (4, 2)]) for trans in (0, 1)]

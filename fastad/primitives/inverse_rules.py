@@ -4,10 +4,11 @@ Sources: Giles (2008) for the determinant; Golub & Pereyra (1973), "The differen
 least squares problems whose variables separate"; Higham (2008), "Functions of Matrices", (3.16).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastad.primitives.factor_values import band_factors
 from fastad.primitives.regions import region
 from fastad.primitives.rules import fold_batch, lead, repeat_matrix
 from fastad.primitives.spectral_rules import QUIET
@@ -142,57 +143,104 @@ def adjoint_function(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> li
 
 
 # ── op(A) X = B of band matrices: op(A) dX = dB - op(dA) X; with op(A)ᵀ R = X̄, B̄ = R and Ā = -R Xᵀ inside the band ──
-def _runs(row: Any) -> list[tuple[int, int, int, int]]:
-    """For every stored diagonal: its row, the first column that it has elements in, their number, its offset."""
-    _, n, _, low, high = row.statics[:5]
-    found = []
-    for r in range(low + high + 1):
-        d = high - r
-        count = max(min(n, n + d) - max(0, d), 0)
-        if count:
-            found.append((r, max(0, d), count, d))
-    return found
+class _Band(NamedTuple):
+    """Sizes of systems with band matrices."""
 
+    batch: int
+    n: int
+    m: int
+    low: int
+    high: int
+    trans: int
+    separate: int
 
-def _lines(b: Any, x: Ref, row: Any, start: int, count: int) -> Ref:
-    """Rows start, …, start + count - 1 of right sides."""
-    batch, n, m = row.statics[:3]
-    return int(b.region(x, region(start * m, (batch, count, m), (n * m, m, 1)), (batch, count, m)))
+    @property
+    def stored(self) -> int:
+        """Numbers of a matrix."""
+        return (self.low + self.high + 1) * self.n
+
+    def runs(self) -> list[tuple[int, int, int, int]]:
+        """For every stored diagonal: its row, the first column that it has elements in, their number, its offset."""
+        found = []
+        for r in range(self.low + self.high + 1):
+            d = self.high - r
+            count = max(min(self.n, self.n + d) - max(0, d), 0)
+            if count:
+                found.append((r, max(0, d), count, d))
+        return found
+
+    def lines(self, b: Any, x: Ref, start: int, count: int) -> Ref:
+        """Rows start, …, start + count - 1 of right sides."""
+        batch, n, m = self[:3]
+        return int(b.region(x, region(start * m, (batch, count, m), (n * m, m, 1)), (batch, count, m)))
+
+    def changed(self, b: Any, da: Ref | None, db: Ref | None, result: Ref) -> Ref:
+        """dB - op(dA) X."""
+        batch, n, m = self[:3]
+        terms = [] if db is None else [b.reshape(db, (batch, n, m))]
+        for r, first, count, d in [] if da is None else self.runs():
+            shape = (batch, count, m)
+            factor = b.region(da, region(r * n + first, shape, (self.stored * self.separate, 1, 0)), shape)
+            source, target = (first - d, first) if self.trans else (first, first - d)
+            part = b.emit("negative", (b.multiply(factor, self.lines(b, result, source, count)),))
+            terms.append(b.assemble([part], [region(target * m, shape, (n * m, m, 1))], (batch, n, m)))
+        return int(b.add(*terms)) if terms else int(b.zeros((batch, n, m)))
+
+    def outer(self, b: Any, r: Ref, result: Ref, shape: Any) -> Ref:
+        """-R Xᵀ inside the band."""
+        batch, n, m = self[:3]
+        pieces, places = [], []
+        for k, first, count, d in self.runs():
+            x, y = (first, first - d) if self.trans else (first - d, first)
+            product = b.multiply(self.lines(b, r, x, count), self.lines(b, result, y, count))
+            pieces.append(b.emit("negative", (b.emit("sum", (product,), (batch * count, m, 1), (batch, count)),)))
+            places.append(region(k * n + first, (batch, count), (self.stored, 1)))
+        return fold_batch(b, b.assemble(pieces, places, (batch, self.stored)), batch, self.separate, shape)
 
 
 def tangent_banded_solve(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
-    batch, n, m, low, high, trans, separate = row.statics
-    terms = [] if tangents[1] is None else [b.reshape(tangents[1], (batch, n, m))]
-    if tangents[0] is not None:
-        step = (low + high + 1) * n * separate
-        for r, first, count, d in _runs(row):
-            shape = (batch, count, m)
-            factor = b.region(tangents[0], region(r * n + first, shape, (step, 1, 0)), shape)
-            source, target = (first - d, first) if trans else (first, first - d)
-            part = b.emit("negative", (b.multiply(factor, _lines(b, result, row, source, count)),))
-            terms.append(b.assemble([part], [region(target * m, shape, (n * m, m, 1))], (batch, n, m)))
-    return int(b.emit(row.name, (operands[0], b.add(*terms)), row.statics, row.shape))
+    side = _Band(*row.statics).changed(b, tangents[0], tangents[1], result)
+    return int(b.emit(row.name, (operands[0], side), row.statics, row.shape))
 
 
 def adjoint_banded_solve(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    batch, n, m, low, high, trans, separate = row.statics
-    ab, right = operands
-    r = b.emit(row.name, (ab, u), (*row.statics[:5], 1 - trans, separate), (batch, n, m))
-    pieces, places, size = [], [], (low + high + 1) * n
-    for k, first, count, d in _runs(row):
-        x, y = (first, first - d) if trans else (first - d, first)
-        product = b.multiply(_lines(b, r, row, x, count), _lines(b, result, row, y, count))
-        pieces.append(b.emit("negative", (b.emit("sum", (product,), (batch * count, m, 1), (batch, count)),)))
-        places.append(region(k * n + first, (batch, count), (size, 1)))
-    bar = b.assemble(pieces, places, (batch, size))
-    return [fold_batch(b, bar, batch, separate, b.shape(ab)), b.reshape(r, b.shape(right))]
+    own, (ab, right) = _Band(*row.statics), operands
+    r = b.emit(row.name, (ab, u), (*row.statics[:5], 1 - own.trans, own.separate), (own.batch, own.n, own.m))
+    return [own.outer(b, r, result, b.shape(ab)), b.reshape(r, b.shape(right))]
 
 
 def batch_banded_solve(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
-    batch, n, m, low, high, trans, separate = row.statics
-    ab, right = operands
-    shared = not flags[0] and (batch == 1 or not separate)
+    own, (ab, right) = _Band(*row.statics), operands
+    shared = not flags[0] and (own.batch == 1 or not own.separate)
     if not shared:
-        ab = repeat_matrix(b, ab, flags[0], size, batch, (low + high + 1) * n, separate)
-    statics = (size * batch, n, m, low, high, trans, int(not shared))
+        ab = repeat_matrix(b, ab, flags[0], size, own.batch, own.stored, own.separate)
+    statics = (size * own.batch, *row.statics[1:6], int(not shared))
     return int(b.emit(row.name, (ab, lead(b, right, flags[1], size)), statics, (size, *row.shape)))
+
+
+def _of_factors(row: Any) -> _Band:
+    batch, n, low, high, m, trans, separate = row.statics
+    return _Band(batch, n, m, low, high, trans, separate)
+
+
+def tangent_banded_lu_solve(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref:
+    side = _of_factors(row).changed(b, tangents[0], tangents[2], result)
+    return int(b.emit(row.name, (*operands[:2], side), row.statics, row.shape))
+
+
+def adjoint_banded_lu_solve(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
+    own, (ab, factors, right) = _of_factors(row), operands
+    statics = (*row.statics[:5], 1 - own.trans, own.separate)
+    r = b.emit(row.name, (ab, factors, u), statics, (own.batch, own.n, own.m))
+    return [own.outer(b, r, result, b.shape(ab)), None, b.reshape(r, b.shape(right))]
+
+
+def batch_banded_lu_solve(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
+    own, (ab, factors, right) = _of_factors(row), operands
+    shared = not (flags[0] or flags[1]) and (own.batch == 1 or not own.separate)
+    if not shared:
+        ab = repeat_matrix(b, ab, flags[0], size, own.batch, own.stored, own.separate)
+        held = band_factors(own.n, own.low, own.high)
+        factors = repeat_matrix(b, factors, flags[1], size, own.batch, held, own.separate)
+    statics = (size * own.batch, *row.statics[1:6], int(not shared))
+    return int(b.emit(row.name, (ab, factors, lead(b, right, flags[2], size)), statics, (size, *row.shape)))

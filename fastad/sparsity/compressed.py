@@ -44,6 +44,13 @@ def compressed_jacobian(
     of the table's captured arrays, for elements that these choose.
     """
     structure, used = jacobian_structure(table, wrt, captured)
+    return compressed_on(table, wrt, structure, kind, used)
+
+
+def compressed_on(
+    table: Table, wrt: Sequence[int], structure: Structure, kind: str = "auto", used: tuple[int, ...] = ()
+) -> Compressed:
+    """The same on a pattern that is known."""
     coloring = color_structure(structure, kind)
     return Compressed(structure, coloring, elements_table(table, wrt, structure, coloring), used)
 
