@@ -47,7 +47,8 @@ program's address and a further place in the arena.
 # Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives. OUT_D etc.
 # are the slots of tangents or adjoints; CLEARED is 1 if that of the result serves an earlier row from then on.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE = range(13)
-# AGAIN, AGAIN_COUNT: the part of READ_AGAIN that comes before the step in the reverse sweep; IS_AGAIN is 1 for those steps.
+# AGAIN, AGAIN_COUNT: the part of READ_AGAIN that comes before the step in the reverse sweep; IS_AGAIN is 1 for those
+# steps.
 OUT_D, A_D, B_D, C_D, CLEARED, AGAIN, AGAIN_COUNT, IS_AGAIN, STEP = range(13, 22)
 
 # Fields of an operand in the pool: its slot, its size, the slot of its tangent or adjoint.

@@ -22,6 +22,14 @@ _OPERANDS = np.where(POOLED, -1, OPERAND_COUNT).tolist()
 _KEPT = frozenset([CALL.code, INPUT.code])  # what is not computed twice: it may call Python
 
 
+_HOLDERS: set[type] = set()
+
+
+def holds_rows(kind: type) -> None:
+    """Instances of this class have a recorder, and refer to rows of it: `_ref`, and the values of `_pending`."""
+    _HOLDERS.add(kind)
+
+
 class Forgetting:
     """Lets values of a recorder go. `count` are those that have been since the beginning."""
 
@@ -51,11 +59,9 @@ class Forgetting:
 
 def _held(recorder: Any) -> set[Ref]:
     """The rows that recorded values refer to, anywhere in the process."""
-    from fastad.recording.recorded import Recorded
-
     held = set[Ref]()
     for x in gc.get_objects():
-        if type(x) is Recorded and x._recorder is recorder:
+        if type(x) in _HOLDERS and x._recorder is recorder:
             held.add(x._ref)
             held.update(x._pending.values())
     return held

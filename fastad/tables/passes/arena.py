@@ -30,11 +30,13 @@ _RESULT = 8  # the bit of a row's own value, behind those of three operands
 
 @dataclass(frozen=True)
 class Arena:
-    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. The
-    adjoints of the rows `cleared` must be set to zero when they have been handed on. Rows for which `again` is not -1 are
-    reads of other rows whose values are not kept: the reverse sweep reads them again before it comes to that row, the
-    sweep of tangents before it comes to their own. `is_small`: every row has a slot of its own, whatever the arena is
-    for."""
+    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas.
+
+    The adjoints of the rows `cleared` must be set to zero when they have been handed on. Rows for which `again` is not
+    -1 are reads of other rows whose values are not kept: the reverse sweep reads them again before it comes to that
+    row, the sweep of tangents before it comes to their own. `is_small`: every row has a slot of its own, whatever the
+    arena is for.
+    """
 
     values: np.ndarray
     derived: np.ndarray
@@ -176,8 +178,8 @@ def last_uses(table: Table) -> np.ndarray:
 
 
 def last_needs(table: Table, masks: np.ndarray) -> np.ndarray:
-    """The last row whose derivative reads the value of each row, -1 where none does. Rows pass derivatives on through the
-    operands in `masks`."""
+    """The last row whose derivative reads the value of each row, -1 where none does. Rows pass derivatives on through
+    the operands in `masks`."""
     rows, needs = np.arange(len(table)), _needs()[table.columns["op"], masks]
     found = np.where(needs & _RESULT != 0, rows, -1)
     for k, name in enumerate("abc"):
