@@ -22,12 +22,7 @@ _OPERANDS = np.where(POOLED, -1, OPERAND_COUNT).tolist()
 _KEPT = frozenset([CALL.code, INPUT.code])  # what is not computed twice: it may call Python
 
 
-_HOLDERS: set[type] = set()
-
-
-def holds_rows(kind: type) -> None:
-    """Instances of this class have a recorder, and refer to rows of it: `_ref`, and the values of `_pending`."""
-    _HOLDERS.add(kind)
+HOLDERS: set[type] = set()  # the classes of recorded values; each adds itself
 
 
 class Forgetting:
@@ -59,9 +54,9 @@ class Forgetting:
 
 def _held(recorder: Any) -> set[Ref]:
     """The rows that recorded values refer to, anywhere in the process."""
-    held = set[Ref]()
+    held, classes = set[Ref](), tuple(HOLDERS)
     for x in gc.get_objects():
-        if type(x) in _HOLDERS and x._recorder is recorder:
+        if issubclass(type(x), classes) and x._recorder is recorder:
             held.add(x._ref)
             held.update(x._pending.values())
     return held

@@ -15,7 +15,7 @@ from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.alternatives import instead_of
-from fastad.recording.forgetting import holds_rows
+from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, from_scipy, user_line
 from fastad.tables.builder import Ref
@@ -349,7 +349,7 @@ class Recorded:
         return out.reshape(self.shape)
 
 
-holds_rows(Recorded)
+HOLDERS.add(Recorded)
 
 
 def _refused_by(function: str) -> RecordingError:
