@@ -91,33 +91,34 @@ def clear(p, n):
 # -- rows that list their operands in the pool -----------------------------------------------------------
 @helper
 def _piece(p, s, k):
-    """Slot and size of operand k."""
-    pair = integers(p[f.POOL] + 16 * (s[f.A_SLOT] + k))
-    return pair[0], pair[1]
+    """Fields of operand k."""
+    return integers(p[f.POOL] + 8 * f.LISTED_OPERAND * (s[f.A_SLOT] + k))
 
 
 @helper
 def listed(p, arena, s, k):
     """Pointer to operand k of a row that lists them."""
-    return place(arena, _piece(p, s, k)[0])
+    return place(arena, _piece(p, s, k)[f.VALUE_SLOT])
 
 
 @helper
 def listed_size(p, s, k):
-    return _piece(p, s, k)[1]
+    return _piece(p, s, k)[f.OPERAND_SIZE]
 
 
 @helper
-def assemble(p, arena, s):
-    """Write all pieces of an assembly over zeros."""
-    out, t, where = view(place(arena, s[f.OUT]), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
-    out[:] = 0.0
+def assemble(p, arena, s, result, which):
+    """Write all pieces of an assembly over zeros, or over the first one if that is an array of the result's size: it is
+    copied, unless it is in the same slot. `which` of their slots the operands have in this arena."""
+    out, t, where = view(place(arena, result), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
+    if s[f.A_SIZE] == 0 or listed_size(p, s, 0) != s[f.SIZE]:
+        out[:] = 0.0
     for k in range(s[f.A_SIZE]):
-        slot, size = _piece(p, s, k)
+        slot, size = _piece(p, s, k)[which], listed_size(p, s, k)
         width = 2 + 2 * t[at(where)]
         if size == 1:
             out[at(t[at(where + 1)])] = arena[slot]
-        else:
+        elif slot != result:
             x = view(place(arena, slot), size)
             assemble_forward(out, x, x, t[where : where + width])
         where += width
@@ -126,23 +127,23 @@ def assemble(p, arena, s):
 
 @helper
 def assemble_back(p, adjoints, s):
-    """Add an assembly's adjoint to those of its pieces; it is zero afterwards.
+    """Add an assembly's adjoint to those of its pieces; it is zero afterwards, unless it is in the first one's slot.
 
     The first piece comes last, because the others may have overwritten parts of it. The others do not overlap.
     """
-    out, t, where = view(place(adjoints, s[f.OUT]), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
+    out, t, where = view(place(adjoints, s[f.OUT_D]), s[f.SIZE]), view(statics(p, s), s[f.STATIC_COUNT]), 0
     for k in range(s[f.A_SIZE]):
         width = 2 + 2 * t[at(where)]
         if k > 0:
             _piece_back(p, adjoints, s, k, out, t[where : where + width])
         where += width
-    if s[f.A_SIZE] > 0:
+    if s[f.A_SIZE] > 0 and _piece(p, s, 0)[f.DERIVED_SLOT] != s[f.OUT_D]:
         _piece_back(p, adjoints, s, 0, out, t[0 : 2 + 2 * t[at(0)]])
 
 
 @helper
 def _piece_back(p, adjoints, s, k, out, t):
-    slot, size = _piece(p, s, k)
+    slot, size = _piece(p, s, k)[f.DERIVED_SLOT], listed_size(p, s, k)
     if size == 1:
         source = at(t[at(1)])
         adjoints[slot] += out[source]

@@ -1,5 +1,7 @@
 """Concrete values while recording: what Python sees of a recorded value, at any moment, is what NumPy computes."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,34 @@ def test_reading_back_what_was_written():
     x = np.linspace(0.1, 1.0, 4)
     assert np.allclose(fad.jit(f)(x), f(x))
     assert np.allclose(fad.jit(f)(2 * x), f(2 * x))
+
+
+def test_values_that_nobody_holds_are_dropped_and_come_back(monkeypatch):
+    """A recording that reads its values holds those of a few steps, and finds each again where it is wanted."""
+    from fastad.recording import forgetting
+
+    monkeypatch.setattr(forgetting, "_BYTES", 100_000)
+    peak, start = [], np.linspace(0.1, 0.9, 2000)
+
+    def f(x):
+        first, early = np.sin(x), None
+        for k in range(60):
+            x = np.where(x > 0.5, np.cos(x), x + 0.01 * k)
+            if x[k] > 2.0:  # asks for the value
+                x = x * 0.5
+            early = x if k == 3 else early
+            peak.append(tracemalloc.get_traced_memory()[0])
+        return np.sum(x * early) + np.sum(np.sin(start) * first) + (early[0] > 0) * np.sum(np.cos(first))
+
+    def plain(x):
+        return f(x)
+
+    wanted = plain(start)
+    peak.clear()
+    tracemalloc.start()
+    try:
+        found = fad.jit(f)(start)
+    finally:
+        tracemalloc.stop()
+    assert np.isclose(found, wanted, rtol=1e-14)
+    assert max(peak) - peak[0] < 600_000  # of 60 steps, each three arrays of 16,000 bytes

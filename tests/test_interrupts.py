@@ -43,10 +43,10 @@ CASES = {
             return fad.fori_loop(0, n, lambda i, y: np.sin(y) + x, x)
         for tier in ("auto", "sweep", "native"):
             for f in (fad.jit(long, tier=tier), fad.grad(long, tier=tier)):
-                f(0.1, 3)
+                before = f(0.1, 3)
                 text = interrupted(lambda: f(0.1, 2_000_000_000))
                 assert text.startswith("stopped at step ") and "_loop, recorded at" in text, text
-                assert abs(f(0.1, 3) - fad.jit(long)(0.1, 3)) < 2
+                assert f(0.1, 3) == before
         """,
     "endless while_loop": """
         def endless(x):

@@ -7,6 +7,7 @@ import scipy.special
 from recording_tools import assert_same, check, check_values, leaves
 from test_numpy_functions import split
 
+import fastad as fad
 from fastad.errors import RecordingError
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
@@ -157,12 +158,27 @@ def test_logical_or_of_recorded_values():
     check_values(lambda a: ~(a > 0) ^ (a < -1), D)
 
 
-@pytest.mark.parametrize(
-    "f", [lambda a: a & 1, lambda a: np.left_shift(a, 1), lambda a: np.gcd(a, 2), lambda a: a << 1]
-)
+@pytest.mark.parametrize("f", [lambda a: a & 1, lambda a: a | 2, lambda a: np.gcd(a, 2)])
 def test_bit_operations_on_integers_are_refused(f):
     with pytest.raises((RecordingError, TypeError)):
         check_values(f, I)
+
+
+@pytest.mark.parametrize(
+    "f", [lambda a: a << 1, lambda a: a >> 2, lambda a: 3 << abs(a), lambda a: np.right_shift(-a, abs(a))]
+)
+def test_shifts_of_integers(f):
+    check_values(f, I)
+    with pytest.raises((RecordingError, TypeError)):
+        check_values(f, I * 1.0)
+
+
+@pytest.mark.parametrize("f", [lambda a: a - 2**60, lambda a: a * np.ones(2)])
+def test_integers_that_floats_do_not_hold_are_refused(f):
+    with pytest.raises(OverflowError, match=r"integer argument .* beyond 2⁵³ \(at .*test_numpy_ufuncs.py"):
+        fad.jit(f)(np.array([2**60 + 1, 5]))
+    with pytest.raises(OverflowError, match="integer result"):
+        fad.jit(lambda a: a * a)(np.array([2**40, 5]))
 
 
 def test_integer_powers():

@@ -11,8 +11,7 @@ import numpy as np
 
 from fastad.checks.problem import Problem, make_problem
 from fastad.checks.profile import LineShare, Measurement, Profile, ProgramProfile
-from fastad.errors import TableError
-from fastad.execution.compiled import Compiled, native_work_bytes
+from fastad.execution.compiled import Compiled, native_work_bytes, sweep_work_bytes
 from fastad.execution.executors import NATIVE, SWEEP
 from fastad.execution.request import Request
 from fastad.tables.columns import CONST, INPUT
@@ -82,7 +81,7 @@ def profile(
     start = time.perf_counter()
     table = Jit(p.function).program(call).table
     recording = time.perf_counter() - start
-    predicted = cost(table, list(range(len(p.point))), native_work_bytes)
+    predicted = cost(table, list(range(len(p.point))), native_work_bytes, sweep_work_bytes)
     programs = []
     for name, transformed, given, operations in _transformed(p, call, predicted):
         program = transformed.program(given)
@@ -119,8 +118,8 @@ def planned_bytes(request: Request, tier: str) -> int:
 
 
 def _sweep_bytes(request: Request) -> int:
-    arenas = 1 if request.mode == "value" else 2
-    return 8 * (arenas * _arena(request.base) + sum(kind.size for kind in request.all_results))
+    arenas = sweep_work_bytes(request.base, request.mode, request.wrt)
+    return arenas + 8 * sum(kind.size for kind in request.all_results)
 
 
 def _native_bytes(request: Request) -> int:
@@ -128,14 +127,6 @@ def _native_bytes(request: Request) -> int:
 
 
 _PLANNED: dict[str, Callable[[Request], int]] = {SWEEP.name: _sweep_bytes, NATIVE.name: _native_bytes}
-
-
-def _arena(table: Table) -> int:
-    """The number of doubles in the arena, also where that is too large to allocate."""
-    try:
-        return table.arena_size
-    except TableError:
-        return int(table.sizes.sum())
 
 
 # ── measuring ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -129,6 +129,15 @@ def native_work_bytes(table: Table) -> int:
     return work_bytes(table)
 
 
+def sweep_work_bytes(table: Table, mode: str, wrt: Sequence[int]) -> int:
+    """Bytes of the arenas of the sweeps, for a table or its derivatives."""
+    from fastad.execution.sweeps.kernel import arena_size, is_swept
+
+    if mode != "value" and not is_swept(table):
+        return 8 * arena_size(Request(table, mode, tuple(wrt)).table)
+    return 8 * arena_size(table, mode, wrt)
+
+
 def default_threads() -> int:
     """Threads for large loops: FASTAD_THREADS, or the processors this process may use."""
     return int(os.environ.get("FASTAD_THREADS", 0)) or len(getattr(os, "sched_getaffinity", _all)(0))

@@ -19,8 +19,11 @@ from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, rais
 from fastad.execution.layout import Slot
 from fastad.execution.request import Request
 from fastad.execution.work_memory import SHARED_FROM, WORK
+from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
+
+_EXACT = 2.0**53  # integers from here on are not all float64 numbers
 
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
 _HOLD_UP_TO = 20_000
@@ -111,7 +114,7 @@ class Binding:
         self.addresses_in = self.vector_in.view(np.int64)
         self.addresses_out = self.vector_out.view(np.int64)
         # What `call` needs of every value.
-        self._ins = [(view, passed.offset) for view, passed in zip(self.views_in, form.inputs, strict=True)]
+        self._ins = [(v, p.offset, p.kind.dtype == "i") for v, p in zip(self.views_in, form.inputs, strict=True)]
         self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self._work)
         self.invoke = caller(self._packet, release=not form.is_short, watched=bool(kernel.rows.subs))
@@ -129,7 +132,9 @@ class Binding:
     def call(self, values: Sequence[Any]) -> Sequence[Any]:
         """Results for these inputs, as new arrays."""
         held = []
-        for (view, offset), value in zip(self._ins, values, strict=True):
+        for (view, offset, is_integer), value in zip(self._ins, values, strict=True):
+            if is_integer:
+                _check_exact(value, "argument or captured array")
             if view is not None:
                 view[...] = value
             else:
@@ -181,10 +186,24 @@ def _borrowing(invoke: Callable[[], int], fields: np.ndarray, size: int) -> int:
 def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:
     """A result of the caller's own: a copy of what lies in the kernel's buffer, in its dtype; scalars unboxed."""
     if not shape:
+        if dtype is not None and dtype.kind == "i":
+            _check_exact(array, "result")
         return array[()] if dtype is None else dtype.type(array[()])
     if dtype is not None:
+        if dtype.kind == "i":
+            _check_exact(array, "result")
         return array.astype(dtype)
     return array if view is None else array.copy()
+
+
+def _check_exact(x: Any, what: str) -> None:
+    """Raise OverflowError where an integer may not be what it stands for."""
+    size = np.abs(np.asarray(x, np.float64))
+    if size.size and size.max() >= _EXACT:
+        raise OverflowError(
+            f"an integer {what} has numbers beyond 2⁵³{at_line()}, which float64, in which kernels compute, does "
+            "not hold exactly: subtract an offset before the call, or pass floats if rounding does no harm"
+        )
 
 
 # ── kernels of sub-programs ───────────────────────────────────────────────────────────────────────────────────

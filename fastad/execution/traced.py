@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from fastad.execution.compiled import native_work_bytes
+from fastad.execution.compiled import native_work_bytes, sweep_work_bytes
 from fastad.execution.composites.evaluating import run
 from fastad.tables.files import store
 from fastad.tables.passes import cost
@@ -28,7 +28,7 @@ class TracedTable(Table):
     def cost(self, wrt: Sequence[int] | None = None) -> cost.Cost:
         """Predicted operations and bytes of the table and of its derivatives with respect to the inputs `wrt` (default:
         all floating-point arguments); see `fastad.tables.passes.cost.Cost`."""
-        return cost.cost(self, wrt, native_work_bytes)
+        return cost.cost(self, wrt, native_work_bytes, sweep_work_bytes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to an `.npz` file (plain arrays, no pickles). Captured arrays are saved by value."""

@@ -86,6 +86,13 @@ def calls(expr: Expr) -> set[str]:
     return {expr[1]}.union(*map(calls, expr[2:])) if expr[0] == "call" else set()
 
 
+def names(expr: Expr) -> set[str]:
+    """The names that an expression mentions."""
+    if expr[0] == "name":
+        return {expr[1]}
+    return set[str]().union(*map(names, expr[2:])) if expr[0] == "call" else set()
+
+
 def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
     """The expression with names replaced by expressions."""
     if expr[0] == "name":

@@ -213,36 +213,53 @@ def _strided_twice(b: Any, source: Ref, inner: Any, kind: Any, r: Any) -> Ref | 
 
 
 def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
-    """A region read back from an assembly, where it is exactly one of the pieces or inside one of a few."""
-    _, start, count, c = b.definition(x)
-    p = b.places(c).get(r)
-    if p is None:
-        return _read_inside(b, b.operands[start : start + count], pieces(b.statics_at(c)), kind, r)
-    if p == 0 and count > 1 and b.size(b.operands[start]) == b.size(x):  # others are written over it
-        return None
-    return _as(b, b.operands[start + p], kind)
+    """A region read back from an assembly, or assemblies of assemblies, where it is exactly one of the pieces or inside
+    one of a few."""
+    start, found = (x, r), None
+    while b.definition(x)[0] == _ASSEMBLE:
+        _, first, count, c = b.definition(x)
+        operands = b.operands[first : first + count]
+        p = b.places(c).get(r)
+        if p is not None and not (p == 0 and _is_based(b, x, operands)):
+            return _as(b, operands[p], kind)
+        found = None if p is not None else _piece_around(b, x, operands, pieces(b.statics_at(c)), kind, r)
+        if found is None:
+            break
+        x, r = found
+        if x < 0:
+            return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
+    return b.emit("strided", (x,), r, kind.shape, kind.dtype) if (x, r) != start else None
+
+
+def _is_based(b: Any, x: Ref, operands: Any) -> bool:
+    """Whether an assembly is an array with pieces written over it."""
+    return len(operands) > 1 and bool(b.size(operands[0]) == b.size(x))
 
 
 _FEW = 4  # pieces that are looked through
 
 
-def _read_inside(b: Any, operands: Any, regions: Any, kind: Any, r: Any) -> Ref | None:
-    """The same from a run that no other piece meets, or none at all. So what is packed for a composite row is known to
-    be apart."""
-    if len(regions) > _FEW or not kind.size or not all(map(is_contiguous, regions)):
+def _piece_around(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any) -> tuple[Ref, Any] | None:
+    """The run that holds a region which no other piece meets, and the region in it; -1 if none meets it. So what is
+    packed for a composite row is known to be apart.
+
+    An array that pieces are written over is not looked through: whoever reads it after the write keeps it alive, and
+    the write must then copy it.
+    """
+    if len(regions) > _FEW or not kind.size or not all(map(is_contiguous, regions)) or _is_based(b, x, operands):
         return None
     offset, shape, strides = parts(r)
     reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
     low, high = offset + sum(n for n in reach if n < 0), offset + sum(n for n in reach if n > 0)
     met = [(x, own) for x, own in zip(operands, regions, strict=True) if own[0] <= high and low < own[0] + own[1]]
     if not met:
-        return b.broadcast(b.const(0.0, kind.dtype), kind.shape)
+        return -1, r
     if len(met) != 1:
         return None
     ((x, own),) = met
     if low < own[0] or high >= own[0] + own[1] or b.dtype(x) != kind.dtype:
         return None
-    return b.emit("strided", (x,), (offset - own[0], *r[1:]), kind.shape, kind.dtype)
+    return x, (offset - own[0], *r[1:])
 
 
 def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:

@@ -210,7 +210,7 @@ def _compare(name: str) -> Any:
 BINARY = (
     ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("floordiv", "floor_divide"),
     ("mod", "remainder"), ("pow", "power"), ("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor"),
-    ("matmul", "matmul"), ("divmod", "divmod"),
+    ("matmul", "matmul"), ("divmod", "divmod"), ("lshift", "left_shift"), ("rshift", "right_shift"),
 )  # fmt: skip
 COMPARE = (
     ("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal"), ("eq", "equal"),

@@ -110,12 +110,10 @@ class Recorded:
     @property
     def ref(self) -> Ref:
         """The row of this value now, after all writes."""
-        recorder = self._recorder
         if self._base is not None:
-            base_ref = self._base.ref
             if self._seen != self._base._version:
-                offset, shape, strides = self._frame
-                self._ref = recorder.read(base_ref, region(offset, shape, strides), shape)
+                _, shape, _ = self._frame
+                self._ref = self._base._read(region(*self._frame) if shape else (self._frame[0], 1, 1), shape)
                 self._seen = self._base._version
         elif self._pending:
             self._flush()
@@ -220,7 +218,7 @@ class Recorded:
         piece = self._pending.get(own)
         if piece is not None:
             return self._shaped(piece, shape)
-        if _is_marked(self._mask, own):
+        if self._pending and _is_marked(self._mask, own):
             self._flush()
         return self._recorder.read(self._ref, own, shape)
 

@@ -19,6 +19,7 @@ from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
+from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
@@ -91,6 +92,7 @@ class Recorder:
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
+        self._forgetting = Forgetting()
         self._tentative = _stack.tentative
         self.reference = weakref.ref(self)
         self.level = 0
@@ -196,7 +198,17 @@ class Recorder:
         if ref >= len(values):
             with np.errstate(all="ignore"):
                 for i in range(len(values), ref + 1):
+                    if self._forgetting.count:
+                        for x in operands_of(self.builder, i):
+                            if values[x] is FORGOTTEN:
+                                recall(self.builder, values, x, self._evaluate)
                     values.append(self._evaluate(i))
+            found = values[ref]
+            self._forgetting.look(self, values)
+            return found
+        if values[ref] is FORGOTTEN:
+            with np.errstate(all="ignore"):
+                recall(self.builder, values, ref, self._evaluate)
         return values[ref]
 
     def settle(self) -> None:
@@ -246,13 +258,13 @@ class Recorder:
 
     def replay(self, given: dict[Ref, Any]) -> int | None:
         """Compute all values for other inputs; where a guard fails, its row, and the old values stay."""
-        old = self.given, self._values
-        self.given, self._values = self.given | given, []
+        old = self.given, self._values, self._forgetting
+        self.given, self._values, self._forgetting = self.given | given, [], Forgetting()
         col = self.builder.columns
         for i, op in enumerate(col["op"]):
             self.value(i)
-            if op == GUARD and not _same(*[self._values[col[c][i]] for c in "ab"]):
-                self.given, self._values = old
+            if op == GUARD and not _same(*[self.value(col[c][i]) for c in "ab"]):
+                self.given, self._values, self._forgetting = old
                 return i
         return None
 

@@ -15,7 +15,7 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.once import lazy
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
-from fastad.primitives.regions import pieces
+from fastad.primitives.regions import pieces, whole
 from fastad.tables.columns import CALL, GUARD, Line, Shape, ValueType
 from fastad.tables.validate import validate
 
@@ -50,6 +50,14 @@ class Row:
     @property
     def regions(self) -> list[tuple[int, ...]]:
         return pieces(self.statics)
+
+    def written_over(self, sizes: Sequence[int]) -> int | None:
+        """The operand of an assembly that its other pieces are written over, if it is an array in its own order, and
+        not one of the pieces as well. `sizes` are those of the table's rows."""
+        if self.form is not Form.PIECES or len(self.operands) < 2 or sizes[self.operands[0]] != self.size:
+            return None
+        first, *others = self.operands
+        return first if self.statics[:4] == (1, *whole(self.size)) and first not in others else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """jit, grad, jvp and vjp as classes: each makes the program of a derivative from that of a function."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from operator import index
 from typing import Any
 
@@ -106,9 +106,12 @@ def _as_float(x: Any, name: str) -> Any:
         return x
     if is_foreign_array(x):
         return _as_float(np.asarray(x), name)
+    remedy = "pass floats or float arrays"
+    if is_dataclass(x):
+        remedy = "make the dataclass a pytree: @optree.dataclasses.dataclass(namespace='fastad') instead of @dataclass"
     raise DerivativeError(
         f"{name}: cannot differentiate with respect to an argument of type {type(x).__name__}"
-        f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}; pass floats or float arrays"
+        f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}; {remedy}"
     )
 
 

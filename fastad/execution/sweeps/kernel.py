@@ -89,8 +89,12 @@ class SweepKernel:
         self.seeds = None if seeds is None else np.array(seeds, np.float64)
         self.directions = directions
         self.layout = self._layout(threshold)
-        copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}[mode]
-        self._work = table.arena_size * (1 + copies), scratch_size(table, tangents=mode == "tangent")
+        self._masks = None if mode == "value" else activity(table, wrt)
+        self._shared = sweep_program(table, self._masks)
+        copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}
+        arena = self._shared.arena
+        arenas = arena.value_size + copies[mode] * arena.derived_size
+        self._work = arenas, scratch_size(table, tangents=mode == "tangent")
         self.work_size = sum(self._work)
         self.callees: Sequence[Callee] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
@@ -122,11 +126,10 @@ class SweepKernel:
 
     # ── the program ──────────────────────────────────────────────────────────────────────────────────────────
     def _make_program(self) -> np.ndarray:
-        table, shared = self.rows, sweep_program(self.rows)
-        steps = shared.steps
+        table, shared, masks = self.rows, self._shared, self._masks
+        steps, arena = shared.steps, shared.arena
         p = np.zeros(f.FIELDS, np.int64)
-        if self.mode != "value":
-            masks = activity(table, self.wrt)
+        if masks is not None:
             steps = steps.copy()
             steps[:, f.CHOICE] = masks[shared.step_rows]
             p[f.ACTIVE_CODES] = self._keep(active_codes(table, masks))
@@ -134,16 +137,17 @@ class SweepKernel:
             self._derivative_moves(p, masks)
         steps, statics = self._with_callees(steps)
         p[f.STEPS], p[f.STEP_COUNT], p[f.CODES] = self._keep(steps), len(steps), self._keep(table.columns["op"])
-        p[[f.A, f.B, f.C]] = [self._keep(column) for column in shared.columns]
+        p[[f.A, f.B, f.C, f.D]] = [self._keep(column) for column in (*shared.columns, shared.derived)]
         p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(statics)
         p[f.POOL], p[f.SPECIALS] = self._keep(shared.pool), self._keep(_specials(table, self.mode != "value"))
-        p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), table.arena_size
+        p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), arena.value_size
+        p[f.DERIVED] = arena.derived_size
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
         p[[f.WORK, f.WORK_SIZE]] = self._work
         p[f.ENTRIES] = self._keep(_entries(table))
         self._moves(p, f.LOADS, self._loads())
         stores = zip(table.outputs, self.layout.outputs, strict=False)
-        self._moves(p, f.STORES, (_move(int(table.offsets[row]), slot) for row, slot in stores))
+        self._moves(p, f.STORES, (_move(int(arena.values[row]), slot) for row, slot in stores))
         return p
 
     def _with_callees(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +180,7 @@ class SweepKernel:
         constants = table.pools["constants"].ctypes.data
         rows = np.flatnonzero((table.columns["op"] == INPUT) | ((table.columns["op"] == CONST) & (table.sizes != 1)))
         for row in rows.tolist():
-            number, place = int(table.columns["a"][row]), int(table.offsets[row])
+            number, place = int(table.columns["a"][row]), int(self._shared.arena.values[row])
             if table.columns["op"][row] == INPUT:
                 yield _move(place, self._input_slot(number))
             else:
@@ -213,12 +217,18 @@ class SweepKernel:
         return place, offset, size if self.directions is None else size // max(self.directions, 1), how
 
     def _place(self, row: int) -> int:
-        return int(self.rows.offsets[row]) if row >= 0 else -1
+        return int(self._shared.arena.derived[row]) if row >= 0 else -1
 
 
 def is_swept(table: Table) -> bool:
     """Whether the derivative sweeps know all rows of a table; others run the derived table."""
     return not table.subs and all(map(is_swept_row, np.flatnonzero(np.bincount(table.columns["op"])).tolist()))
+
+
+def arena_size(table: Table, mode: str = "value", wrt: Sequence[int] = ()) -> int:
+    """Doubles of the arenas for a table, or for its derivatives in one direction."""
+    arena = sweep_program(table, None if mode == "value" else activity(table, wrt)).arena
+    return arena.value_size + (arena.derived_size if mode != "value" else 0)
 
 
 def _part(table: Table, threads: int) -> SweepKernel:

@@ -17,6 +17,7 @@ from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import CONST, GUARD, INPUT
+from fastad.tables.passes.arena import Arena, make_arena
 from fastad.tables.table import Table
 
 _STRIDED = STRIDED.code
@@ -25,40 +26,46 @@ _IN_RUNS = np.isin(np.arange(len(PRIMITIVES)), [INPUT, CONST, GUARD, _STRIDED]) 
 
 
 class SweepProgram:
-    """The arrays of a runnable table, which all modes share.
+    """The arrays of a runnable table with an arena, in small arenas the same for all modes.
 
-    `columns` are a, b, c with places in the arena for operand rows; `step_rows` and `steps` are the (first) row and
-    the record of every step; `pool` has the place and size of the operands of variadic rows.
+    `columns` are a, b, c with places in the arena for operand rows, `derived` is a with places of tangents or adjoints;
+    `step_rows` and `steps` are the (first) row and the record of every step; `pool` has the place and size of the
+    operands of variadic rows, and the place of their tangents or adjoints.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, arena: Arena) -> None:
+        self.arena = arena
         op, sizes = table.columns["op"], table.sizes
         scalar = (sizes == 1) & _IN_RUNS[op]
         guards = np.flatnonzero(op == GUARD)
         scalar[guards] &= sizes[table.columns["a"][guards]] == 1
-        self.columns = _places(table, scalar)
+        self.columns = _places(table, scalar, arena.values)
+        self.derived = self.columns[0] if arena.is_plain else _places(table, scalar, arena.derived)[0]
         skipped = (op == INPUT) | (op == CONST) | (_ELEMENTWISE[op] & (sizes == 0))
         runs, counts = _runs(scalar)
         own = np.flatnonzero(~scalar & ~skipped)
         order = np.argsort(np.concatenate([runs, own]), kind="stable")
         self.step_rows = np.concatenate([runs, own])[order]
-        records = np.concatenate([_run_records(table, runs, counts), _row_records(table, own, self.columns)])
+        records = np.concatenate([_run_records(arena, runs, counts), _row_records(table, own, arena)])
         self.steps = np.ascontiguousarray(records[order])
         listed = table.pools["operands"]
-        self.pool = np.stack([table.offsets[listed].astype(np.int64), sizes[listed]], axis=1)
+        self.pool = np.stack([arena.values[listed], sizes[listed], arena.derived[listed]], axis=1).astype(np.int64)
 
 
-def sweep_program(table: Table) -> SweepProgram:
-    """The program of a table, made once."""
-    found = table._cache.get("program")
-    if found is None:
-        found = table._cache["program"] = SweepProgram(table)
+def sweep_program(table: Table, masks: np.ndarray | None = None) -> SweepProgram:
+    """The program of a table's values, or of derivatives that pass through the operands in `masks`. Those that do not
+    depend on the mode are made once."""
+    found: SweepProgram | None = table._cache.get("program")
+    if found is None or not (masks is None or found.arena.is_small):
+        found = SweepProgram(table, make_arena(table, masks))
+        if masks is None or found.arena.is_small:
+            table._cache["program"] = found
     return found
 
 
-def _places(table: Table, scalar: np.ndarray) -> list[np.ndarray]:
+def _places(table: Table, scalar: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
     """Columns a, b, c as uint32, operand rows replaced by their places in the arena."""
-    op, offsets = table.columns["op"], table.offsets
+    op = table.columns["op"]
     columns = [table.columns[name].view(np.uint32) for name in "abc"]
     reads = np.flatnonzero(scalar & (op == _STRIDED))
     if not len(reads) and np.array_equal(offsets, np.arange(len(op))):
@@ -78,27 +85,32 @@ def _runs(scalar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return edges[::2], edges[1::2] - edges[::2]
 
 
-def _run_records(table: Table, runs: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _run_records(arena: Arena, runs: np.ndarray, counts: np.ndarray) -> np.ndarray:
     records = np.zeros((len(runs), f.STEP), np.int64)
     records[:, f.KIND], records[:, f.ROW], records[:, f.SIZE] = f.SCALARS, runs, counts
-    records[:, f.OUT] = table.offsets[runs]
+    records[:, f.OUT], records[:, f.OUT_D] = arena.values[runs], arena.derived[runs]
     return records
 
 
-def _row_records(table: Table, rows: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
+_OPERANDS = ((f.A_SLOT, f.A_SIZE, f.A_D), (f.B_SLOT, f.B_SIZE, f.B_D), (f.C_SLOT, f.C_SIZE, f.C_D))
+
+
+def _row_records(table: Table, rows: np.ndarray, arena: Arena) -> np.ndarray:
     """Records of rows that are steps of their own."""
     op, sizes = table.columns["op"][rows], table.sizes
     elementwise = _ELEMENTWISE[op]
     records = np.zeros((len(rows), f.STEP), np.int64)
     records[:, f.KIND] = np.where(elementwise, f.ELEMENTS, f.ARRAY)
     records[:, f.OP], records[:, f.ROW], records[:, f.SIZE] = op, rows, sizes[rows]
-    records[:, f.OUT] = table.offsets[rows]
-    for k, (slot, size) in enumerate(((f.A_SLOT, f.A_SIZE), (f.B_SLOT, f.B_SIZE), (f.C_SLOT, f.C_SIZE))):
+    records[:, f.OUT], records[:, f.OUT_D] = arena.values[rows], arena.derived[rows]
+    records[:, f.CLEARED] = arena.cleared[rows]
+    for k, (slot, size, derived) in enumerate(_OPERANDS):
         used = OPERAND_COUNT[op] > k
         # The loop over elements reads operands that a primitive does not have from place 0, as single numbers.
         records[:, size] = np.where(elementwise, 1, 0)
-        records[used, slot] = columns[k][rows[used]]
-        records[used, size] = sizes[table.columns["abc"[k]][rows[used]]]
+        operands = table.columns["abc"[k]][rows[used]]
+        records[used, slot], records[used, derived] = arena.values[operands], arena.derived[operands]
+        records[used, size] = sizes[operands]
     many = POOLED[op]
     records[many, f.A_SLOT], records[many, f.A_SIZE] = (table.columns[name][rows[many]] for name in "ab")
     c = table.columns["c"][rows]

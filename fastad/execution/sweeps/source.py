@@ -227,7 +227,7 @@ def _adjoint_cases() -> Iterator[Case]:
             x = "ABC"[k]
             adds.append(f"W{x}[int64({x}[i])] += {w.number(_expand(contribution))}")
         yield number + 1, f"{row.name} {mask:03b}", [*w.lines, *adds]
-    yield copy_case(), "read one number", ["WA[int64(A[i])] += WO[i]"]
+    yield copy_case(), "read one number", ["WA[int64(D[i])] += WO[i]"]
 
 
 def _tangent_cases() -> Iterator[Case]:
@@ -279,7 +279,7 @@ def _forward(row: ArrayPrimitive, out: str = "out", x: str = "x") -> str:
 
 def _forward_call(row: ArrayPrimitive) -> str:
     if row.form is Form.PIECES:
-        return "return assemble(p, V, s)"
+        return "return assemble(p, V, s, s[OUT], VALUE_SLOT)"
     return f"return {_entry_call(row) if is_linked(row.code) else _forward(row)}"
 
 
@@ -312,7 +312,7 @@ def _tangent_call(row: ArrayPrimitive) -> str | None:
     if not is_swept_row(row.code) or row.tangent is None:
         return None
     if row.form is Form.PIECES:
-        return "assemble(p, dV, s)"
+        return "assemble(p, dV, s, s[OUT_D], DERIVED_SLOT)"
     if f"{row.name}_tangent" in kernel_homes():
         return f"{row.name}_tangent(dout, dx, dy, x, y, out, t, s[CHOICE], w)"
     return _forward(row, "dout", "dx")  # linear in its first operand

@@ -80,7 +80,7 @@ def entry(context, inputs, outputs, work):
 
 ADJOINTS = '''
 @helper
-def scalars(VO, VA, VB, VC, WO, WA, WB, WC, codes, A, B, C, S, n, step):
+def scalars(VO, VA, VB, VC, WO, WA, WB, WC, codes, A, B, C, D, S, n, step):
     """Add the contributions of rows of one number each to the adjoints of their operands, the last row first."""
     for j in range(n):
         i = n - 1 - j
@@ -94,18 +94,20 @@ def elements(p, V, W, s):
         n = min(TILE, s[SIZE] - i)
         a, b, c = int64(s[A_SIZE] != 1), int64(s[B_SIZE] != 1), int64(s[C_SIZE] != 1)
         o, ai, bi, ci = s[OUT] + i, s[A_SLOT] + a * i, s[B_SLOT] + b * i, s[C_SLOT] + c * i
+        do, da, db, dc = s[OUT_D] + i, s[A_D] + a * i, s[B_D] + b * i, s[C_D] + c * i
+        ramp = words(p[RAMP + 1 - a])
         scalars(
-            place(V, o), place(V, ai), place(V, bi), place(V, ci), place(W, o), place(W, ai), place(W, bi),
-            place(W, ci), halves(p[ACTIVE_CODES] + 2 * s[ROW]), words(p[RAMP + 1 - a]), words(p[RAMP + 1 - b]),
-            words(p[RAMP + 1 - c]), integers(p[SPECIALS]), n, 0)
+            place(V, o), place(V, ai), place(V, bi), place(V, ci), place(W, do), place(W, da), place(W, db),
+            place(W, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
+            words(p[RAMP + 1 - c]), ramp, integers(p[SPECIALS]), n, 0)
 
 
 @helper
 def array(p, V, W, s):
-    out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(W, s[OUT]), s[SIZE])
+    out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(W, s[OUT_D]), s[SIZE])
     t, op = view(statics(p, s), s[STATIC_COUNT]), s[OP]
     x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
-    dx, dy = view(place(W, s[A_SLOT]), s[A_SIZE]), view(place(W, s[B_SLOT]), s[B_SIZE])
+    dx, dy = view(place(W, s[A_D]), s[A_SIZE]), view(place(W, s[B_D]), s[B_SIZE])
 <ARRAYS>
 
 
@@ -117,13 +119,16 @@ def reverse(p, V, W):
         row = s[ROW]
         if s[KIND] == SCALARS:
             scalars(
-                place(V, s[OUT]), V, V, V, place(W, s[OUT]), W, W, W, halves(p[ACTIVE_CODES] + 2 * row),
-                words(p[A] + 4 * row), words(p[B] + 4 * row), words(p[C] + 4 * row), integers(p[SPECIALS]), s[SIZE], 1)
+                place(V, s[OUT]), V, V, V, place(W, s[OUT_D]), W, W, W, halves(p[ACTIVE_CODES] + 2 * row),
+                words(p[A] + 4 * row), words(p[B] + 4 * row), words(p[C] + 4 * row), words(p[D] + 4 * row),
+                integers(p[SPECIALS]), s[SIZE], 1)
         elif s[CHOICE] != 0:
             if s[KIND] == ELEMENTS:
                 elements(p, V, W, s)
             else:
                 array(p, V, W, s)
+            if s[CLEARED] != 0:
+                clear(place(W, s[OUT_D]), s[SIZE])
 
 
 def entry(context, inputs, outputs, work):
@@ -131,7 +136,7 @@ def entry(context, inputs, outputs, work):
     status = call_kernel(p[VALUES], address(context), address(inputs), address(outputs), address(work))
     if status == 0:
         W = place(work, p[ARENA])
-        clear(W, p[ARENA])
+        clear(W, p[DERIVED])
         load_add(W, inputs, p[SEEDS], p[SEED_COUNT])
         reverse(p, work, W)
         store(W, outputs, p[RESULTS], p[RESULT_COUNT])
@@ -140,7 +145,7 @@ def entry(context, inputs, outputs, work):
 
 TANGENTS = '''
 @helper
-def scalars(VO, VA, VB, VC, TO, TA, TB, TC, codes, A, B, C, S, n, step, directions, size):
+def scalars(VO, VA, VB, VC, TO, TA, TB, TC, codes, A, B, C, D, S, n, step, directions, size):
     """Tangents of rows of one number each: partial derivatives once, then all directions, `size` apart."""
     for i in range(n):
         code = int64(codes[i * step])
@@ -151,7 +156,7 @@ def scalars(VO, VA, VB, VC, TO, TA, TB, TC, codes, A, B, C, S, n, step, directio
         for d in range(directions):
             total, shift = 0.0, d * size
             if ona:
-                total = pa * TA[shift + int64(A[i])]
+                total = pa * TA[shift + int64(D[i])]
             if onb:
                 total += pb * TB[shift + int64(B[i])]
             if onc:
@@ -165,18 +170,20 @@ def elements(p, V, T, s):
         n = min(TILE, s[SIZE] - i)
         a, b, c = int64(s[A_SIZE] != 1), int64(s[B_SIZE] != 1), int64(s[C_SIZE] != 1)
         o, ai, bi, ci = s[OUT] + i, s[A_SLOT] + a * i, s[B_SLOT] + b * i, s[C_SLOT] + c * i
+        do, da, db, dc = s[OUT_D] + i, s[A_D] + a * i, s[B_D] + b * i, s[C_D] + c * i
+        ramp = words(p[RAMP + 1 - a])
         scalars(
-            place(V, o), place(V, ai), place(V, bi), place(V, ci), place(T, o), place(T, ai), place(T, bi),
-            place(T, ci), halves(p[ACTIVE_CODES] + 2 * s[ROW]), words(p[RAMP + 1 - a]), words(p[RAMP + 1 - b]),
-            words(p[RAMP + 1 - c]), integers(p[SPECIALS]), n, 0, p[DIRECTIONS], p[ARENA])
+            place(V, o), place(V, ai), place(V, bi), place(V, ci), place(T, do), place(T, da), place(T, db),
+            place(T, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
+            words(p[RAMP + 1 - c]), ramp, integers(p[SPECIALS]), n, 0, p[DIRECTIONS], p[DERIVED])
 
 
 @helper
 def array(p, V, dV, s):
-    out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(dV, s[OUT]), s[SIZE])
+    out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(dV, s[OUT_D]), s[SIZE])
     t, op = view(statics(p, s), s[STATIC_COUNT]), s[OP]
     x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
-    dx, dy = view(place(dV, s[A_SLOT]), s[A_SIZE]), view(place(dV, s[B_SLOT]), s[B_SIZE])
+    dx, dy = view(place(dV, s[A_D]), s[A_SIZE]), view(place(dV, s[B_D]), s[B_SIZE])
     w = view(place(V, p[WORK]), p[WORK_SIZE])
 <ARRAYS>
 
@@ -189,15 +196,15 @@ def tangents(p, V, T):
         row = s[ROW]
         if s[KIND] == SCALARS:
             scalars(
-                place(V, s[OUT]), V, V, V, place(T, s[OUT]), T, T, T, halves(p[ACTIVE_CODES] + 2 * row),
-                words(p[A] + 4 * row), words(p[B] + 4 * row), words(p[C] + 4 * row), integers(p[SPECIALS]), s[SIZE], 1,
-                p[DIRECTIONS], p[ARENA])
+                place(V, s[OUT]), V, V, V, place(T, s[OUT_D]), T, T, T, halves(p[ACTIVE_CODES] + 2 * row),
+                words(p[A] + 4 * row), words(p[B] + 4 * row), words(p[C] + 4 * row), words(p[D] + 4 * row),
+                integers(p[SPECIALS]), s[SIZE], 1, p[DIRECTIONS], p[DERIVED])
         elif s[CHOICE] != 0:
             if s[KIND] == ELEMENTS:
                 elements(p, V, T, s)
             else:
                 for d in range(p[DIRECTIONS]):
-                    array(p, V, place(T, d * p[ARENA]), s)
+                    array(p, V, place(T, d * p[DERIVED]), s)
 
 
 def entry(context, inputs, outputs, work):
@@ -205,9 +212,9 @@ def entry(context, inputs, outputs, work):
     status = call_kernel(p[VALUES], address(context), address(inputs), address(outputs), address(work))
     if status == 0:
         T = place(work, p[ARENA])
-        clear(T, p[ARENA] * p[DIRECTIONS])
-        load_directions(T, inputs, p[SEEDS], p[SEED_COUNT], p[DIRECTIONS], p[ARENA])
+        clear(T, p[DERIVED] * p[DIRECTIONS])
+        load_directions(T, inputs, p[SEEDS], p[SEED_COUNT], p[DIRECTIONS], p[DERIVED])
         tangents(p, work, T)
-        store_directions(T, outputs, p[RESULTS], p[RESULT_COUNT], p[DIRECTIONS], p[ARENA])
+        store_directions(T, outputs, p[RESULTS], p[RESULT_COUNT], p[DIRECTIONS], p[DERIVED])
     return status
 '''

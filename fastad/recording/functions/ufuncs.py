@@ -49,6 +49,23 @@ def _invert(x: Any) -> Array:
     return elementwise("logical_not", x) if x.dtype == bool else -1 - x
 
 
+@implements_ufunc("left_shift")
+def _left_shift(x: Any, n: Any) -> Array:
+    return _shifted("left_shift", x, n, UFUNCS["multiply"])
+
+
+@implements_ufunc("right_shift")
+def _right_shift(x: Any, n: Any) -> Array:
+    return _shifted("right_shift", x, n, UFUNCS["floor_divide"])
+
+
+def _shifted(name: str, x: Any, n: Any, by_power: Callable[..., Any]) -> Array:
+    """The bits of integers moved by n places: a product with 2ⁿ, or the floor of a quotient."""
+    if not _is_integer(x, n):
+        raise TypeError(f"ufunc '{name}' not supported for the input types")
+    return by_power(x, np.power(2, n))
+
+
 @implements_ufunc("positive")
 def _positive(x: Any) -> Array:
     if _is_bool(x):

@@ -19,6 +19,7 @@ from fastad.primitives import expression as ex
 from fastad.tables.columns import CALL, CONST, INPUT
 from fastad.tables.composites.sub import Sub
 from fastad.tables.inline import live_rows
+from fastad.tables.passes.arena import make_arena
 from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.passes.operations import Operations
 from fastad.tables.shown.listing import count_text, size_text
@@ -124,11 +125,15 @@ class Cost:
         return f"<p>{self.summary()}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def cost(table: Table, wrt: Sequence[int] | None = None, native_work: Callable[[Table], int] | None = None) -> Cost:
+def cost(
+    table: Table, wrt: Sequence[int] | None = None, native_work: Callable[[Table], int] | None = None,
+    sweep_work: Callable[[Table, str, Sequence[int]], int] | None = None,
+) -> Cost:  # fmt: skip
     """Predicted cost of a table and of its derivatives by the inputs `wrt` (default: all floating-point arguments).
 
     `native_work` gives the bytes of work memory that native code takes for a table; without it they are those that the
-    values need.
+    values need. `sweep_work` gives those of the sweeps' arenas, for a table, a mode and inputs; without it they are
+    those of the arenas of the derived tables.
 
     >>> from fastad.tables.builder import Builder
     >>> b = Builder()
@@ -143,11 +148,19 @@ def cost(table: Table, wrt: Sequence[int] | None = None, native_work: Callable[[
     results = [kind for kind in table.output_types if kind.dtype in "df"]
     native = native_work or peak_bytes
     tangent, adjoint = tangent_table(table, wrt), adjoint_table(table, wrt)
-    arena = 8 * table.arena_size
+    arenas = {
+        mode: 8 * make_arena(own).value_size if sweep_work is None else sweep_work(table, mode, wrt)
+        for mode, own in (("value", table), ("tangent", tangent), ("adjoint", adjoint))
+    }
     scratch, of_tangents = 8 * scratch_size(table), 8 * scratch_size(table, tangents=True)
     moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
     # Tangents of the inputs are given, or their adjoints are results.
-    derived = 2 * arena + moved + 8 * sum(table.inputs[i].size for i in wrt)
+    derived = moved + 8 * sum(table.inputs[i].size for i in wrt)
+    sweeps = {
+        "value": arenas["value"] + moved + scratch,
+        "tangent": arenas["tangent"] + derived + of_tangents,
+        "adjoint": arenas["adjoint"] + derived + scratch,
+    }
     moved_by, seeded_by = range(count, count + len(wrt)), range(count, count + len(table.outputs))
     return Cost(
         rows=len(table),
@@ -155,9 +168,9 @@ def cost(table: Table, wrt: Sequence[int] | None = None, native_work: Callable[[
         value_bytes=8 * int(table.sizes.sum()),
         d=sum(table.inputs[i].size for i in wrt),
         m=sum(kind.size for kind in results),
-        value=Pass(count_operations(table), Operations(), peak_bytes(table), arena + moved + scratch, table, native),
-        tangent=_derived(tangent, moved_by, tangent_bytes(table, wrt), derived + of_tangents, native),
-        adjoint=_derived(adjoint, seeded_by, peak_bytes(adjoint), derived + scratch, native),
+        value=Pass(count_operations(table), Operations(), peak_bytes(table), sweeps["value"], table, native),
+        tangent=_derived(tangent, moved_by, tangent_bytes(table, wrt), sweeps["tangent"], native),
+        adjoint=_derived(adjoint, seeded_by, peak_bytes(adjoint), sweeps["adjoint"], native),
     )
 
 

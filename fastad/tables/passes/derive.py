@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import Elementwise, Form
-from fastad.primitives.regions import Region, parts, region
+from fastad.primitives.regions import Region, parts, region, whole
 from fastad.primitives.rewrites import is_zero
 from fastad.primitives.rules import Piece
 from fastad.tables.builder import Builder, Ref
@@ -206,6 +206,8 @@ def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
 
 
 _FEW = 32  # elements up to which they are summed one by one
+_SPARSE = 8  # pieces are added where they lie if the array is so many times larger
+_LAYERS = 4  # of pieces, that are looked at for every piece
 
 
 class AdjointSums:
@@ -240,12 +242,26 @@ class AdjointSums:
         b, full, pieces = self._builder, self.full[index], self.pieces.pop(index, None)
         if pieces is None and full is not None:
             return b.reshape(full, shape)
-        layers = _disjoint_layers(pieces or {}, math.prod(shape))
-        if pieces and len(layers) > 1 and math.prod(shape) <= _FEW:
-            layers = [self._by_element(pieces, math.prod(shape))]
-        terms = [] if full is None else [full]
-        terms += [b.assemble([ref for _, ref in layer], [r for r, _ in layer], shape) for layer in layers]
-        return b.reshape(b.add(*terms), shape)
+        size = math.prod(shape)
+        layers = disjoint_layers(pieces or {}, size)
+        if pieces and len(layers) > 1 and size <= _FEW:
+            layers = [self._by_element(pieces, size)]
+        for layer in layers:
+            full = self._with_layer(full, layer, shape)
+        assert full is not None
+        return b.reshape(full, shape)
+
+    def _with_layer(self, full: Ref | None, layer: list[tuple[Region, Ref]], shape: tuple[int, ...]) -> Ref:
+        """The sum of contributions so far, and pieces that do not overlap. Pieces of few elements are added where they
+        lie, so that it costs their own size and not the array's: plans write over an array that nobody reads later."""
+        b, size = self._builder, math.prod(shape)
+        refs, regions = [ref for _, ref in layer], [own for own, _ in layer]
+        if full is None or _SPARSE * sum(map(b.size, refs)) > size:
+            part = b.assemble(refs, regions, shape)
+            return part if full is None else b.add(full, part)
+        before = b.reshape(full, shape)
+        sums = [b.add(b.region(before, own, b.shape(ref)), ref) for own, ref in layer]
+        return b.assemble([before, *sums], [whole(size), *regions], shape)
 
     def _by_element(self, pieces: dict[Region, Ref], size: int) -> list[tuple[Region, Ref]]:
         """The sums of few elements one by one: cheaper than sums of whole arrays that are mostly zeros."""
@@ -291,19 +307,33 @@ class _Plain:
         return True
 
 
-def _disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Region, Ref]]]:
-    """Distribute pieces over layers, greedily, so that no two pieces of a layer overlap."""
+def disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Region, Ref]]]:
+    """Distribute pieces over layers so that no two pieces of a layer overlap: to the first of a few layers that has
+    room, and the others, which are many only if most of them overlap, to a new layer whenever the last one is full."""
     layers: list[tuple[np.ndarray, list[tuple[Region, Ref]]]] = []
     for own, ref in pieces.items():
-        offset, shape, strides = parts(own)
-        for mask, layer in layers:
-            view = np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)
-            if not view.any():
-                view[...] = True
-                layer.append((own, ref))
-                break
-        else:
-            mask = np.zeros(size, np.bool_)
-            np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)[...] = True
-            layers.append((mask, [(own, ref)]))
+        free = (layer for layer in layers[:_LAYERS] if not _elements(layer[0], own).any())
+        mask, layer = next(free, None) or _room(layers, own, size)
+        _elements(mask, own)[...] = True
+        layer.append((own, ref))
     return [layer for _, layer in layers]
+
+
+def _room(layers: list[Any], own: Region, size: int) -> Any:
+    """The last layer if it has room for a region, else a new one. Those behind the first few have one mask in turn."""
+    if len(layers) > _LAYERS:
+        mask, last = layers[-1]
+        if not _elements(mask, own).any():
+            return layers[-1]
+        for taken, _ in last:
+            _elements(mask, taken)[...] = False
+    else:
+        mask = np.zeros(size, np.bool_)
+    layers.append((mask, []))
+    return layers[-1]
+
+
+def _elements(mask: np.ndarray, own: Region) -> np.ndarray:
+    """The elements of a region."""
+    offset, shape, strides = parts(own)
+    return np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)

@@ -73,7 +73,8 @@ class CallCode(Function):
         if sum(self.p.size[x] for x in row.operands) < row.size:
             self.module.declare("llvm.memset.p0.i64", "void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
             self.entry.do(f"call void @llvm.memset.p0.i64(ptr {out}, i8 0, i64 {8 * row.size}, i1 false)")
-        for x, own in zip(row.operands, row.regions, strict=True):
-            if self.p.size[x]:
+        in_place = row.index in self.memory.in_place
+        for k, (x, own) in enumerate(zip(row.operands, row.regions, strict=True)):
+            if self.p.size[x] and not (in_place and k == 0):
                 statics = ((len(own) - 1) // 2, *own)
                 self._entry(row, (out, row.size), [(self.pointer(x), self.p.size[x])], statics)

@@ -48,6 +48,8 @@ class ScalarCode(Function):
                 self._elementwise(r, primitive)
             elif r in p.picks:
                 self._save_picks(r)
+            elif r in p.copied:
+                self._save(r, [ZERO if e is None else self.get(*e) for e in p.copied[r]])
             else:
                 row = p.table.row(r)
                 results = self._array(row)

@@ -5,6 +5,7 @@ being free again after the last step that reads it.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from fastad.execution.layout import Layout, Slot
@@ -13,6 +14,7 @@ from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import SCALAR, VIRTUAL, CallStep, LoopStep, Place, ScalarStep, Step
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.tables.columns import CONST, GUARD, INPUT
+from fastad.tables.slots import Slots
 
 _ALIGN = 8  # doubles: arrays start on cache lines
 
@@ -33,6 +35,7 @@ class Memory:
         self._cut(chunk)
         self._find_uses(demand)
         self._place_results()
+        self.in_place: dict[int, int] = dict(self._updates())
         self._allocate()
 
     def place(self, x: int) -> Place:
@@ -100,6 +103,11 @@ class Memory:
         p = self.p
         if r in p.picks:
             return
+        if r in p.copied:
+            for element in p.copied[r]:
+                if element is not None:
+                    self._use_element(element[0], at)
+            return
         row = PRIMITIVES[p.op[r]]
         if isinstance(row, Elementwise):
             operands: tuple[int, ...] = (p.a[r], p.b[r], p.c[r])[: len(row.domain)]
@@ -136,20 +144,31 @@ class Memory:
             elif self.p.size[r]:
                 self.copies.append((r, j))
 
+    def _updates(self) -> Iterator[tuple[int, int]]:
+        """Updates that write over an array which no later step reads, nor they themselves as a piece; and the array."""
+        for at, step in enumerate(self.steps):
+            row = self.p.table.row(step.row) if isinstance(step, CallStep) else None
+            if row is not None and row.written_over(self.p.size) is not None:
+                x, *others = (self.p.base(operand)[0] for operand in row.operands)
+                if self.p.size[x] == row.size and self.last.get(x) == at and x not in others:
+                    yield row.index, x
+
     def _allocate(self) -> None:
         born: dict[int, list[int]] = defaultdict(list)
         dies: dict[int, list[int]] = defaultdict(list)
+        first_step = self.made_in | self._first_steps()
+        written_over = set(self.in_place.values())
         for r, end in self.last.items():
-            if r not in self.places:
-                born[self.made_in[r]].append(r)
+            if r not in self.places and r not in written_over:
+                born[first_step[r]].append(r)
                 dies[end].append(r)
         # Whoever computes a row that nobody reads still needs a place for it.
-        for r, at in self.made_in.items():
+        for r in self.made_in:
             if r not in self.last and r not in self.places and self._must_write(r):
-                born[at].append(r)
-                dies[at].append(r)
-        small, large = _Arena(), _Arena()
-        slots: dict[int, tuple[_Arena, int]] = {}
+                born[first_step[r]].append(r)
+                dies[self.made_in[r]].append(r)
+        small, large = Slots(), Slots()
+        slots: dict[int, tuple[Slots, int]] = {}
         for at in range(len(self.steps) + 1):
             for r in born[at]:
                 size = self.p.size[r]
@@ -161,7 +180,16 @@ class Memory:
         first = -(-small.end // _ALIGN) * _ALIGN if large.end else small.end
         for r, (arena, start) in slots.items():
             self.places[r] = Place("work", start if arena is small else first + start)
+        for r, x in reversed(self.in_place.items()):
+            self.places[x] = self.places[r]
         self.work_size = first + large.end + self._give_scratch(first + large.end)
+
+    def _first_steps(self) -> dict[int, int]:
+        """The step in which the place of an update is first written, by row."""
+        found: dict[int, int] = {}
+        for r, x in self.in_place.items():
+            found[r] = found.get(x, self.made_in[x])
+        return found
 
     def _give_scratch(self, start: int) -> int:
         """Scratch memory for the steps that call a kernel which needs it: the same for all; its size."""
@@ -179,28 +207,6 @@ class Memory:
         if self.p.realm[r] == VIRTUAL:
             return r in self.p.stored
         return self.p.realm[r] != SCALAR and self.p.op[r] != GUARD
-
-
-class _Arena:
-    """Slots by size; a slot given back serves rows of its size, or is cut up for smaller ones."""
-
-    def __init__(self) -> None:
-        self.end = 0
-        self.free: dict[int, list[int]] = {}
-
-    def take(self, size: int) -> int:
-        fitting = [s for s, slots in self.free.items() if slots and s >= size]
-        if fitting:
-            best = min(fitting)
-            start = self.free[best].pop()
-            if best > size:
-                self.give(start + size, best - size)
-            return start
-        start, self.end = self.end, self.end + size
-        return start
-
-    def give(self, start: int, size: int) -> None:
-        self.free.setdefault(size, []).append(start)
 
 
 def _of_slot(kind: str, slot: Slot) -> Place:

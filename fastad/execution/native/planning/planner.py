@@ -21,13 +21,14 @@ from fastad.execution.native.planning.maps import (
     is_chain,
     useful,
 )
+from fastad.execution.native.planning.runs import runs_of
 from fastad.execution.native.planning.steps import MEMORY, SCALAR, VIRTUAL, CallStep, LoopStep, ScalarStep, Step
+from fastad.execution.native.planning.updates import Updates
 from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
 
 MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
-_RUNS = 3  # pieces of an assembly that is computed where it is used
 _DEEPEST = 60  # rows on the way from what a view sees to memory, which is followed for every view
 _FORK = 15  # what a row of runs counts for: ways multiply at it
 
@@ -45,6 +46,7 @@ class Planner:
         self.made = [-1] * len(table)
         self.alias: dict[int, tuple[int, int]] = {}
         self.picks: dict[int, list[tuple[int, int] | None]] = {}
+        self.copied: dict[int, list[tuple[int, int] | None]] = {}  # picks that are taken before they are written over
         self.regions: dict[int, tuple[int, Region]] = {}  # views: (source, region)
         # Runs side by side: (start, place in the source, source; -1: zeros).
         self.joined: dict[int, list[tuple[int, int, int]]] = {}
@@ -59,6 +61,8 @@ class Planner:
         self._scalar_steps: list[int] = []
         self._loops: dict[int, list[LoopStep]] = {}
         self._checked = 0
+        self.updates = Updates(table, unroll)
+        self._readers: dict[int, list[int]] = {}  # virtual rows that see an array which is updated later
 
     def run(self) -> "Planner":
         op, size, unroll = self.op, self.size, self.unroll
@@ -122,6 +126,7 @@ class Planner:
         splits, inside = frozenset[int](), []
         for x in operands:
             x = self.base(x)[0]
+            self._note_reader(r, x)
             if self.realm[x] != VIRTUAL:
                 first = last = self.made[x] + 1
                 loads += self.size[x] > 1
@@ -165,7 +170,7 @@ class Planner:
         contiguous = is_contiguous(own)
         if contiguous and own[0] == 0 and self.size[r] == self.size[x]:
             return self._alias(r, x, 0)
-        if self.realm[x] == MEMORY and contiguous:
+        if self.realm[x] == MEMORY and contiguous and not self.updates.outlives(r, self.base(x)[0]):
             return self._alias(r, x, own[0])
         if self.size[r] <= self.unroll:
             return self._pick(r, x, own)
@@ -174,8 +179,13 @@ class Planner:
     def _pick(self, r: int, x: int, own: Region) -> None:
         offset, shape, strides = parts(own)
         where = [sum(i * s for i, s in zip(index, strides)) + offset for index in product(*map(range, shape))]
-        self.picks[r] = [self.element(x, i) for i in where]
+        self._take_picks(r, [self.element(x, i) for i in where])
         self._scalar(r, (x,))
+
+    def _take_picks(self, r: int, elements: list[tuple[int, int] | None]) -> None:
+        """Elements of other rows, which are read where they are used unless they are written over before."""
+        outlives = any(e is not None and self.updates.outlives(r, e[0]) for e in elements)
+        (self.copied if outlives else self.picks)[r] = elements
 
     def element(self, x: int, i: int) -> tuple[int, int] | None:
         """The row and place in it of an element of an unrolled row; None for zero."""
@@ -188,6 +198,7 @@ class Planner:
         source, shift = self.base(x)
         self.regions[r] = (source, (own[0] + shift, *own[1:]))
         self.realm[r] = VIRTUAL
+        self._note_reader(r, source)
         self._place_view(r, source)
         splits = self._splits_of(r)
         if splits is None:  # no loop can walk through the source's operands in this order: store the source
@@ -195,6 +206,12 @@ class Planner:
             self._place_view(r, source)
             splits = self._splits_of(r)
         self.splits[r] = splits or frozenset()
+        if self.updates.outlives(r, source):
+            self.in_memory(r)
+
+    def _note_reader(self, r: int, source: int) -> None:
+        if source in self.updates.of:
+            self._readers.setdefault(source, []).append(r)
 
     def _place_view(self, r: int, source: int) -> None:
         repeats = self.size[r] > self.size[source]
@@ -298,12 +315,12 @@ class Planner:
     def _assemble(self, r: int, row: Any) -> None:
         if all(self.realm[x] != VIRTUAL and 0 < self.size[x] <= self.unroll for x in row.operands):
             if row.size <= self.unroll:
-                self.picks[r] = self._assembled(row)
+                self._take_picks(r, self._assembled(row))
                 self._scalar(r, row.operands)
             else:
                 self._scalar(r, row.operands)
                 self.realm[r] = MEMORY
-        elif row.size > self.unroll and (runs := _runs(row)) is not None:
+        elif row.size > self.unroll and (runs := runs_of(row)) is not None:
             self._join_runs(r, runs)
         else:
             self._call(r, row)
@@ -315,6 +332,8 @@ class Planner:
             return self._alias(r, runs[0][1], 0)
         self.joined[r] = [(start, *((self.base(x)[1], self.base(x)[0]) if x >= 0 else (0, -1))) for start, x in runs]
         self.realm[r] = VIRTUAL
+        for x in sources:
+            self._note_reader(r, x)
         for _ in range(2):
             self.fuse[r] = self.leaf[r] = max(self._reach(x, False) for x in sources)
             virtual = [x for x in sources if self.realm[x] == VIRTUAL and x not in self.stored]
@@ -352,30 +371,13 @@ class Planner:
         self.made[r] = loop.index
 
     def _call(self, r: int, row: Any) -> None:
+        if row.form is Form.PIECES and self.updates.of.get(self.base(row.operands[0])[0]) == r:
+            for x in self._readers.pop(self.base(row.operands[0])[0], []):
+                if self.updates.reach[x] > r:  # it may be computed after the update, but has to read before
+                    self.in_memory(x)
         for x in row.operands:
             self.in_memory(x)
         self.made[r] = len(self.steps)
         self.steps.append(CallStep(len(self.steps), r))
         if row.primitive.stops:
             self._checked = self.made[r] + 1
-
-
-def _runs(row: Any) -> list[tuple[int, int]] | None:
-    """The pieces of an assembly as runs (start, operand), operand -1 for zeros; None if it is not a few runs,
-    or zeros alone."""
-    if not 0 < len(row.operands) <= _RUNS or not all(is_contiguous(own) for own in row.regions):
-        return None
-    pieces = sorted((own[0], own[0] + own[1], x) for own, x in zip(row.regions, row.operands, strict=True) if own[1])
-    if not pieces:
-        return None
-    at, runs = 0, []
-    for low, high, x in pieces:
-        if low < at:
-            return None  # one piece over another
-        if low > at:
-            runs.append((at, -1))
-        runs.append((low, x))
-        at = high
-    if at < row.size:
-        runs.append((at, -1))
-    return runs

@@ -1,0 +1,187 @@
+"""Arenas: where the sweeps keep the values of a table's rows, and their tangents or adjoints.
+
+A slot is free again once nobody reads it: a value after the last row that reads it, unless a derivative needs it later;
+the adjoint of a value has the same life backwards (the sweep meets first who reads the value, and last its own row). An
+array that pieces are written over, and that nobody reads later, is written in place: `assemble` has its slot.
+
+Griewank & Walther (2008), "Evaluating Derivatives", section 4.2, on which values the reverse sweep needs.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import TableError
+from fastad.primitives import ASSEMBLE, PRIMITIVES, ArrayPrimitive, Elementwise, Form
+from fastad.primitives.expression import names
+from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.tables.columns import CONST, INPUT
+from fastad.tables.slots import Slots
+from fastad.tables.table import Table
+
+_ALIGN = 8  # doubles: arrays start on cache lines
+_LARGE = 16  # elements: smaller rows have a slot each, all of them in front
+_WORTH = 4096  # elements of all large rows: in smaller arenas every row has its slot
+_RESULT = 8  # the bit of a row's own value, behind those of three operands
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. The
+    adjoints of the rows `cleared` must be set to zero when they have been handed on. `is_small`: every row has a slot
+    of its own, whatever the arena is for."""
+
+    values: np.ndarray
+    derived: np.ndarray
+    value_size: int
+    derived_size: int
+    cleared: np.ndarray
+    is_small: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether both have the same slots."""
+        return self.derived is self.values
+
+
+def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
+    """The arena of a table. `masks` say through which operands each row passes derivatives on, as bits (see
+    `fastad.execution.sweeps.program.activity`); without, there are only values."""
+    sizes = table.sizes
+    large = np.flatnonzero(sizes >= _LARGE)
+    small = np.where(sizes >= _LARGE, 0, sizes)
+    ends = np.cumsum(small)
+    offsets, front = ends - small, _aligned(int(ends[-1]) if len(ends) else 0)
+    if not len(large) or int(sizes[large].sum()) < _WORTH:
+        slots = _aligned(sizes[large])
+        offsets[large] = front + np.cumsum(slots) - slots
+        size = max(front + int(slots.sum()), 1)
+        return Arena(found := _checked(offsets, size), found, size, size, np.zeros(len(table), np.bool_), True)
+    lives = _Lives(table, large)
+    nothing = np.zeros(len(table), np.bool_)
+    if masks is None:
+        size, _ = lives.place(offsets, front, nothing)
+        return Arena(found := _checked(offsets, size), found, size, size, nothing)
+    values, derived = offsets.copy(), offsets
+    value_size, _ = lives.place(values, front, needed(table, masks))
+    # Rows without derivatives share a slot that is never read, or, of tangents, stays zero.
+    idle = large[masks[large] == 0]
+    spare = _aligned(int(sizes[idle].max())) if len(idle) else 0
+    derived[idle] = front
+    lives.rows = large[masks[large] != 0]
+    derived_size, cleared = lives.place(derived, front + spare, nothing)
+    return Arena(_checked(values, value_size), _checked(derived, derived_size), value_size, derived_size, cleared)
+
+
+class _Lives:
+    """The rows of arrays, from when to when they are wanted, and who may be written over."""
+
+    def __init__(self, table: Table, rows: np.ndarray) -> None:
+        self.table, self.rows = table, rows
+        self.sizes = _aligned(table.sizes).tolist()
+        self.last, self.base = last_uses(table), _bases(table, rows)
+
+    def place(self, offsets: np.ndarray, start: int, always: np.ndarray) -> tuple[int, np.ndarray]:
+        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Returns the size of the
+        arena, and the rows that come first to a slot that has served before."""
+        op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
+        outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
+        again = np.zeros(len(self.table), np.bool_)
+        slots, found, end = Slots(), dict[int, int](), len(self.table)
+        dying, passed_on = list[tuple[int, int]](), set[int]()
+        for r in [*outside, *(r for r in self.rows.tolist() if op[r] not in _OUTSIDE)]:
+            while dying and dying[0][0] < r and op[r] not in _OUTSIDE:
+                x = heappop(dying)[1]
+                if x not in passed_on:
+                    slots.give(found[x], self.sizes[x])
+            x = self.base.get(r, -1)
+            if x in found and last[x] == r:
+                found[r] = found[x]
+                passed_on.add(x)
+            else:
+                before = slots.end
+                found[r] = slots.take(self.sizes[r])
+                again[r] = found[r] < before
+            if last[r] < end:
+                heappush(dying, (max(last[r], r), r))
+        offsets[list(found)] = start + np.array(list(found.values()), np.int64)
+        return max(start + slots.end, 1), again
+
+
+def _bases(table: Table, rows: np.ndarray) -> dict[int, int]:
+    """For assemblies that write pieces over an array: the row of the array, if it is not among the pieces as well."""
+    updates = rows[table.columns["op"][rows] == ASSEMBLE.code].tolist()
+    found = {r: table.row(r).written_over(table.sizes) for r in updates}  # type: ignore[arg-type]
+    return {r: x for r, x in found.items() if x is not None}
+
+
+def last_uses(table: Table) -> np.ndarray:
+    """The last row that reads each row; the number of rows for results, -1 where there is none."""
+    last = np.full(len(table), -1, np.int64)
+    op, rows = table.columns["op"], np.arange(len(table))
+    for k, name in enumerate("abc"):
+        used = OPERAND_COUNT[op] > k
+        np.maximum.at(last, table.columns[name][used], rows[used])
+    for r in np.flatnonzero(POOLED[op]).tolist():
+        first, count = table.columns["a"][r], table.columns["b"][r]
+        listed = table.pools["operands"][first : first + count]
+        last[listed] = np.maximum(last[listed], r)
+    last[list(table.outputs)] = len(table)
+    return last
+
+
+def needed(table: Table, masks: np.ndarray) -> np.ndarray:
+    """Which values the derivatives of a table read, where rows pass derivatives on through the operands in `masks`."""
+    found = np.zeros(len(table), np.bool_)
+    needs = _needs()[table.columns["op"], masks]
+    for k, name in enumerate("abc"):
+        found[table.columns[name][needs >> k & 1 == 1]] = True
+    return found | (needs & _RESULT != 0)
+
+
+@cache
+def _needs() -> np.ndarray:
+    """By opcode and mask: the operands (as bits) whose values derivatives read, and _RESULT."""
+    table = np.zeros((len(PRIMITIVES), 8), np.uint8)
+    for op, row in enumerate(PRIMITIVES):
+        for mask in range(1, 8):
+            if isinstance(row, Elementwise):
+                table[op, mask] = _elements_needed(row, mask)
+            elif isinstance(row, ArrayPrimitive):
+                table[op, mask] = _array_needed(row, mask)
+    return table
+
+
+def _elements_needed(row: Elementwise, mask: int) -> int:
+    used = set[str]()
+    for k, partial in enumerate(row.partial_exprs):
+        if mask >> k & 1:
+            used |= names(partial)
+    return sum(1 << k for k, name in enumerate("abc") if name in used) | (_RESULT if "r" in used else 0)
+
+
+def _array_needed(row: ArrayPrimitive, mask: int) -> int:
+    """A row that is linear in an operand needs the others; of other rows everything is kept."""
+    if POOLED[row.code] or row.form is Form.INPUT:
+        return 0
+    every = (1 << row.arity) - 1
+    if mask & ~sum(1 << k for k in row.linear):
+        return every | _RESULT
+    chosen = [k for k in range(row.arity) if mask >> k & 1]
+    return sum(1 << k for k in range(row.arity) if any(j != k for j in chosen))
+
+
+def _aligned(sizes: Any) -> Any:
+    return -(-sizes // _ALIGN) * _ALIGN
+
+
+def _checked(offsets: np.ndarray, size: int) -> np.ndarray:
+    if size >= 2**32:
+        raise TableError("the values of this table take more than 32 GiB; use scan, checkpoint or smaller arrays")
+    return offsets.astype(np.uint32)
+
+
+_OUTSIDE = (INPUT, CONST)
