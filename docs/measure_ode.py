@@ -118,7 +118,8 @@ def schedules(small: bool) -> Iterator[Sequence[str]]:
     yield ("`checkpoint=`", "time", "time / solve", "memory")
     steps = fad.solve_ivp(lotka, (0.0, t1), U0, args=(P,), rtol=1e-8).stats["accepted"]
     c = fad.checkpoint
-    for schedule in (c.StoreAll(), c.Online(10_000), c.Online(1000), c.Online(100), c.Online(10)):
+    few = (c.Online(1000), c.Online(100), c.Online(10), c.Periodic(100))
+    for schedule in (c.StoreAll(), c.Online(10_000), *few):
         _, value, gradient, size = timed(lambda p, s=schedule: end(p, t1, rtol=1e-8, checkpoint=s))
         yield f"`{schedule!r}`", duration(gradient), digits(gradient / value), size_text(size)
     yield f"the solve, {steps:,} steps", duration(value), "1", ""

@@ -1,6 +1,9 @@
 """Checkpoints of a loop whose number of steps is not known in advance.
 
-The stored states form a list, ordered by steps. Each has a level.
+Some rules need no such number to say which states are stored as the steps are made: PERIODIC, and BINOMIAL without a
+slot. Of them, `finish` makes the plan for the steps that there were, which is the same as if they had been known.
+
+The rule ONLINE is for a number of slots. The stored states form a list, ordered by steps. Each has a level.
 1. A new state has level 0 and takes a free slot.
 2. If there is none, it takes the slot of a dispensable state: one that has a later state of a higher level.
 3. If there is none either, the last state is replaced by a later one, at the step at which its level rises by one.
@@ -15,7 +18,17 @@ from typing import Any, NamedTuple
 
 from .flags import helper, inlined, kernel
 from .memory import address, record_at, shift
-from .plan_fields import ADVANCE, BINOMIAL, CHOICES, DISCARD, LISTS, MOST_AT_ONCE, STORE
+from .plan_fields import (
+    ADVANCE,
+    BINOMIAL,
+    CHOICES,
+    DISCARD,
+    LISTS,
+    MOST_AT_ONCE,
+    ONLINE,
+    PERIODIC,
+    STORE,
+)
 from .segments import emit, opened, push
 
 ALWAYS = 2**62  # the level of the initial state
@@ -98,7 +111,32 @@ def choose(state, step):
     no longer needed.
     """
     p = opened(state)
-    return _choose(_choices(p), p.head.size, step)
+    if p.head.rule == ONLINE:
+        return _choose(_choices(p), p.head.size, step)
+    return _in_period(step, p.head.size) if p.head.rule == PERIODIC else -1
+
+
+@helper
+def _in_period(step, every):
+    """As `segments` takes slots: one for each period before, and the states of this period behind them. Its last state
+    is current when it is needed."""
+    own = step % every
+    return -1 if 0 < own == every - 1 else step // every + own
+
+
+@kernel
+def lead(first):
+    """How many numbers of a plan's first state matter. The stack of PERIODIC may be long, and is empty."""
+    p = opened(first)
+    return p.head.stack + 1 if p.head.rule == PERIODIC else first.shape[0]
+
+
+@helper
+def _is_same(state, first):
+    for i in range(lead(first)):
+        if state[i] != first[i]:
+            return False
+    return True
 
 
 @kernel
@@ -108,8 +146,10 @@ def is_possible(state, first, n):
     p, start = opened(state), opened(first).head
     if p.head.size != start.size or p.head.stack != start.stack:
         return False
-    if p.head.slots != start.slots or p.head.own != start.own:
+    if p.head.slots != start.slots or p.head.own != start.own or p.head.rule != start.rule:
         return False
+    if start.rule != ONLINE:
+        return _is_same(state, first)
     states, size = _choices(p), start.size
     count = states.head.count
     if count < 0 or count > size or n >= 2**31 or states.head.seen != max(n - 1, 0):
@@ -141,9 +181,17 @@ def _finish(p, states, n):
 
 @kernel
 def finish(state, n):
-    """There are n steps: from now on `plan` writes the rows of the adjoint, with state n − 1 as the current one."""
+    """There are n steps: from now on `plan` writes the rows of the adjoint, with state n − 1 as the current one.
+
+    Returns 1 if those of the forward sweep, which was made, come before them, else 0.
+    """
     p = opened(state)
-    _finish(p, _choices(p), n)
+    if p.head.rule == ONLINE:
+        _finish(p, _choices(p), n)
+        return 0
+    p.head.steps, p.head.stop = n, n
+    p.head.depth = p.head.fresh = 1 if n > 0 else 0
+    return 1
 
 
 @helper

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .flags import choose_by_field, helper
 from .memory import address, call_kernel, doubles, integers, matrix, shift, view
-from .online import choose, finish, is_possible
+from .online import choose, finish, is_possible, lead
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
 from .records import ACTION, CHUNK, EVERY, INVERTED, NOTHING, ONLINE, RETRACED, SCHEDULED
@@ -139,7 +139,7 @@ def rewind(loop, space):
     """Start the schedule: nothing is planned yet."""
     space.cursor[0], space.cursor[1] = 0, 0
     first = view(integers(loop.initial_plan), loop.plan_size)
-    for i in range(loop.plan_size):
+    for i in range(lead(first)):
         space.plan[i] = first[i]
 
 
@@ -191,8 +191,10 @@ def _execute(loop, at, saved, given, space):
         enter(loop, given, 0, space)
     elif code == ADVANCE:
         for k in range(start, stop):
-            failed = store(loop, saved, slot + k - start, space.step_in) if slot >= 0 else 0
-            failed = failed or stopped() or attempt(loop, given, k, space) or accept(loop, given, k, space)
+            failed = stopped() or attempt(loop, given, k, space)
+            if not failed and slot >= 0:  # with what was found out about the step, such as its size
+                failed = store(loop, saved, slot + k - start, space.step_in)
+            failed = failed or accept(loop, given, k, space)
             if failed:
                 return ended_at(k, failed)
     elif code == REVERSE:
@@ -213,27 +215,29 @@ def _execute(loop, at, saved, given, space):
 
 @helper
 def _resume(loop, steps, saved, space):
-    """Go on with the choices that the forward pass has made. False where they cannot be such."""
+    """Go on with the choices that the forward pass has made. Returns what `finish` does, or −1 where they cannot be
+    such."""
     space.cursor[0], space.cursor[1] = 0, 0
-    chosen = shift(saved, loop.memory_slots * loop.state)
-    for i in range(loop.plan_size):
+    chosen, first = shift(saved, loop.memory_slots * loop.state), view(integers(loop.initial_plan), loop.plan_size)
+    for i in range(lead(first)):
         space.plan[i] = int(chosen[i])
     state = view(space.plan, loop.plan_size)
-    if not is_possible(state, view(integers(loop.initial_plan), loop.plan_size), steps):
-        return False
-    finish(state, steps)
-    return True
+    if not is_possible(state, first, steps):
+        return WRONG
+    return finish(state, steps)
 
 
 @helper
 def run_schedule(loop, steps, saved, given, space):
     """The schedule from its first adjoint on."""
-    reversing = loop.policy == ONLINE
-    if reversing:
-        if not _resume(loop, steps, saved, space):
+    begins = 1
+    if loop.policy == ONLINE:
+        begins = _resume(loop, steps, saved, space)
+        if begins < 0:
             return WRONG
     else:
         rewind(loop, space)
+    reversing = begins == 0
     while True:
         at = _action(loop, space)
         if not at:
@@ -309,7 +313,7 @@ def forward(loop, given, saved, space):
         doubles(saved)[0] = k
     if policy == ONLINE:  # as numbers: the bits of an integer may be those of a NaN
         chosen = shift(slots, loop.memory_slots * n)
-        for i in range(loop.plan_size):
+        for i in range(lead(view(integers(loop.initial_plan), loop.plan_size))):
             chosen[i] = space.plan[i]
     return ended_at(k, code)
 

@@ -5,6 +5,7 @@ from .memory import shift
 from .records import (
     ACCEPTED,
     AT,
+    CHANGED,
     CHOSEN,
     CONTROL,
     DONE,
@@ -246,6 +247,8 @@ def attempt_with_events(solve, given, k, space):
         place = change_in(k, space)
     if place >= 0 and entry_of(space, place)[FRACTION] == 0.0:
         control_of(solve, space)[STEP] = 0.0
+        code = recompute(solve, space)
+    elif control_of(solve, space)[KNOWN] >= CHANGED:  # a stored state, of a step that is known to end by an event
         code = recompute(solve, space)
     else:
         code = adapt(solve, given, space)

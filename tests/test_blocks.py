@@ -87,7 +87,8 @@ def choosing(y, p):
 
 
 PROGRAMS = {
-    "fixed": end(method="RK4", step=0.002), "adaptive": end(rtol=1e-8), "revolve": end(step=0.01, method="RK4",
+    "fixed": end(method="RK4", step=0.002), "adaptive": end(rtol=1e-8), "stiff": end(method="Rodas5P"),
+    "revolve": end(step=0.01, method="RK4",
     checkpoint=fad.checkpoint.Revolve(5)), "one unknown": cubic, "two unknowns": pair, "loop": stepping,
     "branch": choosing,
 }  # fmt: skip

@@ -290,8 +290,8 @@ WRONG = {
     "a class as a schedule": (
         lambda x: fad.fori_loop(0, 3, lambda i, s: s, x, checkpoint=C.Revolve), "checkpoint must be a schedule"
     ),
-    "a schedule for a known length": (
-        lambda x: fad.while_loop(lambda s: s < 9, lambda s: s * 2, x, 9, checkpoint=C.Revolve(2)), "Online"
+    "a schedule for a bounded length": (
+        lambda x: fad.while_loop(lambda s: s < 9, lambda s: s * 2, x, checkpoint=C.Periodic(2)), "give max_steps"
     ),
 }  # fmt: skip
 WRONG_BRANCHES = {

@@ -265,3 +265,33 @@ def test_a_solution_that_ends_says_where():
     assert not sol.success and sol.status == -1 and sol.message
     with pytest.raises(fad.StepSizeError):
         fad.grad(lambda y: fad.solve_ivp(lambda t, y: y**2, (0, 2), y, "Rodas5P").y[0, -1])(np.array([1.0]))
+
+
+# ---- what Newton's iterations leave ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["ImplicitEuler", "SDIRK2", "Kvaerno5", "Radau"])
+def test_the_error_that_newton_leaves_is_told(method, monkeypatch):
+    """Loose fixed steps against steps solved to rounding errors: their difference is below the estimate."""
+
+    def swing(t, y):
+        return np.stack([y[1], 5 * (1 - y[0] ** 2) * y[1] - y[0]])
+
+    def solved(f):
+        return fad.solve_ivp(f, (0, 0.5), np.array([2.0, 0.0]), method=method, step=0.05)
+
+    tight = solved(swing)
+    assert tight.stats["newton_error"] < 1
+    monkeypatch.setattr("fastad.ode.emitting.FIXED", (1e-1, 1e-1))
+    loose = solved(lambda t, y: np.stack([y[1], 5 * (1 - y[0] ** 2) * y[1] - y[0]]))
+    scale = 1e-1 * (1 + abs(tight.y[:, -1]))
+    true = np.max(abs(loose.y[:, -1] - tight.y[:, -1]) / scale)
+    assert loose.stats["iterations"] < tight.stats["iterations"]
+    blocks = loose.stats["accepted"] * {"ImplicitEuler": 1, "SDIRK2": 2, "Kvaerno5": 6, "Radau": 1}[method]
+    assert true < loose.stats["newton_error"] < 1e-2 * blocks
+
+
+def test_linear_systems_leave_rounding_errors():
+    found = fad.solve_ivp(lambda t, y: -100 * y, (0, 1), [1.0], method="Radau", rtol=1e-6)
+    assert found.stats["newton_error"] < 1e-3 and "tolerances left" in repr(found)
+    assert "newton_error" not in fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0]).stats

@@ -279,7 +279,7 @@ def test_online_is_optimal_while_two_runs_do_and_then_runs_no_step_too_often(slo
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 16, 100])
 def test_online_chooses_alike_whether_the_number_of_steps_is_known(n):
     schedule = C.Online(4)
-    state, actions = schedule.online_state(), []
+    state, actions = schedule.open_state(-1), []
     for k in range(n - 1):  # step k is not the last one
         slot = online.choose(state, k)
         if slot >= 0:

@@ -134,16 +134,16 @@ def profile(
 
     The loops (`fad.scan`, `fad.fori_loop`, `fad.solve_ivp`) that fun itself runs get each schedule in turn, whatever
     theirs is; loops inside of their steps, invertible loops, and loops that end by a condition keep their own. An
-    adaptive solve is taken with the number of steps that it makes as its `max_steps`, and takes the schedules that need
-    not know it.
+    adaptive solve is taken with the number of steps that it makes as its `max_steps`; what `Revolve` and `Multistage`
+    are there is `Online`.
 
     Parameters
     ----------
     fun, args
         A function with a scalar result, and its arguments.
     schedules
-        `fad.checkpoint.Revolve(100)`, …; by default all states, three times Revolve, Periodic and Online; all states
-        and three times Online where there is an adaptive solve.
+        `fad.checkpoint.Revolve(100)`, …; by default all states, three times Revolve, Periodic and Online; all states,
+        Periodic and three times Online where there is an adaptive solve.
     argnums
         Which arguments to differentiate by, as in `fad.grad`.
     tier
@@ -187,7 +187,7 @@ def profile(
     for schedule in chosen:
         if not isinstance(schedule, Schedule):
             raise ScheduleError(f"schedules must hold schedules, such as fad.checkpoint.Revolve(100), not {schedule!r}")
-    rows = [_predicted(s, loops) for s in chosen]
+    rows = [_predicted(s, request.base.subs) for s in chosen]
     rows = [run.measured(x, seconds) if run.seconds(x) <= max_seconds else x for x in rows]
     adjoint = run.adjoint(rows)
     rows = [replace(x, predicted_seconds=run.seconds(x, adjoint)) for x in rows]
@@ -263,6 +263,7 @@ def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
     root = max(isqrt(n), 1)
     yield StoreAll()
     if any(x.is_open for x in loops):
+        yield Periodic(root)
         yield from (Online(c) for c in sorted({4 * root, root, max(isqrt(root), 2)}, reverse=True))
         return
     yield Periodic(root)
@@ -270,8 +271,10 @@ def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
     yield from (Revolve(c) for c in sorted({min(4 * root, max(n - 1, 1)), root, max(isqrt(root), 2)}, reverse=True))
 
 
-def _predicted(schedule: Schedule, loops: Sequence[LoopSize]) -> ScheduleProfile:
-    own = [(schedule.resolve(x.steps, x.state_bytes), x) for x in loops]
+def _predicted(schedule: Schedule, subs: Iterable[Any]) -> ScheduleProfile:
+    """Of all loops whose schedule can be chosen. What is stored of a state depends on the schedule."""
+    loops = [size for x in subs if _loop_size(x) and (size := _loop_size(x.scheduled(schedule)))]
+    own = [(schedule.resolve(None if x.is_open else x.steps, x.state_bytes), x) for x in loops]
     return ScheduleProfile(
         schedule,
         sum(s.predicted_steps(x.steps) for s, x in own),

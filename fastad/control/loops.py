@@ -128,9 +128,9 @@ def while_loop(
     body_fun : function from a state to a state of the same structure and shapes.
     init : pytree of arrays and numbers.
     max_steps : an integer, or None.
-    checkpoint : a schedule for an unknown number of steps: `fad.checkpoint.Online(snapshots)`, or, with `max_steps`,
-        `fad.checkpoint.StoreAll()`. None: `StoreAll` where `max_steps` states are at most 10⁶ numbers, else
-        `Online(100)`.
+    checkpoint : a schedule, such as `fad.checkpoint.Online(snapshots)`; `StoreAll()` and `Periodic(every)` need
+        `max_steps`, and `Revolve` is `Online`, as the number of steps is not known. None: `StoreAll` where `max_steps`
+        states are at most 10⁶ numbers, else `Online(100)`.
     progress : show a progress bar for the loop and its adjoint (needs tqdm).
 
     Errors as in `scan`.

@@ -46,8 +46,8 @@ class Transform:
 
 # ── the complex matrix ────────────────────────────────────────────────────────────────────────────────────────
 class Pair(Equation):
-    """The equation of (v, w), n pairs of numbers side by side, with the parameters [t | h | y | own | numbers]. Its
-    Jacobian at (0, 0) is the matrix from (v, w) to αMv + βMw − hJv and αMw − βMv − hJw."""
+    """The equation of (v, w), n pairs of numbers side by side, with the parameters [t | h | y | own | numbers of M].
+    Its Jacobian at (0, 0) is the matrix from v and w to αMv + βMw − hJv and αMw − βMv − hJw."""
 
     iteration: Iteration
     shift: np.ndarray

@@ -174,8 +174,9 @@ class Block:
         zero, part = b.const([0.0]), b.const([1.0]) if part is None else b.reshape(part, (1,))
         first = [z, b.zeros((self.n,)), zero, b.reshape(eta, (1,)), zero, zero]
         out = b.call(self._loop, packed(b, [*first, theta, factors, scales, b.reshape(tolerance, (1,)), part]))
-        z, step, _, eta, count, state = slices(b, out, self._carried)
-        return Solved(z, step, eta, count, b.emit("greater", (b.reshape(state, ()), b.const(1.5))))
+        z, step, norm, eta, count, state = slices(b, out, self._carried)
+        left = b.multiply(b.reshape(eta, ()), b.reshape(norm, ()))
+        return Solved(z, step, eta, count, b.emit("greater", (b.reshape(state, ()), b.const(1.5))), left)
 
     # ── the exact solution ───────────────────────────────────────────────────────────────────────────────────
     def _exactly(self, b: Builder, x: Ref) -> Ref:
@@ -233,7 +234,7 @@ class Block:
         still = lambda v: b.emit("stop_gradient", (v,))
         given = [still(z), theta, *map(still, (factors, scales)), b.reshape(still(tolerance), (1,))]
         z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
-        return Solved(z, z, status, status, b.const(False))
+        return Solved(z, z, status, status, b.const(False), b.const(0.0))
 
 
 def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
@@ -242,14 +243,15 @@ def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
 
 @dataclass(frozen=True)
 class Solved:
-    """The solution of the equations of a block: z, the last correction, the rate η, the number of iterations, and
-    whether it has failed."""
+    """The solution of the equations of a block: z, the last correction, the rate η, the number of iterations, whether
+    it has failed, and the error that is left: η times the last correction's norm (Hairer & Wanner II, (IV.8.10))."""
 
     z: Ref
     step: Ref
     eta: Ref
     count: Ref
     failed: Ref
+    left: Ref
 
 
 @dataclass(frozen=True, eq=False)

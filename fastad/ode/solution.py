@@ -31,7 +31,9 @@ class Solution(Mapping[str, Any]):
         −1: a step failed; the same in words, with the time and the component.
     nfev, njev, nlu : evaluations of the right-hand side, of its Jacobian, LU decompositions.
     stats : accepted and rejected steps, evaluations; and of a gradient of the solve, where that can be told: bytes of
-        stored states, and steps that are made again.
+        stored states, and steps that are made again. Of methods with implicit stages also `newton_error`: what Newton's
+        iterations have left in the state, summed over all trial steps, as a multiple of atol + rtol |y|. Derivatives
+        are those of exactly solved steps, so the values are at most about that far from those that they belong to.
     """
 
     _fields = ("message", "success", "status", "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "stats")
@@ -114,7 +116,7 @@ def _shown(value: Any, indent: int = 11) -> str:
 _STATS = {
     "accepted": "{:,} accepted", "rejected": "{:,} rejected", "evaluations": "{:,} evaluations",
     "jacobians": "{:,} Jacobians", "factorisations": "{:,} factorisations", "iterations": "{:,} iterations",
-    "unsolved": "{:,} unsolved",
+    "unsolved": "{:,} unsolved", "newton_error": "{:.2g} tolerances left by Newton's iterations",
     "checkpoint_bytes": "{:,} bytes of checkpoints", "recomputed": "{:,} recomputed in a gradient",
 }  # fmt: skip
 
@@ -140,7 +142,7 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
         y_events=y_events, **_counted(totals, int), status=_status(status), message=message,
-        success=_status(status) >= 0, stats=_stats(totals, pieces[0].storage, options.method),
+        success=_status(status) >= 0, stats=_stats(totals, runs, pieces[0].storage, options.method),
     )  # fmt: skip
 
 
@@ -151,10 +153,12 @@ def _counted(run: Any, count: Callable[[Any], Any]) -> dict[str, Any]:
     return {"nfev": count(evaluations), "njev": count(jacobians), "nlu": count(factorisations)}
 
 
-def _stats(totals: Any, storage: Any, method: Any) -> dict[str, int]:
+def _stats(totals: Any, runs: Any, storage: Any, method: Any) -> dict[str, Any]:
     """Numbers about a run, and what a gradient of it takes."""
-    found = {name: int(totals[place]) for name, place in _counts(method).items()}
+    found: dict[str, Any] = {name: int(totals[place]) for name, place in _counts(method).items()}
     found["evaluations"] = _counted(totals, int)["nfev"]
+    if method.has_stages:
+        found["newton_error"] = float(runs[:, r.COUNTED + r.LEFT].sum())
     (schedule, size), n = storage, found["accepted"]
     return found | {
         "checkpoint_bytes": schedule.predicted_bytes(n, 8 * int(size)),
@@ -300,6 +304,8 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     t_events, y_events = recorded_events(options.events, raw)
     run = {name: _count(raw.run[place]) for name, place in _counts(options.method).items()}
     run["evaluations"] = _counted(raw.run, _count)["nfev"]
+    if options.method.has_stages:
+        run["newton_error"] = raw.run[r.COUNTED + r.LEFT]
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=t_events, y_events=y_events, **_counted(raw.run, _count),

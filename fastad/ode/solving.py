@@ -75,8 +75,8 @@ def solve_ivp(
         "continuous" : y and λ are integrated back together, with the method and tolerances of the solve (y starts anew
             at each t_eval). Nothing is stored, but it is wrong, without notice, where y is unstable backward in time,
             as y' = −λy for large λ is. Of "ReversibleHeun" and "Leapfrog" this takes "Heun" and "Midpoint".
-    checkpoint : which states reverse mode stores, such as `fad.checkpoint.Online(100)`; None: all states up to 10⁷
-        numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
+    checkpoint : which states reverse mode stores: any schedule, such as `fad.checkpoint.Online(100)`; None: all states
+        up to 10⁷ numbers, then 10,000 states. Derivatives do not depend on it, bit for bit.
     jac, jac_sparsity : of implicit methods, as SciPy takes them: a matrix or a function of (t, y, *args), and where it
         is not 0. fastad derives both, and compares them at the start. Or `fad.ode.Krylov(…)`: systems without matrices.
     lband, uband : of implicit methods, how many diagonals ∂f/∂y has below and above the main one, as SciPy's LSODA

@@ -129,11 +129,13 @@ class Stages:
         return b.emit("where", (b.broadcast(self.failed, (self.n,)), b.multiply(b.const(_FAR), b.add(*steps)), errors))
 
     def counts(self) -> Ref:
-        """[evaluations, Jacobians, factorisations, iterations, blocks that were not solved]."""
+        """[evaluations, Jacobians, factorisations, iterations, blocks that were not solved, errors left in the others].
+        """
         b = self.b
         number = lambda x: b.reshape(x, (1,))
         iterations = b.add(*(number(found.count) for found in self.solved))
         per = self.calls // len(self.solved)
         failures = b.add(*(number(b.cast(found.failed, (), "d")) for found in self.solved))
+        left = b.add(*(number(b.emit("where", (found.failed, b.const(0.0), found.left))) for found in self.solved))
         one = b.const([1.0])
-        return packed(b, [b.multiply(b.const(float(per)), iterations), one, one, iterations, failures])
+        return packed(b, [b.multiply(b.const(float(per)), iterations), one, one, iterations, failures, left])

@@ -22,6 +22,9 @@ _OPERANDS = np.where(POOLED, -1, OPERAND_COUNT).tolist()
 _KEPT = frozenset([CALL.code, INPUT.code])  # what is not computed twice: it may call Python
 
 
+HOLDERS: set[type] = set()  # the classes of recorded values; each adds itself
+
+
 class Forgetting:
     """Lets values of a recorder go. `count` are those that have been since the beginning."""
 
@@ -51,11 +54,9 @@ class Forgetting:
 
 def _held(recorder: Any) -> set[Ref]:
     """The rows that recorded values refer to, anywhere in the process."""
-    from fastad.recording.recorded import Recorded
-
-    held = set[Ref]()
+    held, classes = set[Ref](), tuple(HOLDERS)
     for x in gc.get_objects():
-        if type(x) is Recorded and x._recorder is recorder:
+        if issubclass(type(x), classes) and x._recorder is recorder:
             held.add(x._ref)
             held.update(x._pending.values())
     return held

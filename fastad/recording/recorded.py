@@ -15,6 +15,7 @@ from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
 from fastad.recording.alternatives import instead_of
+from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, from_scipy, user_line
 from fastad.tables.builder import Ref
@@ -346,6 +347,9 @@ class Recorded:
         for i in range(self.size):
             out[i] = flat.view(_element(flat, i))
         return out.reshape(self.shape)
+
+
+HOLDERS.add(Recorded)
 
 
 def _refused_by(function: str) -> RecordingError:

@@ -37,7 +37,13 @@ class Auto(Schedule):
         """
         size = count_of(state_bytes, "state_bytes", 0)
         if n_steps is None:
-            return Online(max(self.max_bytes // max(size, 1) - WORK_STATES, 1))
+            snapshots = self.max_bytes // max(size, 1) - WORK_STATES
+            if snapshots < 1:
+                raise ScheduleError(
+                    f"max_bytes={self.max_bytes} is too small: an unknown number of steps with states of {size} bytes "
+                    f"needs at least {Online(1).predicted_bytes(2, size)} bytes"
+                )
+            return Online(snapshots)
         n = steps_of(n_steps)
         if StoreAll().predicted_bytes(n, size) <= self.max_bytes:
             return StoreAll()

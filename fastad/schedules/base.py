@@ -64,9 +64,22 @@ class Schedule(ABC):
         return state
 
     def resolve(self, n_steps: int | None, state_bytes: int) -> "Schedule":
-        """The schedule for a loop of n_steps steps (None: unknown) with states of this size. Only `Auto` returns
-        another one."""
+        """The schedule for a loop of n_steps steps (None: unknown) with states of this size. `Auto` returns another
+        one, and so does a schedule that must know the number of steps, if it is unknown: `Online` with as many states.
+        """
         return self
+
+    def open_state(self, most: int) -> np.ndarray:
+        """The initial state of `fastad.kernels.online.choose`, for a loop whose number of steps is not known: it is at
+        most `most`, if that is not negative. ScheduleError if there is none."""
+        raise ScheduleError(
+            f"{self!r} needs to know the number of steps; take fad.checkpoint.Online(snapshots), or let resolve(None, "
+            "state_bytes) return such a schedule"
+        )
+
+    def open_slots(self, most: int) -> tuple[int, int]:
+        """Slots in memory and on disk for that."""
+        return self.slots(most)
 
     def predicted_steps(self, n_steps: int) -> int:
         """Number of steps run: the n − 1 of the forward sweep and all recomputed ones, without the n adjoint steps."""
@@ -131,6 +144,24 @@ def surveyed(state: np.ndarray, memory: int) -> tuple[int, int, int, int]:
 def header(state: np.ndarray) -> Any:
     """The record at the start of a plan's state, to be read and written by the names of its fields."""
     return state[: f.HEADER].view(f.PLAN).view(np.recarray)[0]
+
+
+def nested(
+    rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
+) -> np.ndarray:
+    """The planner's initial state: one segment of n_steps steps, and room for a stack of `depth` segments."""
+    stack = f.HEADER
+    taken = stack + depth + 1
+    state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
+    head = header(state)
+    head.rule, head.steps, head.size = rule, n_steps, size
+    head.stack, head.slots, head.own = stack, taken if slots else -1, taken + len(slots)
+    state[taken : taken + len(slots)] = slots
+    if own is not None:
+        state[taken + len(slots) :] = own
+    if n_steps:  # there is one segment, and its first state is the current one
+        head.depth, head.fresh, head.stop = 1, 1, n_steps
+    return state
 
 
 def new_buffer() -> np.ndarray:

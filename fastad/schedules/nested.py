@@ -5,28 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastad.calling import CalledKernel
+from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, count_of, header, steps_of
+from fastad.schedules.base import Planned, Schedule, count_of, header, nested, steps_of
+from fastad.schedules.online import Online
 
 _FEWEST_STEPS = CalledKernel("segments", "fewest_steps")
-
-
-def nested(
-    rule: int, n_steps: int, size: int, depth: int, slots: tuple[int, ...] = (), own: np.ndarray | None = None
-) -> np.ndarray:
-    """The planner's initial state: one segment of n_steps steps, and room for a stack of `depth` segments."""
-    stack = f.HEADER
-    taken = stack + depth + 1
-    state = np.zeros(taken + len(slots) + (0 if own is None else own.size), np.int64)
-    head = header(state)
-    head.rule, head.steps, head.size = rule, n_steps, size
-    head.stack, head.slots, head.own = stack, taken if slots else -1, taken + len(slots)
-    state[taken : taken + len(slots)] = slots
-    if own is not None:
-        state[taken + len(slots) :] = own
-    if n_steps:  # there is one segment, and its first state is the current one
-        head.depth, head.fresh, head.stop = 1, 1, n_steps
-    return state
 
 
 @dataclass(frozen=True)
@@ -63,6 +47,14 @@ class StoreNone(Planned):
         """The initial state of the planner: one segment without a slot."""
         return nested(f.BINOMIAL, steps_of(n_steps), 0, 1, (-1,))
 
+    def open_state(self, most: int) -> np.ndarray:
+        """The same: nothing is stored, however many steps there are."""
+        return self.state(0)
+
+    def open_slots(self, most: int) -> tuple[int, int]:
+        """Slots in memory and on disk: none."""
+        return 0, 0
+
     def predicted_steps(self, n_steps: int) -> int:
         """n(n − 1)/2."""
         n = steps_of(n_steps)
@@ -80,7 +72,8 @@ class Revolve(Planned):
 
     At most `snapshots` ≥ 1 states are stored at once, the initial one included. With c slots, C(c + r, c) steps can be
     reversed such that each is run at most r times. A segment is split such that both parts need the smallest r.
-    Griewank & Walther (2000), Algorithm 799: revolve, ACM TOMS 26(1), 19–45.
+    Griewank & Walther (2000), Algorithm 799: revolve, ACM TOMS 26(1), 19–45. Where the number of steps is not known
+    before they are made, it is `Online` with as many states, which needs no more steps than to count them first.
 
     >>> Revolve(3).predicted_steps(10), Revolve(3).predicted_bytes(10, state_bytes=80)
     (15, 400)
@@ -98,6 +91,10 @@ class Revolve(Planned):
         n = steps_of(n_steps)
         size = self.slots(n)[0]
         return nested(f.BINOMIAL, n, size, size)
+
+    def resolve(self, n_steps: int | None, state_bytes: int) -> Schedule:
+        """This one, or `Online` where the number of steps is not known."""
+        return Online(self.snapshots) if n_steps is None else self
 
     def predicted_steps(self, n_steps: int) -> int:
         """The optimum: `optimal_steps(n_steps, snapshots)`."""
@@ -128,6 +125,18 @@ class Periodic(Planned):
         """The initial state of the planner: one segment, from which `every` steps are split off again and again."""
         n = steps_of(n_steps)
         return nested(f.PERIODIC, n, self.every, -(-n // self.every))
+
+    def open_state(self, most: int) -> np.ndarray:
+        """The initial state of the planner for up to `most` steps. The forward sweep stores the states of a period over
+        those of the one before, so the steps are the same as if their number were known."""
+        if most < 0:
+            raise ScheduleError(
+                f"{self!r} stores more states the more steps there are, so it needs to know how many there can be: "
+                "give max_steps, or take fad.checkpoint.Online(snapshots)"
+            )
+        state = self.state(most)
+        header(state).steps = header(state).depth = 0
+        return state
 
     def slots(self, n_steps: int) -> tuple[int, int]:
         """Slots in memory and on disk: one for each whole period before the last step, and those of the period that is

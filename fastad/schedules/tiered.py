@@ -9,8 +9,8 @@ import numpy as np
 
 from fastad.errors import ScheduleError
 from fastad.kernels import plan_fields as f
-from fastad.schedules.base import Planned, count_of, steps_of
-from fastad.schedules.nested import nested
+from fastad.schedules.base import Planned, Schedule, count_of, nested, steps_of
+from fastad.schedules.online import Online
 
 # Limits of the dynamic program (some seconds, 120 MB): lengths, lengths × slots on disk, lengths² × slots on disk.
 _MOST_LENGTHS, _MOST_NUMBERS, _MOST_WORK = 100_000, 30_000_000, 100_000_000_000
@@ -29,6 +29,9 @@ class Multistage(Planned):
     The dynamic program is exact for n ≤ 100,000 if n² × disk ≤ 10¹¹ (n ≤ 70,000 with 20 slots on disk), or if `disk` is
     at least the number of slots that can be of use. In longer loops, states on disk are chosen among every second,
     third, … state, so that planning takes seconds.
+
+    Where the number of steps is not known before they are made, it is `Online` with as many states in memory and on
+    disk, whatever writing and reading cost.
 
     `path` is a folder for the file with the states on disk, or the name of a new file; None: the system's folder for
     temporary files. The file is removed afterwards.
@@ -56,6 +59,10 @@ class Multistage(Planned):
         memory, disk = self._within(n)
         listed = _listed(n, memory, disk, self.write, self.read)
         return nested(f.TIERED, n, memory, memory + disk, own=np.concatenate([[0], listed]))
+
+    def resolve(self, n_steps: int | None, state_bytes: int) -> Schedule:
+        """This one, or `Online` where the number of steps is not known."""
+        return Online(self.memory, disk=self.disk, path=self.path) if n_steps is None else self
 
     def predicted_cost(self, n_steps: int) -> float:
         """Steps run + write × states written to disk + read × states read from disk."""

@@ -95,9 +95,9 @@ def state_storage(name: str, schedule: Any, length: int, known: bool) -> StateSt
     if known:
         memory, disk = schedule.slots(length)
         return StateStorage("scheduled", memory, disk, schedule.state(length))
-    if not hasattr(schedule, "online_state"):
-        raise ScheduleError(
-            f"{name}: {schedule} needs to know the number of steps; use fad.checkpoint.Online(snapshots), or "
-            "StoreAll() together with max_steps"
-        )
-    return StateStorage("online", schedule.snapshots, 0, schedule.online_state())
+    try:
+        first = schedule.open_state(length)
+    except ScheduleError as error:
+        raise ScheduleError(f"{name}: {error}") from None
+    memory, disk = schedule.open_slots(length)
+    return StateStorage("online", memory, disk, first)

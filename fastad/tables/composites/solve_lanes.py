@@ -199,8 +199,10 @@ class SolveLanesAdjoint(SolveLanes, kind="adjoints of solves in lanes"):
 
     @property
     def is_possible(self) -> bool:
-        policy = self.solve.storage.policy
-        if policy not in ("every", "online") or (not self.solve.adaptive and self.room < self.solve.length):
+        storage = self.solve.storage
+        if storage.policy not in ("every", "online") or storage.disk_slots or not storage.memory_slots:
+            return False
+        if not self.solve.adaptive and self.room < self.solve.length:
             return False
         return super().is_possible
 
