@@ -9,6 +9,7 @@ from fastad.equations.linear import LinearSolver, Point
 from fastad.errors import TableError
 from fastad.primitives.factor_values import band_factors
 from fastad.primitives.regions import region
+from fastad.sparse.pattern import Pattern
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.parametric import emitted
 from fastad.tables.inline import compact, inline
@@ -98,11 +99,10 @@ class Banded(LinearSolver, kind="banded"):
     def _product(self, at: Point, v: Ref, *, transposed: bool) -> Ref:
         """|F_x| v or |F_x|ᵀ v."""
         b, batch, structure = at.b, max(at.lanes, 1), at.equation.structure
-        row, column = structure.rows(), structure.indices
-        places, entries = b.const(row * float(self.n) + column), len(column)
+        pattern, entries = Pattern.of(structure.rows(), structure.indices, structure.shape), len(structure.indices)
         magnitudes = b.emit("absolute", (self.elements(at),))
         statics = (batch, entries, self.n, self.n, 1, 1, 1, int(transposed))
-        return b.emit("sparse_product", (places, magnitudes, v), statics, at.shape(self.n))
+        return b.emit("sparse_product", (b.const(pattern.places), magnitudes, v), statics, at.shape(self.n))
 
 
 def _moved(at: Point, v: Ref, order: np.ndarray | None) -> Ref:
