@@ -169,7 +169,7 @@ MISTAKES = [
     ("a singular matrix", lambda: fad.jit(np.linalg.inv)(0 * M), fad.SingularMatrixError, "is singular", "at"),
     ("an indefinite matrix", lambda: fad.jit(np.linalg.cholesky)(-M), fad.FastadError, "smallest eigenvalue -3", "at"),
     ("expm of a vector", lambda: fad.linalg.expm(X), fad.FastadError, "np.diag\\(a\\)", "at"),
-    ("indices outside", lambda: fad.sparse.csr_array(X, [0, 1, 9], [0, 1, 2, 3], (3, 3)), ValueError, "in \\[0, 3\\)", "at"),
+    ("an index", lambda: fad.sparse.csr_array(X, [0, 1, 9], [0, 1, 2, 3], (3, 3)), ValueError, "in \\[0, 3\\)", "at"),
     ("spsolve of an array", lambda: fad.sparse.spsolve(M, X), fad.FastadError, "Use np.linalg.solve", "at"),
     ("a coloring's kind", lambda: fad.coloring.color(M, kind="rows"), ValueError, "'column', 'row'", "at"),
     # files
