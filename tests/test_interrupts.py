@@ -18,6 +18,7 @@ import numpy as np
 import fastad as fad
 
 LATE = 0.2      # seconds
+signal.signal(signal.SIGINT, signal.default_int_handler)      # may be ignored: shells do so for what runs behind
 
 
 def interrupted(run, after=0.3):
@@ -140,6 +141,7 @@ class Terminal:
     def __init__(self, command):
         self.pid, self.end = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(command[0], command)
         self.text = ""
 
