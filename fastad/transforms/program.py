@@ -1,6 +1,8 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +23,7 @@ from fastad.recording.standins import standin_for
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
+from fastad.tables.rolling.rolled import roll
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
 
@@ -145,6 +148,19 @@ def _structure_text(x: Any, depth: int = 0) -> str | None:
     return f"[{inside}]" if type(x) is list else f"{{{inside}}}"
 
 
+_rolls: ContextVar[bool] = ContextVar("rolls", default=True)
+
+
+@contextmanager
+def rolling(choice: bool | None) -> Iterator[None]:
+    """Recordings made within roll loops, or do not; None: as outside."""
+    token = _rolls.set(_rolls.get() if choice is None else choice)
+    try:
+        yield
+    finally:
+        _rolls.reset(token)
+
+
 def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
     with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"):
@@ -165,6 +181,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
         table = recorder.finish(input_refs, refs)
+        table = roll(table) if _rolls.get() else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)

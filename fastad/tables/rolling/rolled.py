@@ -17,7 +17,11 @@ from fastad.tables.rolling.sequence import Sequence
 from fastad.tables.table import Row, Table
 
 LEAST_TURNS = 16
-LEAST_ROWS = 1000  # of a loop, all turns together: fewer are compiled faster than they are looked at
+# What a loop must be worth, in rows of numbers, all turns together. A row of arrays counts more, because native code
+# takes longer to make for it. A short turn of numbers runs faster without the loop around it.
+LEAST_WORTH, LEAST_WORTH_OF_SHORT_TURNS = 2000, 20_000
+_WORTH_OF_ARRAYS = 10
+_SHORT = 16
 _DEEPEST = 4  # loops in loops
 
 
@@ -29,7 +33,7 @@ def roll(table: Table) -> Table:
     same to the last bit. Inner loops are found first, and become rows of the outer ones.
     """
     for _ in range(_DEEPEST):
-        if len(table) < LEAST_ROWS:
+        if len(table) * _WORTH_OF_ARRAYS < LEAST_WORTH:
             break
         sequence = Sequence(table)
         patterns = _patterns(sequence)
@@ -44,13 +48,21 @@ def _patterns(s: Sequence) -> list[Pattern]:
     for period in s.periods(LEAST_TURNS):
         found = []
         for start, end in s.runs(period, LEAST_TURNS):
-            if end - start >= LEAST_ROWS:
+            if _pays(s, start, end, period):
                 pattern = pattern_of(s, start, end, period, LEAST_TURNS)
-                if pattern is not None and pattern.turns * period >= LEAST_ROWS:
+                if pattern is not None and _pays(s, pattern.start, pattern.end, period):
                     found.append(pattern)
         if found:
             return found
     return []
+
+
+def _pays(s: Sequence, start: int, end: int, period: int) -> bool:
+    """Whether a loop is so long that it should be one."""
+    sizes = s.table.sizes[s.rows[start : start + period]]
+    turn = int(np.where(sizes > 1, _WORTH_OF_ARRAYS, 1).sum())
+    least = LEAST_WORTH if turn >= _SHORT else LEAST_WORTH_OF_SHORT_TURNS
+    return turn * ((end - start) // period) >= least
 
 
 @dataclass(frozen=True)
