@@ -117,8 +117,8 @@ def _in_one_order(
 def _rank(s: Sequence, operands: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Rows of the sequence by their distance, then what is read of inputs, then constants."""
     at = s.at[operands]
-    pool = s.table.columns["op"][operands]
-    return np.where(at >= 0, places - at, len(s.at) + pool)
+    code = s.table.columns["op"].astype(np.int64)[operands]
+    return np.where(at >= 0, places - at, len(s.at) + code)
 
 
 def _moving(s: Sequence, rows: np.ndarray, owner: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

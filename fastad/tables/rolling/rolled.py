@@ -1,6 +1,7 @@
 """`roll`: a table whose repeated rows have become loop rows."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -107,8 +108,8 @@ class _Body:
                     place, back = pattern.source(j, k)
                     depth[place] = max(depth.get(place, 0), back)
         self.carried = [(place, back) for place in sorted(depth) for back in range(1, depth[place] + 1)]
-        turn, place = np.divmod(uses - pattern.start, pattern.period)
-        kept = [turn[place == j] for j in range(pattern.period)]
+        turns, places = np.divmod(uses - pattern.start, pattern.period)
+        kept = [turns[places == j] for j in range(pattern.period)]
         self.results = [
             j for j, own in enumerate(kept) if len(own) and pattern.turns - own.min() > depth.get(j, 0)
         ]  # fmt: skip
@@ -263,9 +264,7 @@ class _Rolling:
         if read is not None:
             return read
         found = [self.refs[row] for row in rows]
-        if isinstance(found[0], _Turn) and all(
-            isinstance(x, _Turn) and x.leads_to(y) for x, y in zip(found, found[1:], strict=False)
-        ):
+        if isinstance(found[0], _Turn) and all(isinstance(x, _Turn) and x.leads_to(y) for x, y in pairwise(found)):
             return found[0].read(b, len(rows))
         size = kind.size
         regions: list[Region] = [(t * size, size, 1) for t in range(len(rows))]
@@ -305,7 +304,7 @@ class _Rolling:
         own, pieces, places, start = row.regions, [], [], 0
         while start < len(own):
             end = start + 1
-            while end < len(own) and _follow(operands[end - 1 : end + 1], own[start : start + 2], own[end - 1 : end + 1]):
+            while end < len(own) and _follow(operands, own, start, end):
                 end += 1
             first = operands[start]
             if isinstance(first, _Turn) and end - start > 1:
@@ -315,11 +314,15 @@ class _Rolling:
                 pieces.append(self.ref(row.operands[start]))
                 places.append(own[start])
             start = end
-        return self.b.emit("assemble", pieces, [i for r in places for i in (len(parts(r)[1]), *r)], row.shape, row.dtype)
+        statics = [i for r in places for i in (len(parts(r)[1]), *r)]
+        return self.b.emit("assemble", pieces, statics, row.shape, row.dtype)
 
 
-def _follow(values: list[Ref | _Turn], first: list[Region], last: list[Region]) -> bool:
-    """Whether the value after another is that of the next turn, and its place as far on as the first two are apart."""
-    a, b = values
-    step = first[1][0] - first[0][0]
-    return isinstance(a, _Turn) and a.leads_to(b) and first[0][1:] == last[1][1:] and last[1][0] - last[0][0] == step
+def _follow(values: list[Ref | _Turn], places: list[Region], start: int, end: int) -> bool:
+    """Whether piece `end` is the value of the turn after that of the piece before it, and its place is as far on as the
+    first two pieces from `start` on are apart."""
+    before = values[end - 1]
+    if not isinstance(before, _Turn) or not before.leads_to(values[end]):
+        return False
+    (offset, *form), (further, *_) = places[start], places[start + 1]
+    return places[end][1:] == tuple(form) and places[end][0] - places[end - 1][0] == further - offset
