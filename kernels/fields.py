@@ -9,7 +9,7 @@ program's address and a further place in the arena.
 # Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas.
 # ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is the size of the arena of
 # values, DERIVED that of tangents or adjoints. Single numbers have the same slot in both; where D differs from A, a
-# number is read from an array.
+# number is read from an array. READ_AGAIN are the numbers of the steps that a step of the reverse sweep reads again.
 (
     STEPS,
     STEP_COUNT,
@@ -40,13 +40,16 @@ program's address and a further place in the arena.
     ENTRIES,
     D,
     DERIVED,
+    READ_AGAIN,
     FIELDS,
-) = range(30)
+) = range(31)
 
 # Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives. OUT_D etc.
 # are the slots of tangents or adjoints; CLEARED is 1 if that of the result serves an earlier row from then on.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE = range(13)
-OUT_D, A_D, B_D, C_D, CLEARED, STEP = range(13, 19)
+# AGAIN, AGAIN_COUNT: the part of READ_AGAIN that comes before the step in the reverse sweep; IS_AGAIN is 1 for those
+# steps.
+OUT_D, A_D, B_D, C_D, CLEARED, AGAIN, AGAIN_COUNT, IS_AGAIN, STEP = range(13, 22)
 
 # Fields of an operand in the pool: its slot, its size, the slot of its tangent or adjoint.
 VALUE_SLOT, OPERAND_SIZE, DERIVED_SLOT, LISTED_OPERAND = range(4)

@@ -2,8 +2,8 @@
 
 from .flags import helper
 from .interrupt_state import DEPTH, HANDLED, NOTED, REQUESTED, SIZE, STEPS
-from .interrupts import interrupts
 from .memory import integers, view
+from .notices import interrupts
 
 STOP = -1  # the code with which a loop ends then
 

@@ -6,7 +6,7 @@ A sweep reads a program: addresses and counts, whose indices have names in `fiel
 from . import fields as f
 from .flags import at, helper
 from .memory import address, doubles, integers, view
-from .moving import assemble_forward, assemble_reverse
+from .moving import assemble_forward, assemble_reverse, strided_forward
 
 
 @helper
@@ -104,6 +104,13 @@ def listed(p, arena, s, k):
 @helper
 def listed_size(p, s, k):
     return _piece(p, s, k)[f.OPERAND_SIZE]
+
+
+@helper
+def read_again(p, values, s):
+    """Run a step that reads a region of another row."""
+    x = view(place(values, s[f.A_SLOT]), s[f.A_SIZE])
+    strided_forward(view(place(values, s[f.OUT]), s[f.SIZE]), x, x, view(statics(p, s), s[f.STATIC_COUNT]))
 
 
 @helper

@@ -5,8 +5,14 @@ import pytest
 
 import fastad as fad
 from fastad.equations import sparse
-from fastad.equations.banded import Banded
+from fastad.equations.banded import Banded, order_of
+from fastad.equations.equation import Equation
+from fastad.equations.linear import Point
+from fastad.tables.builder import Builder
+from fastad.tables.composites.sub import made, slices
+from fastad.tables.reference import evaluate
 
+RNG = np.random.default_rng(3)
 CASES = [("Rodas5P", 16), ("Kvaerno5", 16), ("BDF", 16), ("Rodas5P", 130), ("Kvaerno5", 130), ("BDF", 130),
          ("Radau", 130)]
 
@@ -87,6 +93,35 @@ def test_transformations_of_solves_with_bands():
     assert fad.grad(fad.grad(f))(2.0) == pytest.approx(forward, rel=1e-9)
     online = fad.grad(lambda r: f(r, checkpoint=fad.checkpoint.Online(3)))(2.0)
     assert online == gradient
+
+
+@pytest.mark.parametrize("ordered", [0, 1])
+def test_what_equations_ask_of_a_band(ordered):
+    """Norm, products of absolute values, solutions with the matrix and its transpose: those of the dense matrix."""
+    n, b = 6, Builder()
+    equation = Equation.of(n, made("cubic", n + 1, lambda b, x: _cubic(b, *slices(b, x, (n, 1)))))
+    x, theta, v = (b.input((size,)) for size in (n, 1, n))
+    _, low, high = order_of(equation, bool(ordered))
+    found, at = Banded(n, low, high, ordered), Point(b, equation, x, theta, b.zeros((0,)))
+    factor = found.factor(at)
+    solved = [found.solve(at, factor, v, transposed=back, derived=back) for back in (False, True)]
+    table = b.table([found.norm(at), found.sizes(at, v), *solved])
+    values = RNG.normal(size=n), np.array([0.7]), RNG.normal(size=n)
+    norm, sizes, plain, back = (np.reshape(x, -1) for x in evaluate(table, values))
+    matrix = np.diag(3.0 * values[0] ** 2 + 4.0) + 0.7 * np.eye(n, k=-1) - np.eye(n, k=2)
+    assert norm == pytest.approx(np.linalg.norm(matrix, 1)) and (low, high) == ((1, 2) if not ordered else (low, high))
+    np.testing.assert_allclose(sizes, np.abs(matrix) @ values[2], rtol=1e-12)
+    np.testing.assert_allclose(plain, np.linalg.solve(matrix, values[2]), rtol=1e-10)
+    np.testing.assert_allclose(back, np.linalg.solve(matrix.T, values[2]), rtol=1e-10)
+
+
+def _cubic(b, x, theta):
+    """x³ + 4x + θ x₋₁ − x₊₂."""
+    n = b.size(x)
+    below = b.assemble([b.region(x, (0, n - 1, 1), (n - 1,))], [(1, n - 1, 1)], (n,))
+    above = b.assemble([b.region(x, (2, n - 2, 1), (n - 2,))], [(0, n - 2, 1)], (n,))
+    cube, four = b.multiply(x, b.emit("square", (x,))), b.multiply(b.const(4.0), x)
+    return b.emit("subtract", (b.add(cube, four, b.multiply(b.reshape(theta, ()), below)), above))
 
 
 def test_a_singular_band_is_an_error():

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.equations.equation import Equation
-from fastad.equations.linear import LinearSolver, Point
+from fastad.equations.linear import ByProducts, Point
 from fastad.errors import TableError
 from fastad.primitives.factor_values import band_factors
 from fastad.primitives.regions import region
+from fastad.sparse.pattern import Pattern
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.parametric import emitted
 from fastad.tables.inline import compact, inline
@@ -30,7 +31,7 @@ class Order(NamedTuple):
         return None if self.order is None else np.argsort(self.order)
 
 
-class Banded(LinearSolver, kind="banded"):
+class Banded(ByProducts, kind="banded"):
     """Factors of a band matrix with `low` diagonals below the main one and `high` above it, of n unknowns in their own
     order or, if `ordered`, in that of Cuthill & McKee. The vector of factors are those of the row `banded_lu`."""
 
@@ -87,22 +88,13 @@ class Banded(LinearSolver, kind="banded"):
         rhs = _moved(at, rhs, own.order)
         return _moved(at, b.emit("banded_lu_solve", (diagonals, factor, rhs), statics, at.shape(self.n)), own.place)
 
-    def sizes(self, at: Point, v: Ref) -> Ref:
-        return self._product(at, v, transposed=False)
-
-    def norm(self, at: Point) -> Ref:
-        b, n = at.b, at.n
-        columns = self._product(at, b.broadcast(b.const(1.0), (n,)), transposed=True)
-        return b.emit("amax", (columns,), (1, n, 1), ())
-
-    def _product(self, at: Point, v: Ref, *, transposed: bool) -> Ref:
+    def product(self, at: Point, v: Ref, *, transposed: bool) -> Ref:
         """|F_x| v or |F_x|ᵀ v."""
         b, batch, structure = at.b, max(at.lanes, 1), at.equation.structure
-        row, column = structure.rows(), structure.indices
-        places, entries = b.const(row * float(self.n) + column), len(column)
+        pattern, entries = Pattern.of(structure.rows(), structure.indices, structure.shape), len(structure.indices)
         magnitudes = b.emit("absolute", (self.elements(at),))
         statics = (batch, entries, self.n, self.n, 1, 1, 1, int(transposed))
-        return b.emit("sparse_product", (places, magnitudes, v), statics, at.shape(self.n))
+        return b.emit("sparse_product", (b.const(pattern.places), magnitudes, v), statics, at.shape(self.n))
 
 
 def _moved(at: Point, v: Ref, order: np.ndarray | None) -> Ref:

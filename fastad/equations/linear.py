@@ -101,8 +101,9 @@ class LinearSolver:
         """Kind and parameters; equal for solvers that do the same."""
         return [self.kind]
 
-    def __init_subclass__(cls, kind: str) -> None:
-        cls.kind, _solvers[kind] = kind, cls
+    def __init_subclass__(cls, kind: str | None = None) -> None:
+        if kind is not None:  # else it is what several kinds share
+            cls.kind, _solvers[kind] = kind, cls
 
     def factor_size(self, n: int) -> int:
         """Length of the vector of factors."""
@@ -197,6 +198,22 @@ class Scalar(LinearSolver, kind="scalar"):
         limit = b.multiply(slope, b.const(ILL))
         ill = b.emit("greater", (b.multiply(bend, moves), limit))
         return Judgement(None, b.reshape(ill, (max(at.lanes, 1),)))
+
+
+class ByProducts(LinearSolver):
+    """What solvers share that hold the elements of F_x without those that are always 0."""
+
+    def product(self, at: Point, v: Ref, *, transposed: bool) -> Ref:
+        """|F_x| v or |F_x|ᵀ v."""
+        raise NotImplementedError
+
+    def sizes(self, at: Point, v: Ref) -> Ref:
+        return self.product(at, v, transposed=False)
+
+    def norm(self, at: Point) -> Ref:
+        b, n = at.b, at.n
+        columns = self.product(at, b.broadcast(b.const(1.0), (n,)), transposed=True)
+        return b.emit("amax", (columns,), (1, n, 1), ())
 
 
 class Dense(LinearSolver, kind="dense"):

@@ -59,8 +59,9 @@ def root(
         without fail (Chandrupatla's method), whatever `method` says.
     max_steps : the largest number of steps.
     linear : how the systems with F_x are solved: "dense"; "sparse", by factors on its pattern, which is found once, as
-        is the order of elimination; "gmres", by products; "auto": sparse where a tenth of the elements, or fewer, can
-        be other than zero, and there are more than 100 unknowns.
+        is the order of elimination; "gmres", by products; "auto": by those of a band where they take least time (of 12
+        unknowns or more), by sparse ones where a tenth of the elements, or fewer, can be other than 0 (of more than
+        100), else dense.
     gradient_limit : a bound of the derivatives' error (`gradient_error` below) above which x raises a ConvergenceError.
         None: the error is not looked at.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastad.equations.banded import dense_cost, narrowest, sparse_cost
 from fastad.equations.equation import Equation
-from fastad.equations.linear import Dense, LinearSolver, Point, default_solver
+from fastad.equations.linear import ByProducts, Dense, LinearSolver, Point, default_solver
 from fastad.execution.composites.evaluating import run
 from fastad.primitives.regions import region
 from fastad.primitives.sparse_values import Pattern as Parts
@@ -21,7 +21,7 @@ _LEAST = 12  # unknowns from which on a band is looked for
 _SHARE = 0.1  # of the elements that are not zero, below which it counts as sparse
 
 
-class Sparse(LinearSolver, kind="sparse"):
+class Sparse(ByProducts, kind="sparse"):
     """Factors of a sparse matrix, in the order of elimination that SuperLU chose for the first one; the plan has this
     order and the pattern. The vector of factors starts with the elements that they were made of."""
 
@@ -80,15 +80,7 @@ class Sparse(LinearSolver, kind="sparse"):
         statics = (batch, *self._sizes, 1, int(transposed), 1)
         return b.emit("sparse_lu_solve", (at.plan, elements, own, rhs), statics, at.shape(n))
 
-    def sizes(self, at: Point, v: Ref) -> Ref:
-        return self._product(at, v, transposed=False)
-
-    def norm(self, at: Point) -> Ref:
-        b, n = at.b, at.n
-        columns = self._product(at, b.broadcast(b.const(1.0), (n,)), transposed=True)
-        return b.emit("amax", (columns,), (1, n, 1), ())
-
-    def _product(self, at: Point, v: Ref, *, transposed: bool) -> Ref:
+    def product(self, at: Point, v: Ref, *, transposed: bool) -> Ref:
         """|F_x| v or |F_x|ᵀ v."""
         b, batch = at.b, max(at.lanes, 1)
         n, entries, _, _ = self._sizes

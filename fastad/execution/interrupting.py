@@ -31,6 +31,7 @@ _TEXT = f"""
 @{SYMBOL} = external global [{SIZE} x i64]
 declare i64 @pthread_self()
 declare i32 @sigaction(i32, ptr, ptr)
+declare i64 @fastad_invoke(ptr)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 define void @fastad_on_signal(i32 %number, ptr %info, ptr %context) {{
@@ -41,20 +42,6 @@ define void @fastad_on_signal(i32 %number, ptr %info, ptr %context) {{
   %before = load volatile ptr, ptr %next
   call void %before(i32 %number, ptr %info, ptr %context)
   ret void
-}}
-
-define i64 @fastad_run(ptr %packet) {{
-  %f = load ptr, ptr %packet
-  %p1 = getelementptr ptr, ptr %packet, i64 1
-  %context = load ptr, ptr %p1
-  %p2 = getelementptr ptr, ptr %packet, i64 2
-  %in = load ptr, ptr %p2
-  %p3 = getelementptr ptr, ptr %packet, i64 3
-  %out = load ptr, ptr %p3
-  %p4 = getelementptr ptr, ptr %packet, i64 4
-  %work = load ptr, ptr %p4
-  %code = call i64 %f(ptr %context, ptr %in, ptr %out, ptr %work)
-  ret i64 %code
 }}
 
 define i64 @fastad_watch(ptr %packet) {{
@@ -83,7 +70,7 @@ watch:
   call void @llvm.memcpy.p0.p0.i64(ptr %new, ptr %old, i64 256, i1 false)
   store ptr @fastad_on_signal, ptr %new
   %installed = call i32 @sigaction(i32 {int(signal.SIGINT)}, ptr %new, ptr null)
-  %code = call i64 @fastad_run(ptr %packet)
+  %code = call i64 @fastad_invoke(ptr %packet)
   %restored = call i32 @sigaction(i32 {int(signal.SIGINT)}, ptr %old, ptr null)
   %after = load volatile i64, ptr %requested
   %differ = icmp ne i64 %after, %count
@@ -93,24 +80,23 @@ watch:
   store volatile i64 %after, ptr %handled
   ret i64 %code
 plain:
-  %result = call i64 @fastad_run(ptr %packet)
+  %result = call i64 @fastad_invoke(ptr %packet)
   ret i64 %result
 }}
 """
 
 
 @once
-def _loaded() -> LoadedCode:
+def _loaded(invoke: int) -> LoadedCode:
     _state[MAIN] = threading.main_thread().ident or 0
+    known = {SYMBOL: interrupt_state.address(), "fastad_invoke": invoke}
     code = cache.cached(("watch", _TEXT), lambda: compile_ir(_TEXT))
-    return load_object(
-        code, ["fastad_watch"], lambda name: interrupt_state.address() if name == SYMBOL else address(name)
-    )
+    return load_object(code, ["fastad_watch"], lambda name: known.get(name) or address(name))
 
 
-def entry() -> int:
-    """Address of `int64 f(packet)`, which runs the kernel of a packet (see `invoke`) and stops its loops on Ctrl-C."""
-    return _loaded()["fastad_watch"]
+def entry(invoke: int) -> int:
+    """Address of `int64 f(packet)`, which runs the kernel of a packet by `invoke` and stops its loops on Ctrl-C."""
+    return _loaded(invoke)["fastad_watch"]
 
 
 def watched(run: Callable[[], int]) -> Callable[[], int]:

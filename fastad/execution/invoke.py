@@ -83,7 +83,8 @@ def caller(packet: np.ndarray, release: bool, watched: bool = False) -> Callable
     """
     address = packet.ctypes.data
     if watched:
-        return interrupting.watched(partial(_RELEASING(interrupting.entry()), ctypes.c_void_p(address)))
+        entry = interrupting.entry(_loaded()["fastad_invoke"])
+        return interrupting.watched(partial(_RELEASING(entry), ctypes.c_void_p(address)))
     if release:
         return partial(_RELEASING(_loaded()["fastad_invoke"]), ctypes.c_void_p(address))
     return _make_function(ctypes.addressof(_definition()), address, None)

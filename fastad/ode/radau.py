@@ -83,9 +83,8 @@ class Radau(Method):
         b, stages, y = step.b, step.stages, step.state
         assert stages is not None
         block, single = stages.block(_A, _NODES), stages.block(((1.0 / _REAL,),), (0.0,))
-        both = block if stages.iteration.coupled else _Both(block, single)
+        both = block if stages.exact or stages.iteration.coupled else _Both(block, single)
         kept, factors, scale = reuse.factors_of(both, stages, step)
-        real = slices(b, factors, (0 if both is block else block.factors, single.factors))[1]
         z = stages.solve(block, step.t, y, self._guess(step), slices(b, factors, (block.factors,))[0], scale)
         parts = slices(b, z, [stages.n] * 3)
         slopes = [per_time(step, _sum(b, row, parts)) for row in _INVERSE]
@@ -93,6 +92,7 @@ class Radau(Method):
         dense = tuple(slopes) if step.wanted.dense else ()
         if stages.exact:
             return Taken(after, dense=dense)
+        real = slices(b, factors, (0 if both is block else block.factors, single.factors))[1]
         errors = (self._error(step, stages, parts, single, real),) if step.wanted.adaptive else ()
         counts = stages.counts() if kept is None else kept.counts(b, stages.counts())
         memory = None if kept is None else kept.memory

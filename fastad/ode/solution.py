@@ -142,7 +142,7 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
         y_events=y_events, **_counted(totals, int), status=_status(status), message=message,
-        success=_status(status) >= 0, stats=_stats(totals, runs, pieces[0].storage, options.method),
+        success=_status(status) >= 0, stats=_Later(lambda: _stats(totals, runs, pieces[0].storage, options.method)),
     )  # fmt: skip
 
 

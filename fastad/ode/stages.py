@@ -59,10 +59,14 @@ class Stages:
     def block(self, a: tuple[tuple[float, ...], ...], c: tuple[float, ...]) -> Block:
         """Coupled stages with these rows of the tableau."""
         known = vars(self.iteration).setdefault("_blocks", {})
-        if (a, c) not in known:
+        key = a, c, self.exact
+        if key not in known:
             exact = self.iteration.exact if len(c) > 1 else None
-            known[a, c] = Block(self.iteration, a, c, self.iteration.solver_of(a), exact)
-        found: Block = known[a, c]
+            linear = self.iteration.solver_of(a)
+            if self.exact and exact is not None and not exact.plan_size:  # one kind of factors for both
+                linear, exact = exact, None
+            known[key] = Block(self.iteration, a, c, linear, exact)
+        found: Block = known[key]
         return found
 
     def mass(self, v: Ref) -> Ref:

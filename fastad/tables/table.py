@@ -12,14 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import TableError
 from fastad.once import lazy
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, Primitive
 from fastad.primitives.regions import pieces, whole
 from fastad.tables.columns import CALL, GUARD, Line, Shape, ValueType
 from fastad.tables.validate import validate
-
-_ALIGN = 8  # doubles: slots of arrays are aligned to cache lines
 
 
 @dataclass(slots=True)
@@ -153,28 +150,10 @@ class Table:
     def _pool_lists(self) -> dict[str, list[Any]]:
         return {name: self.pools[name].tolist() for name in ("operands", "statics")}
 
-    # ── the value arena ──────────────────────────────────────────────────────────────────────────────────────
     @lazy
     def sizes(self) -> np.ndarray:
         """Number of elements of every row's value."""
         return np.array([t.size for t in self.types], np.int64)[self.columns["type"]]
-
-    @lazy
-    def offsets(self) -> np.ndarray:
-        """Slot of every row's value in an arena that holds all values (uint32, in doubles)."""
-        sizes = self.sizes
-        slots = np.where(sizes < _ALIGN, sizes, -(-sizes // _ALIGN) * _ALIGN)
-        ends = np.cumsum(slots)
-        if len(ends) and ends[-1] >= 2**32:
-            raise TableError("the values of this table take more than 32 GiB; use scan, checkpoint or smaller arrays")
-        return (ends - slots).astype(np.uint32)
-
-    @property
-    def arena_size(self) -> int:
-        """Size of an arena that holds all values, in doubles."""
-        if not len(self):
-            return 0
-        return int(self.offsets[-1]) + max(-(-int(self.sizes[-1]) // _ALIGN) * _ALIGN, 1)
 
     @lazy
     def guards(self) -> tuple[int, ...]:

@@ -141,7 +141,7 @@ class SweepKernel:
         p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(statics)
         p[f.POOL], p[f.SPECIALS] = self._keep(shared.pool), self._keep(_specials(table, self.mode != "value"))
         p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), arena.value_size
-        p[f.DERIVED] = arena.derived_size
+        p[f.DERIVED], p[f.READ_AGAIN] = arena.derived_size, self._keep(shared.again)
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
         p[[f.WORK, f.WORK_SIZE]] = self._work
         p[f.ENTRIES] = self._keep(_entries(table))

@@ -48,8 +48,22 @@ class SweepProgram:
         self.step_rows = np.concatenate([runs, own])[order]
         records = np.concatenate([_run_records(arena, runs, counts), _row_records(table, own, arena)])
         self.steps = np.ascontiguousarray(records[order])
+        self.again = self._read_again()
         listed = table.pools["operands"]
         self.pool = np.stack([arena.values[listed], sizes[listed], arena.derived[listed]], axis=1).astype(np.int64)
+
+
+    def _read_again(self) -> np.ndarray:
+        """The steps that the reverse sweep reads again, in the order of those that need them; which note their part."""
+        reads = np.flatnonzero(self.arena.again >= 0)
+        steps, users = (np.searchsorted(self.step_rows, rows) for rows in (reads, self.arena.again[reads]))
+        self.steps[steps, f.IS_AGAIN] = 1
+        order = np.argsort(users, kind="stable")
+        users = users[order]
+        starts = np.flatnonzero(np.diff(users, prepend=-1))
+        self.steps[users[starts], f.AGAIN] = starts
+        self.steps[users[starts], f.AGAIN_COUNT] = np.diff(starts, append=len(users))
+        return steps[order]
 
 
 def sweep_program(table: Table, masks: np.ndarray | None = None) -> SweepProgram:

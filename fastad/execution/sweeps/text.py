@@ -123,6 +123,8 @@ def reverse(p, V, W):
                 words(p[A] + 4 * row), words(p[B] + 4 * row), words(p[C] + 4 * row), words(p[D] + 4 * row),
                 integers(p[SPECIALS]), s[SIZE], 1)
         elif s[CHOICE] != 0:
+            for j in range(s[AGAIN], s[AGAIN] + s[AGAIN_COUNT]):
+                read_again(p, V, integers(p[STEPS] + 8 * STEP * integers(p[READ_AGAIN])[j]))
             if s[KIND] == ELEMENTS:
                 elements(p, V, W, s)
             else:
@@ -199,7 +201,10 @@ def tangents(p, V, T):
                 place(V, s[OUT]), V, V, V, place(T, s[OUT_D]), T, T, T, halves(p[ACTIVE_CODES] + 2 * row),
                 words(p[A] + 4 * row), words(p[B] + 4 * row), words(p[C] + 4 * row), words(p[D] + 4 * row),
                 integers(p[SPECIALS]), s[SIZE], 1, p[DIRECTIONS], p[DERIVED])
-        elif s[CHOICE] != 0:
+            continue
+        if s[IS_AGAIN] != 0:
+            read_again(p, V, s)
+        if s[CHOICE] != 0:
             if s[KIND] == ELEMENTS:
                 elements(p, V, T, s)
             else:

@@ -17,7 +17,7 @@ from fastad.execution.translation.kinds import UntranslatableError, types_of
 # The modules of the kernels that are numba's own, and what stands for them.
 SUBSTITUTES = {
     "flags": flags, "memory": memory, "blas": outside, "lapack_calls": outside, "superlu_call": outside,
-    "notices": outside, "interrupts": outside,
+    "notices": outside,
 }  # fmt: skip
 
 _PACKAGE = "fastad.kernels"

@@ -1,5 +1,5 @@
 """Stands for the modules of `fastad.kernels` by which kernels reach beyond themselves, where these are translated:
-`blas` and `lapack_calls` (through the table of `scipy_blas`), `superlu_call`, `notices`, `interrupts`."""
+`blas` and `lapack_calls` (through the table of `scipy_blas`), `superlu_call`, `notices`."""
 
 from typing import Any
 

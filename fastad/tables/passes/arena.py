@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, PRIMITIVES, ArrayPrimitive, Elementwise, Form
+from fastad.primitives import ASSEMBLE, PRIMITIVES, STRIDED, ArrayPrimitive, Elementwise, Form
 from fastad.primitives.expression import names
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import CONST, INPUT
@@ -30,15 +30,20 @@ _RESULT = 8  # the bit of a row's own value, behind those of three operands
 
 @dataclass(frozen=True)
 class Arena:
-    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. The
-    adjoints of the rows `cleared` must be set to zero when they have been handed on. `is_small`: every row has a slot
-    of its own, whatever the arena is for."""
+    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas.
+
+    The adjoints of the rows `cleared` must be set to zero when they have been handed on. Rows for which `again` is not
+    -1 are reads of other rows whose values are not kept: the reverse sweep reads them again before it comes to that
+    row, the sweep of tangents before it comes to their own. `is_small`: every row has a slot of its own, whatever the
+    arena is for.
+    """
 
     values: np.ndarray
     derived: np.ndarray
     value_size: int
     derived_size: int
     cleared: np.ndarray
+    again: np.ndarray
     is_small: bool = False
 
     @property
@@ -59,21 +64,58 @@ def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
         slots = _aligned(sizes[large])
         offsets[large] = front + np.cumsum(slots) - slots
         size = max(front + int(slots.sum()), 1)
-        return Arena(found := _checked(offsets, size), found, size, size, np.zeros(len(table), np.bool_), True)
+        return Arena(found := _checked(offsets, size), found, size, size, _none(table), _nowhere(table), True)
     lives = _Lives(table, large)
-    nothing = np.zeros(len(table), np.bool_)
     if masks is None:
-        size, _ = lives.place(offsets, front, nothing)
-        return Arena(found := _checked(offsets, size), found, size, size, nothing)
+        size, _ = lives.place(offsets, front, _none(table))
+        return Arena(found := _checked(offsets, size), found, size, size, _none(table), _nowhere(table))
     values, derived = offsets.copy(), offsets
-    value_size, _ = lives.place(values, front, needed(table, masks))
+    kept, again = _kept(table, masks)
+    value_size, _ = lives.place(values, front, kept, again >= 0)
     # Rows without derivatives share a slot that is never read, or, of tangents, stays zero.
     idle = large[masks[large] == 0]
-    spare = _aligned(int(sizes[idle].max())) if len(idle) else 0
+    met = idle[_met_by_kernels(table, masks)[idle]]
+    spare = _aligned(int(sizes[met].max())) if len(met) else 0
     derived[idle] = front
     lives.rows = large[masks[large] != 0]
-    derived_size, cleared = lives.place(derived, front + spare, nothing)
-    return Arena(_checked(values, value_size), _checked(derived, derived_size), value_size, derived_size, cleared)
+    size, cleared = lives.place(derived, front + spare, _none(table))
+    return Arena(_checked(values, value_size), _checked(derived, size), value_size, size, cleared, again)
+
+
+def _none(table: Table) -> np.ndarray:
+    return np.zeros(len(table), np.bool_)
+
+
+def _nowhere(table: Table) -> np.ndarray:
+    return np.full(len(table), -1, np.int64)
+
+
+def _met_by_kernels(table: Table, masks: np.ndarray) -> np.ndarray:
+    """The rows whose tangents or adjoints the kernels of array rows meet, whether they have any or not; and results,
+    whose adjoints are given."""
+    found, op = _none(table), table.columns["op"]
+    found[list(table.outputs)] = True
+    active = (masks != 0) & ~_ELEMENTWISE[op]
+    for k, name in enumerate("abc"):
+        found[table.columns[name][active & (OPERAND_COUNT[op] > k)]] = True
+    for r in np.flatnonzero(active & POOLED[op]).tolist():
+        first, count = table.columns["a"][r], table.columns["b"][r]
+        found[table.pools["operands"][first : first + count]] = True
+    return found
+
+
+def _kept(table: Table, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which values are kept for the derivatives; and for reads that are made again instead (of what is kept, or there
+    from the start): the last row whose derivative needs them, else -1."""
+    wanted = last_needs(table, masks)
+    kept, op, sizes = wanted >= 0, table.columns["op"], table.sizes
+    reads = np.flatnonzero(kept & (op == STRIDED.code) & (sizes >= _LARGE))
+    sources = table.columns["a"][reads]
+    stays = (sizes[sources] < _LARGE) | np.isin(op[sources], _OUTSIDE) | (kept[sources] & (op[sources] != STRIDED.code))
+    kept[sources[stays]] = True
+    again, reads = _nowhere(table), reads[stays]
+    again[reads], kept[reads] = wanted[reads], False
+    return kept, again
 
 
 class _Lives:
@@ -84,9 +126,11 @@ class _Lives:
         self.sizes = _aligned(table.sizes).tolist()
         self.last, self.base = last_uses(table), _bases(table, rows)
 
-    def place(self, offsets: np.ndarray, start: int, always: np.ndarray) -> tuple[int, np.ndarray]:
-        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Returns the size of the
-        arena, and the rows that come first to a slot that has served before."""
+    def place(
+        self, offsets: np.ndarray, start: int, always: np.ndarray, own: np.ndarray | None = None
+    ) -> tuple[int, np.ndarray]:
+        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs, those of `own` are not
+        written over. Returns the size of the arena, and the rows that come first to a slot that has served before."""
         op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
         outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
         again = np.zeros(len(self.table), np.bool_)
@@ -98,7 +142,7 @@ class _Lives:
                 if x not in passed_on:
                     slots.give(found[x], self.sizes[x])
             x = self.base.get(r, -1)
-            if x in found and last[x] == r:
+            if x in found and last[x] == r and (own is None or not own[x]):
                 found[r] = found[x]
                 passed_on.add(x)
             else:
@@ -133,13 +177,15 @@ def last_uses(table: Table) -> np.ndarray:
     return last
 
 
-def needed(table: Table, masks: np.ndarray) -> np.ndarray:
-    """Which values the derivatives of a table read, where rows pass derivatives on through the operands in `masks`."""
-    found = np.zeros(len(table), np.bool_)
-    needs = _needs()[table.columns["op"], masks]
+def last_needs(table: Table, masks: np.ndarray) -> np.ndarray:
+    """The last row whose derivative reads the value of each row, -1 where none does. Rows pass derivatives on through
+    the operands in `masks`."""
+    rows, needs = np.arange(len(table)), _needs()[table.columns["op"], masks]
+    found = np.where(needs & _RESULT != 0, rows, -1)
     for k, name in enumerate("abc"):
-        found[table.columns[name][needs >> k & 1 == 1]] = True
-    return found | (needs & _RESULT != 0)
+        users = needs >> k & 1 == 1
+        np.maximum.at(found, table.columns[name][users], rows[users])
+    return found
 
 
 @cache
@@ -185,3 +231,4 @@ def _checked(offsets: np.ndarray, size: int) -> np.ndarray:
 
 
 _OUTSIDE = (INPUT, CONST)
+_ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
