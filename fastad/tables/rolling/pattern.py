@@ -1,5 +1,6 @@
 """What the operands of repeated rows are from turn to turn: carried, the same, or another one in each turn."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,8 @@ def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pa
     inside = np.arange(len(owner)) - np.repeat(ends - counts, counts)
     operands = s.operands[s.starts[rows][:, owner] + inside]
     places = start + np.arange(turns)[:, None] * period + owner
-    _in_one_order(s, rows[0], slots, operands, places)
+    left = np.array([own.start for own, row in zip(slots, rows[0].tolist(), strict=True) if s.commutes[row]], int)
+    _in_one_order(s, left, operands, places)
     at = s.at[operands]
     distance = np.where(at >= 0, places - at, -1)
     near = (at[1:] >= 0) & (at[:-1] >= 0) & (distance[1:] == distance[:-1]) & (distance[1:] <= _FARTHEST * period)
@@ -70,12 +72,31 @@ def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pa
     steady = np.ones(turns, bool)
     steady[1:] = (same | (kinds != SAME)).all(axis=1)
     first, last = _longest(fine, steady)
-    reach = int(np.max((expected - owner + period - 1) // period, initial=0))
-    shared = at[middle][kinds == SAME]  # may be rows of a first turn, which is left as it is
+    back = np.where(kinds == NEAR, -((owner - expected) // period), 0)  # turns
+    reach = int(np.max(back, initial=0))
+    if reach == 1:
+        t = max(first - 1, 0)
+        _swap_first(s, operands[t], operands[middle], left, back)
+        at_first = s.at[operands[t]]
+        types = s.table.columns["type"]
+        before = (types[operands[t]] == types[operands[middle]]) & (at_first < start + t * period)
+        local = (kinds == NEAR) & (places[t] - at_first == expected) & (at_first >= 0)
+        outer = (kinds != NEAR) & before & ((kinds == EACH) | (operands[t] == operands[middle]))
+        starts = np.where(back == 1, before, local | outer)
+        sources = zip((owner - expected)[back == 1].tolist(), operands[t, back == 1].tolist(), strict=True)
+        if holds[t] and starts.all() and _is_function(sources):
+            first, reach = t, 0
+    shared = s.at[operands[min(first, turns - 1)]][kinds == SAME]  # may be rows of a first turn, which is left as it is
     first = max(first, reach, int(np.max((shared - start) // period + 1, initial=0)))
-    if last - first < least or not reach:
+    if last - first < least or not back.any():
         return None
     return Pattern(start + first * period, period, last - first, kinds, expected, operands[first:last], moved, slots)
+
+
+def _is_function(pairs: Iterable[tuple[int, int]]) -> bool:
+    """Whether the second of a pair follows from the first."""
+    known: dict[int, int] = {}
+    return all(known.setdefault(a, b) == b for a, b in pairs)
 
 
 def _mostly(found: np.ndarray) -> np.ndarray:
@@ -101,17 +122,26 @@ def _phase(s: Sequence, start: int, end: int, period: int) -> int:
     return int(np.argmin(live))
 
 
-def _in_one_order(
-    s: Sequence, first: np.ndarray, slots: tuple[range, ...], operands: np.ndarray, places: np.ndarray
-) -> None:
-    """Swap operands that may be swapped, so that those of a kind stand in one place: the builder sorts them by row."""
-    left = np.array([own.start for own, row in zip(slots, first.tolist(), strict=True) if s.commutes[row]], int)
-    if not len(left):
-        return
+def _in_one_order(s: Sequence, left: np.ndarray, operands: np.ndarray, places: np.ndarray) -> None:
+    """Swap operands that may be swapped, the left ones given, so that those of a kind stand in one place: the builder
+    sorts them by row."""
     a, b = operands[:, left], operands[:, left + 1]
     rank_a, rank_b = (_rank(s, x, places[:, left]) for x in (a, b))
     swapped = rank_a > rank_b
     operands[:, left], operands[:, left + 1] = np.where(swapped, b, a), np.where(swapped, a, b)
+
+
+def _swap_first(s: Sequence, first: np.ndarray, usual: np.ndarray, left: np.ndarray, back: np.ndarray) -> None:
+    """The same in the first turn, where what is carried may be of any kind."""
+    op = s.table.columns["op"]
+    for a in left.tolist():
+        carried, other = (a, a + 1) if back[a] else (a + 1, a)
+        if not back[carried] or back[other]:
+            continue
+        equal = first[[carried, other]] == usual[other]
+        alike = op[first[[carried, other]]] == op[usual[other]]
+        if (equal[0] and not equal[1]) or (alike[0] and not alike[1]):
+            first[[carried, other]] = first[[other, carried]]
 
 
 def _rank(s: Sequence, operands: np.ndarray, places: np.ndarray) -> np.ndarray:

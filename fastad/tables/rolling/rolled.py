@@ -94,19 +94,22 @@ class _Turn:
 class _Body:
     """A loop's rows as a sub-program of [state | element | shared], and where its parts come from.
 
-    `carried` are (row, turns back); `results` the rows whose values are wanted of every turn; `each` and `shared` the
-    operands that are EACH and SAME, by the number of the first of them.
+    `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose values
+    are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first of them.
     """
 
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
         self.s, self.pattern = s, pattern
         self.rows = s.rows[pattern.start : pattern.end].reshape(pattern.turns, pattern.period)
         depth: dict[int, int] = {}
+        self.first: dict[tuple[int, int], int] = {}
         for j, slots in enumerate(pattern.slots):
             for k in slots:
                 if pattern.kinds[k] == NEAR:
                     place, back = pattern.source(j, k)
                     depth[place] = max(depth.get(place, 0), back)
+                    if back:
+                        self.first[place, back] = int(pattern.operands[0, k])
         self.carried = [(place, back) for place in sorted(depth) for back in range(1, depth[place] + 1)]
         turns, places = np.divmod(uses - pattern.start, pattern.period)
         kept = [turns[places == j] for j in range(pattern.period)]
@@ -130,6 +133,11 @@ class _Body:
         """For each element, its row in every turn."""
         moved = [self.rows[:, j] for j in np.flatnonzero(self.pattern.moved)]
         return [*(self.pattern.operands[:, k] for k in self.each.values()), *moved]
+
+    def first_row(self, j: int, back: int) -> int:
+        """The row that the first turn takes for row j of so many turns back."""
+        known = self.first.get((j, back))
+        return int(self.s.rows[self.pattern.start - back * self.pattern.period + j]) if known is None else known
 
     def kind(self, row: int) -> ValueType:
         return self.s.table.type_of(row)
@@ -218,7 +226,7 @@ class _Rolling:
     def _roll(self, p: Pattern, uses: np.ndarray) -> None:
         b, s = self.b, self.s
         body = _Body(s, p, uses)
-        first = [self.ref(int(s.rows[p.start - back * p.period + j])) for j, back in body.carried]
+        first = [self.ref(body.first_row(j, back)) for j, back in body.carried]
         elements = body.element_rows()
         shared = [self.ref(row) for row in body.shared]
         sizes = Sizes(
