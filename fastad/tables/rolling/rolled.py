@@ -94,8 +94,9 @@ class _Turn:
 class _Body:
     """A loop's rows as a sub-program of [state | element | shared], and where its parts come from.
 
-    `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose values
-    are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first of them.
+    `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose
+    values are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first
+    of them.
     """
 
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
