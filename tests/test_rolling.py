@@ -188,8 +188,15 @@ def test_roll_is_a_choice():
     rolls, repeats = fad.jit(recurrence), fad.jit(recurrence, roll=False)
     assert rolls(X) == repeats(X)
     assert rolls.stats()["tables"][0]["rows"] < repeats.stats()["tables"][0]["rows"]
-    with pytest.raises(TypeError, match="roll must be True or False, not 'no'"):
+    with pytest.raises(TypeError, match=r"roll must be True, False or a schedule, such as .*, not 'no'"):
         fad.jit(recurrence, roll="no")
+
+
+def test_a_schedule_says_which_states_are_stored():
+    gradient = fad.grad(recurrence, roll=fad.checkpoint.Revolve(3))
+    np.testing.assert_allclose(gradient(X), fad.grad(recurrence, roll=False)(X), rtol=1e-13)
+    (loop,) = loops(fad.trace(fad.jit(recurrence, roll=fad.checkpoint.Revolve(3)), X))
+    assert loop.schedule == fad.checkpoint.Revolve(3) and "Revolve(snapshots=3)" in loop.kind_text
 
 
 def test_an_error_in_a_turn_is_that_of_the_turn():

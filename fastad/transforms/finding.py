@@ -19,6 +19,7 @@ from fastad.recording.retrying import with_second_try
 from fastad.recording.source import at_line
 from fastad.recording.standins import bound_names
 from fastad.recording.watching import Watch, watching
+from fastad.schedules.base import Schedule
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
@@ -41,7 +42,7 @@ class Finder:
 
     def __init__(
         self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None,
-        roll: bool | None = None,
+        roll: Any = None,
     ) -> None:  # fmt: skip
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
@@ -53,10 +54,12 @@ class Finder:
             policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}{at_line()}")
-        if roll is not None and not isinstance(roll, bool):
-            raise TypeError(f"roll must be True or False, not {roll!r}{at_line()}")
+        if roll is not None and not isinstance(roll, bool | Schedule):
+            raise TypeError(
+                f"roll must be True, False or a schedule, such as fad.checkpoint.Revolve(100){at_line()}, not {roll!r}"
+            )
         self.tier: str = tier
-        self.roll: bool | None = roll
+        self.roll: bool | Schedule | None = roll
         self.threads: int | None = threads
         self.__wrapped__ = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -73,7 +76,7 @@ class Finder:
 
     @property
     def _fastad_options(self) -> tuple[Any, ...]:
-        return (self.tier, self.threads, self.roll, *[_frozen(getattr(self, name)) for name in self.options])
+        return (self.tier, self.threads, _frozen(self.roll), *[_frozen(getattr(self, name)) for name in self.options])
 
     @lazy
     def _kind(self) -> tuple[Any, ...]:

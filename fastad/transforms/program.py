@@ -20,6 +20,7 @@ from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
 from fastad.recording.standins import standin_for
+from fastad.schedules.base import Schedule
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
@@ -148,12 +149,12 @@ def _structure_text(x: Any, depth: int = 0) -> str | None:
     return f"[{inside}]" if type(x) is list else f"{{{inside}}}"
 
 
-_rolls: ContextVar[bool] = ContextVar("rolls", default=True)
+_rolls: ContextVar[bool | Schedule] = ContextVar("rolls", default=True)
 
 
 @contextmanager
-def rolling(choice: bool | None) -> Iterator[None]:
-    """Recordings made within roll loops, or do not; None: as outside."""
+def rolling(choice: bool | Schedule | None) -> Iterator[None]:
+    """Recordings made within roll loops, under this schedule if it is one, or do not; None: as outside."""
     token = _rolls.set(_rolls.get() if choice is None else choice)
     try:
         yield
@@ -181,7 +182,8 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
         table = recorder.finish(input_refs, refs)
-        table = roll(table) if _rolls.get() else table
+        choice = _rolls.get()
+        table = roll(table, choice if isinstance(choice, Schedule) else None) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)

@@ -26,7 +26,7 @@ _GIVEN: Any = object()
 
 
 def jit(
-    f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, roll: bool | None = None, **unknown: Any
+    f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, roll: Any = None, **unknown: Any
 ) -> Jit:
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
@@ -39,7 +39,8 @@ def jit(
     compiling is expected to take, then compiles.
     `threads` is the largest number of threads for large loops and for lanes of `vmap`.
     `roll=False` leaves Python loops as the copies of their rows; by default long ones become loop rows, with the same
-    values (docs/loops.md).
+    values (docs/loops.md). Their gradients store all states, or those that a schedule chooses, as in
+    roll=fad.checkpoint.Revolve(100).
 
     >>> import numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,13 @@ _SHORT = 16
 _DEEPEST = 4  # loops in loops
 
 
-def roll(table: Table) -> Table:
+def roll(table: Table, schedule: Any = None) -> Table:
     """The table with loop rows in the place of rows that repeat themselves; the same table where none do.
 
     Turns agree in primitives, types and source lines. An operand is carried from an earlier turn, the same in all of
     them, or a value of its own in each turn that does not depend on the loop, which becomes an element. Values are the
-    same to the last bit. Inner loops are found first, and become rows of the outer ones.
+    same to the last bit. Inner loops are found first, and become rows of the outer ones. `schedule` says which states
+    are stored for adjoints (see `fastad.schedules`; None: all of them).
     """
     for _ in range(_DEEPEST):
         if len(table) * _WORTH_OF_ARRAYS < LEAST_WORTH:
@@ -40,7 +42,7 @@ def roll(table: Table) -> Table:
         patterns = _patterns(sequence)
         if not patterns:
             break
-        table = _Rolling(sequence, patterns).table()
+        table = _Rolling(sequence, patterns, schedule).table()
     return table
 
 
@@ -185,9 +187,9 @@ def _emit(b: Builder, row: Row, operands: list[Ref]) -> Ref:
 class _Rolling:
     """A copy of a table with a loop row for each pattern."""
 
-    def __init__(self, s: Sequence, patterns: list[Pattern]) -> None:
+    def __init__(self, s: Sequence, patterns: list[Pattern], schedule: Any) -> None:
         self.s, self.old, self.b = s, s.table, Builder()
-        self.patterns = patterns
+        self.patterns, self.schedule = patterns, schedule
         self.member = np.full(len(self.old), -1, np.int64)
         for number, p in enumerate(patterns):
             self.member[s.rows[p.start : p.end]] = number
@@ -234,7 +236,7 @@ class _Rolling:
             sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
             sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)),
         )  # fmt: skip
-        loop = Loop.of("rolled loop", sizes, p.turns, body.sub())
+        loop = Loop.of("rolled loop", sizes, p.turns, body.sub(), schedule=self.schedule)
         xs = self._interleaved([self._stacked(own.tolist()) for own in elements], p.turns, sizes.element)
         out = b.call(loop, packed(b, [*first, *shared, *xs]))
         self._place(body, out, sizes)
