@@ -1,6 +1,8 @@
 """A table of beginners' mistakes: each message names the line, where a line is to blame, and the fix."""
 
+import math
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import scipy.stats
 import fastad as fad
 
 X = np.array([1.0, 2.0, 3.0])
+M = np.diag(X)
 
 
 class Frame:
@@ -30,6 +33,27 @@ def reshaped(x):
     y = x * 1.0
     y.shape = (3, 1)
     return np.sum(y)
+
+
+OUTSIDE = np.zeros(3)
+
+
+def written(x):
+    OUTSIDE[0] = x
+    return np.sum(OUTSIDE)
+
+
+@dataclass
+class Plain:
+    x: float
+
+
+def decay(t, y, k=1.0):
+    return -k * y
+
+
+def solve(**options):
+    return fad.solve_ivp(decay, (0, 1), [1.0], **options)
 
 
 def primitive(**rules):
@@ -73,6 +97,84 @@ MISTAKES = [
      fad.RecordingError, "takes \\(t, y\\)", "at"),
     ("minimize", lambda: fad.grad(lambda k: scipy.optimize.minimize(lambda x: (x[0] - k) ** 2, [1.0]).x[0])(1.0),
      fad.RecordingError, "fad.minimize", "at"),
+    # calls of transformations
+    ("tier", lambda: fad.jit(np.sin, tier="fast"), ValueError, "'auto', 'sweep', 'native'", "at"),
+    ("threads=0", lambda: fad.jit(np.sin, threads=0), ValueError, "positive integer", "at"),
+    ("no arguments", lambda: fad.grad(lambda: 1.0)(), fad.ShapeError, "positional argument 0, but 0 were given", "at"),
+    ("keywords only", lambda: fad.grad(lambda *, x: x)(x=1.0), fad.ShapeError, "positional argument 0", "at"),
+    ("a tangent's shape", lambda: fad.jvp(np.sin, (X,), (X[:2],)), fad.ShapeError, "its primal has shape", "at"),
+    ("a cotangent's shape", lambda: fad.vjp(np.sin, X)[1](1.0), fad.ShapeError, "shapes of the result: float64", "at"),
+    ("in_axes too short", lambda: fad.vmap(np.dot, in_axes=(0,))(M, X), fad.ShapeError, "give one for each", "at"),
+    ("in_axes too large", lambda: fad.vmap(np.sum, in_axes=2)(M), fad.ShapeError, "use None in in_axes", "at"),
+    ("lanes of two sizes", lambda: fad.vmap(np.dot)(M, M[:2]), fad.ShapeError, "sizes \\[2, 3\\]", "at"),
+    ("lanes that branch", lambda: fad.vmap(lambda x: x if x > 2 else -x)(X), fad.RecordingError, "np.where or", "at"),
+    ("a dataclass", lambda: fad.grad(lambda p: p.x)(Plain(1.0)), fad.DerivativeError, "optree.dataclasses", ""),
+    ("a masked array", lambda: fad.jit(np.sum)(np.ma.array(X)), fad.ShapeError, "x.filled\\(\\)", ""),
+    ("a matrix", lambda: fad.jit(np.sum)(np.matrix(M)), fad.ShapeError, "np.asarray\\(x\\)", ""),
+    ("dates", lambda: fad.jit(np.sum)(np.array(["2020-01-01"], "M8[D]")), fad.ShapeError, "pass float64", ""),
+    ("a set", lambda: fad.jit(len)({1.0}), fad.ShapeError, "lists, tuples and dicts", ""),
+    ("numba before a call", lambda: fad.jit(np.sin).numba_function, fad.RecordingError, "call sin once", ""),
+    ("saved before a call", lambda: fad.jit(np.sin).save("f.npz"), fad.TableError, "call it once before", ""),
+    ("a tape's other value", lambda: fad.Tape().backward(1.0), fad.DerivativeError, "inside its block", ""),
+    ("an executor", lambda: fad.vmap(np.sin, executor=2), TypeError, "concurrent.futures", "at"),
+    # inside a recorded function
+    ("a float as an integer", lambda: fad.jit(range)(3.0), TypeError, "write int\\(x\\)", "at"),
+    ("math.factorial", lambda: fad.jit(math.factorial)(3.0), TypeError, "cannot be used as an integer", "at"),
+    ("complex(x)", lambda: fad.jit(complex)(1.0), fad.RecordingError, "real arithmetic", "at"),
+    ("np.float64(x)", lambda: fad.grad(lambda x: np.float64(x))(1.0), fad.RecordingError, "lose its derivative", "at"),
+    ("x in y", lambda: fad.jit(lambda x: 1.0 in x)(X), fad.RecordingError, "np.any\\(x == value\\)", "at"),
+    ("an array outside", lambda: fad.grad(written)(1.0), fad.RecordingError, "np.zeros\\(n\\)", "at"),
+    ("text in an array", lambda: fad.jit(lambda x: np.array([x[0], "a"]))(X), fad.RecordingError, "Use numbers", "at"),
+    ("text times x", lambda: fad.jit(lambda x: x * np.array(["a"]))(X), fad.RecordingError, "Convert it to", "at"),
+    ("a product's shapes", lambda: fad.jit(lambda x: x @ X[:2])(X), fad.ShapeError, "Make these two sizes equal", "at"),
+    ("an ambiguous truth", lambda: fad.jit(lambda x: 1.0 if x > 0 else 2.0)(X), ValueError, "use .any\\(\\)", ""),
+    ("a huge integer", lambda: fad.jit(lambda n: n + 1)(np.array([2**60])), OverflowError, "beyond 2⁵³", "at"),
+    ("bits", lambda: fad.jit(lambda n: n & 1)(np.array([3])), fad.RecordingError, "np.logical_and", "at"),
+    ("an index too large", lambda: fad.jit(lambda x: x[5])(X), IndexError, "axis 0 with size 3", ""),
+    ("an impossible shape", lambda: fad.jit(lambda x: x.reshape(2, 2))(X), ValueError, "size 3 into shape", ""),
+    # loops and branches
+    ("scan's result", lambda: fad.scan(lambda c, x: c, 0.0, X), fad.ShapeError, "must return \\(carry, y\\)", "at"),
+    ("scan's state", lambda: fad.scan(lambda c, x: (X * c, x), 0.0, X), fad.ShapeError, "it got float64, and", "at"),
+    ("scan's lengths", lambda: fad.scan(lambda c, x: (c, c), 0.0, (X, X[:2])), fad.ShapeError, "one number of", "at"),
+    ("scan of nothing", lambda: fad.scan(lambda c, x: (c, c), 0.0, None), fad.ShapeError, "needs xs or length", "at"),
+    ("half a step", lambda: fad.fori_loop(0, 2.5, lambda i, x: x, 1.0), fad.ShapeError, "must be an integer", "at"),
+    ("a condition of many", lambda: fad.while_loop(lambda x: x < X, lambda x: x, 0.0), fad.ShapeError, "one num", "at"),
+    ("branches that differ", lambda: fad.jit(lambda x: fad.cond(x > 0, lambda: X, lambda: 1.0))(1.0), fad.ShapeError,
+     "same structure and shapes", "at"),
+    ("cond of an array", lambda: fad.cond(X, np.sin, np.cos, 1.0), fad.ShapeError, "np.where for arrays", "at"),
+    ("sigma below 0", lambda: fad.soft.greater(1.0, 2.0, sigma=-1.0), ValueError, "hardness\\('hard'\\)", "at"),
+    ("kernel", lambda: fad.soft.greater(1.0, 2.0, kernel="gauss"), ValueError, "'gaussian', 'sech'", "at"),
+    ("no snapshots", lambda: fad.checkpoint.Revolve(0), fad.ScheduleError, "at least 1", ""),
+    # ODEs
+    ("method", lambda: solve(method="RK54"), fad.ShapeError, "'Tsit5'", "at"),
+    ("t_span", lambda: fad.solve_ivp(decay, 1.0, [1.0]), fad.ShapeError, "a pair \\(t0, t1\\)", "at"),
+    ("y0 without an axis", lambda: fad.solve_ivp(decay, (0, 1), 1.0), fad.ShapeError, "np.ravel\\(y0\\)", "at"),
+    ("dy/dt's shape", lambda: fad.solve_ivp(lambda t, y: X, (0, 1), [1.0]), fad.ShapeError, "y has 1 component", "at"),
+    ("dy/dt missing", lambda: fad.solve_ivp(lambda t, y: None, (0, 1), [1.0]), fad.ShapeError, "return dy/dt", "at"),
+    ("t_eval outside", lambda: solve(t_eval=[2.0]), fad.ShapeError, "within `t_span`", "at"),
+    ("rtol below 0", lambda: solve(rtol=-1.0), fad.ShapeError, "`rtol` must be positive", "at"),
+    ("args without a tuple", lambda: solve(args=2.0), TypeError, "args=\\(2.0,\\)", "at"),
+    ("events", lambda: solve(events=3), TypeError, "fad.ode.Event", "at"),
+    ("adjoint", lambda: solve(adjoint="backsolve"), fad.ShapeError, "'discrete', 'continuous'", "at"),
+    ("checkpoint=10", lambda: solve(checkpoint=10), fad.ScheduleError, "fad.checkpoint.Online\\(100\\)", "at"),
+    ("jac's shape", lambda: solve(method="BDF", jac=M), fad.ShapeError, "shape \\(1, 1\\)", "at"),
+    # equations, optimisation, matrices
+    ("root's residual", lambda: fad.root(lambda x: X[:2], X), fad.ShapeError, "as many as x0 holds", "at"),
+    ("root's method", lambda: fad.root(np.sin, 1.0, method="hybr"), ValueError, "newton-krylov", "at"),
+    ("an objective of many", lambda: fad.minimize(lambda x: x**2, X), fad.ShapeError, "fad.least_squares", "at"),
+    ("minimize's method", lambda: fad.minimize(np.sum, X, method="nelder-mead"), fad.ShapeError, "'l-bfgs'", "at"),
+    ("bounds", lambda: fad.minimize(np.sum, X, bounds=[(0, 1)]), fad.ShapeError, "3 pairs", "at"),
+    ("loss", lambda: fad.least_squares(np.sin, X, loss="l1"), fad.ShapeError, "'soft_l1'", "at"),
+    ("quadprog's P", lambda: fad.quadprog(M[:2, :2], X, None, None, None, None), fad.ShapeError, "\\(3, 3\\)", "at"),
+    ("a singular matrix", lambda: fad.jit(np.linalg.inv)(0 * M), fad.SingularMatrixError, "is singular", "at"),
+    ("an indefinite matrix", lambda: fad.jit(np.linalg.cholesky)(-M), fad.FastadError, "smallest eigenvalue -3", "at"),
+    ("expm of a vector", lambda: fad.linalg.expm(X), fad.FastadError, "np.diag\\(a\\)", "at"),
+    ("an index", lambda: fad.sparse.csr_array(X, [0, 1, 9], [0, 1, 2, 3], (3, 3)), ValueError, "in \\[0, 3\\)", "at"),
+    ("spsolve of an array", lambda: fad.sparse.spsolve(M, X), fad.FastadError, "Use np.linalg.solve", "at"),
+    ("a coloring's kind", lambda: fad.coloring.color(M, kind="rows"), ValueError, "'column', 'row'", "at"),
+    # files
+    ("no such file", lambda: fad.load("nowhere.npz"), FileNotFoundError, "nowhere.npz", ""),
+    ("another file", lambda: fad.load(__file__), fad.TableError, "not a valid fastad file", ""),
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastad.execution.kernel import Kernel
 from fastad.execution.request import DERIVED, Request
-from fastad.recording.source import user_line
+from fastad.recording.source import at_line, user_line
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
 
@@ -185,7 +185,7 @@ def executor(name: str) -> Executor:
     found = EXECUTORS.get(name)
     if found is None:
         known = ", ".join(repr(known) for known in (AUTO, *EXECUTORS))
-        raise ValueError(f"tier must be one of {known}, not {name!r}")
+        raise ValueError(f"tier must be one of {known}, not {name!r}{at_line()}")
     return found
 
 

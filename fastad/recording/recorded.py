@@ -17,7 +17,7 @@ from fastad.primitives.values import strided_view
 from fastad.recording.alternatives import instead_of
 from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, from_scipy, user_line
+from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, at_line, from_scipy, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -281,8 +281,11 @@ class Recorded:
         return bool(truth.recorder.guard(truth.ref))
 
     def __index__(self) -> int:
-        if self.dtype.kind not in "ib" or self.size != 1:
-            raise TypeError("only recorded integers can be used as an index")
+        if self.dtype.kind not in "ib":
+            text = "which makes a path for each (as a branch does)"
+            raise TypeError(f"a recorded float cannot be used as an integer{at_line()}; write int(x), {text}")
+        if self.size != 1:
+            raise TypeError("only integer scalar arrays can be converted to a scalar index")
         return int(self.recorder.guard(self.ref))
 
     def __int__(self) -> int:

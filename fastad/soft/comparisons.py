@@ -10,6 +10,7 @@ import numpy as np
 
 from fastad.recording.operands import elementwise
 from fastad.recording.recorded import Recorded
+from fastad.recording.source import at_line
 from fastad.soft.hardness import switched
 from fastad.soft.numbers import delivered, quiet, ratio, real, result_dtype, width
 
@@ -134,7 +135,7 @@ _KERNELS: dict[str, Callable[[Any, Any], Any]] = {"gaussian": _gaussian, "sech":
 
 def _kernel(name: str) -> Callable[[Any, Any], Any]:
     if name not in _KERNELS:
-        raise ValueError(f"kernel must be one of {', '.join(map(repr, _KERNELS))}, not {name!r}")
+        raise ValueError(f"kernel must be one of {', '.join(map(repr, _KERNELS))}, not {name!r}{at_line()}")
     return _KERNELS[name]
 
 

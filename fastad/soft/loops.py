@@ -14,6 +14,7 @@ from fastad.control.loops import scan
 from fastad.control.loops import while_loop as exact_loop
 from fastad.control.parts import flatten_state, numeric, structure_error
 from fastad.errors import ShapeError
+from fastad.recording.source import at_line
 from fastad.soft.conditions import truth_value
 from fastad.soft.hardness import MODE, straight_through
 from fastad.soft.logic import truth
@@ -70,7 +71,7 @@ def while_loop(
     """
     steps = operator.index(max_steps)
     if steps < 0:
-        raise ShapeError(f"max_steps must be at least 0 steps, not {steps}")
+        raise ShapeError(f"max_steps must be at least 0 steps, not {steps}{at_line()}")
     spread = width(sigma)
     leaves, tree = numeric(init, "the state of while_loop")
     dtypes = [result_dtype(x) for x in leaves]

@@ -8,6 +8,7 @@ import numpy as np
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
+from fastad.recording.source import at_line
 
 # Second derivatives need 1/sigma², which overflows for a smaller sigma.
 SMALLEST_SIGMA = 1e-150
@@ -51,7 +52,7 @@ def width(sigma: Any) -> Any:
     found = real(sigma)
     known = sigma.value if isinstance(sigma, Number) else found
     if not isinstance(known, Recorded) and not np.all(known > 0):
-        raise ValueError(f"sigma must be positive, not {sigma}; hardness('hard') gives the exact operators")
+        raise ValueError(f"sigma must be positive, not {sigma}{at_line()}; hardness('hard') gives the exact operators")
     return np.maximum(found, SMALLEST_SIGMA)
 
 

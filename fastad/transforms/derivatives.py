@@ -56,6 +56,7 @@ class Differentiated(Transformed):
             if not -len(args) <= position < len(args):
                 raise ShapeError(
                     f"{self.__name__}: argnums names positional argument {position}, but {len(args)} were given"
+                    f"{at_line()}"
                 )
         leaves, chosen = _leaves_as_floats([args[position] for position in self._positions], self.__name__)
         if leaves and all(x is None for x in leaves):
@@ -230,7 +231,7 @@ class JvpFunction(Transformed):
             if np.shape(t) != np.shape(x):
                 raise ShapeError(
                     f"{self.called} of {self.__name__}: a tangent has shape {np.shape(t)}, but its primal has shape "
-                    f"{np.shape(x)}"
+                    f"{np.shape(x)}{at_line()}"
                 )
         return (unflatten(tree, leaves), unflatten(tree, given)), kwargs
 
@@ -277,5 +278,5 @@ class VjpFunction(Transformed):
             wanted = [x.value if x is not None else np.empty(*next(results)) for x in primal.out_leaves]
             raise ShapeError(
                 f"vjp of {self.__name__}: the cotangent must have the structure and shapes of the result: "
-                f"{described(unflatten(primal.out_tree, wanted))}, not {described(cotangent)}"
+                f"{described(unflatten(primal.out_tree, wanted))}, not {described(cotangent)}{at_line()}"
             )

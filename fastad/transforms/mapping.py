@@ -10,6 +10,7 @@ from fastad.errors import ShapeError
 from fastad.primitives.regions import region
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import tentatively
+from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import DTYPES
 from fastad.tables.inline import compact
@@ -58,7 +59,8 @@ class Vmap(Transformed):
         spec = self.in_axes if isinstance(self.in_axes, tuple | list) else (self.in_axes,) * len(args)
         if len(spec) != len(args):
             raise ShapeError(
-                f"vmap of {self.__name__}: in_axes has {len(spec)} entries for {len(args)} arguments; give one for each"
+                f"vmap of {self.__name__}: in_axes has {len(spec)} entries for {len(args)} arguments{at_line()}; give "
+                "one for each"
             )
         per_leaf = [a for s, arg in zip(spec, args, strict=True) for a in broadcast_axes(s, arg)]
         per_leaf += [0] * (len(call.leaves) - len(per_leaf))
@@ -76,7 +78,7 @@ class Vmap(Transformed):
                 if sizes
                 else "no argument has a mapped axis; give at least one in in_axes"
             )
-            raise ShapeError(f"vmap of {self.__name__}: {what}")
+            raise ShapeError(f"vmap of {self.__name__}: {what}{at_line()}")
         return int(sizes.pop())
 
     def _output_axes(self, inner: Program) -> list[int | None]:
@@ -103,7 +105,8 @@ def _normal_axis(x: Any, axis: int | None, name: str) -> int | None:
     ndim = x.ndim if isinstance(x, Recorded) else np.ndim(x)
     if not -ndim <= axis < ndim:
         raise ShapeError(
-            f"vmap of {name}: an argument with {ndim} dimensions has no axis {axis}; use None in in_axes for it"
+            f"vmap of {name}: an argument with {ndim} dimensions has no axis {axis}{at_line()}; use None in "
+            "in_axes for it"
         )
     return axis % ndim
 
