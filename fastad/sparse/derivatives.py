@@ -150,10 +150,10 @@ class SparseMatrix(Differentiated):
     def elements(self) -> Elements:
         """The function that gives the elements alone, as a vector in the order of CSR. It may be recorded, derived,
         mapped and used in loops; `elements.structure(*args)` says where they stand."""
-        return self.of(self.__wrapped__, self.argnums, self.kind, tier=self.tier, threads=self.threads)
+        return self.of(self.__wrapped__, self.argnums, self.kind, tier=self.tier, threads=self.threads, roll=self.roll)
 
     def program(self, call: Call) -> Program:
-        program: Any = self.elements.program(call)
+        program: Any = self.elements.new_program(call)
         fields = {name: getattr(program, name) for name in program.__dataclass_fields__}
         return MatrixProgram(**fields | {"out_tree": _tree_of(program.compressed.structure)})
 

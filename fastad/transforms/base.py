@@ -83,7 +83,7 @@ class Transformed(Finder):
 
     def inside(self, call: Call) -> Any:
         """Called while another function is recorded: the rows go there if any operand is recorded."""
-        program = self.program(call.concrete())
+        program = self.new_program(call.concrete())
         operands = [*call.inputs, *program.lifted]
         if any(isinstance(x, Recorded) for x in operands):
             return replay(program, recorder_of(operands), call.inputs)
@@ -176,7 +176,7 @@ def _has_solve(sub: Any) -> bool:
 
 def program_of(function: Callable[..., Any], call: Call) -> Program:
     """The program of a plain or transformed function for a call with concrete arguments."""
-    return function.program(call) if isinstance(function, Transformed) else record(function, call)
+    return function.new_program(call) if isinstance(function, Transformed) else record(function, call)
 
 
 # ── saved functions ───────────────────────────────────────────────────────────────────────────────────────────

@@ -39,7 +39,7 @@ class Checkpoint(Transformed):
         return program_of(self.__wrapped__, call)
 
     def inside(self, call: Call) -> Any:
-        program = self.program(call.concrete())
+        program = self.new_program(call.concrete())
         operands = [*program.gather(call.inputs), *program.table.captured]
         if not any(isinstance(x, Recorded) for x in operands):
             return super().inside(call)

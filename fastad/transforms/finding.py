@@ -19,12 +19,13 @@ from fastad.recording.retrying import with_second_try
 from fastad.recording.source import at_line
 from fastad.recording.standins import bound_names
 from fastad.recording.watching import Watch, watching
+from fastad.schedules.base import Schedule
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
 from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
 from fastad.transforms.numbers import INTEGERS, OUTSIDE_NUMBERS, Renumbered, code_of
 from fastad.transforms.paths import MANY, Path, Recording, recorded_path
-from fastad.transforms.program import Program
+from fastad.transforms.program import Program, rolling
 from fastad.transforms.warnings import count_recording, warn_of_random_numbers
 
 
@@ -39,17 +40,26 @@ class Finder:
     _fastad_calls_later = False  # whether functions are called after the recording
     is_shared = True  # whether other objects may use the recordings
 
-    def __init__(self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None,
+        roll: Any = None,
+    ) -> None:  # fmt: skip
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
+            roll = function.roll if roll is None else roll
         tier = tier or AUTO
         if tier != AUTO:
             policy(tier)  # raises for a tier that is not known
         if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
             raise ValueError(f"threads must be a positive integer, not {threads!r}{at_line()}")
+        if roll is not None and not isinstance(roll, bool | Schedule):
+            raise TypeError(
+                f"roll must be True, False or a schedule, such as fad.checkpoint.Revolve(100){at_line()}, not {roll!r}"
+            )
         self.tier: str = tier
+        self.roll: bool | Schedule | None = roll
         self.threads: int | None = threads
         self.__wrapped__ = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
@@ -66,7 +76,7 @@ class Finder:
 
     @property
     def _fastad_options(self) -> tuple[Any, ...]:
-        return (self.tier, self.threads, *[_frozen(getattr(self, name)) for name in self.options])
+        return (self.tier, self.threads, _frozen(self.roll), *[_frozen(getattr(self, name)) for name in self.options])
 
     @lazy
     def _kind(self) -> tuple[Any, ...]:
@@ -82,6 +92,11 @@ class Finder:
     def program(self, call: Call) -> Program:
         """Record (or transform) the program of a call with concrete arguments."""
         raise NotImplementedError
+
+    def new_program(self, call: Call) -> Program:
+        """`program`, with loops rolled as `roll` says."""
+        with rolling(self.roll):
+            return self.program(call)
 
     def with_inputs(self, call: Call) -> Call:
         """The call with the Python integers, and the numbers in static arguments, as inputs that change from call to
@@ -223,7 +238,7 @@ class Finder:
             if watched is not None and old.program.is_repeated_by(watched[0]):
                 return watched
         before = random_states([])
-        program = with_second_try(lambda: self.program(call), reached)
+        program = with_second_try(lambda: self.new_program(call), reached)
         if old is None and before == random_states([]):
             large = [a for a in program.captured if a.size > MANY]
             arrays = [a for state in reached for a in state.arrays] if large else []
@@ -235,7 +250,7 @@ class Finder:
         """A recording while the arrays are watched; None where that is not possible."""
         try:
             with watching([base_function(self), *call.objects]) as watch:
-                program = None if watch is None else self.program(call)
+                program = None if watch is None else self.new_program(call)
         except (Exception, NumberNeeded):  # a `Watched` was given to code that wants an array
             return None
         return None if watch is None or program is None else (program, watch)

@@ -1,6 +1,8 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +20,11 @@ from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
 from fastad.recording.standins import standin_for
+from fastad.schedules.base import Schedule
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
+from fastad.tables.rolling.rolled import roll
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
 
@@ -145,6 +149,19 @@ def _structure_text(x: Any, depth: int = 0) -> str | None:
     return f"[{inside}]" if type(x) is list else f"{{{inside}}}"
 
 
+_rolls: ContextVar[bool | Schedule] = ContextVar("rolls", default=True)
+
+
+@contextmanager
+def rolling(choice: bool | Schedule | None) -> Iterator[None]:
+    """Recordings made within roll loops, under this schedule if it is one, or do not; None: as outside."""
+    token = _rolls.set(_rolls.get() if choice is None else choice)
+    try:
+        yield
+    finally:
+        _rolls.reset(token)
+
+
 def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
     with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"):
@@ -165,6 +182,8 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
         table = recorder.finish(input_refs, refs)
+        choice = _rolls.get()
+        table = roll(table, choice if isinstance(choice, Schedule) else None) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)

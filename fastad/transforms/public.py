@@ -25,7 +25,9 @@ _REMEMBERED = 256
 _GIVEN: Any = object()
 
 
-def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, **unknown: Any) -> Jit:
+def jit(
+    f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, roll: Any = None, **unknown: Any
+) -> Jit:
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
     Arguments may be any pytree of float, integer or bool arrays and floats. Python integers are constants until they
@@ -36,6 +38,9 @@ def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None
     `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets until that has taken as long as
     compiling is expected to take, then compiles.
     `threads` is the largest number of threads for large loops and for lanes of `vmap`.
+    `roll=False` leaves Python loops as the copies of their rows; by default long ones become loop rows, with the same
+    values (docs/loops.md). Their gradients store all states, or those that a schedule chooses, as in
+    roll=fad.checkpoint.Revolve(100).
 
     >>> import numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))
@@ -46,9 +51,9 @@ def jit(f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None
         names = ", ".join(f"{name}=" for name in unknown)
         raise TypeError(
             f"jit does not take {names}{at_line()}; what is no float, integer or bool array, and no float, is static "
-            "without being named: strings, None, functions, other objects. Options are tier= and threads="
+            "without being named: strings, None, functions, other objects. Options are tier=, threads= and roll="
         )
-    return Jit(f, tier=tier, threads=threads)
+    return Jit(f, tier=tier, threads=threads, roll=roll)
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, **options: Any) -> Gradient:
@@ -218,7 +223,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     4
     """
     function = f if isinstance(f, Transformed) else Jit(f)
-    return traced(function.program(make_call(*function.normalise(args, kwargs))).table)
+    return traced(function.new_program(make_call(*function.normalise(args, kwargs))).table)
 
 
 def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:

@@ -1,0 +1,1 @@
+"""Rolled loops: repetition in a table, found and made a loop row."""

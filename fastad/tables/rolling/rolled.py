@@ -1,0 +1,339 @@
+"""`roll`: a table whose repeated rows have become loop rows."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastad.primitives import ASSEMBLE, CONST, STRIDED
+from fastad.primitives.regions import Region, batched, is_contiguous, parts, region, whole
+from fastad.tables.builder import Builder, Ref
+from fastad.tables.columns import ValueType
+from fastad.tables.composites.loop_sizes import Sizes
+from fastad.tables.composites.loops import Loop
+from fastad.tables.composites.sub import Sub, made, packed, unpacked
+from fastad.tables.inline import compact, copy_row
+from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern, pattern_of
+from fastad.tables.rolling.sequence import Sequence
+from fastad.tables.table import Row, Table
+
+LEAST_TURNS = 16
+# What a loop must be worth, in rows of numbers, all turns together. A row of arrays counts more, because native code
+# takes longer to make for it. A short turn of numbers runs faster without the loop around it.
+LEAST_WORTH, LEAST_WORTH_OF_SHORT_TURNS = 2000, 20_000
+_WORTH_OF_ARRAYS = 10
+_SHORT = 16
+_DEEPEST = 4  # loops in loops
+
+
+def roll(table: Table, schedule: Any = None) -> Table:
+    """The table with loop rows in the place of rows that repeat themselves; the same table where none do.
+
+    Turns agree in primitives, types and source lines. An operand is carried from an earlier turn, the same in all of
+    them, or a value of its own in each turn that does not depend on the loop, which becomes an element. Values are the
+    same to the last bit. Inner loops are found first, and become rows of the outer ones. `schedule` says which states
+    are stored for adjoints (see `fastad.schedules`; None: all of them).
+    """
+    for _ in range(_DEEPEST):
+        if len(table) * _WORTH_OF_ARRAYS < LEAST_WORTH:
+            break
+        sequence = Sequence(table)
+        patterns = _patterns(sequence)
+        if not patterns:
+            break
+        table = _Rolling(sequence, patterns, schedule).table()
+    return table
+
+
+def _patterns(s: Sequence) -> list[Pattern]:
+    """Loops of the shortest period that has any, in the order of their rows."""
+    for period in s.periods(LEAST_TURNS):
+        found = []
+        for start, end in s.runs(period, LEAST_TURNS):
+            if _pays(s, start, end, period):
+                pattern = pattern_of(s, start, end, period, LEAST_TURNS)
+                if pattern is not None and _pays(s, pattern.start, pattern.end, period):
+                    found.append(pattern)
+        if found:
+            return found
+    return []
+
+
+def _pays(s: Sequence, start: int, end: int, period: int) -> bool:
+    """Whether a loop is so long that it should be one."""
+    sizes = s.table.sizes[s.rows[start : start + period]]
+    turn = int(np.where(sizes > 1, _WORTH_OF_ARRAYS, 1).sum())
+    least = LEAST_WORTH if turn >= _SHORT else LEAST_WORTH_OF_SHORT_TURNS
+    return turn * ((end - start) // period) >= least
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """The value of a row in turn `t` of a loop: where the loop's result has it, `width` apart for each turn."""
+
+    out: Ref
+    at: int
+    width: int
+    t: int
+    kind: ValueType
+
+    def read(self, b: Builder, count: int = 1) -> Ref:
+        """This value, or those of so many turns from this one on, along a new axis."""
+        place = region(self.at + self.t * self.width, (count, self.kind.size), (self.width, 1))
+        shape = self.kind.shape if count == 1 else (count, *self.kind.shape)
+        return b.region(self.out, place, shape, self.kind.dtype)
+
+    def leads_to(self, other: object) -> bool:
+        """Whether the other is the same of the next turn."""
+        return (
+            isinstance(other, _Turn)
+            and (self.out, self.at, self.width, self.t + 1) == (other.out, other.at, other.width, other.t)
+            and self.kind == other.kind
+        )
+
+
+class _Body:
+    """A loop's rows as a sub-program of [state | element | shared], and where its parts come from.
+
+    `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose
+    values are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first
+    of them.
+    """
+
+    def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
+        self.s, self.pattern = s, pattern
+        self.rows = s.rows[pattern.start : pattern.end].reshape(pattern.turns, pattern.period)
+        depth: dict[int, int] = {}
+        self.first: dict[tuple[int, int], int] = {}
+        for j, slots in enumerate(pattern.slots):
+            for k in slots:
+                if pattern.kinds[k] == NEAR:
+                    place, back = pattern.source(j, k)
+                    depth[place] = max(depth.get(place, 0), back)
+                    if back:
+                        self.first[place, back] = int(pattern.operands[0, k])
+        self.carried = [(place, back) for place in sorted(depth) for back in range(1, depth[place] + 1)]
+        turns, places = np.divmod(uses - pattern.start, pattern.period)
+        kept = [turns[places == j] for j in range(pattern.period)]
+        self.results = [
+            j for j, own in enumerate(kept) if len(own) and pattern.turns - own.min() > depth.get(j, 0)
+        ]  # fmt: skip
+        self.each: dict[bytes, int] = {}
+        self.shared: dict[int, int] = {}
+        self._look_outside()
+
+    def _look_outside(self) -> None:
+        p, op = self.pattern, self.s.table.columns["op"]
+        for j, slots in enumerate(p.slots):
+            for k in slots:
+                if p.kinds[k] == EACH:
+                    self.each.setdefault(p.operands[:, k].tobytes(), k)
+                elif p.kinds[k] == SAME and not p.moved[j] and op[p.operands[0, k]] != CONST.code:
+                    self.shared.setdefault(int(p.operands[0, k]), len(self.shared))
+
+    def element_rows(self) -> list[np.ndarray]:
+        """For each element, its row in every turn."""
+        moved = [self.rows[:, j] for j in np.flatnonzero(self.pattern.moved)]
+        return [*(self.pattern.operands[:, k] for k in self.each.values()), *moved]
+
+    def first_row(self, j: int, back: int) -> int:
+        """The row that the first turn takes for row j of so many turns back."""
+        known = self.first.get((j, back))
+        return int(self.s.rows[self.pattern.start - back * self.pattern.period + j]) if known is None else known
+
+    def kind(self, row: int) -> ValueType:
+        return self.s.table.type_of(row)
+
+    def sub(self) -> Sub:
+        """The sub-program of one turn."""
+        kinds = [self.kind(self.rows[0, j]) for j, _ in self.carried]
+        kinds += [self.kind(own[0]) for own in self.element_rows()]
+        kinds += [self.kind(row) for row in self.shared]
+        return made("turn", sum(kind.size for kind in kinds), lambda b, x: self._emit(b, unpacked(b, x, kinds)))
+
+    def _emit(self, b: Builder, given: list[Ref]) -> Ref:
+        p, table, n = self.pattern, self.s.table, len(self.carried)
+        state = dict(zip(self.carried, given, strict=False))
+        elements = given[n : n + len(self.each) + int(p.moved.sum())]
+        each = dict(zip(self.each, elements, strict=False))
+        moved = dict(zip(np.flatnonzero(p.moved).tolist(), elements[len(each) :], strict=True))
+        shared = dict(zip(self.shared, given[n + len(elements) :], strict=True))
+        values: list[Ref] = []
+
+        def operand(j: int, k: int) -> Ref:
+            if p.kinds[k] == NEAR:
+                place, back = p.source(j, k)
+                return state[place, back] if back else values[place]
+            if p.kinds[k] == EACH:
+                return each[p.operands[:, k].tobytes()]
+            row = int(p.operands[0, k])
+            return shared[row] if row in shared else b.const(table.constant(row), self.kind(row).dtype)
+
+        for j, slots in enumerate(p.slots):
+            row = table.row(int(self.rows[len(self.rows) // 2, j]))
+            b.at_line(b.line_number(table.line_of(row.index)))
+            values.append(moved[j] if j in moved else _emit(b, row, [operand(j, k) for k in slots]))
+        after = [values[j] if back == 1 else state[j, back - 1] for j, back in self.carried]
+        return packed(b, [*after, *(values[j] for j in self.results)])
+
+
+def _emit(b: Builder, row: Row, operands: list[Ref]) -> Ref:
+    if row.sub is not None:
+        return b.call(row.sub, operands[0])
+    return b.emit(row.name, operands, row.statics, row.shape, row.dtype)
+
+
+class _Rolling:
+    """A copy of a table with a loop row for each pattern."""
+
+    def __init__(self, s: Sequence, patterns: list[Pattern], schedule: Any) -> None:
+        self.s, self.old, self.b = s, s.table, Builder()
+        self.patterns, self.schedule = patterns, schedule
+        self.member = np.full(len(self.old), -1, np.int64)
+        for number, p in enumerate(patterns):
+            self.member[s.rows[p.start : p.end]] = number
+        self.refs: list[Ref | _Turn] = [-1] * len(self.old)
+        self.uses = self._uses()
+
+    def _uses(self) -> list[np.ndarray]:
+        """For each loop, the places of its rows that others refer to."""
+        s, member = self.s, self.member
+        owner = np.repeat(np.arange(len(self.old)), s.counts)
+        used = s.operands[(member[s.operands] >= 0) & (member[s.operands] != member[owner])]
+        outputs = np.array(self.old.outputs, np.int64)
+        used = np.unique(np.concatenate([used, outputs[member[outputs] >= 0]]))
+        return [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
+
+    def table(self) -> Table:
+        """The new table."""
+        b, old = self.b, self.old
+        inputs = [b.input(*kind) for kind in old.inputs]
+        last = {int(self.s.rows[p.end - 1]): p for p in self.patterns}
+        for index, (number, line) in enumerate(zip(self.member.tolist(), old._lists["line"], strict=True)):
+            b.at_line(b.line_number(old.lines[line]))
+            if number < 0:
+                self.refs[index] = self._copied(old.row(index), inputs)
+            elif index in last:
+                self._roll(last[index], self.uses[number])
+        return compact(b.table([self.ref(row) for row in old.outputs], old.captured))
+
+    def ref(self, row: int) -> Ref:
+        """A row of the old table in the new one."""
+        found = self.refs[row]
+        if isinstance(found, _Turn):
+            return found.read(self.b)
+        return found
+
+    # ── loops ────────────────────────────────────────────────────────────────────────────────────────────────
+    def _roll(self, p: Pattern, uses: np.ndarray) -> None:
+        b, s = self.b, self.s
+        body = _Body(s, p, uses)
+        first = [self.ref(body.first_row(j, back)) for j, back in body.carried]
+        elements = body.element_rows()
+        shared = [self.ref(row) for row in body.shared]
+        sizes = Sizes(
+            sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
+            sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)),
+        )  # fmt: skip
+        loop = Loop.of("rolled loop", sizes, p.turns, body.sub(), schedule=self.schedule)
+        xs = self._interleaved([self._stacked(own.tolist()) for own in elements], p.turns, sizes.element)
+        out = b.call(loop, packed(b, [*first, *shared, *xs]))
+        self._place(body, out, sizes)
+
+    def _place(self, body: _Body, out: Ref, sizes: Sizes) -> None:
+        """Note where the values of the loop's rows are."""
+        turns, at = len(body.rows), sizes.state
+        for j in body.results:
+            kind = body.kind(body.rows[0, j])
+            for t, row in enumerate(body.rows[:, j].tolist()):
+                self.refs[row] = _Turn(out, at, sizes.result, t, kind)
+            at += kind.size
+        at = 0
+        for j, back in body.carried:
+            kind = body.kind(body.rows[0, j])
+            if j not in body.results and back <= turns:
+                self.refs[body.rows[turns - back, j]] = self.b.region(out, (at, kind.size, 1), kind.shape, kind.dtype)
+            at += kind.size
+
+    def _interleaved(self, stacks: list[Ref], turns: int, width: int) -> list[Ref]:
+        """The elements of all turns as one vector: turn by turn."""
+        places, at = [], 0
+        for stack in stacks:
+            own = self.b.size(stack) // turns
+            places.append(region(at, (turns, own), (width, 1)))
+            at += own
+        return [self.b.assemble(stacks, places, (turns * width,))] if stacks else []
+
+    def _stacked(self, rows: list[int]) -> Ref:
+        """The values of these rows of the old table, one for each turn, along a new axis."""
+        b, old, kind = self.b, self.old, self.old.type_of(rows[0])
+        op, shape = old.columns["op"], (len(rows), *kind.shape)
+        if all(op[row] == CONST.code for row in rows):
+            return b.const(np.stack([old.constant(row) for row in rows]), kind.dtype)
+        read = self._reads(rows, shape) if all(op[row] == STRIDED.code for row in rows) else None
+        if read is not None:
+            return read
+        found = [self.refs[row] for row in rows]
+        if isinstance(found[0], _Turn) and all(isinstance(x, _Turn) and x.leads_to(y) for x, y in pairwise(found)):
+            return found[0].read(b, len(rows))
+        size = kind.size
+        regions: list[Region] = [(t * size, size, 1) for t in range(len(rows))]
+        return b.cast(b.assemble([self.ref(row) for row in rows], regions, (len(rows) * size,)), shape, kind.dtype)
+
+    def _reads(self, rows: list[int], shape: tuple[int, ...]) -> Ref | None:
+        """Reads of one value, at offsets that move: as one read."""
+        own = [self.old.row(row) for row in rows]
+        source, first = own[0].operands[0], own[0].statics
+        if any(r.operands[0] != source or r.statics[1:] != first[1:] for r in own):
+            return None
+        offsets = np.array([r.statics[0] for r in own])
+        steps, dtype = np.diff(offsets), own[0].dtype
+        if dtype != self.old.type_of(source).dtype:
+            return None
+        if (steps == steps[0]).all():
+            return self.b.region(self.ref(source), batched(first, len(rows), int(steps[0])), shape, dtype)
+        n = own[0].size
+        if is_contiguous(first) and not (offsets % n).any():
+            return self.b.emit("gather", (self.ref(source), self.b.const(offsets // n)), (n,), shape, dtype)
+        return None
+
+    # ── other rows ───────────────────────────────────────────────────────────────────────────────────────────
+    def _copied(self, row: Row, inputs: list[Ref]) -> Ref | _Turn:
+        operands = [self.refs[x] for x in row.operands]
+        if row.primitive is STRIDED and isinstance(operands[0], _Turn):
+            turn, kind = operands[0], ValueType(row.shape, row.dtype)
+            if row.statics == whole(turn.kind.size) and row.dtype == turn.kind.dtype:
+                return _Turn(turn.out, turn.at, turn.width, turn.t, kind)
+        if row.primitive is ASSEMBLE and any(isinstance(x, _Turn) for x in operands):
+            return self._assembled(row, operands)
+        refs = {x: self.ref(x) for x in row.operands}
+        return copy_row(self.b, self.old, row, refs, inputs)  # type: ignore[arg-type]
+
+    def _assembled(self, row: Row, operands: list[Ref | _Turn]) -> Ref:
+        """An assembly, its pieces from turn to turn as one piece."""
+        own, pieces, places, start = row.regions, [], [], 0
+        while start < len(own):
+            end = start + 1
+            while end < len(own) and _follow(operands, own, start, end):
+                end += 1
+            first = operands[start]
+            if isinstance(first, _Turn) and end - start > 1:
+                pieces.append(first.read(self.b, end - start))
+                places.append(batched(own[start], end - start, own[start + 1][0] - own[start][0]))
+            else:
+                pieces.append(self.ref(row.operands[start]))
+                places.append(own[start])
+            start = end
+        statics = [i for r in places for i in (len(parts(r)[1]), *r)]
+        return self.b.emit("assemble", pieces, statics, row.shape, row.dtype)
+
+
+def _follow(values: list[Ref | _Turn], places: list[Region], start: int, end: int) -> bool:
+    """Whether piece `end` is the value of the turn after that of the piece before it, and its place is as far on as the
+    first two pieces from `start` on are apart."""
+    before = values[end - 1]
+    if not isinstance(before, _Turn) or not before.leads_to(values[end]):
+        return False
+    (offset, *form), (further, *_) = places[start], places[start + 1]
+    return places[end][1:] == tuple(form) and places[end][0] - places[end - 1][0] == further - offset

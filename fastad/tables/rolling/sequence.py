@@ -1,0 +1,115 @@
+"""The rows of a table as a sequence in which a loop repeats itself, and the periods with which it may."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fastad.once import lazy
+from fastad.primitives import CALL as CALL_ROW
+from fastad.primitives import PRIMITIVES, STRIDED, Elementwise, array_rows, primitive
+from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.tables.columns import CONST, INPUT
+from fastad.tables.table import Table
+
+_READS = (STRIDED.code, primitive("gather").code)
+_READ_DEPTH = 3  # reads of reads of inputs that are told from the rows of a loop
+_REPEATS = 4  # rows of a period that may be of one kind
+_MOST_PERIODS = 64  # that are tried
+_COMMUTES = np.array([isinstance(row, Elementwise) and row.commutes for row in PRIMITIVES])
+# Rows that no loop may hold: they stop the program, or must be met in the order in which they were recorded.
+_BARRED = np.zeros(len(PRIMITIVES), bool)
+_BARRED[[row.code for row in array_rows() if row.kept]] = True
+
+
+class Sequence:
+    """The rows of a table but for inputs, constants and reads of these, which the turns of a loop may share.
+
+    `rows` are their numbers, `at[row]` their places (-1: none), `signs` what the rows of two turns must agree in:
+    primitive, type, line and number of operands. `operands[starts[row]:][:counts[row]]` are the operands of a row.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        col = table.columns
+        self.counts = np.where(POOLED[col["op"]], col["b"], OPERAND_COUNT[col["op"]]).astype(np.int64)
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.operands = self._operands()
+        self.is_free = self._free()
+        self.rows = np.flatnonzero(~self.is_free)
+        self.at = np.full(len(table), -1, np.int64)
+        self.at[self.rows] = np.arange(len(self.rows))
+        kinds = np.stack([col["op"], col["type"], col["line"], self.counts], axis=1)[self.rows]
+        self.signs = _numbered(kinds)
+        self.is_barred = self._barred()[self.rows]
+
+    def _operands(self) -> np.ndarray:
+        col, counts, starts = self.table.columns, self.counts, self.starts
+        found = np.zeros(int(counts.sum()), np.int64)
+        pooled = POOLED[col["op"]]
+        for place, name in enumerate("abc"):
+            rows = np.flatnonzero(~pooled & (counts > place))
+            found[starts[rows] + place] = col[name][rows]
+        rows = np.flatnonzero(pooled & (counts > 0))
+        own = counts[rows]
+        inside = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+        found[np.repeat(starts[rows], own) + inside] = self.table.pools["operands"][
+            np.repeat(col["a"][rows].astype(np.int64), own) + inside
+        ]
+        return found
+
+    def _free(self) -> np.ndarray:
+        """Inputs, constants, and what is read of them."""
+        col = self.table.columns
+        free = (col["op"] == INPUT) | (col["op"] == CONST)
+        for code in _READS * _READ_DEPTH:
+            rows = np.flatnonzero((col["op"] == code) & ~free)
+            known = np.ones(len(rows), bool)
+            for place in range(int(OPERAND_COUNT[code])):
+                known &= free[self.operands[self.starts[rows] + place]]
+            free[rows[known]] = True
+        return free
+
+    def _barred(self) -> np.ndarray:
+        """Rows that no loop may hold."""
+        op, table = self.table.columns["op"], self.table
+        barred = _BARRED[op]
+        for row in np.flatnonzero(op == CALL_ROW.code).tolist():
+            sub = table.row(row).sub
+            barred[row] = sub.has_guards or sub.calls_python or bool(sub.n_saved) or sub.result_is_overwritten
+        return barred
+
+    @lazy
+    def commutes(self) -> np.ndarray:
+        """Whether the two operands of a row may be swapped."""
+        return _COMMUTES[self.table.columns["op"]]
+
+    def periods(self, turns: int) -> list[int]:
+        """Distances at which rows of one sign follow each other so often that there may be so many turns; the short
+        ones first, so that inner loops are found before outer ones."""
+        order = np.argsort(self.signs, kind="stable")
+        sign = self.signs[order]
+        found: dict[int, int] = {}
+        for k in range(1, min(_REPEATS, len(order) - 1) + 1):
+            distance = (order[k:] - order[:-k])[sign[k:] == sign[:-k]]
+            counts = np.bincount(distance) if len(distance) else np.zeros(0, int)
+            for period in np.flatnonzero(counts >= turns - 1).tolist():
+                found[period] = max(found.get(period, 0), int(counts[period]) * period)
+        best = sorted(found, key=lambda period: -found[period])[:_MOST_PERIODS]
+        return sorted(best)
+
+    def runs(self, period: int, turns: int) -> Iterator[tuple[int, int]]:
+        """Ranges of places where rows have the signs of those a period before, for so many turns."""
+        same = (self.signs[period:] == self.signs[:-period]) & ~self.is_barred[period:] & ~self.is_barred[:-period]
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(np.int8), [0]])))
+        for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            if end - start >= (turns - 1) * period:
+                yield start, end + period
+
+
+def _numbered(rows: np.ndarray) -> np.ndarray:
+    """A number for each row of a matrix of integers: equal rows have equal ones."""
+    number = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        _, place = np.unique(column, return_inverse=True)
+        _, number = np.unique(number * (int(place.max(initial=0)) + 1) + place, return_inverse=True)
+    return number
