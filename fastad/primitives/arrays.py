@@ -119,10 +119,10 @@ array("matmul", values.matmul, 2, "batch m k n ta tb sx sy", check=checks.matmul
       unrolls=lambda s, size: size * s[2] <= _UNROLLED,
       linear=(0, 1), elements=elements.matmul, adjoint=rules.adjoint_matmul, batch=rules.batch_matmul,
       sparsity=patterns.matmul, result="total")
-array("gather", values.gather, 2, "inner", check=checks.gather, operations=_moves, keeps_zero=True, **INDEX_ERROR,
-      unrolls=lambda s, size: s[0] == 1, addressed=(0,),
-      linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, sparsity=patterns.gather, result="first",
-      domain=("R", "index"))
+GATHER = array("gather", values.gather, 2, "inner", check=checks.gather, operations=_moves, keeps_zero=True,
+               **INDEX_ERROR, unrolls=lambda s, size: s[0] == 1, addressed=(0,),
+               linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, sparsity=patterns.gather,
+               result="first", domain=("R", "index"))
 array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all, keeps_zero=True,
       **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add,
       sparsity=patterns.scatter_add, result="total", domain=("R", "index"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import ASSEMBLE, CONST, STRIDED
+from fastad.primitives import ASSEMBLE, CONST, GATHER, STRIDED
 from fastad.primitives.regions import Region, batched, is_contiguous, parts, region, whole
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
@@ -295,7 +295,7 @@ class _Rolling:
             return self.b.region(self.ref(source), batched(first, len(rows), int(steps[0])), shape, dtype)
         n = own[0].size
         if is_contiguous(first) and not (offsets % n).any():
-            return self.b.emit("gather", (self.ref(source), self.b.const(offsets // n)), (n,), shape, dtype)
+            return self.b.emit(GATHER.name, (self.ref(source), self.b.const(offsets // n)), (n,), shape, dtype)
         return None
 
     # ── other rows ───────────────────────────────────────────────────────────────────────────────────────────
@@ -326,7 +326,7 @@ class _Rolling:
                 places.append(own[start])
             start = end
         statics = [i for r in places for i in (len(parts(r)[1]), *r)]
-        return self.b.emit("assemble", pieces, statics, row.shape, row.dtype)
+        return self.b.emit(ASSEMBLE.name, pieces, statics, row.shape, row.dtype)
 
 
 def _follow(values: list[Ref | _Turn], places: list[Region], start: int, end: int) -> bool:

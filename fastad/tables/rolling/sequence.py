@@ -6,12 +6,12 @@ import numpy as np
 
 from fastad.once import lazy
 from fastad.primitives import CALL as CALL_ROW
-from fastad.primitives import PRIMITIVES, STRIDED, Elementwise, array_rows, primitive
+from fastad.primitives import GATHER, PRIMITIVES, STRIDED, Elementwise, array_rows
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import CONST, INPUT
 from fastad.tables.table import Table
 
-_READS = (STRIDED.code, primitive("gather").code)
+_READS = (STRIDED.code, GATHER.code)
 _READ_DEPTH = 3  # reads of reads of inputs that are told from the rows of a loop
 _REPEATS = 4  # rows of a period that may be of one kind
 _MOST_PERIODS = 64  # that are tried
