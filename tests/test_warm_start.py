@@ -11,9 +11,9 @@ import pytest
 from fastad.execution.composites import drivers
 from fastad.execution.machine import cache, exported, objects, symbols
 from fastad.execution.sweeps.source import MODES, sweep_text
-from fastad.kernels import notice_count, scipy_blas, superlu
+from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 
-OWN = {scipy_blas.TABLE, superlu.TABLE, notice_count.SYMBOL}
+OWN = {scipy_blas.TABLE, superlu.TABLE, notice_count.SYMBOL, interrupt_state.SYMBOL}
 # Of the C library and the mathematics library, and what fastad itself resolves.
 ALLOWED = {
     "memset", "memcpy", "memmove", "malloc", "free", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
