@@ -1,5 +1,5 @@
-"""Programs as people write them for other tools, in plain NumPy: what is measured is how long one waits, and in how much
-memory.
+"""Programs as people write them for other tools, in plain NumPy: what is measured is how long one waits, and in how
+much memory.
 
 A program is a module of this folder:
 

@@ -18,12 +18,12 @@ TITLE = "## Programs"
 MEASURES = {"first": "first call", "steady": "steady call", "memory": "memory"}
 METHOD = """\
 Programs in plain NumPy, [in `bench/programs`](programs), each in a process of its own for each library, value and
-gradient: first call after the imports (with an empty cache of native code; the sweeps are compiled, as `python -m fastad
-warmup` leaves them), steady call (median of the second half of {seconds:g} s of calls, two calls at least), and the
-highest resident memory of all of them above that after the imports. In brackets: the other's figure over fastad's,
-so more than one is better for fastad. The last column is fastad's steady call over NumPy's time for the program alone,
-in the same process. Values and gradients of all agree. "In place": the program writes into arrays, which autograd and JAX
-cannot follow. "> {limit:g} s": the process was ended then."""
+gradient: first call after the imports (with an empty cache of native code; the sweeps are compiled, as
+`python -m fastad warmup` leaves them), steady call (median of the second half of {seconds:g} s of calls, two calls at
+least), and the highest resident memory of all of them above that after the imports. In brackets: the other's figure over
+fastad's, so more than one is better for fastad. The last column is fastad's steady call over NumPy's time for the
+program alone, in the same process. Values and gradients of all agree. "In place": the program writes into arrays, which
+autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted, with its data as constants."""
 
 
 def main(arguments=None) -> int:
@@ -64,9 +64,10 @@ def parse(arguments):
 # ── the section ──────────────────────────────────────────────────────────────────────────────────────────────────
 def line(name: str, found: dict) -> str:
     """One program, while one waits."""
-    return f"{name}: " + "; ".join(
-        f"{who} " + (own if isinstance(own, str) else ", ".join(quantity(key, own[key]) for key in (*MEASURES, "primal")))
-        for who, own in found.items())  # fmt: skip
+    def figures(own):
+        return own if isinstance(own, str) else ", ".join(quantity(key, own[key]) for key in (*MEASURES, "primal"))
+
+    return f"{name}: " + "; ".join(f"{who} {figures(own)}" for who, own in found.items())
 
 
 def section(records: dict, seconds: float, limit: float) -> str:
@@ -76,8 +77,8 @@ def section(records: dict, seconds: float, limit: float) -> str:
     versions = ", ".join(f"{name} {info['versions'][name]}" for name in ("numpy", "llvmlite", "autograd", "jax"))
     dates = sorted({record["date"] for record in records.values()})
     where = (f"{info['processor']}, {info['cores']} cores, Python {info['python']}; {versions}; "
-             f"{' to '.join(sorted({dates[0], dates[-1]}))}, load average {min(loads):.1f} to {max(loads):.1f}. The machine "
-             "was shared: ratios tell more than times.")  # fmt: skip
+             f"{' to '.join(sorted({dates[0], dates[-1]}))}, load average {min(loads):.1f} to {max(loads):.1f}. "
+             "The machine was shared: ratios tell more than times.")  # fmt: skip
     found = {name: record["figures"] for name, record in records.items()}
     parts = [TITLE, METHOD.format(seconds=seconds, limit=limit), where, summary(found)]
     parts += [f"### {title[0].upper() + title[1:]}\n\n{measure_table(found, key)}" for key, title in MEASURES.items()]
@@ -120,8 +121,9 @@ def summary(found: dict) -> str:
         for key, title in MEASURES.items():
             ratios = sorted((own[key] / ours[key], name) for name, own, ours in both)
             if ratios:
-                lines.append(f"- {title}, {who} over fastad, {len(ratios)} programs: median "
-                             f"{statistics.median(r for r, _ in ratios):.3g}, least {ratios[0][0]:.3g} ({ratios[0][1]})")  # fmt: skip
+                middle, (least, which) = statistics.median(r for r, _ in ratios), ratios[0]
+                lines.append(f"- {title}, {who} over fastad, {len(ratios)} programs: median {middle:.3g}, "
+                             f"least {least:.3g} ({which})")  # fmt: skip
     costs = sorted((f["fastad"]["steady"] / f["fastad"]["primal"], name) for name, f in found.items()
                    if not isinstance(f["fastad"], str))  # fmt: skip
     if costs:

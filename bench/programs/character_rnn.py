@@ -2,6 +2,8 @@
 
 Size: (steps, width, letters, texts in a batch).
 """
+from itertools import pairwise
+
 import numpy
 
 SIZES = {"small": (4, 3, 5, 2), "full": (30, 40, 64, 20)}
@@ -25,7 +27,7 @@ def program(np, weights, text):
     ones = np.ones((batch, 1))
     state = np.tile(start, (batch, 1))
     total = 0.0
-    for now, following in zip(text[:-1], text[1:]):
+    for now, following in pairwise(text):
         state = np.tanh(np.dot(np.concatenate([now, state, ones], axis=1), change))
         scores = np.dot(np.concatenate([state, ones], axis=1), predict)
         top = np.max(scores, axis=1, keepdims=True)

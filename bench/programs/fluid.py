@@ -18,11 +18,13 @@ def arguments(size):
 
 
 def around(np, field):
-    return (np.roll(field, 1, axis=0), np.roll(field, -1, axis=0), np.roll(field, 1, axis=1), np.roll(field, -1, axis=1))
+    return tuple(np.roll(field, places, axis=axis) for axis in (0, 1) for places in (1, -1))
 
 
 def project(np, u, v, iterations):
-    divergence = -0.5 * (np.roll(u, -1, axis=0) - np.roll(u, 1, axis=0) + np.roll(v, -1, axis=1) - np.roll(v, 1, axis=1))
+    above, below, _, _ = around(np, u)
+    _, _, before, after = around(np, v)
+    divergence = -0.5 * (below - above + after - before)
     pressure = np.zeros(divergence.shape)
     for _ in range(iterations):
         up, down, left, right = around(np, pressure)

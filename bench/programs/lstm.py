@@ -3,6 +3,8 @@ likelihood of what comes next, by all weights.
 
 Size: (layers, width, steps).
 """
+from itertools import pairwise
+
 import numpy
 
 SIZES = {"small": (2, 3, 6), "full": (2, 14, 1023)}
@@ -34,7 +36,7 @@ def program(np, weights, states, sequence):
     layers, outer = weights
     hidden, memory = [s[0] for s in states], [s[1] for s in states]
     total = 0.0
-    for now, following in zip(sequence[:-1], sequence[1:]):
+    for now, following in pairwise(sequence):
         x = now * outer[0]
         for k in range(len(states)):
             hidden[k], memory[k] = cell(np, layers[k][0], layers[k][1], hidden[k], memory[k], x)

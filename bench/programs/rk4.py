@@ -1,5 +1,5 @@
-"""Runge–Kutta's method by hand on Lorenz's equations, with a state of three numbers in an array: distance from a point at
-the end, by the three parameters.
+"""Runge–Kutta's method by hand on Lorenz's equations, with a state of three numbers in an array: distance from a point
+at the end, by the three parameters.
 
 Size: steps.
 """

@@ -1,4 +1,5 @@
-"""A symmetric product added to a matrix, C := b C + a A Aᵀ, its lower triangle row by row in place: sum of squares by A.
+"""A symmetric product added to a matrix, C := b C + a A Aᵀ, its lower triangle row by row in place: sum of squares
+by A.
 
 Size: (rows of A, columns of A).
 """
