@@ -20,10 +20,11 @@ METHOD = """\
 Programs in plain NumPy, [in `bench/programs`](programs), each in a process of its own for each library, value and
 gradient: first call after the imports (with an empty cache of native code; the sweeps are compiled, as
 `python -m fastad warmup` leaves them), steady call (median of the second half of {seconds:g} s of calls, two calls at
-least), and the highest resident memory of all of them above that after the imports. In brackets: the other's figure over
-fastad's, so more than one is better for fastad. The last column is fastad's steady call over NumPy's time for the
-program alone, in the same process. Values and gradients of all agree. "In place": the program writes into arrays, which
-autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted, with its data as constants."""
+least), and the highest resident memory of all of them above that after the imports. In brackets: the other's figure
+over fastad's, so more than one is better for fastad. The last column is fastad's steady call over NumPy's time for the
+program alone, in the same process. Values and gradients of all agree. "In place": the program writes into arrays,
+which autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted, with its data as
+constants."""
 
 
 def main(arguments=None) -> int:
