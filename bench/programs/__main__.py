@@ -24,7 +24,7 @@ least), and the highest resident memory of all of them above that after the impo
 over fastad's, so more than one is better for fastad. The last column is fastad's steady call over NumPy's time for the
 program alone, in the same process. Values and gradients of all agree. "In place": the program writes into arrays,
 which autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted, with its data as
-constants."""
+constants. OpenBLAS has one thread (OPENBLAS_NUM_THREADS=1); JAX has threads of its own."""
 
 
 def main(arguments=None) -> int:
