@@ -15,13 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(task: str, environment: dict[str, str] | None = None, **arguments):
+def run(task: str, environment: dict[str, str] | None = None, limit: float = 1800, **arguments):
     code = (
         "import json, sys; sys.path.insert(0, sys.argv[1]); from bench import isolated; "
         "print('RESULT' + json.dumps(isolated.find(sys.argv[2])(**json.loads(sys.argv[3]))))"
     )
     command = [sys.executable, "-c", code, str(ROOT), task, json.dumps(arguments)]
-    done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=limit)
     for line in done.stdout.splitlines():
         if line.startswith("RESULT"):
             return json.loads(line.removeprefix("RESULT"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import functions, programs
+from bench import functions, random_programs
 
 SMALL = os.environ.get("FASTAD_BENCH_SMALL", "") not in ("", "0")
 
@@ -124,16 +124,16 @@ def filters_data(nodes, n, rng):
 
 
 def program_input(rng):
-    return (rng.uniform(0.5, 1.5, programs.INPUTS),)
+    return (rng.uniform(0.5, 1.5, random_programs.INPUTS),)
 
 
 @cache
 def program_source(rows: int) -> str:
-    return programs.make_source(rows, program_input(np.random.default_rng(20240229))[0])
+    return random_programs.make_source(rows, program_input(np.random.default_rng(20240229))[0])
 
 
 def program(rows: int) -> Callable[[ModuleType], Callable]:
-    return lambda module: programs.compile_source(program_source(rows), module.np, f"program of {rows} rows")
+    return lambda module: random_programs.compile_source(program_source(rows), module.np, f"program of {rows} rows")
 
 
 # ---- the list -----------------------------------------------------------------------------------------------------
