@@ -21,8 +21,8 @@ import numpy as np
 from bench import isolated, programs
 
 CONTENDERS = ("fastad", "autograd", "jax")
-# Threads of BLAS wait for each other by spinning. Where others use the machine too, one evaluation of the `vae` took 240 ms
-# with its usual threads and 19 ms with one. JAX does its products by threads of its own.
+# Threads of BLAS wait for each other by spinning. Where others use the machine too, one evaluation of the `vae` took
+# 240 ms with its usual threads and 19 ms with one. JAX does its products by threads of its own.
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1", "OPENBLAS_NUM_THREADS": "1"}
 TOLERANCE = 1e-8  # of gradients, beside their largest entry: a thousand steps of a program may lose some digits
 
