@@ -214,11 +214,11 @@ def _header(key: bytes, payload: bytes) -> bytes:
 
 def _store(path: Path, key: bytes, payload: bytes) -> None:
     with contextlib.suppress(OSError):
-        _write(path, _header(key, payload) + payload)
+        write(path, _header(key, payload) + payload)
         _account(path.parent, _HEADER.size + len(payload))
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
     """Write a file so that readers see all of it or nothing."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="new-")
     try:
@@ -315,7 +315,7 @@ def _source_file(full_name: str, text: str) -> Path:
     data = text.encode()
     try:
         if not _holds(path, data):
-            _write(path, data)
+            write(path, data)
     except OSError as error:
         raise FastadError(f"cannot write {path} ({error.strerror}); set FASTAD_CACHE_DIR") from None
     return path

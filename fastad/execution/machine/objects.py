@@ -6,7 +6,7 @@ model takes half as long again without optimisation, as it leaves the fast instr
 (0.3 ms, MCJIT 1 to 2 ms).
 """
 
-import functools
+import atexit
 import itertools
 import os
 import struct
@@ -17,41 +17,25 @@ from collections.abc import Callable, Iterable
 import llvmlite.binding as llvm
 
 from fastad.errors import CompileError
+from fastad.execution.machine import llvm_ir
+from fastad.execution.machine.llvm_ir import JITLINK, host, machine
 
 # llvmlite serialises single calls into LLVM; this makes one compilation, or one link, a unit.
 _lock = threading.RLock()
 
-# JITLink does not yet link every COFF object, so Windows keeps to the older linker and the large code model.
-_JITLINK = sys.platform != "win32"
-_RELOCATION, _CODE_MODEL = ("pic", "small") if _JITLINK else ("default", "jitdefault")
+# From the end of the process on LLVM is the main thread's: what a daemon thread does in it would meet LLVM's own end.
+atexit.register(_lock.acquire)
+
+if hasattr(os, "register_at_fork"):  # a forked child has no other thread that could release the lock
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 # A linker keeps some 10 kB for every library it ever held; a new one after so many lets that go.
 _LIBRARIES_A_LINKER = 64
 
 
-@functools.cache
-def _initialize() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-
-
-@functools.cache
-def host() -> tuple[str, str]:
-    """The CPU's name and features, as LLVM writes them. Object code runs only where both agree."""
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-
-
 def has_feature(name: str) -> bool:
     """Whether the CPU has a feature, e.g. "avx2", "avx512f"."""
     return f"+{name}" in host()[1].split(",")
-
-
-@functools.cache
-def _machine(level: int) -> llvm.TargetMachine:
-    _initialize()
-    cpu, features = host()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(cpu=cpu, features=features, opt=level, reloc=_RELOCATION, codemodel=_CODE_MODEL)
 
 
 def compile_ir(text: str, *, level: int = 2) -> bytes:
@@ -69,31 +53,20 @@ def compile_ir(text: str, *, level: int = 2) -> bytes:
     CompileError : the text is not valid IR; the message holds LLVM's.
     """
     with _lock:
-        machine = _machine(level)
-        # A context of its own frees types and constants with the module; the global one keeps them for good.
-        context = llvm.create_context()
-        module = _parse(text, context, verify=level > 0 or "FASTAD_VERIFY_IR" in os.environ)
-        module.triple = llvm.get_process_triple()
-        module.data_layout = str(machine.target_data)
-        if level:
-            _optimize(module, machine, level)
-        return machine.emit_object(module)
+        try:
+            return llvm_ir.object_of(text, level, is_verified(level))
+        except RuntimeError as error:
+            raise rejected(str(error)) from None
 
 
-def _parse(text: str, context: llvm.ContextRef, verify: bool) -> llvm.ModuleRef:
-    try:
-        module = llvm.parse_assembly(text, context)
-        if verify:
-            module.verify()
-    except RuntimeError as error:
-        raise CompileError(f"LLVM rejects generated code: {str(error).strip()}") from None
-    return module
+def is_verified(level: int) -> bool:
+    """Whether LLVM's verifier looks at code of a level."""
+    return level > 0 or "FASTAD_VERIFY_IR" in os.environ
 
 
-def _optimize(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -> None:
-    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
-    passes = llvm.create_pass_builder(machine, tuning)
-    passes.getModulePassManager().run(module, passes)
+def rejected(message: str) -> CompileError:
+    """What becomes of LLVM's message."""
+    return CompileError(f"LLVM rejects generated code: {message.strip()}")
 
 
 class LoadedCode:
@@ -151,7 +124,7 @@ def _next_library() -> tuple[llvm.LLJIT, str]:
     """A linker and the name of a new library in it; the caller holds the lock."""
     global _current
     if _current is None or (number := next(_current[1])) >= _LIBRARIES_A_LINKER:
-        linker = llvm.create_lljit_compiler(_machine(2), use_jit_link=_JITLINK, suppress_errors=True)
+        linker = llvm.create_lljit_compiler(machine(2), use_jit_link=JITLINK, suppress_errors=True)
         _current, number = (linker, itertools.count(1)), 0
     return _current[0], f"fastad{number}"
 

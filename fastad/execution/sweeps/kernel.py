@@ -34,6 +34,12 @@ def _sweep(mode: str) -> int:
     return exported.address(f"sweep_{mode}", sweep_text(mode))
 
 
+def load(mode: str) -> None:
+    """Have the sweeps ready that a kernel of a mode runs."""
+    for name in dict.fromkeys(("values", _SWEEPS[mode])):
+        _sweep(name)
+
+
 def _compile(modes: Sequence[str]) -> None:
     """Have these sweeps ready, optimised."""
     exported.compile_missing({f"sweep_{mode}": sweep_text(mode) for mode in modes})
