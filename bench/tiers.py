@@ -75,9 +75,9 @@ def ensemble(fad, tier: str) -> float:
     rng, total = np.random.default_rng(0), 0.0
     gradient = fad.value_and_grad(lambda w, x: np.mean((np.tanh(x @ w) @ w.T - x) ** 2), tier=tier)
     w = 0.1 * rng.normal(size=(20, 10))
-    for k in range(2_000):
-        value, slope = gradient(w, rng.normal(size=(16 + k // 400, 20)))
-        w, total = w - 0.01 * slope, total + float(value)
+    for k in range(10_000):
+        value, slope = gradient(w, rng.normal(size=(16 + k // 2_000, 20)))
+        w, total = w - 0.001 * slope, total + float(value)
     return total
 
 

@@ -5,6 +5,7 @@ An executor is three functions over one request: `estimate`, `is_cached` and `ke
 """
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 from fastad.execution.kernel import Kernel
 from fastad.execution.machine import background, cache
-from fastad.execution.machine.times import TIMES
+from fastad.execution.machine.times import TIMES, Counts
 from fastad.execution.request import DERIVED, Request
 from fastad.execution.row_kinds import program_tables, row_counts
 from fastad.recording.source import at_line, user_line
@@ -47,45 +48,60 @@ _loaded: set[str] = set()  # modes whose sweeps were used in this process
 
 
 def _sweep_estimate(request: Request) -> float:
-    return 0.0 if request.mode in _loaded else TIMES.expected(_SWEEP)
+    mode = "value" if request.base.subs else request.mode
+    return 0.0 if mode in _loaded else TIMES.expected(_sweep_counts(mode))
 
 
-_SWEEP = {"sweep": 1.0}
+def _sweep_counts(mode: str) -> Counts:
+    return {"sweeps" if cache.is_noted("sweeps", mode) else "new sweeps": 1.0}
 
 
 def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:
-    start = time.thread_time()
-    from fastad.execution.sweeps.kernel import SweepKernel, is_swept, load
+    from fastad.execution.sweeps.kernel import SweepKernel, is_swept
 
-    swept = is_swept(request.base)
-    if request.mode not in _loaded:
-        load(request.mode if swept else "value")
-        _loaded.add(request.mode)
-        TIMES.measured(_SWEEP, time.thread_time() - start)
-    if not swept:
+    if not is_swept(request.base):
+        _load_sweeps("value")
         return SweepKernel(request.table, threshold=threshold, part=SWEEP.part, threads=threads)
+    _load_sweeps(request.mode)
     return SweepKernel(
         request.base, request.mode, request.wrt, request.seeds, chosen=request.chosen, threshold=threshold
     )
 
 
+def _load_sweeps(mode: str) -> None:
+    if mode in _loaded:
+        return
+    from fastad.execution.sweeps.kernel import load
+
+    counts, start = _sweep_counts(mode), time.thread_time()
+    load(mode)
+    if not _loaded:  # later ones share much with the first
+        TIMES.measured(counts, time.thread_time() - start)
+    _loaded.add(mode)
+
+
 SWEEP = Executor("sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel)
 
 # ── native code ───────────────────────────────────────────────────────────────────────────────────────────────
-MOST_ROWS = 100_000  # of programs that are compiled without being told to: longer ones take gigabytes of memory
+MOST_ROWS = 200_000  # of programs that are compiled without being told to: LLVM takes some 6 kB of memory for a row
 
 
 def compile_seconds(request: Request) -> float:
     """Estimated time to make native code."""
     tables = list(program_tables(request.table if request.is_derived else request.base))
-    times = 1 if request.is_derived else DERIVED
+    times = 1.0 if request.is_derived else _DERIVED
     if times * sum(map(len, tables)) > MOST_ROWS:
         return math.inf
-    return times * sum(TIMES.expected(row_counts(table)) for table in tables)
+    start = 0.0 if _NATIVE in sys.modules else TIMES.expected(_IMPORT)
+    return start + times * sum(TIMES.expected(row_counts(table)) for table in tables)
+
+
+_DERIVED = 2.2  # time for a derivative, about, for the time for its value
+_NATIVE, _IMPORT = "fastad.execution.native", {"native import": 1.0}
 
 
 def _is_native_cached(request: Request, threads: int) -> bool:
-    if not request.is_derived and not cache.is_stored(_made_key(request, threads)):
+    if not request.is_derived and not cache.is_noted(*_made_key(request, threads)):
         return False  # without deriving the table, which is what its code is kept by
     from fastad.execution.native import is_cached
 
@@ -99,13 +115,13 @@ def _native_kernel(request: Request, threads: int, threshold: int | None) -> Ker
         table = request.table
     kernel = NativeKernel(table, threads, threshold, part=NATIVE.part)
     if request.mode != "value":
-        cache.cached(_made_key(request, threads), lambda: b"")
+        cache.note(*_made_key(request, threads))
     return kernel
 
 
 def _made_key(request: Request, threads: int) -> tuple[str, ...]:
     """What tells that native code of a derivative has been made."""
-    return "made", request.base.hash, repr((request.mode, request.wrt, request.seeds, request.chosen, threads))
+    return "native", request.base.hash, repr((request.mode, request.wrt, request.seeds, request.chosen, threads))
 
 
 NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel)
@@ -116,6 +132,7 @@ AUTO = "auto"
 
 SECONDS_A_ROW = 12e-9  # that the sweeps take for a scalar row, about
 _EAGER = 0.5  # part of the compile time after which the background compiles, while the first executor goes on
+_IN_ADVANCE = 0.5  # part of the time that the first executor needs to be ready which may be spent on doing without it
 _PAYS_FROM = 100_000  # row evaluations of a single run from which native code pays
 
 
@@ -135,9 +152,9 @@ class Policy:
         if first is then or then.is_cached(request, threads):
             return then
         estimate = then.estimate(request)
-        if interpreting_seconds(request) >= estimate or TIMES.spent + estimate < first.estimate(request):
+        if interpreting_seconds(request) >= estimate:
             return then
-        return first
+        return then if TIMES.spent + estimate < _IN_ADVANCE * first.estimate(request) else first
 
     def pays_from(self, request: Request) -> float:
         """Seconds that `first` has to take until `then` is made."""

@@ -139,6 +139,8 @@ def _close() -> None:
     """What is compiled at the end of this process is lost; a thread may yet wait for it, so pipes stay open."""
     global _closed
     _closed = True
+    while _idle:
+        _idle.pop().end()
     for process in _all:
         process.kill()
 
