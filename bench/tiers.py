@@ -1,10 +1,11 @@
 """Whether tier="auto" is as good as the better tier: `python -m bench.tiers [program …]`.
 
-Programs of many small tables, each in a new process for every tier, with an empty cache ("cold"), with the sweeps in the
-cache but no native code ("new"), and with everything there ("warm"). Seconds of the program, imports not counted.
+Programs of many small tables, each in a new process for every tier: with the sweeps in the cache but no native code
+("new"), with everything there ("warm"), and with an empty cache ("cold"). Seconds of the program, imports not counted.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ def batches(fad, tier: str) -> float:
     """Twenty batch sizes of a network, three calls each."""
     rng = np.random.default_rng(0)
     sizes = (8, 32, 32, 4)
-    weights = [(0.3 * rng.normal(size=(m, n)), np.zeros(n)) for m, n in zip(sizes, sizes[1:], strict=False)]
+    weights = [(0.3 * rng.normal(size=(m, n)), np.zeros(n)) for m, n in itertools.pairwise(sizes)]
 
     def loss(weights, x, y):
         for w, b in weights[:-1]:

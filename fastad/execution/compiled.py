@@ -71,7 +71,6 @@ class Compiled:
             with self._lock:
                 if self._kernel is None:
                     self._use(self._begin())
-                    self._pays_from = self._policy.pays_from(self.request)
         elif self.interpreted_seconds >= self._pays_from:
             self._go_over()
         if self.is_settled:
@@ -91,21 +90,27 @@ class Compiled:
     def _go_over(self) -> None:
         """Have the next executor's kernel made in the background, and change over once it is; without a background,
         make it now. One thread does, and the others go on."""
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            if self.is_settled or (self._job is not None and not self._job.is_lost and not self._job.is_done):
-                return
-            if self._job is None or self._job.is_lost:
-                self._pays_from = self._policy.pays_from(self.request)  # compiling others may have taught better
-                if self.interpreted_seconds < self._pays_from:
-                    return
-                if background.is_on():
-                    self._job = background.submit(self._maker())
-                    return
-            self._settle()
-        finally:
-            self._lock.release()
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self.is_settled and (self._is_waited_for() if self._own_job is None else self._own_job.is_done):
+                    self._settle()
+            finally:
+                self._lock.release()
+
+    def _is_waited_for(self) -> bool:
+        """Whether the next executor's kernel is to be made at once; here the background is asked for it if it pays."""
+        self._pays_from = self._policy.pays_from(self.request)  # as far as is known by now
+        if self.interpreted_seconds < self._pays_from:
+            return False
+        if background.is_on():
+            self._job = background.submit(self._maker())
+            return False
+        return True
+
+    @property
+    def _own_job(self) -> "background.Job[Kernel] | None":
+        """The job that makes the next kernel, if it was not left to the process that this one was forked from."""
+        return None if self._job is None or self._job.is_lost else self._job
 
     def _maker(self) -> Callable[[], Kernel]:
         """Makes the next executor's kernel; raises ReferenceError if nobody has a use for it any more."""
@@ -141,11 +146,12 @@ class Compiled:
             self._executor, self._kernel = made
             self._free, self._job, self.is_settled = [], None, True
         else:
+            self._pays_from = self._policy.pays_from(self.request)
             self._executor, self._kernel = made
 
     def _made_by(self, executor: Executor) -> Kernel:
-        if self._job is not None and not self._job.is_lost and executor is self._policy.then:
-            return self._job.result()
+        if self._own_job is not None and executor is self._policy.then:
+            return self._own_job.result()
         return executor.kernel(self.request, self._threads, BY_REFERENCE_FROM)
 
     @property

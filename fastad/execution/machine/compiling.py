@@ -1,8 +1,8 @@
 """Compiling in a process of its own, where it holds up nobody.
 
-llvmlite lets one thread at a time into LLVM, and Python raises KeyboardInterrupt when LLVM returns. So a text that takes
-long is given to another process: meanwhile other threads link and compile, Ctrl-C is heard at once, this process may
-end, and the memory that LLVM takes is returned to the system. A process serves until nothing has come for some seconds.
+llvmlite lets one thread at a time into LLVM, and Python raises KeyboardInterrupt when LLVM returns. So a text that
+takes long is given to another process: meanwhile other threads link and compile, Ctrl-C is heard at once, this process
+may end, and the memory that LLVM took is given back. A process serves until nothing has come for some seconds.
 """
 
 import atexit
@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import llvmlite
 
@@ -34,7 +33,8 @@ class CompilerProcess:
 
     def __init__(self) -> None:
         home = os.path.dirname(os.path.dirname(os.path.abspath(llvmlite.__file__)))
-        code = f"import runpy, sys; sys.path.append({home!r}); runpy.run_path({llvm_ir.__file__!r}, run_name='__main__')"
+        run = f"runpy.run_path({llvm_ir.__file__!r}, run_name='__main__')"
+        code = f"import runpy, sys; sys.path.append({home!r}); {run}"
         # -I: no module of the user's can be in the way; a session of its own: Ctrl-C in a terminal does not end it.
         try:
             self._process = subprocess.Popen(
@@ -47,7 +47,7 @@ class CompilerProcess:
         self._read(len(READY))
 
     def compile(self, text: str, level: int) -> tuple[bytes, float]:
-        """The object code of a text, and the seconds of processor time that it took. CompileError if LLVM rejects it."""
+        """The object code of a text, and the seconds of CPU time that it took. CompileError if LLVM rejects it."""
         data = text.encode()
         try:
             self._write(TASK.pack(len(data), level, objects.is_verified(level)) + data)
@@ -152,7 +152,8 @@ def _start_anew() -> None:
         for pipe in (process._process.stdin, process._process.stdout):
             with contextlib.suppress(OSError):
                 os.close(pipe.fileno())  # type: ignore[union-attr]
-    _all.clear(), _idle.clear()
+    _all.clear()
+    _idle.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -83,4 +83,4 @@ def _comes(tasks: BinaryIO) -> bool:
 
 
 if __name__ == "__main__":
-    serve(open(0, "rb", closefd=False), open(1, "wb", closefd=False))
+    serve(sys.stdin.buffer, sys.stdout.buffer)
