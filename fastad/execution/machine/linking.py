@@ -214,12 +214,12 @@ class _Linking:
 
 
 def _loaded(found: Object) -> list[int]:
-    """The sections that are put into memory: not the tables for unwinding, which nothing reads."""
+    """The sections that are put into memory: empty ones, which may be pointed at, but no tables for unwinding."""
     (strings,) = struct.unpack_from("<H", found.code, 0x3E)
     start, loaded = int(found.sections[strings]["offset"]), []
     for k in np.flatnonzero(found.sections["flags"] & _ALLOCATE).tolist():
         name = start + int(found.sections[k]["name"])
-        if found.sections[k]["size"] and found.code[name : name + len(_UNWIND)] != _UNWIND:
+        if found.code[name : name + len(_UNWIND)] != _UNWIND:
             loaded.append(k)
     return loaded
 
