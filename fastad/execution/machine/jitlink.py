@@ -3,12 +3,11 @@
 For code of 200 operations that takes 0.3 ms, MCJIT 1 to 2 ms. `linking` does without LLVM's library, where it can.
 """
 
-import functools
 import itertools
 import threading
 from typing import Any
 
-from fastad.execution.machine import compiler
+from fastad.execution.machine import llvm_ir
 
 # A linker keeps some 10 kB for every library it ever held; a new one after so many lets that go.
 _LIBRARIES_A_LINKER = 64
@@ -20,7 +19,7 @@ _current: tuple[Any, "itertools.count[int]"] | None = None
 def link(code: bytes, names: list[str], externals: dict[str, int]) -> tuple[object, dict[str, int]]:
     """What keeps the code loaded, and the addresses of functions. RuntimeError, with LLVM's message, if one is missing
     or the object is damaged."""
-    builder = compiler.llvm().JITLibraryBuilder().add_object_img(code)
+    builder = llvm_ir.llvm().JITLibraryBuilder().add_object_img(code)
     for name, address in externals.items():
         builder.import_symbol(name, address)
     for name in names:
@@ -40,9 +39,4 @@ def _next_library() -> tuple[Any, str]:
 
 
 def _linker() -> Any:
-    return compiler.llvm().create_lljit_compiler(_machine(), use_jit_link=compiler.HAS_JITLINK, suppress_errors=True)
-
-
-@functools.cache
-def _machine() -> Any:
-    return compiler.machine(2)
+    return llvm_ir.llvm().create_lljit_compiler(llvm_ir.machine(2), use_jit_link=llvm_ir.JITLINK, suppress_errors=True)

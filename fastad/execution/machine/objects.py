@@ -6,7 +6,6 @@ and to link.
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -39,10 +38,7 @@ def compile_ir(text: str, *, level: int = 2) -> bytes:
     ------
     CompileError : the text is not valid IR; the message holds LLVM's.
     """
-    try:
-        return compiling.compile_text(text, level, verify=level > 0 or "FASTAD_VERIFY_IR" in os.environ)
-    except RuntimeError as error:
-        raise CompileError(f"LLVM rejects generated code: {str(error).strip()}") from None
+    return compiling.compiled(text, level)[0]
 
 
 class LoadedCode:

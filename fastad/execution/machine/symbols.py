@@ -20,7 +20,7 @@ import struct
 import sys
 from collections.abc import Iterator
 
-from fastad.execution.machine import compiler, objects
+from fastad.execution.machine import llvm_ir, objects
 from fastad.kernels import scipy_blas
 from fastad.once import once
 from fastad.primitives import elementwise_rows
@@ -54,7 +54,7 @@ def register(*names: str) -> list[str]:
     found = {name: address(name) for name in names}
     for name, where in found.items():
         if where is not None:
-            compiler.llvm().add_symbol(name, where)
+            llvm_ir.llvm().add_symbol(name, where)
     return [name for name, where in found.items() if where is None]
 
 

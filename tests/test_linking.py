@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastad.errors import CompileError
-from fastad.execution.machine import compiler, compiling, jitlink, linking, objects, symbols
+from fastad.execution.machine import compiling, jitlink, linking, llvm_ir, objects, symbols
 
 DOUBLE = ctypes.c_double
 UNARY = ctypes.CFUNCTYPE(DOUBLE, DOUBLE)
@@ -80,7 +80,7 @@ def test_both_linkers_give_the_same_functions(level):
 @needs_processes
 def test_code_is_the_same_wherever_it_is_compiled():
     for level in range(4):
-        assert compiling.compile_text(EVERYTHING, level, True) == compiler.compile_text(EVERYTHING, level, True)
+        assert objects.compile_ir(EVERYTHING, level=level) == llvm_ir.object_of(EVERYTHING, level, True)
 
 
 @needs_processes
@@ -107,25 +107,40 @@ def test_unknown_relocations_raise():
 
 
 @needs_processes
-def test_a_process_that_died_is_said_and_the_next_one_works(monkeypatch):
-    objects.compile_ir(SQUARE)
-    process = compiling._idle[-1]
-    os.kill(process._process.pid, signal.SIGKILL)
-    with pytest.raises(CompileError, match="LLVM ended with status -9"):
-        objects.compile_ir(SQUARE)
-    assert process not in compiling._idle
-    assert objects.compile_ir(SQUARE)
-
-
-@needs_processes
-def test_a_process_that_had_nothing_to_do_is_replaced(monkeypatch):
-    monkeypatch.setattr(compiling, "IDLE_SECONDS", 0.01)
-    monkeypatch.setattr(compiling, "_idle", [])
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_ended_while_it_waited_is_replaced(ending):
     first = objects.compile_ir(SQUARE)
     process = compiling._idle[-1]
+    os.kill(process._process.pid, ending)
     process._process.wait(10)
     assert objects.compile_ir(SQUARE) == first
     assert process not in compiling._idle
+
+
+@needs_processes
+def test_a_process_ends_when_nothing_comes(monkeypatch):
+    monkeypatch.setattr(llvm_ir, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(compiling, "_idle", [])
+    first = objects.compile_ir(SQUARE)
+    assert compiling._idle[-1]._process.wait(10) == 0
+    assert objects.compile_ir(SQUARE) == first
+
+
+@needs_processes
+def test_a_process_that_ends_over_a_text_is_said(monkeypatch):
+    monkeypatch.setattr(compiling, "_idle", [])
+    compiled = compiling.CompilerProcess.compile
+
+    def killed(self, text, level):
+        self._process.kill()
+        self._process.wait()
+        return compiled(self, text, level)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiling.CompilerProcess, "compile", killed)
+        with pytest.raises(CompileError, match="has ended"):
+            objects.compile_ir(SQUARE)
+    assert objects.compile_ir(SQUARE)
 
 
 @needs_processes
@@ -136,20 +151,19 @@ def test_an_interrupted_compilation_leaves_no_answer_behind(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(compiling._Process, "_read", interrupted)
+        patch.setattr(compiling.CompilerProcess, "_read", interrupted)
         with pytest.raises(KeyboardInterrupt):
             objects.compile_ir(EVERYTHING)
-    assert objects.compile_ir(SQUARE) == compiler.compile_text(SQUARE, 2, True)
+    assert objects.compile_ir(SQUARE) == llvm_ir.object_of(SQUARE, 2, True)
 
 
 @needs_processes
 def test_without_processes_code_is_compiled_here(monkeypatch):
     expected = objects.compile_ir(SQUARE)
     monkeypatch.setattr(compiling, "_idle", [])
-    monkeypatch.setattr(compiling, "_can_start", True)  # so that it is put back
     monkeypatch.setattr(sys, "executable", "/no/such/program")
     assert objects.compile_ir(SQUARE) == expected
-    assert compiling.host() == compiler.host()
+    assert compiling.host() == llvm_ir.host()
 
 
 @needs_processes
