@@ -30,7 +30,6 @@ _NAME = "fastad_entry"
 _LEVEL = replacing.LEVEL
 
 
-@functools.cache
 def kernel_sources() -> dict[str, str]:
     """Text of the files of `fastad.kernels` by module."""
     folder = Path(importlib.import_module("fastad.kernels").__path__[0])
