@@ -59,9 +59,13 @@ def object_of(text: str, level: int, verify: bool) -> bytes:
     module.triple = llvm().get_process_triple()
     module.data_layout = str(target.target_data)
     if level:
-        passes = llvm().create_pass_builder(target, llvm().create_pipeline_tuning_options(speed_level=level))
-        passes.getModulePassManager().run(module, passes)
+        _optimize(module, target, level)
     return target.emit_object(module)
+
+
+def _optimize(module: Any, target: Any, level: int) -> None:
+    builder = llvm().create_pass_builder(target, llvm().create_pipeline_tuning_options(speed_level=level))
+    builder.getModulePassManager().run(module, builder)
 
 
 # ── as a program ──────────────────────────────────────────────────────────────────────────────────────────────
