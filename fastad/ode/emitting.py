@@ -155,7 +155,7 @@ def _solve(
     further = [*_scales(problem, options), *_spare(problem, options)]
     f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
-    wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
+    wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked, options.checks_adjoints)
     tables = StepTables(options.method, f, n, wanted, iteration)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]

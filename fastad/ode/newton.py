@@ -16,7 +16,7 @@ import numpy as np
 
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, solver_from
-from fastad.ode.iteration import Iteration
+from fastad.ode.iteration import Iteration, residual_of_adjoint, without_symmetry
 from fastad.once import lazy
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SOLVED
 from fastad.tables.builder import Builder, Ref
@@ -236,6 +236,16 @@ class Block:
         z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
         return Solved(z, z, status, status, b.const(False), b.const(0.0))
 
+    def adjoint_residual(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> Ref:
+        """That of F_zᵀ r = u at the exact solution near z, solved as derivatives are; 0 where there is no solution."""
+        sub = self.exact
+        x = packed(b, [z, theta, factors, scales, b.reshape(tolerance, (1,))])
+        at, refined, status = self.rules.linearised(sub, b, x, b.call(sub, x))
+        u = b.const(without_symmetry(self.n))
+        found = residual_of_adjoint(at, self.rules.linear, u, refined(u, True))
+        solved = b.emit("equal", (b.reshape(status, ()), b.const(float(SOLVED))))
+        return b.emit("where", (solved, found, b.const(0.0)))
+
 
 def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
     return b.add(*(b.multiply(b.const(float(w)), v) for w, v in zip(weights, vectors, strict=True) if w))
@@ -293,18 +303,27 @@ class StageRules(RowRules, Rules, kind="stages"):
         return packed(b, [b.zeros((self.n,)), bar, b.zeros((sub.n_in - self.n - self.p,))])
 
     def _at(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
+        at, refined, status = self.linearised(sub, b, x, result)
+
+        def solve(rhs: Ref, transposed: bool) -> Ref:
+            found = refined(rhs, transposed)
+            return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
+
+        return at, solve
+
+    def linearised(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref], Ref]:
+        """The equations at their solution, how systems with F_z there, or its transpose, are solved, and the status."""
         z, status, factors = slices(b, result, (self.n, 1, sub.n_out - self.n - 1))
         theta = slices(b, x, (self.n, self.p))[1]
         at = self.at(b, z, theta)
 
-        def solve(rhs: Ref, transposed: bool) -> Ref:
+        def refined(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factors, rhs, transposed=transposed)
             reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
             left = b.emit("subtract", (rhs, reached))
-            found = b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
-            return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
+            return b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
 
-        return at, solve
+        return at, refined, status
 
     def structure(self, sub: Sub) -> Structure:
         return Structure.blocks((sub.n_out, sub.n_in), [(0, self.n, self.n, self.p)])

@@ -147,7 +147,12 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
     bar = ProgressBar(options.method.name, None, (0.0, 1.0)) if options.progress and not count else None
     with one_bar(bar) if bar else nullcontext():
         found = _pieces(solver, kept, problem, options, grid)
-    return plain_solution(problem, options, found)
+
+    def again() -> Solution:
+        own = replace(problem, points=np.zeros(0)) if options.adaptive else problem
+        return _solved_now(own, replace(options, checks_adjoints=True, dense=False, progress=False))
+
+    return plain_solution(problem, options, found, again)
 
 
 Solver = Callable[[dict[str, Any], Any, Any, Any], Any]
@@ -223,7 +228,8 @@ def _recorded(problem: Problem, options: Options) -> Solution:
         room = 1 << steps.bit_length() if grid is None else grid[1]  # more than there are, which a guard sees
         return solved(problem, options, replace(extent, kept=room, dense=options.dense))
 
-    return recorded_solution(problem, options, raw, with_steps)
+    again = lambda: solved(problem, replace(options, checks_adjoints=True), extent)
+    return recorded_solution(problem, options, raw, with_steps, again)
 
 
 def _plain(x: Any) -> Any:
