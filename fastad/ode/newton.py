@@ -28,6 +28,7 @@ from fastad.tables.sparsity.sets import Structure
 
 MOST = 10  # simplified iterations
 _MOST_EXACT = 20  # iterations with a matrix of their own, where simplified ones do not converge
+_STARTS = 4.0  # of exact solutions, each from where the one before has arrived
 _ROUNDED = 1e-15  # corrections, relative to the largest component, that are rounding errors
 GOING, DONE, FAILED = 0.0, 1.0, 2.0
 
@@ -226,8 +227,35 @@ class Block:
     @lazy
     def exact(self) -> Sub:
         """[first z | θ | factors | scales | tolerance] to [z | status | factors near z], with derivatives by θ."""
-        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), self._exactly)
+        sizes = self.n, 1, self.rules.linear.factor_size(self.n)
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            z, given = slices(b, x, (self.n, sum(self._given)))
+            found = b.call(self._repeated, packed(b, [z, b.const([float(NO_PROGRESS)]), b.zeros((sizes[2],)), b.const([0.0]), given]))
+            return slices(b, found, (sum(sizes), 1))[0]
+
+        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), rows)
         return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=self.rules)
+
+    @lazy
+    def _repeated(self) -> Loop:
+        """The exact solution, again from where it has arrived as long as it is not there: [z | status | factors | number],
+        with [θ | factors | scales | tolerance]. The rate of a simplified iteration is that of the errors that vanish
+        first, so it may end too early, which the last step, with a matrix of its own, finds out."""
+        cut = self.n, 1, self.rules.linear.factor_size(self.n), 1, sum(self._given)
+        sizes = Sizes(sum(cut[:-1]), shared=cut[-1])
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            z, _, _, k, given = slices(b, x, cut)
+            return packed(b, [self._exactly(b, packed(b, [z, given])), b.add(k, b.const([1.0]))])
+
+        def goes_on(b: Builder, x: Ref) -> Ref:
+            _, status, _, k, _ = slices(b, x, cut)
+            unsolved = b.emit("equal", (status, b.const(float(NO_PROGRESS))))
+            return b.cast(b.emit("logical_and", (unsolved, b.emit("less", (k, b.const(_STARTS))))), (1,), "d")
+
+        body, condition = (made(what, sizes.inside, emit) for what, emit in (("exact stages", rows), ("whether they are not solved", goes_on)))
+        return Loop.of("exact stages", sizes, -1, body, condition=condition)
 
     def solved(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> "Solved":
         """The rows of the exact solution."""
