@@ -369,3 +369,20 @@ def test_the_adjoint_residual_counts_all_steps_once():
     )
     with pytest.raises(KeyError, match="adjoint_residual: there are accepted"):
         fad.solve_ivp(vdpol, (0, 0.1), [2.0, 0.0]).stats["adjoint_residual"]
+
+
+@pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF"])
+@pytest.mark.parametrize("rtol", [0.1, 1e-2, 3e-3])
+def test_loose_tolerances_have_exact_derivatives(method, rtol):
+    """Large steps, in which simplified iterations end too early or not at all: adjoints are those of the tangents."""
+
+    def end(k):
+        def f(t, y):
+            first = 77.27 * (y[1] + y[0] * (k[0] - 8.375e-6 * y[0] - y[1]))
+            return np.array([first, (k[1] * y[2] - (1.0 + y[0]) * y[1]) / 77.27, 0.161 * k[2] * (y[0] - y[2])])
+
+        return fad.solve_ivp(f, (0, 360), [1.0, 2.0, 3.0], method, rtol=rtol).y[0, -1]
+
+    k, v = np.ones(3), np.array([0.3, -1.0, 0.7])
+    by_adjoint, by_tangent = fad.grad(end)(k), fad.jvp(end, (k,), (v,))[1]
+    np.testing.assert_allclose(by_adjoint @ v, by_tangent, rtol=1e-8, atol=1e-10 * abs(by_adjoint) @ abs(v))

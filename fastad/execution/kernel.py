@@ -114,7 +114,8 @@ def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exc
 
 def composite_error(what: str, sub: Any) -> BaseException:
     """Why a composite row has failed: the exception of a Python function that it called, or what else it can be."""
-    rows = ((row.error, f"{row.complaint} (recorded at {line})") for row, line in _failing(sub))
+    places = ((row, f" (recorded at {line})" if line.number else "") for row, line in _failing(sub))
+    rows = ((row.error, f"{row.complaint}{place}") for row, place in places)
     found = dict.fromkeys((*_own_failures(sub), *rows))
     kinds = list(dict.fromkeys(kind for kind, _ in found)) or [IndexRangeError]
     texts = [text for _, text in found][:_NAMED] or ["an index out of bounds"]

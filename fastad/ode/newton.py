@@ -18,7 +18,7 @@ from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point, solver_from
 from fastad.ode.iteration import Iteration, residual_of_adjoint, without_symmetry
 from fastad.once import lazy
-from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SOLVED
+from fastad.primitives.equations import INEXACT, NO_PROGRESS, NOT_FINITE, SOLVED
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
@@ -96,7 +96,7 @@ class Block:
         """The rules of the exact solution."""
         linear = self.exact_linear or self.linear
         start = self.p - self.linear.plan_size - (self.exact_linear.plan_size if self.exact_linear else 0)
-        return StageRules(self.equation, linear, self.n, self.p, start)
+        return StageRules(self.equation, linear, self.n, self.p, start, len(self.c))
 
     def factored(self, b: Any, theta: Ref) -> Ref:
         """Factors of the matrix where all stages are at the base; of a singular one, solutions are NaN."""
@@ -231,17 +231,17 @@ class Block:
 
         def rows(b: Builder, x: Ref) -> Ref:
             z, given = slices(b, x, (self.n, sum(self._given)))
-            found = b.call(self._repeated, packed(b, [z, b.const([float(NO_PROGRESS)]), b.zeros((sizes[2],)), b.const([0.0]), given]))
-            return slices(b, found, (sum(sizes), 1))[0]
+            first = [z, b.const([float(NO_PROGRESS)]), b.zeros((sizes[2],)), b.const([0.0])]
+            return slices(b, b.call(self._repeated, packed(b, [*first, given])), (sum(sizes), 1))[0]
 
         sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), rows)
         return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=self.rules)
 
     @lazy
     def _repeated(self) -> Loop:
-        """The exact solution, again from where it has arrived as long as it is not there: [z | status | factors | number],
-        with [θ | factors | scales | tolerance]. The rate of a simplified iteration is that of the errors that vanish
-        first, so it may end too early, which the last step, with a matrix of its own, finds out."""
+        """The exact solution, which starts again from where it has arrived until it is there: of [z | status | factors
+        | number], with [θ | factors | scales | tolerance]. A simplified iteration may end too early, where most errors
+        vanish at once and others slowly. The step with a matrix of its own that comes last finds that out."""
         cut = self.n, 1, self.rules.linear.factor_size(self.n), 1, sum(self._given)
         sizes = Sizes(sum(cut[:-1]), shared=cut[-1])
 
@@ -254,7 +254,7 @@ class Block:
             unsolved = b.emit("equal", (status, b.const(float(NO_PROGRESS))))
             return b.cast(b.emit("logical_and", (unsolved, b.emit("less", (k, b.const(_STARTS))))), (1,), "d")
 
-        body, condition = (made(what, sizes.inside, emit) for what, emit in (("exact stages", rows), ("whether they are not solved", goes_on)))
+        body, condition = made("exact stages", sizes.inside, rows), made("whether unsolved", sizes.inside, goes_on)
         return Loop.of("exact stages", sizes, -1, body, condition=condition)
 
     def solved(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> "Solved":
@@ -302,10 +302,11 @@ class StageRules(RowRules, Rules, kind="stages"):
     n: int
     p: int
     plan: int  # where the plan starts in θ
+    stages: int
 
     @property
     def key(self) -> str:
-        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}"
+        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}, {self.stages}"
 
     def at(self, b: Any, z: Ref, theta: Ref) -> Point:
         """The equations at a point."""
@@ -335,9 +336,19 @@ class StageRules(RowRules, Rules, kind="stages"):
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = refined(rhs, transposed)
-            return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
+            unsolved = b.emit("not_equal", (status, b.const(float(SOLVED))))
+            why = b.emit("where", (unsolved, b.const(float(INEXACT)), b.const(float(SOLVED))))
+            statics = 1, self.n, self.n // self.stages, 1
+            return b.emit("solved", (found, self._of_components(at), why), statics, (self.n,))
 
         return at, solve
+
+    def _of_components(self, at: Point) -> Ref:
+        """The residual; of several stages, the largest one of each component."""
+        b, m = at.b, self.stages
+        if m == 1:
+            return at.residual()
+        return b.emit("amax", (b.emit("absolute", (at.residual(),)),), (1, m, self.n // m), (self.n // m,))
 
     def linearised(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref], Ref]:
         """The equations at their solution, how systems with F_z there, or its transpose, are solved, and the status."""
@@ -365,16 +376,18 @@ class StageRules(RowRules, Rules, kind="stages"):
         equation, size = self.equation.sub, self.linear.factor_size(self.n)
         if min(self.n, self.p) < 0 or (equation.n_in, equation.n_out) != (self.n + self.p, self.n):
             return "stages of other sizes"
+        if self.stages < 1 or self.n % self.stages:
+            return "another number of stages"
         if equation.table is None or sub.n_in < self.n + self.p or sub.n_out != self.n + 1 + size:
             return "a solution of stages of another size"
         return None if 0 <= self.plan <= self.p - self.linear.plan_size else "a plan that has no place"
 
     def to_data(self, write: Any) -> dict[str, Any]:
-        sizes = [self.n, self.p, self.plan]
+        sizes = [self.n, self.p, self.plan, self.stages]
         return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": sizes}
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "StageRules":
-        n, p, plan = data.list_of("sizes", [int] * 3)
+        n, p, plan, stages = data.list_of("sizes", [int] * 4)
         linear = solver_from(data.of("linear", list))
-        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan)
+        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan, stages)

@@ -14,12 +14,12 @@ from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import DenseOutput
 from fastad.ode.trajectory import Times, Trajectory
 from fastad.recording.recorded import Recorded
-from fastad.tables.composites.solve_reference import REASONS, ending
+from fastad.tables.composites.solve_endings import REASONS, ending
 
 _ENDS = {
     r.DONE: "The solver successfully reached the end of the integration interval.",
     r.ENDED: "A termination event occurred.",
-} | {status: reason for status, (reason, _) in REASONS.items()}
+} | {status: reason for status, (reason, *_) in REASONS.items()}
 
 
 class Solution(Mapping[str, Any]):
@@ -140,7 +140,7 @@ def plain_solution(
         reached = runs[:, r.REACHED].astype(int)
         y = np.concatenate([p.at_points[a:b] for p, a, b in zip(pieces, [0, *reached[:-1]], reached, strict=True)])
         t = np.array(problem.points[: reached[-1]])
-    message = _message(problem, pieces[-1], (t, y)) + _advice(options, status)
+    message = _message(problem, options, pieces[-1], (t, y))
     totals = runs.sum(axis=0).astype(int)
     dtype = problem.y0.dtype
     t_events, y_events = plain_events(options.events, pieces)
@@ -184,7 +184,7 @@ def _status(status: int) -> int:
     return {r.DONE: 0, r.ENDED: 1}.get(status, -1)
 
 
-def _message(problem: Problem, last: Raw, shown: tuple[Any, Any]) -> str:
+def _message(problem: Problem, options: Options, last: Raw, shown: tuple[Any, Any]) -> str:
     """How the solve ended, in words; `shown` are its times and states."""
     status = int(last.run[r.STATUS])
     if _status(status) >= 0:
@@ -193,13 +193,7 @@ def _message(problem: Problem, last: Raw, shown: tuple[Any, Any]) -> str:
     if status == r.OVERFLOWN:
         times, states = shown
         t = next((time for time, y in zip(times, states, strict=True) if not np.isfinite(y).all()), t)
-    return ending(last.run, t)
-
-
-def _advice(options: Options, status: int) -> str:
-    """What else may help: explicit methods need very many steps where a system is stiff."""
-    is_explicit = options.adaptive and not options.method.has_jacobian
-    return '. If the system is stiff, take method="auto" or "Rodas5P"' if status == r.TOO_MANY and is_explicit else ""
+    return ending(last.run, t, not options.method.has_jacobian)
 
 
 def _time(position: Any, t0: Any, t1: Any) -> Any:
@@ -338,7 +332,7 @@ def _message_of(problem: Problem, options: Options, raw: Raw) -> str:
         return _ENDS[status]
     start = problem.t0 if raw.clock is None else raw.clock[0]
     run, t0, t1 = (np.asarray(x.value if isinstance(x, Recorded) else x) for x in (raw.run, start, problem.t1))
-    return ending(run, float(_time(run[r.POSITION], t0, t1))) + _advice(options, status)
+    return ending(run, float(_time(run[r.POSITION], t0, t1)), not options.method.has_jacobian)
 
 
 def _reached(raw: Raw, t: Any, y: Any) -> tuple[Trajectory, Trajectory]:
