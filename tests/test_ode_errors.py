@@ -173,3 +173,35 @@ def test_unknown_options_and_preconditioners_that_are_no_functions():
         fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "LSODA", min_step=1e-9)
     with pytest.raises(TypeError, match=r"P @ r"):
         fad.ode.Krylov(np.eye(2))
+
+
+@pytest.mark.parametrize("options", [{}, {"t_eval": [1.0], "dense_output": True}])
+def test_fixed_steps_that_no_memory_holds(options):
+    """The error says how many bytes they need."""
+    with pytest.raises(MemoryError) as found:
+        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0, 2.0], "RK4", step=1e-12, **options)
+    vectors = 1 + 3 * ("dense_output" in options)
+    assert f"{8 * 10**12 * (2 * vectors + 1):,} bytes" in str(found.value)
+    assert re.search(r"test_ode_errors\.py:\d+ .* take a larger step, or t_eval .* checkpoint=", str(found.value))
+
+
+@pytest.mark.parametrize("derive", [lambda f: f, fad.grad])
+def test_fixed_steps_that_cannot_be_counted(derive):
+    with pytest.raises(fad.ShapeError, match=r"step=1e-30 makes 1e\+30 steps of the span .*test_ode_errors.py"):
+        derive(lambda y: fad.solve_ivp(lambda t, y: -y, (0, 1), [y], "RK4", step=1e-30).y[0, -1])(1.0)
+
+
+def test_states_of_many_fixed_steps_are_stored_by_a_schedule():
+    """From 10⁷ numbers on; derivatives are those of all states, bit for bit."""
+    n, step = 20_000, 1 / 600
+    options = {"method": "Euler", "step": step}
+    few = fad.solve_ivp(lambda t, y: -(y**2), (0, 1), np.ones(n), t_eval=[1.0], **options).stats
+    assert 7e7 < few["checkpoint_bytes"] < 9e7 and 0 < few["recomputed"] < 600
+
+    def end(y, checkpoint):
+        sol = fad.solve_ivp(lambda t, y: -(y**2), (0, 1), y, checkpoint=checkpoint, **options)
+        return np.sum(sol.y[:, -1])
+
+    y = np.linspace(0.5, 1.5, n)
+    found, expected = (fad.grad(lambda y, own=own: end(y, own))(y) for own in (None, fad.checkpoint.StoreAll()))
+    np.testing.assert_array_equal(found, expected)

@@ -150,7 +150,7 @@ def aligned(size: int) -> np.ndarray:
     try:
         raw = np.empty(size + 8, np.float64)
     except MemoryError as error:
-        remedy = "A loop's gradient needs less with checkpoint=fad.checkpoint.Auto(max_bytes)"
+        remedy = "A loop's gradient needs less with checkpoint=fad.checkpoint.Auto(max_bytes), or with fewer steps"
         raise MemoryError(f"{error}, for the values of a program. {remedy}") from None
     shift = (-raw.ctypes.data // 8) % 8
     return raw[shift : shift + size]
