@@ -371,6 +371,12 @@ def test_the_adjoint_residual_counts_all_steps_once():
         fad.solve_ivp(vdpol, (0, 0.1), [2.0, 0.0]).stats["adjoint_residual"]
 
 
+@pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF", "Rodas5P", "auto"])
+def test_from_a_hundredth_on_tolerances_keep_the_cycle_of_van_der_pol(method):
+    ends = [fad.solve_ivp(vdpol, (0, 2e3), [2.0, 0], method, rtol=x, atol=x).y[0, -1] for x in (1e-2, 1e-3, 1e-5)]
+    assert (abs(np.array(ends) - 1.706167732170469) < [0.15, 0.04, 3e-3]).all()
+
+
 @pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF"])
 @pytest.mark.parametrize("rtol", [0.1, 1e-2, 3e-3])
 def test_loose_tolerances_have_exact_derivatives(method, rtol):

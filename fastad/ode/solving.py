@@ -88,7 +88,7 @@ def solve_ivp(
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
     message, success; and stats. A solve that fails has success False and ends where it failed. Its derivative raises
-    `StepSizeError`.
+    `StepSizeError`; and `ConvergenceError` where an implicit step was accepted that has no exact solution near.
 
     Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I. Adjoints: Griewank & Walther, Evaluating
     Derivatives (2008); Sandu (2006), On the properties of Runge–Kutta discrete adjoints; Chen, Rubanova, Bettencourt &

@@ -25,7 +25,7 @@ def ending(run: Any, t: float, is_explicit: bool) -> str:
     """Why a solve ended at time t before the end of its span, and what may help, from its numbers about the run."""
     status = int(run[r.STATUS])
     reason, component, fix = REASONS[status]
-    if is_explicit and status in (r.TOO_MANY, r.OVERFLOWN):
+    if is_explicit and status in (r.TOO_SMALL, r.TOO_MANY, r.OVERFLOWN):
         fix = f"{fix}. {_STIFF}"
     return f"{reason}, at t = {t:.8g}; {component.format(int(run[r.WORST]))}. {fix}"
 
