@@ -3,6 +3,8 @@ makes of noise, both with normalised batches, by the weights of both.
 
 Size: (images, pixels, widths of the generator's hidden layers, width of the discriminator's, entries of the noise).
 """
+from itertools import pairwise
+
 import numpy
 
 SIZES = {"small": (4, 6, (3, 5), 4, 2), "full": (100, 784, (200, 300), 150, 10)}
@@ -13,7 +15,7 @@ def arguments(size):
     rng = numpy.random.default_rng(21)
 
     def network(*sizes):
-        for a, b in zip(sizes[:-1], sizes[1:]):
+        for a, b in pairwise(sizes):
             yield rng.standard_normal((a, b)) / numpy.sqrt(a)
             yield 0.1 * rng.standard_normal(b)
 

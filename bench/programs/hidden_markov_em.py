@@ -15,7 +15,8 @@ def arguments(size):
     pseudo = (0.3 * rng.standard_normal(states), 0.3 * rng.standard_normal((states, states)),
               0.3 * rng.standard_normal((states, letters)))  # fmt: skip
     tables = tuple(rng.dirichlet(numpy.full(x.shape[-1], 5.0), size=x.shape[:-1]) for x in pseudo)
-    return pseudo, tables, tuple(rng.integers(letters, size=n) for n in lengths), rng.integers(letters, size=other), turns
+    sequences = tuple(rng.integers(letters, size=n) for n in lengths)
+    return pseudo, tables, sequences, rng.integers(letters, size=other), turns
 
 
 def forwards(np, tables, sequence):

@@ -18,7 +18,7 @@ def arguments(size):
 
 
 def neighbours(np, field):
-    return (np.roll(field, 1, axis=0), np.roll(field, -1, axis=0), np.roll(field, 1, axis=1), np.roll(field, -1, axis=1))
+    return tuple(np.roll(field, places, axis=axis) for axis in (0, 1) for places in (1, -1))
 
 
 def project(np, u, v, open_, iterations):

@@ -9,6 +9,7 @@ import operator
 import sys
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -312,7 +313,8 @@ class Recorder:
         become constants; the others stay references.
         """
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
-        lasting = {id(_root(c.array)) for c in self.captures if not self._is_temporary(c)}
+        own = _references(self.captures)
+        lasting = {id(_root(c.array)) for c in self.captures if not _is_temporary(c, *own)}
         fixed = {c.ref: c.snapshot for c in self.captures if id(_root(c.array)) not in lasting or not c.unchanged()}
         if fixed:
             look_into(c.array for c in self.captures if c.ref in fixed)
@@ -320,18 +322,21 @@ class Recorder:
         order = [*explicit, *(c.ref for c in kept)]
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
-    def _is_temporary(self, capture: _Capture) -> bool:
-        """Whether nobody but this recording has the array, nor the array that it is a view of."""
-        root = _root(capture.array)
-        if not isinstance(root, np.ndarray):
-            return False
-        # sys.getrefcount counts its argument, and `root` here.
-        if root is not capture.array:
-            known = sum(c.array is capture.array for c in self.captures)
-            if sys.getrefcount(capture.array) > 1 + known:
-                return False
-        own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
-        return sys.getrefcount(root) <= 2 + own
+
+def _references(captures: Sequence[_Capture]) -> tuple[Counter, Counter]:
+    """How many captures there are of each array, and of views of it."""
+    return Counter(id(c.array) for c in captures), Counter(id(c.array.base) for c in captures)
+
+
+def _is_temporary(capture: _Capture, captures: Counter, views: Counter) -> bool:
+    """Whether nobody but this recording has the array, nor the array that it is a view of."""
+    root = _root(capture.array)
+    if not isinstance(root, np.ndarray):
+        return False
+    # sys.getrefcount counts its argument, and `root` here.
+    if root is not capture.array and sys.getrefcount(capture.array) > 1 + captures[id(capture.array)]:
+        return False
+    return sys.getrefcount(root) <= 2 + captures[id(root)] + views[id(root)]
 
 
 def _root(array: np.ndarray) -> Any:
