@@ -24,7 +24,7 @@ from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, reca
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
-from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
+from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, NARROW, ValueType
 from fastad.tables.inline import compact, inline
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
@@ -153,9 +153,20 @@ class Recorder:
             return ref
         if dtype == "b":
             return self.emit("not_equal", (ref, self.number(0)), shape=shape)
-        if dtype == "i" and own in "fd":
-            return self.emit("add", (self.emit("trunc", (ref,)), self.number(0.0)), (), shape, "i")  # no integer is -0
+        if dtype not in "fd" and own in "fd":
+            ref = self.emit("add", (self.emit("trunc", (ref,)), self.number(0.0)), (), shape, "i")  # no integer is -0
+        if dtype in NARROW and not np.can_cast(DTYPES[own], DTYPES[dtype], "safe"):
+            ref = self._wrapped(ref, np.iinfo(DTYPES[dtype]))
+        if self.builder.dtype(ref) == dtype:
+            return ref
         return self.emit("strided", (ref,), whole(self.builder.size(ref)), shape, dtype)
+
+    def _wrapped(self, ref: Ref, limits: np.iinfo) -> Ref:
+        """Integers that differ by multiples of their dtype's range are one in it."""
+        turn, shape = 2.0**limits.bits, self.builder.shape(ref)
+        above = self.emit("subtract", (ref, self.number(limits.min)), (), shape, "d")
+        turns = self.emit("floor", (self.emit("multiply", (above, self.number(1.0 / turn)), (), shape, "d"),))
+        return self.emit("subtract", (ref, self.emit("multiply", (turns, self.number(turn)))), (), shape, "i")
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""

@@ -90,7 +90,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Array:
     """np.take_along_axis; indices are checked at every replay"""
     x, axis = _axis_or_flat(arr, axis)
     index: Array = lift(x, indices)[1]
-    if index.dtype.kind != "i":
+    if index.dtype.kind not in "iu":
         raise IndexError("`indices` must be an integer array")
     if index.ndim != x.ndim:
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
