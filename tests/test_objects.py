@@ -126,7 +126,7 @@ def test_memory_is_given_back():
 class _Allocated(ctypes.Structure):
     """glibc's `struct mallinfo2`."""
 
-    _fields_ = [(name, ctypes.c_size_t) for name in "arena a b c d e f in_use g h".split()]
+    _fields_ = [(name, ctypes.c_size_t) for name in ["arena", "a", "b", "c", "d", "e", "f", "in_use", "g", "h"]]
 
 
 @pytest.mark.skipif(
