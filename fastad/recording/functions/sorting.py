@@ -69,11 +69,6 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", or
     return argsort(a, axis)
 
 
-@implements(np.sort_complex)
-def _sort_complex(a: Any) -> Array:
-    raise recording_error("np.sort_complex is not supported on recorded values, which are real", "Use np.sort.")
-
-
 @implements(np.lexsort)
 def lexsort(keys: Any, axis: int = -1) -> Array:
     """np.lexsort: one stable sort for each key"""
@@ -242,15 +237,6 @@ def _position(q: Any, n: int, method: str) -> tuple[Any, Any]:
 
 
 # ── results whose shape depends on values ─────────────────────────────────────────────────────────────────────
-@implements(np.unique, "unique_values", "unique_counts", "unique_all", "unique_inverse")
-def unique(*args: Any, **kwargs: Any) -> Any:
-    """np.unique: an error, because the shape of its result depends on values"""
-    raise recording_error(
-        "np.unique is not supported on recorded values, because the shape of its result depends on them",
-        "Use np.sort, or compute the unique values of plain arrays outside.",
-    )
-
-
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     """np.bincount; x gets a guard, because the length of the result depends on it"""
