@@ -21,6 +21,7 @@ from fastad.recording.operands import (
 )
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import recording_error
+from fastad.tables.columns import DTYPES
 
 Shape = tuple[int, ...]
 _BASIC = (slice, int, np.integer)
@@ -150,7 +151,7 @@ def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
     wanted = recorder.builder.dtype(x._ref)
     if own == shape and char == wanted:
         return ref
-    if wanted == "i" and char != "i":
+    if DTYPES[wanted].kind in "iu" and DTYPES[char].kind not in "iu":
         require_integers(value)
     while len(own) > len(shape) and own[0] == 1:
         own = own[1:]
@@ -229,7 +230,7 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
     recorder = recorder_of((x, *indices))  # of a loop's body, say, that indexes an array of the function around it
     for k, n, s in zip(indices, x.shape, strides, strict=False):
         index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), recorder)
-        if index.dtype.kind != "i":
+        if index.dtype.kind not in "iu":
             raise IndexError("arrays used as indices must be of integer type")
         ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)
         total = Recorded(index.recorder, ref) * s + total

@@ -1,7 +1,7 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +27,7 @@ from fastad.tables.reference import Stopped
 from fastad.tables.rolling.rolled import roll
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
+from fastad.waiting import waiting
 
 _OTHERS = ("jax", "torch", "tensorflow", "autograd", "casadi")  # whose functions take arrays of their own
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
@@ -164,7 +165,7 @@ def rolling(choice: bool | Schedule | None) -> Iterator[None]:
 
 def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
-    with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"):
+    with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"), _told(function, recorder):
         inputs = []
         for value in call.inputs:
             x = (Number if type(value) is ChangingInt else Recorded)(recorder, recorder.input(value))
@@ -188,6 +189,11 @@ def record(function: Callable[..., Any], call: Call) -> Program:
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
     return Program(Request(table), sources, lifted, tree, tuple(out_leaves), settings)
+
+
+def _told(function: Callable[..., Any], recorder: Recorder) -> AbstractContextManager[None]:
+    name = getattr(function, "__name__", type(function).__name__)
+    return waiting(lambda: f"recording {name}, {len(recorder.builder):,} rows so far")
 
 
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -12,6 +12,8 @@ from fastad.recording.functions.registry import Array, axis_index, implements, i
 from fastad.recording.operands import reframe, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
+from fastad.tables.builder import dtype_char
+from fastad.tables.columns import NARROW
 
 Shape = tuple[int, ...]
 _STRIDED = opcode("strided")
@@ -51,9 +53,8 @@ def matmul_stack(x: Array, y: Array) -> Array:
 
 
 def _dtype(x: Array, y: Array) -> str:
-    from fastad.tables.builder import dtype_char
-
-    return dtype_char(np.result_type(x.dtype, y.dtype))
+    char = dtype_char(np.result_type(x.dtype, y.dtype))
+    return "i" if char in NARROW else char  # sums of narrow integers do not wrap
 
 
 @implements(np.matmul, "linalg.matmul")
