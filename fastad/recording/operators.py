@@ -18,9 +18,15 @@ from fastad.recording.operands import as_recorded, is_recorded, recorder_of, ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import recording_error
+from fastad.recording.repeated import repeated
 from fastad.recording.sparse import is_scipy, scipy_operator
 from fastad.tables.builder import dtype_char
 
+# Functions to which an array is nothing but an operand: no shape, index or order is taken from its elements.
+OF_VALUES = frozenset([
+    np.concatenate, np.stack, np.vstack, np.hstack, np.column_stack, np.dot, np.matmul, np.inner, np.outer, np.vdot,
+    np.where,
+])  # fmt: skip
 _known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
 _FIX = (
     "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
@@ -42,8 +48,9 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     inputs = _with_recorder(inputs, out)
     if method == "__call__":
         return _call_with_options(ufunc, implementation, inputs, out, **options)
-    result = implementation(*inputs, **options)
-    return result if method == "at" else _delivered(result, out, True, name)
+    if method == "at":
+        return implementation(*inputs, **options)
+    return _delivered(repeated(name, implementation, inputs, options), out, True, name)
 
 
 def _call_with_options(
@@ -130,7 +137,7 @@ def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     if len(args) > place:
         args, kwargs = args[:place], {**dict(zip(names, args[place:], strict=False)), **kwargs}
     if "out" not in kwargs:
-        return implementation(*args, **kwargs)
+        return repeated(function, implementation, args, kwargs, function in OF_VALUES)
     options = {k: v for k, v in kwargs.items() if k != "out"}
     result = implementation(*_with_recorder(args, kwargs["out"]), **options)
     return _delivered(result, kwargs["out"], True, name, options.get("casting", "same_kind"))

@@ -30,7 +30,7 @@ from fastad.tables.table import Table
 
 # Rows that may raise an error, by their values.
 _FAILING = frozenset(row.code for row in array_rows() if row.error is not None)
-_FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in _FAILING)
+FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in _FAILING)
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv
@@ -101,6 +101,8 @@ class Recorder:
         self.captures: list[_Capture] = []
         self._by_id: dict[int, _Capture] = {}
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
+        self.calls: dict[Any, Any] = {}  # of NumPy functions, by their kinds: see `repeated`
+        self.notes: Any = None  # what is noted of a call now: see `repeated`
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
@@ -132,7 +134,7 @@ class Recorder:
         b = self.builder
         b.source_line(user_line())
         ref = b.emit(name, operands, statics, shape, dtype)
-        if name in _FAILING_NAMES:
+        if name in FAILING_NAMES:
             self.settle()
         return ref
 
@@ -172,6 +174,8 @@ class Recorder:
 
     def input(self, value: Any) -> Ref:
         """An input of the table with its concrete value, which is copied."""
+        if self.notes is not None:
+            self.notes.complete = False
         x = np.array(unwatched(value), order="C")
         if self.erased:
             self._check_erased(x)
@@ -194,6 +198,11 @@ class Recorder:
     # ── concrete values ──────────────────────────────────────────────────────────────────────────────────────
     def value(self, ref: Ref) -> Any:
         """The concrete value of a row: an array or a NumPy scalar."""
+        if self.notes is not None:
+            self.notes.complete = False
+        return self._value(ref)
+
+    def _value(self, ref: Ref) -> Any:
         values = self._values
         if ref >= len(values):
             with np.errstate(all="ignore"):
@@ -215,7 +224,7 @@ class Recorder:
         """Evaluate the new rows if an error may come of it."""
         new = self.builder.columns["op"][len(self._values) :]
         if not _FAILING.isdisjoint(new) or (CALL in new and any(sub.fails for sub in self.builder.subs)):
-            self.value(len(self.builder) - 1)
+            self._value(len(self.builder) - 1)
 
     def _evaluate(self, i: int) -> Any:
         """The concrete value of row i, those before it given."""
