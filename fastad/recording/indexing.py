@@ -4,6 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy import transpose as numpy_transpose
+from numpy import moveaxis as numpy_moveaxis
 
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
@@ -209,8 +211,8 @@ def _split(x: Recorded, keys: tuple[Any, ...]) -> tuple[Recorded, list[Any], int
     view = _basic(x, tuple(slice(None) if adv else k for k, adv in spread))
     axes = [i for i, (_, adv) in enumerate(spread) if adv]
     adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    order = axes + [i for i in range(view.ndim) if i not in axes]
-    front = reframe(view, lambda origin: origin.transpose(order))
+    order = (*axes, *(i for i in range(view.ndim) if i not in axes))
+    front = reframe(view, numpy_transpose, order)
     return front, [k for k, adv in spread if adv], axes[0] if adjacent else 0
 
 
@@ -263,7 +265,7 @@ def _moved(x: Recorded, place: int, count: int) -> Recorded:
     """Move the first `count` axes to `place`."""
     if place == 0 or count == 0:
         return x
-    return reframe(x, lambda origin: np.moveaxis(origin, range(count), range(place, place + count)))
+    return reframe(x, numpy_moveaxis, range(count), range(place, place + count))
 
 
 def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
@@ -284,7 +286,7 @@ def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, 
     target = (*rest[:place], *index_shape, *rest[place:])
     ref = _value_ref(x, value, target)
     recorder = x.recorder
-    ordered = reframe(Recorded(recorder, ref), lambda o: np.moveaxis(o, range(place, place + count), range(count)))
+    ordered = reframe(Recorded(recorder, ref), numpy_moveaxis, range(place, place + count), range(count))
     return view, flat, ordered, math.prod(rest)
 
 

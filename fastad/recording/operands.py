@@ -13,7 +13,7 @@ from fastad.primitives.regions import contiguous_strides
 from fastad.primitives.row import elementwise_rows
 from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import implements_ufunc
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorded_numbers import NUMBERS, Number
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import user_line
@@ -317,12 +317,15 @@ for _row in elementwise_rows():
 _as_strided = np.lib.stride_tricks.as_strided  # NumPy's own, whatever stands for it during a recording
 
 
+_BYTE = np.empty(1, np.int8)
+
+
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────
 def dummy(frame: tuple[int, Shape, Shape]) -> np.ndarray:
     """An array with this geometry but without the memory for it, one byte an element. NumPy's own indexing and
     reshaping of it give the geometry of their results. Its elements must never be read."""
     _, shape, strides = frame
-    return _as_strided(np.empty(1, np.int8), shape, strides)
+    return _as_strided(_BYTE, shape, strides)
 
 
 def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Shape, Shape]:
@@ -331,14 +334,35 @@ def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Sh
     return offset + (start if view.size else 0), view.shape, view.strides
 
 
-def reframe(x: Recorded, change: Any) -> Recorded:
-    """A view of x with the geometry that `change` (a function of arrays) gives to a dummy of x."""
-    frame = x.frame()
-    origin = dummy(frame)
-    changed = change(origin)
-    if isinstance(changed, np.generic):  # np.flip of an array without axes returns its element
+_MOST_GEOMETRIES = 8192
+_geometries: dict[Any, Frame | None] = {}  # by what changed which geometry; the offset is from that of the operand
+
+
+def reframe(x: Recorded, function: Callable[..., Any], *args: Any, **options: Any) -> Recorded:
+    """A view of x with the geometry that a function of arrays gives to a dummy of x."""
+    offset, shape, strides = x.frame()
+    key = (function, shape, strides, args, *options.items())
+    try:
+        found = _geometries[key]
+    except TypeError:  # an argument that cannot be a key
+        found = _changed_geometry(shape, strides, function, args, options)
+    except KeyError:
+        found = _changed_geometry(shape, strides, function, args, options)
+        if len(_geometries) < _MOST_GEOMETRIES:
+            _geometries[key] = found
+    if found is None:
         return copied(x)
-    return x.view(frame_of(changed, origin, frame[0]), keep=bool(x.shape))
+    start, shape, strides = found
+    return x.view((offset + start, shape, strides), keep=bool(x.shape))
+
+
+def _changed_geometry(
+    shape: Shape, strides: Shape, function: Callable[..., Any], args: Any, options: Any
+) -> Frame | None:
+    origin = dummy((0, shape, strides))
+    changed = function(origin, *args, **options)
+    # np.flip of an array without axes returns its element
+    return None if isinstance(changed, np.generic) else frame_of(changed, origin, 0)
 
 
 def copied(x: Recorded) -> Recorded:
@@ -353,9 +377,13 @@ def reshape(x: Recorded, shape: Any) -> Recorded:
     if strides == contiguous_strides(own):
         return x.view((offset, full, contiguous_strides(full)), keep=bool(x.shape))
     try:
-        return reframe(x, lambda origin: np.reshape(origin, full, copy=False))
+        return reframe(x, _reshaped_in_place, full)
     except ValueError:  # NumPy cannot without copying
         return copied(x).view((0, full, contiguous_strides(full)))
+
+
+def _reshaped_in_place(x: np.ndarray, shape: Shape) -> np.ndarray:
+    return np.reshape(x, shape, copy=False)
 
 
 def resolved_shape(x: Recorded, shape: Any) -> Shape:

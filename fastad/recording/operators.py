@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+from numpy import transpose as numpy_transpose
 
 from fastad.recording import indexing
 from fastad.recording.alternatives import of_library
@@ -304,7 +305,7 @@ def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
 
 
 def _transposed(self: Recorded) -> Recorded:
-    return reframe(self, lambda origin: origin.T)
+    return reframe(self, numpy_transpose)
 
 
 def _copy(self: Recorded, *args: Any, **kwargs: Any) -> Recorded:

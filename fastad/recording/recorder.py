@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import array, asarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import FastadError, RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
@@ -20,6 +21,8 @@ from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
 from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
+from fastad.recording.identity import same_bytes
+from fastad.recording.outside_arrays import address
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
@@ -29,8 +32,8 @@ from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
 # Rows that may raise an error, by their values.
-_FAILING = frozenset(row.code for row in array_rows() if row.error is not None)
-FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in _FAILING)
+FAILING = frozenset(row.code for row in array_rows() if row.error is not None)
+FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in FAILING)
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv
@@ -67,12 +70,20 @@ open_recorders: "list[Recorder]" = []
 class _Capture:
     """An array that the function refers to: the array, a snapshot from when it was used, its input row."""
 
+    _bytes: tuple[int, int, int, np.dtype] | None = None
+
     def __init__(self, array: np.ndarray, recorder: "Recorder") -> None:
         self.array = array
         self.ref = recorder.input(array)
         self.snapshot = recorder.given[self.ref]
+        if type(array) is np.ndarray and array.flags.c_contiguous and array.ndim:
+            self._bytes = address(array), address(self.snapshot), array.nbytes, array.dtype
 
     def unchanged(self) -> bool:
+        if self._bytes is not None:
+            here, there, size, kind = self._bytes
+            if self.array.dtype is kind and same_bytes(here, there, size):
+                return True
         array = np.ndarray.view(self.array, np.ndarray)  # the elements themselves, whatever a subclass makes of them
         return np.array_equal(array, self.snapshot, equal_nan=array.dtype.kind == "f")
 
@@ -176,7 +187,7 @@ class Recorder:
         """An input of the table with its concrete value, which is copied."""
         if self.notes is not None:
             self.notes.complete = False
-        x = np.array(unwatched(value), order="C")
+        x = array(unwatched(value), order="C")
         if self.erased:
             self._check_erased(x)
         ref = self.builder.input(x.shape, dtype_char(x.dtype))
@@ -184,7 +195,7 @@ class Recorder:
         return ref
 
     def _check_erased(self, value: Any) -> None:
-        x = np.asarray(value)
+        x = asarray(value)
         if x.dtype.kind != "f" or x.dtype.itemsize > 8:
             return
         found = np.abs(x[np.isnan(x)].astype(np.float64))
@@ -221,10 +232,30 @@ class Recorder:
         return values[ref]
 
     def settle(self) -> None:
-        """Evaluate the new rows if an error may come of it."""
-        new = self.builder.columns["op"][len(self._values) :]
-        if not _FAILING.isdisjoint(new) or (CALL in new and any(sub.fails for sub in self.builder.subs)):
-            self._value(len(self.builder) - 1)
+        """Evaluate the new rows that may raise an error, and of the others what these need."""
+        values, first = self._values, len(self._values)
+        failing = [i for i, op in enumerate(self.builder.columns["op"][first:], first) if self._may_fail(i, op)]
+        if not failing:
+            return
+        self._forgetting.skip(self, values, len(self.builder))
+        try:
+            with np.errstate(all="ignore"):
+                for i in failing:
+                    recall(self.builder, values, i, self._evaluate_and_count)
+        except BaseException:
+            del values[failing[0] :]
+            raise
+        self._forgetting.look(self, values)
+
+    def _may_fail(self, i: Ref, op: int) -> bool:
+        if op != CALL:
+            return op in FAILING
+        return bool(self.builder.subs[self.builder.statics_at(self.builder.columns["c"][i])[0]].fails)
+
+    def _evaluate_and_count(self, i: Ref) -> Any:
+        found = self._evaluate(i)
+        self._forgetting.add(found)
+        return found
 
     def _evaluate(self, i: int) -> Any:
         """The concrete value of row i, those before it given."""
@@ -242,7 +273,7 @@ class Recorder:
             return _evaluate_elementwise(row, operands, kind)
         if code == CONST:
             start = col["a"][i]
-            x = np.array(b.constants[start : start + kind.size]).reshape(kind.shape)
+            x = array(b.constants[start : start + kind.size]).reshape(kind.shape)
             return x.astype(DTYPES[kind.dtype])[()]
         return self._evaluate_array(row, i, kind)
 
@@ -263,7 +294,7 @@ class Recorder:
             if not self._tentative:
                 raise type(error)(f"{error}{at_line()}") from None
             x = np.full(kind.shape, np.nan)
-        return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
+        return asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
 
     def replay(self, given: dict[Ref, Any]) -> int | None:
         """Compute all values for other inputs; where a guard fails, its row, and the old values stay."""
@@ -283,7 +314,7 @@ class Recorder:
         value = self.value(ref)
         if self.builder.columns["op"][ref] != CONST and ref not in self._guarded:
             self._guarded.add(ref)
-            expected = self.const(np.asarray(value))
+            expected = self.const(asarray(value))
             self.emit(GUARD_ROW.name, (ref, self.builder.reshape(expected, self.builder.shape(ref))))
         return value
 
@@ -302,7 +333,8 @@ class Recorder:
         for capture in self.captures:
             if owns(capture.array):
                 self._by_id.pop(id(capture.array), None)
-                capture.array = np.asarray(capture.snapshot)  # that of an array without axes is a number
+                capture._bytes = None
+                capture.array = asarray(capture.snapshot)  # that of an array without axes is a number
 
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""
@@ -393,7 +425,7 @@ def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType
         aligned = [np.reshape(o, kind.shape) if np.size(o) == kind.size else np.reshape(o, ()) for o in operands]
         x = np.broadcast_to(row.numpy(*aligned), kind.shape)
     dtype = DTYPES[kind.dtype]
-    return x if getattr(x, "dtype", None) == dtype else np.asarray(x, dtype)[()]
+    return x if getattr(x, "dtype", None) == dtype else asarray(x, dtype)[()]
 
 
 def with_inputs(

@@ -1,11 +1,13 @@
 """Builder of op tables. It stores equal types, constants, static integers and rows once, and simplifies new rows."""
 
 import math
+import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import asarray, ascontiguousarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import TableError
 from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, elementwise_rows, primitive
@@ -23,6 +25,8 @@ Shape = tuple[int, ...]
 _RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
+_NUMBERS = {dtype: ValueType((), dtype) for dtype in DTYPES}
+_pack = struct.Struct("d").pack
 # Kinds of operands that rewrites look for: a constant number, a negation, a broadcast number, one of the constants in
 # SPECIAL_NUMBERS, a value without elements, an absolute value.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64
@@ -115,9 +119,11 @@ class Builder(Vocabulary):
 
     def const(self, value: Any, dtype: str | None = None) -> Ref:
         """A constant, by value."""
-        x = np.asarray(value)
+        if type(value) is float:
+            return self._number(value, dtype or "d")
+        x = asarray(value)
         kind = ValueType(x.shape, dtype or dtype_char(x.dtype))
-        data = np.ascontiguousarray(x, np.float64)
+        data = ascontiguousarray(x, np.float64)
         raw = data.tobytes()
         if data.size > 1 and raw == raw[:8] * data.size:  # one number, broadcast
             return self.broadcast(self.const(data.reshape(-1)[0], kind.dtype), kind.shape)
@@ -130,6 +136,19 @@ class Builder(Vocabulary):
             if data.size == 1:
                 number = self._scalars[ref] = float(data.reshape(-1)[0])
                 self._flags[ref] |= SPECIAL if number in SPECIAL_NUMBERS else 0
+        return ref
+
+    def _number(self, x: float, dtype: str) -> Ref:
+        """`const` of one number."""
+        kind = _NUMBERS[dtype]
+        key = (CONST, kind, _pack(x))
+        ref = self._rows.get(key)
+        if ref is None:
+            start = len(self.constants)
+            self.constants.append(x)
+            ref = self._rows[key] = self._append(CONST, kind, start, -1, -1)
+            self._scalars[ref] = x
+            self._flags[ref] |= SPECIAL if x in SPECIAL_NUMBERS else 0
         return ref
 
     def number(self, x: float) -> Ref:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy import transpose as numpy_transpose
 
 from fastad.errors import ShapeError
 from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
@@ -170,8 +171,8 @@ def flat_matrix(x: Array, rows: list[int], columns: list[int], shape: tuple[int,
     `_matrices`)."""
     order = rows + columns
     if order != list(range(x.ndim)) and columns + rows == list(range(x.ndim)):
-        return reframe(reshape(x, shape[::-1]), lambda o: o.T)
-    return reshape(reframe(x, lambda o: o.transpose(order)), shape)
+        return reframe(reshape(x, shape[::-1]), numpy_transpose)
+    return reshape(reframe(x, numpy_transpose, tuple(order)), shape)
 
 
 @implements(np.kron)

@@ -3,6 +3,9 @@
 from typing import Any
 
 import numpy as np
+from numpy import transpose as numpy_transpose
+from numpy import broadcast_to as numpy_broadcast_to
+from numpy import diagonal as numpy_diagonal
 
 from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
 from fastad.recording.operands import copied, dummy, frame_of, reframe, reshape
@@ -38,7 +41,7 @@ def ravel(a: Any, order: str = "C") -> Array:
     if order == "K":
         strides = x.frame()[2]
         axes = sorted(range(x.ndim), key=lambda d: -abs(strides[d]))
-        return _contiguous(reshape(reframe(x, lambda o: o.transpose(axes)), -1))
+        return _contiguous(reshape(reframe(x, numpy_transpose, tuple(axes)), -1))
     return _contiguous(reshape(x.T if order == "F" else x, -1))
 
 
@@ -51,7 +54,7 @@ def _contiguous(x: Array) -> Array:
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Array:
     """np.broadcast_to"""
     (x,) = lift(array)
-    return reframe(x, lambda o: np.broadcast_to(o, shape)).read_only()
+    return reframe(x, numpy_broadcast_to, shape).read_only()
 
 
 @implements(np.broadcast_arrays)
@@ -66,7 +69,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Array, ...]:
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """np.diagonal"""
     (x,) = lift(a)
-    return reframe(x, lambda o: np.diagonal(o, offset, axis1, axis2)).read_only()
+    return reframe(x, numpy_diagonal, offset, axis1, axis2).read_only()
 
 
 if hasattr(np.linalg, "diagonal"):
@@ -120,4 +123,4 @@ def sliding_window_view(
 ) -> Array:
     """np.lib.stride_tricks.sliding_window_view"""
     windows = np.lib.stride_tricks.sliding_window_view
-    return reframe(lift(x)[0], lambda o: windows(o, window_shape, axis)).read_only()
+    return reframe(lift(x)[0], windows, window_shape, axis).read_only()
