@@ -22,7 +22,8 @@ from fastad.recording.operands import (
     to_ref,
 )
 from fastad.recording.recorded import Frame, Recorded
-from fastad.recording.recorder import recording_error
+from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.repeated import repeated
 
 Shape = tuple[int, ...]
 _BASIC = (slice, int, np.integer)
@@ -40,6 +41,11 @@ def getitem(x: Recorded, key: Any) -> Recorded:
         x, keys = x[None], _one_or_none(x, keys[0])
     if any(_is_mask(k) for k in keys):
         keys = _masks_to_indices(x, keys)
+    return repeated(getitem, _advanced, (x, keys), {}, True)
+
+
+def _advanced(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
+    """x[keys] with integer arrays"""
     view, indices, place = _split(x, keys)
     return _moved(_take(view, indices), place, _index_ndim(indices))
 
@@ -184,14 +190,26 @@ def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
     out: list[Any] = []
     for k in keys:
         if _is_mask(k):
-            mask = path_value(k, x.recorder)
+            mask, indices = _indices_of(k, x.recorder)
             axis = sum(1 for j in out if j is not None and j is not Ellipsis)
             if Ellipsis not in out and mask.shape != x.shape[axis : axis + mask.ndim]:
                 raise IndexError(f"a boolean index of shape {mask.shape} does not fit an array of shape {x.shape}")
-            out.extend(np.nonzero(mask))
+            out.extend(indices)
         else:
             out.append(k)
     return tuple(out)
+
+
+def _indices_of(mask: Any, recorder: Recorder) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The values of a mask, which are held, and where it is true."""
+    values = path_value(mask, recorder)
+    if type(mask) is not np.ndarray or not mask.ndim:
+        return values, np.nonzero(values)
+    ref = to_ref(recorder, mask)
+    found = recorder.masks.get(ref)
+    if found is None:
+        found = recorder.masks[ref] = np.nonzero(values)
+    return values, found
 
 
 def _split(x: Recorded, keys: tuple[Any, ...]) -> tuple[Recorded, list[Any], int]:
@@ -227,14 +245,15 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
     if not any(is_recorded(k) or (isinstance(k, np.ndarray) and k.size > 1) for k in indices):
         wrapped = [_wrapped(np.asarray(k), n) for k, n in zip(indices, x.shape, strict=False)]
         return sum(k * s for k, s in zip(wrapped, strides, strict=True))
-    total: Any = 0
+    total: Any = None
     recorder = recorder_of((x, *indices))  # of a loop's body, say, that indexes an array of the function around it
     for k, n, s in zip(indices, x.shape, strides, strict=False):
         index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), recorder)
         if index.dtype.kind != "i":
             raise IndexError("arrays used as indices must be of integer type")
         ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)
-        total = Recorded(index.recorder, ref) * s + total
+        blocks = Recorded(index.recorder, ref) if s == 1 else Recorded(index.recorder, ref) * s
+        total = blocks if total is None else blocks + total
     return total
 
 

@@ -17,7 +17,7 @@ from numpy import array, asarray  # NumPy's own, whatever stands for them during
 
 from fastad.errors import FastadError, RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
-from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
+from fastad.primitives import GATHER, PRIMITIVES, SCATTER_ADD, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
 from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
@@ -31,8 +31,9 @@ from fastad.tables.inline import compact, inline
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
-# Rows that may raise an error, by their values.
-FAILING = frozenset(row.code for row in array_rows() if row.error is not None)
+# Rows that may raise an error, by their values. The indices of gathers and scatters have been through `wrap_index`.
+_CHECKED = frozenset([GATHER.code, SCATTER_ADD.code])
+FAILING = frozenset(row.code for row in array_rows() if row.error is not None) - _CHECKED
 FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in FAILING)
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
@@ -82,7 +83,7 @@ class _Capture:
     def unchanged(self) -> bool:
         if self._bytes is not None:
             here, there, size, kind = self._bytes
-            if self.array.dtype is kind and same_bytes(here, there, size):
+            if self.array.dtype is kind and self.array.nbytes == size and same_bytes(here, there, size):
                 return True
         array = np.ndarray.view(self.array, np.ndarray)  # the elements themselves, whatever a subclass makes of them
         return np.array_equal(array, self.snapshot, equal_nan=array.dtype.kind == "f")
@@ -103,6 +104,7 @@ class Recorder:
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
+        self._settled = 0  # rows that are known not to fail
         self._forgetting = Forgetting()
         self._tentative = _stack.tentative
         self.reference = weakref.ref(self)
@@ -111,8 +113,10 @@ class Recorder:
         self.lifted: list[tuple[Any, Ref]] = []
         self.captures: list[_Capture] = []
         self._by_id: dict[int, _Capture] = {}
+        self._views: dict[Any, _Capture] = {}  # those of them that are views, by what they show
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
         self.calls: dict[Any, Any] = {}  # of NumPy functions, by their kinds: see `repeated`
+        self.masks: dict[Ref, Any] = {}  # where captured masks are true, by their inputs
         self.notes: Any = None  # what is noted of a call now: see `repeated`
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
@@ -233,8 +237,9 @@ class Recorder:
 
     def settle(self) -> None:
         """Evaluate the new rows that may raise an error, and of the others what these need."""
-        values, first = self._values, len(self._values)
+        values, first = self._values, max(self._settled, len(self._values))
         failing = [i for i, op in enumerate(self.builder.columns["op"][first:], first) if self._may_fail(i, op)]
+        self._settled = len(self.builder)
         if not failing:
             return
         self._forgetting.skip(self, values, len(self.builder))
@@ -244,6 +249,7 @@ class Recorder:
                     recall(self.builder, values, i, self._evaluate_and_count)
         except BaseException:
             del values[failing[0] :]
+            self._settled = failing[0]
             raise
         self._forgetting.look(self, values)
 
@@ -323,9 +329,14 @@ class Recorder:
         """An array the function refers to, as an input that is read anew at every run."""
         known = self._by_id.get(id(array))
         if known is None or not known.unchanged():
-            known = _Capture(array, self)
-            self._by_id[id(array)] = known
-            self.captures.append(known)
+            where = None if array.base is None else (id(_root(array)), address(array), array.shape, array.strides, array.dtype)
+            known = self._views.get(where) if known is None else None
+            if known is None or not known.unchanged():
+                known = _Capture(array, self)
+                self._by_id[id(array)] = known
+                self.captures.append(known)
+                if where is not None:
+                    self._views[where] = known
         return known.ref
 
     def keep_snapshot(self, owns: Callable[[np.ndarray], bool]) -> None:

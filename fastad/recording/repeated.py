@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives.regions import contiguous_strides
+from fastad.primitives import primitive
 from fastad.primitives.vocabulary import Vocabulary
+from fastad.recording.buffers import twin_of
 from fastad.recording.dispatch import Function
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import FAILING_NAMES, Recorder
@@ -26,6 +28,7 @@ from fastad.tables.columns import CONST
 
 _STATIC = frozenset([int, bool, str, type(None), type(np._NoValue), type(Ellipsis), type])
 _LISTS = frozenset([list, tuple])
+_DTYPES = frozenset(map(np.dtype, ("f8", "f4", "i8")))
 _MOST = 4096  # kinds of calls that are remembered
 _MET, _DIFFERENT = object(), object()  # a kind that was met once; one that cannot be repeated
 
@@ -95,6 +98,8 @@ class _Notes(Vocabulary):
         refs = tuple([int(x) for x in operands])
         given = refs if method in ("read", "matrix_product") else (refs,)
         found = getattr(self._builder, method)(*name, *given, *rest)
+        if method == "emit" and not self._builder.is_elementwise(*name):
+            rest = (rest[0], self._builder.type(found))
         self.steps.append(Step(method, name, places, rest))
         return _noted(found, self.count + len(self.steps) - 1)
 
@@ -109,19 +114,13 @@ class _Notes(Vocabulary):
 
     # ── questions ────────────────────────────────────────────────────────────────────────────────────────────
     def scalar(self, ref: Ref) -> float | None:
-        self._look(ref)
-        return self._builder.scalar(ref)
+        """That of an operand, if it has one, is that of this call alone; nothing depends on knowing it."""
+        return None if type(ref) is _Noted else self._builder.scalar(ref)
 
     def definition(self, ref: Ref) -> tuple[int, int, int, int]:
-        self._look(ref)
-        return self._builder.definition(ref)
-
-    def type(self, ref: Ref) -> Any:
-        return self._builder.type(ref)
-
-    def _look(self, ref: Ref) -> None:
         if type(ref) is _Noted:
             self.complete = False
+        return self._builder.definition(ref)
 
 
 class _Plan:
@@ -173,6 +172,9 @@ def _taken(step: Step, places: tuple[int, ...]) -> Callable[[Builder, list[Ref]]
     if step.method == "emit_elementwise":
         (name,), (number,) = step.name, rest
         return lambda b, refs: b.emit_elementwise(name, [refs[k] for k in places], number)
+    if step.method == "emit" and len(rest) == 2:
+        row, (statics, kind) = primitive(*step.name), rest
+        return lambda b, refs: b.emit_array(row, tuple([refs[k] for k in places]), statics, kind)
     if step.method == "emit":
         (name,), (statics, shape, dtype) = step.name, rest
         return lambda b, refs: b.emit(name, [refs[k] for k in places], statics, shape, dtype)
@@ -187,13 +189,13 @@ def _taken(step: Step, places: tuple[int, ...]) -> Callable[[Builder, list[Ref]]
 class _Kind:
     """What makes a call of one kind with another, found by looking at its arguments."""
 
-    __slots__ = ("arrays", "operands", "recorder", "views")
+    __slots__ = ("arrays", "captured", "operands", "recorder")
 
     def __init__(self, arrays: bool) -> None:
         self.arrays = arrays  # whether arrays are operands like recorded values
         self.recorder: Any = None
         self.operands: list[Ref] = []
-        self.views: list[tuple[Any, int]] = []
+        self.captured: dict[int, Ref] = {}
 
     def of(self, x: Any) -> Any:
         """A part of the key."""
@@ -208,9 +210,15 @@ class _Kind:
             return kind, x.hex()
         if kind is slice:
             return slice, self.of(x.start), self.of(x.stop), self.of(x.step)
-        if kind is np.ndarray and self.arrays and x.dtype.kind in "fi" and x.ndim and x.base is None:
-            return np.ndarray, self._operand(self.recorder.capture(x))
+        if kind is np.ndarray and self.arrays and x.dtype in _DTYPES and x.size > 1:
+            return np.ndarray, self._operand(self._of_array(x))
         raise Unlike
+
+    def _of_array(self, x: np.ndarray) -> Ref:
+        if self.recorder is None or (x.base is not None and twin_of(x) is not None):
+            raise Unlike
+        found = self.captured[id(x)] = self.recorder.capture(x)
+        return found
 
     def _of_recorded(self, x: Recorded) -> Any:
         recorder = x._recorder
@@ -258,7 +266,7 @@ def repeated(name: Any, implementation: Callable[..., Any], args: Any, kwargs: A
     if plan is not _MET:
         return implementation(*args, **kwargs)
     calls[key] = _DIFFERENT
-    plan = _planned(recorder, found.operands, implementation, args, kwargs)
+    plan = _planned(found, implementation, args, kwargs)
     if plan is None:
         return implementation(*args, **kwargs)
     calls[key] = plan
@@ -275,12 +283,13 @@ def repeating(implementation: Function) -> Function:
     return call  # type: ignore[return-value]
 
 
-def _planned(recorder: Recorder, operands: Sequence[Ref], implementation: Any, args: Any, kwargs: Any) -> _Plan | None:
+def _planned(found: _Kind, implementation: Any, args: Any, kwargs: Any) -> _Plan | None:
     """The plan of a call, from its steps on stand-ins for the operands; None where it cannot be repeated."""
+    recorder = found.recorder
     builder, reads = recorder.builder, recorder._reads
-    notes: Any = _Notes(builder, len(operands))
+    notes: Any = _Notes(builder, len(found.operands))
     recorder.builder, recorder.notes, recorder._reads = notes, notes, {}
-    standins = _StandIns(recorder, notes, operands)
+    standins = _StandIns(found)
     try:
         result = implementation(*map(standins.of, args), **{k: standins.of(x) for k, x in kwargs.items()})
     finally:
@@ -296,9 +305,9 @@ def _planned(recorder: Recorder, operands: Sequence[Ref], implementation: Any, a
 class _StandIns:
     """What an implementation gets in the place of operands, so that what becomes of them can be followed."""
 
-    def __init__(self, recorder: Recorder, notes: _Notes, operands: Sequence[Ref]) -> None:
-        self._recorder, self._notes = recorder, notes
-        self._rows = {ref: _noted(ref, k) for k, ref in enumerate(operands)}
+    def __init__(self, found: _Kind) -> None:
+        self._recorder, self._captured = found.recorder, found.captured
+        self._rows = {ref: _noted(ref, k) for k, ref in enumerate(found.operands)}
         self._made: list[Recorded] = []
 
     def of(self, x: Any) -> Any:
@@ -306,7 +315,7 @@ class _StandIns:
         if kind in _LISTS:
             return kind([self.of(y) for y in x])
         if kind is np.ndarray:
-            return self._new(Recorded(self._recorder, self._rows[self._recorder._by_id[id(x)].ref]))
+            return self._new(Recorded(self._recorder, self._rows[self._captured[id(x)]]))
         if kind is not Recorded:
             return x
         if _has_geometry(x):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import asarray, ascontiguousarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, elementwise_rows, primitive
+from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, array_rows, elementwise_rows, primitive
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, pieces
@@ -47,6 +47,8 @@ def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
 
 
 _ELEMENTWISE = {row.name: _wanted(row) for row in elementwise_rows()}
+# By opcode: whether operands are in the pool, and whether there are rewrites for this row alone.
+_ARRAYS = {row.code: (row.is_pooled, row.name in REWRITES) for row in array_rows()}
 
 
 class Builder(Vocabulary):
@@ -168,8 +170,12 @@ class Builder(Vocabulary):
             row = primitive(name)
             own = self.shape(operands[0]) if shape is None else tuple(shape)
             kind = ValueType(own, dtype or self._result(row, operands))
-            return self._emit_array(row, tuple(operands), tuple(statics), kind)
+            return self.emit_array(row, tuple(operands), tuple(statics), kind)
         return self.emit_elementwise(name, operands, self._elementwise_type(record[1], operands, shape, dtype))
+
+    def is_elementwise(self, name: str) -> bool:
+        """Whether rows of this name are elementwise."""
+        return name in _ELEMENTWISE
 
     def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int) -> Ref:
         """An elementwise row with the result type `number`. Operands have the result's size, or size 1."""
@@ -191,14 +197,18 @@ class Builder(Vocabulary):
                 return simpler
         return self._shared(code, number, a, b, c)
 
-    def _emit_array(
+    def emit_array(
         self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType
     ) -> Ref:
-        simpler = simplify(self, row.name, operands, kind, statics)
-        if simpler is not None:
-            return simpler
+        """`emit` for an array row of a known type."""
+        pooled, rewritten = _ARRAYS[row.code]
+        flags = self._flags
+        if rewritten or 0 in kind.shape or any([flags[x] for x in operands]):  # else no rewrite can apply
+            simpler = simplify(self, row.name, operands, kind, statics)
+            if simpler is not None:
+                return simpler
         c = self._static_set(statics) if statics else -1
-        if row.is_pooled:
+        if pooled:
             key: Any = (row.name, operands, c, kind)
             ref = self._rows.get(key)
             if ref is None:
@@ -235,7 +245,7 @@ class Builder(Vocabulary):
         operands = (x, x if saved is None else saved)
         if sub.overwrites_saved or sub.result_is_overwritten:  # saved states belong to one adjoint: no sharing
             return self._append(CALL, ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
-        return self._emit_array(CALL_ROW, operands, (number,), ValueType((sub.n_out,), "d"))
+        return self.emit_array(CALL_ROW, operands, (number,), ValueType((sub.n_out,), "d"))
 
     # ── the finished table ───────────────────────────────────────────────────────────────────────────────────
     def table(self, outputs: Sequence[Ref], captured: Sequence[Any] = ()) -> Table:

@@ -29,6 +29,7 @@ _OTHERS = (
     "block tile repeat outer"
 )
 _CONVERSIONS = frozenset([np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require])
+_SIMPLE = frozenset([Recorded, int, float, bool, str, type(None)])  # what hides no recorded values and no buffers
 _COPIED = (np.ndarray, np.generic, list, tuple, float, int)
 # What is left uninitialised would make a table that is different each time.
 _CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
@@ -73,6 +74,11 @@ class Function(StandIn):
     """Stands for a function of arrays: NumPy's protocol does not see recorded values in lists."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if (
+            args and type(args[0]) is Recorded and _SIMPLE.issuperset(map(type, args))
+            and (not kwargs or ("out" not in kwargs and _SIMPLE.issuperset(map(type, kwargs.values()))))
+        ):  # fmt: skip
+            return call_function(self.original, args, kwargs)
         if "out" in kwargs or not open_recordings() or in_library(sys._getframe(1).f_code):
             return self.original(*args, **kwargs)
         if not is_recorded((*args, *kwargs.values())):
