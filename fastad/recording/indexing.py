@@ -31,6 +31,11 @@ _BASIC = (slice, int, np.integer)
 
 def getitem(x: Recorded, key: Any) -> Recorded:
     """x[key]"""
+    if type(key) is int and x._base is None and not x._pending and type(x) is Recorded:
+        recorder = x._recorder
+        shape = recorder.kinds[recorder.types[x._ref]].shape
+        if len(shape) == 1 and -shape[0] <= key < shape[0] and recorder.open:
+            return Recorded(recorder, recorder.read(x._ref, (key if key >= 0 else key + shape[0], 1, 1), ()))
     keys = key if isinstance(key, tuple) else (key,)
     frame = _common(x.frame(), keys)
     if frame is not None:

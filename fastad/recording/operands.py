@@ -175,7 +175,7 @@ class ElementwisePlan:
     name: str
     number: int  # of the result's type
     char: str
-    direct: bool  # no operand needs a broadcast row first
+    spread: Sequence[Callable[[Any, Ref], Ref] | None]  # what makes the broadcast row that an operand needs
     whole: bool  # an operation on integers that gives -0 for some
 
 
@@ -211,10 +211,15 @@ def binary(name: str, x: Any, y: Any) -> Recorded:
         recorder = x._recorder
         if kind_y is float or kind_y is int:
             number = 2
+        elif kind_y is np.ndarray and y.base is None and recorder.open and y.dtype == np.float64 and y.ndim:
+            y = Recorded(recorder, recorder.capture(y))
         elif kind_y is not Recorded or y._recorder is not recorder:
             return elementwise(name, x, y)
     elif kind_y is Recorded and (kind_x is float or kind_x is int):
         recorder, number = y._recorder, 1
+    elif kind_y is Recorded and kind_x is np.ndarray and x.base is None and x.dtype == np.float64 and x.ndim:
+        recorder = y._recorder
+        x = Recorded(recorder, recorder.capture(x)) if recorder.open else x
     else:
         return elementwise(name, x, y)
     if not recorder.open:
@@ -232,10 +237,10 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
         plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
     if plan.whole:
         return Recorded(recorder, _integers(recorder, plan, refs))
-    if not plan.direct:
-        return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
     b = recorder.builder
     b.source_line(user_line(4))
+    if plan.spread:
+        refs = [x if f is None else f(b, x) for f, x in zip(plan.spread, refs, strict=True)]
     return Recorded(recorder, b.emit_elementwise(plan.name, refs, plan.number))
 
 
@@ -268,9 +273,17 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
         row = primitive(row.on_truth)
     shape = _broadcast_shape([k.shape for k in kinds])
     char = _promoted(row, operands, [k.dtype for k in kinds])
-    direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
+    spread = [_spread(k.shape, shape) for k in kinds]
     whole = char == "i" and row.minus_zero
-    return ElementwisePlan(row.name, b.type_number(ValueType(shape, char)), char, direct, whole)
+    number = b.type_number(ValueType(shape, char))
+    return ElementwisePlan(row.name, number, char, spread if any(spread) else (), whole)
+
+
+def _spread(own: Shape, shape: Shape) -> Callable[[Any, Ref], Ref] | None:
+    """What broadcasts an operand to the shape of the result; numbers need nothing beside larger arrays."""
+    if own == shape or (math.prod(own) == 1 and math.prod(shape) != 1):
+        return None
+    return lambda b, x: b.broadcast(x, shape)  # type: ignore[no-any-return]
 
 
 def _promoted(row: Any, operands: Sequence[Any], chars: Sequence[str]) -> str:

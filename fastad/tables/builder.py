@@ -47,8 +47,8 @@ def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
 
 
 _ELEMENTWISE = {row.name: _wanted(row) for row in elementwise_rows()}
-# By opcode: whether operands are in the pool, and whether there are rewrites for this row alone.
-_ARRAYS = {row.code: (row.is_pooled, row.name in REWRITES) for row in array_rows()}
+# By opcode: whether operands are in the pool, and the rewrite for this row alone.
+_ARRAYS = {row.code: (row.is_pooled, REWRITES.get(row.name)) for row in array_rows()}
 
 
 class Builder(Vocabulary):
@@ -104,6 +104,11 @@ class Builder(Vocabulary):
 
     def statics_at(self, c: int) -> tuple[int, ...]:
         return tuple(self.statics[c + 1 : c + 1 + self.statics[c]])
+
+    def are_plain(self, operands: Sequence[Ref]) -> bool:
+        """Whether no operand is of a kind that rewrites look for."""
+        flags = self._flags
+        return not any([flags[x] for x in operands])
 
     def places(self, c: int) -> dict[Region, int]:
         """The number of each piece, by region, of an assembly with these static integers."""
@@ -201,12 +206,15 @@ class Builder(Vocabulary):
         self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType
     ) -> Ref:
         """`emit` for an array row of a known type."""
-        pooled, rewritten = _ARRAYS[row.code]
+        pooled, rewrite = _ARRAYS[row.code]
         flags = self._flags
-        if rewritten or 0 in kind.shape or any([flags[x] for x in operands]):  # else no rewrite can apply
+        simpler = None
+        if 0 in kind.shape or any([flags[x] for x in operands]):
             simpler = simplify(self, row.name, operands, kind, statics)
-            if simpler is not None:
-                return simpler
+        elif rewrite is not None:
+            simpler = rewrite.function(self, operands, kind, statics)
+        if simpler is not None:
+            return simpler
         c = self._static_set(statics) if statics else -1
         if pooled:
             key: Any = (row.name, operands, c, kind)
@@ -228,6 +236,10 @@ class Builder(Vocabulary):
     def read(self, ref: Ref, own: Region, shape: Shape) -> Ref:
         """A region of a value, as an array of this shape."""
         op, number = self.columns["op"][ref], self.columns["type"][ref]
+        if op == ASSEMBLE.code and not shape and not self._flags[ref]:
+            found = self._piece(ref, own)
+            if found is not None:
+                return found
         if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1) or not own[1]:
             return self.region(ref, own, shape)
         found = self._read_types.get((number, shape))
@@ -235,6 +247,16 @@ class Builder(Vocabulary):
             kind = ValueType(shape, self.type_list[number].dtype)
             found = self._read_types[number, shape] = self.type_number(kind)
         return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
+
+    def _piece(self, ref: Ref, own: Region) -> Ref | None:
+        """The number that an assembly of numbers, or of pieces, has in a place."""
+        col = self.columns
+        p = self.places(col["c"][ref]).get(own)
+        first = col["a"][ref]
+        found = None if p is None else self.operands[first + p]
+        if found is None or self.type_list[col["type"][found]] != ((), self.type_list[col["type"][ref]].dtype):
+            return None
+        return None if p == 0 and self.size(found) == self.size(ref) else found
 
     def call(self, sub: Any, x: Ref, saved: Ref | None = None) -> Ref:
         """A composite row: the sub-program applied to the vector x, with the states that were saved for it."""
