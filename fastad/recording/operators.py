@@ -14,7 +14,7 @@ from fastad.recording import indexing
 from fastad.recording.alternatives import of_library
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
-from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
+from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS, VIEWS
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
@@ -130,18 +130,23 @@ def _package(ufunc: Any) -> str:
 def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function on recorded values."""
     implementation = FUNCTIONS.get(function)
-    name = getattr(function, "__name__", str(function))
     if implementation is None:
-        name = f"{getattr(function, '__module__', 'numpy')}.{name}"
+        name = f"{getattr(function, '__module__', 'numpy')}.{_name_of(function)}"
         raise recording_error(f"{name} is not supported on recorded values", FIXES.get(function, _FIX))
     place, names = _from_out(function)
     if len(args) > place:
         args, kwargs = args[:place], {**dict(zip(names, args[place:], strict=False)), **kwargs}
+    if function in VIEWS:
+        return implementation(*args, **kwargs)
     if "out" not in kwargs:
         return repeated(function, implementation, args, kwargs, function in OF_VALUES)
     options = {k: v for k, v in kwargs.items() if k != "out"}
     result = implementation(*_with_recorder(args, kwargs["out"]), **options)
-    return _delivered(result, kwargs["out"], True, name, options.get("casting", "same_kind"))
+    return _delivered(result, kwargs["out"], True, _name_of(function), options.get("casting", "same_kind"))
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__name__", str(function))
 
 
 @cache

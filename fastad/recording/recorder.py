@@ -363,6 +363,7 @@ class Recorder:
         Arrays that only the recording refers to (temporaries of the function), or that changed while it ran,
         become constants; the others stay references.
         """
+        self.masks.clear()  # whose arrays only the recording has
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
         lasting = {id(_root(c.array)) for c in self.captures if not self._is_temporary(c)}
         fixed = {c.ref: c.snapshot for c in self.captures if id(_root(c.array)) not in lasting or not c.unchanged()}

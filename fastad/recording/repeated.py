@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.regions import contiguous_strides
+from fastad.primitives.regions import contiguous_strides, whole
 from fastad.primitives import primitive
 from fastad.primitives.vocabulary import Vocabulary
 from fastad.recording.buffers import twin_of
@@ -83,6 +83,8 @@ class _Notes(Vocabulary):
         return self._step("emit_elementwise", (name,), operands, (number,))
 
     def read(self, ref: Ref, own: Any, shape: Any) -> Ref:
+        if self.shape(ref) == shape and own == whole(self.size(ref)):
+            return ref
         return self._step("read", (), (ref,), (own, tuple(shape)))
 
     def matrix_product(self, x: Ref, y: Ref, *rest: Any) -> Ref:

@@ -240,8 +240,10 @@ class Builder(Vocabulary):
             found = self._piece(ref, own)
             if found is not None:
                 return found
-        if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1) or not own[1]:
+        if op in _READ_THROUGH or self._sizes[number] == 1 or not own[1]:
             return self.region(ref, own, shape)
+        if shape == self.type_list[number].shape and own == (0, self._sizes[number], 1):
+            return ref
         found = self._read_types.get((number, shape))
         if found is None:
             kind = ValueType(shape, self.type_list[number].dtype)

@@ -7,6 +7,7 @@ from numpy import transpose as numpy_transpose
 from numpy import broadcast_to as numpy_broadcast_to
 from numpy import diagonal as numpy_diagonal
 
+from fastad.recording.dispatch import VIEWS
 from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
 from fastad.recording.operands import copied, dummy, frame_of, reframe, reshape
 from fastad.recording.recorded import Recorded
@@ -20,6 +21,11 @@ for _function in (
         _numpy = getattr(_numpy, _part, None)
     if _numpy is not None:
         implements(_numpy)(viewer(_numpy))
+        VIEWS.add(_numpy)
+VIEWS.update([
+    np.reshape, np.ravel, np.broadcast_to, np.broadcast_arrays, np.diagonal, np.atleast_1d, np.atleast_2d, np.atleast_3d,
+    np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.shape, np.ndim, np.size,
+])  # fmt: skip
 
 
 @implements(np.reshape)
