@@ -12,13 +12,13 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+
+from bench import programs
+from bench.targets import table
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder
 from fastad.recording.source import is_ours
 from fastad.transforms.call import flatten
-
-from bench import programs
-from bench.targets import table
 
 CALLS = 300  # of a kind in one recording, each on other operands: equal rows would be one
 _INDEX = np.array([4, 0, 2, 2])

@@ -19,8 +19,8 @@ from fastad.primitives.row import (
 )
 
 __all__ = [
-    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "SCATTER_ADD", "STRIDED", "ArrayPrimitive", "Elementwise",
-    "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
+    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "SCATTER_ADD", "STRIDED", "ArrayPrimitive",
+    "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
 _ = (_elementwise, _equations, _factorisations, _linear, _sparse)

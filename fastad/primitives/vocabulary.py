@@ -98,7 +98,7 @@ class Vocabulary:
         """The product of stacks of matrices; `sizes` are those of `matmul`'s static integers, without its flags for
         transposes: stack, rows, inner size, columns, whether x and y are stacks.
 
-        A transposed view is a `strided` row. It is skipped: `matmul` reads its operand and has a flag for the transpose.
+        A transposed view is a `strided` row. It is skipped: `matmul` reads its operand and has a flag for that.
         """
         batch, m, k, n, sx, sy = sizes
         x, tx = self._untransposed(x, batch if sx else 1, m, k)
@@ -110,7 +110,6 @@ class Vocabulary:
     def _untransposed(self, ref: Ref, batch: int, m: int, k: int) -> tuple[Ref, int]:
         """(row that holds a stack of matrices, 1 if it holds them transposed, else 0)."""
         op, source, _, c = self.definition(ref)
-        if op == opcode("strided") and m > 1 and k > 1 and self.size(source) == self.size(ref):
-            if self.statics_at(c) == region(0, (batch, m, k), (m * k, 1, m)):
-                return source, 1
-        return ref, 0
+        if op != opcode("strided") or m == 1 or k == 1 or self.size(source) != self.size(ref):
+            return ref, 0
+        return (source, 1) if self.statics_at(c) == region(0, (batch, m, k), (m * k, 1, m)) else (ref, 0)

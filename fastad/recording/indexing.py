@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy import transpose as numpy_transpose
 from numpy import moveaxis as numpy_moveaxis
+from numpy import transpose as numpy_transpose
 
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers

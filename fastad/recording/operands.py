@@ -283,7 +283,7 @@ def _spread(own: Shape, shape: Shape) -> Callable[[Any, Ref], Ref] | None:
     """What broadcasts an operand to the shape of the result; numbers need nothing beside larger arrays."""
     if own == shape or (math.prod(own) == 1 and math.prod(shape) != 1):
         return None
-    return lambda b, x: b.broadcast(x, shape)  # type: ignore[no-any-return]
+    return lambda b, x: b.broadcast(x, shape)
 
 
 def _promoted(row: Any, operands: Sequence[Any], chars: Sequence[str]) -> str:

@@ -16,13 +16,12 @@ import numpy as np
 from numpy import array, asarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import FastadError, RecordingError
-from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives import GATHER, PRIMITIVES, SCATTER_ADD, Elementwise, Form, array_rows
+from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
+from fastad.recording.captured import Capture, memory_of, root_of
 from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
-from fastad.recording.identity import same_bytes
-from fastad.recording.outside_arrays import address
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
@@ -68,27 +67,6 @@ _stack = _Stack()
 open_recorders: "list[Recorder]" = []
 
 
-class _Capture:
-    """An array that the function refers to: the array, a snapshot from when it was used, its input row."""
-
-    _bytes: tuple[int, int, int, np.dtype] | None = None
-
-    def __init__(self, array: np.ndarray, recorder: "Recorder") -> None:
-        self.array = array
-        self.ref = recorder.input(array)
-        self.snapshot = recorder.given[self.ref]
-        if type(array) is np.ndarray and array.flags.c_contiguous and array.ndim:
-            self._bytes = address(array), address(self.snapshot), array.nbytes, array.dtype
-
-    def unchanged(self) -> bool:
-        if self._bytes is not None:
-            here, there, size, kind = self._bytes
-            if self.array.dtype is kind and self.array.nbytes == size and same_bytes(here, there, size):
-                return True
-        array = np.ndarray.view(self.array, np.ndarray)  # the elements themselves, whatever a subclass makes of them
-        return np.array_equal(array, self.snapshot, equal_nan=array.dtype.kind == "f")
-
-
 class Recorder:
     """One recording. Use as a context manager; values recorded in it are dead afterwards.
 
@@ -111,9 +89,8 @@ class Recorder:
         self.level = 0
         self.open = False
         self.lifted: list[tuple[Any, Ref]] = []
-        self.captures: list[_Capture] = []
-        self._by_id: dict[int, _Capture] = {}
-        self._views: dict[Any, _Capture] = {}  # those of them that are views, by what they show
+        self.captures: list[Capture] = []
+        self._captured: dict[Any, Capture] = {}  # by their identity, and by the memory that they show
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
         self.calls: dict[Any, Any] = {}  # of NumPy functions, by their kinds: see `repeated`
         self.masks: dict[Ref, Any] = {}  # where captured masks are true, by their inputs
@@ -327,25 +304,23 @@ class Recorder:
     # ── operands from outside ────────────────────────────────────────────────────────────────────────────────
     def capture(self, array: np.ndarray) -> Ref:
         """An array the function refers to, as an input that is read anew at every run."""
-        known = self._by_id.get(id(array))
+        known = self._captured.get(id(array))
         if known is None or not known.unchanged():
-            where = None if array.base is None else (id(_root(array)), address(array), array.shape, array.strides, array.dtype)
-            known = self._views.get(where) if known is None else None
+            shown = memory_of(array)
+            known = None if known is not None else self._captured.get(shown)
             if known is None or not known.unchanged():
-                known = _Capture(array, self)
-                self._by_id[id(array)] = known
+                ref = self.input(array)
+                known = self._captured[id(array)] = self._captured[shown] = Capture(array, ref, self.given[ref])
                 self.captures.append(known)
-                if where is not None:
-                    self._views[where] = known
         return known.ref
 
     def keep_snapshot(self, owns: Callable[[np.ndarray], bool]) -> None:
         """Captured arrays for which `owns` is true have lost their elements: refer to the snapshots from now on."""
         for capture in self.captures:
             if owns(capture.array):
-                self._by_id.pop(id(capture.array), None)
-                capture._bytes = None
-                capture.array = asarray(capture.snapshot)  # that of an array without axes is a number
+                self._captured.pop(id(capture.array), None)
+                self._captured.pop(memory_of(capture.array), None)
+                capture.refer_to_snapshot()
 
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""
@@ -365,17 +340,17 @@ class Recorder:
         """
         self.masks.clear()  # whose arrays only the recording has
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
-        lasting = {id(_root(c.array)) for c in self.captures if not self._is_temporary(c)}
-        fixed = {c.ref: c.snapshot for c in self.captures if id(_root(c.array)) not in lasting or not c.unchanged()}
+        lasting = {id(root_of(c.array)) for c in self.captures if not self._is_temporary(c)}
+        fixed = {c.ref: c.snapshot for c in self.captures if id(root_of(c.array)) not in lasting or not c.unchanged()}
         if fixed:
             look_into(c.array for c in self.captures if c.ref in fixed)
         kept = [c for c in self.captures if c.ref not in fixed]
         order = [*explicit, *(c.ref for c in kept)]
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
-    def _is_temporary(self, capture: _Capture) -> bool:
+    def _is_temporary(self, capture: Capture) -> bool:
         """Whether nobody but this recording has the array, nor the array that it is a view of."""
-        root = _root(capture.array)
+        root = root_of(capture.array)
         if not isinstance(root, np.ndarray):
             return False
         # sys.getrefcount counts its argument, and `root` here.
@@ -385,10 +360,6 @@ class Recorder:
                 return False
         own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
         return sys.getrefcount(root) <= 2 + own
-
-
-def _root(array: np.ndarray) -> Any:
-    return array if array.base is None else array.base
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives.regions import contiguous_strides, whole
 from fastad.primitives import primitive
+from fastad.primitives.regions import contiguous_strides, whole
 from fastad.primitives.vocabulary import Vocabulary
 from fastad.recording.buffers import twin_of
 from fastad.recording.dispatch import Function
@@ -162,7 +162,7 @@ def _needed(steps: Sequence[Step], results: Sequence[int], count: int) -> list[i
     """The steps that the results need, and those that may fail."""
     wanted, found = set(results), []
     for k in reversed(range(len(steps))):
-        if count + k in wanted or steps[k].name[:1] and steps[k].name[0] in FAILING_NAMES:
+        if count + k in wanted or (steps[k].name[:1] and steps[k].name[0] in FAILING_NAMES):
             found.append(k)
             wanted.update(steps[k].operands)
     return found[::-1]
@@ -249,8 +249,8 @@ def _has_geometry(x: Recorded) -> bool:
 
 
 def repeated(name: Any, implementation: Callable[..., Any], args: Any, kwargs: Any, arrays: bool = False) -> Any:
-    """The result of an implementation of a NumPy function, which `name` stands for. `arrays`: arrays among the arguments
-    are nothing but operands."""
+    """The result of an implementation of a NumPy function, which `name` stands for. With `arrays`, arrays among the
+    arguments are nothing but operands."""
     found = _Kind(arrays)
     try:
         key = (name, *[found.of(x) for x in args], *[(k, found.of(x)) for k, x in kwargs.items()])

@@ -108,7 +108,7 @@ class Builder(Vocabulary):
     def are_plain(self, operands: Sequence[Ref]) -> bool:
         """Whether no operand is of a kind that rewrites look for."""
         flags = self._flags
-        return not any([flags[x] for x in operands])
+        return not any(map(flags.__getitem__, operands))
 
     def places(self, c: int) -> dict[Region, int]:
         """The number of each piece, by region, of an assembly with these static integers."""
@@ -209,7 +209,7 @@ class Builder(Vocabulary):
         pooled, rewrite = _ARRAYS[row.code]
         flags = self._flags
         simpler = None
-        if 0 in kind.shape or any([flags[x] for x in operands]):
+        if 0 in kind.shape or any(map(flags.__getitem__, operands)):
             simpler = simplify(self, row.name, operands, kind, statics)
         elif rewrite is not None:
             simpler = rewrite.function(self, operands, kind, statics)

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy import transpose as numpy_transpose
 from numpy import diagonal as numpy_diagonal
 from numpy import swapaxes as numpy_swapaxes
+from numpy import transpose as numpy_transpose
 
 from fastad.recording.functions.products import matmul_stack
 from fastad.recording.functions.registry import Array, implements, lift

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numpy import transpose as numpy_transpose
 from numpy import broadcast_to as numpy_broadcast_to
 from numpy import diagonal as numpy_diagonal
+from numpy import transpose as numpy_transpose
 
 from fastad.recording.dispatch import VIEWS
 from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
@@ -23,8 +23,8 @@ for _function in (
         implements(_numpy)(viewer(_numpy))
         VIEWS.add(_numpy)
 VIEWS.update([
-    np.reshape, np.ravel, np.broadcast_to, np.broadcast_arrays, np.diagonal, np.atleast_1d, np.atleast_2d, np.atleast_3d,
-    np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.shape, np.ndim, np.size,
+    np.reshape, np.ravel, np.broadcast_to, np.broadcast_arrays, np.diagonal, np.atleast_1d, np.atleast_2d,
+    np.atleast_3d, np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.shape, np.ndim, np.size,
 ])  # fmt: skip
 
 
