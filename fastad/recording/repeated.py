@@ -18,7 +18,7 @@ import numpy as np
 from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides, whole
 from fastad.primitives.vocabulary import Vocabulary
-from fastad.recording.buffers import twin_of
+from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import Function
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import FAILING_NAMES, Recorder
@@ -28,6 +28,7 @@ from fastad.tables.columns import CONST
 
 _STATIC = frozenset([int, bool, str, type(None), type(np._NoValue), type(Ellipsis), type])
 _LISTS = frozenset([list, tuple])
+_ARRAYS = frozenset([np.ndarray, Buffer])
 _DTYPES = frozenset(map(np.dtype, ("f8", "f4", "i8")))
 _MOST = 4096  # kinds of calls that are remembered
 _MET, _DIFFERENT = object(), object()  # a kind that was met once; one that cannot be repeated
@@ -212,12 +213,12 @@ class _Kind:
             return kind, x.hex()
         if kind is slice:
             return slice, self.of(x.start), self.of(x.stop), self.of(x.step)
-        if kind is np.ndarray and self.arrays and x.dtype in _DTYPES and x.size > 1:
+        if kind in _ARRAYS and self.arrays and x.dtype in _DTYPES and x.size > 1:
             return np.ndarray, self._operand(self._of_array(x))
         raise Unlike
 
     def _of_array(self, x: np.ndarray) -> Ref:
-        if self.recorder is None or (x.base is not None and twin_of(x) is not None):
+        if self.recorder is None or ((type(x) is Buffer or x.base is not None) and twin_of(x) is not None):
             raise Unlike
         found = self.captured[id(x)] = self.recorder.capture(x)
         return found
@@ -316,7 +317,7 @@ class _StandIns:
         kind = type(x)
         if kind in _LISTS:
             return kind([self.of(y) for y in x])
-        if kind is np.ndarray:
+        if kind in _ARRAYS and id(x) in self._captured:
             return self._new(Recorded(self._recorder, self._rows[self._captured[id(x)]]))
         if kind is not Recorded:
             return x
