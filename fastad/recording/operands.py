@@ -16,6 +16,7 @@ from fastad.recording.dispatch import implements_ufunc
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorded_numbers import NUMBERS, Number
 from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.rolling import roll_rows
 from fastad.recording.source import user_line
 from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
@@ -224,6 +225,8 @@ def binary(name: str, x: Any, y: Any) -> Recorded:
         return elementwise(name, x, y)
     if not recorder.open:
         return elementwise(name, x, y)
+    if len(recorder.types) > recorder.rolls_at:
+        roll_rows(recorder)
     a = recorder.number(x) if number == 1 else x._ref if x._base is None and not x._pending else x.ref
     b = recorder.number(y) if number == 2 else y._ref if y._base is None and not y._pending else y.ref
     types = recorder.types

@@ -20,6 +20,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import recording_error
 from fastad.recording.repeated import repeated
+from fastad.recording.rolling import OPERATORS
 from fastad.recording.sparse import is_scipy, scipy_operator
 from fastad.tables.builder import dtype_char
 
@@ -348,3 +349,6 @@ def _install_methods() -> None:
 
 _install_operators()
 _install_methods()
+OPERATORS.update(
+    function.__code__ for function in (array_ufunc, *_binary("add"), _in_place("add"), _compare("less"))
+)

@@ -80,6 +80,8 @@ class Recorder:
         self.builder = Builder()
         self._run = run
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
+        self.rolls_at = sys.maxsize  # rows after which loops are looked for: see `rolling`
+        self.schedule: Any = None  # of loops that are rolled
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
         self._settled = 0  # rows that are known not to fail
@@ -330,6 +332,28 @@ class Recorder:
         ref = self.input(_stack.lifting.get((value._recorder, value.ref), value.value))
         self.lifted.append((value.frozen(), ref))
         return ref
+
+    # ── rolling ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def go_on_in(self, builder: Builder, inputs: Sequence[Ref], moved: dict[Ref, Ref]) -> None:
+        """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to."""
+        number = self.builder.columns["a"]
+        place = {ref: inputs[number[ref]] for ref in self.given}
+        values = {moved[x]: v for x, v in enumerate(self._values) if x in moved and v is not FORGOTTEN}
+        builder.at_line(builder.line_number(self.builder.current_line()))
+        self.builder = builder
+        self.types, self.kinds = builder.columns["type"], builder.type_list
+        self.given = {place[ref]: value for ref, value in self.given.items()}
+        self.lifted = [(value, place[ref]) for value, ref in self.lifted]
+        for capture in self.captures:
+            capture.ref = place[capture.ref]
+        for known in (self.plans, self.calls, self.masks, self._numbers, self._reads):
+            known.clear()
+        self._guarded = {moved[ref] for ref in self._guarded if ref in moved}
+        self._values, self._forgetting = [], Forgetting()
+        self._forgetting.skip(self, self._values, len(builder))
+        for ref, value in values.items():
+            self._values[ref] = value
+        self._settled = len(builder)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
     def finish(self, inputs: Sequence[Ref], outputs: Sequence[Ref]) -> Table:

@@ -375,6 +375,10 @@ class Builder(Vocabulary):
             return 0
         return number
 
+    def current_line(self) -> Line:
+        """The line that rows come from now."""
+        return self._line or list(self.lines)[self.line]
+
     def at_line(self, number: int) -> None:
         """`source_line` by number."""
         self.line, self._line = number, None

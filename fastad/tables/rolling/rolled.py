@@ -14,6 +14,7 @@ from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
 from fastad.tables.inline import compact, copy_row
+from fastad.tables.rolling.joined import NAME, ended_by, interleaved, joined
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern, pattern_of
 from fastad.tables.rolling.sequence import Sequence
 from fastad.tables.table import Row, Table
@@ -236,10 +237,32 @@ class _Rolling:
             sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
             sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)),
         )  # fmt: skip
-        loop = Loop.of("rolled loop", sizes, p.turns, body.sub(), schedule=self.schedule)
-        xs = self._interleaved([self._stacked(own.tolist()) for own in elements], p.turns, sizes.element)
-        out = b.call(loop, packed(b, [*first, *shared, *xs]))
-        self._place(body, out, sizes)
+        loop = Loop.of(NAME, sizes, p.turns, body.sub(), schedule=self.schedule)
+        stacks = [self._stacked(own.tolist()) for own in elements]
+        before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried])
+        whole_loop = None
+        if before is not None and self._is_used_by(p, body):
+            whole_loop = joined(b, before, loop, shared, stacks)
+        if whole_loop is None:
+            xs = [interleaved(b, stacks, p.turns, sizes.element)] if stacks else []
+            whole_loop = loop, packed(b, [*first, *shared, *xs])
+        self._place(body, b.call(*whole_loop), sizes)
+
+    def _is_used_by(self, p: Pattern, body: "_Body") -> bool:
+        """Whether what the first turn starts from is used by no other rows."""
+        s, old = self.s, self.old
+        reads = {body.first_row(j, back) for j, back in body.carried}
+        row = min(reads)
+        loop = int(s.operands[s.starts[row]]) if old.columns["op"][row] == STRIDED.code else row
+        owner = np.repeat(np.arange(len(old)), s.counts)
+        inside = set(s.rows[p.start : p.end].tolist())
+        users = set(owner[s.operands == loop].tolist())
+        wanted = reads | {loop}
+        return (
+            wanted.isdisjoint(old.outputs)
+            and users <= reads | inside
+            and all(set(owner[s.operands == read].tolist()) <= inside for read in reads - {loop})
+        )
 
     def _place(self, body: _Body, out: Ref, sizes: Sizes) -> None:
         """Note where the values of the loop's rows are."""
@@ -255,15 +278,6 @@ class _Rolling:
             if j not in body.results and back <= turns:
                 self.refs[body.rows[turns - back, j]] = self.b.region(out, (at, kind.size, 1), kind.shape, kind.dtype)
             at += kind.size
-
-    def _interleaved(self, stacks: list[Ref], turns: int, width: int) -> list[Ref]:
-        """The elements of all turns as one vector: turn by turn."""
-        places, at = [], 0
-        for stack in stacks:
-            own = self.b.size(stack) // turns
-            places.append(region(at, (turns, own), (width, 1)))
-            at += own
-        return [self.b.assemble(stacks, places, (turns * width,))] if stacks else []
 
     def _stacked(self, rows: list[int]) -> Ref:
         """The values of these rows of the old table, one for each turn, along a new axis."""
