@@ -200,6 +200,8 @@ def unary(name: str, x: Any) -> Recorded:
     if type(x) is not Recorded or not x._recorder.open:
         return elementwise(name, x)
     recorder = x._recorder
+    if len(recorder.types) > recorder.rolls_at:
+        roll_rows(recorder)
     ref = x._ref if x._base is None and not x._pending else x.ref
     return _planned(recorder, (name, recorder.types[ref]), (x,), (ref,))
 

@@ -230,7 +230,7 @@ class _Kind:
                 raise Unlike
             self.recorder = recorder
         ref = x._ref if x._base is None and not x._pending else x.ref
-        return (x._frame, self._operand(x._base.ref)) if _has_geometry(x) else self._operand(ref)
+        return (x._frame, self._operand(x.root.ref)) if _has_geometry(x) else self._operand(ref)
 
     def _operand(self, ref: Ref) -> Any:
         """The type of an operand, and its place if it is one that was there before."""
@@ -322,7 +322,7 @@ class _StandIns:
         if kind is not Recorded:
             return x
         if _has_geometry(x):
-            root = self._new(Recorded(self._recorder, self._rows[x._base.ref]))
+            root = self._new(Recorded(self._recorder, self._rows[x.root.ref]))
             return self._new(root.view(x._frame, keep=True))
         return self._new(Recorded(self._recorder, self._rows[x._ref]))
 

@@ -13,7 +13,7 @@ from typing import Any
 from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.source import is_ours
-from fastad.tables.builder import Builder, Ref
+from fastad.tables.builder import Builder
 from fastad.tables.inline import compact, inline
 from fastad.tables.rolling.rolled import roll
 
@@ -23,8 +23,14 @@ OPERATORS: set[CodeType] = set()
 RUNNERS: set[CodeType] = set()
 
 
+def roll_loops(recorder: Recorder, schedule: Any = None) -> None:
+    """From now on, loops of this recording are rolled. `schedule` says which of their states are stored for adjoints
+    (see `fastad.schedules`; None: all of them)."""
+    recorder.rolls_at, recorder.schedule = MANY, schedule
+
+
 def roll_rows(recorder: Recorder) -> None:
-    """Roll the rows of a recording, if this is a place to do so. Called by an operator that has not read any row yet."""
+    """Roll the rows of a recording, if this is a place to do so. Operators call it before they read any row."""
     rows = len(recorder.builder)
     if not _is_apart(recorder):
         recorder.rolls_at = rows + rows // 8
@@ -60,7 +66,7 @@ def _is_apart(recorder: Recorder) -> bool:
     """Whether the user's code, and nothing else, has called the operator that is running now."""
     if current_recorder() is not recorder:
         return False
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(3)  # what has called the operator
     while frame is not None and is_ours(frame.f_code):
         if frame.f_code not in OPERATORS:
             return False

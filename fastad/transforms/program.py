@@ -17,7 +17,7 @@ from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, current_recorder
-from fastad.recording.rolling import MANY, RUNNERS
+from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
 from fastad.recording.standins import standin_for
@@ -169,7 +169,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
     schedule = choice if isinstance(choice, Schedule) else None
     with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"):
         if choice:
-            recorder.rolls_at, recorder.schedule = MANY, schedule
+            roll_loops(recorder, schedule)
         inputs = []
         for value in call.inputs:
             x = (Number if type(value) is ChangingInt else Recorded)(recorder, recorder.input(value))

@@ -36,7 +36,12 @@ def ended_by(b: Builder, first: Sequence[Ref], kinds: Sequence[ValueType]) -> Re
 def loop_at(b: Builder, out: Ref) -> Loop | None:
     """The rolled loop that is called in this row."""
     sub = b.subs[b.statics_at(b.definition(out)[3])[0]]
-    return sub if type(sub) is Loop and sub.name == NAME else None
+    return sub if is_rolled(sub) else None
+
+
+def is_rolled(sub: Any) -> bool:
+    """Whether a sub-program is a loop that was found in a table."""
+    return type(sub) is Loop and sub.name == NAME
 
 
 def joined(b: Builder, out: Ref, loop: Loop, shared: Sequence[Ref], stacks: Sequence[Ref]) -> tuple[Loop, Ref] | None:
