@@ -3,7 +3,8 @@ iteration for them.
 
 A trial step solves them by a simplified Newton iteration with factors that all of its blocks share, up to an error
 that is small beside that of the step: Hairer & Wanner, Solving Ordinary Differential Equations II, IV.8. The step that
-is differentiated solves them to rounding errors, and factorises the matrix there; derivatives of any order are those of
+is differentiated solves them to rounding errors, and factorises the matrix there: a large one only where the iteration
+was not so fast that the factors it had are near enough for iterative refinement. Derivatives of any order are those of
 the implicit function theorem. So they are exact for the map that takes a state to the one after it, whatever errors the
 iteration of the trial step has left.
 """
@@ -20,6 +21,7 @@ from fastad.ode.iteration import Iteration
 from fastad.once import lazy
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SOLVED
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.composites.choices import Branch
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
@@ -28,6 +30,8 @@ from fastad.tables.sparsity.sets import Structure
 
 MOST = 10  # simplified iterations
 _MOST_EXACT = 20  # iterations with a matrix of their own, where simplified ones do not converge
+SMALL = 64  # unknowns up to which factors cost no more than what they save
+_NEAR, _REFINED = 1e-3, 3  # the rate of an iteration whose factors are near, and the refinements that these need then
 _ROUNDED = 1e-15  # corrections, relative to the largest component, that are rounding errors
 GOING, DONE, FAILED = 0.0, 1.0, 2.0
 
@@ -95,7 +99,12 @@ class Block:
         """The rules of the exact solution."""
         linear = self.exact_linear or self.linear
         start = self.p - self.linear.plan_size - (self.exact_linear.plan_size if self.exact_linear else 0)
-        return StageRules(self.equation, linear, self.n, self.p, start)
+        return StageRules(self.equation, linear, self.n, self.p, start, _REFINED if self.keeps else 1)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether exact solutions keep the factors of the iteration where these are near."""
+        return self.n > SMALL and self.exact_linear is None and self.linear.is_exact and self.factors > 0
 
     def factored(self, b: Any, theta: Ref) -> Ref:
         """Factors of the matrix where all stages are at the base; of a singular one, solutions are NaN."""
@@ -187,10 +196,13 @@ class Block:
         start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, found.z))
         last = slices(b, b.call(self._exact_loop, packed(b, [start, bad, b.const([0.0]), theta, scales, tolerance])),
                       (self.n, 1))[0]  # fmt: skip
-        rules = self.rules
-        at = rules.at(b, last, theta)
-        factors = rules.linear.factor(at)
-        step = rules.step(at, factors)
+        if self.keeps:
+            slow = b.emit("greater", (b.reshape(found.eta, ()), b.const(_NEAR)))
+            slow = b.cast(b.emit("logical_or", (slow, found.failed)), (), "d")
+            ended = b.call(self._ends, packed(b, [b.reshape(slow, (1,)), last, theta, factors]))
+            last, step, factors = slices(b, ended, (self.n, self.n, self.factors))
+        else:
+            step, factors = self._corrected(b, last, theta)
         norm = self._norm(b, step, scales)
         small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
         size = b.emit(
@@ -202,6 +214,30 @@ class Block:
         status = b.emit("where", (finite, b.const(float(NO_PROGRESS)), b.const(float(NOT_FINITE))))
         status = b.emit("where", (solved, b.const(float(SOLVED)), status))
         return packed(b, [b.add(last, step), b.reshape(status, (1,)), factors])
+
+    def _corrected(self, b: Builder, z: Ref, theta: Ref) -> tuple[Ref, Ref]:
+        """Newton's step with the matrix at z, and its factors."""
+        at = self.rules.at(b, z, theta)
+        factors = self.rules.linear.factor(at)
+        return self.rules.step(at, factors), factors
+
+    @lazy
+    def _ends(self) -> Branch:
+        """The last corrections, [z | θ | factors] to [z | the correction that is left | factors]: with factors that are
+        near, or with new ones."""
+        cut = (self.n, self.p, self.factors)
+
+        def near(b: Builder, x: Ref) -> Ref:
+            z, theta, factors = slices(b, x, cut)
+            for _ in range(_REFINED - 1):
+                z = b.add(z, self.rules.step(self.rules.at(b, z, theta), factors))
+            return packed(b, [z, self.rules.step(self.rules.at(b, z, theta), factors), factors])
+
+        def new(b: Builder, x: Ref) -> Ref:
+            z, theta, _ = slices(b, x, cut)
+            return packed(b, [z, *self._corrected(b, z, theta)])
+
+        return Branch.of([made("by near factors", sum(cut), near), made("by new factors", sum(cut), new)], "factors")
 
     @lazy
     def _exact_loop(self) -> Loop:
@@ -257,17 +293,18 @@ class Solved:
 @dataclass(frozen=True, eq=False)
 class StageRules(RowRules, Rules, kind="stages"):
     """The rules of a row [first z | θ | …] to [z | status | factors near z] that solves F(z, θ) = 0: with F_z at the
-    solution, by its factors nearby and one step of iterative refinement."""
+    solution, by its factors nearby and iterative refinement."""
 
     equation: Equation
     linear: LinearSolver
     n: int
     p: int
     plan: int  # where the plan starts in θ
+    refinements: int = 1
 
     @property
     def key(self) -> str:
-        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}"
+        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}, {self.refinements}"
 
     def at(self, b: Any, z: Ref, theta: Ref) -> Point:
         """The equations at a point."""
@@ -299,9 +336,10 @@ class StageRules(RowRules, Rules, kind="stages"):
 
         def solve(rhs: Ref, transposed: bool) -> Ref:
             found = self.linear.solve(at, factors, rhs, transposed=transposed)
-            reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
-            left = b.emit("subtract", (rhs, reached))
-            found = b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
+            for _ in range(self.refinements):
+                reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
+                left = b.emit("subtract", (rhs, reached))
+                found = b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
             return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
 
         return at, solve
@@ -320,14 +358,16 @@ class StageRules(RowRules, Rules, kind="stages"):
             return "stages of other sizes"
         if equation.table is None or sub.n_in < self.n + self.p or sub.n_out != self.n + 1 + size:
             return "a solution of stages of another size"
+        if not 0 < self.refinements <= _REFINED:
+            return "another number of refinements"
         return None if 0 <= self.plan <= self.p - self.linear.plan_size else "a plan that has no place"
 
     def to_data(self, write: Any) -> dict[str, Any]:
-        sizes = [self.n, self.p, self.plan]
+        sizes = [self.n, self.p, self.plan, self.refinements]
         return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": sizes}
 
     @classmethod
     def from_data(cls, data: Any, read: Any) -> "StageRules":
-        n, p, plan = data.list_of("sizes", [int] * 3)
+        n, p, plan, refinements = data.list_of("sizes", [int] * 4)
         linear = solver_from(data.of("linear", list))
-        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan)
+        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan, refinements)
