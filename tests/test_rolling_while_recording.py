@@ -37,15 +37,13 @@ def counted(monkeypatch):
     return found
 
 
-def check(f, *args, tolerance=0.0):
+def check(f, *args):
     """Values and derivatives of a function are those of its unrolled recording; returns the table."""
     table, plain = fad.trace(f, *args), unrolled(f, *args)
     for a, b in zip(evaluate(table, [*args, *table.captured]), evaluate(plain, [*args, *plain.captured]), strict=True):
         np.testing.assert_array_equal(a, b)
-    total = lambda roll: fad.value_and_grad(lambda *x: np.sum(f(*x)), roll=roll)(*args)
-    (value, slope), (wanted, wanted_slope) = total(None), total(False)
-    np.testing.assert_array_equal(value, wanted)
-    np.testing.assert_allclose(slope, wanted_slope, rtol=1e-12, atol=1e-13)
+    gradient = lambda roll: fad.grad(lambda *x: np.sum(f(*x)), roll=roll)(*args)
+    np.testing.assert_allclose(gradient(None), gradient(False), rtol=1e-12, atol=1e-13)
     return table
 
 
