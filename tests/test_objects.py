@@ -123,6 +123,32 @@ def test_memory_is_given_back():
     assert load_many(140) - before < 40 * 2**20  # of 140 MiB
 
 
+class _Allocated(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in ["arena", "a", "b", "c", "d", "e", "f", "in_use", "g", "h"]]
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="reads glibc's count"
+)
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_compilations_keep_nothing(level):
+    """Less than 5 kB each: LLVM's pass builder keeps 1.5 kB."""
+    count = ctypes.CDLL(None).mallinfo2
+    count.restype = _Allocated
+    rounds = 50
+
+    def compile_all(first):
+        for k in range(first, first + rounds):
+            objects.compile_ir(SQUARE + SQUARE.replace("square", f"square{k}"), level=level)
+        gc.collect()
+        return count().in_use
+
+    before = compile_all(0)
+    assert compile_all(rounds) - before < 5e3 * rounds
+
+
 def test_threads_compile_at_the_same_time():
     results = {}
 

@@ -13,7 +13,9 @@ from fastad.execution.layout import BY_REFERENCE_FROM
 from fastad.execution.marshalling import Binding, CallForm
 from fastad.execution.observing import observed, observers
 from fastad.execution.request import Request
+from fastad.recording.source import at_line
 from fastad.tables.table import Table
+from fastad.waiting import waiting
 
 
 @dataclass
@@ -109,7 +111,9 @@ class Compiled:
 
     def _use(self, executor: Executor) -> None:
         start = time.perf_counter()
-        made = self._policy.make(executor, lambda e: e.kernel(self.request, self._threads, BY_REFERENCE_FROM))
+        what = f"{executor.work} for {len(self.request.base):,} rows{at_line()}"
+        with waiting(lambda: what):
+            made = self._policy.make(executor, lambda e: e.kernel(self.request, self._threads, BY_REFERENCE_FROM))
         if made[0] is not executor or executor is self._policy.then:
             self.compile_seconds = time.perf_counter() - start
             self._executor, self._kernel = made

@@ -28,13 +28,14 @@ class Executor:
 
     `estimate(request)` is about how many seconds its kernel takes to make. `is_cached(request, threads)` says whether
     it is there already. `kernel(request, threads, threshold)` makes it; values of `threshold` elements or more go by
-    reference (None: none do).
+    reference (None: none do). `work` says to the user what that is.
     """
 
     name: str
     estimate: Callable[[Request], float]
     is_cached: Callable[[Request, int], bool]
     kernel: Callable[[Request, int, int | None], Kernel]
+    work: str = "compiling"
 
     def part(self, table: Table, threads: int = 1) -> Kernel:
         """The kernel of a sub-program, its operands and results inline."""
@@ -62,7 +63,10 @@ def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kern
     )
 
 
-SWEEP = Executor("sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel)
+SWEEP = Executor(
+    "sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel,
+    "compiling the sweeps, once for all (`python -m fastad warmup` does it beforehand),",
+)  # fmt: skip
 
 # ── native code ───────────────────────────────────────────────────────────────────────────────────────────────
 # Estimates of compile time in seconds: for any table, a scalar row, an array row.
@@ -111,7 +115,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel)
+NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel, "compiling native code")
 
 # ── the choice ────────────────────────────────────────────────────────────────────────────────────────────────
 EXECUTORS: dict[str, Executor] = {executor.name: executor for executor in (SWEEP, NATIVE)}

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import ShapeError
 from fastad.primitives.distinct import distinct
+from fastad.recording.source import at_line
+from fastad.tables.validate import LARGEST
 
 AHEAD = 1e-9  # part of a step that is not worth another one
 
@@ -31,4 +34,8 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
 
 def steps_in(length: Any, step: Any) -> int:
     """The least number of steps of at most this size; a guard holds it where it depends on recorded values."""
-    return max(1, int(np.ceil(length / step - AHEAD)))
+    with np.errstate(over="ignore"):
+        count = np.ceil(length / step - AHEAD)
+    if count > LARGEST:
+        raise ShapeError(f"step={step} makes {float(count):.3g} steps of the span{at_line()}; take a larger one")
+    return max(1, int(count))

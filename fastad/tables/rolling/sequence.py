@@ -79,6 +79,16 @@ class Sequence:
             barred[row] = sub.has_guards or sub.calls_python or bool(sub.n_saved) or sub.result_is_overwritten
         return barred
 
+    def follows_loop(self, place: int) -> bool:
+        """Whether there are only reads of a loop's results between the call of a loop and this place."""
+        op = self.table.columns["op"]
+        while place > 0:
+            place -= 1
+            code = op[self.rows[place]]
+            if code != STRIDED.code:
+                return bool(code == CALL_ROW.code)
+        return False
+
     @lazy
     def commutes(self) -> np.ndarray:
         """Whether the two operands of a row may be swapped."""
