@@ -65,6 +65,16 @@ def is_stored(key_parts: Sequence[str | bytes]) -> bool:
     return where is not None and (where / _digest([*_environment(), *key_parts]).hex()).exists()
 
 
+def note(*key_parts: str) -> None:
+    """Keep that something has been done on this machine."""
+    cached(("note", *key_parts), lambda: b"")
+
+
+def is_noted(*key_parts: str) -> bool:
+    """Whether that has been kept. Like all that is kept it may be forgotten."""
+    return is_stored(("note", *key_parts))
+
+
 _CLAIM_SECONDS = 600.0  # longer than anything takes to compile
 
 

@@ -101,7 +101,6 @@ _all: list[CompilerProcess] = []
 _idle: list[CompilerProcess] = []  # those that wait for a task
 _inherited: list[CompilerProcess] = []  # of the process that this one was forked from
 _closed = False
-_here = threading.RLock()  # llvmlite serialises single calls into LLVM; this makes one compilation a unit
 
 
 def _places() -> dict[bool, threading.BoundedSemaphore]:
@@ -155,7 +154,7 @@ def compiled(text: str, level: int, beside: bool = False) -> tuple[bytes, float]
     if is_worth and is_possible():
         with contextlib.suppress(LostProcessError), _free[beside]:
             return _elsewhere(text, level)
-    with _here:
+    with llvm_ir.LOCK:
         start = time.thread_time()
         try:
             return llvm_ir.object_of(text, level, is_verified(level)), time.thread_time() - start
@@ -195,8 +194,8 @@ def _close() -> None:
 
 def _start_anew() -> None:
     """A forked child leaves the processes to its parent; with its ends of the pipes open they would not see theirs."""
-    global _here, _free
-    _here, _free = threading.RLock(), _places()
+    global _free
+    _free = _places()
     _inherited.extend(_all)  # never collected: that would look for them among the child's own processes
     for process in _all:
         for pipe in (process._process.stdin, process._process.stdout):
@@ -206,5 +205,11 @@ def _start_anew() -> None:
     _idle.clear()
 
 
+# From the end of the process on LLVM is the main thread's: what a daemon thread does in it would meet LLVM's own end.
+atexit.register(llvm_ir.LOCK.acquire)
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(  # a forked child has no other thread that could release the lock
+        before=llvm_ir.LOCK.acquire, after_in_parent=llvm_ir.LOCK.release, after_in_child=llvm_ir.LOCK.release
+    )

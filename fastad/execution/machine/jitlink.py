@@ -4,7 +4,6 @@ For code of 200 operations that takes 0.3 ms, MCJIT 1 to 2 ms. `linking` does wi
 """
 
 import itertools
-import threading
 from typing import Any
 
 from fastad.execution.machine import llvm_ir
@@ -12,7 +11,6 @@ from fastad.execution.machine import llvm_ir
 # A linker keeps some 10 kB for every library it ever held; a new one after so many lets that go.
 _LIBRARIES_A_LINKER = 64
 
-_lock = threading.RLock()  # llvmlite serialises single calls into LLVM; this makes one link a unit
 _current: tuple[Any, "itertools.count[int]"] | None = None
 
 
@@ -24,7 +22,7 @@ def link(code: bytes, names: list[str], externals: dict[str, int]) -> tuple[obje
         builder.import_symbol(name, address)
     for name in names:
         builder.export_symbol(name)
-    with _lock:
+    with llvm_ir.LOCK:
         linker, library = _next_library()
         tracker = builder.link(linker, library)
         return (tracker, linker), {name: tracker[name] for name in names}

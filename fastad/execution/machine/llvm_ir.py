@@ -13,12 +13,16 @@ import json
 import select
 import struct
 import sys
+import threading
 import time
 from typing import Any, BinaryIO
 
 # JITLink does not yet link every COFF object, so Windows keeps to the older linker and the large code model.
 JITLINK = sys.platform != "win32"
 _RELOCATION, _CODE_MODEL = ("pic", "small") if JITLINK else ("default", "jitdefault")
+
+# llvmlite serialises single calls into LLVM; held, this makes one compilation, or one link, a unit.
+LOCK = threading.RLock()
 
 
 def llvm() -> Any:
