@@ -7,6 +7,7 @@ import numpy as np
 from numpy import moveaxis as numpy_moveaxis
 from numpy import transpose as numpy_transpose
 
+from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
 from fastad.recording.operands import (
@@ -347,7 +348,7 @@ def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
         hits = recorder.emit("scatter_add", (ones, index), (1,), (blocks,))
         once = elementwise("less_equal", Recorded(recorder, hits), 1.0)
         places = recorder.value(index)
-        if len(np.unique(places)) < np.size(places):
+        if len(distinct(places)) < np.size(places):
             return _scattered(x, recorder.guard(index), value, inner)
         recorder.guard(once.ref)
         moved = recorder.emit("scatter_add", (value.ref, index), (inner,), x.shape)
