@@ -1,8 +1,8 @@
 """Sparse systems with a fixed pattern: a matrix A is factorised with pivots that were chosen for an earlier one.
 
-The pattern is one array of float64 (see `Pattern`): places of the entries of A, in the caller's order, two 32-bit
-integers each (see `sparse_products`); the permuted places of rows and columns; the entries by permuted column; the rows
-of L below its diagonal of ones and those of U above its diagonal, column by column, in ascending order; how many
+The pattern is one array of 32-bit integers in the memory of float64 (see `Pattern`, and `sparse_products`): places of
+the entries of A, in the caller's order; the permuted places of rows and columns; the entries by permuted column; the
+rows of L below its diagonal of ones and those of U above its diagonal, column by column, in ascending order; how many
 columns from each one on have nested rows.
 
 A value of factors is a status, the numbers of L, of U, and U's diagonal. The status is 1 where the old pivots would
@@ -24,15 +24,28 @@ _TINY = 1e-14  # a pivot that is smaller than this times the largest number of i
 
 
 @helper
-def _integers(target, source, first, limit):
-    """Copy numbers, from `first` on, as integers; false unless all are in [0, limit)."""
-    top = float(limit)
-    for k in range(len(target)):
-        v = source[at(first + k)]
-        if not (v >= 0.0 and v < top):
-            return False
-        target[at(k)] = int(v)
-    return True
+def _cut(x, count, n, n_lower, n_upper):
+    """The parts of a pattern behind the places of the entries: [row places | column places], (bounds, entries) of the
+    permuted columns, (bounds, rows, nested) of L, (bounds, rows) of U."""
+    first = x.ctypes.data + 8 * count
+    turned = view(indices(first), 2 * n)
+    first += 8 * n
+    starts, entries = view(indices(first), n + 1), view(indices(first + 4 * (n + 1)), count)
+    first += 4 * (n + 1 + count)
+    below, lower = view(indices(first), n + 1), view(indices(first + 4 * (n + 1)), n_lower)
+    first += 4 * (n + 1 + n_lower)
+    above, upper = view(indices(first), n + 1), view(indices(first + 4 * (n + 1)), n_upper)
+    nested = view(indices(first + 4 * (n + 1 + n_upper)), n)
+    return turned, (starts, entries), (below, lower, nested), (above, upper)
+
+
+@helper
+def _are_below(numbers, limit):
+    """Whether all numbers are in [0, limit)."""
+    low, high = np.int32(0), np.int32(-1)
+    for k in range(len(numbers)):
+        low, high = min(low, numbers[at(k)]), max(high, numbers[at(k)])
+    return low >= 0 and high < limit
 
 
 @helper
@@ -197,29 +210,13 @@ def sparse_lu_forward(out, x, y, s, w):
     """The factors of matrices with the pattern x and the numbers y; s = (batch, n, entries, numbers of L, of U).
     1: x is no pattern."""
     batch, n, count, n_lower, n_upper = s[0], s[1], s[2], s[3], s[4]
-    # Integers of half the size, checked once, take half the time in the loops.
-    space = w.ctypes.data + 16 * n
-    row_places = view(indices(space), n)
-    starts = view(indices(space + 4 * n), n + 1)
-    entries = view(indices(space + 4 * (2 * n + 1)), count)
-    first = view(indices(space + 4 * (2 * n + 1 + count)), n + 1)
-    rows = view(indices(space + 4 * (3 * n + 2 + count)), n_lower)
-    bounds = view(indices(space + 4 * (3 * n + 2 + count + n_lower)), n + 1)
-    uppers = view(indices(space + 4 * (4 * n + 3 + count + n_lower)), n_upper)
-    nested = view(indices(space + 4 * (4 * n + 3 + count + n_lower + n_upper)), n)
-    places = view(indices(space + 4 * (5 * n + 3 + count + n_lower + n_upper)), count)
-    at_rows, at_starts = count, count + 2 * n
-    at_first = at_starts + n + 1 + count
-    at_bounds = at_first + n + 1 + n_lower
-    good = _integers(row_places, x, at_rows, n)
-    good = good and _integers(starts, x, at_starts, count + 1) and _integers(entries, x, at_starts + n + 1, count)
-    good = good and _integers(first, x, at_first, n_lower + 1) and _integers(rows, x, at_first + n + 1, n)
-    good = good and _integers(bounds, x, at_bounds, n_upper + 1) and _integers(uppers, x, at_bounds + n + 1, n)
-    good = good and _integers(nested, x, at_bounds + n + 1 + n_upper, n + 1)
-    good = good and _are_bounds(starts, count) and _are_bounds(first, n_lower) and _are_bounds(bounds, n_upper)
-    if not (good and _are_nested(nested, first)):
+    places = view(indices(w.ctypes.data + 16 * n), count)
+    turned, (starts, entries), (first, rows, nested), (bounds, uppers) = _cut(x, count, n, n_lower, n_upper)
+    good = _are_below(turned, n) and _are_below(entries, count) and _are_below(rows, n) and _are_below(uppers, n)
+    good = good and _are_below(nested, n + 1) and _are_bounds(starts, count) and _are_bounds(first, n_lower)
+    if not (good and _are_bounds(bounds, n_upper) and _are_nested(nested, first)):
         return 1
-    if not _by_entry(places, row_places, entries, view(indices(x.ctypes.data), 2 * count)):
+    if not _by_entry(places, turned, entries, view(indices(x.ctypes.data), 2 * count)):
         return 1
     size = 1 + n_lower + n_upper + n
     for p in range(batch):
@@ -237,79 +234,142 @@ def sparse_lu_forward(out, x, y, s, w):
 
 
 @helper
-def _by_entry(permuted, row_places, entries, places):
+def _by_entry(permuted, turned, entries, places):
     """The permuted rows of the entries, in the order of the permuted columns; false if one is none."""
     for p in range(len(permuted)):
         i = at(places[at(2 * entries[at(p)])])
-        if i >= at(len(row_places)):
+        if i >= at(len(turned) // 2):
             return False
-        permuted[at(p)] = row_places[i]
+        permuted[at(p)] = turned[i]
     return True
 
 
 # ── solving ───────────────────────────────────────────────────────────────────────────────────────────────────
 @helper
-def _bound_parts(x, first, n, total):
-    """Whether numbers of the pattern, from `first` on, are the bounds of n parts of `total` numbers."""
-    if x[at(first)] != 0.0 or x[at(first + n)] != float(total):
-        return False
-    for k in range(n):
-        if not x[at(first + k)] <= x[at(first + k + 1)]:
-            return False
-    return True
-
-
-@helper
-def _spread(w, x, bounds, numbers, k):
+def _spread(w, k, starts, rows, numbers):
     """Subtract from the rows of column k its numbers times row k; false for a row that is none."""
-    n, v, top = len(w), w[at(k)], float(len(w))
-    for p in range(int(x[at(bounds + k)]), int(x[at(bounds + k + 1)])):
-        i = x[at(bounds + n + 1 + p)]
-        if not (i >= 0.0 and i < top):
+    v, top = w[at(k)], at(len(w))
+    for p in range(starts[at(k)], starts[at(k + 1)]):
+        i = at(rows[at(p)])
+        if i >= top:
             return False
-        w[at(int(i))] -= numbers[at(p)] * v
+        w[i] -= numbers[at(p)] * v
     return True
 
 
 @helper
-def _collect(w, x, bounds, numbers, k):
-    """Subtract from row k the rows of column k times its numbers; false for a row that is none."""
-    n, total, top = len(w), 0.0, float(len(w))
-    for p in range(int(x[at(bounds + k)]), int(x[at(bounds + k + 1)])):
-        i = x[at(bounds + n + 1 + p)]
-        if not (i >= 0.0 and i < top):
+def _collect(w, k, starts, rows, numbers):
+    """Subtract from row k the rows of column k times its numbers, in sums that do not wait for each other; false for a
+    row that is none."""
+    low, high, top = starts[at(k)], starts[at(k + 1)], at(len(w))
+    first, second, p = 0.0, 0.0, np.int64(low)
+    while p + 2 <= high:
+        i, j = at(rows[at(p)]), at(rows[at(p + 1)])
+        if i >= top or j >= top:
             return False
-        total += numbers[at(p)] * w[at(int(i))]
-    w[at(k)] -= total
+        first += numbers[at(p)] * w[i]
+        second += numbers[at(p + 1)] * w[j]
+        p += 2
+    if p < high:
+        i = at(rows[at(p)])
+        if i >= top:
+            return False
+        first += numbers[at(p)] * w[i]
+    w[at(k)] -= first + second
     return True
 
 
 @helper
-def _solve(w, x, below, lower, above, upper, diagonal):
-    """w = (L U)⁻¹ w; `below` and `above` are the places of the bounds of L and of U in the pattern x."""
-    n = len(w)
-    for k in range(n):
-        if not _spread(w, x, below, lower, k):
+def _nest(k, starts):
+    """Whether four columns from k on have as many rows as nested ones have."""
+    a, b, c, d, e = starts[at(k)], starts[at(k + 1)], starts[at(k + 2)], starts[at(k + 3)], starts[at(k + 4)]
+    return d - c == e - d + 1 and c - b == e - d + 2 and b - a == e - d + 3
+
+
+@helper
+def _spread_four(w, k, starts, rows, lower):
+    """As `_spread`, for four columns of L from k on whose rows are nested: every row is read and written once."""
+    a, b, c, d = starts[at(k)], starts[at(k + 1)], starts[at(k + 2)], starts[at(k + 3)]
+    v = w[at(k)]
+    v1 = w[at(k + 1)] - lower[at(a)] * v
+    v2 = w[at(k + 2)] - lower[at(a + 1)] * v - lower[at(b)] * v1
+    v3 = w[at(k + 3)] - lower[at(a + 2)] * v - lower[at(b + 1)] * v1 - lower[at(c)] * v2
+    w[at(k + 1)], w[at(k + 2)], w[at(k + 3)] = v1, v2, v3
+    top = at(len(w))
+    for p in range(starts[at(k + 4)] - d):
+        i = at(rows[at(d + p)])
+        if i >= top:
             return False
+        near = lower[at(a + 3 + p)] * v + lower[at(b + 2 + p)] * v1
+        w[i] -= near + (lower[at(c + 1 + p)] * v2 + lower[at(d + p)] * v3)
+    return True
+
+
+@helper
+def _collect_four(w, k, starts, rows, lower):
+    """As `_collect`, for four columns of L from k on whose rows are nested."""
+    a, b, c, d = starts[at(k)], starts[at(k + 1)], starts[at(k + 2)], starts[at(k + 3)]
+    s, s1, s2, s3, top = 0.0, 0.0, 0.0, 0.0, at(len(w))
+    for p in range(starts[at(k + 4)] - d):
+        i = at(rows[at(d + p)])
+        if i >= top:
+            return False
+        v = w[i]
+        s += lower[at(a + 3 + p)] * v
+        s1 += lower[at(b + 2 + p)] * v
+        s2 += lower[at(c + 1 + p)] * v
+        s3 += lower[at(d + p)] * v
+    v3 = w[at(k + 3)] - s3
+    v2 = w[at(k + 2)] - s2 - lower[at(c)] * v3
+    v1 = w[at(k + 1)] - s1 - lower[at(b)] * v2 - lower[at(b + 1)] * v3
+    w[at(k)] -= s + lower[at(a)] * v1 + lower[at(a + 1)] * v2 + lower[at(a + 2)] * v3
+    w[at(k + 1)], w[at(k + 2)], w[at(k + 3)] = v1, v2, v3
+    return True
+
+
+@helper
+def _solve(w, below, lower, above, upper, diagonal):
+    """w = (L U)⁻¹ w; false where the pattern is none."""
+    starts, rows, nested = below
+    n, k = len(w), np.int64(0)
+    while k < n:
+        if nested[at(k)] >= 4 and k + 4 <= n:
+            if not (_nest(k, starts) and _spread_four(w, k, starts, rows, lower)):
+                return False
+            k += 4
+        else:
+            if not _spread(w, k, starts, rows, lower):
+                return False
+            k += 1
+    bounds, uppers = above
     for step in range(n):
         k = n - 1 - step
         w[at(k)] /= diagonal[at(k)]
-        if not _spread(w, x, above, upper, k):
+        if not _spread(w, k, bounds, uppers, upper):
             return False
     return True
 
 
 @helper
-def _solve_transposed(w, x, below, lower, above, upper, diagonal):
-    """w = (L U)⁻ᵀ w."""
+def _solve_transposed(w, below, lower, above, upper, diagonal):
+    """w = (L U)⁻ᵀ w; false where the pattern is none."""
+    bounds, uppers = above
     n = len(w)
     for k in range(n):
-        if not _collect(w, x, above, upper, k):
+        if not _collect(w, k, bounds, uppers, upper):
             return False
         w[at(k)] /= diagonal[at(k)]
-    for step in range(n):
-        if not _collect(w, x, below, lower, n - 1 - step):
-            return False
+    starts, rows, nested = below
+    end = np.int64(n)
+    while end > 0:
+        if end >= 4 and nested[at(end - 4)] >= 4:
+            if not (_nest(end - 4, starts) and _collect_four(w, end - 4, starts, rows, lower)):
+                return False
+            end -= 4
+        else:
+            if not _collect(w, end - 1, starts, rows, lower):
+                return False
+            end -= 1
     return True
 
 
@@ -319,14 +379,11 @@ def sparse_lu_solve_forward(out, x, y, z, x3, s, w):
     s = (batch, n, entries, numbers of L, of U, right sides, transposed, separate matrices).
     1: a singular matrix, or x is no pattern."""
     batch, n, count, n_lower, n_upper, m, trans, separate = s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]
-    size, below, space = 1 + n_lower + n_upper + n, 2 * count + 3 * n + 1, w[:n]
-    above, top = below + n + 1 + n_lower, float(n)
-    into, back = count + n * trans, count + n * (1 - trans)  # places of the right side and of the result
-    if not (_bound_parts(x, below, n, n_lower) and _bound_parts(x, above, n, n_upper)):
+    size, space = 1 + n_lower + n_upper + n, w[:n]
+    turned, _, below, above = _cut(x, count, n, n_lower, n_upper)
+    into, back = n * trans, n * (1 - trans)  # places of the right side and of the result
+    if not (_are_bounds(below[0], n_lower) and _are_bounds(above[0], n_upper) and _are_below(turned, n)):
         return 1
-    for i in range(count, count + 2 * n):
-        if not (x[at(i)] >= 0.0 and x[at(i)] < top):
-            return 1
     for p in range(batch):
         own, right = p * separate * size, p * n * m
         if z[at(own)] != 0.0:
@@ -338,13 +395,13 @@ def sparse_lu_solve_forward(out, x, y, z, x3, s, w):
         diagonal = z[own + 1 + n_lower + n_upper : own + size]
         for c in range(right, right + m):
             for i in range(n):
-                space[at(int(x[at(into + i)]))] = x3[at(c + i * m)]
+                space[at(turned[at(into + i)])] = x3[at(c + i * m)]
             if trans:
-                good = _solve_transposed(space, x, below, lower, above, upper, diagonal)
+                good = _solve_transposed(space, below, lower, above, upper, diagonal)
             else:
-                good = _solve(space, x, below, lower, above, upper, diagonal)
+                good = _solve(space, below, lower, above, upper, diagonal)
             if not good:
                 return 1
             for i in range(n):
-                out[at(c + i * m)] = space[at(int(x[at(back + i)]))]
+                out[at(c + i * m)] = space[at(turned[at(back + i)])]
     return 0

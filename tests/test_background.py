@@ -184,7 +184,7 @@ LONG = """
     wanted = f(x)
     (path,) = f.all_paths()
     path.compiled.interpreted_seconds = 1e9
-    while not compiling._all:      # the process that compiles
+    while path.compiled._job is None or set(compiling._all) == set(compiling._idle):  # no process compiles it yet
         assert np.array_equal(f(x), wanted) and not path.compiled.is_settled
 """
 

@@ -103,3 +103,31 @@ def test_a_newton_matrix_from_builder_level(case, lanes):
         for own, x0, right in zip(result.reshape(-1, n), y, sides, strict=True):
             J = fad.jacobian(f)(x0, theta)
             np.testing.assert_allclose((J.T if turned else J) @ own, right, atol=1e-9)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_a_pattern_with_other_numbers_is_refused_or_harmless(data):
+    """Kernels check what they index: with some numbers of a pattern changed they give an error, or just a result."""
+    m = data.draw(st.integers(4, 9))
+    full = np.eye(2 * m) * 9.0
+    full[m:, :m] = full[:m, m:] = -np.eye(m)
+    full[m:, m:] += 1.0
+    entries = sp.coo_array(full)
+    found = analysis(Pattern.of(entries.row, entries.col, full.shape), entries.data)
+    (n, count, *_), plan = found.sizes, found.packed.copy()
+    numbers = plan.view(np.int32)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, 2 * (len(plan) - 1)))
+        new = data.draw(st.one_of(st.integers(-2, n + 2), st.sampled_from([2**31 - 1, -(2**31)])))
+        numbers[place] = new
+    wild = np.any((numbers[2 * count :] < 0) | (numbers[2 * count :] == 2**31 - 1))
+    b = Builder()
+    own, other, values = b.input((len(plan),)), b.input((len(plan),)), b.input((count,))
+    factors = b.emit("sparse_lu", (own, values), (1, *found.sizes), (size_of_factors(n, *found.sizes[2:]),))
+    turned = data.draw(st.integers(0, 1))
+    given = other, values, factors, b.const(np.ones(n))
+    solved = b.emit("sparse_lu_solve", given, (1, *found.sizes, 1, turned, 1), (n,))
+    run(b.table([solved]), [found.packed, plan, entries.data])
+    code, _ = run(b.table([factors]), [plan, plan, entries.data])
+    assert code != 0 or not wild

@@ -15,7 +15,9 @@ from fastad.execution.machine import background
 from fastad.execution.marshalling import Binding, CallForm
 from fastad.execution.observing import observed, observers
 from fastad.execution.request import Request
+from fastad.recording.source import at_line
 from fastad.tables.table import Table
+from fastad.waiting import waiting
 
 
 @dataclass
@@ -140,7 +142,9 @@ class Compiled:
 
     def _use(self, executor: Executor) -> None:
         start = time.perf_counter()
-        made = self._policy.make(executor, self._made_by)
+        what = f"{executor.work} for {len(self.request.base):,} rows{at_line()}"
+        with waiting(lambda: what):
+            made = self._policy.make(executor, self._made_by)
         if made[0] is not executor or executor is self._policy.then:
             self.compile_seconds = time.perf_counter() - start if self._job is None else self._job.seconds
             self._executor, self._kernel = made

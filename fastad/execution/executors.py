@@ -30,13 +30,14 @@ class Executor:
 
     `estimate(request)` is about how many seconds its kernel takes to make. `is_cached(request, threads)` says whether
     it is there already. `kernel(request, threads, threshold)` makes it; values of `threshold` elements or more go by
-    reference (None: none do).
+    reference (None: none do). `work` says to the user what that is.
     """
 
     name: str
     estimate: Callable[[Request], float]
     is_cached: Callable[[Request, int], bool]
     kernel: Callable[[Request, int, int | None], Kernel]
+    work: str = "compiling"
 
     def part(self, table: Table, threads: int = 1) -> Kernel:
         """The kernel of a sub-program, its operands and results inline."""
@@ -80,7 +81,10 @@ def _load_sweeps(mode: str) -> None:
     _loaded.add(mode)
 
 
-SWEEP = Executor("sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel)
+SWEEP = Executor(
+    "sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel,
+    "compiling the sweeps, once for all (`python -m fastad warmup` does it beforehand),",
+)  # fmt: skip
 
 # ── native code ───────────────────────────────────────────────────────────────────────────────────────────────
 MOST_ROWS = 200_000  # of programs that are compiled without being told to: LLVM takes some 6 kB of memory for a row
@@ -123,7 +127,7 @@ def _made_key(request: Request, threads: int) -> tuple[str, ...]:
     return "native", request.base.hash, repr((request.mode, request.wrt, request.seeds, request.chosen, threads))
 
 
-NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel)
+NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel, "compiling native code")
 
 # ── the choice ────────────────────────────────────────────────────────────────────────────────────────────────
 EXECUTORS: dict[str, Executor] = {executor.name: executor for executor in (SWEEP, NATIVE)}

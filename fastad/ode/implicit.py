@@ -11,14 +11,12 @@ from fastad.kernels.records import NOTES
 from fastad.ode import reuse
 from fastad.ode.dense import HERMITE, DenseOutput
 from fastad.ode.method import Method, Step, Taken, Wanted
-from fastad.ode.newton import Block
+from fastad.ode.newton import SMALL, Block
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.ode.stages import Stages
 from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.sub import packed, slices
-
-SMALL = 64  # unknowns up to which factors are made for every step: to keep them costs as much
 
 _numbers: dict[Any, int] = {}  # of the methods that recordings depend on
 

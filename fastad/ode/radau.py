@@ -9,10 +9,10 @@ from fastad.kernels.records import NOTES
 from fastad.ode import reuse
 from fastad.ode.coupled import STAGES, with_coupled
 from fastad.ode.dense import DenseOutput
-from fastad.ode.implicit import SMALL, per_time
+from fastad.ode.implicit import per_time
 from fastad.ode.iteration import Iteration
 from fastad.ode.method import Method, Step, Taken, Wanted
-from fastad.ode.newton import Block
+from fastad.ode.newton import SMALL, Block
 from fastad.ode.stages import Stages
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.sub import packed, slices

@@ -91,7 +91,7 @@ array("sparse_sample", values.sparse_sample, 3,
       tangent=rules.tangent_bilinear, adjoint=rules.adjoint_sparse_sample, batch=rules.batch_sparse,
       sparsity=patterns.sparse_sample, **_PLACES)
 array("sparse_lu", values.sparse_lu, 2, "batch n entries lower upper", check=_check(5, 0, _of_lu),
-      operations=_factorisation, work=lambda s, size, sizes: 2 * s[1] + (5 * s[1] + 2 * s[2] + s[3] + s[4]) // 2 + 4,
+      operations=_factorisation, work=lambda s, size, sizes: 2 * s[1] + (s[2] + 1) // 2,
       differentiable=(), adjoint=rules.adjoint_sparse_lu, batch=rules.batch_sparse_lu, sparsity=patterns.sparse_lu,
       **(INDEX_ERROR | {"complaint": "a pattern that is none"}))
 array("sparse_lu_solve", values.sparse_lu_solve, 4, "batch n entries lower upper m transposed separate",

@@ -30,21 +30,21 @@ class Pattern(NamedTuple):
 
     @staticmethod
     def _lengths(n: int, count: int, lower: int, upper: int) -> tuple[int, ...]:
-        """Those of the places, and of all parts behind rows and columns."""
-        return count, n, n, n + 1, count, n + 1, lower, n + 1, upper, n
+        """Those of the places, as pairs, and of all parts behind them."""
+        return 2 * count, n, n, n + 1, count, n + 1, lower, n + 1, upper, n
 
     @staticmethod
     def size(n: int, count: int, lower: int, upper: int) -> int:
-        """The length of the array of all parts."""
-        return sum(Pattern._lengths(n, count, lower, upper))
+        """The length of the array of all parts: two integers take the memory of a float64."""
+        return (sum(Pattern._lengths(n, count, lower, upper)) + 1) // 2
 
     @staticmethod
     def of(packed: Any, n: int, count: int, lower: int, upper: int) -> "Pattern":
         """The parts of an array; IndexRangeError if it is no pattern."""
-        bounds = np.cumsum(Pattern._lengths(n, count, lower, upper))[:-1]
-        places, *parts = np.split(np.reshape(np.asarray(packed, float), -1), bounds)
-        others = (np.where(part == part, part, -1).astype(np.int64) for part in parts)
-        found = Pattern(*as_integers(places), *others)
+        bounds = np.cumsum(Pattern._lengths(n, count, lower, upper))
+        whole = np.ascontiguousarray(np.reshape(packed, -1), np.float64).view(np.int32).astype(np.int64)
+        places, *others = np.split(whole, bounds)[:-1]
+        found = Pattern(places[::2], places[1::2], *others)
         found._check(n, count)
         return found
 
@@ -55,8 +55,10 @@ class Pattern(NamedTuple):
                 raise IndexRangeError("a pattern of a sparse matrix that is none")
 
     def packed(self) -> np.ndarray:
-        """All parts in one array of float64."""
-        return np.concatenate([as_places(self.rows, self.columns), *self[2:]], dtype=float)
+        """All parts in one array of float64, as 32-bit integers."""
+        places = np.stack([self.rows, self.columns], axis=1).reshape(-1)
+        parts = [x.astype(np.int32) for x in (places, *self[2:])]
+        return np.concatenate([*parts, np.zeros(sum(map(len, parts)) % 2, np.int32)]).view(np.float64)
 
 
 def size_of_factors(n: int, lower: int, upper: int) -> int:

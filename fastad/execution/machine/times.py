@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fastad.execution.machine import cache
-from fastad.execution.machine.llvm_ir import host
+from fastad.execution.machine import cache, folders
+from fastad.execution.machine.processor import host
 
 _FILE, _LONGEST = "times.json", 100_000  # bytes
 _WEIGHT = 0.5  # of a new measurement, against all before
@@ -68,7 +68,7 @@ class Times:
             whole = _all(path)
             whole[_processor()] = _read(self._first) | own
             with contextlib.suppress(OSError):
-                cache.write(path, json.dumps(whole, indent=1).encode())
+                folders.write(path, json.dumps(whole, indent=1).encode())
             self._changed.clear()
 
     def restart(self) -> None:

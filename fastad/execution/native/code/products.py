@@ -1,9 +1,12 @@
 """Matrix products of small matrices as loops; larger ones are BLAS' business.
 
 A tile of the result, some rows by some SIMD vectors, stays in registers while the inner dimension runs: every step
-loads the vectors of one row of Y and multiplies them by single numbers of X. A transposed Y is copied first.
+loads the vectors of one row of Y and multiplies them by single numbers of X. A transposed Y is copied first. Products
+of equal sizes share a function, and what is in it does not grow with the sizes.
 """
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +19,7 @@ from fastad.execution.native.planning.memory import Memory
 _LARGEST = 8192  # elements of Y: beyond, BLAS is faster, unless one tile is all of the result
 _REGISTERS = {8: 24, 4: 12, 2: 12}  # vectors of a tile by lanes of a vector
 _VECTORS = 4  # of a tile's row
+_FLAT = 16  # inner dimension up to which the result is written row by row: then that is most of the work
 
 
 @dataclass(frozen=True)
@@ -48,32 +52,33 @@ def simplest(statics: Any) -> Product:
     return Product(False, tuple(statics))
 
 
-class ProductCode(Function):
-    """The function of a small matrix product."""
+class ProductText:
+    """The text of a function of (x, y, out) for a small matrix product in its simplest form, and what it declares."""
 
-    def __init__(self, module: Module, memory: Memory) -> None:
-        super().__init__(module, memory)
-        self.width = lanes()
+    def __init__(self, statics: tuple[int, ...]) -> None:
+        self.module, self.width = Module(), lanes()
+        self.entry = Block(self.module)
+        self.batch, m, k, n, self.turned, self.other_turned, self.own, self.other = statics
+        self.sizes, self.steps = (m, k, n), ((1, m) if self.turned else (k, 1))
+        self.text, self.declarations = self._text(), self.module.declarations
 
-    def build(self, row: Any, form: Product) -> "ProductCode":
-        batch, m, k, n, ta, tb, sx, sy = form.statics
-        self.sizes, self.steps = (m, k, n), ((1, m) if ta else (k, 1))
-        x, y = map(self.pointer, row.operands[::-1] if form.swapped else row.operands)
-        out = self.pointer(row.index)
-        copy = self.entry.emit(f"alloca [{k * n} x double], align 64") if tb else ""
+    def _text(self) -> str:
+        m, k, n = self.sizes
+        copy = self.entry.emit(f"alloca [{k * n} x double], align 64") if self.other_turned else ""
 
         def product(index: str) -> list[str]:
             block = Block(self.module)
-            own = [self._at(block, p, index, s) for p, s in ((x, sx * m * k), (y, sy * k * n), (out, m * n))]
+            steps = ("%x", self.own * m * k), ("%y", self.other * k * n), ("%out", m * n)
+            x, y, out = (self._at(block, pointer, index, step) for pointer, step in steps)
             lines = block.lines
-            if tb and sy:
-                lines = [*lines, *self._transpose(own[1], copy)]
-            return [*lines, *self._tiles(own[0], copy or own[1], own[2])]
+            if copy and self.other:
+                lines = [*lines, *self._transpose(y, copy)]
+            return [*lines, *self._tiles(x, copy or y, out)]
 
-        if tb and not sy:
-            self.body += self._transpose(y, copy)
-        self.body += self._loop(batch, 1, product)
-        return self
+        body = self._transpose("%y", copy) if copy and not self.other else []
+        body += self._loop(self.batch, 1, product)
+        parameters = "ptr noalias readonly %x, ptr noalias readonly %y, ptr noalias %out"
+        return "\n".join([parameters, "entry:", *self.entry.lines, *body, "  ret i64 0"])
 
     def _at(self, block: Block, pointer: str, index: str, step: int) -> str:
         if not step or index == "0":
@@ -109,23 +114,39 @@ class ProductCode(Function):
 
     # ── tiles ────────────────────────────────────────────────────────────────────────────────────────────────
     def _tiles(self, x: str, y: str, out: str) -> list[str]:
-        m, _, n = self.sizes
-        lines: list[str] = []
-        for first in range(0, n, self.width * _VECTORS):
-            count = min(n - first, self.width * _VECTORS)
-            rows = min(m, _rows(count, self.width))
-            whole = m - m % rows
+        """All tiles, in columns of tiles; where little is to be done for an element, in rows of them."""
+        _, k, n = self.sizes
+        if k > _FLAT:
+            return self._across(lambda j, count: self._down(
+                _rows(count, self.width), lambda i, rows: self._placed((x, y, out), (i, rows), (j, count))
+            ))  # fmt: skip
+        return self._down(_rows(min(n, self.width * _VECTORS), self.width), lambda i, rows: self._across(
+            lambda j, count: self._placed((x, y, out), (i, rows), (j, count))
+        ))  # fmt: skip
 
-            def tile(i: str, rows: int = rows, first: int = first, count: int = count) -> list[str]:
-                return self._tile((x, y, out), i, rows, first, count)
+    def _across(self, body: Callable[[str, int], list[str]]) -> list[str]:
+        """`body(first column, columns)` for the columns of all tiles."""
+        return self._parts(self.sizes[2], self.width * _VECTORS, body)
 
-            lines += self._loop(whole, rows, tile)
-            if whole < m:
-                lines += tile(str(whole), m - whole)
-        return lines
+    def _down(self, rows: int, body: Callable[[str, int], list[str]]) -> list[str]:
+        """`body(first row, rows)` for the rows of all tiles."""
+        return self._parts(self.sizes[0], rows, body)
 
-    def _tile(self, arrays: tuple[str, str, str], i: str, rows: int, first: int, count: int) -> list[str]:
-        """Rows i, …, i + rows - 1 and `count` columns from `first` of the result."""
+    def _parts(self, n: int, step: int, body: Callable[[str, int], list[str]]) -> list[str]:
+        """`body(first, count)` for parts of n: whole ones of `step`, in a loop, and what is left."""
+        whole = n - n % step
+        lines = self._loop(whole, step, lambda i: body(i, step))
+        return [*lines, *(body(str(whole), n - whole) if whole < n else [])]
+
+    def _placed(self, arrays: tuple[str, str, str], rows: tuple[str, int], columns: tuple[str, int]) -> list[str]:
+        """The tile of these rows and columns: first one and number."""
+        x, y, out = arrays
+        before = Block(self.module)
+        y, out = (self._at(before, pointer, columns[0], 1) for pointer in (y, out))
+        return [*before.lines, *self._tile((x, y, out), *rows, columns[1])]
+
+    def _tile(self, arrays: tuple[str, str, str], i: str, rows: int, count: int) -> list[str]:
+        """Rows i, …, i + rows - 1 and the first `count` columns of the result."""
         x, y, out = arrays
         _, k, n = self.sizes
         down, across = self.steps
@@ -144,7 +165,7 @@ class ProductCode(Function):
             xp = self._at(scalar, x, p, across)
             yp = self._at(scalar, y, p, n)
             rows_of_y = {
-                s: load_vector(self._variant(scalar, count, s), _plus(scalar, yp, first + s), 1) for s in starts
+                s: load_vector(self._variant(scalar, count, s), _plus(scalar, yp, s), 1) for s in starts
             }
             for r in range(rows):
                 number = scalar.emit(f"load double, ptr {_plus(scalar, xp, r * down)}")
@@ -159,7 +180,7 @@ class ProductCode(Function):
         target = self._at(after, out, i, n)
         for (r, s), name in sums.items():
             v = self._variant(after, count, s)
-            store_vector(v, v.block.emit(f"load {kind}, ptr {name}"), _plus(after, target, r * n + first + s))
+            store_vector(v, v.block.emit(f"load {kind}, ptr {name}"), _plus(after, target, r * n + s))
         return [*before.lines, *self._loop(k, 1, step), *after.lines]
 
     def _variant(self, block: Block, count: int, start: int) -> Variant:
@@ -174,12 +195,30 @@ def _plus(block: Block, pointer: str, offset: int) -> str:
     return block.emit(f"getelementptr double, ptr {pointer}, i64 {offset}") if offset else pointer
 
 
+_text_of = functools.cache(ProductText)
+
+
+class ProductCode(Function):
+    """The function of a small matrix product."""
+
+    shared = True
+
+    def __init__(self, module: Module, memory: Memory, operands: Sequence[int], statics: tuple[int, ...]) -> None:
+        super().__init__(module, memory)
+        self._known = _text_of(statics)
+        self._places = [memory.place(x) for x in operands]
+
+    def caller(self) -> Function:
+        self.module.declarations |= self._known.declarations
+        return self.calling(self._known.text, self._places)
+
+
 def product_code(module: Module, memory: Memory, row: Any) -> Function | None:
     """The code of a matrix product: loops if it is small, else its kernel on the simplest form."""
     form = simplest(row.statics)
+    operands = row.operands[::-1] if form.swapped else row.operands
     if form.is_small:
-        return ProductCode(module, memory).build(row, form)
+        return ProductCode(module, memory, (*operands, row.index), form.statics)
     if not row.size or not row.statics[2]:
         return None
-    operands = row.operands[::-1] if form.swapped else row.operands
-    return CallCode(module, memory).call(row, operands, form.statics)
+    return CallCode(module.main, memory).call(row, operands, form.statics)
