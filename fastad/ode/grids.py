@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
+from fastad.primitives.distinct import distinct
 from fastad.recording.source import at_line
 from fastad.tables.validate import LARGEST
 
@@ -22,7 +23,7 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
         inner = (np.asarray(points) - t0) / span
         whole = inner * count
         if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
-            marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
+            marks = distinct(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
     pieces, first = [], 0
     for left, right in pairwise(marks):
         count = steps_in(abs(span) * (right - left), step)

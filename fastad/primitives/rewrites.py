@@ -88,7 +88,7 @@ def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
 # ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
 def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     for x, y in (operands, operands[::-1]):
-        if _number(b, y) == 0.0 and (kind.dtype in "ib" or not is_zero(b, y)):  # -0 + 0 is 0
+        if _number(b, y) == 0.0 and (kind.dtype not in "fd" or not is_zero(b, y)):  # -0 + 0 is 0
             return _as(b, x, kind)
         negated = _operand_of(b, y, "negative")
         if negated is not None:
@@ -274,6 +274,8 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
+    if len(operands) > 1 and b.definition(operands[0])[0] != _STRIDED and b.are_plain(operands):
+        return None
     regions = pieces(s)
     if not all(map(b.size, operands)):
         return _with_pieces(b, operands, regions, kind, [i for i, x in enumerate(operands) if b.size(x)])

@@ -1,5 +1,6 @@
 """From a plan to the text of its native code."""
 
+import itertools
 from typing import NamedTuple
 
 from fastad.execution.native.code.calls import CallCode
@@ -30,35 +31,53 @@ class ModuleText(NamedTuple):
 
 
 class NativeCode:
-    """The code of a plan: modules of IR, of which the last has the function `kernel`; later ones call functions of
-    earlier ones."""
+    """The code of a plan: modules of IR, of which the last has the function `kernel`; it calls functions of the one
+    before it.
+
+    A plan of few steps is optimised as a whole, but for straight-line code that is long. Of a plan of many steps only
+    loops are, and straight-line code that is short: the others are calls for the most part, over which LLVM takes ten
+    times as long if it may optimise them, to no use.
+    """
 
     def __init__(self, plan: Plan, threads: int = 1) -> None:
         self.plan, self.memory, self.threads = plan, plan.memory, threads
-        self.module = Module()
-        self.chunks = self.module if plan.is_small else Module()
+        skipped = [isinstance(step, LoopStep) and step.index not in plan.loops for step in plan.steps]
+        self.steps = [(f"step{at}", step) for at, step in enumerate(plan.steps) if not skipped[at]]
+        many = len(self.steps) > _INLINED
+        self.module = Module(Module() if many else None)  # of loops
+        self.main = self.module.main  # of the kernel, and of calls
+        self.chunks = self.module if plan.is_small else self.main if many else Module()  # of straight-line code
 
     @lazy
     def parts(self) -> list[ModuleText]:
         """The modules of IR."""
-        names, chunks = [], []
-        for at, step in enumerate(self.plan.steps):
-            if isinstance(step, LoopStep) and step.index not in self.plan.loops:
-                continue
-            names.append(f"step{at}")
+        lines, stops, called = [], [], []
+        other = self.chunks if self.main is self.module else self.module
+        for name, step in self.steps:
+            self.module.names = itertools.count()  # of each function anew, so that equal ones have equal texts
             code = self._function(step)
-            if code.module is self.module:
-                self.module.functions.append(code.text(names[-1]))
-            else:
-                chunks.append(names[-1])
-                self.chunks.functions.append(code.text(names[-1], ""))
-                self.module.declare(names[-1], f"i64 @{names[-1]}(ptr, ptr, ptr)")
+            code = code.caller() if code.shared else code
+            if code.module is not self.main:
+                called.append(name)
+                other.functions.append(code.text(name, ""))
+                self.main.declare(name, f"i64 @{name}(ptr, ptr, ptr)")
+            elif self.main is self.module or isinstance(code, ScalarCode):
+                self.main.functions.append(code.text(name))
+            else:  # without a function of its own
+                lines += [*code.lines, *_checked(name, code.result)]
+                stops += code.stops
+                continue
+            lines += [f"  %{name} = call i64 @{name}({ARGUMENTS})", *_checked(name, f"%{name}")]
         if self.memory.copies:
-            names.append("copies")
-            self.module.functions.append(self._copies().text("copies"))
-        self.module.functions.append(_kernel(names))
-        parts = [ModuleText(self.chunks.text() + _WEIGHTS, 0, chunks)] if chunks else []
-        return [*parts, ModuleText(self.module.text() + _WEIGHTS, 2, ["kernel"])]
+            lines += self._copies().lines
+        self.main.functions.append("\n".join([_KERNEL, *lines, "  ret i64 0", *stops, "}"]))
+        if other is not self.main:
+            called += other.shared
+        first = [(other, called)] if called else []
+        return [
+            ModuleText(module.text() + _WEIGHTS, 2 if module is self.module else 0, exported)
+            for module, exported in [*first, (self.main, ["kernel"])]
+        ]
 
     def _function(self, step: Step) -> Function:
         if isinstance(step, ScalarStep):
@@ -67,7 +86,7 @@ class NativeCode:
             return self._loop(self.plan.loops[step.index])
         row = self.memory.p.table.row(step.row)
         own = OWN_CODE.get(row.name, stack_code)
-        return own(self.module, self.memory, row) or CallCode(self.module, self.memory).build(step)
+        return own(self.module, self.memory, row) or CallCode(self.main, self.memory).build(step)
 
     def _loop(self, loop: LoopPlan) -> Function:
         try:
@@ -85,9 +104,9 @@ class NativeCode:
 
     def _copies(self) -> Function:
         """Results that are inputs, constants, parts of other values, or given twice."""
-        code = Function(self.module, self.memory)
+        code = Function(self.main, self.memory)
         name = "llvm.memcpy.p0.p0.i64"
-        self.module.declare(name, f"void @{name}(ptr, ptr, i64, i1)")
+        self.main.declare(name, f"void @{name}(ptr, ptr, i64, i1)")
         for r, j in self.memory.copies:
             slot = self.memory.layout.outputs[j]
             target = code.address(Place("out_ref" if slot.by_reference else "out", slot.offset))
@@ -95,17 +114,15 @@ class NativeCode:
         return code
 
 
-def _kernel(names: list[str]) -> str:
-    """The kernel: all steps in order; a step that returns a code ends it."""
-    attribute = "" if len(names) <= _INLINED else " noinline"  # one function of all would take long to optimise
-    lines = [
-        "define i64 @kernel(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %work) nounwind {",
-        "start:",
-    ]
-    for name in names:
-        lines += [
-            f"  %{name} = call i64 @{name}({ARGUMENTS}){attribute}", f"  %{name}.ok = icmp eq i64 %{name}, 0",
-            f"  br i1 %{name}.ok, label %after.{name}, label %stop.{name}",
-            f"stop.{name}:", f"  ret i64 %{name}", f"after.{name}:",
-        ]  # fmt: skip
-    return "\n".join([*lines, "  ret i64 0", "}"])
+_KERNEL = """define i64 @kernel(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %work) nounwind {
+start:"""
+
+
+def _checked(name: str, code: str) -> list[str]:
+    """Lines that return the code of a step if it is not 0."""
+    if code == "0":
+        return []
+    return [
+        f"  %{name}.ok = icmp eq i64 {code}, 0", f"  br i1 %{name}.ok, label %after.{name}, label %stop.{name}",
+        f"stop.{name}:", f"  ret i64 {code}", f"after.{name}:",
+    ]  # fmt: skip

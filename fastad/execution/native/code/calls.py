@@ -1,5 +1,6 @@
 """Steps that call a compiled kernel of an array primitive."""
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +62,7 @@ class CallCode(Function):
     def _integers(self, values: Any) -> str:
         """Address of static integers, in the module."""
         raw = struct.pack(f"<{len(values)}q", *values)
-        name = f"s{raw.hex()}" if len(raw) <= 64 else f"s{next(self.module.names)}"
+        name = f"s{raw.hex() if len(raw) <= 64 else hashlib.sha256(raw).hexdigest()}"
         numbers = ", ".join(f"i64 {int(i)}" for i in values)
         self.module.declarations.setdefault(
             name, f"@{name} = private unnamed_addr constant [{len(values)} x i64] [{numbers}]"

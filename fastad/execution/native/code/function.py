@@ -1,4 +1,10 @@
-"""One function of a native program: the code of a step, and how it reaches values in memory."""
+"""One function of a native program: the code of a step, and how it reaches values in memory.
+
+A step that is `shared` reaches them by parameters. So steps that do the same with other values have the same text, and
+are compiled once: the time to compile grows with what a program says, not with how often it says it.
+"""
+
+from collections.abc import Sequence
 
 from fastad.execution.native.code.operations import Block, Module, literal
 from fastad.execution.native.names import CONSTANTS
@@ -8,17 +14,22 @@ from fastad.tables.columns import CONST
 
 PARAMETERS = "ptr noalias %in, ptr noalias %out, ptr noalias %work"
 ARGUMENTS = "ptr %in, ptr %out, ptr %work"
+_UNCHANGED = ("in", "constants")  # memory that no step writes
 
 
 class Function:
     """The code of a step: `entry` runs first, then `body`; `stops` are blocks that return a code."""
+
+    shared = False
 
     def __init__(self, module: Module, memory: Memory) -> None:
         self.module, self.memory, self.p = module, memory, memory.p
         self.entry = Block(module)
         self.body: list[str] = []
         self.stops: list[str] = []
+        self.result = "0"
         self._bases: dict[tuple[str, int], str] = {}
+        self._parameters: dict[Place, str] = {}
 
     def pointer(self, x: int, offset: int = 0) -> str:
         """Address of an element of a row in memory."""
@@ -30,6 +41,8 @@ class Function:
         return self.address(place), size
 
     def address(self, place: Place) -> str:
+        if self.shared:
+            return self._parameters.setdefault(place, f"%p{len(self._parameters)}")
         block = self.entry
         if place.kind == "constants":
             self.module.declarations.setdefault(CONSTANTS, f"@{CONSTANTS} = external constant [0 x double]")
@@ -56,8 +69,29 @@ class Function:
         self.stops.append(f"stop{name}:\n  ret i64 {code}")
 
     def text(self, name: str, linkage: str = "internal ") -> str:
-        return "\n".join(
-            [f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{", "entry:",
-             *self.entry.lines, *self.body, "  ret i64 0",
-             *self.stops, "}"]
-        )  # fmt: skip
+        head = f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{"
+        return "\n".join([head, *self._lines(), "}"])
+
+    @property
+    def lines(self) -> list[str]:
+        """What it does, before it returns its result."""
+        return [*self.entry.lines, *self.body]
+
+    def _lines(self) -> list[str]:
+        return ["entry:", *self.lines, f"  ret i64 {self.result}", *self.stops]
+
+    # ── what steps share ─────────────────────────────────────────────────────────────────────────────────────
+    def caller(self) -> "Function":
+        """The function that calls this one, which is shared, with its places."""
+        kinds = {place: " noalias readonly" if place.kind in _UNCHANGED else "" for place in self._parameters}
+        parameters = ", ".join(f"ptr{kinds[place]} {name}" for place, name in self._parameters.items())
+        return self.calling("\n".join([parameters, *self._lines()]), list(self._parameters))
+
+    def calling(self, text: str, places: Sequence[Place]) -> "Function":
+        """The function that calls the shared one with this text."""
+        found, function = Function(self.module.main, self.memory), self.module.share(text)
+        if found.module is not self.module:
+            found.module.declare(function, f"i64 @{function}({', '.join(['ptr'] * len(places))})")
+        pointers = ", ".join([f"ptr {found.address(place)}" for place in places])
+        found.result = found.entry.emit(f"call i64 @{function}({pointers})")
+        return found

@@ -21,6 +21,7 @@ class LoopCode(ReductionCode):
         self.threads = threads
         self.main, *self.rest = plan.nests
         self.count, self.block = self.main.count, self.main.block
+        self.shared = not self.count
         self._build()
 
     def _build(self) -> None:

@@ -24,21 +24,42 @@ class Truth(str):
     __slots__ = ()
 
 
-class Module:
-    """A module of LLVM IR under construction: its declarations and functions, and fresh names."""
+_FEW = 3  # callers into which LLVM may put a function that several steps share
 
-    def __init__(self) -> None:
+
+class Module:
+    """A module of LLVM IR under construction: its declarations and functions, and names that are fresh in the function
+    that is being written. `main` is the module that calls what steps share, if that is another one."""
+
+    def __init__(self, main: "Module | None" = None) -> None:
         self.declarations: dict[str, str] = {}
         self.functions: list[str] = []
         self.names = itertools.count()
         self.needs_parallel_for = False
+        self.main = main or self
+        self._shared: dict[str, tuple[str, int]] = {}
 
     def declare(self, name: str, text: str) -> str:
         self.declarations.setdefault(name, f"declare {text}")
         return name
 
+    def share(self, text: str) -> str:
+        """The name of a function with this text, [parameters, newline, lines]: the same for equal texts."""
+        name, callers = self._shared.get(text, (f"shared{len(self._shared)}", 0))
+        self._shared[text] = name, callers + 1
+        return name
+
+    @property
+    def shared(self) -> list[str]:
+        """The names of all functions that steps share."""
+        return [name for name, _ in self._shared.values()]
+
     def text(self) -> str:
-        own = [PARALLEL_FOR] if self.needs_parallel_for else []
+        own, linkage = [PARALLEL_FOR] if self.needs_parallel_for else [], "internal " if self.main is self else ""
+        for text, (name, callers) in self._shared.items():
+            parameters, body = text.split("\n", 1)
+            kind = "noinline nounwind" if callers > _FEW else "nounwind"
+            own.append(f"define {linkage}i64 @{name}({parameters}) {kind} {{\n{body}\n}}")
         return "\n".join([*self.declarations.values(), *own, *self.functions]) + "\n"
 
 

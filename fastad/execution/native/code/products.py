@@ -2,10 +2,11 @@
 
 A tile of the result, some rows by some SIMD vectors, stays in registers while the inner dimension runs: every step
 loads the vectors of one row of Y and multiplies them by single numbers of X. A transposed Y is copied first. Products
-of equal sizes are one function of a module, and what is in it does not grow with the sizes.
+of equal sizes share a function, and what is in it does not grow with the sizes.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ _LARGEST = 8192  # elements of Y: beyond, BLAS is faster, unless one tile is all
 _REGISTERS = {8: 24, 4: 12, 2: 12}  # vectors of a tile by lanes of a vector
 _VECTORS = 4  # of a tile's row
 _FLAT = 16  # inner dimension up to which the result is written row by row: then that is most of the work
-_SHORT = 500  # multiply-adds up to which LLVM may put the function into its callers
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,16 @@ def simplest(statics: Any) -> Product:
 
 
 class ProductText:
-    """The text of a function `void f(ptr x, ptr y, ptr out)` for a small matrix product in its simplest form."""
+    """The text of a function of (x, y, out) for a small matrix product in its simplest form, and what it declares."""
 
-    def __init__(self, module: Module, statics: tuple[int, ...]) -> None:
-        self.module, self.width, self.entry = module, lanes(), Block(module)
+    def __init__(self, statics: tuple[int, ...]) -> None:
+        self.module, self.width = Module(), lanes()
+        self.entry = Block(self.module)
         self.batch, m, k, n, self.turned, self.other_turned, self.own, self.other = statics
         self.sizes, self.steps = (m, k, n), ((1, m) if self.turned else (k, 1))
+        self.text, self.declarations = self._text(), self.module.declarations
 
-    def text(self, name: str) -> str:
+    def _text(self) -> str:
         m, k, n = self.sizes
         copy = self.entry.emit(f"alloca [{k * n} x double], align 64") if self.other_turned else ""
 
@@ -75,9 +77,8 @@ class ProductText:
 
         body = self._transpose("%y", copy) if copy and not self.other else []
         body += self._loop(self.batch, 1, product)
-        kind = "noinline nounwind" if self.batch * m * k * n > _SHORT else "nounwind"
-        head = f"define internal void @{name}(ptr noalias %x, ptr noalias %y, ptr noalias %out) {kind} {{"
-        return "\n".join([head, "entry:", *self.entry.lines, *body, "  ret void", "}"])
+        parameters = "ptr noalias readonly %x, ptr noalias readonly %y, ptr noalias %out"
+        return "\n".join([parameters, "entry:", *self.entry.lines, *body, "  ret i64 0"])
 
     def _at(self, block: Block, pointer: str, index: str, step: int) -> str:
         if not step or index == "0":
@@ -114,7 +115,7 @@ class ProductText:
     # ── tiles ────────────────────────────────────────────────────────────────────────────────────────────────
     def _tiles(self, x: str, y: str, out: str) -> list[str]:
         """All tiles, in columns of tiles; where little is to be done for an element, in rows of them."""
-        m, k, n = self.sizes
+        _, k, n = self.sizes
         if k > _FLAT:
             return self._across(lambda j, count: self._down(
                 _rows(count, self.width), lambda i, rows: self._placed((x, y, out), (i, rows), (j, count))
@@ -194,24 +195,30 @@ def _plus(block: Block, pointer: str, offset: int) -> str:
     return block.emit(f"getelementptr double, ptr {pointer}, i64 {offset}") if offset else pointer
 
 
+_text_of = functools.cache(ProductText)
+
+
+class ProductCode(Function):
+    """The function of a small matrix product."""
+
+    shared = True
+
+    def __init__(self, module: Module, memory: Memory, operands: Sequence[int], statics: tuple[int, ...]) -> None:
+        super().__init__(module, memory)
+        self._known = _text_of(statics)
+        self._places = [memory.place(x) for x in operands]
+
+    def caller(self) -> Function:
+        self.module.declarations |= self._known.declarations
+        return self.calling(self._known.text, self._places)
+
+
 def product_code(module: Module, memory: Memory, row: Any) -> Function | None:
     """The code of a matrix product: loops if it is small, else its kernel on the simplest form."""
     form = simplest(row.statics)
     operands = row.operands[::-1] if form.swapped else row.operands
     if form.is_small:
-        code = Function(module, memory)
-        pointers = ", ".join(f"ptr {code.pointer(x)}" for x in (*operands, row.index))
-        code.entry.do(f"call void @{_function(module, form.statics)}({pointers})")
-        return code
+        return ProductCode(module, memory, (*operands, row.index), form.statics)
     if not row.size or not row.statics[2]:
         return None
-    return CallCode(module, memory).call(row, operands, form.statics)
-
-
-def _function(module: Module, statics: tuple[int, ...]) -> str:
-    """The name of a module's function for small products of these sizes."""
-    name = "product." + ".".join(map(str, statics))
-    if name not in module.declarations:
-        module.declarations[name] = ""  # names of registers in it are the module's
-        module.declarations[name] = ProductText(module, statics).text(name)
-    return name
+    return CallCode(module.main, memory).call(row, operands, form.statics)

@@ -30,9 +30,13 @@ class ReductionCode(ValueCode):
             return
         kind = f"<{self.width} x double>"
         for u in self._collectors(r):
-            at = f"%acc{r}.{u}"
+            at = f"{self._collector(r)}.{u}"
             self.entry.lines.insert(0, f"  {at} = alloca {kind}")
             self.blocks[self.nest.depth_of(r)].do(f"store {kind} splat (double {neutral}), ptr {at}")
+
+    def _collector(self, r: int) -> str:
+        """The start of the names of what a reduction is collected in."""
+        return f"%acc{self.loop.reductions.index(r)}"
 
     def _collectors(self, r: int) -> range:
         """One for each vector of the unrolled body, or of the result."""
@@ -66,7 +70,7 @@ class ReductionCode(ValueCode):
         if v.active and not along:
             neutral = block.constant(self._neutral(r))
             value = block.emit(f"select {block.bits} {v.mask}, {kind} {value}, {kind} {neutral}")
-        at = f"%acc{r}.{int(v.index) // self.width if along else v.unrolled}"
+        at = f"{self._collector(r)}.{int(v.index) // self.width if along else v.unrolled}"
         total = block.emit(f"load {kind}, ptr {at}")
         block.do(f"store {kind} {self.combine(r, block, total, value)}, ptr {at}")
 
@@ -78,7 +82,7 @@ class ReductionCode(ValueCode):
             return self._end_along(r, depth)
         vector = Block(self.module, self.width)
         vector.lines = after.lines
-        totals = [vector.emit(f"load {vector.type}, ptr %acc{r}.{u}") for u in range(self.nest.unroll)]
+        totals = [vector.emit(f"load {vector.type}, ptr {self._collector(r)}.{u}") for u in range(self.nest.unroll)]
         while len(totals) > 1:
             totals = [self.combine(r, vector, *totals[i : i + 2]) for i in range(0, len(totals), 2)]
         total = self._across(r, totals[0], after)
@@ -92,7 +96,7 @@ class ReductionCode(ValueCode):
         for u in self._collectors(r):
             block, first = Block(self.module, self.width), u * self.width
             block.lines = after.lines
-            total = block.emit(f"load {block.type}, ptr %acc{r}.{u}")
+            total = block.emit(f"load {block.type}, ptr {self._collector(r)}.{u}")
             at = block.emit(f"getelementptr double, ptr {start}, i64 {first}")
             store_vector(Variant(block, str(first), 0, n - first if n - first < self.width else 0), total, at)
 

@@ -35,6 +35,8 @@ def _parts(single: Any, batch: int, sizes: list[int]) -> list[int]:
 class StackCode(Function):
     """The function of a stack. What the unrolled code asks of its function stands here as in `ScalarCode`."""
 
+    shared = True
+
     def build(self, single: Any, batch: int, parts: list[int], width: int) -> "StackCode":
         """`width` problems at once, as long as there are so many, then one by one. Operands of which a problem reads
         all are shared."""
