@@ -19,9 +19,10 @@ from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides, whole
 from fastad.primitives.vocabulary import Vocabulary
 from fastad.recording.buffers import Buffer, twin_of
+from fastad.recording.concrete import FAILING_NAMES
 from fastad.recording.dispatch import Function
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import FAILING_NAMES, Recorder
+from fastad.recording.recorder import Recorder
 from fastad.recording.source import user_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import CONST
