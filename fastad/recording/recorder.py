@@ -237,7 +237,7 @@ class Recorder:
         row = PRIMITIVES[code]
         kind = b.type_list[col["type"][i]]
         if isinstance(row, Elementwise):
-            operands = [values[col[c][i]] for c in "abc"[: row.arity]]
+            operands = [_wide(values[col[c][i]]) for c in "abc"[: row.arity]]
             if not kind.shape:
                 x = _SCALAR_FUNCTIONS[code](*operands)
                 if type(x) is _SCALARS[kind.dtype]:
@@ -261,7 +261,7 @@ class Recorder:
         if row.form is Form.COMPOSITE:
             return self.builder.subs[statics[0]].evaluate(values[a], values[b], self._run)
         try:
-            x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
+            x = row.numpy(statics, kind.shape, *(_wide(values[o]) for o in operands))
         except FastadError as error:
             if not self._tentative:
                 raise type(error)(f"{error}{at_line()}") from None
@@ -392,6 +392,11 @@ def lifting(values: Sequence[tuple[Any, Any]]) -> Iterator[None]:
 
 def _same(x: Any, y: Any) -> bool:
     return np.array_equal(x, y, equal_nan=True)
+
+
+def _wide(x: Any) -> Any:
+    """Narrow integers as int64: rows compute with numbers, which have no range to leave."""
+    return x.astype(np.int64) if x.dtype.kind in "iu" and x.dtype != np.int64 else x
 
 
 def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:
