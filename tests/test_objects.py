@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 
 from fastad.errors import CompileError, FastadError
-from fastad.execution.machine import objects, parallel, symbols
+from fastad.execution.machine import llvm_ir, objects, parallel, symbols
 
 DOUBLE = ctypes.c_double
 SQUARE = "define double @square(double %x) {\n  %y = fmul double %x, %x\n  ret double %y\n}\n"
@@ -141,7 +141,7 @@ def test_compilations_keep_nothing(level):
 
     def compile_all(first):
         for k in range(first, first + rounds):
-            objects.compile_ir(SQUARE + SQUARE.replace("square", f"square{k}"), level=level)
+            llvm_ir.object_of(SQUARE + SQUARE.replace("square", f"square{k}"), level, True)  # in this process
         gc.collect()
         return count().in_use
 

@@ -9,15 +9,16 @@ the implicit function theorem. So they are exact for the map that takes a state 
 iteration of the trial step has left.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastad.equations.equation import Equation
-from fastad.equations.linear import LinearSolver, Point, solver_from
-from fastad.ode.iteration import Iteration
+from fastad.equations.linear import LinearSolver, Point
+from fastad.ode.iteration import Iteration, residual_of_adjoint, without_symmetry
+from fastad.ode.stage_rules import StageRules
 from fastad.once import lazy
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SOLVED
 from fastad.tables.builder import Builder, Ref
@@ -25,11 +26,10 @@ from fastad.tables.composites.choices import Branch
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
-from fastad.tables.composites.sub_rules import RowRules, Rules
-from fastad.tables.sparsity.sets import Structure
 
 MOST = 10  # simplified iterations
 _MOST_EXACT = 20  # iterations with a matrix of their own, where simplified ones do not converge
+_STARTS = 4.0  # of exact solutions, each from where the one before has arrived
 SMALL = 64  # unknowns up to which factors cost no more than what they save
 _NEAR, _REFINED = 1e-3, 3  # the rate of an iteration whose factors are near, and the refinements that these need then
 _ROUNDED = 1e-15  # corrections, relative to the largest component, that are rounding errors
@@ -95,11 +95,11 @@ class Block:
         return Point(b, self.equation, z, theta, plan)
 
     @property
-    def rules(self) -> "StageRules":
+    def rules(self) -> StageRules:
         """The rules of the exact solution."""
         linear = self.exact_linear or self.linear
         start = self.p - self.linear.plan_size - (self.exact_linear.plan_size if self.exact_linear else 0)
-        return StageRules(self.equation, linear, self.n, self.p, start, _REFINED if self.keeps else 1)
+        return StageRules(self.equation, linear, self.n, self.p, start, len(self.c), _REFINED if self.keeps else 1)
 
     @property
     def keeps(self) -> bool:
@@ -262,8 +262,35 @@ class Block:
     @lazy
     def exact(self) -> Sub:
         """[first z | θ | factors | scales | tolerance] to [z | status | factors near z], with derivatives by θ."""
-        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), self._exactly)
+        sizes = self.n, 1, self.rules.linear.factor_size(self.n)
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            z, given = slices(b, x, (self.n, sum(self._given)))
+            first = [z, b.const([float(NO_PROGRESS)]), b.zeros((sizes[2],)), b.const([0.0])]
+            return slices(b, b.call(self._repeated, packed(b, [*first, given])), (sum(sizes), 1))[0]
+
+        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), rows)
         return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=self.rules)
+
+    @lazy
+    def _repeated(self) -> Loop:
+        """The exact solution, which starts again from where it has arrived until it is there: of [z | status | factors
+        | number], with [θ | factors | scales | tolerance]. A simplified iteration may end too early, where most errors
+        vanish at once and others slowly. The step with a matrix of its own that comes last finds that out."""
+        cut = self.n, 1, self.rules.linear.factor_size(self.n), 1, sum(self._given)
+        sizes = Sizes(sum(cut[:-1]), shared=cut[-1])
+
+        def rows(b: Builder, x: Ref) -> Ref:
+            z, _, _, k, given = slices(b, x, cut)
+            return packed(b, [self._exactly(b, packed(b, [z, given])), b.add(k, b.const([1.0]))])
+
+        def goes_on(b: Builder, x: Ref) -> Ref:
+            _, status, _, k, _ = slices(b, x, cut)
+            unsolved = b.emit("equal", (status, b.const(float(NO_PROGRESS))))
+            return b.cast(b.emit("logical_and", (unsolved, b.emit("less", (k, b.const(_STARTS))))), (1,), "d")
+
+        body, condition = made("exact stages", sizes.inside, rows), made("whether unsolved", sizes.inside, goes_on)
+        return Loop.of("exact stages", sizes, -1, body, condition=condition)
 
     def solved(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> "Solved":
         """The rows of the exact solution."""
@@ -271,6 +298,16 @@ class Block:
         given = [still(z), theta, *map(still, (factors, scales)), b.reshape(still(tolerance), (1,))]
         z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
         return Solved(z, z, status, status, b.const(False), b.const(0.0))
+
+    def adjoint_residual(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> Ref:
+        """That of F_zᵀ r = u at the exact solution near z, solved as derivatives are; 0 where there is no solution."""
+        sub = self.exact
+        x = packed(b, [z, theta, factors, scales, b.reshape(tolerance, (1,))])
+        at, refined, status = self.rules.linearised(sub, b, x, b.call(sub, x))
+        u = b.const(without_symmetry(self.n))
+        found = residual_of_adjoint(at, self.rules.linear, u, refined(u, True))
+        solved = b.emit("equal", (b.reshape(status, ()), b.const(float(SOLVED))))
+        return b.emit("where", (solved, found, b.const(0.0)))
 
 
 def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
@@ -288,86 +325,3 @@ class Solved:
     count: Ref
     failed: Ref
     left: Ref
-
-
-@dataclass(frozen=True, eq=False)
-class StageRules(RowRules, Rules, kind="stages"):
-    """The rules of a row [first z | θ | …] to [z | status | factors near z] that solves F(z, θ) = 0: with F_z at the
-    solution, by its factors nearby and iterative refinement."""
-
-    equation: Equation
-    linear: LinearSolver
-    n: int
-    p: int
-    plan: int  # where the plan starts in θ
-    refinements: int = 1
-
-    @property
-    def key(self) -> str:
-        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}, {self.refinements}"
-
-    def at(self, b: Any, z: Ref, theta: Ref) -> Point:
-        """The equations at a point."""
-        size = self.linear.plan_size
-        return Point(b, self.equation, z, theta, b.region(theta, (self.plan, size, 1), (size,)))
-
-    def step(self, at: Point, factors: Ref) -> Ref:
-        """Newton's step."""
-        right = at.b.emit("negative", (at.residual(),))
-        return self.linear.solve(at, factors, right, transposed=False, derived=not self.linear.is_exact)
-
-    def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
-        result = b.call(sub, x)
-        at, solve = self._at(sub, b, x, result)
-        moving = b.region(dx, (self.n, self.p, 1), (self.p,))
-        found = solve(b.emit("negative", (at.along(moving, wrt=1),)), False)
-        return result, packed(b, [found, b.zeros((sub.n_out - self.n,))])
-
-    def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
-        at, solve = self._at(sub, b, x, b.call(sub, x))
-        r = solve(b.region(u, (0, self.n, 1), (self.n,)), True)
-        bar = at.pulled(b.emit("negative", (r,)), wrt=1)
-        return packed(b, [b.zeros((self.n,)), bar, b.zeros((sub.n_in - self.n - self.p,))])
-
-    def _at(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
-        z, status, factors = slices(b, result, (self.n, 1, sub.n_out - self.n - 1))
-        theta = slices(b, x, (self.n, self.p))[1]
-        at = self.at(b, z, theta)
-
-        def solve(rhs: Ref, transposed: bool) -> Ref:
-            found = self.linear.solve(at, factors, rhs, transposed=transposed)
-            for _ in range(self.refinements):
-                reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
-                left = b.emit("subtract", (rhs, reached))
-                found = b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
-            return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
-
-        return at, solve
-
-    def structure(self, sub: Sub) -> Structure:
-        return Structure.blocks((sub.n_out, sub.n_in), [(0, self.n, self.n, self.p)])
-
-    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
-    @property
-    def parts(self) -> tuple[Sub, ...]:
-        return (self.equation.sub,)
-
-    def check(self, sub: Sub) -> str | None:
-        equation, size = self.equation.sub, self.linear.factor_size(self.n)
-        if min(self.n, self.p) < 0 or (equation.n_in, equation.n_out) != (self.n + self.p, self.n):
-            return "stages of other sizes"
-        if equation.table is None or sub.n_in < self.n + self.p or sub.n_out != self.n + 1 + size:
-            return "a solution of stages of another size"
-        if not 0 < self.refinements <= _REFINED:
-            return "another number of refinements"
-        return None if 0 <= self.plan <= self.p - self.linear.plan_size else "a plan that has no place"
-
-    def to_data(self, write: Any) -> dict[str, Any]:
-        sizes = [self.n, self.p, self.plan, self.refinements]
-        return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": sizes}
-
-    @classmethod
-    def from_data(cls, data: Any, read: Any) -> "StageRules":
-        n, p, plan, refinements = data.list_of("sizes", [int] * 4)
-        linear = solver_from(data.of("linear", list))
-        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan, refinements)

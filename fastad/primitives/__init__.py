@@ -5,7 +5,7 @@ from fastad.primitives import equations as _equations
 from fastad.primitives import factorisations as _factorisations
 from fastad.primitives import linear as _linear
 from fastad.primitives import sparse as _sparse
-from fastad.primitives.arrays import ASSEMBLE, CALL, CONST, GATHER, GUARD, INPUT, STRIDED
+from fastad.primitives.arrays import ASSEMBLE, CALL, CONST, GATHER, GUARD, INPUT, SCATTER_ADD, STRIDED
 from fastad.primitives.row import (
     PRIMITIVES,
     ArrayPrimitive,
@@ -19,8 +19,8 @@ from fastad.primitives.row import (
 )
 
 __all__ = [
-    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "STRIDED", "ArrayPrimitive", "Elementwise",
-    "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
+    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "SCATTER_ADD", "STRIDED", "ArrayPrimitive",
+    "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
 _ = (_elementwise, _equations, _factorisations, _linear, _sparse)

@@ -123,9 +123,10 @@ GATHER = array("gather", values.gather, 2, "inner", check=checks.gather, operati
                **INDEX_ERROR, unrolls=lambda s, size: s[0] == 1, addressed=(0,),
                linear=(0,), adjoint=rules.adjoint_gather, batch=rules.batch_gather, sparsity=patterns.gather,
                result="first", domain=("R", "index"))
-array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all, keeps_zero=True,
-      **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add, batch=rules.batch_scatter_add,
-      sparsity=patterns.scatter_add, result="total", domain=("R", "index"))
+SCATTER_ADD = array("scatter_add", values.scatter_add, 2, "inner", check=checks.scatter, operations=_add_all,
+                    keeps_zero=True, **INDEX_ERROR, linear=(0,), adjoint=rules.adjoint_scatter_add,
+                    batch=rules.batch_scatter_add, sparsity=patterns.scatter_add, result="total",
+                    domain=("R", "index"))
 array("wrap_index", values.wrap_index, 1, "n", check=checks.wrap, operations=_compare, kept=True, **INDEX_ERROR,
       unrolls=lambda s, size: True, batch=rules.batch_same, bounds=lambda s, size, sizes: (0, s[0] - 1),
       result="int", domain=("index",))

@@ -4,6 +4,7 @@ A region is (offset, shape..., strides...) in elements, as NumPy's basic indexin
 """
 
 import math
+from functools import lru_cache
 
 Shape = tuple[int, ...]
 Region = tuple[int, ...]
@@ -14,8 +15,12 @@ def region(offset: int, shape: Shape, strides: Shape) -> Region:
     if len(shape) == 1:
         n = shape[0]
         return (offset, n, strides[0]) if n > 1 else (offset, 1, 1) if n else (0, 0, 1)
-    if 0 in shape:
-        return (0, 0, 1)
+    return (0, 0, 1) if 0 in shape else (offset, *_merged(shape, strides))
+
+
+@lru_cache(maxsize=8192)
+def _merged(shape: Shape, strides: Shape) -> Region:
+    """Shape and strides of a region in normal form."""
     dims: list[tuple[int, int]] = []
     for n, s in zip(shape, strides, strict=True):
         if n == 1:
@@ -26,7 +31,7 @@ def region(offset: int, shape: Shape, strides: Shape) -> Region:
             dims.append((n, s))
     if not dims:
         dims = [(1, 1)]
-    return (offset, *(n for n, _ in dims), *(s for _, s in dims))
+    return (*(n for n, _ in dims), *(s for _, s in dims))
 
 
 def parts(r: Region) -> tuple[int, Shape, Shape]:
@@ -35,6 +40,7 @@ def parts(r: Region) -> tuple[int, Shape, Shape]:
     return r[0], r[1 : 1 + nd], r[1 + nd :]
 
 
+@lru_cache(maxsize=8192)
 def contiguous_strides(shape: Shape) -> Shape:
     """Strides (in elements) of a C-contiguous array."""
     strides, step = [], 1

@@ -274,6 +274,8 @@ def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _assemble(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
+    if len(operands) > 1 and b.definition(operands[0])[0] != _STRIDED and b.are_plain(operands):
+        return None
     regions = pieces(s)
     if not all(map(b.size, operands)):
         return _with_pieces(b, operands, regions, kind, [i for i, x in enumerate(operands) if b.size(x)])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
+from fastad.primitives.row import opcode
 
 Ref = int
 Shape = tuple[int, ...]
@@ -17,6 +18,8 @@ class Vocabulary:
     const: Any
     shape: Any
     size: Any
+    definition: Any
+    statics_at: Any
 
     def add(self, first: Ref, *others: Ref) -> Ref:
         for other in others:
@@ -90,3 +93,23 @@ class Vocabulary:
         """Pieces written into zeros; the pieces are disjoint, unless the first one covers everything."""
         statics = [i for r in regions for i in ((len(r) - 1) // 2, *r)]
         return self.emit("assemble", operands, statics, shape)
+
+    def matrix_product(self, x: Ref, y: Ref, sizes: tuple[int, ...], shape: Shape, dtype: str) -> Ref:
+        """The product of stacks of matrices; `sizes` are those of `matmul`'s static integers, without its flags for
+        transposes: stack, rows, inner size, columns, whether x and y are stacks.
+
+        A transposed view is a `strided` row. It is skipped: `matmul` reads its operand and has a flag for that.
+        """
+        batch, m, k, n, sx, sy = sizes
+        x, tx = self._untransposed(x, batch if sx else 1, m, k)
+        y, ty = self._untransposed(y, batch if sy else 1, k, n)
+        if sx and not sy and not tx:  # y is the same for all: one product with the stacked rows of x
+            return self.emit("matmul", (x, y), (1, batch * m, k, n, tx, ty, 1, 1), shape, dtype)
+        return self.emit("matmul", (x, y), (batch, m, k, n, tx, ty, sx, sy), shape, dtype)
+
+    def _untransposed(self, ref: Ref, batch: int, m: int, k: int) -> tuple[Ref, int]:
+        """(row that holds a stack of matrices, 1 if it holds them transposed, else 0)."""
+        op, source, _, c = self.definition(ref)
+        if op != opcode("strided") or m == 1 or k == 1 or self.size(source) != self.size(ref):
+            return ref, 0
+        return (source, 1) if self.statics_at(c) == region(0, (batch, m, k), (m * k, 1, m)) else (ref, 0)

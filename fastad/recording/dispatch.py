@@ -10,6 +10,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}  # by identity
 CREATORS: dict[Any, Callable[..., Any]] = {}  # constructors with `like=`
 FIXES: dict[Any, str] = {}  # what the error for an unsupported function advises
+VIEWS: set[Any] = set()  # the functions whose results are views where NumPy's are
 UFUNCS: dict[str, Callable[..., Any]] = {}  # by name
 UFUNC_METHODS: dict[str, Callable[..., Any]] = {}  # by name, such as "add.reduce"
 

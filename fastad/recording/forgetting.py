@@ -26,7 +26,7 @@ HOLDERS: set[type] = set()  # the classes of recorded values; each adds itself
 
 
 class Forgetting:
-    """Lets values of a recorder go. `count` are those that have been since the beginning."""
+    """Lets values of a recorder go. `count` are those that have been since the beginning, or were never computed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -39,6 +39,17 @@ class Forgetting:
         if self._until <= 0:
             left = self._drop(recorder, values)
             self._until = max(_BYTES, left)
+
+    def skip(self, recorder: Any, values: list[Any], end: int) -> None:
+        """The values of further rows, up to `end`, are computed where they are needed."""
+        self.look(recorder, values)
+        self.count += end - len(values)
+        values += [FORGOTTEN] * (end - len(values))
+        self._seen = end
+
+    def add(self, value: Any) -> None:
+        """One of those that were skipped has been computed."""
+        self._until -= value.nbytes if type(value) is np.ndarray else 0
 
     def _drop(self, recorder: Any, values: list[Any]) -> int:
         held, left, op = _held(recorder), 0, recorder.builder.columns["op"]

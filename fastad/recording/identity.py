@@ -25,6 +25,11 @@ def _same_addresses(x: list[Any], old: tuple[Any, ...]) -> bool:
     return not _compare(_elements_of_list(x), _elements_of_tuple(old), len(old) * _POINTER)
 
 
+def same_bytes(first: int, second: int, size: int) -> bool:
+    """Whether the same bytes are at two addresses."""
+    return not _compare(first, second, size)
+
+
 def _is_known_layout() -> bool:
     """Whether lists and tuples are laid out as is supposed here."""
     if list.__basicsize__ != _ADDRESS + 2 * _POINTER or tuple.__basicsize__ != _ADDRESS:

@@ -4,7 +4,10 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy import moveaxis as numpy_moveaxis
+from numpy import transpose as numpy_transpose
 
+from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
 from fastad.recording.operands import (
@@ -20,7 +23,8 @@ from fastad.recording.operands import (
     to_ref,
 )
 from fastad.recording.recorded import Frame, Recorded
-from fastad.recording.recorder import recording_error
+from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.repeated import repeated
 from fastad.tables.columns import DTYPES
 
 Shape = tuple[int, ...]
@@ -29,6 +33,11 @@ _BASIC = (slice, int, np.integer)
 
 def getitem(x: Recorded, key: Any) -> Recorded:
     """x[key]"""
+    if type(key) is int and x._base is None and not x._pending and type(x) is Recorded:
+        recorder = x._recorder
+        shape = recorder.kinds[recorder.types[x._ref]].shape
+        if len(shape) == 1 and -shape[0] <= key < shape[0] and recorder.open:
+            return Recorded(recorder, recorder.read(x._ref, (key if key >= 0 else key + shape[0], 1, 1), ()))
     keys = key if isinstance(key, tuple) else (key,)
     frame = _common(x.frame(), keys)
     if frame is not None:
@@ -39,6 +48,11 @@ def getitem(x: Recorded, key: Any) -> Recorded:
         x, keys = x[None], _one_or_none(x, keys[0])
     if any(_is_mask(k) for k in keys):
         keys = _masks_to_indices(x, keys)
+    return repeated(getitem, _advanced, (x, keys), {}, True)
+
+
+def _advanced(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
+    """x[keys] with integer arrays"""
     view, indices, place = _split(x, keys)
     return _moved(_take(view, indices), place, _index_ndim(indices))
 
@@ -183,14 +197,26 @@ def _masks_to_indices(x: Recorded, keys: tuple[Any, ...]) -> tuple[Any, ...]:
     out: list[Any] = []
     for k in keys:
         if _is_mask(k):
-            mask = path_value(k, x.recorder)
+            mask, indices = _indices_of(k, x.recorder)
             axis = sum(1 for j in out if j is not None and j is not Ellipsis)
             if Ellipsis not in out and mask.shape != x.shape[axis : axis + mask.ndim]:
                 raise IndexError(f"a boolean index of shape {mask.shape} does not fit an array of shape {x.shape}")
-            out.extend(np.nonzero(mask))
+            out.extend(indices)
         else:
             out.append(k)
     return tuple(out)
+
+
+def _indices_of(mask: Any, recorder: Recorder) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The values of a mask, which are held, and where it is true."""
+    values = path_value(mask, recorder)
+    if type(mask) is not np.ndarray or not mask.ndim:
+        return values, np.nonzero(values)
+    ref = to_ref(recorder, mask)
+    found = recorder.masks.get(ref)
+    if found is None:
+        found = recorder.masks[ref] = np.nonzero(values)
+    return values, found
 
 
 def _split(x: Recorded, keys: tuple[Any, ...]) -> tuple[Recorded, list[Any], int]:
@@ -210,8 +236,8 @@ def _split(x: Recorded, keys: tuple[Any, ...]) -> tuple[Recorded, list[Any], int
     view = _basic(x, tuple(slice(None) if adv else k for k, adv in spread))
     axes = [i for i, (_, adv) in enumerate(spread) if adv]
     adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
-    order = axes + [i for i in range(view.ndim) if i not in axes]
-    front = reframe(view, lambda origin: origin.transpose(order))
+    order = (*axes, *(i for i in range(view.ndim) if i not in axes))
+    front = reframe(view, numpy_transpose, order)
     return front, [k for k, adv in spread if adv], axes[0] if adjacent else 0
 
 
@@ -226,14 +252,15 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
     if not any(is_recorded(k) or (isinstance(k, np.ndarray) and k.size > 1) for k in indices):
         wrapped = [_wrapped(np.asarray(k), n) for k, n in zip(indices, x.shape, strict=False)]
         return sum(k * s for k, s in zip(wrapped, strides, strict=True))
-    total: Any = 0
+    total: Any = None
     recorder = recorder_of((x, *indices))  # of a loop's body, say, that indexes an array of the function around it
     for k, n, s in zip(indices, x.shape, strides, strict=False):
         index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), recorder)
         if index.dtype.kind not in "iu":
             raise IndexError("arrays used as indices must be of integer type")
         ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)
-        total = Recorded(index.recorder, ref) * s + total
+        blocks = Recorded(index.recorder, ref) if s == 1 else Recorded(index.recorder, ref) * s
+        total = blocks if total is None else blocks + total
     return total
 
 
@@ -264,7 +291,7 @@ def _moved(x: Recorded, place: int, count: int) -> Recorded:
     """Move the first `count` axes to `place`."""
     if place == 0 or count == 0:
         return x
-    return reframe(x, lambda origin: np.moveaxis(origin, range(count), range(place, place + count)))
+    return reframe(x, numpy_moveaxis, range(count), range(place, place + count))
 
 
 def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
@@ -285,7 +312,7 @@ def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, 
     target = (*rest[:place], *index_shape, *rest[place:])
     ref = _value_ref(x, value, target)
     recorder = x.recorder
-    ordered = reframe(Recorded(recorder, ref), lambda o: np.moveaxis(o, range(place, place + count), range(count)))
+    ordered = reframe(Recorded(recorder, ref), numpy_moveaxis, range(place, place + count), range(count))
     return view, flat, ordered, math.prod(rest)
 
 
@@ -321,7 +348,7 @@ def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
         hits = recorder.emit("scatter_add", (ones, index), (1,), (blocks,))
         once = elementwise("less_equal", Recorded(recorder, hits), 1.0)
         places = recorder.value(index)
-        if len(np.unique(places)) < np.size(places):
+        if len(distinct(places)) < np.size(places):
             return _scattered(x, recorder.guard(index), value, inner)
         recorder.guard(once.ref)
         moved = recorder.emit("scatter_add", (value.ref, index), (inner,), x.shape)

@@ -13,9 +13,10 @@ from fastad.primitives.regions import contiguous_strides
 from fastad.primitives.row import elementwise_rows
 from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.dispatch import implements_ufunc
-from fastad.recording.recorded import Recorded
+from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorded_numbers import NUMBERS, Number
 from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.rolling import roll_rows
 from fastad.recording.source import user_line
 from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
@@ -175,7 +176,7 @@ class ElementwisePlan:
     name: str
     number: int  # of the result's type
     char: str
-    direct: bool  # no operand needs a broadcast row first
+    spread: Sequence[Callable[[Any, Ref], Ref] | None]  # what makes the broadcast row that an operand needs
     whole: bool  # an operation on integers that gives -0 for some
     wraps: str = ""  # the dtype of narrow integers that int64 of this plan become
 
@@ -200,6 +201,8 @@ def unary(name: str, x: Any) -> Recorded:
     if type(x) is not Recorded or not x._recorder.open:
         return elementwise(name, x)
     recorder = x._recorder
+    if len(recorder.types) > recorder.rolls_at:
+        roll_rows(recorder)
     ref = x._ref if x._base is None and not x._pending else x.ref
     return _planned(recorder, (name, recorder.types[ref]), (x,), (ref,))
 
@@ -212,14 +215,21 @@ def binary(name: str, x: Any, y: Any) -> Recorded:
         recorder = x._recorder
         if kind_y is float or kind_y is int:
             number = 2
+        elif kind_y is np.ndarray and y.base is None and recorder.open and y.dtype == np.float64 and y.ndim:
+            y = Recorded(recorder, recorder.capture(y))
         elif kind_y is not Recorded or y._recorder is not recorder:
             return elementwise(name, x, y)
     elif kind_y is Recorded and (kind_x is float or kind_x is int):
         recorder, number = y._recorder, 1
+    elif kind_y is Recorded and kind_x is np.ndarray and x.base is None and x.dtype == np.float64 and x.ndim:
+        recorder = y._recorder
+        x = Recorded(recorder, recorder.capture(x)) if recorder.open else x
     else:
         return elementwise(name, x, y)
     if not recorder.open:
         return elementwise(name, x, y)
+    if len(recorder.types) > recorder.rolls_at:
+        roll_rows(recorder)
     a = recorder.number(x) if number == 1 else x._ref if x._base is None and not x._pending else x.ref
     b = recorder.number(y) if number == 2 else y._ref if y._base is None and not y._pending else y.ref
     types = recorder.types
@@ -234,10 +244,10 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
     if plan.whole or plan.wraps:
         ref = _integers(recorder, plan, refs) if plan.whole else emit_broadcast(recorder, plan.name, refs, plan.char)
         return Recorded(recorder, recorder.convert(ref, plan.wraps or plan.char))
-    if not plan.direct:
-        return Recorded(recorder, emit_broadcast(recorder, plan.name, refs, plan.char))
     b = recorder.builder
     b.source_line(user_line(4))
+    if plan.spread:
+        refs = [x if f is None else f(b, x) for f, x in zip(plan.spread, refs, strict=True)]
     return Recorded(recorder, b.emit_elementwise(plan.name, refs, plan.number))
 
 
@@ -270,15 +280,23 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
         row = primitive(row.on_truth)
     shape = _broadcast_shape([k.shape for k in kinds])
     char = _promoted(row, operands, [k.dtype for k in kinds])
-    direct = all(k.shape == shape or (k.size == 1 and math.prod(shape) != 1) for k in kinds)
+    spread = [_spread(k.shape, shape) for k in kinds]
     wraps = char if char in NARROW and not _selects(row) else ""
     char = "i" if wraps else char
     whole = char == "i" and row.minus_zero
-    return ElementwisePlan(row.name, b.type_number(ValueType(shape, char)), char, direct, whole, wraps)
+    number = b.type_number(ValueType(shape, char))
+    return ElementwisePlan(row.name, number, char, spread if any(spread) else (), whole, wraps)
 
 
 def _selects(row: Any) -> bool:
     return bool(row.operator and row.operator.kind == "selection")
+
+
+def _spread(own: Shape, shape: Shape) -> Callable[[Any, Ref], Ref] | None:
+    """What broadcasts an operand to the shape of the result; numbers need nothing beside larger arrays."""
+    if own == shape or (math.prod(own) == 1 and math.prod(shape) != 1):
+        return None
+    return lambda b, x: b.broadcast(x, shape)
 
 
 def _promoted(row: Any, operands: Sequence[Any], chars: Sequence[str]) -> str:
@@ -336,12 +354,15 @@ for _row in elementwise_rows():
 _as_strided = np.lib.stride_tricks.as_strided  # NumPy's own, whatever stands for it during a recording
 
 
+_BYTE = np.empty(1, np.int8)
+
+
 # ── geometry ──────────────────────────────────────────────────────────────────────────────────────────────────
 def dummy(frame: tuple[int, Shape, Shape]) -> np.ndarray:
     """An array with this geometry but without the memory for it, one byte an element. NumPy's own indexing and
     reshaping of it give the geometry of their results. Its elements must never be read."""
     _, shape, strides = frame
-    return _as_strided(np.empty(1, np.int8), shape, strides)
+    return _as_strided(_BYTE, shape, strides)
 
 
 def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Shape, Shape]:
@@ -350,14 +371,35 @@ def frame_of(view: np.ndarray, origin: np.ndarray, offset: int) -> tuple[int, Sh
     return offset + (start if view.size else 0), view.shape, view.strides
 
 
-def reframe(x: Recorded, change: Any) -> Recorded:
-    """A view of x with the geometry that `change` (a function of arrays) gives to a dummy of x."""
-    frame = x.frame()
-    origin = dummy(frame)
-    changed = change(origin)
-    if isinstance(changed, np.generic):  # np.flip of an array without axes returns its element
+_MOST_GEOMETRIES = 8192
+_geometries: dict[Any, Frame | None] = {}  # by what changed which geometry; the offset is from that of the operand
+
+
+def reframe(x: Recorded, function: Callable[..., Any], *args: Any, **options: Any) -> Recorded:
+    """A view of x with the geometry that a function of arrays gives to a dummy of x."""
+    offset, shape, strides = x.frame()
+    key = (function, shape, strides, args, *options.items())
+    try:
+        found = _geometries[key]
+    except TypeError:  # an argument that cannot be a key
+        found = _changed_geometry(shape, strides, function, args, options)
+    except KeyError:
+        found = _changed_geometry(shape, strides, function, args, options)
+        if len(_geometries) < _MOST_GEOMETRIES:
+            _geometries[key] = found
+    if found is None:
         return copied(x)
-    return x.view(frame_of(changed, origin, frame[0]), keep=bool(x.shape))
+    start, shape, strides = found
+    return x.view((offset + start, shape, strides), keep=bool(x.shape))
+
+
+def _changed_geometry(
+    shape: Shape, strides: Shape, function: Callable[..., Any], args: Any, options: Any
+) -> Frame | None:
+    origin = dummy((0, shape, strides))
+    changed = function(origin, *args, **options)
+    # np.flip of an array without axes returns its element
+    return None if isinstance(changed, np.generic) else frame_of(changed, origin, 0)
 
 
 def copied(x: Recorded) -> Recorded:
@@ -372,9 +414,13 @@ def reshape(x: Recorded, shape: Any) -> Recorded:
     if strides == contiguous_strides(own):
         return x.view((offset, full, contiguous_strides(full)), keep=bool(x.shape))
     try:
-        return reframe(x, lambda origin: np.reshape(origin, full, copy=False))
+        return reframe(x, _reshaped_in_place, full)
     except ValueError:  # NumPy cannot without copying
         return copied(x).view((0, full, contiguous_strides(full)))
+
+
+def _reshaped_in_place(x: np.ndarray, shape: Shape) -> np.ndarray:
+    return np.reshape(x, shape, copy=False)
 
 
 def resolved_shape(x: Recorded, shape: Any) -> Shape:

@@ -8,19 +8,27 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+from numpy import transpose as numpy_transpose
 
 from fastad.recording import indexing
 from fastad.recording.alternatives import of_library
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
-from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS
+from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS, VIEWS
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import recording_error
+from fastad.recording.repeated import repeated
+from fastad.recording.rolling import OPERATORS
 from fastad.recording.sparse import is_scipy, scipy_operator
 from fastad.tables.builder import dtype_char
 
+# Functions to which an array is nothing but an operand: no shape, index or order is taken from its elements.
+OF_VALUES = frozenset([
+    np.concatenate, np.stack, np.vstack, np.hstack, np.column_stack, np.dot, np.matmul, np.inner, np.outer, np.vdot,
+    np.where,
+])  # fmt: skip
 _known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
 _FIX = (
     "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
@@ -42,8 +50,9 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     inputs = _with_recorder(inputs, out)
     if method == "__call__":
         return _call_with_options(ufunc, implementation, inputs, out, **options)
-    result = implementation(*inputs, **options)
-    return result if method == "at" else _delivered(result, out, True, name)
+    if method == "at":
+        return implementation(*inputs, **options)
+    return _delivered(repeated(name, implementation, inputs, options), out, True, name)
 
 
 def _call_with_options(
@@ -122,18 +131,23 @@ def _package(ufunc: Any) -> str:
 def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function on recorded values."""
     implementation = FUNCTIONS.get(function)
-    name = getattr(function, "__name__", str(function))
     if implementation is None:
-        name = f"{getattr(function, '__module__', 'numpy')}.{name}"
+        name = f"{getattr(function, '__module__', 'numpy')}.{_name_of(function)}"
         raise recording_error(f"{name} is not supported on recorded values", FIXES.get(function, _FIX))
     place, names = _from_out(function)
     if len(args) > place:
         args, kwargs = args[:place], {**dict(zip(names, args[place:], strict=False)), **kwargs}
-    if "out" not in kwargs:
+    if function in VIEWS:
         return implementation(*args, **kwargs)
+    if "out" not in kwargs:
+        return repeated(function, implementation, args, kwargs, function in OF_VALUES)
     options = {k: v for k, v in kwargs.items() if k != "out"}
     result = implementation(*_with_recorder(args, kwargs["out"]), **options)
-    return _delivered(result, kwargs["out"], True, name, options.get("casting", "same_kind"))
+    return _delivered(result, kwargs["out"], True, _name_of(function), options.get("casting", "same_kind"))
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__name__", str(function))
 
 
 @cache
@@ -297,7 +311,7 @@ def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
 
 
 def _transposed(self: Recorded) -> Recorded:
-    return reframe(self, lambda origin: origin.T)
+    return reframe(self, numpy_transpose)
 
 
 def _copy(self: Recorded, *args: Any, **kwargs: Any) -> Recorded:
@@ -335,3 +349,6 @@ def _install_methods() -> None:
 
 _install_operators()
 _install_methods()
+OPERATORS.update(
+    function.__code__ for function in (array_ufunc, *_binary("add"), _in_place("add"), _compare("less"))
+)

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import array, asarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import FastadError, RecordingError
+from fastad.primitives import GATHER, PRIMITIVES, SCATTER_ADD, Elementwise, Form, array_rows
 from fastad.primitives import GUARD as GUARD_ROW
-from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
+from fastad.recording.captured import Capture, memory_of, root_of
 from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
@@ -29,9 +31,10 @@ from fastad.tables.inline import compact, inline
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
-# Rows that may raise an error, by their values.
-_FAILING = frozenset(row.code for row in array_rows() if row.error is not None)
-_FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in _FAILING)
+# Rows that may raise an error, by their values. The indices of gathers and scatters have been through `wrap_index`.
+_CHECKED = frozenset([GATHER.code, SCATTER_ADD.code])
+FAILING = frozenset(row.code for row in array_rows() if row.error is not None) - _CHECKED
+FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in FAILING)
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv
@@ -65,19 +68,6 @@ _stack = _Stack()
 open_recorders: "list[Recorder]" = []
 
 
-class _Capture:
-    """An array that the function refers to: the array, a snapshot from when it was used, its input row."""
-
-    def __init__(self, array: np.ndarray, recorder: "Recorder") -> None:
-        self.array = array
-        self.ref = recorder.input(array)
-        self.snapshot = recorder.given[self.ref]
-
-    def unchanged(self) -> bool:
-        array = np.ndarray.view(self.array, np.ndarray)  # the elements themselves, whatever a subclass makes of them
-        return np.array_equal(array, self.snapshot, equal_nan=array.dtype.kind == "f")
-
-
 class Recorder:
     """One recording. Use as a context manager; values recorded in it are dead afterwards.
 
@@ -91,17 +81,23 @@ class Recorder:
         self.builder = Builder()
         self._run = run
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
+        self.rolls_at = sys.maxsize  # rows after which loops are looked for: see `rolling`
+        self.schedule: Any = None  # of loops that are rolled
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values: list[Any] = []  # concrete values of the first rows
+        self._settled = 0  # rows that are known not to fail
         self._forgetting = Forgetting()
         self._tentative = _stack.tentative
         self.reference = weakref.ref(self)
         self.level = 0
         self.open = False
         self.lifted: list[tuple[Any, Ref]] = []
-        self.captures: list[_Capture] = []
-        self._by_id: dict[int, _Capture] = {}
+        self.captures: list[Capture] = []
+        self._captured: dict[Any, Capture] = {}  # by their identity, and by the memory that they show
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
+        self.calls: dict[Any, Any] = {}  # of NumPy functions, by their kinds: see `repeated`
+        self.masks: dict[Ref, Any] = {}  # where captured masks are true, by their inputs
+        self.notes: Any = None  # what is noted of a call now: see `repeated`
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
         self._guarded: set[Ref] = set()
@@ -133,7 +129,7 @@ class Recorder:
         b = self.builder
         b.source_line(user_line())
         ref = b.emit(name, operands, statics, shape, dtype)
-        if name in _FAILING_NAMES:
+        if name in FAILING_NAMES:
             self.settle()
         return ref
 
@@ -184,7 +180,9 @@ class Recorder:
 
     def input(self, value: Any) -> Ref:
         """An input of the table with its concrete value, which is copied."""
-        x = np.array(unwatched(value), order="C")
+        if self.notes is not None:
+            self.notes.complete = False
+        x = array(unwatched(value), order="C")
         if self.erased:
             self._check_erased(x)
         ref = self.builder.input(x.shape, dtype_char(x.dtype))
@@ -192,7 +190,7 @@ class Recorder:
         return ref
 
     def _check_erased(self, value: Any) -> None:
-        x = np.asarray(value)
+        x = asarray(value)
         if x.dtype.kind != "f" or x.dtype.itemsize > 8:
             return
         found = np.abs(x[np.isnan(x)].astype(np.float64))
@@ -206,6 +204,11 @@ class Recorder:
     # ── concrete values ──────────────────────────────────────────────────────────────────────────────────────
     def value(self, ref: Ref) -> Any:
         """The concrete value of a row: an array or a NumPy scalar."""
+        if self.notes is not None:
+            self.notes.complete = False
+        return self._value(ref)
+
+    def _value(self, ref: Ref) -> Any:
         values = self._values
         if ref >= len(values):
             with np.errstate(all="ignore"):
@@ -224,10 +227,32 @@ class Recorder:
         return values[ref]
 
     def settle(self) -> None:
-        """Evaluate the new rows if an error may come of it."""
-        new = self.builder.columns["op"][len(self._values) :]
-        if not _FAILING.isdisjoint(new) or (CALL in new and any(sub.fails for sub in self.builder.subs)):
-            self.value(len(self.builder) - 1)
+        """Evaluate the new rows that may raise an error, and of the others what these need."""
+        values, first = self._values, max(self._settled, len(self._values))
+        failing = [i for i, op in enumerate(self.builder.columns["op"][first:], first) if self._may_fail(i, op)]
+        self._settled = len(self.builder)
+        if not failing:
+            return
+        self._forgetting.skip(self, values, len(self.builder))
+        try:
+            with np.errstate(all="ignore"):
+                for i in failing:
+                    recall(self.builder, values, i, self._evaluate_and_count)
+        except BaseException:
+            del values[failing[0] :]
+            self._settled = failing[0]
+            raise
+        self._forgetting.look(self, values)
+
+    def _may_fail(self, i: Ref, op: int) -> bool:
+        if op != CALL:
+            return op in FAILING
+        return bool(self.builder.subs[self.builder.statics_at(self.builder.columns["c"][i])[0]].fails)
+
+    def _evaluate_and_count(self, i: Ref) -> Any:
+        found = self._evaluate(i)
+        self._forgetting.add(found)
+        return found
 
     def _evaluate(self, i: int) -> Any:
         """The concrete value of row i, those before it given."""
@@ -245,7 +270,7 @@ class Recorder:
             return _evaluate_elementwise(row, operands, kind)
         if code == CONST:
             start = col["a"][i]
-            x = np.array(b.constants[start : start + kind.size]).reshape(kind.shape)
+            x = array(b.constants[start : start + kind.size]).reshape(kind.shape)
             return x.astype(DTYPES[kind.dtype])[()]
         return self._evaluate_array(row, i, kind)
 
@@ -266,7 +291,7 @@ class Recorder:
             if not self._tentative:
                 raise type(error)(f"{error}{at_line()}") from None
             x = np.full(kind.shape, np.nan)
-        return np.asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
+        return asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
 
     def replay(self, given: dict[Ref, Any]) -> int | None:
         """Compute all values for other inputs; where a guard fails, its row, and the old values stay."""
@@ -286,26 +311,30 @@ class Recorder:
         value = self.value(ref)
         if self.builder.columns["op"][ref] != CONST and ref not in self._guarded:
             self._guarded.add(ref)
-            expected = self.const(np.asarray(value))
+            expected = self.const(asarray(value))
             self.emit(GUARD_ROW.name, (ref, self.builder.reshape(expected, self.builder.shape(ref))))
         return value
 
     # ── operands from outside ────────────────────────────────────────────────────────────────────────────────
     def capture(self, array: np.ndarray) -> Ref:
         """An array the function refers to, as an input that is read anew at every run."""
-        known = self._by_id.get(id(array))
+        known = self._captured.get(id(array))
         if known is None or not known.unchanged():
-            known = _Capture(array, self)
-            self._by_id[id(array)] = known
-            self.captures.append(known)
+            shown = memory_of(array)
+            known = None if known is not None else self._captured.get(shown)
+            if known is None or not known.unchanged():
+                ref = self.input(array)
+                known = self._captured[id(array)] = self._captured[shown] = Capture(array, ref, self.given[ref])
+                self.captures.append(known)
         return known.ref
 
     def keep_snapshot(self, owns: Callable[[np.ndarray], bool]) -> None:
         """Captured arrays for which `owns` is true have lost their elements: refer to the snapshots from now on."""
         for capture in self.captures:
             if owns(capture.array):
-                self._by_id.pop(id(capture.array), None)
-                capture.array = np.asarray(capture.snapshot)  # that of an array without axes is a number
+                self._captured.pop(id(capture.array), None)
+                self._captured.pop(memory_of(capture.array), None)
+                capture.refer_to_snapshot()
 
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""
@@ -316,6 +345,28 @@ class Recorder:
         self.lifted.append((value.frozen(), ref))
         return ref
 
+    # ── rolling ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def go_on_in(self, builder: Builder, inputs: Sequence[Ref], moved: dict[Ref, Ref]) -> None:
+        """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to."""
+        number = self.builder.columns["a"]
+        place = {ref: inputs[number[ref]] for ref in self.given}
+        values = {moved[x]: v for x, v in enumerate(self._values) if x in moved and v is not FORGOTTEN}
+        builder.at_line(builder.line_number(self.builder.current_line()))
+        self.builder = builder
+        self.types, self.kinds = builder.columns["type"], builder.type_list
+        self.given = {place[ref]: value for ref, value in self.given.items()}
+        self.lifted = [(value, place[ref]) for value, ref in self.lifted]
+        for capture in self.captures:
+            capture.ref = place[capture.ref]
+        for known in (self.plans, self.calls, self.masks, self._numbers, self._reads):
+            known.clear()
+        self._guarded = {moved[ref] for ref in self._guarded if ref in moved}
+        self._values, self._forgetting = [], Forgetting()
+        self._forgetting.skip(self, self._values, len(builder))
+        for ref, value in values.items():
+            self._values[ref] = value
+        self._settled = len(builder)
+
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
     def finish(self, inputs: Sequence[Ref], outputs: Sequence[Ref]) -> Table:
         """The table of (inputs, lifted values, captured arrays) to outputs.
@@ -323,10 +374,11 @@ class Recorder:
         Arrays that only the recording refers to (temporaries of the function), or that changed while it ran,
         become constants; the others stay references.
         """
+        self.masks.clear()  # whose arrays only the recording has
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
         own = _references(self.captures)
-        lasting = {id(_root(c.array)) for c in self.captures if not _is_temporary(c, *own)}
-        fixed = {c.ref: c.snapshot for c in self.captures if id(_root(c.array)) not in lasting or not c.unchanged()}
+        lasting = {id(root_of(c.array)) for c in self.captures if not _is_temporary(c, *own)}
+        fixed = {c.ref: c.snapshot for c in self.captures if id(root_of(c.array)) not in lasting or not c.unchanged()}
         if fixed:
             look_into(c.array for c in self.captures if c.ref in fixed)
         kept = [c for c in self.captures if c.ref not in fixed]
@@ -334,24 +386,20 @@ class Recorder:
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
 
-def _references(captures: Sequence[_Capture]) -> tuple[Counter, Counter]:
+def _references(captures: Sequence[Capture]) -> tuple[Counter, Counter]:
     """How many captures there are of each array, and of views of it."""
     return Counter(id(c.array) for c in captures), Counter(id(c.array.base) for c in captures)
 
 
-def _is_temporary(capture: _Capture, captures: Counter, views: Counter) -> bool:
+def _is_temporary(capture: Capture, captures: Counter, views: Counter) -> bool:
     """Whether nobody but this recording has the array, nor the array that it is a view of."""
-    root = _root(capture.array)
+    root = root_of(capture.array)
     if not isinstance(root, np.ndarray):
         return False
     # sys.getrefcount counts its argument, and `root` here.
     if root is not capture.array and sys.getrefcount(capture.array) > 1 + captures[id(capture.array)]:
         return False
     return sys.getrefcount(root) <= 2 + captures[id(root)] + views[id(root)]
-
-
-def _root(array: np.ndarray) -> Any:
-    return array if array.base is None else array.base
 
 
 @contextlib.contextmanager
@@ -405,7 +453,7 @@ def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType
         aligned = [np.reshape(o, kind.shape) if np.size(o) == kind.size else np.reshape(o, ()) for o in operands]
         x = np.broadcast_to(row.numpy(*aligned), kind.shape)
     dtype = DTYPES[kind.dtype]
-    return x if getattr(x, "dtype", None) == dtype else np.asarray(x, dtype)[()]
+    return x if getattr(x, "dtype", None) == dtype else asarray(x, dtype)[()]
 
 
 def with_inputs(

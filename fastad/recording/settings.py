@@ -31,6 +31,8 @@ class Setting:
         """The current choice; all recordings in progress depend on it from now on."""
         for recorder in open_recordings():
             recorder.settings.add(self)
+            if recorder.notes is not None:
+                recorder.notes.complete = False
         return self.now
 
     def checked(self, choice: str) -> str:

@@ -1,14 +1,16 @@
 """Builder of op tables. It stores equal types, constants, static integers and rows once, and simplifies new rows."""
 
 import math
+import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import asarray, ascontiguousarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, elementwise_rows, primitive
+from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, array_rows, elementwise_rows, primitive
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, pieces
@@ -23,6 +25,8 @@ Shape = tuple[int, ...]
 _RANK = {"b": 0, **dict.fromkeys(NARROW, 1), "i": 2, "f": 3, "d": 4}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
+_NUMBERS = {dtype: ValueType((), dtype) for dtype in DTYPES}
+_pack = struct.Struct("d").pack
 # Kinds of operands that rewrites look for: a constant number, a negation, a broadcast number, one of the constants in
 # SPECIAL_NUMBERS, a value without elements, an absolute value.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64
@@ -43,6 +47,8 @@ def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
 
 
 _ELEMENTWISE = {row.name: _wanted(row) for row in elementwise_rows()}
+# By opcode: whether operands are in the pool, and the rewrite for this row alone.
+_ARRAYS = {row.code: (row.is_pooled, REWRITES.get(row.name)) for row in array_rows()}
 
 
 class Builder(Vocabulary):
@@ -99,6 +105,11 @@ class Builder(Vocabulary):
     def statics_at(self, c: int) -> tuple[int, ...]:
         return tuple(self.statics[c + 1 : c + 1 + self.statics[c]])
 
+    def are_plain(self, operands: Sequence[Ref]) -> bool:
+        """Whether no operand is of a kind that rewrites look for."""
+        flags = self._flags
+        return not any(map(flags.__getitem__, operands))
+
     def places(self, c: int) -> dict[Region, int]:
         """The number of each piece, by region, of an assembly with these static integers."""
         found = self._places.get(c)
@@ -115,9 +126,11 @@ class Builder(Vocabulary):
 
     def const(self, value: Any, dtype: str | None = None) -> Ref:
         """A constant, by value."""
-        x = np.asarray(value)
+        if type(value) is float:
+            return self._number(value, dtype or "d")
+        x = asarray(value)
         kind = ValueType(x.shape, dtype or dtype_char(x.dtype))
-        data = np.ascontiguousarray(x, np.float64)
+        data = ascontiguousarray(x, np.float64)
         raw = data.tobytes()
         if data.size > 1 and raw == raw[:8] * data.size:  # one number, broadcast
             return self.broadcast(self.const(data.reshape(-1)[0], kind.dtype), kind.shape)
@@ -130,6 +143,19 @@ class Builder(Vocabulary):
             if data.size == 1:
                 number = self._scalars[ref] = float(data.reshape(-1)[0])
                 self._flags[ref] |= SPECIAL if number in SPECIAL_NUMBERS else 0
+        return ref
+
+    def _number(self, x: float, dtype: str) -> Ref:
+        """`const` of one number."""
+        kind = _NUMBERS[dtype]
+        key = (CONST, kind, _pack(x))
+        ref = self._rows.get(key)
+        if ref is None:
+            start = len(self.constants)
+            self.constants.append(x)
+            ref = self._rows[key] = self._append(CONST, kind, start, -1, -1)
+            self._scalars[ref] = x
+            self._flags[ref] |= SPECIAL if x in SPECIAL_NUMBERS else 0
         return ref
 
     def number(self, x: float) -> Ref:
@@ -149,8 +175,12 @@ class Builder(Vocabulary):
             row = primitive(name)
             own = self.shape(operands[0]) if shape is None else tuple(shape)
             kind = ValueType(own, dtype or self._result(row, operands))
-            return self._emit_array(row, tuple(operands), tuple(statics), kind)
+            return self.emit_array(row, tuple(operands), tuple(statics), kind)
         return self.emit_elementwise(name, operands, self._elementwise_type(record[1], operands, shape, dtype))
+
+    def is_elementwise(self, name: str) -> bool:
+        """Whether rows of this name are elementwise."""
+        return name in _ELEMENTWISE
 
     def emit_elementwise(self, name: str, operands: Sequence[Ref], number: int) -> Ref:
         """An elementwise row with the result type `number`. Operands have the result's size, or size 1."""
@@ -172,14 +202,21 @@ class Builder(Vocabulary):
                 return simpler
         return self._shared(code, number, a, b, c)
 
-    def _emit_array(
+    def emit_array(
         self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType
     ) -> Ref:
-        simpler = simplify(self, row.name, operands, kind, statics)
+        """`emit` for an array row of a known type."""
+        pooled, rewrite = _ARRAYS[row.code]
+        flags = self._flags
+        simpler = None
+        if 0 in kind.shape or any(map(flags.__getitem__, operands)):
+            simpler = simplify(self, row.name, operands, kind, statics)
+        elif rewrite is not None:
+            simpler = rewrite.function(self, operands, kind, statics)
         if simpler is not None:
             return simpler
         c = self._static_set(statics) if statics else -1
-        if row.is_pooled:
+        if pooled:
             key: Any = (row.name, operands, c, kind)
             ref = self._rows.get(key)
             if ref is None:
@@ -199,13 +236,29 @@ class Builder(Vocabulary):
     def read(self, ref: Ref, own: Region, shape: Shape) -> Ref:
         """A region of a value, as an array of this shape."""
         op, number = self.columns["op"][ref], self.columns["type"][ref]
-        if op in _READ_THROUGH or self._sizes[number] == 1 or own == (0, self._sizes[number], 1) or not own[1]:
+        if op == ASSEMBLE.code and not shape and not self._flags[ref]:
+            found = self._piece(ref, own)
+            if found is not None:
+                return found
+        if op in _READ_THROUGH or self._sizes[number] == 1 or not own[1]:
             return self.region(ref, own, shape)
+        if shape == self.type_list[number].shape and own == (0, self._sizes[number], 1):
+            return ref
         found = self._read_types.get((number, shape))
         if found is None:
             kind = ValueType(shape, self.type_list[number].dtype)
             found = self._read_types[number, shape] = self.type_number(kind)
         return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
+
+    def _piece(self, ref: Ref, own: Region) -> Ref | None:
+        """The number that an assembly of numbers, or of pieces, has in a place."""
+        col = self.columns
+        p = self.places(col["c"][ref]).get(own)
+        first = col["a"][ref]
+        found = None if p is None else self.operands[first + p]
+        if found is None or self.type_list[col["type"][found]] != ((), self.type_list[col["type"][ref]].dtype):
+            return None
+        return None if p == 0 and self.size(found) == self.size(ref) else found
 
     def call(self, sub: Any, x: Ref, saved: Ref | None = None) -> Ref:
         """A composite row: the sub-program applied to the vector x, with the states that were saved for it."""
@@ -216,7 +269,7 @@ class Builder(Vocabulary):
         operands = (x, x if saved is None else saved)
         if sub.overwrites_saved or sub.result_is_overwritten:  # saved states belong to one adjoint: no sharing
             return self._append(CALL, ValueType((sub.n_out,), "d"), *operands, self._static_set((number,)))
-        return self._emit_array(CALL_ROW, operands, (number,), ValueType((sub.n_out,), "d"))
+        return self.emit_array(CALL_ROW, operands, (number,), ValueType((sub.n_out,), "d"))
 
     # ── the finished table ───────────────────────────────────────────────────────────────────────────────────
     def table(self, outputs: Sequence[Ref], captured: Sequence[Any] = ()) -> Table:
@@ -321,6 +374,10 @@ class Builder(Vocabulary):
             del self.lines[line]
             return 0
         return number
+
+    def current_line(self) -> Line:
+        """The line that rows come from now."""
+        return self._line or list(self.lines)[self.line]
 
     def at_line(self, number: int) -> None:
         """`source_line` by number."""

@@ -17,6 +17,7 @@ from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, current_recorder
+from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
 from fastad.recording.standins import standin_for
@@ -165,13 +166,16 @@ def rolling(choice: bool | Schedule | None) -> Iterator[None]:
 
 def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
+    choice = _rolls.get()
+    schedule = choice if isinstance(choice, Schedule) else None
     with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"), _told(function, recorder):
+        if choice:
+            roll_loops(recorder, schedule)
         inputs = []
         for value in call.inputs:
             x = (Number if type(value) is ChangingInt else Recorded)(recorder, recorder.input(value))
             x._locked = True
             inputs.append(x)
-        input_refs = [x.ref for x in inputs]
         args, kwargs = call.rebuild(list(inputs))
         result = _run(function, args, kwargs)
         if isinstance(result, Iterator | Coroutine):
@@ -180,11 +184,11 @@ def record(function: Callable[..., Any], call: Call) -> Program:
                 "the recording has ended; return a list or np.stack(list(...)) instead"
             )
         leaves, tree = flatten(result)
+        input_refs = [x.ref for x in inputs]
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
         table = recorder.finish(input_refs, refs)
-        choice = _rolls.get()
-        table = roll(table, choice if isinstance(choice, Schedule) else None) if choice else table
+        table = roll(table, schedule) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
@@ -216,6 +220,9 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except Exception as error:
         _add_note(error)
         raise
+
+
+RUNNERS.update([record.__code__, _run.__code__])  # which hold no rows while the function runs
 
 
 def _add_note(error: Exception) -> None:

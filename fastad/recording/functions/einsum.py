@@ -4,6 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy import diagonal as numpy_diagonal
+from numpy import swapaxes as numpy_swapaxes
+from numpy import transpose as numpy_transpose
 
 from fastad.recording.functions.products import matmul_stack
 from fastad.recording.functions.registry import Array, implements, lift
@@ -35,7 +38,7 @@ def einsum(
                 z = _contract(*x, *y, keep=others, sizes=sizes)
                 chosen.insert(0, z) if chosen else terms.append(z)
     x, labels = _sum_out(*terms[0], keep=set(output))
-    return reframe(x, lambda o: o.transpose([labels.index(c) for c in output])) if labels != output else x
+    return reframe(x, numpy_transpose, tuple([labels.index(c) for c in output])) if labels != output else x
 
 
 def _order(inputs: list[str], output: str, values: list[Array], optimize: Any) -> list[tuple[int, ...]]:
@@ -125,7 +128,7 @@ def _diagonals(x: Array, labels: str) -> tuple[Array, str]:
         while labels.count(c) > 1:
             i = labels.index(c)
             j = labels.index(c, i + 1)
-            x = reframe(x, lambda o, i=i, j=j: np.diagonal(o, 0, i, j))
+            x = reframe(x, numpy_diagonal, 0, i, j)
             labels = labels[:i] + labels[i + 1 : j] + labels[j + 1 :] + c
     return x, labels
 
@@ -174,8 +177,8 @@ def _grouped(
     wanted = [labels.index(c) for c in (*batch, *first, *second)]
     swapped = [labels.index(c) for c in (*batch, *second, *first)]
     if wanted != sorted(wanted) and swapped == sorted(swapped):
-        return reframe(reshape(x, (*shape[:-2], shape[-1], shape[-2])), lambda o: o.swapaxes(-1, -2))
-    return reshape(reframe(x, lambda o: o.transpose(wanted)), shape)
+        return reframe(reshape(x, (*shape[:-2], shape[-1], shape[-2])), numpy_swapaxes, -1, -2)
+    return reshape(reframe(x, numpy_transpose, tuple(wanted)), shape)
 
 
 def _multiply(x: Array, xl: str, y: Array, yl: str, kept: list[str], summed: list[str]) -> tuple[Array, str]:
@@ -188,6 +191,6 @@ def _multiply(x: Array, xl: str, y: Array, yl: str, kept: list[str], summed: lis
 
 def _aligned(x: Array, labels: str, full: list[str]) -> Array:
     order = [labels.index(c) for c in full if c in labels]
-    x = reframe(x, lambda o: o.transpose(order))
+    x = reframe(x, numpy_transpose, tuple(order))
     sizes = iter(x.shape)
     return reshape(x, tuple(next(sizes) if c in labels else 1 for c in full))

@@ -18,6 +18,7 @@ from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.operators import call_function
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import open_recordings
+from fastad.recording.repeated import repeated
 from fastad.recording.standins import StandIn, stands_in
 from fastad.recording.watched import Watched
 
@@ -29,6 +30,7 @@ _OTHERS = (
     "block tile repeat outer"
 )
 _CONVERSIONS = frozenset([np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require])
+_SIMPLE = frozenset([Recorded, int, float, bool, str, type(None)])  # what hides no recorded values and no buffers
 _COPIED = (np.ndarray, np.generic, list, tuple, float, int)
 # What is left uninitialised would make a table that is different each time.
 _CLEARED: dict[Any, Any] = {np.empty: np.zeros, np.empty_like: np.zeros_like}
@@ -52,7 +54,7 @@ class Constructor(StandIn):
         values = (*args, *kwargs.values())
         if is_recorded(values):
             if self.of_elements and _is_numeric(args, kwargs):
-                return CREATORS[self.original](recorder_of(values), *plain(args), **plain(kwargs))
+                return self._create(plain(args), plain(kwargs))
             if self.original in FUNCTIONS:  # NumPy's protocol does not see what lists hold
                 return call_function(self.original, plain(args), plain(kwargs))
         if self.original in _CONVERSIONS and args and type(args[0]) is Watched:
@@ -61,6 +63,15 @@ class Constructor(StandIn):
         if self.original in _CONVERSIONS and args and not isinstance(args[0], _COPIED):
             return result  # which may show the memory of the object
         return made(result, (args, kwargs))
+
+
+    def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def create(*args: Any, **kwargs: Any) -> Any:
+            return CREATORS[self.original](recorder_of((*args, *kwargs.values())), *args, **kwargs)
+
+        if args and type(args[0]) in (list, tuple):
+            return repeated(self.original, create, args, kwargs)
+        return create(*args, **kwargs)
 
 
 def _is_numeric(args: Any, kwargs: Any) -> bool:
@@ -73,6 +84,11 @@ class Function(StandIn):
     """Stands for a function of arrays: NumPy's protocol does not see recorded values in lists."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if (
+            args and type(args[0]) is Recorded and _SIMPLE.issuperset(map(type, args))
+            and (not kwargs or ("out" not in kwargs and _SIMPLE.issuperset(map(type, kwargs.values()))))
+        ):  # fmt: skip
+            return call_function(self.original, args, kwargs)
         if "out" in kwargs or not open_recordings() or in_library(sys._getframe(1).f_code):
             return self.original(*args, **kwargs)
         if not is_recorded((*args, *kwargs.values())):

@@ -4,38 +4,21 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy import transpose as numpy_transpose
 
 from fastad.errors import ShapeError
-from fastad.primitives import opcode
-from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
 from fastad.recording.operands import reframe, reshape
 from fastad.recording.recorded import Recorded
-from fastad.recording.source import at_line
+from fastad.recording.repeated import repeating
+from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import dtype_char
 from fastad.tables.columns import NARROW
 
 Shape = tuple[int, ...]
-_STRIDED = opcode("strided")
 
 
 # ── the matmul row ────────────────────────────────────────────────────────────────────────────────────────────
-def _matrices(x: Array, shared: bool) -> tuple[int, int]:
-    """(row that holds a stack of matrices, 1 if it holds them transposed, else 0).
-
-    A transposed view is a `strided` row. It is skipped: `matmul` reads its operand and has a flag for the transpose.
-    """
-    b, ref = x.recorder.builder, x.ref
-    *_, m, k = x.shape
-    batch = math.prod(x.shape[:-2])
-    op, source, _, c = b.definition(ref)
-    if op == _STRIDED and b.size(source) == x.size and m > 1 and k > 1:
-        swapped = region(0, (batch, m, k), (m * k, 1, m))
-        if b.statics_at(c) == swapped:
-            return source, 1
-    return ref, 0
-
-
 def matmul_stack(x: Array, y: Array) -> Array:
     """Matrix product of stacks of shapes (*batch, m, k) and (*batch, k, n). A stack of one matrix serves for the whole
     batch."""
@@ -43,13 +26,11 @@ def matmul_stack(x: Array, y: Array) -> Array:
     n = y.shape[-1]
     lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     batch = math.prod(lead)
-    (xr, ta), (yr, tb) = _matrices(x, batch == 1), _matrices(y, batch == 1)
     sx, sy = int(math.prod(x.shape[:-2]) == batch), int(math.prod(y.shape[:-2]) == batch)
-    if sx and not sy and not ta:  # y is the same for all: one product with the stacked rows of x
-        statics: tuple[int, ...] = (1, batch * m, k, n, ta, tb, 1, 1)
-    else:
-        statics = (batch, m, k, n, ta, tb, sx, sy)
-    return Recorded(x.recorder, x.recorder.emit("matmul", (xr, yr), statics, (*lead, m, n), _dtype(x, y)))
+    recorder = x.recorder
+    recorder.builder.source_line(user_line())
+    sizes = (batch, m, k, n, sx, sy)
+    return Recorded(recorder, recorder.builder.matrix_product(x.ref, y.ref, sizes, (*lead, m, n), _dtype(x, y)))
 
 
 def _dtype(x: Array, y: Array) -> str:
@@ -59,6 +40,7 @@ def _dtype(x: Array, y: Array) -> str:
 
 @implements(np.matmul, "linalg.matmul")
 @implements_ufunc("matmul")
+@repeating
 def matmul(a: Any, b: Any) -> Array:
     """np.matmul"""
     x, y = lift(a, b)
@@ -191,8 +173,8 @@ def flat_matrix(x: Array, rows: list[int], columns: list[int], shape: tuple[int,
     `_matrices`)."""
     order = rows + columns
     if order != list(range(x.ndim)) and columns + rows == list(range(x.ndim)):
-        return reframe(reshape(x, shape[::-1]), lambda o: o.T)
-    return reshape(reframe(x, lambda o: o.transpose(order)), shape)
+        return reframe(reshape(x, shape[::-1]), numpy_transpose)
+    return reshape(reframe(x, numpy_transpose, tuple(order)), shape)
 
 
 @implements(np.kron)

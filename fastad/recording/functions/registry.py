@@ -32,7 +32,7 @@ def viewer(function: Any) -> Callable[..., Array]:
 
     def view(a: Any, *args: Any, **kwargs: Any) -> Array:
         (x,) = lift(a)
-        return reframe(x, lambda origin: function(origin, *args, **kwargs))
+        return reframe(x, function, *args, **kwargs)
 
     return view
 

@@ -3,7 +3,11 @@
 from typing import Any
 
 import numpy as np
+from numpy import broadcast_to as numpy_broadcast_to
+from numpy import diagonal as numpy_diagonal
+from numpy import transpose as numpy_transpose
 
+from fastad.recording.dispatch import VIEWS
 from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
 from fastad.recording.operands import copied, dummy, frame_of, reframe, reshape
 from fastad.recording.recorded import Recorded
@@ -17,6 +21,11 @@ for _function in (
         _numpy = getattr(_numpy, _part, None)
     if _numpy is not None:
         implements(_numpy)(viewer(_numpy))
+        VIEWS.add(_numpy)
+VIEWS.update([
+    np.reshape, np.ravel, np.broadcast_to, np.broadcast_arrays, np.diagonal, np.atleast_1d, np.atleast_2d,
+    np.atleast_3d, np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.shape, np.ndim, np.size,
+])  # fmt: skip
 
 
 @implements(np.reshape)
@@ -38,7 +47,7 @@ def ravel(a: Any, order: str = "C") -> Array:
     if order == "K":
         strides = x.frame()[2]
         axes = sorted(range(x.ndim), key=lambda d: -abs(strides[d]))
-        return _contiguous(reshape(reframe(x, lambda o: o.transpose(axes)), -1))
+        return _contiguous(reshape(reframe(x, numpy_transpose, tuple(axes)), -1))
     return _contiguous(reshape(x.T if order == "F" else x, -1))
 
 
@@ -51,7 +60,7 @@ def _contiguous(x: Array) -> Array:
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Array:
     """np.broadcast_to"""
     (x,) = lift(array)
-    return reframe(x, lambda o: np.broadcast_to(o, shape)).read_only()
+    return reframe(x, numpy_broadcast_to, shape).read_only()
 
 
 @implements(np.broadcast_arrays)
@@ -66,7 +75,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Array, ...]:
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """np.diagonal"""
     (x,) = lift(a)
-    return reframe(x, lambda o: np.diagonal(o, offset, axis1, axis2)).read_only()
+    return reframe(x, numpy_diagonal, offset, axis1, axis2).read_only()
 
 
 if hasattr(np.linalg, "diagonal"):
@@ -120,4 +129,4 @@ def sliding_window_view(
 ) -> Array:
     """np.lib.stride_tricks.sliding_window_view"""
     windows = np.lib.stride_tricks.sliding_window_view
-    return reframe(lift(x)[0], lambda o: windows(o, window_shape, axis)).read_only()
+    return reframe(lift(x)[0], windows, window_shape, axis).read_only()

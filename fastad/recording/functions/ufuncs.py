@@ -9,7 +9,7 @@ from fastad.recording import indexing
 from fastad.recording.buffers import target_of
 from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import Array, implements_ufunc, lift
-from fastad.recording.operands import elementwise, is_recorded, reshape, result_char
+from fastad.recording.operands import binary, elementwise, is_recorded, reshape, result_char
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
@@ -88,7 +88,9 @@ def _reciprocal(x: Any) -> Array:
 
 @implements_ufunc("power")
 def _power(x: Any, y: Any) -> Array:
-    if not isinstance(y, float) and _is_integer(x, y) and bool(np.any(y < 0)):  # a guard, if y is recorded
+    if type(y) is float or (type(y) is int and y >= 0):
+        return binary("power", x, y)
+    if _is_integer(x, y) and bool(np.any(y < 0)):  # a guard, if y is recorded
         raise ValueError("Integers to negative integer powers are not allowed.")
     return elementwise("power", x, y)
 

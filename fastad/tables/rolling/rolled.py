@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import ASSEMBLE, CONST, GATHER, STRIDED
+from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import Region, batched, is_contiguous, parts, region, whole
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
-from fastad.tables.inline import compact, copy_row
+from fastad.tables.inline import compact, copy_row, inline
+from fastad.tables.rolling.joined import NAME, ended_by, interleaved, is_rolled, joined
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern, pattern_of
 from fastad.tables.rolling.sequence import Sequence
 from fastad.tables.table import Row, Table
@@ -36,7 +38,7 @@ def roll(table: Table, schedule: Any = None) -> Table:
     are stored for adjoints (see `fastad.schedules`; None: all of them).
     """
     for _ in range(_DEEPEST):
-        if len(table) * _WORTH_OF_ARRAYS < LEAST_WORTH:
+        if len(table) * _WORTH_OF_ARRAYS < LEAST_WORTH and not any(map(is_rolled, table.subs)):
             break
         sequence = Sequence(table)
         patterns = _patterns(sequence)
@@ -51,9 +53,10 @@ def _patterns(s: Sequence) -> list[Pattern]:
     for period in s.periods(LEAST_TURNS):
         found = []
         for start, end in s.runs(period, LEAST_TURNS):
-            if _pays(s, start, end, period):
+            follows = s.follows_loop(start)  # and may be joined to it
+            if follows or _pays(s, start, end, period):
                 pattern = pattern_of(s, start, end, period, LEAST_TURNS)
-                if pattern is not None and _pays(s, pattern.start, pattern.end, period):
+                if pattern is not None and (follows or _pays(s, pattern.start, pattern.end, period)):
                     found.append(pattern)
         if found:
             return found
@@ -190,6 +193,7 @@ class _Rolling:
     def __init__(self, s: Sequence, patterns: list[Pattern], schedule: Any) -> None:
         self.s, self.old, self.b = s, s.table, Builder()
         self.patterns, self.schedule = patterns, schedule
+        self.joins = False  # whether a loop has become a part of another
         self.member = np.full(len(self.old), -1, np.int64)
         for number, p in enumerate(patterns):
             self.member[s.rows[p.start : p.end]] = number
@@ -202,27 +206,33 @@ class _Rolling:
         owner = np.repeat(np.arange(len(self.old)), s.counts)
         used = s.operands[(member[s.operands] >= 0) & (member[s.operands] != member[owner])]
         outputs = np.array(self.old.outputs, np.int64)
-        used = np.unique(np.concatenate([used, outputs[member[outputs] >= 0]]))
+        used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
         return [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
 
     def table(self) -> Table:
         """The new table."""
         b, old = self.b, self.old
         inputs = [b.input(*kind) for kind in old.inputs]
+        constant = (old.columns["op"] == CONST.code).tolist()
         last = {int(self.s.rows[p.end - 1]): p for p in self.patterns}
         for index, (number, line) in enumerate(zip(self.member.tolist(), old._lists["line"], strict=True)):
             b.at_line(b.line_number(old.lines[line]))
+            if number < 0 and constant[index]:
+                continue  # copied where it is used: those of single turns become elements
             if number < 0:
                 self.refs[index] = self._copied(old.row(index), inputs)
             elif index in last:
                 self._roll(last[index], self.uses[number])
-        return compact(b.table([self.ref(row) for row in old.outputs], old.captured))
+        found = compact(b.table([self.ref(row) for row in old.outputs], old.captured))
+        return _without_unused_parts(found) if self.joins else found
 
     def ref(self, row: int) -> Ref:
         """A row of the old table in the new one."""
         found = self.refs[row]
         if isinstance(found, _Turn):
             return found.read(self.b)
+        if found < 0:  # a constant
+            found = self.refs[row] = self.b.const(self.old.constant(row), self.old.type_of(row).dtype)
         return found
 
     # ── loops ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,10 +246,33 @@ class _Rolling:
             sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
             sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)),
         )  # fmt: skip
-        loop = Loop.of("rolled loop", sizes, p.turns, body.sub(), schedule=self.schedule)
-        xs = self._interleaved([self._stacked(own.tolist()) for own in elements], p.turns, sizes.element)
-        out = b.call(loop, packed(b, [*first, *shared, *xs]))
-        self._place(body, out, sizes)
+        loop = Loop.of(NAME, sizes, p.turns, body.sub(), schedule=self.schedule)
+        stacks = [self._stacked(own.tolist()) for own in elements]
+        before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried])
+        whole_loop = None
+        if before is not None and self._is_used_by(p, body):
+            whole_loop = joined(b, before, loop, shared, stacks)
+            self.joins |= whole_loop is not None
+        if whole_loop is None:
+            xs = [interleaved(b, stacks, p.turns, sizes.element)] if stacks else []
+            whole_loop = loop, packed(b, [*first, *shared, *xs])
+        self._place(body, b.call(*whole_loop), sizes)
+
+    def _is_used_by(self, p: Pattern, body: "_Body") -> bool:
+        """Whether what the first turn starts from is used by no other rows."""
+        s, old = self.s, self.old
+        reads = {body.first_row(j, back) for j, back in body.carried}
+        row = min(reads)
+        loop = int(s.operands[s.starts[row]]) if old.columns["op"][row] == STRIDED.code else row
+        owner = np.repeat(np.arange(len(old)), s.counts)
+        inside = set(s.rows[p.start : p.end].tolist())
+        users = set(owner[s.operands == loop].tolist())
+        wanted = reads | {loop}
+        return (
+            wanted.isdisjoint(old.outputs)
+            and users <= reads | inside
+            and all(set(owner[s.operands == read].tolist()) <= inside for read in reads - {loop})
+        )
 
     def _place(self, body: _Body, out: Ref, sizes: Sizes) -> None:
         """Note where the values of the loop's rows are."""
@@ -256,21 +289,13 @@ class _Rolling:
                 self.refs[body.rows[turns - back, j]] = self.b.region(out, (at, kind.size, 1), kind.shape, kind.dtype)
             at += kind.size
 
-    def _interleaved(self, stacks: list[Ref], turns: int, width: int) -> list[Ref]:
-        """The elements of all turns as one vector: turn by turn."""
-        places, at = [], 0
-        for stack in stacks:
-            own = self.b.size(stack) // turns
-            places.append(region(at, (turns, own), (width, 1)))
-            at += own
-        return [self.b.assemble(stacks, places, (turns * width,))] if stacks else []
-
     def _stacked(self, rows: list[int]) -> Ref:
         """The values of these rows of the old table, one for each turn, along a new axis."""
         b, old, kind = self.b, self.old, self.old.type_of(rows[0])
         op, shape = old.columns["op"], (len(rows), *kind.shape)
         if all(op[row] == CONST.code for row in rows):
-            return b.const(np.stack([old.constant(row) for row in rows]), kind.dtype)
+            starts = old.columns["a"][rows]
+            return b.const(old.pools["constants"][starts[:, None] + np.arange(kind.size)].reshape(shape), kind.dtype)
         read = self._reads(rows, shape) if all(op[row] == STRIDED.code for row in rows) else None
         if read is not None:
             return read
@@ -327,6 +352,13 @@ class _Rolling:
             start = end
         statics = [i for r in places for i in (len(parts(r)[1]), *r)]
         return self.b.emit(ASSEMBLE.name, pieces, statics, row.shape, row.dtype)
+
+
+def _without_unused_parts(table: Table) -> Table:
+    """The same table, without the sub-programs that no row calls any more."""
+    b = Builder()
+    refs = inline(b, table, [b.input(*kind) for kind in table.inputs])
+    return b.table([refs[i] for i in table.outputs], table.captured)
 
 
 def _follow(values: list[Ref | _Turn], places: list[Region], start: int, end: int) -> bool:
