@@ -65,7 +65,6 @@ def test_a_solve_that_fails_says_what_may_help():
 @pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF"])
 def test_an_exact_step_that_is_not_found_is_named(method, monkeypatch):
     """Derivatives need exact steps; where Newton's iteration may not go on, there are none."""
-    monkeypatch.setattr("fastad.ode.newton._STARTS", 0.5)
     monkeypatch.setattr("fastad.ode.newton._MOST_EXACT", 1)
     monkeypatch.setattr("fastad.ode.stages._EXACT", 1e-16)
 

@@ -29,7 +29,6 @@ from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
 
 MOST = 10  # simplified iterations
 _MOST_EXACT = 20  # iterations with a matrix of their own, where simplified ones do not converge
-_STARTS = 4.0  # of exact solutions, each from where the one before has arrived
 SMALL = 64  # unknowns up to which factors cost no more than what they save
 _NEAR, _REFINED = 1e-3, 3  # the rate of an iteration whose factors are near, and the refinements that these need then
 _ROUNDED = 1e-15  # corrections, relative to the largest component, that are rounding errors
@@ -140,9 +139,8 @@ class Block:
         norm, eta, k, tolerance, part = (b.reshape(v, ()) for v in (norm, eta, k, tolerance, part))
         where = lambda c, x, y: b.emit("where", (c, x, y))
         less = lambda x, y: b.emit("less", (x, y))
-        one, at = b.const(1.0), self.at(b, z, theta)
-        right = b.emit("negative", (at.residual(),))
-        step = b.multiply(part, self.linear.solve(at, factors, right, transposed=False, derived=False))
+        one = b.const(1.0)
+        step = b.multiply(part, self._correction(b, z, theta, factors))
         z = b.add(z, step)
         now, count = self._norm(b, step, scales), b.add(k, one)
         is_first = less(k, b.const(0.5))
@@ -192,28 +190,40 @@ class Block:
         """[first z | θ | factors | scales | tolerance] to [z | status | factors near z]."""
         z, theta, factors, scales, tolerance = slices(b, x, (self.n, *self._given))
         found = self.quick(b, z, theta, factors, scales, tolerance, b.const(1.0))
-        bad = b.reshape(b.cast(found.failed, (), "d"), (1,))
-        start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, found.z))
+        step = self._correction(b, found.z, theta, factors)
+        wrong = b.emit("logical_not", (self._is_small(b, step, b.reshape(tolerance, ()), scales, found.z, theta),))
+        wrong = b.emit("logical_or", (found.failed, wrong))
+        bad = b.reshape(b.cast(wrong, (), "d"), (1,))
+        start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, b.add(found.z, step)))
         last = slices(b, b.call(self._exact_loop, packed(b, [start, bad, b.const([0.0]), theta, scales, tolerance])),
                       (self.n, 1))[0]  # fmt: skip
         if self.keeps:
             slow = b.emit("greater", (b.reshape(found.eta, ()), b.const(_NEAR)))
-            slow = b.cast(b.emit("logical_or", (slow, found.failed)), (), "d")
+            slow = b.cast(b.emit("logical_or", (slow, wrong)), (), "d")
             ended = b.call(self._ends, packed(b, [b.reshape(slow, (1,)), last, theta, factors]))
             last, step, factors = slices(b, ended, (self.n, self.n, self.factors))
         else:
             step, factors = self._corrected(b, last, theta)
-        norm = self._norm(b, step, scales)
-        small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
-        size = b.emit(
-            "maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2]))
-        )
-        noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
-        solved = b.emit("logical_or", (small, noise))
-        finite = b.emit("less", (norm, b.const(float("inf"))))
+        solved = self._is_small(b, step, b.multiply(b.const(1e3), b.reshape(tolerance, ())), scales, last, theta)
+        finite = b.emit("less", (self._norm(b, step, scales), b.const(float("inf"))))
         status = b.emit("where", (finite, b.const(float(NO_PROGRESS)), b.const(float(NOT_FINITE))))
         status = b.emit("where", (solved, b.const(float(SOLVED)), status))
         return packed(b, [b.add(last, step), b.reshape(status, (1,)), factors])
+
+    def _correction(self, b: Builder, z: Ref, theta: Ref, factors: Ref) -> Ref:
+        """That of z in the simplified iteration. The rate of the iteration is that of the largest errors; where others
+        vanish slowly it ends too early, which the next correction tells."""
+        at = self.at(b, z, theta)
+        right = b.emit("negative", (at.residual(),))
+        return self.linear.solve(at, factors, right, transposed=False, derived=False)
+
+    def _is_small(self, b: Builder, step: Ref, limit: Ref, scales: Ref, z: Ref, theta: Ref) -> Ref:
+        """Whether a correction of z is within a limit, or within rounding errors."""
+        small = b.emit("less_equal", (self._norm(b, step, scales), limit))
+        y = slices(b, theta, (1, 1, self.iteration.n))[2]
+        size = b.emit("maximum", (self._largest(b, z), self._largest(b, y)))
+        noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
+        return b.emit("logical_or", (small, noise))
 
     def _corrected(self, b: Builder, z: Ref, theta: Ref) -> tuple[Ref, Ref]:
         """Newton's step with the matrix at z, and its factors."""
@@ -229,7 +239,7 @@ class Block:
 
         def near(b: Builder, x: Ref) -> Ref:
             z, theta, factors = slices(b, x, cut)
-            for _ in range(_REFINED - 1):
+            for _ in range(_REFINED - 2):
                 z = b.add(z, self.rules.step(self.rules.at(b, z, theta), factors))
             return packed(b, [z, self.rules.step(self.rules.at(b, z, theta), factors), factors])
 
@@ -262,35 +272,8 @@ class Block:
     @lazy
     def exact(self) -> Sub:
         """[first z | θ | factors | scales | tolerance] to [z | status | factors near z], with derivatives by θ."""
-        sizes = self.n, 1, self.rules.linear.factor_size(self.n)
-
-        def rows(b: Builder, x: Ref) -> Ref:
-            z, given = slices(b, x, (self.n, sum(self._given)))
-            first = [z, b.const([float(NO_PROGRESS)]), b.zeros((sizes[2],)), b.const([0.0])]
-            return slices(b, b.call(self._repeated, packed(b, [*first, given])), (sum(sizes), 1))[0]
-
-        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), rows)
+        sub = made(f"exact stages of {self.iteration.f.name}", self.n + sum(self._given), self._exactly)
         return Sub(sub.n_in, sub.n_out, sub.name, sub.table, rules=self.rules)
-
-    @lazy
-    def _repeated(self) -> Loop:
-        """The exact solution, which starts again from where it has arrived until it is there: of [z | status | factors
-        | number], with [θ | factors | scales | tolerance]. A simplified iteration may end too early, where most errors
-        vanish at once and others slowly. The step with a matrix of its own that comes last finds that out."""
-        cut = self.n, 1, self.rules.linear.factor_size(self.n), 1, sum(self._given)
-        sizes = Sizes(sum(cut[:-1]), shared=cut[-1])
-
-        def rows(b: Builder, x: Ref) -> Ref:
-            z, _, _, k, given = slices(b, x, cut)
-            return packed(b, [self._exactly(b, packed(b, [z, given])), b.add(k, b.const([1.0]))])
-
-        def goes_on(b: Builder, x: Ref) -> Ref:
-            _, status, _, k, _ = slices(b, x, cut)
-            unsolved = b.emit("equal", (status, b.const(float(NO_PROGRESS))))
-            return b.cast(b.emit("logical_and", (unsolved, b.emit("less", (k, b.const(_STARTS))))), (1,), "d")
-
-        body, condition = made("exact stages", sizes.inside, rows), made("whether unsolved", sizes.inside, goes_on)
-        return Loop.of("exact stages", sizes, -1, body, condition=condition)
 
     def solved(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> "Solved":
         """The rows of the exact solution."""
