@@ -140,6 +140,16 @@ def test_it_can_be_turned_off(monkeypatch):
     assert f.stats()["tables"][0]["tier"] == "native" and gate.threads == [threading.current_thread().name]
 
 
+def test_what_takes_less_comes_first(turned_on):
+    opened, order = threading.Event(), []
+    background.submit(lambda: opened.wait(60))
+    jobs = [background.submit(lambda s=s: order.append(s), s) for s in (3.0, 1.0, 2.0, 1.0)]
+    opened.set()
+    for job in jobs:
+        job._ended.wait(60)
+    assert order == [1.0, 1.0, 2.0, 3.0]
+
+
 def test_settings_of_numpy_hold_in_the_background(turned_on):
     with np.errstate(divide="raise"):
         job = background.submit(lambda: np.geterr()["divide"])

@@ -61,6 +61,11 @@ RUN = ctypes.CFUNCTYPE(DOUBLE, ctypes.c_int64, DOUBLE)
 needs_processes = pytest.mark.skipif(not linking.IS_KNOWN, reason="LLVM links here, so it compiles here too")
 
 
+def end_all():
+    while compiling._idle:
+        compiling._idle.pop().end()
+
+
 def by_llvm(code, names):
     externals = {name: symbols.address(name) for name in objects.undefined_symbols(code)}
     return jitlink.link(code, names, externals)
@@ -120,7 +125,7 @@ def test_a_process_that_ended_while_it_waited_is_replaced(ending):
 @needs_processes
 def test_a_process_ends_when_nothing_comes(monkeypatch):
     monkeypatch.setattr(llvm_ir, "IDLE_SECONDS", 0.01)
-    monkeypatch.setattr(compiling, "_idle", [])
+    end_all()
     first = objects.compile_ir(SQUARE)
     assert compiling._idle[-1]._process.wait(10) == 0
     assert objects.compile_ir(SQUARE) == first
@@ -128,7 +133,7 @@ def test_a_process_ends_when_nothing_comes(monkeypatch):
 
 @needs_processes
 def test_a_process_that_ends_over_a_text_is_said(monkeypatch):
-    monkeypatch.setattr(compiling, "_idle", [])
+    end_all()
     compiled = compiling.CompilerProcess.compile
 
     def killed(self, text, level):
@@ -160,7 +165,7 @@ def test_an_interrupted_compilation_leaves_no_answer_behind(monkeypatch):
 @needs_processes
 def test_without_processes_code_is_compiled_here(monkeypatch):
     expected = objects.compile_ir(SQUARE)
-    monkeypatch.setattr(compiling, "_idle", [])
+    end_all()
     monkeypatch.setattr(sys, "executable", "/no/such/program")
     assert objects.compile_ir(SQUARE) == expected
     assert compiling.host() == llvm_ir.host()

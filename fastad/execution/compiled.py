@@ -105,7 +105,7 @@ class Compiled:
         if self.interpreted_seconds < self._pays_from:
             return False
         if background.is_on():
-            self._job = background.submit(self._maker())
+            self._job = background.submit(self._maker(), self._pays_from)
             return False
         return True
 

@@ -105,8 +105,8 @@ _NATIVE, _IMPORT = "fastad.execution.native", {"native import": 1.0}
 
 
 def _is_native_cached(request: Request, threads: int) -> bool:
-    if not request.is_derived and not cache.is_noted(*_made_key(request, threads)):
-        return False  # without deriving the table, which is what its code is kept by
+    if not cache.is_noted(*_made_key(request, threads)):
+        return False  # without importing the compiler, and deriving the table that its code is kept by
     from fastad.execution.native import is_cached
 
     return is_cached(request.table, threads=threads)
@@ -118,13 +118,12 @@ def _native_kernel(request: Request, threads: int, threshold: int | None) -> Ker
     with uncollected():
         table = request.table
     kernel = NativeKernel(table, threads, threshold, part=NATIVE.part)
-    if request.mode != "value":
-        cache.note(*_made_key(request, threads))
+    cache.note(*_made_key(request, threads))
     return kernel
 
 
 def _made_key(request: Request, threads: int) -> tuple[str, ...]:
-    """What tells that native code of a derivative has been made."""
+    """What tells that native code has been made for a request."""
     return "native", request.base.hash, repr((request.mode, request.wrt, request.seeds, request.chosen, threads))
 
 

@@ -5,7 +5,6 @@ rows up to it; most recordings never ask. Rows that can raise an error are evalu
 """
 
 import contextlib
-import operator
 import sys
 import threading
 import weakref
@@ -16,40 +15,19 @@ from typing import Any
 import numpy as np
 from numpy import array, asarray  # NumPy's own, whatever stands for them during a recording
 
-from fastad.errors import FastadError, RecordingError
-from fastad.primitives import GATHER, PRIMITIVES, SCATTER_ADD, Elementwise, Form, array_rows
+from fastad.errors import RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
 from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
 from fastad.recording.captured import Capture, memory_of, root_of
-from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
+from fastad.recording.concrete import FAILING_NAMES, ConcreteValues
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
-from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, NARROW, ValueType
+from fastad.tables.columns import CONST, DTYPES, NARROW
 from fastad.tables.inline import compact, inline
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
-
-# Rows that may raise an error, by their values. The indices of gathers and scatters have been through `wrap_index`.
-_CHECKED = frozenset([GATHER.code, SCATTER_ADD.code])
-FAILING = frozenset(row.code for row in array_rows() if row.error is not None) - _CHECKED
-FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in FAILING)
-# Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv
-}  # fmt: skip
-_SCALARS = {char: dtype.type for char, dtype in DTYPES.items()}
-
-
-def _scalar_function(row: Any) -> Callable[..., Any]:
-    """What evaluates a primitive on NumPy scalars."""
-    sign = getattr(row, "operator", None)
-    return _ARITHMETIC[sign.sign] if sign is not None and sign.kind == "arithmetic" else row.numpy
-
-
-_SCALAR_FUNCTIONS = [_scalar_function(row) for row in PRIMITIVES]
-
 
 # What the memory of arrays is filled with that have become recorded: a NaN whose bits no calculation gives. NumPy's
 # arithmetic hands them on.
@@ -84,10 +62,7 @@ class Recorder:
         self.rolls_at = sys.maxsize  # rows after which loops are looked for: see `rolling`
         self.schedule: Any = None  # of loops that are rolled
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
-        self._values: list[Any] = []  # concrete values of the first rows
-        self._settled = 0  # rows that are known not to fail
-        self._forgetting = Forgetting()
-        self._tentative = _stack.tentative
+        self._values = ConcreteValues(self.builder, self.given, run, _stack.tentative)
         self.reference = weakref.ref(self)
         self.level = 0
         self.open = False
@@ -206,104 +181,21 @@ class Recorder:
         """The concrete value of a row: an array or a NumPy scalar."""
         if self.notes is not None:
             self.notes.complete = False
-        return self._value(ref)
-
-    def _value(self, ref: Ref) -> Any:
-        values = self._values
-        if ref >= len(values):
-            with np.errstate(all="ignore"):
-                for i in range(len(values), ref + 1):
-                    if self._forgetting.count:
-                        for x in operands_of(self.builder, i):
-                            if values[x] is FORGOTTEN:
-                                recall(self.builder, values, x, self._evaluate)
-                    values.append(self._evaluate(i))
-            found = values[ref]
-            self._forgetting.look(self, values)
-            return found
-        if values[ref] is FORGOTTEN:
-            with np.errstate(all="ignore"):
-                recall(self.builder, values, ref, self._evaluate)
-        return values[ref]
+        return self._values.of(self, ref)
 
     def settle(self) -> None:
-        """Evaluate the new rows that may raise an error, and of the others what these need."""
-        values, first = self._values, max(self._settled, len(self._values))
-        failing = [i for i, op in enumerate(self.builder.columns["op"][first:], first) if self._may_fail(i, op)]
-        self._settled = len(self.builder)
-        if not failing:
-            return
-        self._forgetting.skip(self, values, len(self.builder))
-        try:
-            with np.errstate(all="ignore"):
-                for i in failing:
-                    recall(self.builder, values, i, self._evaluate_and_count)
-        except BaseException:
-            del values[failing[0] :]
-            self._settled = failing[0]
-            raise
-        self._forgetting.look(self, values)
-
-    def _may_fail(self, i: Ref, op: int) -> bool:
-        if op != CALL:
-            return op in FAILING
-        return bool(self.builder.subs[self.builder.statics_at(self.builder.columns["c"][i])[0]].fails)
-
-    def _evaluate_and_count(self, i: Ref) -> Any:
-        found = self._evaluate(i)
-        self._forgetting.add(found)
-        return found
-
-    def _evaluate(self, i: int) -> Any:
-        """The concrete value of row i, those before it given."""
-        b, values = self.builder, self._values
-        col = b.columns
-        code = col["op"][i]
-        row = PRIMITIVES[code]
-        kind = b.type_list[col["type"][i]]
-        if isinstance(row, Elementwise):
-            operands = [values[col[c][i]] for c in "abc"[: row.arity]]
-            if not kind.shape:
-                x = _SCALAR_FUNCTIONS[code](*operands)
-                if type(x) is _SCALARS[kind.dtype]:
-                    return x
-            return _evaluate_elementwise(row, operands, kind)
-        if code == CONST:
-            start = col["a"][i]
-            x = array(b.constants[start : start + kind.size]).reshape(kind.shape)
-            return x.astype(DTYPES[kind.dtype])[()]
-        return self._evaluate_array(row, i, kind)
-
-    def _evaluate_array(self, row: Any, i: int, kind: ValueType) -> Any:
-        col, values = self.builder.columns, self._values
-        a, b, c = col["a"][i], col["b"][i], col["c"][i]
-        operands = self.builder.operands[a : a + b] if row.is_pooled else (a, b)[: row.arity]
-        if row.form is Form.GUARD:
-            return values[a]
-        if row.form is Form.INPUT:
-            return self.given[i]
-        statics = self.builder.statics_at(c) if c >= 0 else ()
-        if row.form is Form.COMPOSITE:
-            return self.builder.subs[statics[0]].evaluate(values[a], values[b], self._run)
-        try:
-            x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
-        except FastadError as error:
-            if not self._tentative:
-                raise type(error)(f"{error}{at_line()}") from None
-            x = np.full(kind.shape, np.nan)
-        return asarray(x).astype(DTYPES[kind.dtype], copy=False).reshape(kind.shape)[()]
+        """Evaluate the new rows that may raise an error."""
+        self._values.settle(self)
 
     def replay(self, given: dict[Ref, Any]) -> int | None:
         """Compute all values for other inputs; where a guard fails, its row, and the old values stay."""
-        old = self.given, self._values, self._forgetting
-        self.given, self._values, self._forgetting = self.given | given, [], Forgetting()
-        col = self.builder.columns
-        for i, op in enumerate(col["op"]):
-            self.value(i)
-            if op == GUARD and not _same(*[self.value(col[c][i]) for c in "ab"]):
-                self.given, self._values, self._forgetting = old
-                return i
-        return None
+        old = self.given, self._values
+        self.given = self.given | given
+        self._values = ConcreteValues(self.builder, self.given, self._run, _stack.tentative)
+        failed = self._values.failed_guard(self)
+        if failed is not None:
+            self.given, self._values = old
+        return failed
 
     # ── guards ───────────────────────────────────────────────────────────────────────────────────────────────
     def guard(self, ref: Ref) -> Any:
@@ -350,7 +242,6 @@ class Recorder:
         """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to."""
         number = self.builder.columns["a"]
         place = {ref: inputs[number[ref]] for ref in self.given}
-        values = {moved[x]: v for x, v in enumerate(self._values) if x in moved and v is not FORGOTTEN}
         builder.at_line(builder.line_number(self.builder.current_line()))
         self.builder = builder
         self.types, self.kinds = builder.columns["type"], builder.type_list
@@ -361,11 +252,7 @@ class Recorder:
         for known in (self.plans, self.calls, self.masks, self._numbers, self._reads):
             known.clear()
         self._guarded = {moved[ref] for ref in self._guarded if ref in moved}
-        self._values, self._forgetting = [], Forgetting()
-        self._forgetting.skip(self, self._values, len(builder))
-        for ref, value in values.items():
-            self._values[ref] = value
-        self._settled = len(builder)
+        self._values = self._values.moved(self, moved)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
     def finish(self, inputs: Sequence[Ref], outputs: Sequence[Ref]) -> Table:
@@ -436,19 +323,6 @@ def lifting(values: Sequence[tuple[Any, Any]]) -> Iterator[None]:
         yield
     finally:
         _stack.lifting = before
-
-
-def _same(x: Any, y: Any) -> bool:
-    return np.array_equal(x, y, equal_nan=True)
-
-
-def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:
-    x = row.numpy(*operands)
-    if np.shape(x) != kind.shape:
-        aligned = [np.reshape(o, kind.shape) if np.size(o) == kind.size else np.reshape(o, ()) for o in operands]
-        x = np.broadcast_to(row.numpy(*aligned), kind.shape)
-    dtype = DTYPES[kind.dtype]
-    return x if getattr(x, "dtype", None) == dtype else asarray(x, dtype)[()]
 
 
 def with_inputs(

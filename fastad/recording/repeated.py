@@ -19,9 +19,10 @@ from fastad.primitives import primitive
 from fastad.primitives.regions import contiguous_strides, whole
 from fastad.primitives.vocabulary import Vocabulary
 from fastad.recording.buffers import Buffer, twin_of
+from fastad.recording.concrete import FAILING_NAMES
 from fastad.recording.dispatch import Function
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import FAILING_NAMES, Recorder
+from fastad.recording.recorder import Recorder
 from fastad.recording.source import user_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import CONST
@@ -31,6 +32,7 @@ _LISTS = frozenset([list, tuple])
 _ARRAYS = frozenset([np.ndarray, Buffer])
 _DTYPES = frozenset(map(np.dtype, ("f8", "f4", "i8")))
 _MOST = 4096  # kinds of calls that are remembered
+_MOST_OPERANDS = 256  # of a call that is worth remembering
 _MET, _DIFFERENT = object(), object()  # a kind that was met once; one that cannot be repeated
 
 
@@ -197,7 +199,7 @@ class _Kind:
     def __init__(self, arrays: bool) -> None:
         self.arrays = arrays  # whether arrays are operands like recorded values
         self.recorder: Any = None
-        self.operands: list[Ref] = []
+        self.operands: dict[Ref, int] = {}  # and their places
         self.captured: dict[int, Ref] = {}
 
     def of(self, x: Any) -> Any:
@@ -235,9 +237,12 @@ class _Kind:
     def _operand(self, ref: Ref) -> Any:
         """The type of an operand, and its place if it is one that was there before."""
         number = self.recorder.types[ref]
-        if ref in self.operands:
-            return number, self.operands.index(ref)
-        self.operands.append(ref)
+        place = len(self.operands)
+        known = self.operands.setdefault(ref, place)
+        if known != place:
+            return number, known
+        if place > _MOST_OPERANDS:
+            raise Unlike
         return number
 
 
@@ -263,7 +268,7 @@ def repeated(name: Any, implementation: Callable[..., Any], args: Any, kwargs: A
     calls = recorder.calls
     plan = calls.get(key)
     if type(plan) is _Plan:
-        return plan.run(recorder, found.operands)
+        return plan.run(recorder, list(found.operands))
     if plan is None and len(calls) < _MOST:
         calls[key] = _MET
     if plan is not _MET:
@@ -273,7 +278,7 @@ def repeated(name: Any, implementation: Callable[..., Any], args: Any, kwargs: A
     if plan is None:
         return implementation(*args, **kwargs)
     calls[key] = plan
-    return plan.run(recorder, found.operands)
+    return plan.run(recorder, list(found.operands))
 
 
 def repeating(implementation: Function) -> Function:
@@ -310,7 +315,7 @@ class _StandIns:
 
     def __init__(self, found: _Kind) -> None:
         self._recorder, self._captured = found.recorder, found.captured
-        self._rows = {ref: _noted(ref, k) for k, ref in enumerate(found.operands)}
+        self._rows = {ref: _noted(ref, k) for ref, k in found.operands.items()}
         self._made: list[Recorded] = []
 
     def of(self, x: Any) -> Any:

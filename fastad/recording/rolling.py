@@ -18,6 +18,7 @@ from fastad.tables.inline import compact, inline
 from fastad.tables.rolling.rolled import roll
 
 MANY = 32_768  # rows after which it is worth looking for loops
+_KEPT = 16  # rows for each value that is still of use
 # Code of fastad that holds no rows while it runs: the operators that lead here, and what runs the user's function.
 OPERATORS: set[CodeType] = set()
 RUNNERS: set[CodeType] = set()
@@ -38,6 +39,8 @@ def roll_rows(recorder: Recorder) -> None:
     recorder.rolls_at = 2 * rows
     values = _recorded_values(recorder)
     live = list(dict.fromkeys(ref for x in values for ref in (x._ref, *x._pending.values())))
+    if len(live) * _KEPT > rows:
+        return  # values of the turns are collected: one loop at the end has them in one piece
     old = recorder.builder
     table = compact(old.table(live))
     rolled = roll(table, recorder.schedule)

@@ -6,6 +6,7 @@ until the thread is between two pieces of work: what it holds would be held for 
 
 import contextlib
 import contextvars
+import itertools
 import os
 import queue
 import threading
@@ -72,11 +73,11 @@ def is_here() -> bool:
     return threading.current_thread() is _thread
 
 
-def submit(make: Callable[[], T]) -> Job[T]:
-    """Have something made after all that was submitted before."""
+def submit(make: Callable[[], T], seconds: float = 0.0) -> Job[T]:
+    """Have something made that takes about so many seconds; what takes less comes first."""
     global _thread
     job = Job(make)
-    _jobs.put(job)
+    _jobs.put((seconds, next(_count), job))
     with _starting:
         if _thread is None or not _thread.is_alive():
             _thread = threading.Thread(target=_work, name="fastad-background", daemon=True)
@@ -97,7 +98,8 @@ def waiting() -> Iterator[None]:
         _working.acquire()
 
 
-_jobs: "queue.SimpleQueue[Job]" = queue.SimpleQueue()
+_jobs: "queue.PriorityQueue[tuple[float, int, Job]]" = queue.PriorityQueue()
+_count = itertools.count()
 _thread: threading.Thread | None = None
 _starting = threading.Lock()
 _working = threading.Lock()  # held by the thread while it does more than to wait
@@ -105,7 +107,7 @@ _working = threading.Lock()  # held by the thread while it does more than to wai
 
 def _work() -> None:
     while True:
-        job = _jobs.get()
+        job = _jobs.get()[-1]
         with _working:
             job.run()
         del job  # what it has made belongs to others
@@ -114,7 +116,7 @@ def _work() -> None:
 def _start_anew() -> None:
     """A forked child has no thread, and leaves its jobs to its parent."""
     global _jobs, _thread, _starting, _working
-    _jobs, _thread, _starting, _working = queue.SimpleQueue(), None, threading.Lock(), threading.Lock()
+    _jobs, _thread, _starting, _working = queue.PriorityQueue(), None, threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

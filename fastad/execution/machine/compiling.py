@@ -130,8 +130,14 @@ def rejected(message: str) -> CompileError:
 
 
 def is_possible() -> bool:
-    """Whether there can be another process: the program of a frozen application is not Python."""
-    return bool(sys.executable) and not getattr(sys, "frozen", False) and not _closed
+    """Whether there can be another process: the program of a frozen application, or of a server that runs Python
+    inside, is not Python."""
+    return is_python(sys.executable) and not getattr(sys, "frozen", False) and not _closed
+
+
+def is_python(program: str | None) -> bool:
+    """Whether a program is an interpreter, by its name."""
+    return Path(program or "").name.lower().startswith(("python", "pypy"))
 
 
 def host() -> tuple[str, str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.primitives.regions import region
 from fastad.recording.buffers import target_of
 from fastad.recording.casting import require_cast, require_integers
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
@@ -18,6 +19,7 @@ from fastad.recording.operands import (
 )
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
+from fastad.tables.builder import dtype_char
 
 
 @implements(np.where)
@@ -239,10 +241,9 @@ def diag(v: Any, k: int = 0) -> Array:
     (x,) = lift(v)
     if x.ndim == 1:
         n = x.size + abs(k)
-        out = constant(x, np.zeros((n, n), x.dtype))
-        index = np.arange(x.size)
-        out[(index + max(-k, 0), index + max(k, 0))] = x
-        return out
+        place = region(max(-k, 0) * n + max(k, 0), x.shape, (n + 1,))
+        ref = x.recorder.emit("assemble", (x.ref,), (1, *place), (n, n), dtype_char(x.dtype))
+        return Recorded(x.recorder, ref)
     if x.ndim != 2:
         raise ValueError("Input must be 1- or 2-d.")
     return np.diagonal(x, k)
