@@ -1,10 +1,12 @@
 """The chart of the results: how many times faster than each peer, on a logarithmic axis."""
+import textwrap
 from pathlib import Path
 
 from bench.workloads import BY_NAME
 
 # One colour for each library, which can be distinguished with colour blindness too (Okabe & Ito).
 COLOURS = {"JAX": "#0072B2", "PyTorch": "#D55E00", "CasADi, both prepared": "#009E73", "autograd": "#999999"}
+CAPTION_WIDTH = 90  # characters that fit over the axes
 PEERS = dict(zip(COLOURS, (("jax", "jax-numpy", "jax-rev"), ("torch",), ("casadi",), ("autograd",))))
 
 
@@ -58,7 +60,7 @@ def draw(records: dict[str, dict], path: Path, caption: str) -> bool:
             ys, widths = zip(*chosen)
             axes.barh(ys, [w - 1 for w in widths], height * 0.92, left=1, color=colour, label=library)
     for y, _, ratio in bars:
-        text = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
+        text = f"{ratio:,.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
         side = 1 if ratio >= 1 else -1
         axes.annotate(text, (ratio, y), xytext=(4 * side, 0), textcoords="offset points", va="center", fontsize=8,
                       ha="left" if side > 0 else "right")  # fmt: skip
@@ -67,8 +69,8 @@ def draw(records: dict[str, dict], path: Path, caption: str) -> bool:
                   label="target" if i == 0 else None)  # fmt: skip
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
-    axes.set_xlim(low / 2, max([ratio for *_, ratio in bars] + [2.0]) * 2.5)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}×")
+    axes.set_xlim(low / 2, max([ratio for *_, ratio in bars] + [2.0]) * 4)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,g}×")
     axes.set_yticks([y for y, _ in labels], [label for _, label in labels])
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
@@ -79,7 +81,7 @@ def draw(records: dict[str, dict], path: Path, caption: str) -> bool:
     axes.set_axisbelow(True)
     axes.set_xlabel("time of the peer / time of fastad (right of 1×: fastad is faster)")
     figure.suptitle("How many times faster fastad computes the same derivatives", fontsize=13, x=0.01, ha="left")
-    axes.set_title(caption, fontsize=8, color="#555555", loc="left")
+    axes.set_title(textwrap.fill(caption, CAPTION_WIDTH), fontsize=8, color="#555555", loc="left")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)

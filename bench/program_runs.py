@@ -4,6 +4,8 @@
 - steady call: median of the second half of as many calls as fit in a few seconds (two at least, and the first half is
   left out because code may be compiled while calls go on);
 - memory: highest resident memory of all those calls, less what is resident after the imports;
+- total: the same, less what is resident before the imports, since a library may import more at its first call;
+- processes: highest resident memory of the processes that it started, which compile for fastad, added up;
 - primal: NumPy's own time of the program, measured afterwards in the same process.
 """
 import os
@@ -58,17 +60,21 @@ def can_run(name: str, contender: str) -> bool:
 
 def measured(name: str, contender: str, size: str, seconds: float, path: str | None = None) -> dict[str, float]:
     """The figures of a contender in this process; value and gradient go to `path`, as an array."""
+    programs.over(name, np, size)  # its data import numpy.random
+    bare = restarted_peak()
     gradient, x = {"fastad": fastad, "autograd": autograd, "jax": jax}[contender](name, size)
     before = restarted_peak()
     start = perf_counter()
     found = gradient(x)
     first = perf_counter() - start
+    started = processes_peak()
     steady = steady_time(lambda: gradient(x), seconds)
-    memory = peak() - before
+    memory, total, started = peak() - before, peak() - bare, max(started, processes_peak())
     if path:
         np.save(path, flat(found))
     f, x = programs.over(name, np, size)
-    return {"first": first, "steady": steady, "memory": memory, "primal": steady_time(lambda: f(x), seconds / 4)}
+    primal = steady_time(lambda: f(x), seconds / 4)
+    return {"first": first, "steady": steady, "memory": memory, "total": total, "processes": started, "primal": primal}
 
 
 def steady_time(call: Callable, seconds: float) -> float:
@@ -106,9 +112,22 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(key + ":")).split()[1])
+def processes_peak() -> int:
+    """Bytes of the processes started here that still run, at their highest, or of the largest of those that ended."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    import resource
+
+    mine = [task.read_text().split() for task in Path("/proc/self/task").glob("*/children")]
+    running = [pid for pids in mine for pid in pids if Path("/proc", pid, "status").exists()]
+    ended = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(ended, sum(status("VmHWM", pid) for pid in running))
+
+
+def status(key: str, process: str = "self") -> int:
+    lines = Path("/proc", process, "status").read_text().splitlines()
+    found = [line.split()[1] for line in lines if line.startswith(key + ":")]
+    return 1024 * int(found[0]) if found else 0  # a process that has just ended has none
 
 
 # ── all contenders of a program ──────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,8 @@ import numpy as np
 class FastadError(Exception):
     """Base class of all errors of fastad."""
 
+    names_line = False  # whether the message names the line of the user's source that a failing row is of
+
 
 class RecordingError(FastadError, TypeError):
     """A function does something that cannot be recorded. The message names the user's line and the fix."""

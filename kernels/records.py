@@ -122,9 +122,10 @@ POINT, FRESH, LOGGING, LOGGED, SIGNED, EFFECT, BROKEN, MARKS = range(8)
 # Numbers about a run of a solve, in its results: accepted and rejected steps, evaluations, status, points that were
 # reached, the component with the largest error, where the span ended (0 to 1), events in the log. What the trial steps
 # of implicit methods count follows: evaluations of the right-hand side and of its Jacobian, factorisations, iterations,
-# stages that were not solved, and the errors that iterations have left, relative to the tolerances.
+# stages that were not solved, the errors that iterations have left, relative to the tolerances, and the relative
+# residuals of adjoint systems, where those are looked at.
 ACCEPTED, REJECTED, EVALUATIONS, STATUS, REACHED, WORST, POSITION, HAPPENED, COUNTED = range(9)
-CALLS, JACOBIANS, FACTORISATIONS, ITERATIONS, FAILURES, LEFT, COUNTS = range(7)
+CALLS, JACOBIANS, FACTORISATIONS, ITERATIONS, FAILURES, LEFT, RESIDUAL, COUNTS = range(8)
 RUN = COUNTED + COUNTS
 # Status of a run: the end of the span was reached; the step size fell below what the time can resolve; there were as
 # many steps as allowed; as many as can be kept, or events; the right-hand side was not finite at the start; fixed steps

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("FASTAD_VERIFY_IR", "1")
+os.environ.setdefault("FASTAD_BACKGROUND", "0")  # so that the tier does not depend on time; test_background has it on
 
 PROFILE = os.environ.get("FASTAD_TEST_PROFILE", "ci")
 

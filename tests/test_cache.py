@@ -16,7 +16,7 @@ import pytest
 import fastad as fad
 import fastad.tables.table
 from fastad.errors import FastadError
-from fastad.execution.machine import cache
+from fastad.execution.machine import cache, folders
 from fastad.primitives import PRIMITIVES
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions as on Unix")
@@ -207,7 +207,7 @@ def test_a_file_in_the_place_of_the_folder(place):
 
 
 def test_no_place_to_write_at_all(place, monkeypatch):
-    monkeypatch.setattr(cache, "folder", lambda: None)
+    monkeypatch.setattr(folders, "folder", lambda: None)
     make = Maker()
     assert cache.cached(["a"], make) == cache.cached(["a"], make) == b"payload"
     with pytest.raises(FastadError, match="FASTAD_CACHE_DIR"):
@@ -335,14 +335,14 @@ def test_modules_from_source(place):
             cache.source_module("failing", "1 / 0")
 
 
-OTHER_FILE = '''
+OTHER_FILE = """
 from kept.flags import kernel
 from kept.other import factor
 
 @kernel
 def scaled(x):
     return factor(x)
-'''
+"""
 
 
 def test_kernels_are_compiled_anew_when_one_that_they_call_has_changed(tmp_path):

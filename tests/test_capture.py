@@ -8,11 +8,13 @@ import functools
 import gc
 import inspect
 import os
+import sys
 import types
 from collections import deque, namedtuple
 
 import numpy as np
 import pytest
+from recording_tools import record
 from transform_tools import each_tier
 
 import fastad as fad
@@ -396,6 +398,33 @@ def test_arrays_that_the_function_changes_while_it_runs():
     jitted = fad.jit(f)
     for _ in range(3):
         np.testing.assert_array_equal(jitted(x), f(x))
+
+
+def test_the_work_of_many_temporary_arrays_grows_as_their_number():
+    """In calls of Python functions, which no load of the machine changes: three times as many take less than nine."""
+
+    def work(n):
+        arrays = np.random.default_rng(0).standard_normal((n, 3))
+
+        def f(x):
+            for row in arrays:
+                x = x * (row + 1.0) + row[:2].sum()
+            return x
+
+        count = 0
+
+        def profile(frame, event, argument):
+            nonlocal count
+            count += event == "call"
+
+        sys.setprofile(profile)
+        try:
+            record(f, np.ones(3))
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert work(240) < 4 * work(80)
 
 
 def test_arrays_in_containers_and_objects():

@@ -122,8 +122,17 @@ def test_no_schedule_in_memory_is_better_than_the_bound(profile):
     bound = profile.optimum()
     assert [s for _, s in bound] == sorted((s for _, s in bound), reverse=True)
     for x in profile.schedules:
-        if x.schedule != C.StoreNone():  # whose one state is the argument
-            assert x.predicted_steps >= min(s for b, s in bound if b <= x.predicted_bytes)
+        assert x.predicted_steps >= min(s for b, s in bound if b <= x.predicted_bytes)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 40])
+@pytest.mark.parametrize("schedule", [C.StoreNone(), C.StoreAll(), C.Revolve(3), C.Multistage(1, 2)], ids=repr)
+def test_pictures_count_steps_and_states_in_whole_numbers(schedule, n):
+    figure = C.draw(schedule, n)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for ticks in (axes.get_xticks(), axes.get_yticks()):
+            assert np.array_equal(ticks, np.round(ticks))
 
 
 def test_what_takes_too_long_is_predicted_only():

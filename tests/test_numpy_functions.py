@@ -62,6 +62,9 @@ np.linalg.norm(x, axis=0, keepdims=True) | np.linalg.norm(v, -np.inf) | np.linal
 np.linalg.vector_norm(x) | np.linalg.matrix_norm(c) | np.linalg.norm(c, 1, axis=(2, 0))
 np.linalg.norm(x, keepdims=True) | np.linalg.vector_norm(x, axis=1, ord=1) | np.multiply.outer(v, x)
 np.subtract.outer(v, w) | np.maximum.outer(v, w)
+np.polyfit(v, w, 1) | np.polyfit(np.arange(4.0), w, 2) | np.polyfit(v, x.T, 1) | np.polyfit(v, [1, 2, 0, 1], 1)
+np.polyfit(v, w, 1, w=np.exp(w)) | np.polyfit(v, x.T, 1, w=np.exp(w)) | np.polyfit(v, w, 1, cov=True)[1]
+np.polyfit(v, x.T, 1, cov="unscaled")[1] | np.polyfit(v, w, 2, full=True)[1] | np.polyfit(v, w, 0)
 """
 
 EINSUM = """

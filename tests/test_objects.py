@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 
 from fastad.errors import CompileError, FastadError
-from fastad.execution.machine import objects, parallel, symbols
+from fastad.execution.machine import llvm_ir, objects, parallel, symbols
 
 DOUBLE = ctypes.c_double
 SQUARE = "define double @square(double %x) {\n  %y = fmul double %x, %x\n  ret double %y\n}\n"
@@ -121,6 +121,32 @@ def test_memory_is_given_back():
 
     before = load_many(70)
     assert load_many(140) - before < 40 * 2**20  # of 140 MiB
+
+
+class _Allocated(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in ["arena", "a", "b", "c", "d", "e", "f", "in_use", "g", "h"]]
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="reads glibc's count"
+)
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_compilations_keep_nothing(level):
+    """Less than 5 kB each: LLVM's pass builder keeps 1.5 kB."""
+    count = ctypes.CDLL(None).mallinfo2
+    count.restype = _Allocated
+    rounds = 50
+
+    def compile_all(first):
+        for k in range(first, first + rounds):
+            llvm_ir.object_of(SQUARE + SQUARE.replace("square", f"square{k}"), level, True)  # in this process
+        gc.collect()
+        return count().in_use
+
+    before = compile_all(0)
+    assert compile_all(rounds) - before < 5e3 * rounds
 
 
 def test_threads_compile_at_the_same_time():

@@ -1,5 +1,7 @@
 """Solves that fail: they say where and why, and their derivatives raise the same."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -47,8 +49,37 @@ def test_derivatives_of_a_solve_that_fails_raise_the_same(name, tier):
         "scan": lambda: fad.grad(lambda y: fad.scan(lambda c, _: (end(c), None), y, length=2)[0], tier=tier)(1.0),
     }
     for derivative in derivatives.values():
-        with pytest.raises(fad.StepSizeError, match=message.partition(", at t")[0]):
+        with pytest.raises(fad.StepSizeError, match=message.partition(", at t")[0]) as found:
             derivative()
+        text = str(found.value)
+        assert "component 0" in text and re.search(r"recorded at .*test_ode_errors\.py:\d+ in ends", text)
+
+
+def test_a_solve_that_fails_says_what_may_help():
+    for options, stiff in (({}, True), ({"method": "RK4", "step": 0.1}, True), ({"method": "Kvaerno5"}, False)):
+        sol = fad.solve_ivp(lambda t, y: -1e6 * (y - np.cos(t)), (0, 99), [2.0], max_steps=20, **options)
+        assert not sol.success and ('take method="auto" or "Rodas5P"' in sol.message) == stiff
+        assert "Raise max_steps" in sol.message or "Take a smaller step" in sol.message
+
+
+@pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF"])
+def test_an_exact_step_that_is_not_found_is_named(method, monkeypatch):
+    """Derivatives need exact steps; where Newton's iteration may not go on, there are none."""
+    monkeypatch.setattr("fastad.ode.newton._MOST_EXACT", 1)
+    monkeypatch.setattr("fastad.ode.stages._EXACT", 1e-16)
+
+    def end(k):
+        def swing(t, y):
+            return np.stack([y[1], k * (1 - y[0] ** 2) * y[1] - y[0], -y[2]])
+
+        return fad.solve_ivp(swing, (0, 300), [2.0, 0.0, 1.0], method, rtol=0.2, atol=1e-9).y[0, -1]
+
+    for derivative in (fad.grad(end), lambda k: fad.jvp(end, (k,), (1.0,)), lambda k: fad.hvp(end, k, 1.0)):
+        with pytest.raises(fad.ConvergenceError) as found:
+            derivative(100.0)
+        text = str(found.value)
+        assert re.search(r"in the step of size \S+ from t = \d+\.\d+: .* in component [012]\. ", text)
+        assert "lower rtol" in text and re.search(r"recorded at .*test_ode_errors\.py:\d+ in .*end", text)
 
 
 def test_results_at_points_end_where_the_solve_does():
@@ -141,3 +172,35 @@ def test_unknown_options_and_preconditioners_that_are_no_functions():
         fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0], "LSODA", min_step=1e-9)
     with pytest.raises(TypeError, match=r"P @ r"):
         fad.ode.Krylov(np.eye(2))
+
+
+@pytest.mark.parametrize("options", [{}, {"t_eval": [1.0], "dense_output": True}])
+def test_fixed_steps_that_no_memory_holds(options):
+    """The error says how many bytes they need."""
+    with pytest.raises(MemoryError) as found:
+        fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0, 2.0], "RK4", step=1e-12, **options)
+    vectors = 1 + 3 * ("dense_output" in options)
+    assert f"{8 * 10**12 * (2 * vectors + 1):,} bytes" in str(found.value)
+    assert re.search(r"test_ode_errors\.py:\d+ .* take a larger step, or t_eval .* checkpoint=", str(found.value))
+
+
+@pytest.mark.parametrize("derive", [lambda f: f, fad.grad])
+def test_fixed_steps_that_cannot_be_counted(derive):
+    with pytest.raises(fad.ShapeError, match=r"step=1e-30 makes 1e\+30 steps of the span .*test_ode_errors.py"):
+        derive(lambda y: fad.solve_ivp(lambda t, y: -y, (0, 1), [y], "RK4", step=1e-30).y[0, -1])(1.0)
+
+
+def test_states_of_many_fixed_steps_are_stored_by_a_schedule():
+    """From 10⁷ numbers on; derivatives are those of all states, bit for bit."""
+    n, step = 20_000, 1 / 600
+    options = {"method": "Euler", "step": step}
+    few = fad.solve_ivp(lambda t, y: -(y**2), (0, 1), np.ones(n), t_eval=[1.0], **options).stats
+    assert 7e7 < few["checkpoint_bytes"] < 9e7 and 0 < few["recomputed"] < 600
+
+    def end(y, checkpoint):
+        sol = fad.solve_ivp(lambda t, y: -(y**2), (0, 1), y, checkpoint=checkpoint, **options)
+        return np.sum(sol.y[:, -1])
+
+    y = np.linspace(0.5, 1.5, n)
+    found, expected = (fad.grad(lambda y, own=own: end(y, own))(y) for own in (None, fad.checkpoint.StoreAll()))
+    np.testing.assert_array_equal(found, expected)

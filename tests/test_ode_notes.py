@@ -80,7 +80,7 @@ class Frozen(Method):
         notes = packed(b, [b.const(self.factors), b.zeros((1,)), b.add(steps, b.const([1.0]))])
         memory = packed(b, [old, t, point, b.const([1.0]), slope])
         once = b.reshape(b.cast(again, (), "d"), (1,))
-        counts = packed(b, [b.zeros((1,)), once, once, b.const([float(count)]), b.zeros((2,))])
+        counts = packed(b, [b.zeros((1,)), once, once, b.const([float(count)]), b.zeros((3,))])
         return Taken(z, None, (error,) if wanted.adaptive else (), found.dense, notes, memory, counts)
 
 

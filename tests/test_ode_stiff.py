@@ -295,3 +295,100 @@ def test_linear_systems_leave_rounding_errors():
     found = fad.solve_ivp(lambda t, y: -100 * y, (0, 1), [1.0], method="Radau", rtol=1e-6)
     assert found.stats["newton_error"] < 1e-3 and "tolerances left" in repr(found)
     assert "newton_error" not in fad.solve_ivp(lambda t, y: -y, (0, 1), [1.0]).stats
+
+
+# ---- what the linear systems of reverse mode leave ---------------------------------------------------------------
+
+IMPLICIT = ["ImplicitEuler", "ImplicitMidpoint", "Trapezoid", "SDIRK2", "Kvaerno5", "Radau", "Rodas5P", "BDF"]
+
+
+def options_of(method):
+    return {"method": method, "step": 2e-3} if method.startswith(("Implicit", "Trap")) else {"method": method}
+
+
+def lines(n):
+    """y' = ∂²y/∂x² + y² on a line, with n points inside."""
+
+    def f(t, y):
+        left, right = np.concatenate([np.zeros(1), y[:-1]]), np.concatenate([y[1:], np.zeros(1)])
+        return (n + 1) ** 2 * (left - 2 * y + right) + y**2
+
+    return f, np.sin(np.pi * np.arange(1, n + 1) / (n + 1))
+
+
+@pytest.mark.parametrize("n", [1, 4, 40, 80])
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_adjoint_systems_are_solved_to_rounding_errors(method, n):
+    """Divisions, dense factors, those of a band, and factors that serve several steps."""
+    f, y0 = lines(n)
+    stats = fad.solve_ivp(f, (0, 0.02), y0, **options_of(method)).stats
+    trials = stats["accepted"] + stats["rejected"]
+    assert trials > 1 and stats["adjoint_residual"] < 1e-15 * 7 * trials
+    assert stats["adjoint_residual"] > 0 or n == 1  # divisions may leave nothing
+
+
+@pytest.mark.parametrize("method", [*IMPLICIT, "auto"])
+def test_loose_adjoint_systems_are_told(method):
+    """Systems solved up to ε: one step of refinement leaves ε², and Rosenbrock methods, without one, ε."""
+    f, y0 = lines(40)
+    stages = {"SDIRK2": 2, "Kvaerno5": 6}.get(method, 1)
+    for loose in 1e-6, 1e-3:
+        stats = fad.solve_ivp(f, (0, 0.05), y0, rtol=1e-4, jac=fad.ode.Krylov(rtol=loose), **options_of(method)).stats
+        each = stats["adjoint_residual"] / (stages * (stats["accepted"] + stats["rejected"]))
+        left = loose if method in ("Rodas5P", "auto") else loose**2
+        assert 1e-3 * left < each < np.sqrt(40) * left
+
+
+@pytest.mark.parametrize("method", ["Kvaerno5", "Rodas5P", "BDF"])
+def test_the_adjoint_residual_of_the_steps_that_are_recorded(method):
+    """It is that of the plain solve, and changes no derivative."""
+
+    def end(k, asks):
+        sol = fad.solve_ivp(lambda t, y: rober(t, y, k), (0, 1e3), [1.0, 0, 0], method=method)
+        return sol.y[0, -1] + (0 * sol.stats["adjoint_residual"] if asks else 0)
+
+    def residual(k):
+        return fad.solve_ivp(lambda t, y: rober(t, y, k), (0, 1e3), [1.0, 0, 0], method=method).stats[
+            "adjoint_residual"
+        ]
+
+    assert 0 < fad.jit(residual)(RATES) < 1e-13 and 0 < residual(RATES) < 1e-13
+    with_it, without = (fad.grad(lambda k, asks=asks: end(k, asks))(RATES) for asks in (True, False))
+    np.testing.assert_array_equal(with_it, without)
+
+
+def test_the_adjoint_residual_counts_all_steps_once():
+    """That of a solve with events, points and dense output in several pieces; explicit methods have none."""
+    given = {"method": "BDF", "rtol": 1e-8}
+    plain = fad.solve_ivp(vdpol, (0, 2000), [2.0, 0.0], **given)
+    assert plain.stats["accepted"] > 1024
+    more = fad.solve_ivp(vdpol, (0, 2000), [2.0, 0.0], t_eval=[1.0, 5.0], dense_output=True, **given)
+    assert plain.stats["adjoint_residual"] == more.stats["adjoint_residual"] > 0
+    assert "residuals of adjoint systems" in repr(plain) and "residuals" not in repr(
+        fad.solve_ivp(vdpol, (0, 1), [2.0, 0])
+    )
+    with pytest.raises(KeyError, match="adjoint_residual: there are accepted"):
+        fad.solve_ivp(vdpol, (0, 0.1), [2.0, 0.0]).stats["adjoint_residual"]
+
+
+@pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF", "Rodas5P", "auto"])
+def test_from_a_hundredth_on_tolerances_keep_the_cycle_of_van_der_pol(method):
+    ends = [fad.solve_ivp(vdpol, (0, 2e3), [2.0, 0], method, rtol=x, atol=x).y[0, -1] for x in (1e-2, 1e-3, 1e-5)]
+    assert (abs(np.array(ends) - 1.706167732170469) < [0.15, 0.04, 3e-3]).all()
+
+
+@pytest.mark.parametrize("method", ["SDIRK2", "Kvaerno5", "Radau", "BDF"])
+@pytest.mark.parametrize("rtol", [0.1, 1e-2, 3e-3])
+def test_loose_tolerances_have_exact_derivatives(method, rtol):
+    """Large steps, in which simplified iterations end too early or not at all: adjoints are those of the tangents."""
+
+    def end(k):
+        def f(t, y):
+            first = 77.27 * (y[1] + y[0] * (k[0] - 8.375e-6 * y[0] - y[1]))
+            return np.array([first, (k[1] * y[2] - (1.0 + y[0]) * y[1]) / 77.27, 0.161 * k[2] * (y[0] - y[2])])
+
+        return fad.solve_ivp(f, (0, 360), [1.0, 2.0, 3.0], method, rtol=rtol).y[0, -1]
+
+    k, v = np.ones(3), np.array([0.3, -1.0, 0.7])
+    by_adjoint, by_tangent = fad.grad(end)(k), fad.jvp(end, (k,), (v,))[1]
+    np.testing.assert_allclose(by_adjoint @ v, by_tangent, rtol=1e-8, atol=1e-10 * abs(by_adjoint) @ abs(v))

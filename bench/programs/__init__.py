@@ -19,7 +19,8 @@ from typing import Any
 NAMES = (
     "character_rnn", "lstm", "vae", "bayesian_network", "hidden_markov", "mixture", "fluid", "heat_design", "jacobi",
     "cholesky", "lu", "nbody", "determinant", "bundle_adjustment", "rk4", "syrk", "recursive_filter", "covariance",
-    "variational", "vertical_advection", "gauss_seidel", "hand",
+    "variational", "vertical_advection", "gauss_seidel", "hand", "gan", "convolutional", "wing", "cavity", "adi",
+    "hidden_markov_em",
 )  # fmt: skip
 
 

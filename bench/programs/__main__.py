@@ -15,16 +15,19 @@ from bench.targets import duration, table
 
 HERE = Path(__file__).resolve().parent.parent
 TITLE = "## Programs"
-MEASURES = {"first": "first call", "steady": "steady call", "memory": "memory"}
+MEASURES = {"first": "first call", "steady": "steady call", "memory": "memory", "total": "memory with the import"}
+IN_BYTES = ("memory", "total", "processes")
 METHOD = """\
 Programs in plain NumPy, [in `bench/programs`](programs), each in a process of its own for each library, value and
 gradient: first call after the imports (with an empty cache of native code; the sweeps are compiled, as
 `python -m fastad warmup` leaves them), steady call (median of the second half of {seconds:g} s of calls, two calls at
 least), and the highest resident memory of all of them above that after the imports. In brackets: the other's figure
-over fastad's, so more than one is better for fastad. The last column is fastad's steady call over NumPy's time for the
-program alone, in the same process. Values and gradients of all agree. "In place": the program writes into arrays,
-which autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted, with its data as
-constants. OpenBLAS has one thread (OPENBLAS_NUM_THREADS=1); JAX has threads of its own."""
+over fastad's, so more than one is better for fastad. "Memory with the import" counts from before the import, as a
+library may import more at its first call, and beside it stands what the processes took in which code was compiled for
+fastad: they end when nothing was to be compiled for a few seconds. The last column of steady calls is fastad's over
+NumPy's time for the program alone, in the same process. Values and gradients of all agree. "In place": the program
+writes into arrays, which autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted,
+with its data as constants. OpenBLAS has one thread (OPENBLAS_NUM_THREADS=1); JAX has threads of its own."""
 
 
 def main(arguments=None) -> int:
@@ -66,7 +69,7 @@ def parse(arguments):
 def line(name: str, found: dict) -> str:
     """One program, while one waits."""
     def figures(own):
-        return own if isinstance(own, str) else ", ".join(quantity(key, own[key]) for key in (*MEASURES, "primal"))
+        return own if isinstance(own, str) else ", ".join(known(key, own) for key in (*MEASURES, "primal"))
 
     return f"{name}: " + "; ".join(f"{who} {figures(own)}" for who, own in found.items())
 
@@ -88,29 +91,39 @@ def section(records: dict, seconds: float, limit: float) -> str:
 
 def measure_table(found: dict, key: str) -> str:
     others = [who for who in program_runs.CONTENDERS[1:] if any(who in figures for figures in found.values())]
-    last = ["over NumPy's own"] if key == "steady" else []
+    last = {"steady": ["over NumPy's own"], "total": ["fastad's compilers"]}.get(key, [])
     rows = []
     for name, figures in found.items():
         ours = figures["fastad"]
-        row = [name, ours if isinstance(ours, str) else quantity(key, ours[key])]
+        row = [name, ours if isinstance(ours, str) else known(key, ours)]
         row += [beside(figures.get(who, "–"), ours, key) for who in others]
-        rows.append(row + ([per_primal(ours)] if last else []))
+        more = {"steady": per_primal, "total": compilers}.get(key)
+        rows.append(row + ([more(ours)] if more else []))
     return table(["program", "fastad", *others, *last], rows)
 
 
 def beside(own, ours, key: str) -> str:
     if isinstance(own, str):
         return own
-    text = quantity(key, own[key])
-    return text if isinstance(ours, str) else f"{text} ({own[key] / ours[key]:.3g})"
+    ratio = "" if isinstance(ours, str) or key not in own or key not in ours else f" ({own[key] / ours[key]:.3g})"
+    return known(key, own) + ratio
 
 
 def per_primal(ours) -> str:
     return "–" if isinstance(ours, str) else f"{ours['steady'] / ours['primal']:.3g}"
 
 
+def compilers(ours) -> str:
+    return "–" if isinstance(ours, str) else known("processes", ours)
+
+
+def known(key: str, own: dict) -> str:
+    """A figure, if it was measured."""
+    return quantity(key, own[key]) if key in own else "–"
+
+
 def quantity(key: str, value: float) -> str:
-    return f"{value / 1e6:.3g} MB" if key == "memory" else duration(value)
+    return f"{value / 1e6:.3g} MB" if key in IN_BYTES else duration(value)
 
 
 def summary(found: dict) -> str:
@@ -120,7 +133,7 @@ def summary(found: dict) -> str:
         both = [(name, f[who], f["fastad"]) for name, f in found.items()
                 if not isinstance(f.get(who, ""), str) and not isinstance(f["fastad"], str)]  # fmt: skip
         for key, title in MEASURES.items():
-            ratios = sorted((own[key] / ours[key], name) for name, own, ours in both)
+            ratios = sorted((own[key] / ours[key], name) for name, own, ours in both if key in own and key in ours)
             if ratios:
                 middle, (least, which) = statistics.median(r for r, _ in ratios), ratios[0]
                 lines.append(f"- {title}, {who} over fastad, {len(ratios)} programs: median {middle:.3g}, "

@@ -75,13 +75,16 @@ class CheckpointProfile:
         return None if found.measured is None else max(found.measured.bytes - self.value.bytes, 0)
 
     def optimum(self) -> list[tuple[int, int]]:
-        """(bytes of states in memory, fewest steps) for rising numbers of stored states: the bound of all schedules."""
+        """(bytes of states in memory, fewest steps) for rising numbers of stored states: the bound of all schedules.
+
+        The first is that of no stored state, where every state is made anew from the loop's input.
+        """
         most = max(loop.steps for loop in self.loops)
-        counts = sorted({max(1, round(most ** (k / 60))) for k in range(61)})
+        counts = sorted({0, *(max(1, round(most ** (k / 60))) for k in range(61))})
         return [
             (
                 sum((min(c, max(x.steps - 1, 0)) + WORK_STATES) * x.state_bytes for x in self.loops),
-                sum(optimal_steps(x.steps, c) for x in self.loops),
+                sum(optimal_steps(x.steps, max(c, 1)) for x in self.loops),
             )
             for c in counts
         ]

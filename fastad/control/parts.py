@@ -184,7 +184,7 @@ def branch_error(parts: Sequence[Part]) -> RecordingError:
 def counts_in(parts: Sequence[Part]) -> bool:
     """Whether a path depends on what a whole number is, such as an index."""
     guards = [(p.program.table, row) for p in parts for row in p.program.table.guards]
-    return any(table.type_of(table.row(row).operands[0]).dtype == "i" for table, row in guards)
+    return any(table.type_of(table.row(row).operands[0]).dtype not in "bfd" for table, row in guards)
 
 
 def operand_refs(values: Sequence[Any]) -> tuple[Recorder, list[int]]:

@@ -3,17 +3,21 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastad.execution.executors import AUTO, Executor, Policy, policy
 from fastad.execution.kernel import Kernel
 from fastad.execution.layout import BY_REFERENCE_FROM
+from fastad.execution.machine import background
 from fastad.execution.marshalling import Binding, CallForm
 from fastad.execution.observing import observed, observers
 from fastad.execution.request import Request
+from fastad.recording.source import at_line
 from fastad.tables.table import Table
+from fastad.waiting import waiting
 
 
 @dataclass
@@ -29,6 +33,8 @@ class Compiled:
     _policy: Policy = field(init=False)
     _executor: Executor | None = None
     _kernel: Kernel | None = None
+    _pays_from: float = 0.0  # seconds interpreted from which the other executor's kernel is made
+    _job: "background.Job[Kernel] | None" = None  # that makes it
     _free: list[Binding] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
@@ -67,8 +73,8 @@ class Compiled:
             with self._lock:
                 if self._kernel is None:
                     self._use(self._begin())
-        elif self.interpreted_seconds >= self._policy.then.estimate(self.request):
-            self._settle(wait=False)
+        elif self.interpreted_seconds >= self._pays_from:
+            self._go_over()
         if self.is_settled:
             return self(values)
         free = self._free  # not read again below: another thread may compile meanwhile
@@ -83,6 +89,36 @@ class Compiled:
             self.interpreted_seconds += time.perf_counter() - start
             free.append(binding)
 
+    def _go_over(self) -> None:
+        """Have the next executor's kernel made in the background, and change over once it is; without a background,
+        make it now. One thread does, and the others go on."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self.is_settled and (self._is_waited_for() if self._own_job is None else self._own_job.is_done):
+                    self._settle()
+            finally:
+                self._lock.release()
+
+    def _is_waited_for(self) -> bool:
+        """Whether the next executor's kernel is to be made at once; here the background is asked for it if it pays."""
+        self._pays_from = self._policy.pays_from(self.request)  # as far as is known by now
+        if self.interpreted_seconds < self._pays_from:
+            return False
+        if background.is_on():
+            self._job = background.submit(self._maker(), self._pays_from)
+            return False
+        return True
+
+    @property
+    def _own_job(self) -> "background.Job[Kernel] | None":
+        """The job that makes the next kernel, if it was not left to the process that this one was forked from."""
+        return None if self._job is None or self._job.is_lost else self._job
+
+    def _maker(self) -> Callable[[], Kernel]:
+        """Makes the next executor's kernel; raises ReferenceError if nobody has a use for it any more."""
+        own = weakref.proxy(self)
+        return lambda: own._policy.then.kernel(own.request, own._threads, BY_REFERENCE_FROM)
+
     def _begin(self) -> Executor:
         try:
             return self._policy.start(self.request, self._threads)
@@ -94,14 +130,11 @@ class Compiled:
         self._settle()
         return self._bind()
 
-    def _settle(self, wait: bool = True) -> None:
-        """Change over to the kernel that will not be replaced. Without `wait`, one thread does and the others go on."""
-        if self._lock.acquire(blocking=wait):
-            try:
-                if not self.is_settled:
-                    self._use(self._policy.then)
-            finally:
-                self._lock.release()
+    def _settle(self) -> None:
+        """Change over to the kernel that will not be replaced."""
+        with self._lock:
+            if not self.is_settled:
+                self._use(self._policy.then)
 
     def _bind(self) -> Binding:
         assert self._kernel is not None
@@ -109,13 +142,21 @@ class Compiled:
 
     def _use(self, executor: Executor) -> None:
         start = time.perf_counter()
-        made = self._policy.make(executor, lambda e: e.kernel(self.request, self._threads, BY_REFERENCE_FROM))
+        what = f"{executor.work} for {len(self.request.base):,} rows{at_line()}"
+        with waiting(lambda: what):
+            made = self._policy.make(executor, self._made_by)
         if made[0] is not executor or executor is self._policy.then:
-            self.compile_seconds = time.perf_counter() - start
+            self.compile_seconds = time.perf_counter() - start if self._job is None else self._job.seconds
             self._executor, self._kernel = made
-            self._free, self.is_settled = [], True
+            self._free, self._job, self.is_settled = [], None, True
         else:
+            self._pays_from = self._policy.pays_from(self.request)
             self._executor, self._kernel = made
+
+    def _made_by(self, executor: Executor) -> Kernel:
+        if self._own_job is not None and executor is self._policy.then:
+            return self._own_job.result()
+        return executor.kernel(self.request, self._threads, BY_REFERENCE_FROM)
 
     @property
     def _threads(self) -> int:

@@ -4,17 +4,19 @@ An executor is three functions over one request: `estimate`, `is_cached` and `ke
 `EXECUTORS`; `tier="its name"` then chooses it everywhere.
 """
 
-import contextlib
-import gc
+import math
+import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TypeVar
 
 from fastad.execution.kernel import Kernel
+from fastad.execution.machine import background, cache
+from fastad.execution.machine.times import TIMES, Counts
 from fastad.execution.request import DERIVED, Request
+from fastad.execution.row_kinds import program_tables, row_counts
 from fastad.recording.source import at_line, user_line
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
@@ -28,13 +30,14 @@ class Executor:
 
     `estimate(request)` is about how many seconds its kernel takes to make. `is_cached(request, threads)` says whether
     it is there already. `kernel(request, threads, threshold)` makes it; values of `threshold` elements or more go by
-    reference (None: none do).
+    reference (None: none do). `work` says to the user what that is.
     """
 
     name: str
     estimate: Callable[[Request], float]
     is_cached: Callable[[Request, int], bool]
     kernel: Callable[[Request, int, int | None], Kernel]
+    work: str = "compiling"
 
     def part(self, table: Table, threads: int = 1) -> Kernel:
         """The kernel of a sub-program, its operands and results inline."""
@@ -42,84 +45,97 @@ class Executor:
 
 
 # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────────
-# Time to load the sweeps of a mode, where they were not used yet in this process.
-SWEEP_START_SECONDS = 0.3
-_modes_loaded: set[str] = set()
+_loaded: set[str] = set()  # modes whose sweeps were used in this process
 
 
 def _sweep_estimate(request: Request) -> float:
-    return 0.0 if request.mode in _modes_loaded else SWEEP_START_SECONDS
+    mode = "value" if request.base.subs else request.mode
+    return 0.0 if mode in _loaded else TIMES.expected(_sweep_counts(mode))
+
+
+def _sweep_counts(mode: str) -> Counts:
+    return {"sweeps" if cache.is_noted("sweeps", mode) else "new sweeps": 1.0}
 
 
 def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:
     from fastad.execution.sweeps.kernel import SweepKernel, is_swept
 
-    _modes_loaded.add(request.mode)
     if not is_swept(request.base):
+        _load_sweeps("value")
         return SweepKernel(request.table, threshold=threshold, part=SWEEP.part, threads=threads)
+    _load_sweeps(request.mode)
     return SweepKernel(
         request.base, request.mode, request.wrt, request.seeds, chosen=request.chosen, threshold=threshold
     )
 
 
-SWEEP = Executor("sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel)
+def _load_sweeps(mode: str) -> None:
+    if mode in _loaded:
+        return
+    from fastad.execution.sweeps.kernel import load
+
+    counts, start = _sweep_counts(mode), time.thread_time()
+    load(mode)
+    if not _loaded:  # later ones share much with the first
+        TIMES.measured(counts, time.thread_time() - start)
+    _loaded.add(mode)
+
+
+SWEEP = Executor(
+    "sweep", _sweep_estimate, lambda request, threads: True, _sweep_kernel,
+    "compiling the sweeps, once for all (`python -m fastad warmup` does it beforehand),",
+)  # fmt: skip
 
 # ── native code ───────────────────────────────────────────────────────────────────────────────────────────────
-# Estimates of compile time in seconds: for any table, a scalar row, an array row.
-COMPILE_SECONDS, COMPILE_SECONDS_A_ROW, COMPILE_SECONDS_AN_ARRAY_ROW = 0.02, 6e-5, 2e-3
+MOST_ROWS = 200_000  # of programs that are compiled without being told to: LLVM takes some 6 kB of memory for a row
 
 
 def compile_seconds(request: Request) -> float:
     """Estimated time to make native code."""
-    arrays = int(np.count_nonzero(request.base.sizes > 1)) / max(len(request.base), 1)
-    a_row = arrays * COMPILE_SECONDS_AN_ARRAY_ROW + (1 - arrays) * COMPILE_SECONDS_A_ROW
-    parts = sum(map(_program_rows, (request.table if request.is_derived else request.base).subs))
-    if not request.is_derived:
-        parts *= DERIVED
-    return COMPILE_SECONDS + a_row * (request.rows + parts)
+    tables = list(program_tables(request.table if request.is_derived else request.base))
+    times = 1.0 if request.is_derived else _DERIVED
+    if times * sum(map(len, tables)) > MOST_ROWS:
+        return math.inf
+    start = 0.0 if _NATIVE in sys.modules else TIMES.expected(_IMPORT)
+    return start + times * sum(TIMES.expected(row_counts(table)) for table in tables)
 
 
-def _program_rows(sub: Any) -> int:
-    """Rows of a sub-program and of all that it calls."""
-    own = 0 if sub.table is None else len(sub.table) + sum(map(_program_rows, sub.table.subs))
-    return own + sum(map(_program_rows, sub.parts))
+_DERIVED = 2.2  # time for a derivative, about, for the time for its value
+_NATIVE, _IMPORT = "fastad.execution.native", {"native import": 1.0}
 
 
 def _is_native_cached(request: Request, threads: int) -> bool:
+    if not cache.is_noted(*_made_key(request, threads)):
+        return False  # without importing the compiler, and deriving the table that its code is kept by
     from fastad.execution.native import is_cached
 
     return is_cached(request.table, threads=threads)
 
 
 def _native_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:
-    from fastad.execution.native import NativeKernel
+    from fastad.execution.native import NativeKernel, uncollected
 
-    with _uncollected():
-        return NativeKernel(request.table, threads, threshold, part=NATIVE.part)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: it would walk the millions of objects that compiling a long program makes
-    again and again, and finds nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    with uncollected():
+        table = request.table
+    kernel = NativeKernel(table, threads, threshold, part=NATIVE.part)
+    cache.note(*_made_key(request, threads))
+    return kernel
 
 
-NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel)
+def _made_key(request: Request, threads: int) -> tuple[str, ...]:
+    """What tells that native code has been made for a request."""
+    return "native", request.base.hash, repr((request.mode, request.wrt, request.seeds, request.chosen, threads))
+
+
+NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel, "compiling native code")
 
 # ── the choice ────────────────────────────────────────────────────────────────────────────────────────────────
 EXECUTORS: dict[str, Executor] = {executor.name: executor for executor in (SWEEP, NATIVE)}
 AUTO = "auto"
 
 SECONDS_A_ROW = 12e-9  # that the sweeps take for a scalar row, about
-# Estimates up to which it is worth deriving a table just to look for its code in the disk cache.
-_LOOK_UP_TO = 2.0
+_EAGER = 0.5  # part of the compile time after which the background compiles, while the first executor goes on
+_IN_ADVANCE = 0.5  # part of the time that the first executor needs to be ready which may be spent on doing without it
 _PAYS_FROM = 100_000  # row evaluations of a single run from which native code pays
 
 
@@ -132,15 +148,20 @@ class Policy:
     then: Executor
 
     def start(self, request: Request, threads: int) -> Executor:
-        """The executor to begin with: `then` if it is ready sooner than `first`, or than the table's loops have run
-        once by it."""
+        """The executor to begin with: `then` if it is ready; or sooner than the table's loops have run once by `first`;
+        or sooner than `first`, all that this process has compiled so far counted too: a program of many tables would
+        else wait for each of them, and never for the sweeps that serve them all."""
         first, then = self.first, self.then
-        if first is then:
+        if first is then or then.is_cached(request, threads):
             return then
         estimate = then.estimate(request)
-        if interpreting_seconds(request) >= estimate or estimate < first.estimate(request):
+        if interpreting_seconds(request) >= estimate:
             return then
-        return then if estimate < _LOOK_UP_TO and then.is_cached(request, threads) else first
+        return then if TIMES.spent + estimate < _IN_ADVANCE * first.estimate(request) else first
+
+    def pays_from(self, request: Request) -> float:
+        """Seconds that `first` has to take until `then` is made."""
+        return self.then.estimate(request) * (_EAGER if background.is_on() else 1.0)
 
     def make(self, executor: Executor, kernel: Callable[[Executor], T]) -> tuple[Executor, T]:
         """A kernel, and the executor that made it: this one, or after a warning `first` if it fails, whatever the

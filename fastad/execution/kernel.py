@@ -114,7 +114,8 @@ def failure_lines(name: str, rows: Table) -> tuple[list[str], dict[str, type[Exc
 
 def composite_error(what: str, sub: Any) -> BaseException:
     """Why a composite row has failed: the exception of a Python function that it called, or what else it can be."""
-    rows = ((row.error, f"{row.complaint} (recorded at {line})") for row, line in _failing(sub))
+    places = ((row, f" (recorded at {line})" if line.number else "") for row, line in _failing(sub))
+    rows = ((row.error, f"{row.complaint}{place}") for row, place in places)
     found = dict.fromkeys((*_own_failures(sub), *rows))
     kinds = list(dict.fromkeys(kind for kind, _ in found)) or [IndexRangeError]
     texts = [text for _, text in found][:_NAMED] or ["an index out of bounds"]
@@ -149,7 +150,7 @@ def aligned(size: int) -> np.ndarray:
     try:
         raw = np.empty(size + 8, np.float64)
     except MemoryError as error:
-        remedy = "A loop's gradient needs less with checkpoint=fad.checkpoint.Auto(max_bytes)"
+        remedy = "A loop's gradient needs less with checkpoint=fad.checkpoint.Auto(max_bytes), or with fewer steps"
         raise MemoryError(f"{error}, for the values of a program. {remedy}") from None
     shift = (-raw.ctypes.data // 8) % 8
     return raw[shift : shift + size]

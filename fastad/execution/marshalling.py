@@ -186,11 +186,11 @@ def _borrowing(invoke: Callable[[], int], fields: np.ndarray, size: int) -> int:
 def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | None) -> Any:
     """A result of the caller's own: a copy of what lies in the kernel's buffer, in its dtype; scalars unboxed."""
     if not shape:
-        if dtype is not None and dtype.kind == "i":
+        if dtype == np.int64:
             _check_exact(array, "result")
         return array[()] if dtype is None else dtype.type(array[()])
     if dtype is not None:
-        if dtype.kind == "i":
+        if dtype == np.int64:
             _check_exact(array, "result")
         return array.astype(dtype)
     return array if view is None else array.copy()

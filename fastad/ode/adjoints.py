@@ -4,6 +4,7 @@ All are made of tables: a solve backward in time is a `Solve` of a larger system
 have derivatives of their own, of any order; those of the backward solves are exact for the steps that these make.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -48,8 +49,10 @@ def check_adjoint(adjoint: Any, method: Any, with_events: bool) -> None:
         )
 
 
-def with_adjoint(solve: Solve, tables: StepTables, adjoint: str, pieces: tuple[int, ...] | None) -> Solve:
-    """The solve with this adjoint; `pieces` are the steps that a fixed grid has between its points (see
+def with_adjoint(
+    solve: Solve, tables: StepTables, adjoint: str, pieces_of: Callable[[], tuple[int, ...] | None]
+) -> Solve:
+    """The solve with this adjoint; `pieces_of` gives the steps that a fixed grid has between its points (see
     `continuous`)."""
     if adjoint == "reversible":
         return replace(solve, inverse=tables.inverse(solve.sizes), schedule=None)
@@ -60,6 +63,7 @@ def with_adjoint(solve: Solve, tables: StepTables, adjoint: str, pieces: tuple[i
             raise ShapeError(
                 f"adjoint='continuous' has no derivatives of dense output{at_line()}; give t_eval, or take another one"
             )
+        pieces = pieces_of()
         key = f"backward in time {solve.key} {pieces} {tables.f.key}"
         return replace(solve, backward=Backward(key, lambda: backward_in_time(solve, tables, pieces)))
     if adjoint == "forward":

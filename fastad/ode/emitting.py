@@ -27,7 +27,7 @@ from fastad.recording.operands import as_recorded, copied
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
-from fastad.schedules.nested import StoreAll
+from fastad.schedules.nested import Revolve, StoreAll
 from fastad.schedules.online import Online
 from fastad.tables.columns import Line, ValueType
 from fastad.tables.composites.repeated import total_of
@@ -155,7 +155,7 @@ def _solve(
     further = [*_scales(problem, options), *_spare(problem, options)]
     f = with_further(f if iteration is None else iteration.f, sum(np.size(x) for x in further))
     needs_dense = extent.dense or clocked or (extent.points is not None and not _lands(problem, extent))
-    wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked)
+    wanted = Wanted(options.adaptive, needs_dense, extent.moving or clocked, clocked, options.checks_adjoints)
     tables = StepTables(options.method, f, n, wanted, iteration)
     controls, length = _controls(problem, options, extent)
     m = 0 if extent.points is None else np.shape(extent.points)[0]
@@ -165,7 +165,7 @@ def _solve(
         jumps = [None if jump is None else jump.sub(shared, [number, state], [state]) for _, jump in events]
         solve = EventTables(tables, conditions, jumps).added_to(solve, extent.room)
     solve = solve.scheduled(_schedule(solve, options), progress=options.progress)
-    solve = with_adjoint(solve, tables, options.adjoint, _pieces(problem, extent))
+    solve = with_adjoint(solve, tables, options.adjoint, lambda: _pieces(problem, extent))
     states = [problem.y0] * options.method.copies + [problem.t0] * clocked
     carried: tuple[Any, ...] = tuple(np.zeros(span.size) for span in solve.sizes.carried[1:])
     if extent.resumed is not None:
@@ -355,7 +355,7 @@ def _controls(problem: Problem, options: Options, extent: Extent) -> tuple[Any, 
 
 
 def _schedule(solve: Solve, options: Options) -> Any:
-    """The user's schedule, or the default: all states where they are few, else a thousand."""
+    """The user's schedule, or the default: all states where they are few, else some thousands."""
     given = options.schedule
     if given is not None:
         try:
@@ -363,9 +363,10 @@ def _schedule(solve: Solve, options: Options) -> Any:
         except ScheduleError as error:
             raise ScheduleError(f"{error}{at_line()}") from None
         return given
-    if solve.length * solve.stored_size <= _STORE_ALL_UP_TO or not solve.ends_early:
+    if solve.length * solve.stored_size <= _STORE_ALL_UP_TO:
         return StoreAll() if solve.ends_early else None
-    return Online(int(np.clip(_STORE_ALL_UP_TO // solve.stored_size, 16, _SNAPSHOTS)))
+    slots = int(np.clip(_STORE_ALL_UP_TO // solve.stored_size, 16, _SNAPSHOTS))
+    return Online(slots) if solve.ends_early else Revolve(slots)
 
 
 # ── the row ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import ShapeError
+from fastad.primitives.distinct import distinct
+from fastad.recording.source import at_line
+from fastad.tables.validate import LARGEST
+
 AHEAD = 1e-9  # part of a step that is not worth another one
 
 
@@ -18,7 +23,7 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
         inner = (np.asarray(points) - t0) / span
         whole = inner * count
         if np.any(np.abs(whole - np.rint(whole)) > 1e-9 * count):
-            marks = np.unique(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
+            marks = distinct(np.concatenate([marks, np.clip(inner, 0.0, 1.0)])).tolist()
     pieces, first = [], 0
     for left, right in pairwise(marks):
         count = steps_in(abs(span) * (right - left), step)
@@ -29,4 +34,8 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
 
 def steps_in(length: Any, step: Any) -> int:
     """The least number of steps of at most this size; a guard holds it where it depends on recorded values."""
-    return max(1, int(np.ceil(length / step - AHEAD)))
+    with np.errstate(over="ignore"):
+        count = np.ceil(length / step - AHEAD)
+    if count > LARGEST:
+        raise ShapeError(f"step={step} makes {float(count):.3g} steps of the span{at_line()}; take a larger one")
+    return max(1, int(count))

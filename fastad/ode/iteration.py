@@ -173,6 +173,31 @@ class Linearised:
         assert self.iteration.linear is not None
         return self.iteration.linear.solve(self.point, self.factor, rhs, transposed=False)
 
+    def adjoint_residual(self) -> Ref:
+        """That of the transposed system, relative."""
+        linear, b = self.iteration.linear, self.point.b
+        assert linear is not None
+        u = b.const(without_symmetry(self.iteration.n))
+        found = linear.solve(self.point, self.factor, u, transposed=True)
+        return residual_of_adjoint(self.point, linear, u, found)
+
+
+def without_symmetry(n: int) -> np.ndarray:
+    """A vector with components of all sizes between 1 and 2 and both signs: one of ones, say, is an eigenvector of the
+    transposed Jacobian wherever mass is conserved."""
+    return (1.0 + (0.6180339887498949 * np.arange(n)) % 1.0) * np.where(np.arange(n) % 2, -1.0, 1.0)
+
+
+def residual_of_adjoint(at: Point, linear: LinearSolver, u: Ref, r: Ref) -> Ref:
+    """The residual of F_xᵀ r = u, relative to ‖F_xᵀ‖ ‖r‖ + ‖u‖ (maximum norms; to ‖u‖ where there is no matrix)."""
+    b = at.b
+    largest = lambda v: b.emit("amax", (b.emit("absolute", (v,)),), (1, b.size(v), 1), ())
+    size = largest(u)
+    if linear.has_matrix:
+        size = b.add(size, b.multiply(b.reshape(linear.norm(at), ()), largest(r)))
+    found = b.emit("divide", (largest(b.emit("subtract", (at.pulled(r, wrt=0), u))), size))
+    return b.emit("stop_gradient", (found,))
+
 
 def iteration_of(
     bare: Sub,

@@ -27,7 +27,8 @@ class Krylov:
     ----------
     preconditioner : function (t, y, c, r, *args) in plain NumPy, linear in r, that returns nearly W⁻¹ r. It changes how
         many iterations are made, not the solution, so derivatives do not depend on it. It is transposed for adjoints.
-    rtol : the residual of a system, relative to its right side.
+    rtol : the residual of a system, relative to its right side; `sol.stats["adjoint_residual"]` says what it makes of
+        those of reverse mode.
 
     >>> import numpy as np, fastad as fad
     >>> lap = lambda y: np.concatenate([y[1:], [0.0]]) - 2 * y + np.concatenate([[0.0], y[:-1]])

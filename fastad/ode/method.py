@@ -19,6 +19,7 @@ class Wanted:
     dense: bool  # dense output
     moving: bool  # whether times have derivatives
     clocked: bool = False  # whether the state has the time at which it last started, as its last component
+    checks_adjoints: bool = False  # whether steps count the residuals of their adjoint systems
 
 
 Given = tuple[Ref, ...]  # of a step: its start, its size, the state, what all steps share

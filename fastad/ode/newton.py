@@ -9,15 +9,16 @@ the implicit function theorem. So they are exact for the map that takes a state 
 iteration of the trial step has left.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastad.equations.equation import Equation
-from fastad.equations.linear import LinearSolver, Point, solver_from
-from fastad.ode.iteration import Iteration
+from fastad.equations.linear import LinearSolver, Point
+from fastad.ode.iteration import Iteration, residual_of_adjoint, without_symmetry
+from fastad.ode.stage_rules import StageRules
 from fastad.once import lazy
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SOLVED
 from fastad.tables.builder import Builder, Ref
@@ -25,8 +26,6 @@ from fastad.tables.composites.choices import Branch
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
-from fastad.tables.composites.sub_rules import RowRules, Rules
-from fastad.tables.sparsity.sets import Structure
 
 MOST = 10  # simplified iterations
 _MOST_EXACT = 20  # iterations with a matrix of their own, where simplified ones do not converge
@@ -95,11 +94,11 @@ class Block:
         return Point(b, self.equation, z, theta, plan)
 
     @property
-    def rules(self) -> "StageRules":
+    def rules(self) -> StageRules:
         """The rules of the exact solution."""
         linear = self.exact_linear or self.linear
         start = self.p - self.linear.plan_size - (self.exact_linear.plan_size if self.exact_linear else 0)
-        return StageRules(self.equation, linear, self.n, self.p, start, _REFINED if self.keeps else 1)
+        return StageRules(self.equation, linear, self.n, self.p, start, len(self.c), _REFINED if self.keeps else 1)
 
     @property
     def keeps(self) -> bool:
@@ -140,9 +139,8 @@ class Block:
         norm, eta, k, tolerance, part = (b.reshape(v, ()) for v in (norm, eta, k, tolerance, part))
         where = lambda c, x, y: b.emit("where", (c, x, y))
         less = lambda x, y: b.emit("less", (x, y))
-        one, at = b.const(1.0), self.at(b, z, theta)
-        right = b.emit("negative", (at.residual(),))
-        step = b.multiply(part, self.linear.solve(at, factors, right, transposed=False, derived=False))
+        one = b.const(1.0)
+        step = b.multiply(part, self._correction(b, z, theta, factors))
         z = b.add(z, step)
         now, count = self._norm(b, step, scales), b.add(k, one)
         is_first = less(k, b.const(0.5))
@@ -192,28 +190,40 @@ class Block:
         """[first z | θ | factors | scales | tolerance] to [z | status | factors near z]."""
         z, theta, factors, scales, tolerance = slices(b, x, (self.n, *self._given))
         found = self.quick(b, z, theta, factors, scales, tolerance, b.const(1.0))
-        bad = b.reshape(b.cast(found.failed, (), "d"), (1,))
-        start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, found.z))
+        step = self._correction(b, found.z, theta, factors)
+        wrong = b.emit("logical_not", (self._is_small(b, step, b.reshape(tolerance, ()), scales, found.z, theta),))
+        wrong = b.emit("logical_or", (found.failed, wrong))
+        bad = b.reshape(b.cast(wrong, (), "d"), (1,))
+        start = b.emit("where", (b.broadcast(found.failed, (self.n,)), z, b.add(found.z, step)))
         last = slices(b, b.call(self._exact_loop, packed(b, [start, bad, b.const([0.0]), theta, scales, tolerance])),
                       (self.n, 1))[0]  # fmt: skip
         if self.keeps:
             slow = b.emit("greater", (b.reshape(found.eta, ()), b.const(_NEAR)))
-            slow = b.cast(b.emit("logical_or", (slow, found.failed)), (), "d")
+            slow = b.cast(b.emit("logical_or", (slow, wrong)), (), "d")
             ended = b.call(self._ends, packed(b, [b.reshape(slow, (1,)), last, theta, factors]))
             last, step, factors = slices(b, ended, (self.n, self.n, self.factors))
         else:
             step, factors = self._corrected(b, last, theta)
-        norm = self._norm(b, step, scales)
-        small = b.emit("less_equal", (norm, b.multiply(b.const(1e3), b.reshape(tolerance, ()))))
-        size = b.emit(
-            "maximum", (self._largest(b, last), self._largest(b, slices(b, theta, (1, 1, self.iteration.n))[2]))
-        )
-        noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
-        solved = b.emit("logical_or", (small, noise))
-        finite = b.emit("less", (norm, b.const(float("inf"))))
+        solved = self._is_small(b, step, b.multiply(b.const(1e3), b.reshape(tolerance, ())), scales, last, theta)
+        finite = b.emit("less", (self._norm(b, step, scales), b.const(float("inf"))))
         status = b.emit("where", (finite, b.const(float(NO_PROGRESS)), b.const(float(NOT_FINITE))))
         status = b.emit("where", (solved, b.const(float(SOLVED)), status))
         return packed(b, [b.add(last, step), b.reshape(status, (1,)), factors])
+
+    def _correction(self, b: Builder, z: Ref, theta: Ref, factors: Ref) -> Ref:
+        """That of z in the simplified iteration. The rate of the iteration is that of the largest errors; where others
+        vanish slowly it ends too early, which the next correction tells."""
+        at = self.at(b, z, theta)
+        right = b.emit("negative", (at.residual(),))
+        return self.linear.solve(at, factors, right, transposed=False, derived=False)
+
+    def _is_small(self, b: Builder, step: Ref, limit: Ref, scales: Ref, z: Ref, theta: Ref) -> Ref:
+        """Whether a correction of z is within a limit, or within rounding errors."""
+        small = b.emit("less_equal", (self._norm(b, step, scales), limit))
+        y = slices(b, theta, (1, 1, self.iteration.n))[2]
+        size = b.emit("maximum", (self._largest(b, z), self._largest(b, y)))
+        noise = b.emit("less_equal", (self._largest(b, step), b.multiply(b.const(1e3 * _ROUNDED), size)))
+        return b.emit("logical_or", (small, noise))
 
     def _corrected(self, b: Builder, z: Ref, theta: Ref) -> tuple[Ref, Ref]:
         """Newton's step with the matrix at z, and its factors."""
@@ -229,7 +239,7 @@ class Block:
 
         def near(b: Builder, x: Ref) -> Ref:
             z, theta, factors = slices(b, x, cut)
-            for _ in range(_REFINED - 1):
+            for _ in range(_REFINED - 2):
                 z = b.add(z, self.rules.step(self.rules.at(b, z, theta), factors))
             return packed(b, [z, self.rules.step(self.rules.at(b, z, theta), factors), factors])
 
@@ -272,6 +282,16 @@ class Block:
         z, status = slices(b, b.call(self.exact, packed(b, given)), (self.n, 1))
         return Solved(z, z, status, status, b.const(False), b.const(0.0))
 
+    def adjoint_residual(self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref) -> Ref:
+        """That of F_zᵀ r = u at the exact solution near z, solved as derivatives are; 0 where there is no solution."""
+        sub = self.exact
+        x = packed(b, [z, theta, factors, scales, b.reshape(tolerance, (1,))])
+        at, refined, status = self.rules.linearised(sub, b, x, b.call(sub, x))
+        u = b.const(without_symmetry(self.n))
+        found = residual_of_adjoint(at, self.rules.linear, u, refined(u, True))
+        solved = b.emit("equal", (b.reshape(status, ()), b.const(float(SOLVED))))
+        return b.emit("where", (solved, found, b.const(0.0)))
+
 
 def _combined(b: Builder, weights: Any, vectors: Sequence[Ref]) -> Ref:
     return b.add(*(b.multiply(b.const(float(w)), v) for w, v in zip(weights, vectors, strict=True) if w))
@@ -288,86 +308,3 @@ class Solved:
     count: Ref
     failed: Ref
     left: Ref
-
-
-@dataclass(frozen=True, eq=False)
-class StageRules(RowRules, Rules, kind="stages"):
-    """The rules of a row [first z | θ | …] to [z | status | factors near z] that solves F(z, θ) = 0: with F_z at the
-    solution, by its factors nearby and iterative refinement."""
-
-    equation: Equation
-    linear: LinearSolver
-    n: int
-    p: int
-    plan: int  # where the plan starts in θ
-    refinements: int = 1
-
-    @property
-    def key(self) -> str:
-        return f" stages {self.equation.sub.key}, {self.linear.data()}, {self.plan}, {self.refinements}"
-
-    def at(self, b: Any, z: Ref, theta: Ref) -> Point:
-        """The equations at a point."""
-        size = self.linear.plan_size
-        return Point(b, self.equation, z, theta, b.region(theta, (self.plan, size, 1), (size,)))
-
-    def step(self, at: Point, factors: Ref) -> Ref:
-        """Newton's step."""
-        right = at.b.emit("negative", (at.residual(),))
-        return self.linear.solve(at, factors, right, transposed=False, derived=not self.linear.is_exact)
-
-    def emit_joint(self, sub: Sub, b: Any, x: Ref, dx: Ref) -> tuple[Ref, Ref]:
-        result = b.call(sub, x)
-        at, solve = self._at(sub, b, x, result)
-        moving = b.region(dx, (self.n, self.p, 1), (self.p,))
-        found = solve(b.emit("negative", (at.along(moving, wrt=1),)), False)
-        return result, packed(b, [found, b.zeros((sub.n_out - self.n,))])
-
-    def emit_adjoint(self, sub: Sub, b: Any, x: Ref, u: Ref) -> Ref:
-        at, solve = self._at(sub, b, x, b.call(sub, x))
-        r = solve(b.region(u, (0, self.n, 1), (self.n,)), True)
-        bar = at.pulled(b.emit("negative", (r,)), wrt=1)
-        return packed(b, [b.zeros((self.n,)), bar, b.zeros((sub.n_in - self.n - self.p,))])
-
-    def _at(self, sub: Sub, b: Any, x: Ref, result: Ref) -> tuple[Point, Callable[[Ref, bool], Ref]]:
-        z, status, factors = slices(b, result, (self.n, 1, sub.n_out - self.n - 1))
-        theta = slices(b, x, (self.n, self.p))[1]
-        at = self.at(b, z, theta)
-
-        def solve(rhs: Ref, transposed: bool) -> Ref:
-            found = self.linear.solve(at, factors, rhs, transposed=transposed)
-            for _ in range(self.refinements):
-                reached = at.pulled(found, wrt=0) if transposed else at.along(found, wrt=0)
-                left = b.emit("subtract", (rhs, reached))
-                found = b.add(found, self.linear.solve(at, factors, left, transposed=transposed))
-            return b.emit("solved", (found, at.residual(), status), (1, self.n, self.n, 1), (self.n,))
-
-        return at, solve
-
-    def structure(self, sub: Sub) -> Structure:
-        return Structure.blocks((sub.n_out, sub.n_in), [(0, self.n, self.n, self.p)])
-
-    # ── files ────────────────────────────────────────────────────────────────────────────────────────────────
-    @property
-    def parts(self) -> tuple[Sub, ...]:
-        return (self.equation.sub,)
-
-    def check(self, sub: Sub) -> str | None:
-        equation, size = self.equation.sub, self.linear.factor_size(self.n)
-        if min(self.n, self.p) < 0 or (equation.n_in, equation.n_out) != (self.n + self.p, self.n):
-            return "stages of other sizes"
-        if equation.table is None or sub.n_in < self.n + self.p or sub.n_out != self.n + 1 + size:
-            return "a solution of stages of another size"
-        if not 0 < self.refinements <= _REFINED:
-            return "another number of refinements"
-        return None if 0 <= self.plan <= self.p - self.linear.plan_size else "a plan that has no place"
-
-    def to_data(self, write: Any) -> dict[str, Any]:
-        sizes = [self.n, self.p, self.plan, self.refinements]
-        return {"equation": write(self.equation.sub), "linear": self.linear.data(), "sizes": sizes}
-
-    @classmethod
-    def from_data(cls, data: Any, read: Any) -> "StageRules":
-        n, p, plan, refinements = data.list_of("sizes", [int] * 4)
-        linear = solver_from(data.of("linear", list))
-        return StageRules(Equation(n, lambda: read(data.get("equation"))), linear, n, p, plan, refinements)

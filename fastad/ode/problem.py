@@ -43,6 +43,7 @@ class Options:
     jac: Any = None
     jac_sparsity: Any = None
     bands: tuple[int, int] | None = None  # diagonals of the Jacobian below and above the main one
+    checks_adjoints: bool = False  # whether steps count the residuals of their adjoint systems
 
     @property
     def chooses_steps(self) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from fastad.errors import ShapeError
 from fastad.kernels import records as r
 from fastad.ode.dense import DenseOutput
+from fastad.ode.iteration import Linearised
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.ode.order import HIGHEST, defects, order_of
 from fastad.once import lazy
@@ -171,7 +172,7 @@ class Rosenbrock(Method):
             b.add(step.state, _sum(step, stages, self.b, step.h)),
             errors=(_sum(step, stages, self.error, step.h),) if step.wanted.adaptive and self.error else (),
             dense=tuple(_sum(step, stages, row) for row in powers) if step.wanted.dense else (),
-            counts=_counts(step, stages[-1]),
+            counts=_counts(step, stages[-1], system),
         )
 
 
@@ -183,13 +184,16 @@ def _sum(step: Step, stages: Sequence[Ref], weights: Sequence[float], factor: Re
     return found if factor is None else b.multiply(factor, found)
 
 
-def _counts(step: Step, last: Ref) -> Ref:
-    """One Jacobian, one factorisation; and a failure where the last stage, which all others are in, is not finite."""
+def _counts(step: Step, last: Ref, system: Linearised) -> Ref:
+    """One Jacobian, one factorisation; a failure where the last stage, which all others are in, is not finite; the
+    residual of an adjoint system, where that is looked at."""
     b = step.b
     finite = b.emit("isfinite", (b.emit("sum", (last,), (1, b.size(last), 1), ()),))
     counts = [b.const(0.0)] * r.COUNTS
     counts[r.JACOBIANS] = counts[r.FACTORISATIONS] = b.const(1.0)
     counts[r.FAILURES] = b.emit("subtract", (b.const(1.0), b.cast(finite, (), "d")))
+    if step.wanted.checks_adjoints:
+        counts[r.RESIDUAL] = b.emit("where", (finite, system.adjoint_residual(), b.const(0.0)))
     return packed(b, counts)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.equations.result import Stats
 from fastad.kernels import records as r
 from fastad.ode.emitting import Raw
 from fastad.ode.event_results import plain_events, recorded_events
@@ -13,12 +14,12 @@ from fastad.ode.problem import Options, Problem
 from fastad.ode.steps import DenseOutput
 from fastad.ode.trajectory import Times, Trajectory
 from fastad.recording.recorded import Recorded
-from fastad.tables.composites.solve_reference import REASONS, ending
+from fastad.tables.composites.solve_endings import REASONS, ending
 
 _ENDS = {
     r.DONE: "The solver successfully reached the end of the integration interval.",
     r.ENDED: "A termination event occurred.",
-} | {status: reason for status, (reason, _) in REASONS.items()}
+} | {status: reason for status, (reason, *_) in REASONS.items()}
 
 
 class Solution(Mapping[str, Any]):
@@ -33,7 +34,9 @@ class Solution(Mapping[str, Any]):
     stats : accepted and rejected steps, evaluations; and of a gradient of the solve, where that can be told: bytes of
         stored states, and steps that are made again. Of methods with implicit stages also `newton_error`: what Newton's
         iterations have left in the state, summed over all trial steps, as a multiple of atol + rtol |y|. Derivatives
-        are those of exactly solved steps, so the values are at most about that far from those that they belong to.
+        are those of exactly solved steps, so the values are at most about that far from those that they belong to. Of
+        all implicit methods `adjoint_residual`: relative residuals of the transposed systems that reverse mode solves,
+        for a right side of its own, summed over all trial steps. Another solve finds it when it is asked for first.
     """
 
     _fields = ("message", "success", "status", "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "stats")
@@ -117,13 +120,17 @@ _STATS = {
     "accepted": "{:,} accepted", "rejected": "{:,} rejected", "evaluations": "{:,} evaluations",
     "jacobians": "{:,} Jacobians", "factorisations": "{:,} factorisations", "iterations": "{:,} iterations",
     "unsolved": "{:,} unsolved", "newton_error": "{:.2g} tolerances left by Newton's iterations",
+    "adjoint_residual": "{:.2g} relative residuals of adjoint systems",
     "checkpoint_bytes": "{:,} bytes of checkpoints", "recomputed": "{:,} recomputed in a gradient",
 }  # fmt: skip
 
 
 # ── on numbers ────────────────────────────────────────────────────────────────────────────────────────────────
-def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) -> Solution:
-    """The solution from what the solve, in one or several pieces, has returned."""
+def plain_solution(
+    problem: Problem, options: Options, pieces: Sequence[Raw], again: Callable[[], Solution]
+) -> Solution:
+    """The solution from what the solve, in one or several pieces, has returned. `again` makes the same steps, which
+    look at the residuals of their adjoint systems."""
     runs = np.array([piece.run for piece in pieces])
     counts = runs[:, r.ACCEPTED].astype(int)
     status = int(runs[-1, r.STATUS])
@@ -133,7 +140,7 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         reached = runs[:, r.REACHED].astype(int)
         y = np.concatenate([p.at_points[a:b] for p, a, b in zip(pieces, [0, *reached[:-1]], reached, strict=True)])
         t = np.array(problem.points[: reached[-1]])
-    message = _message(problem, pieces[-1], (t, y)) + _advice(options, status)
+    message = _message(problem, options, pieces[-1], (t, y))
     totals = runs.sum(axis=0).astype(int)
     dtype = problem.y0.dtype
     t_events, y_events = plain_events(options.events, pieces)
@@ -142,7 +149,7 @@ def plain_solution(problem: Problem, options: Options, pieces: Sequence[Raw]) ->
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
         y_events=y_events, **_counted(totals, int), status=_status(status), message=message,
-        success=_status(status) >= 0, stats=_Later(lambda: _stats(totals, runs, pieces[0].storage, options.method)),
+        success=_status(status) >= 0, stats=_Later(lambda: _stats(totals, runs, pieces[0].storage, options, again)),
     )  # fmt: skip
 
 
@@ -153,17 +160,23 @@ def _counted(run: Any, count: Callable[[Any], Any]) -> dict[str, Any]:
     return {"nfev": count(evaluations), "njev": count(jacobians), "nlu": count(factorisations)}
 
 
-def _stats(totals: Any, runs: Any, storage: Any, method: Any) -> dict[str, Any]:
+def _stats(totals: Any, runs: Any, storage: Any, options: Options, again: Callable[[], Solution]) -> Stats:
     """Numbers about a run, and what a gradient of it takes."""
-    found: dict[str, Any] = {name: int(totals[place]) for name, place in _counts(method).items()}
+    found: dict[str, Any] = {name: int(totals[place]) for name, place in _counts(options.method).items()}
     found["evaluations"] = _counted(totals, int)["nfev"]
-    if method.has_stages:
+    if options.method.has_stages:
         found["newton_error"] = float(runs[:, r.COUNTED + r.LEFT].sum())
+    if options.checks_adjoints:
+        found["adjoint_residual"] = float(runs[:, r.COUNTED + r.RESIDUAL].sum())
     (schedule, size), n = storage, found["accepted"]
-    return found | {
-        "checkpoint_bytes": schedule.predicted_bytes(n, 8 * int(size)),
-        "recomputed": max(schedule.predicted_steps(n) - (n - 1), 0) if n else 0,
-    }
+    found["checkpoint_bytes"] = schedule.predicted_bytes(n, 8 * int(size))
+    found["recomputed"] = max(schedule.predicted_steps(n) - (n - 1), 0) if n else 0
+    return Stats(found, _on_demand(options, lambda: again().stats["adjoint_residual"]))
+
+
+def _on_demand(options: Options, residual: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
+    """Numbers that are computed when they are asked for."""
+    return {"adjoint_residual": residual} if options.method.has_jacobian and not options.checks_adjoints else {}
 
 
 def _status(status: int) -> int:
@@ -171,7 +184,7 @@ def _status(status: int) -> int:
     return {r.DONE: 0, r.ENDED: 1}.get(status, -1)
 
 
-def _message(problem: Problem, last: Raw, shown: tuple[Any, Any]) -> str:
+def _message(problem: Problem, options: Options, last: Raw, shown: tuple[Any, Any]) -> str:
     """How the solve ended, in words; `shown` are its times and states."""
     status = int(last.run[r.STATUS])
     if _status(status) >= 0:
@@ -180,13 +193,7 @@ def _message(problem: Problem, last: Raw, shown: tuple[Any, Any]) -> str:
     if status == r.OVERFLOWN:
         times, states = shown
         t = next((time for time, y in zip(times, states, strict=True) if not np.isfinite(y).all()), t)
-    return ending(last.run, t)
-
-
-def _advice(options: Options, status: int) -> str:
-    """What else may help: explicit methods need very many steps where a system is stiff."""
-    is_explicit = options.adaptive and not options.method.has_jacobian
-    return '. If the system is stiff, take method="auto" or "Rodas5P"' if status == r.TOO_MANY and is_explicit else ""
+    return ending(last.run, t, not options.method.has_jacobian)
 
 
 def _time(position: Any, t0: Any, t1: Any) -> Any:
@@ -279,9 +286,11 @@ class Interpolant:
 
 
 # ── while something is recorded ───────────────────────────────────────────────────────────────────────────────
-def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: Callable[[], Raw]) -> Solution:
+def recorded_solution(
+    problem: Problem, options: Options, raw: Raw, with_steps: Callable[[], Raw], again: Callable[[], Raw]
+) -> Solution:
     """The solution of recorded values. What depends on the number of steps, or on success, is computed (and guarded)
-    only if it is asked for."""
+    only if it is asked for; `again` makes the same steps, which look at the residuals of their adjoint systems."""
     dtype = problem.y0.dtype
 
     def steps() -> _Steps:
@@ -306,12 +315,13 @@ def recorded_solution(problem: Problem, options: Options, raw: Raw, with_steps: 
     run["evaluations"] = _counted(raw.run, _count)["nfev"]
     if options.method.has_stages:
         run["newton_error"] = raw.run[r.COUNTED + r.LEFT]
+    later = _on_demand(options, lambda: again().run[r.COUNTED + r.RESIDUAL])
     return Solution(
         t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=t_events, y_events=y_events, **_counted(raw.run, _count),
         status=_Later(lambda: _status(int(raw.run[r.STATUS]))),
         message=_Later(lambda: _message_of(problem, options, raw)),
-        success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=run,
+        success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=Stats(run, later),
     )  # fmt: skip
 
 
@@ -322,7 +332,7 @@ def _message_of(problem: Problem, options: Options, raw: Raw) -> str:
         return _ENDS[status]
     start = problem.t0 if raw.clock is None else raw.clock[0]
     run, t0, t1 = (np.asarray(x.value if isinstance(x, Recorded) else x) for x in (raw.run, start, problem.t1))
-    return ending(run, float(_time(run[r.POSITION], t0, t1))) + _advice(options, status)
+    return ending(run, float(_time(run[r.POSITION], t0, t1)), not options.method.has_jacobian)
 
 
 def _reached(raw: Raw, t: Any, y: Any) -> tuple[Trajectory, Trajectory]:

@@ -21,6 +21,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.tables.composites.driver import ProgressBar
+from fastad.tables.validate import LARGEST
 
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
 _EVENTS = 64  # events that a solve returns at a time
@@ -87,7 +88,7 @@ def solve_ivp(
 
     Returns a `Solution` with SciPy's fields t, y (n, len(t)), sol, t_events, y_events, nfev, njev, nlu, status,
     message, success; and stats. A solve that fails has success False and ends where it failed. Its derivative raises
-    `StepSizeError`.
+    `StepSizeError`; and `ConvergenceError` where an implicit step was accepted that has no exact solution near.
 
     Hairer, Nørsett & Wanner, Solving Ordinary Differential Equations I. Adjoints: Griewank & Walther, Evaluating
     Derivatives (2008); Sandu (2006), On the properties of Runge–Kutta discrete adjoints; Chen, Rubanova, Bettencourt &
@@ -145,9 +146,29 @@ def _solved_now(problem: Problem, options: Options) -> Solution:
         return recorded_loop(fun, run)
 
     bar = ProgressBar(options.method.name, None, (0.0, 1.0)) if options.progress and not count else None
-    with one_bar(bar) if bar else nullcontext():
-        found = _pieces(solver, kept, problem, options, grid)
-    return plain_solution(problem, options, found)
+    vectors = options.method.copies + len(options.method.output.polynomials) * options.dense
+    returned = count * (np.size(problem.y0) * vectors + 1) if kept else 0
+    try:
+        if returned > LARGEST:
+            raise MemoryError
+        with one_bar(bar) if bar else nullcontext():
+            found = _pieces(solver, kept, problem, options, grid)
+    except MemoryError as error:
+        raise _without_room(problem, count, returned) if returned else error from None
+
+    def again() -> Solution:
+        own = replace(problem, points=np.zeros(0)) if options.adaptive else problem
+        return _solved_now(own, replace(options, checks_adjoints=True, dense=False, progress=False))
+
+    return plain_solution(problem, options, found, again)
+
+
+def _without_room(problem: Problem, steps: int, numbers: int) -> MemoryError:
+    """The error of fixed steps, of so many numbers, that are too many to be returned."""
+    return MemoryError(
+        f"{steps:,} steps of step={problem.step:g} are {8 * numbers:,} bytes, which cannot be returned{at_line()}; "
+        "take a larger step, or t_eval without dense_output. (What a gradient stores is bounded by checkpoint=.)"
+    )
 
 
 Solver = Callable[[dict[str, Any], Any, Any, Any], Any]
@@ -223,7 +244,8 @@ def _recorded(problem: Problem, options: Options) -> Solution:
         room = 1 << steps.bit_length() if grid is None else grid[1]  # more than there are, which a guard sees
         return solved(problem, options, replace(extent, kept=room, dense=options.dense))
 
-    return recorded_solution(problem, options, raw, with_steps)
+    again = lambda: solved(problem, replace(options, checks_adjoints=True), extent)
+    return recorded_solution(problem, options, raw, with_steps, again)
 
 
 def _plain(x: Any) -> Any:

@@ -26,7 +26,9 @@ class Stages:
     y: Ref
     shared: Ref
     exact: bool
+    checks_adjoints: bool = False
     solved: list[Solved] = field(default_factory=list)
+    residuals: list[Ref] = field(default_factory=list)
     calls: int = 0
 
     @property
@@ -108,9 +110,18 @@ class Stages:
                 last = b.emit("maximum", (b.reshape(self.solved[-1].eta, ()), b.const(1e-16)))
                 eta = b.emit("power", (last, b.const(0.8)))
             found = block.quick(b, z, theta, factors, self.scales, self.tolerance, eta, part)
+            if self.checks_adjoints:
+                self.residuals.append(self._residual(block, t, y, factors, found))
         self.solved.append(found)
         self.calls += len(block.c)
         return found.z
+
+    def _residual(self, block: Block, t: Ref, y: Ref, factors: Ref, found: Solved) -> Ref:
+        """That of the adjoint system of a block, relative; of one that was not solved, of a step of size 0."""
+        b, failed = self.b, found.failed
+        own = replace(self, exact=True, h=b.emit("where", (failed, b.const(0.0), self.h)))
+        z = b.emit("where", (b.broadcast(failed, (block.n,)), b.zeros((block.n,)), found.z))
+        return block.adjoint_residual(b, z, own.theta(t, y), factors, self.scales, own.tolerance)
 
     # ── what is known of them ────────────────────────────────────────────────────────────────────────────────
     @property
@@ -129,8 +140,8 @@ class Stages:
         return b.emit("where", (b.broadcast(self.failed, (self.n,)), b.multiply(b.const(_FAR), b.add(*steps)), errors))
 
     def counts(self) -> Ref:
-        """[evaluations, Jacobians, factorisations, iterations, blocks that were not solved, errors left in the others].
-        """
+        """[evaluations, Jacobians, factorisations, iterations, blocks that were not solved, errors left in the others,
+        residuals of their adjoint systems]."""
         b = self.b
         number = lambda x: b.reshape(x, (1,))
         iterations = b.add(*(number(found.count) for found in self.solved))
@@ -138,4 +149,5 @@ class Stages:
         failures = b.add(*(number(b.cast(found.failed, (), "d")) for found in self.solved))
         left = b.add(*(number(b.emit("where", (found.failed, b.const(0.0), found.left))) for found in self.solved))
         one = b.const([1.0])
-        return packed(b, [b.multiply(b.const(float(per)), iterations), one, one, iterations, failures, left])
+        residual = b.add(b.const([0.0]), *map(number, self.residuals))
+        return packed(b, [b.multiply(b.const(float(per)), iterations), one, one, iterations, failures, left, residual])

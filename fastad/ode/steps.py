@@ -133,7 +133,7 @@ class StepTables:
     def _step_at(self, b: Builder, given: Given, notes: Ref | None, exact: bool) -> Step:
         """The step from its start, its size, a state, and what all steps share."""
         t, h, state, shared = given
-        y = self.first(b, state)
+        y, checks = self.first(b, state), self.wanted.checks_adjoints
 
         def linearised(c: Ref) -> Linearised:
             assert self.iteration is not None
@@ -143,7 +143,7 @@ class StepTables:
         return Step(
             b, t, h, state, None, self.wanted, lambda t, y: self.evaluated(b, t, y, shared), linearised,
             lambda: self._drift(b, t, y, shared), notes,
-            stages=Stages(b, self.iteration, t, h, y, shared, exact) if self.iteration else None,
+            stages=Stages(b, self.iteration, t, h, y, shared, exact, checks) if self.iteration else None,
             given=given, elsewhere=lambda b, given, notes: self._step_at(b, given, notes, exact),
         )  # fmt: skip
 
@@ -237,7 +237,6 @@ def scales(b: Builder, tables: StepTables, controls: Ref | None) -> list[Ref]:
     if controls is None:
         return [b.broadcast(b.const(x), (n,)) for x in FIXED]
     return slices(b, controls, (TOLERANCES, n, n))[1:]
-
 
 
 def times(b: Builder, control: Ref, ends: Ref, moving: bool) -> tuple[Ref, Ref]:

@@ -17,6 +17,7 @@ import numpy as np
 from fastad.kernels import records as r
 from fastad.ode import explicit
 from fastad.ode.dense import DenseOutput
+from fastad.ode.iteration import without_symmetry
 from fastad.ode.method import Method, Step, Taken, Wanted
 from fastad.once import lazy
 from fastad.tables.builder import Builder, Ref
@@ -128,8 +129,7 @@ class Switching(Method):
             return Taken(taken.after, dense=dense)
         gamma, n = self.stiff.gamma, stages.n
         at = step.linearised(b.multiply(b.const(gamma), step.h)).point
-        parts = 1.0 + (0.6180339887498949 * np.arange(n)) % 1.0
-        v = b.multiply(b.const(parts * np.where(np.arange(n) % 2, -1.0, 1.0)), stages.scales)
+        v = b.multiply(b.const(without_symmetry(n)), stages.scales)
         moved = b.emit("subtract", (v, at.along(v, wrt=0)))  # γh ∂f/∂y v
         calm = b.const(gamma * self.reach * CALM)
         signal = b.emit("less", (self._largest(step, moved), calm))

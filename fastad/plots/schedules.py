@@ -104,6 +104,7 @@ class _Trace:
         axes.set_xlim(0, max(self.time, 1))
         axes.set_ylim(-0.5, self.n + 0.5)
         axes.set_ylabel("step")
+        _whole(axes)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="upper right", frameon=False, fontsize=9, ncols=2)
 
@@ -118,7 +119,14 @@ def _draw_counts(axes: Any, trace: _Trace) -> None:
     axes.set_ylim(0, max(*both, 1) * 1.08)
     axes.set_xlabel("time (steps and adjoint steps)")
     axes.set_ylabel("states kept")
+    _whole(axes)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _whole(axes: Any) -> None:
+    """Let both axes have ticks at whole numbers only."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
 
 
 def _kept(lives: list[tuple[int, int, int]], end: int) -> list[int]:
@@ -156,10 +164,11 @@ def plot_checkpoints(profile: Any, path: Any = None) -> Any:
     right.plot([], [], "o", mfc="none", color="#444", ms=9, label="predicted")
     right.plot([], [], "o", color="#444", label="measured")
     right.legend(fontsize=8, frameon=False)
-    left.set(ylabel="steps run, for each step of the loop", title="steps")
+    left.set(xlabel="bytes of states in memory", ylabel="steps run, for each step of the loop", title="steps")
+    right.set(xlabel="bytes: states (predicted), gradient less value (measured)")
     right.set(ylabel="seconds", title="a gradient")
     for axes in (left, right):
-        axes.set(xscale="log", yscale="log", xlabel="bytes of states in memory")
+        axes.set(xscale="log", yscale="log")
         axes.grid(color="#eee")
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)

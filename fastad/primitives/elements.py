@@ -19,7 +19,7 @@ def _places(own: Any, size: int) -> Any:
 def strided(b: Any, row: Any, operands: list[Elements]) -> Elements | None:
     (x,) = operands
     if x and row.dtype != b.dtype(x[0]):
-        if row.dtype != "d" or b.dtype(x[0]) not in "bi":
+        if row.dtype != "d" or b.dtype(x[0]) in "fd":
             return None
         x = [b.cast(element, b.shape(element), "d") for element in x]
     return [x[i] for i in _places(row.statics, len(x))]

@@ -13,7 +13,7 @@ Ref = int
 Statics = tuple[int, ...]
 
 SOLVED, TOO_MANY_STEPS, SINGULAR, NO_PROGRESS, NOT_FINITE, INACCURATE, NO_BRACKET, NOT_SOLVED, LOOSE = range(9)
-NO_ROOT = 9
+NO_ROOT, INEXACT = 9, 10
 MINIMUM = 100  # from here on statuses are those of minimisations, see `fastad.optimize.status`
 REASONS = {
     SOLVED: "The equation was solved.",
@@ -25,6 +25,7 @@ REASONS = {
     NOT_SOLVED: "The solver has returned an x that does not solve the equation: check it, or give a larger tol.",
     LOOSE: "The bound of the error of its derivatives is above gradient_limit: give a smaller tol.",
     NO_ROOT: "The function changes its sign there without a root, as at a pole or a jump: give another bracket.",
+    INEXACT: "Derivatives need the exact solution of a step, and there may be none near: lower rtol, or the step.",
     NO_BRACKET: "The function has the same sign at both ends of the bracket, or one of them is infinite.",
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.primitives.distinct import numbered
 from fastad.primitives.sparse_values import as_integers
 from fastad.primitives.values import strided_view
 
@@ -81,8 +82,8 @@ def _intervals(bounds: Any, count: int, blocks: int) -> tuple[list[int], list[in
     if bounds is None:
         return [0], [blocks - 1], np.zeros(count, np.intp)
     low, high = (np.clip(np.nan_to_num(x.reshape(-1)), 0, max(blocks - 1, 0)).astype(np.int64) for x in bounds)
-    different, which = np.unique(low * np.int64(blocks) + high, return_inverse=True)
-    return (different // blocks).tolist(), (different % blocks).tolist(), which.reshape(-1)
+    different, which = numbered(low * np.int64(blocks) + high)
+    return (different // blocks).tolist(), (different % blocks).tolist(), which
 
 
 def scatter_add(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:

@@ -88,7 +88,7 @@ def _fold(b: Any, row: Elementwise, operands: Sequence[Ref], kind: Any) -> Ref:
 # ── elementwise rewrites ──────────────────────────────────────────────────────────────────────────────────────
 def _add(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
     for x, y in (operands, operands[::-1]):
-        if _number(b, y) == 0.0 and (kind.dtype in "ib" or not is_zero(b, y)):  # -0 + 0 is 0
+        if _number(b, y) == 0.0 and (kind.dtype not in "fd" or not is_zero(b, y)):  # -0 + 0 is 0
             return _as(b, x, kind)
         negated = _operand_of(b, y, "negative")
         if negated is not None:

@@ -126,7 +126,7 @@ class ConcreteValues:
                 x = _SCALAR_FUNCTIONS[code](*operands)
                 if type(x) is _SCALARS[kind.dtype]:
                     return x
-            return _evaluate_elementwise(row, operands, kind)
+            return _evaluate_elementwise(row, [_wide(x) for x in operands], kind)
         if code == CONST:
             start = col["a"][i]
             x = array(b.constants[start : start + kind.size]).reshape(kind.shape)
@@ -145,7 +145,7 @@ class ConcreteValues:
         if row.form is Form.COMPOSITE:
             return self.builder.subs[statics[0]].evaluate(values[a], values[b], self._run)
         try:
-            x = row.numpy(statics, kind.shape, *(values[o] for o in operands))
+            x = row.numpy(statics, kind.shape, *(_wide(values[o]) for o in operands))
         except FastadError as error:
             if not self._tentative:
                 raise type(error)(f"{error}{at_line()}") from None
@@ -155,6 +155,11 @@ class ConcreteValues:
 
 def _same(x: Any, y: Any) -> bool:
     return np.array_equal(x, y, equal_nan=True)
+
+
+def _wide(x: Any) -> Any:
+    """Narrow integers as int64: rows compute with numbers, which have no range to leave."""
+    return x.astype(np.int64) if x.dtype.kind in "iu" and x.dtype != np.int64 else x
 
 
 def _evaluate_elementwise(row: Elementwise, operands: list[Any], kind: ValueType) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy import moveaxis as numpy_moveaxis
 from numpy import transpose as numpy_transpose
 
+from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
 from fastad.recording.operands import (
@@ -24,6 +25,7 @@ from fastad.recording.operands import (
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.repeated import repeated
+from fastad.tables.columns import DTYPES
 
 Shape = tuple[int, ...]
 _BASIC = (slice, int, np.integer)
@@ -163,7 +165,7 @@ def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
     wanted = recorder.builder.dtype(x._ref)
     if own == shape and char == wanted:
         return ref
-    if wanted == "i" and char != "i":
+    if DTYPES[wanted].kind in "iu" and DTYPES[char].kind not in "iu":
         require_integers(value)
     while len(own) > len(shape) and own[0] == 1:
         own = own[1:]
@@ -254,7 +256,7 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
     recorder = recorder_of((x, *indices))  # of a loop's body, say, that indexes an array of the function around it
     for k, n, s in zip(indices, x.shape, strides, strict=False):
         index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), recorder)
-        if index.dtype.kind != "i":
+        if index.dtype.kind not in "iu":
             raise IndexError("arrays used as indices must be of integer type")
         ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)
         blocks = Recorded(index.recorder, ref) if s == 1 else Recorded(index.recorder, ref) * s
@@ -346,7 +348,7 @@ def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
         hits = recorder.emit("scatter_add", (ones, index), (1,), (blocks,))
         once = elementwise("less_equal", Recorded(recorder, hits), 1.0)
         places = recorder.value(index)
-        if len(np.unique(places)) < np.size(places):
+        if len(distinct(places)) < np.size(places):
             return _scattered(x, recorder.guard(index), value, inner)
         recorder.guard(once.ref)
         moved = recorder.emit("scatter_add", (value.ref, index), (inner,), x.shape)

@@ -52,13 +52,13 @@ def _of_numbers(name: str, divides: int = 0, compares: bool = False) -> Any:
 def _is_natural(base: Any, exponent: Any) -> bool:
     """Whether a power of Python numbers is what NumPy computes: the exponent is not negative, and the base is not where
     the exponent is a fraction."""
-    whole = exponent.dtype.kind == "i" if type(exponent) is Number else isinstance(exponent, int)
+    whole = exponent.dtype.kind in "iu" if type(exponent) is Number else isinstance(exponent, int)
     return bool(exponent >= 0) and (whole or bool(base >= 0))
 
 
 def _is_exact(x: Number) -> bool:
     """Whether an integer is small enough to be exact; a guard holds the outcome."""
-    return x.dtype.kind != "i" or bool(elementwise("less", elementwise("absolute", x), _EXACT))
+    return x.dtype.kind not in "iu" or bool(elementwise("less", elementwise("absolute", x), _EXACT))
 
 
 def _install_numbers() -> None:

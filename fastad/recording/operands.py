@@ -20,7 +20,7 @@ from fastad.recording.rolling import roll_rows
 from fastad.recording.source import user_line
 from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
-from fastad.tables.columns import DTYPES, ValueType
+from fastad.tables.columns import DTYPES, NARROW, ValueType
 
 Shape = tuple[int, ...]
 _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
@@ -178,6 +178,7 @@ class ElementwisePlan:
     char: str
     spread: Sequence[Callable[[Any, Ref], Ref] | None]  # what makes the broadcast row that an operand needs
     whole: bool  # an operation on integers that gives -0 for some
+    wraps: str = ""  # the dtype of narrow integers that int64 of this plan become
 
 
 # Python numbers follow the other operand's dtype; a Python bool is like NumPy's.
@@ -240,8 +241,9 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
     plan = recorder.plans.get(key)
     if plan is None:
         plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
-    if plan.whole:
-        return Recorded(recorder, _integers(recorder, plan, refs))
+    if plan.whole or plan.wraps:
+        ref = _integers(recorder, plan, refs) if plan.whole else emit_broadcast(recorder, plan.name, refs, plan.char)
+        return Recorded(recorder, recorder.convert(ref, plan.wraps or plan.char))
     b = recorder.builder
     b.source_line(user_line(4))
     if plan.spread:
@@ -279,9 +281,15 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     shape = _broadcast_shape([k.shape for k in kinds])
     char = _promoted(row, operands, [k.dtype for k in kinds])
     spread = [_spread(k.shape, shape) for k in kinds]
+    wraps = char if char in NARROW and not _selects(row) else ""
+    char = "i" if wraps else char
     whole = char == "i" and row.minus_zero
     number = b.type_number(ValueType(shape, char))
-    return ElementwisePlan(row.name, number, char, spread if any(spread) else (), whole)
+    return ElementwisePlan(row.name, number, char, spread if any(spread) else (), whole, wraps)
+
+
+def _selects(row: Any) -> bool:
+    return bool(row.operator and row.operator.kind == "selection")
 
 
 def _spread(own: Shape, shape: Shape) -> Callable[[Any, Ref], Ref] | None:
@@ -296,12 +304,23 @@ def _promoted(row: Any, operands: Sequence[Any], chars: Sequence[str]) -> str:
     rule = row.result
     if rule in ("bool", "int"):
         return rule[0]
-    conditions = 1 if row.operator and row.operator.kind == "selection" else 0
+    conditions = 1 if _selects(row) else 0
     pairs = list(zip(operands, chars, strict=True))[conditions:]
-    found = np.result_type(*(_LIKE.get(c, DTYPES[c]) if type(x) in _WEAK else DTYPES[c] for x, c in pairs))
+    found = np.result_type(*(_promoting(x, c) for x, c in pairs))
     if rule == "float" and found.kind in "biu":
         return "d"
     return "i" if rule == "total" and found.kind == "b" else dtype_char(found)
+
+
+def _promoting(x: Any, char: str) -> Any:
+    """What stands for an operand in np.result_type: its dtype, or a number like it."""
+    return _LIKE.get(char, DTYPES[char]) if type(x) in _WEAK else DTYPES[char]
+
+
+def result_char(operands: Sequence[Any]) -> str:
+    """The dtype of what is put together from operands, by NumPy's promotion."""
+    dtypes = [x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype for x in operands]
+    return dtype_char(np.result_type(*(_promoting(x, dtype_char(d)) for x, d in zip(operands, dtypes, strict=True))))
 
 
 def _broadcast_shape(shapes: Sequence[Shape]) -> Shape:

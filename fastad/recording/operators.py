@@ -251,7 +251,7 @@ def _install_operators() -> None:
 
 
 def _integer(x: Recorded) -> Recorded:
-    return x if x.dtype.kind in "ib" else astype(x, int)
+    return x if x.dtype.kind in "iub" else astype(x, int)
 
 
 def _round(self: Recorded, digits: Any = None) -> Recorded:

@@ -95,7 +95,7 @@ class Recorded:
             return self.dtype.type if number else np.ndarray
         if not number:
             return Recorded
-        return RecordedIntegral if self.dtype.kind == "i" else RecordedReal
+        return RecordedIntegral if self.dtype.kind in "iu" else RecordedReal
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -281,7 +281,7 @@ class Recorded:
         return bool(truth.recorder.guard(truth.ref))
 
     def __index__(self) -> int:
-        if self.dtype.kind not in "ib":
+        if self.dtype.kind not in "iub":
             text = "which makes a path for each (as a branch does)"
             raise TypeError(f"a recorded float cannot be used as an integer{at_line()}; write int(x), {text}")
         if self.size != 1:
@@ -289,7 +289,7 @@ class Recorded:
         return int(self.recorder.guard(self.ref))
 
     def __int__(self) -> int:
-        if self.dtype.kind in "ib":
+        if self.dtype.kind in "iub":
             return self.__index__()
         recorder = self.recorder
         return int(recorder.guard(recorder.emit("trunc", (self.ref,))))
@@ -324,7 +324,7 @@ class Recorded:
         """
         kind = self.dtype.kind if dtype is None else np.dtype(dtype).kind
         if kind in "iub":
-            whole = self if self.dtype.kind in "ib" else self.astype(dtype)
+            whole = self if self.dtype.kind in "iub" else self.astype(dtype)
             return np.array(self.recorder.guard(whole.ref), dtype)
         if not self.size:
             return np.empty(self.shape, self.dtype if dtype is None else dtype)

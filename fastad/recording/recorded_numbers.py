@@ -25,8 +25,8 @@ class Number(Recorded):
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         if asked_by_user():
-            return int if self.dtype.kind == "i" else float
-        return RecordedIntegral if self.dtype.kind == "i" else RecordedReal
+            return int if self.dtype.kind in "iu" else float
+        return RecordedIntegral if self.dtype.kind in "iu" else RecordedReal
 
     @property
     def is_live(self) -> bool:
@@ -73,7 +73,7 @@ class Number(Recorded):
         return format(self.held(), spec)
 
     def __getattr__(self, name: str) -> Any:
-        getattr(int if self.dtype.kind == "i" else float, name)  # what it has not needs no guard
+        getattr(int if self.dtype.kind in "iu" else float, name)  # what it has not needs no guard
         return getattr(self.held(), name)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import sys
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from fastad.recording.concrete import FAILING_NAMES, ConcreteValues
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
-from fastad.tables.columns import CONST
+from fastad.tables.columns import CONST, DTYPES, NARROW
 from fastad.tables.inline import compact, inline
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
@@ -123,9 +124,20 @@ class Recorder:
             return ref
         if dtype == "b":
             return self.emit("not_equal", (ref, self.number(0)), shape=shape)
-        if dtype == "i" and own in "fd":
-            return self.emit("add", (self.emit("trunc", (ref,)), self.number(0.0)), (), shape, "i")  # no integer is -0
+        if dtype not in "fd" and own in "fd":
+            ref = self.emit("add", (self.emit("trunc", (ref,)), self.number(0.0)), (), shape, "i")  # no integer is -0
+        if dtype in NARROW and not np.can_cast(DTYPES[own], DTYPES[dtype], "safe"):
+            ref = self._wrapped(ref, np.iinfo(DTYPES[dtype]))
+        if self.builder.dtype(ref) == dtype:
+            return ref
         return self.emit("strided", (ref,), whole(self.builder.size(ref)), shape, dtype)
+
+    def _wrapped(self, ref: Ref, limits: np.iinfo) -> Ref:
+        """Integers that differ by multiples of their dtype's range are one in it."""
+        turn, shape = 2.0**limits.bits, self.builder.shape(ref)
+        above = self.emit("subtract", (ref, self.number(limits.min)), (), shape, "d")
+        turns = self.emit("floor", (self.emit("multiply", (above, self.number(1.0 / turn)), (), shape, "d"),))
+        return self.emit("subtract", (ref, self.emit("multiply", (turns, self.number(turn)))), (), shape, "i")
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""
@@ -251,7 +263,8 @@ class Recorder:
         """
         self.masks.clear()  # whose arrays only the recording has
         explicit = [*inputs, *(ref for _, ref in self.lifted)]
-        lasting = {id(root_of(c.array)) for c in self.captures if not self._is_temporary(c)}
+        own = _references(self.captures)
+        lasting = {id(root_of(c.array)) for c in self.captures if not _is_temporary(c, *own)}
         fixed = {c.ref: c.snapshot for c in self.captures if id(root_of(c.array)) not in lasting or not c.unchanged()}
         if fixed:
             look_into(c.array for c in self.captures if c.ref in fixed)
@@ -259,18 +272,21 @@ class Recorder:
         order = [*explicit, *(c.ref for c in kept)]
         return with_inputs(self.builder, outputs, order, fixed, [c.array for c in kept])
 
-    def _is_temporary(self, capture: Capture) -> bool:
-        """Whether nobody but this recording has the array, nor the array that it is a view of."""
-        root = root_of(capture.array)
-        if not isinstance(root, np.ndarray):
-            return False
-        # sys.getrefcount counts its argument, and `root` here.
-        if root is not capture.array:
-            known = sum(c.array is capture.array for c in self.captures)
-            if sys.getrefcount(capture.array) > 1 + known:
-                return False
-        own = sum((c.array.base is root) + (c.array is root) for c in self.captures)
-        return sys.getrefcount(root) <= 2 + own
+
+def _references(captures: Sequence[Capture]) -> tuple[Counter, Counter]:
+    """How many captures there are of each array, and of views of it."""
+    return Counter(id(c.array) for c in captures), Counter(id(c.array.base) for c in captures)
+
+
+def _is_temporary(capture: Capture, captures: Counter, views: Counter) -> bool:
+    """Whether nobody but this recording has the array, nor the array that it is a view of."""
+    root = root_of(capture.array)
+    if not isinstance(root, np.ndarray):
+        return False
+    # sys.getrefcount counts its argument, and `root` here.
+    if root is not capture.array and sys.getrefcount(capture.array) > 1 + captures[id(capture.array)]:
+        return False
+    return sys.getrefcount(root) <= 2 + captures[id(root)] + views[id(root)]
 
 
 @contextlib.contextmanager

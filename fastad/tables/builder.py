@@ -17,12 +17,12 @@ from fastad.primitives.regions import Region, pieces
 from fastad.primitives.rewrites import ABSOLUTE, NEGATIVE, REWRITES, SPECIAL_NUMBERS, simplify
 from fastad.primitives.row import Elementwise
 from fastad.primitives.vocabulary import Vocabulary
-from fastad.tables.columns import CALL, CONST, DTYPES, INPUT, Line, ValueType
+from fastad.tables.columns import CALL, CONST, DTYPES, INPUT, NARROW, Line, ValueType
 from fastad.tables.table import Table
 
 Ref = int
 Shape = tuple[int, ...]
-_RANK = {"b": 0, "i": 1, "f": 2, "d": 3}
+_RANK = {"b": 0, **dict.fromkeys(NARROW, 1), "i": 2, "f": 3, "d": 4}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
 _NUMBERS = {dtype: ValueType((), dtype) for dtype in DTYPES}
@@ -392,15 +392,18 @@ def strong_dtypes(dtypes: Sequence[str], constants: Sequence[Any]) -> Sequence[s
 
 
 def result_dtype(rule: str, dtypes: Sequence[str]) -> str:
-    """Dtype of a result by the rule of a row: float, bool, int, first, same (promoted) or total (bool becomes int)."""
+    """Dtype of a result by the rule of a row: float, bool, int, first, same (promoted) or total (bool and narrow
+    integers become int64)."""
     if rule in ("bool", "int"):
         return rule[0]
     if rule == "first":
         return dtypes[0]
     top = max(dtypes, key=_RANK.__getitem__, default="d")
-    if rule == "float" and top in "bi":
+    if rule == "float" and top not in "fd":
         return "d"
-    return "i" if rule == "total" and top == "b" else top
+    if rule == "total" and top not in "fd":
+        return "i"
+    return dtype_char(np.result_type(*(DTYPES[c] for c in dtypes))) if top in NARROW else top
 
 
 def _has_float(dtypes: Iterable[str]) -> bool:

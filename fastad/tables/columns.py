@@ -21,7 +21,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "f": np.dtype(np.float32),
     "i": np.dtype(np.int64),
     "b": np.dtype(np.bool_),
+    # Integers that float32 holds exactly, so that NumPy's results with it are float32.
+    "a": np.dtype(np.int8),
+    "B": np.dtype(np.uint8),
+    "h": np.dtype(np.int16),
+    "H": np.dtype(np.uint16),
 }
+NARROW = "aBhH"
 
 
 class ValueType(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastad.errors import FastadError
 from fastad.primitives import Elementwise, Form
+from fastad.tables.columns import Line
 from fastad.tables.table import Row, Table
 
 # What runs a driver (see `composites.driver`): its result for a vector, and for saved states (None: it has none).
@@ -47,7 +48,7 @@ def steps(
         elif row.form is Form.GUARD:
             value = _guard(row.index, *operands)
         elif row.sub is not None:
-            value = _called(row, operands, run)
+            value = _called(table, row, operands, run)
         elif isinstance(row.primitive, Elementwise):
             flat = [np.reshape(x, -1) if x.size != 1 else x.reshape(()) for x in operands]
             with np.errstate(all="ignore"):
@@ -64,12 +65,23 @@ def _evaluated(table: Table, row: Row, operands: list[np.ndarray]) -> Any:
     try:
         return row.primitive.numpy(row.statics, row.shape, *operands)
     except FastadError as error:
-        raise type(error)(f"{str(error).removesuffix('.')}, recorded at {table.line_of(row.index)}") from None
+        raise _with_line(error, table.line_of(row.index)) from None
 
 
-def _called(row: Row, operands: list[np.ndarray], run: Runner | None) -> np.ndarray:
+def _with_line(error: FastadError, line: Line) -> FastadError:
+    """The error, which names the innermost line of the user's that leads to it. Rows of the library's own have none."""
+    if error.names_line or not line.number:
+        return error
+    found = type(error)(f"{str(error).removesuffix('.')}, recorded at {line}")
+    found.names_line = True
+    return found
+
+
+def _called(table: Table, row: Row, operands: list[np.ndarray], run: Runner | None) -> np.ndarray:
     try:
         return row.sub.evaluate(*operands, run)
+    except FastadError as error:
+        raise _with_line(error, table.line_of(row.index)) from None
     except Stopped:
         raise Stopped(row.index) from None
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastad.errors import TableError
 from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
-from fastad.tables.columns import COLUMNS, POOLS
+from fastad.tables.columns import COLUMNS, DTYPES, POOLS
 
 LARGEST = 2**40  # elements of a value (8 TiB), and of all values together, so that sizes and offsets cannot overflow
 MOST_DIMENSIONS = 64  # NumPy's limit
@@ -47,7 +47,7 @@ def validate(table: Any) -> None:
 def check_types(types: Iterable[Any]) -> None:
     """Raise `TableError` unless all value types have a known dtype and dimensions whose products fit an int64."""
     for shape, dtype in types:
-        if dtype not in ("d", "f", "i", "b"):
+        if dtype not in DTYPES:
             raise TableError(f"a value type has the unknown dtype {dtype!r}")
         if len(shape) > MOST_DIMENSIONS or min(shape, default=0) < 0:
             raise TableError("a value type has a negative dimension or too many dimensions")

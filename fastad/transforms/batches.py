@@ -17,7 +17,6 @@ from fastad.transforms.derivatives import Jit
 from fastad.transforms.mapping import Vmap, broadcast_axes
 from fastad.transforms.numbers import Renumbered
 from fastad.transforms.shipping import FAILED, UNRECORDED, Along, Item, Items, Listed, Outcome, run_items, ship
-from fastad.transforms.workers import check_executor, number_of_workers, run_all, shares_memory
 
 _TASKS_A_WORKER = 4  # so that one slow task does not hold up the end
 _RECORDED_AT_ONCE = 16  # items of unrecorded paths that are run here before the program is sent again
@@ -56,7 +55,7 @@ def map_batches(
     [[0.0, 3.0], [12.0, 27.0], [48.0, 75.0]]
     """
     if executor is not None:
-        check_executor(executor, "map_batches")
+        _workers().check_executor(executor, "map_batches")
     function = f if isinstance(f, Transformed) else Jit(f, **options)
     stacked = _has_axis(data) and not return_exceptions
     items = _items(data)
@@ -67,6 +66,13 @@ def map_batches(
     return _stacked(results) if stacked and results else results
 
 
+def _workers() -> Any:
+    """The module; it imports concurrent.futures, which most programs do without."""
+    from fastad.transforms import workers
+
+    return workers
+
+
 class SpreadVmap(Vmap):
     """`vmap` by the workers of an executor: each computes a part of the lanes. Inside of recordings it is `vmap`."""
 
@@ -74,7 +80,7 @@ class SpreadVmap(Vmap):
         self, function: Callable[..., Any], in_axes: Any, out_axes: Any, executor: Any, **options: Any
     ) -> None:
         super().__init__(function, in_axes, out_axes, **options)
-        check_executor(executor, "vmap")
+        _workers().check_executor(executor, "vmap")
         self._executor = executor
         self._part = Vmap(function, in_axes, out_axes, **options)
 
@@ -84,7 +90,7 @@ class SpreadVmap(Vmap):
         call = make_call(*self.normalise(args, kwargs))
         axes = self._input_axes(call)
         lanes = self._lanes(call, axes)
-        parts = min(lanes, _TASKS_A_WORKER * number_of_workers(self._executor))
+        parts = min(lanes, _TASKS_A_WORKER * _workers().number_of_workers(self._executor))
         if parts < 2:
             return super().__call__(*args, **kwargs)
         bounds = [lanes * k // parts for k in range(parts + 1)]
@@ -180,10 +186,10 @@ def _run_there(
     found: dict[int, Outcome], moved: Any,
 ) -> list[int]:  # fmt: skip
     """Note what became of the items with these numbers; returns those of unrecorded paths."""
-    size = chunksize or -(-len(numbers) // (_TASKS_A_WORKER * number_of_workers(executor)))
+    size = chunksize or -(-len(numbers) // (_TASKS_A_WORKER * _workers().number_of_workers(executor)))
     chunks = [numbers[k : k + size] for k in range(0, len(numbers), size)]
-    sent = function if shares_memory(executor) else ship(function)
-    for which, outcomes in run_all(executor, run_items, [(sent, items.part(chunk)) for chunk in chunks]):
+    sent = function if _workers().shares_memory(executor) else ship(function)
+    for which, outcomes in _workers().run_all(executor, run_items, [(sent, items.part(chunk)) for chunk in chunks]):
         found.update(zip(chunks[which], outcomes, strict=True))
         moved(sum(outcome.status != UNRECORDED for outcome in outcomes))
     return [k for k in numbers if found[k].status == UNRECORDED]

@@ -87,7 +87,7 @@ def _is_known_by_state(leaf: Any, state: OutsideState) -> bool:
 
 
 def _concrete(x: Recorded) -> Any:
-    return ChangingInt(x.value) if type(x) is Number and x.dtype.kind == "i" else x.value
+    return ChangingInt(x.value) if type(x) is Number and x.dtype.kind in "iu" else x.value
 
 
 def make_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

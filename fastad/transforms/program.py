@@ -1,7 +1,7 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +28,7 @@ from fastad.tables.reference import Stopped
 from fastad.tables.rolling.rolled import roll
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
+from fastad.waiting import waiting
 
 _OTHERS = ("jax", "torch", "tensorflow", "autograd", "casadi")  # whose functions take arrays of their own
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
@@ -167,7 +168,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
     """Run the function once on recorded values in place of the inputs of the call."""
     choice = _rolls.get()
     schedule = choice if isinstance(choice, Schedule) else None
-    with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"):
+    with Recorder(run) as recorder, placed_numbers(recorder), np.errstate(all="ignore"), _told(function, recorder):
         if choice:
             roll_loops(recorder, schedule)
         inputs = []
@@ -194,6 +195,11 @@ def record(function: Callable[..., Any], call: Call) -> Program:
     return Program(Request(table), sources, lifted, tree, tuple(out_leaves), settings)
 
 
+def _told(function: Callable[..., Any], recorder: Recorder) -> AbstractContextManager[None]:
+    name = getattr(function, "__name__", type(function).__name__)
+    return waiting(lambda: f"recording {name}, {len(recorder.builder):,} rows so far")
+
+
 def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
         return standin_for(function)(*args, **kwargs)
@@ -202,6 +208,7 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
+        _add_note(error)
         raise
     except TypeError as error:  # of NumPy, on the array of objects that np.array makes of recorded values
         if str(error).startswith(_OBJECT_ERRORS):

@@ -35,8 +35,8 @@ def jit(
     part of the key under which a recording is found. A new function object with the same code, and captured arrays of
     the same shapes and dtypes, finds the same recordings; captured numbers are constants until they change, too.
 
-    `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets until that has taken as long as
-    compiling is expected to take, then compiles.
+    `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets, and has native code
+    made in the background once interpreting has taken half as long as that is expected to take.
     `threads` is the largest number of threads for large loops and for lanes of `vmap`.
     `roll=False` leaves Python loops as the copies of their rows; by default long ones become loop rows, with the same
     values (docs/loops.md). Their gradients store all states, or those that a schedule chooses, as in

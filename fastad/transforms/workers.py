@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent import futures  # its executors are imported when they are first asked for
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,12 +25,12 @@ def number_of_workers(executor: Any) -> int:
 
 def shares_memory(executor: Any) -> bool:
     """Whether its workers are threads of this process, so that functions need not travel."""
-    return isinstance(executor, ThreadPoolExecutor)
+    return isinstance(executor, futures.ThreadPoolExecutor)
 
 
 def check_executor(executor: Any, called: str) -> None:
     """Raise TypeError if this is no executor."""
-    if not (isinstance(executor, Executor) or callable(getattr(executor, "submit", None))):
+    if not (isinstance(executor, futures.Executor) or callable(getattr(executor, "submit", None))):
         raise TypeError(
             f"{called}: executor is {executor!r}{at_line()}; give a concurrent.futures executor, a dask.distributed "
             "Client or an mpi4py.futures.MPIPoolExecutor"
@@ -46,43 +46,44 @@ def run_all(executor: Any, function: Callable[..., Any], tasks: Sequence[tuple[A
     with _futures(executor) as pool:
         left = yield from _finished(pool, function, dict(enumerate(tasks)))
     if left:
-        if not isinstance(executor, ProcessPoolExecutor):
-            raise BrokenExecutor(f"{executor!r} has ended with {len(left)} of {len(tasks)} tasks undone")
+        if not isinstance(executor, futures.ProcessPoolExecutor):
+            raise futures.BrokenExecutor(f"{executor!r} has ended with {len(left)} of {len(tasks)} tasks undone")
         warnings.warn(
             f"a process of the pool has died; {len(left)} of {len(tasks)} tasks are done again by a new pool",
             RuntimeWarning, stacklevel=2,
         )  # fmt: skip
-        with ProcessPoolExecutor(number_of_workers(executor), mp_context=executor._mp_context) as again:
+        with futures.ProcessPoolExecutor(number_of_workers(executor), mp_context=executor._mp_context) as again:
             lost = yield from _finished(again, function, left)
         if lost:
-            raise BrokenExecutor(f"processes of two pools have died, with {len(lost)} of {len(tasks)} tasks undone")
+            died = f"processes of two pools have died, with {len(lost)} of {len(tasks)} tasks undone"
+            raise futures.BrokenExecutor(died)
 
 
-def _finished(pool: Executor, function: Callable[..., Any], tasks: dict[int, tuple[Any, ...]]) -> Any:
+def _finished(pool: futures.Executor, function: Callable[..., Any], tasks: dict[int, tuple[Any, ...]]) -> Any:
     """Yield what finishes; return the tasks that a broken pool has left."""
-    futures: dict[Future[Any], int] = {}
+    numbers: dict[futures.Future[Any], int] = {}
     left = dict(tasks)
     try:
         for number, task in tasks.items():
-            futures[pool.submit(function, *task)] = number
-    except BrokenExecutor:
+            numbers[pool.submit(function, *task)] = number
+    except futures.BrokenExecutor:
         pass
     try:
-        for future in as_completed(futures):
+        for future in futures.as_completed(numbers):
             try:
                 result = future.result()
-            except BrokenExecutor:
+            except futures.BrokenExecutor:
                 continue
-            del left[futures[future]]
-            yield futures[future], result
+            del left[numbers[future]]
+            yield numbers[future], result
     finally:
-        for future in futures:
+        for future in numbers:
             future.cancel()
     return left
 
 
 @contextmanager
-def _futures(executor: Any) -> Iterator[Executor]:
+def _futures(executor: Any) -> Iterator[futures.Executor]:
     """The executor with the methods of concurrent.futures.Executor."""
     yield executor.get_executor(pure=False, retries=_RETRIES) if _is_dask(executor) else executor
 

@@ -5,111 +5,28 @@ another folder is not used. A file that is damaged, of another version or for an
 anew.
 """
 
-import atexit
 import contextlib
 import functools
 import hashlib
 import os
 import re
-import shutil
-import stat
 import struct
 import sys
-import tempfile
 import threading
 import time
 import types
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import llvmlite
-import llvmlite.binding as llvm
-
 from fastad.errors import FastadError
-from fastad.execution.machine import objects, symbols
+from fastad.execution.machine import folders, objects, processor, symbols
+from fastad.execution.machine.folders import folder, is_kept
 from fastad.once import once
 from fastad.version import __version__
 
+__all__ = ["cached", "claimed", "folder", "is_kept", "is_stored", "source_module", "use_private_numba_cache"]
+
 _lock = threading.RLock()
-
-
-# ── the folder ────────────────────────────────────────────────────────────────────────────────────
-
-
-def folder() -> Path | None:
-    """The cache's folder, made if need be; None if there is no place to write to.
-
-    It is $FASTAD_CACHE_DIR, $XDG_CACHE_HOME/fastad or ~/.cache/fastad. If that cannot be used, or others can
-    write to it, a temporary folder takes its place until the process ends, after one warning.
-    """
-    return _usable(_wanted_folder())
-
-
-def is_kept() -> bool:
-    """Whether other processes find what this one keeps."""
-    return folder() == Path(_wanted_folder())
-
-
-def _wanted_folder() -> str:
-    if chosen := os.environ.get("FASTAD_CACHE_DIR"):
-        return os.path.abspath(chosen)
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "fastad")
-
-
-@once
-def _usable(wanted: str) -> Path | None:
-    complaint = _complaint(wanted)
-    if complaint is None:
-        return Path(wanted)
-    warnings.warn(
-        f"fastad keeps compiled code for this process only: its cache folder {wanted} {complaint}. "
-        "Set FASTAD_CACHE_DIR to a folder of your own that nobody else can write to.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return _temporary_folder()
-
-
-def _complaint(path: str) -> str | None:
-    """Make the folder; return why it cannot be used, or None."""
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        status = os.stat(path)
-        if not stat.S_ISDIR(status.st_mode):
-            return "is not a folder"
-        if os.name != "nt" and status.st_uid != os.geteuid():
-            return "belongs to another user"
-        if os.name != "nt" and status.st_mode & 0o022:
-            return "can be written to by other users"
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        return f"cannot be used ({error.strerror})"
-    return None
-
-
-@once
-def _temporary_folder() -> Path | None:
-    try:
-        path = Path(tempfile.mkdtemp(prefix="fastad-"))
-    except OSError:
-        return None
-    owner = os.getpid()
-    # A forked child that ends normally must not take the folder away from its parent.
-    atexit.register(lambda: shutil.rmtree(path, ignore_errors=True) if os.getpid() == owner else None)
-    return path
-
-
-def _subfolder(name: str) -> Path | None:
-    base = folder()
-    if base is None:
-        return None
-    with contextlib.suppress(OSError):
-        (base / name).mkdir(mode=0o700, exist_ok=True)
-    return base / name
 
 
 # ── objects ───────────────────────────────────────────────────────────────────────────────────────
@@ -132,7 +49,7 @@ def cached(key_parts: Sequence[str | bytes], make: Callable[[], bytes]) -> bytes
     make : called if nothing valid is stored; its errors propagate, those of reading and writing files do not.
     """
     key = _digest([*_environment(), *key_parts])
-    where = _subfolder("objects")
+    where = folders.subfolder("objects")
     if where is None:
         return make()
     path = where / key.hex()
@@ -144,8 +61,18 @@ def cached(key_parts: Sequence[str | bytes], make: Callable[[], bytes]) -> bytes
 
 def is_stored(key_parts: Sequence[str | bytes]) -> bool:
     """Whether `cached` would look at a file for this key rather than make the bytes."""
-    where = _subfolder("objects")
+    where = folders.subfolder("objects")
     return where is not None and (where / _digest([*_environment(), *key_parts]).hex()).exists()
+
+
+def note(*key_parts: str) -> None:
+    """Keep that something has been done on this machine."""
+    cached(("note", *key_parts), lambda: b"")
+
+
+def is_noted(*key_parts: str) -> bool:
+    """Whether that has been kept. Like all that is kept it may be forgotten."""
+    return is_stored(("note", *key_parts))
 
 
 _CLAIM_SECONDS = 600.0  # longer than anything takes to compile
@@ -155,7 +82,7 @@ _CLAIM_SECONDS = 600.0  # longer than anything takes to compile
 def claimed(key_parts: Sequence[str | bytes]) -> Iterator[bool]:
     """Within the context, no other process is told that it is the one to make what is kept by this key. False if
     another one has been told so, or if there is no place to say it."""
-    where = _subfolder("claims")
+    where = folders.subfolder("claims")
     path = where / _digest([*_environment(), *key_parts]).hex() if where else None
     own = path is not None and _claim(path)
     try:
@@ -179,7 +106,7 @@ def _claim(path: Path) -> bool:
 
 @functools.cache
 def _fixed_environment() -> tuple[str, ...]:
-    return (*objects.host(), llvmlite.__version__, repr(llvm.llvm_version_info), __version__)
+    return (*objects.host(), processor.llvm_version(), __version__)
 
 
 def _environment() -> tuple[str, ...]:
@@ -214,21 +141,8 @@ def _header(key: bytes, payload: bytes) -> bytes:
 
 def _store(path: Path, key: bytes, payload: bytes) -> None:
     with contextlib.suppress(OSError):
-        _write(path, _header(key, payload) + payload)
+        folders.write(path, _header(key, payload) + payload)
         _account(path.parent, _HEADER.size + len(payload))
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file so that readers see all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 # ── eviction ──────────────────────────────────────────────────────────────────────────────────────
@@ -308,14 +222,14 @@ def _source_file(full_name: str, text: str) -> Path:
     """The file with the text, written only where it differs: numba may key its cache by modification time."""
     if not re.fullmatch(r"\w+", full_name, re.ASCII):
         raise ValueError(f"a module's name has letters, digits and _ only, not {full_name!r}")
-    where = _subfolder("py")
+    where = folders.subfolder("py")
     if where is None:
         raise FastadError("no folder can be written to; set FASTAD_CACHE_DIR or TMPDIR to one that can")
     path = where / f"{full_name}.py"
     data = text.encode()
     try:
         if not _holds(path, data):
-            _write(path, data)
+            folders.write(path, data)
     except OSError as error:
         raise FastadError(f"cannot write {path} ({error.strerror}); set FASTAD_CACHE_DIR") from None
     return path

@@ -8,6 +8,7 @@ kernels and numba's version is what its object is kept by.
 import contextlib
 import functools
 import hashlib
+import importlib
 import importlib.util
 import os
 import re
@@ -29,12 +30,9 @@ _NAME = "fastad_entry"
 _LEVEL = replacing.LEVEL
 
 
-@functools.cache
 def kernel_sources() -> dict[str, str]:
     """Text of the files of `fastad.kernels` by module."""
-    import fastad.kernels
-
-    folder = Path(fastad.kernels.__path__[0])
+    folder = Path(importlib.import_module("fastad.kernels").__path__[0])
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
 
 

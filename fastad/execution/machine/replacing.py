@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from fastad.execution.machine import cache, objects
+from fastad.execution.machine import cache, compiling, objects
 from fastad.execution.translation import module
 
 LEVEL = 3
@@ -136,7 +136,7 @@ if hasattr(os, "register_at_fork"):
 
 def started(code: str, text: str) -> "subprocess.Popen[str] | None":
     """A Python process that is given a text to read. None where there can be no other process."""
-    if not sys.executable or getattr(sys, "frozen", False):  # the program of a frozen application is not Python
+    if not compiling.is_possible():
         return None
     quiet = subprocess.DEVNULL
     try:

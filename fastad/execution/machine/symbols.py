@@ -20,9 +20,7 @@ import struct
 import sys
 from collections.abc import Iterator
 
-import llvmlite.binding as llvm
-
-from fastad.execution.machine import objects
+from fastad.execution.machine import llvm_ir, objects
 from fastad.kernels import scipy_blas
 from fastad.once import once
 from fastad.primitives import elementwise_rows
@@ -56,7 +54,7 @@ def register(*names: str) -> list[str]:
     found = {name: address(name) for name in names}
     for name, where in found.items():
         if where is not None:
-            llvm.add_symbol(name, where)
+            llvm_ir.llvm().add_symbol(name, where)
     return [name for name, where in found.items() if where is None]
 
 
@@ -136,7 +134,7 @@ def vector_symbol(c_name: str, lanes: int) -> str | None:
 @functools.cache
 def _find_vector_symbol(c_name: str, lanes: int) -> str | None:
     letter, feature = _ISA.get((platform.machine(), lanes), (None, ""))
-    if letter is None or not llvm.get_host_cpu_features().get(feature, False):
+    if letter is None or not objects.has_feature(feature):
         return None
     arguments = "vv" if c_name in _TWO_ARGUMENTS else "v"
     candidates = f"_ZGV{letter}N{lanes}{arguments}_{c_name}", f"__svml_{c_name}{lanes}"

@@ -1,10 +1,12 @@
 """The native kernel of a table."""
 
+import contextlib
 import functools
+import gc
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +15,14 @@ import numpy as np
 from fastad import primitives
 from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
-from fastad.execution.machine import cache, objects, symbols
+from fastad.execution.machine import background, cache, compiling, objects, symbols
 from fastad.execution.machine.exported import entry_address
+from fastad.execution.machine.times import TIMES
 from fastad.execution.native.code.gathers import places_of
 from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY, PLACES
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
+from fastad.execution.row_kinds import row_counts
 from fastad.tables.table import Table
 
 _LENGTH = 8  # bytes of the length of what precedes the objects
@@ -53,9 +57,17 @@ class NativeKernel:
     def _compile(self) -> bytes:
         """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
-        plan = make_plan(self.rows, self.layout)
-        parts = NativeCode(plan, self.threads).parts
-        found = [(objects.compile_ir(part.text, level=part.level), part.names) for part in parts]
+        start = time.thread_time()
+        with uncollected():
+            plan = make_plan(self.rows, self.layout)
+            parts = NativeCode(plan, self.threads).parts
+        taken, found = time.thread_time() - start, []
+        for part in parts:
+            with background.waiting():
+                code, seconds = compiling.compiled(part.text, part.level, beside=background.is_here())
+            taken += seconds
+            found.append((code, part.names))
+        TIMES.measured(row_counts(self.rows), taken)
         head = json.dumps({"work": plan.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
         return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *(code for code, _ in found)])
 
@@ -89,6 +101,19 @@ class NativeKernel:
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the cyclic garbage collector: it would walk the millions of objects that compiling a long program makes
+    again and again, and finds nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _part(table: Table, threads: int) -> NativeKernel:

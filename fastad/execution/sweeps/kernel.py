@@ -14,7 +14,7 @@ from fastad.errors import CompileError
 from fastad.execution.composites import drivers
 from fastad.execution.composites.calling import Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
-from fastad.execution.machine import exported, symbols
+from fastad.execution.machine import cache, exported, symbols
 from fastad.execution.sweeps.program import active_codes, activity, sweep_program
 from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, specials, sweep_text, used_specials
 from fastad.kernels import fields as f
@@ -34,11 +34,19 @@ def _sweep(mode: str) -> int:
     return exported.address(f"sweep_{mode}", sweep_text(mode))
 
 
+def load(mode: str) -> None:
+    """Have the sweeps ready that a kernel of a mode runs."""
+    for name in dict.fromkeys(("values", _SWEEPS[mode])):
+        _sweep(name)
+    cache.note("sweeps", mode)
+
+
 def _compile(modes: Sequence[str]) -> None:
     """Have these sweeps ready, optimised."""
     exported.compile_missing({f"sweep_{mode}": sweep_text(mode) for mode in modes})
-    for mode in modes:
-        _sweep(mode)
+    for mode, name in _SWEEPS.items():
+        if name in modes:
+            load(mode)
 
 
 def warmup(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.buffer_operators import WRITING, made
-from fastad.recording.buffers import Buffer, as_buffer, plain
+from fastad.recording.buffers import Buffer, plain
 from fastad.recording.dispatch import CREATORS, FUNCTIONS
 from fastad.recording.functions.registry import to_list
 from fastad.recording.libraries import in_library
@@ -106,7 +106,7 @@ class FromIter(Constructor):
         dtype = args[1] if len(args) > 1 else kwargs["dtype"]
         if is_recorded(items):
             return np.stack(to_list(items)).astype(dtype)
-        return as_buffer(self.original(items, *args[1:], **kwargs))
+        return made(self.original(items, *args[1:], **kwargs), (args, kwargs))
 
 
 class Strided(StandIn):

@@ -6,7 +6,6 @@ import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, implements, lift
 from fastad.recording.operands import is_recorded, reshape
-from fastad.recording.recorder import recording_error
 
 NO_VALUE = np._NoValue
 
@@ -264,8 +263,31 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Array:
 
 
 @implements(np.polyfit)
-def polyfit(*args: Any, **kwargs: Any) -> Any:
-    """np.polyfit: an error"""
-    raise recording_error(
-        "np.polyfit is not supported on recorded values", "Solve the normal equations of np.vander(x, deg + 1) instead."
-    )
+def polyfit(
+    x: Any, y: Any, deg: int, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False
+) -> Any:
+    """np.polyfit: least squares over powers of x that are scaled to norm 1. The rank is part of the path."""
+    points, values = lift(x, y)
+    if deg < 0:
+        raise ValueError("expected deg >= 0")
+    if points.ndim != 1 or not points.size or values.ndim not in (1, 2) or values.shape[0] != points.size:
+        raise TypeError(f"expected x of shape (n,) and y of shape (n,) or (n, k), got {points.shape}, {values.shape}")
+    n, order = points.size, int(deg) + 1
+    powers, right = np.vander(points + 0.0, order), values + 0.0
+    if w is not None:
+        (weights,) = lift(w)
+        powers, right = powers * weights[:, None], (right.T * weights).T
+    scale = np.sqrt(np.sum(powers * powers, axis=0))
+    powers = powers / scale
+    rcond = n * np.finfo(points.dtype if points.dtype.kind == "f" else float).eps if rcond is None else rcond
+    found, residuals, rank, singular = np.linalg.lstsq(powers, right, rcond)
+    found = (found.T / scale).T
+    if full:
+        return found, residuals, rank, singular, rcond
+    if not cov:
+        return found
+    if cov != "unscaled" and n <= order:
+        raise ValueError("the number of data points must exceed order to scale the covariance matrix")
+    covariance = np.linalg.inv(np.dot(powers.T, powers)) / np.outer(scale, scale)
+    factor: Any = 1.0 if cov == "unscaled" else residuals / (n - order)
+    return found, covariance * factor if values.ndim == 1 else covariance[:, :, None] * factor

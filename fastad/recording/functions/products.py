@@ -13,6 +13,7 @@ from fastad.recording.recorded import Recorded
 from fastad.recording.repeated import repeating
 from fastad.recording.source import at_line, user_line
 from fastad.tables.builder import dtype_char
+from fastad.tables.columns import NARROW
 
 Shape = tuple[int, ...]
 
@@ -33,7 +34,8 @@ def matmul_stack(x: Array, y: Array) -> Array:
 
 
 def _dtype(x: Array, y: Array) -> str:
-    return dtype_char(np.result_type(x.dtype, y.dtype))
+    char = dtype_char(np.result_type(x.dtype, y.dtype))
+    return "i" if char in NARROW else char  # sums of narrow integers do not wrap
 
 
 @implements(np.matmul, "linalg.matmul")

@@ -87,9 +87,14 @@ def prod(
     (x,) = lift(a)
     axes = axis_set(axis, x.ndim)
     x = _masked(x, where, 1) if dtype is None else _masked(x.astype(dtype), where, 1)
-    x = x.astype(int) if x.dtype == bool else x
+    x = _total(x) if dtype is None else x
     out = _kept(_tree(x, axes, np.multiply, 1), x.shape, axes, keepdims)
     return out * initial if _given(initial) else out
+
+
+def _total(x: Array) -> Array:
+    """What totals are of: NumPy's are as wide as int64 for truth values and narrow integers."""
+    return x.astype(int) if x.dtype.kind in "iub" else x
 
 
 def _tree(x: Array, axes: tuple[int, ...], combine: Callable[[Any, Any], Any], neutral: Any) -> Array:
@@ -226,7 +231,7 @@ def cumsum(a: Any, axis: Any = None, dtype: Any = None) -> Array:
 def cumprod(a: Any, axis: Any = None, dtype: Any = None) -> Array:
     """np.cumprod, as the recurrence z_k = x_k z_{k-1}"""
     x, place = _flat_if(lift(a)[0] if dtype is None else lift(a)[0].astype(dtype), axis)
-    x = x.astype(int) if x.dtype == bool else x
+    x = _total(x) if dtype is None else x
     # The first factor is the inhomogeneity, since x_0 z_{-1} = inf * 0 would be NaN for an infinite x_0.
     start, rest = axis_slice(x, place, 0, 1), axis_slice(x, place, 1)
     return along("linrec", _placed(rest, x.shape, place, 1), place, 0, operands=[_placed(start, x.shape, place, 0)])

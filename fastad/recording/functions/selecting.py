@@ -8,7 +8,15 @@ from fastad.primitives.regions import region
 from fastad.recording.buffers import target_of
 from fastad.recording.casting import require_cast, require_integers
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
-from fastad.recording.operands import as_recorded, elementwise, is_recorded, path_value, recorder_of, reshape
+from fastad.recording.operands import (
+    as_recorded,
+    elementwise,
+    is_recorded,
+    path_value,
+    recorder_of,
+    reshape,
+    result_char,
+)
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 from fastad.tables.builder import dtype_char
@@ -105,10 +113,12 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Array:
     """np.select"""
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError("list of cases must be same length as list of conditions")
-    out = as_recorded(default, recorder_of((condlist, choicelist, default)))
+    recorder = recorder_of((condlist, choicelist, default))
+    out = as_recorded(default, recorder)
     for condition, choice in zip(reversed(condlist), reversed(choicelist)):
         out = where(condition, choice, out)
-    return out
+    char = result_char([x if np.isscalar(x) or is_recorded(x) else np.asarray(x) for x in (*choicelist, default)])
+    return Recorded(recorder, recorder.convert(out.ref, char))
 
 
 @implements(np.piecewise)
@@ -167,7 +177,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 
 def _repeated(values: Any, shape: tuple[int, ...], target: Array) -> Any:
     """The values over and over, as an array of this shape, to be written into the target."""
-    if target.dtype.kind == "i":
+    if target.dtype.kind in "iu":
         require_integers(values)
     return np.resize(values, shape)
 

@@ -69,11 +69,6 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", or
     return argsort(a, axis)
 
 
-@implements(np.sort_complex)
-def _sort_complex(a: Any) -> Array:
-    raise recording_error("np.sort_complex is not supported on recorded values, which are real", "Use np.sort.")
-
-
 @implements(np.lexsort)
 def lexsort(keys: Any, axis: int = -1) -> Array:
     """np.lexsort: one stable sort for each key"""
@@ -90,7 +85,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Array:
     """np.take_along_axis; indices are checked at every replay"""
     x, axis = _axis_or_flat(arr, axis)
     index: Array = lift(x, indices)[1]
-    if index.dtype.kind != "i":
+    if index.dtype.kind not in "iu":
         raise IndexError("`indices` must be an integer array")
     if index.ndim != x.ndim:
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
@@ -242,15 +237,6 @@ def _position(q: Any, n: int, method: str) -> tuple[Any, Any]:
 
 
 # ── results whose shape depends on values ─────────────────────────────────────────────────────────────────────
-@implements(np.unique, "unique_values", "unique_counts", "unique_all", "unique_inverse")
-def unique(*args: Any, **kwargs: Any) -> Any:
-    """np.unique: an error, because the shape of its result depends on values"""
-    raise recording_error(
-        "np.unique is not supported on recorded values, because the shape of its result depends on them",
-        "Use np.sort, or compute the unique values of plain arrays outside.",
-    )
-
-
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:
     """np.bincount; x gets a guard, because the length of the result depends on it"""

@@ -9,7 +9,7 @@ from fastad.recording import indexing
 from fastad.recording.buffers import target_of
 from fastad.recording.dispatch import UFUNCS
 from fastad.recording.functions.registry import Array, implements_ufunc, lift
-from fastad.recording.operands import binary, elementwise, is_recorded, reshape
+from fastad.recording.operands import binary, elementwise, is_recorded, reshape, result_char
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 
@@ -63,7 +63,8 @@ def _shifted(name: str, x: Any, n: Any, by_power: Callable[..., Any]) -> Array:
     """The bits of integers moved by n places: a product with 2ⁿ, or the floor of a quotient."""
     if not _is_integer(x, n):
         raise TypeError(f"ufunc '{name}' not supported for the input types")
-    return by_power(x, np.power(2, n))
+    found = by_power(x, np.power(2, n))
+    return Recorded(found.recorder, found.recorder.convert(found.ref, result_char((x, n))))
 
 
 @implements_ufunc("positive")

@@ -28,6 +28,13 @@ advise(
     "intersect1d union1d setdiff1d setxor1d isin",
     "The shape of the result would depend on the values: use plain arrays, or np.sort and comparisons.",
 )
+advise(
+    np,
+    "unique unique_all unique_counts unique_inverse unique_values",
+    "The shape of the result would depend on the values: use np.sort, or take the unique values of plain arrays "
+    "outside.",
+)
+advise(np, "sort_complex", "Recorded values are real: use np.sort.")
 advise(np, "roots", _ROOTS)
 advise(np, "poly polydiv", _SOLVERS)
 advise(

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import StepSizeError, TableError
+from fastad.errors import FastadError, StepSizeError, TableError
+from fastad.kernels import records as r
 from fastad.tables.builder import Ref
 from fastad.tables.composites.driver import Data
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.repeated import total_of
+from fastad.tables.composites.solve_endings import in_step
 from fastad.tables.composites.solve_lanes import emit_adjoint_lanes
 from fastad.tables.composites.solve_reference import Trace
 from fastad.tables.composites.sub import Sub
@@ -132,7 +134,12 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
                 inner, ends, shared, bar = inner + own, ends + e, shared + more, np.zeros(s.own)
             part = solve.step if not s.dense else solve.dense
             argument = np.concatenate([step.plain_argument, bar, dense_bar])
-            out = part.adjoint.evaluate(argument, run=run)
+            try:
+                out = part.adjoint.evaluate(argument, run=run)
+            except FastadError as error:
+                control, (t0, t1) = argument[s.own :], argument[s.own + s.control.size :][:2]
+                t = (1 - control[r.AT]) * t0 + control[r.AT] * t1
+                raise in_step(error, solve.name, t, control[r.STEP] * (t1 - t0)) from None
             own, _, e, more = np.split(out, np.cumsum([s.own, s.control.size, s.ends]))
             bar = own + inner
             yield k, (part.adjoint, argument, (bar, ends + e, shared + more, points))

@@ -1,4 +1,4 @@
-"""What an ODE solve computes, step by step in Python: its definition, and what messages about it need."""
+"""What an ODE solve computes, step by step in Python: its definition."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -6,28 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import FastadError
 from fastad.kernels import records as r
 from fastad.tables.composites.repeated import total_of
+from fastad.tables.composites.solve_endings import ending, in_step
 from fastad.tables.composites.solve_events import Entry, Events
 from fastad.tables.reference import Runner
 
 _EPSILON = np.finfo(float).eps
 GUESS, CHANGE = 1e-6, 1e-2  # as in `fastad.kernels.stepsize`, which needs numba
-_WORST = "component {} has the largest error"
-REASONS = {  # why a solve has ended, and what is to be said of a component
-    r.TOO_SMALL: ("Required step size is less than spacing between numbers", _WORST),
-    r.TOO_MANY: ("The solve needs more than max_steps steps", _WORST),
-    r.FULL: ("The solve needs more steps, or events, than can be kept", _WORST),
-    r.NOT_FINITE: ("The right-hand side is not finite at the start", "component {} is not"),
-    r.OVERFLOWN: ("The solution by fixed steps is not finite", "component {} is not"),
-    r.UNSOLVED: ("The equations of a step could not be solved", "component {} is the farthest from it"),
-}
-
-
-def ending(run: Any, t: float) -> str:
-    """Why a solve ended at time t before the end of its span, in words, from its numbers about the run."""
-    reason, component = REASONS[int(run[r.STATUS])]
-    return f"{reason}, at t = {t:.8g}; {component.format(int(run[r.WORST]))}"
 
 
 @dataclass
@@ -93,7 +80,8 @@ class Trace:
     @property
     def message(self) -> str:
         """Why the solve ended where it did, in words."""
-        return f"{self.solve.name}: {ending(self.run, self.time(float(self.control[r.AT])))}"
+        t = self.time(float(self.control[r.AT]))
+        return f"{self.solve.name}: {ending(self.run, t, self.solve.is_explicit)}"
 
     def time(self, position: float) -> float:
         return float((1 - position) * self.ends[0] + position * self.ends[1])
@@ -142,7 +130,12 @@ class Trace:
 
     def _made(self, counted: bool = True) -> np.ndarray:
         """The result of a trial step; what it counts is added up."""
-        out = self.call(self.solve.body, self._argument())
+        try:
+            out = self.call(self.solve.body, self._argument())
+        except FastadError as error:
+            position, size = self.control[: r.LAST]
+            h = size * (self.ends[1] - self.ends[0])
+            raise in_step(error, self.solve.name, self.time(position), h) from None
         if not counted:
             return out
         self.run[r.EVALUATIONS] += self.solve.stages

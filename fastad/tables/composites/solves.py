@@ -19,8 +19,9 @@ from fastad.tables.composites.backward import Backward
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.repeated import Repeated, schedule_of, total_of
 from fastad.tables.composites.solve_adjoint import SolveAdjoint
+from fastad.tables.composites.solve_endings import ending
 from fastad.tables.composites.solve_lanes import emit_lanes
-from fastad.tables.composites.solve_reference import Trace, ending
+from fastad.tables.composites.solve_reference import Trace
 from fastad.tables.composites.solve_sizes import NO_SOLVE, SolveSizes
 from fastad.tables.composites.spans import Span, to_lanes, to_spans, without_shared
 from fastad.tables.composites.sub import Sub, emit_joint_inline, made, packed, slices
@@ -128,6 +129,11 @@ class Solve(Repeated, kind="solve"):
     @property
     def ends_early(self) -> bool:
         return self.adaptive
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether its steps solve no equations."""
+        return not self.sizes.counts
 
     @property
     def open_size(self) -> int | None:
@@ -352,13 +358,13 @@ class Solve(Repeated, kind="solve"):
         """Where and why a solve ends before its span does, in the words of the solution's message."""
         full = replace(self.sizes, kept=0 if self.adaptive else self.length)
         solve = replace(self, strict=False, saves=False, progress=False, sizes=full).sized()
-        if solve.key == self.key:
-            return None  # it has failed for another reason
         try:
+            if solve.key == self.key:  # it has failed for another reason
+                return super().failure(x, run)
             cut = np.cumsum([span.size for span in solve.spans_results])[:-1]
             state, *_, kept, places, _, _, _, numbers = np.split(run(solve, x, None), cut)
         except FastadError as error:
-            return error
+            return super().failure(x, run) or error
         ends, position = np.split(x, np.cumsum([span.size for span in self.spans_in])[:-1])[4], numbers[r.POSITION]
         if int(numbers[r.STATUS]) == r.OVERFLOWN and len(places):
             position = places[int(np.argmin(np.isfinite(kept.reshape(len(places), -1)).all(axis=1)))]
@@ -366,7 +372,7 @@ class Solve(Repeated, kind="solve"):
             return None
         start = state[self.clock] if self.sizes.events else ends[0]
         t = float((1 - position) * start + position * ends[1])
-        return StepSizeError(f"{self.name}: {ending(numbers, t)}")
+        return StepSizeError(f"{self.name}: {ending(numbers, t, self.is_explicit)}")
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         trace = Trace(self, x)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import ASSEMBLE, CONST, GATHER, STRIDED
+from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import Region, batched, is_contiguous, parts, region, whole
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
@@ -205,7 +206,7 @@ class _Rolling:
         owner = np.repeat(np.arange(len(self.old)), s.counts)
         used = s.operands[(member[s.operands] >= 0) & (member[s.operands] != member[owner])]
         outputs = np.array(self.old.outputs, np.int64)
-        used = np.unique(np.concatenate([used, outputs[member[outputs] >= 0]]))
+        used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
         return [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
 
     def table(self) -> Table:

@@ -7,6 +7,7 @@ import numpy as np
 from fastad.once import lazy
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import GATHER, PRIMITIVES, STRIDED, Elementwise, array_rows
+from fastad.primitives.distinct import numbered
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import CONST, INPUT
 from fastad.tables.table import Table
@@ -120,6 +121,6 @@ def _numbered(rows: np.ndarray) -> np.ndarray:
     """A number for each row of a matrix of integers: equal rows have equal ones."""
     number = np.zeros(len(rows), np.int64)
     for column in rows.T:
-        _, place = np.unique(column, return_inverse=True)
-        _, number = np.unique(number * (int(place.max(initial=0)) + 1) + place, return_inverse=True)
+        place = numbered(column)[1]
+        number = numbered(number * (int(place.max(initial=0)) + 1) + place)[1]
     return number

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -200,11 +199,11 @@ def _node_svg(node: Node, x: float, y: float, width: float, height: float) -> st
     elif node.value:
         texts.append(_text("value", x, low, node.value, 13))
     box = f'<rect class="{node.kind}" x="{x - width / 2:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="9"/>'
-    return f'<g text-anchor="middle"><title>{escape(node.tip)}</title>{box}{"".join(texts)}</g>'
+    return f'<g text-anchor="middle"><title>{_escape(node.tip)}</title>{box}{"".join(texts)}</g>'
 
 
 def _text(kind: str, x: float, y: float, text: str, size: int, more: str = "") -> str:
-    return f'<text class="{kind}" x="{x:g}" y="{y:g}" font-size="{size}" {more}>{escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:g}" y="{y:g}" font-size="{size}" {more}>{_escape(text)}</text>'
 
 
 def _legend(g: Graph, top: float) -> list[str]:
@@ -242,3 +241,10 @@ if __name__ == "__main__":
     import sys
 
     Path(sys.argv[1]).write_text(to_svg(*s1_example()), encoding="utf-8")
+
+
+def _escape(text: str) -> str:
+    """`html.escape`, without the table of entities that its module has."""
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#x27;")):
+        text = text.replace(character, entity)
+    return text

@@ -1,0 +1,149 @@
+"""What takes long says so, once, on a terminal; never into a pipe, and not where the user wants quiet."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from fastad import waiting
+
+pty = pytest.importorskip("pty")
+
+# Recording waits for the user's own code, and compiling takes its time on an empty cache.
+PROGRAM = """
+import time
+import numpy as np
+import fastad as fad
+from fastad import waiting
+
+waiting.SECONDS = 0.1
+
+def slow(x):
+    time.sleep(0.4)
+    return np.sum(x * x)
+
+def long(x):
+    for k in range(300):
+        x = np.sin(x * (k + 1.5)) if k % 3 else np.exp(-x) + x[::-1]
+    return np.sum(x)
+
+def short(x):
+    return np.sum(x)
+
+fad.grad(slow, tier="sweep")(np.ones(3))
+fad.grad(long, tier="native")(np.ones(3))
+waiting.SECONDS = 2.0
+fad.grad(short, tier="sweep")(np.ones(3))
+print("finished")
+"""
+
+
+def on_terminal(tmp_path, **settings):
+    """What the program prints under a pseudo-terminal."""
+    tmp_path.chmod(0o700)
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(PROGRAM))
+    # Native code is compiled anew; the sweeps may come from the cache.
+    environment = os.environ | {"FASTAD_CACHE_DIR": str(tmp_path)} | settings
+    pid, end = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, str(path)], environment)
+    text = b""
+    while True:
+        try:
+            more = os.read(end, 4096)
+        except OSError:  # Linux's end of file
+            break
+        if not more:
+            break
+        text += more
+    os.close(end)
+    assert os.waitpid(pid, 0)[1] == 0, text.decode()
+    return text.decode()
+
+
+def test_long_work_says_once_what_it_does(tmp_path):
+    said = [line for line in on_terminal(tmp_path).splitlines() if line.startswith("fastad: ")]
+    assert sum("recording slow, 0 rows so far" in line or "recording slow, 1 rows so far" in line for line in said) == 1
+    assert sum("compiling native code for" in line and "program.py" in line for line in said) == 1
+    assert not any("short" in line for line in said)
+
+
+def test_it_can_be_quiet(tmp_path):
+    assert "fastad:" not in on_terminal(tmp_path, FASTAD_QUIET="1")
+
+
+def test_pipes_get_nothing(tmp_path):
+    tmp_path.chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=os.environ | {"FASTAD_CACHE_DIR": str(tmp_path)}, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "finished\n"
+    assert "fastad:" not in done.stderr
+
+
+class Screen:
+    """A stream that says it is a terminal."""
+
+    def __init__(self):
+        self.lines = []
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.lines.append(text)
+
+    def flush(self):
+        pass
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    monkeypatch.setattr(waiting, "SECONDS", 0.05)
+    return Screen()
+
+
+def short(text):
+    with waiting.waiting(lambda: text):
+        pass
+
+
+def test_every_work_is_told_once_and_short_work_never(screen):
+    with contextlib.redirect_stderr(screen):
+        with waiting.waiting(lambda: "outer"):
+            for k in range(20):
+                short(f"short {k}")
+            with waiting.waiting(lambda: "inner"):
+                time.sleep(0.3)
+        time.sleep(0.15)
+    assert screen.lines == ["fastad: outer\n", "fastad: inner\n"]
+
+
+def test_threads_share_one_watcher_which_ends(screen):
+    def work(k):
+        with waiting.waiting(lambda: f"work {k}"):
+            time.sleep(0.25)
+
+    with contextlib.redirect_stderr(screen):
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(5)]
+        for thread in threads:
+            thread.start()
+        assert sum(t.name == "fastad-waiting" for t in threading.enumerate()) == 1
+        for thread in threads:
+            thread.join()
+    assert sorted(screen.lines) == [f"fastad: work {k}\n" for k in range(5)]
+    time.sleep(0.2)
+    assert not any(t.name == "fastad-waiting" for t in threading.enumerate())
+    assert not waiting._works
+
+
+def test_a_stream_that_is_gone_does_no_harm(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    short("nothing")
