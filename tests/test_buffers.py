@@ -219,6 +219,14 @@ def _integers(y, x):
     y[1 + where[1]] += x[2]
 
 
+def _plain_beside(y, x):
+    """What plain operands leave as it was is still recorded."""
+    y[:] = x[0]
+    np.add(TABLE, 1.0, out=y, where=TABLE > 2)
+    y *= x[1]
+    np.clip(TABLE, 0.0, 3.0, out=y, where=TABLE > 4)
+
+
 def _plain_first(y, x):
     y[:] = TABLE
     y[3] = np.sum(y)
@@ -260,7 +268,8 @@ named(**{
     name.strip("_"): written(globals()[name])
     for name in (
         "_alias", "_view", "_view_of_a_view", "_view_made_after", "_mask", "_fancy", "_out", "_add_at", "_functions",
-        "_methods", "_list", "_integers", "_plain_first", "_in_place", "_diagonal", "_object_of_buffers", "_iterated",
+        "_methods", "_list", "_integers", "_plain_beside", "_plain_first", "_in_place", "_diagonal",
+        "_object_of_buffers", "_iterated",
     )
 })  # fmt: skip
 

@@ -579,3 +579,17 @@ def test_a_dataclass_of_the_users_needs_no_walk_at_each_call():
     settings = Settings(data=np.ones(3))
     f = lambda x: np.sum(x * settings.data) * settings.rate
     assert not capture.OutsideState((f,)).must_be_walked
+
+
+@pytest.mark.filterwarnings("ignore:.*shape:DeprecationWarning")
+def test_an_array_whose_shape_is_set_while_it_is_recorded():
+    data = np.arange(4.0)
+
+    def f(x):
+        data.shape = (4,)
+        a = np.dot(data, x) + np.sum(data * x)
+        data.shape = (2, 2)
+        return a + np.sum(np.dot(data, x[:2]))
+
+    x = np.array([0.3, 0.4, 0.5, 0.6])
+    assert fad.jit(f)(x) == pytest.approx(f(x))

@@ -10,7 +10,8 @@ import fastad as fad
 SHAPING = """
 np.reshape(x, (4, 3)) | x.reshape(2, -1) | x.reshape((6, 2)) | np.reshape(x.T, -1) | np.reshape(x, (4, 3), order="F")
 x.reshape(-1, order="F") | np.reshape(s, (1, 1)) | x[:, ::2].reshape(3, 2, 1) | x.ravel() | np.ravel(x.T)
-np.ravel(x, "F") | x.T.ravel("K") | x.flatten() | x.T.flatten() | np.transpose(x) | np.transpose(c, (1, 2, 0))
+np.ravel(x, "F") | x.T.ravel("K") | x.T.ravel("A") | x.ravel("A") | x.T.reshape(-1, order="A")
+x.flatten() | x.T.flatten() | np.transpose(x) | np.transpose(c, (1, 2, 0))
 c.transpose(2, 0, 1) | c.T | x.transpose() | np.permute_dims(c, (2, 0, 1)) | np.swapaxes(c, 0, 2) | c.swapaxes(-1, 0)
 np.moveaxis(c, 0, -1) | np.moveaxis(c, (0, 1), (1, 2)) | np.rollaxis(c, 2) | np.squeeze(x[None, :, None])
 np.squeeze(x[None], axis=0) | np.expand_dims(x, (0, 2)) | np.matrix_transpose(c) | np.broadcast_to(v, (3, 4))

@@ -39,6 +39,8 @@ ARRAYS = {
     "taken": lambda x, c: x * c[:, [2, 0, 1]],
     "repeated": lambda x, c: np.repeat(x, 2) - np.repeat(c, 2),
     "sorted": lambda x, c: x + np.sort(c),
+    "polyval": lambda x, c: np.polyval(x[0], c),
+    "heaviside": lambda x, c: np.heaviside(c, x),
 }
 FORMS = {"array": VALUES, "array without axes": np.array(3), "number": np.int64(3)}
 
@@ -111,6 +113,20 @@ def test_arithmetic_of_narrow_integers_wraps(first, second, data):
             wide = found.dtype == np.int64 and wanted.dtype.kind in "iu" and wanted.dtype.itemsize >= 4
             assert wide or found.dtype == wanted.dtype
             assert np.allclose(found, wanted, rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", NARROW, ids=str)
+def test_products_of_narrow_integers_wrap(dtype):
+    limits = np.iinfo(dtype)
+    x, y = np.array([limits.max, 3, 7], dtype), np.array([limits.max // 2, limits.min, 2], dtype)
+    for f in (
+        np.dot, np.outer, np.convolve, np.vdot, lambda x, y: np.outer(x, y) @ x, lambda x, y: np.vander(x),
+        lambda x, y: np.einsum("i,i,j->j", x, y, x), lambda x, y: np.einsum("i->", x), np.inner,
+        lambda x, y: np.sum(x, dtype=y.dtype), lambda x, y: np.sum(y[:0], dtype=y.dtype),
+    ):  # fmt: skip
+        found, wanted = fad.jit(f)(x, y), f(x, y)
+        assert found.dtype == wanted.dtype
+        assert np.array_equal(found, wanted)
 
 
 @given(st.sampled_from(DTYPES), st.sampled_from(NARROW), st.integers(-70_000, 70_000))

@@ -177,6 +177,21 @@ def test_loops_that_change_stay_as_they_are():
         same(f, X, loops_found=0)
 
 
+def test_a_loop_of_more_states_than_the_one_before_it():
+    """It starts from the other's result, but is no further turn of it."""
+
+    def f(x):
+        y = x[0]
+        for _ in range(TURNS):
+            y = y + 0.01 * np.sin(y)
+        for _ in range(TURNS):
+            y = np.sin(y)
+            x = x * np.cos(x)
+        return np.sum(x) + y
+
+    same(f, X, loops_found=2)
+
+
 def test_short_loops_are_not_rolled_by_default(monkeypatch):
     monkeypatch.undo()
     assert not loops(fad.trace(recurrence, X))

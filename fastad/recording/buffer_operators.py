@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy import clip as numpy_clip
 
 from fastad.recording.buffers import Buffer, as_buffer, as_view, plain, takes_guards, target_of, twin_of
 from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of
@@ -39,7 +40,8 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
         return array_ufunc(given[0], ufunc, method, *given, **options)  # lists hold what NumPy's protocol does not see
     if out is None:
         return made(function(*given, **options), inputs)
-    return _into(out, lambda targets: function(*given, out=targets, **options))
+    kept = options.get("where", True) if method == "__call__" else True
+    return _into(out, lambda targets: function(*given, out=targets, **options), kept)
 
 
 def _held(x: Any, ufunc: Any) -> np.ndarray:
@@ -50,15 +52,16 @@ def _held(x: Any, ufunc: Any) -> np.ndarray:
     return path_value(found, found.recorder)
 
 
-def _into(out: Any, function: Callable[[Any], Any]) -> Any:
-    """The result of a function of plain values, written into `out`, some of which may have a twin."""
+def _into(out: Any, function: Callable[[Any], Any], where: Any = True) -> Any:
+    """The result of a function of plain values, written into `out`, some of which may have a twin. `where`: the
+    elements that it writes."""
     targets = out if isinstance(out, tuple) else (out,)
     twins = [plain(x) for x in targets]
-    memory = tuple(np.array(x.value) if isinstance(x, Recorded) else x for x in twins)
+    memory = tuple(np.zeros(x.shape, x.dtype) if isinstance(x, Recorded) else x for x in twins)
     function(memory if isinstance(out, tuple) else memory[0])
     for twin, values in zip(twins, memory, strict=True):
         if isinstance(twin, Recorded):
-            twin[...] = values
+            twin[...] = values if where is True else np.where(where, values, twin)
     return out if not isinstance(out, tuple) or len(out) > 1 else out[0]
 
 
@@ -77,7 +80,8 @@ def _array_function(self: Buffer, function: Any, types: Any, args: Any, kwargs: 
         return made(function(*given, **options), (args, kwargs))
     if recorded:
         return call_function(function, given, {**options, "out": out})
-    return _into(out, lambda target: function(*given, out=target, **options))
+    kept = options.get("where", True) if function is numpy_clip else True
+    return _into(out, lambda target: function(*given, out=target, **options), kept)
 
 
 def made(result: Any, sources: Any) -> Any:

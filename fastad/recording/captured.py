@@ -27,15 +27,15 @@ class Capture:
 
     def __init__(self, array: np.ndarray, ref: Ref, snapshot: Any) -> None:
         self.array, self.ref, self.snapshot = array, ref, snapshot
-        self._bytes: tuple[int, int, int, np.dtype[Any]] | None = None
+        self._bytes: tuple[int, int, int, np.dtype[Any], tuple[int, ...]] | None = None
         if type(array) is np.ndarray and array.flags.c_contiguous and array.ndim:
-            self._bytes = address(array), address(snapshot), array.nbytes, array.dtype
+            self._bytes = address(array), address(snapshot), array.nbytes, array.dtype, array.shape
 
     def unchanged(self) -> bool:
-        """Whether the array has the elements of the snapshot still."""
+        """Whether the array has the shape and the elements of the snapshot still."""
         if self._bytes is not None:
-            here, there, size, kind = self._bytes
-            if self.array.dtype is kind and self.array.nbytes == size and same_bytes(here, there, size):
+            here, there, size, kind, shape = self._bytes
+            if self.array.dtype is kind and self.array.shape == shape and same_bytes(here, there, size):
                 return True
         array = np.ndarray.view(self.array, np.ndarray)  # the elements themselves, whatever a subclass makes of them
         return np.array_equal(array, self.snapshot, equal_nan=array.dtype.kind == "f")

@@ -38,6 +38,8 @@ def einsum(
                 z = _contract(*x, *y, keep=others, sizes=sizes)
                 chosen.insert(0, z) if chosen else terms.append(z)
     x, labels = _sum_out(*terms[0], keep=set(output))
+    kind = np.result_type(*(v.dtype for v in values))
+    x = x if x.dtype == kind else x.astype(kind)  # np.sum widens narrow integers, np.einsum does not
     return reframe(x, numpy_transpose, tuple([labels.index(c) for c in output])) if labels != output else x
 
 

@@ -202,7 +202,7 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
 def polyval(p: Any, x: Any) -> Array:
     """np.polyval, by Horner's rule"""
     coefficients, at = lift(p, x)
-    out: Any = at * 0.0 if at.dtype.kind == "f" or coefficients.dtype.kind == "f" else at * 0
+    out: Any = np.zeros_like(at)
     for c in coefficients:
         out = out * at + c
     return out
@@ -255,6 +255,7 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Array:
     if v.ndim != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")
     n = v.size if N is None else int(N)
+    v = v.astype(np.promote_types(v.dtype, int))
     columns: list[Any] = [np.ones_like(v)]
     for _ in range(n - 1):
         columns.append(columns[-1] * v)

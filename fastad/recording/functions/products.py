@@ -30,12 +30,15 @@ def matmul_stack(x: Array, y: Array) -> Array:
     recorder = x.recorder
     recorder.builder.source_line(user_line())
     sizes = (batch, m, k, n, sx, sy)
-    return Recorded(recorder, recorder.builder.matrix_product(x.ref, y.ref, sizes, (*lead, m, n), _dtype(x, y)))
+    char, own = _dtypes(x, y)
+    ref = recorder.builder.matrix_product(x.ref, y.ref, sizes, (*lead, m, n), own)
+    return Recorded(recorder, recorder.convert(ref, char))
 
 
-def _dtype(x: Array, y: Array) -> str:
+def _dtypes(x: Array, y: Array) -> tuple[str, str]:
+    """The dtype of a product, and that of its row: narrow integers wrap afterwards."""
     char = dtype_char(np.result_type(x.dtype, y.dtype))
-    return "i" if char in NARROW else char  # sums of narrow integers do not wrap
+    return char, "i" if char in NARROW else char
 
 
 @implements(np.matmul, "linalg.matmul")
@@ -76,8 +79,9 @@ def _same_batch(x: Array, y: Array) -> tuple[Recorded, Array]:
 def _vector_dot(x: Array, y: Array, name: str) -> Array:
     if x.size != y.size:
         raise _not_aligned(name, x.shape, y.shape, 0)
-    n = x.size
-    return Recorded(x.recorder, x.recorder.emit("matmul", (x.ref, y.ref), (1, 1, n, 1, 0, 0, 1, 1), (), _dtype(x, y)))
+    recorder, (char, own) = x.recorder, _dtypes(x, y)
+    ref = recorder.emit("matmul", (x.ref, y.ref), (1, 1, x.size, 1, 0, 0, 1, 1), (), own)
+    return Recorded(recorder, recorder.convert(ref, char))
 
 
 # ── products with other conventions ───────────────────────────────────────────────────────────────────────────

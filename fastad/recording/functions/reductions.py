@@ -62,6 +62,7 @@ def sum_(
     axes = axis_set(axis, x.ndim)
     x = _masked(x, where, 0) if dtype is None else _masked(x.astype(dtype), where, 0)
     total = _add_up(x, axes)
+    total = total if dtype is None else total.astype(dtype)  # rows add up narrow integers as int64
     out = _kept(total, x.shape, axes, keepdims)
     return out + initial if _given(initial) else out
 

@@ -7,6 +7,7 @@ from numpy import broadcast_to as numpy_broadcast_to
 from numpy import diagonal as numpy_diagonal
 from numpy import transpose as numpy_transpose
 
+from fastad.primitives.regions import contiguous_strides
 from fastad.recording.dispatch import VIEWS
 from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
 from fastad.recording.operands import copied, dummy, frame_of, reframe, reshape
@@ -35,7 +36,9 @@ def reshape_(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = 
     dims = newshape if shape is None else shape
     dims = tuple(dims) if isinstance(dims, list | tuple | np.ndarray) else (dims,)
     x = copied(x) if copy else x
-    if order == "F":
+    if order == "K":
+        raise ValueError("order 'K' is not permitted for reshaping")
+    if _by_columns(x, order):
         return reshape(x.T, dims[::-1]).T
     return reshape(x, dims)
 
@@ -48,7 +51,15 @@ def ravel(a: Any, order: str = "C") -> Array:
         strides = x.frame()[2]
         axes = sorted(range(x.ndim), key=lambda d: -abs(strides[d]))
         return _contiguous(reshape(reframe(x, numpy_transpose, tuple(axes)), -1))
-    return _contiguous(reshape(x.T if order == "F" else x, -1))
+    return _contiguous(reshape(x.T if _by_columns(x, order) else x, -1))
+
+
+def _by_columns(x: Array, order: str) -> bool:
+    """Whether an order of elements is Fortran's; "A" is that of the memory."""
+    _, shape, strides = x.frame()
+    if order != "A" or strides == contiguous_strides(shape):
+        return order == "F"
+    return strides[::-1] == contiguous_strides(shape[::-1])
 
 
 def _contiguous(x: Array) -> Array:

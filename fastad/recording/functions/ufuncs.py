@@ -83,7 +83,7 @@ def _conjugate(x: Any) -> Array:
 
 @implements_ufunc("reciprocal")
 def _reciprocal(x: Any) -> Array:
-    return (1 / x).astype(int) if _is_integer(x) else elementwise("reciprocal", x)
+    return (1 / x).astype(np.promote_types(x.dtype, np.int8)) if _is_integer(x) else elementwise("reciprocal", x)
 
 
 @implements_ufunc("power")
@@ -105,10 +105,13 @@ def _float_power(x: Any, y: Any) -> Array:
     return elementwise("power", _as_float(x), _as_float(y))
 
 
+def _of_floats(row: str) -> Callable[..., Array]:
+    """An elementwise primitive that makes floats of integers."""
+    return lambda *operands: elementwise(row, *(map(_as_float, operands) if _is_integer(*operands) else operands))
+
+
 for _name, _row in (("fabs", "absolute"), ("heaviside", "heaviside"), ("rint", "rint")):
-    implements_ufunc(_name)(
-        lambda *operands, _row=_row: elementwise(_row, *(_as_float(x) if _is_integer(x) else x for x in operands))
-    )
+    implements_ufunc(_name)(_of_floats(_row))
 
 
 def _rounding(name: str) -> None:

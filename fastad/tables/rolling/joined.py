@@ -23,9 +23,11 @@ def ended_by(b: Builder, first: Sequence[Ref], kinds: Sequence[ValueType]) -> Re
         return None
     op, source, _, _ = b.definition(first[0])
     out = first[0] if op == CALL else source if op == STRIDED.code else -1
-    if out < 0 or b.definition(out)[0] != CALL or loop_at(b, out) is None:
+    if out < 0 or b.definition(out)[0] != CALL:
         return None
-    at = 0
+    loop, at = loop_at(b, out), 0
+    if loop is None or sum(kind.size for kind in kinds) != loop.sizes.state:
+        return None
     for ref, kind in zip(first, kinds, strict=True):
         if b.region(out, (at, kind.size, 1), kind.shape, kind.dtype) != ref:
             return None
