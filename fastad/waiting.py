@@ -55,8 +55,10 @@ def _begin(work: _Work) -> None:
         _works.append(work)
         # A thread lives until the work is done or told, so that many short pieces of work one after another share it.
         if _watcher is None:
-            _watcher = threading.Thread(target=_watch, name="fastad-waiting", daemon=True)
-            _watcher.start()
+            watcher = threading.Thread(target=_watch, name="fastad-waiting", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the system refuses a thread, or Python ends
+                watcher.start()
+                _watcher = watcher
 
 
 def _watch() -> None:

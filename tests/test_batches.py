@@ -61,9 +61,10 @@ def executor(request):
 
 
 def test_items_along_an_axis_take_their_own_branches(executor):
-    value, gradient = fad.map_batches(fad.value_and_grad(branchy), POINTS, executor)
+    f = fad.value_and_grad(branchy, tier="sweep")  # native code may differ in the last bit, and not all may have it
+    value, gradient = fad.map_batches(f, POINTS, executor)
     for k, point in enumerate(POINTS):
-        expected = fad.value_and_grad(branchy)(point)
+        expected = f(point)
         assert value[k] == expected[0] and np.array_equal(gradient[k], expected[1])
 
 

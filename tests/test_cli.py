@@ -41,7 +41,7 @@ def test_warmup_says_where_the_cache_is(capsys, monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(sweeps, "_sweep", asked.append)
     assert main(["warmup"]) == 0
-    assert sorted(asked) == ["adjoints", "tangents", "values"]  # in which order depends on what was in the cache
+    assert set(asked) == {"adjoints", "tangents", "values"}
     assert str(cache.folder()) in capsys.readouterr().out
 
 

@@ -1,11 +1,14 @@
 """LLVM in processes of its own, and objects that are linked without it."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +64,11 @@ RUN = ctypes.CFUNCTYPE(DOUBLE, ctypes.c_int64, DOUBLE)
 needs_processes = pytest.mark.skipif(not linking.IS_KNOWN, reason="LLVM links here, so it compiles here too")
 
 
+def end_all():
+    while compiling._idle:
+        compiling._idle.pop().end()
+
+
 def by_llvm(code, names):
     externals = {name: symbols.address(name) for name in objects.undefined_symbols(code)}
     return jitlink.link(code, names, externals)
@@ -102,8 +110,34 @@ def test_unknown_relocations_raise():
     found = linking.read(bytes(code))
     table = found.sections[found.sections["type"] == 4][0]
     code[int(table["offset"]) + 8] = 77  # the type of the first relocation
-    with pytest.raises(CompileError, match="type 77"):
+    with pytest.raises(CompileError, match="does not link"):
         objects.load_object(bytes(code), ["run"], symbols.address)
+
+
+@needs_processes
+@pytest.mark.parametrize("kind", linking._KNOWN)
+def test_what_is_not_known_here_llvm_links(kind, monkeypatch):
+    code = objects.compile_ir(EVERYTHING)
+    at = [(i, x) for i in range(5) for x in (0.3, 2.5)]
+    ours = objects.load_object(code, ["run"], symbols.address)
+    wanted = [RUN(ours["run"])(*a) for a in at]
+    monkeypatch.setattr(linking, "_KNOWN", [known for known in linking._KNOWN if known != kind])
+    other = objects.load_object(code, ["run"], symbols.address)
+    assert [RUN(other["run"])(*a) for a in at] == wanted
+
+
+@needs_processes
+def test_damaged_objects_are_errors():
+    code = objects.compile_ir(EVERYTHING)
+    for at in range(0x28, len(code), 5):  # the header's fields, the sections and their table
+        for octet in (0, 255):
+            damaged = code[:at] + bytes([octet]) + code[at + 1 :]
+            try:
+                found = linking.read(damaged)
+                externals = dict.fromkeys(linking.undefined(found), 1)
+                linking.link(found, ["run"], externals)
+            except (CompileError, linking.UnlinkableError):
+                continue
 
 
 @needs_processes
@@ -120,15 +154,77 @@ def test_a_process_that_ended_while_it_waited_is_replaced(ending):
 @needs_processes
 def test_a_process_ends_when_nothing_comes(monkeypatch):
     monkeypatch.setattr(llvm_ir, "IDLE_SECONDS", 0.01)
-    monkeypatch.setattr(compiling, "_idle", [])
+    end_all()
     first = objects.compile_ir(SQUARE)
     assert compiling._idle[-1]._process.wait(10) == 0
     assert objects.compile_ir(SQUARE) == first
 
 
+def own_process(text, tmp_path):
+    start = f"""
+import os, signal, subprocess, sys, threading, time
+from fastad.execution.machine import compiling, objects, processor
+SQUARE = {SQUARE!r}
+"""
+    environment = os.environ | {"FASTAD_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", start + text]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@needs_processes
+def test_programs_that_end_by_broken_pipes_are_not_ended(tmp_path):
+    done = own_process("""
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+first = objects.compile_ir(SQUARE)
+process = compiling._idle[-1]._process
+process.kill()
+process.wait()
+assert objects.compile_ir(SQUARE) == first
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) and not signal.sigpending()
+""", tmp_path)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_processes
+def test_processes_that_ended_leave_nothing(tmp_path):
+    done = own_process("""
+from fastad.execution.machine import llvm_ir
+llvm_ir.IDLE_SECONDS = 0.01
+objects.compile_ir(SQUARE)
+end = time.time() + 60
+while os.path.exists(f"/proc/{compiling._all[0]._process.pid}"):
+    assert time.time() < end
+    time.sleep(0.01)
+""", tmp_path)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_processes
+def test_a_compilation_ends_with_the_process_that_asked(tmp_path):
+    done = own_process("""
+lines = [f"  %x{k + 1} = fadd double %x{k}, {float(k)}" for k in range(200_000)]  # takes LLVM a long time
+data = "\\n".join(["define double @f(double %x0) {", *lines, "  ret double %x200000", "}"]).encode()
+process = compiling.CompilerProcess()
+process._write(compiling.TASK.pack(len(data), 3, False) + data)
+print(process._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+""", tmp_path)  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    end = time.monotonic() + 20
+    while Path(f"/proc/{done.stdout.strip()}/cmdline").exists() and state(done.stdout.strip()) != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def state(pid):
+    """Z: it has ended, and whoever inherited it has not looked."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 @needs_processes
 def test_a_process_that_ends_over_a_text_is_said(monkeypatch):
-    monkeypatch.setattr(compiling, "_idle", [])
+    end_all()
     compiled = compiling.CompilerProcess.compile
 
     def killed(self, text, level):
@@ -160,7 +256,7 @@ def test_an_interrupted_compilation_leaves_no_answer_behind(monkeypatch):
 @needs_processes
 def test_without_processes_code_is_compiled_here(monkeypatch):
     expected = objects.compile_ir(SQUARE)
-    monkeypatch.setattr(compiling, "_idle", [])
+    end_all()
     monkeypatch.setattr(sys, "executable", "/no/such/program")
     assert objects.compile_ir(SQUARE) == expected
     assert compiling.host() == llvm_ir.host()

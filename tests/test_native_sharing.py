@@ -6,6 +6,7 @@ from native_tools import run
 
 import fastad as fad
 from fastad.execution.layout import layout_of
+from fastad.execution.native import NativeKernel
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.tables.builder import Builder
@@ -72,6 +73,22 @@ def test_steps_that_stop_among_many():
     with pytest.raises(np.linalg.LinAlgError):
         g(np.zeros((20, 20)), 3)
     np.testing.assert_allclose(g(x, 3), expected, rtol=1e-9)
+
+
+def test_shared_loops_among_many_steps():
+    """Loops that threads share stand beside shared functions, which another module calls."""
+
+    def f(x):
+        h = x
+        for _ in range(20):
+            h = np.sin(h) * np.cumsum(h)[::-1] / h.size + x
+        return h
+
+    x = np.linspace(0.1, 1.0, 50_000)
+    program = fad.trace(fad.jit(f, roll=False), x)
+    kernel = NativeKernel(program, threads=2)
+    assert kernel.address
+    np.testing.assert_allclose(fad.jit(f, tier="native", roll=False)(x), f(x), rtol=1e-9)
 
 
 SIZES = (1, 64, 1, 100, 0, 0), (1, 40, 3, 70, 1, 0), (1, 9, 33, 90, 0, 1), (5, 7, 20, 33, 0, 0)

@@ -1,6 +1,8 @@
 """Random numbers drawn by a recorded function are constants of the recording, and one warning says so."""
 
 import random
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -47,3 +49,25 @@ def test_functions_that_draw_nothing_are_left_alone():
 def test_a_generator_that_is_an_argument():
     with pytest.warns(RuntimeWarning, match="drew random numbers"):
         fad.jit(lambda x, rng: x * rng.normal())(1.0, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(("body", "draws"), [
+    ("import random, numpy.random", False), ("import random; random.random()", True), ("np.random.normal()", True),
+])  # fmt: skip
+def test_generators_that_are_imported_while_recording(body, draws):
+    """In a process that has not used them yet: to import a generator is not to draw from it."""
+    code = f"""
+import sys, warnings
+import numpy as np, fastad as fad
+assert "numpy.random" not in sys.modules
+sys.modules.pop("random", None)
+def f(x):
+    {body}
+    return x * x
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("always")
+    fad.grad(f)(3.0)
+print(any("drew random" in str(w.message) for w in found))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [str(draws)]

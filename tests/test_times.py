@@ -161,3 +161,19 @@ def test_all_that_a_process_compiles_is_weighed_against_one_start(monkeypatch, k
     found = choices(monkeypatch, estimates, start)
     assert found == ["native"] * compiled + ["sweep"] * (len(estimates) - compiled)
     assert sum(estimates[:compiled]) <= start / 2
+
+
+def test_what_is_measured_while_it_is_kept_is_kept_later(kept, monkeypatch):
+    own = Times(FIRST)
+    own.measured({"a": 1.0}, 2e-3)
+    write = times.folders.write
+
+    def measuring(path, data):
+        own.measured({"b": 1.0}, 1e-3)
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(times.folders, "write", measuring)
+        own.store()
+    own.store()
+    assert set(json.loads(kept.read_text())[times._processor()]) == {"a", "b"}

@@ -27,7 +27,8 @@ library may import more at its first call, and beside it stands what the process
 fastad: they end when nothing was to be compiled for a few seconds. The last column of steady calls is fastad's over
 NumPy's time for the program alone, in the same process. Values and gradients of all agree. "In place": the program
 writes into arrays, which autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted,
-with its data as constants. OpenBLAS has one thread (OPENBLAS_NUM_THREADS=1); JAX has threads of its own."""
+with its data as constants. OpenBLAS has one thread (OPENBLAS_NUM_THREADS=1); JAX has threads of its own. CoDiPack, a
+C++ library, has no package on PyPI or in Debian and was not at hand."""
 
 
 def main(arguments=None) -> int:

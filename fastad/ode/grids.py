@@ -32,10 +32,11 @@ def fixed_grid(t0: float, t1: float, step: float, points: Any) -> tuple[np.ndarr
     return np.array(pieces).ravel(), first
 
 
-def steps_in(length: Any, step: Any) -> int:
-    """The least number of steps of at most this size; a guard holds it where it depends on recorded values."""
+def steps_in(length: Any, step: Any, most: float = LARGEST) -> int:
+    """The least number of steps of at most this size; a guard holds it where it depends on recorded values. ShapeError
+    where there are more than `most`."""
     with np.errstate(over="ignore"):
         count = np.ceil(length / step - AHEAD)
-    if count > LARGEST:
+    if count > most:
         raise ShapeError(f"step={step} makes {float(count):.3g} steps of the span{at_line()}; take a larger one")
     return max(1, int(count))

@@ -201,7 +201,7 @@ def _room(options: Options) -> int:
 
 def _with_even_steps(problem: Problem) -> Problem:
     """Fixed steps that events may end: all of one size, but for the last one and those up to an event."""
-    even = abs(problem.t1 - problem.t0) / _evenly(problem)
+    even = abs(problem.t1 - problem.t0) / _evenly(problem, most=1e300)  # an event may end an infinite span
     return replace(problem, step=None, first_step=even, max_step=even * (1.0 + 1e-12))
 
 
@@ -217,9 +217,9 @@ def _grid(problem: Problem) -> tuple[Any, int] | None:
     return np.array([0.0, 1.0 / count, 0.0]), count
 
 
-def _evenly(problem: Problem) -> int:
+def _evenly(problem: Problem, most: float = LARGEST) -> int:
     """The number of fixed steps that divide the whole span."""
-    return steps_in(np.abs(problem.t1 - problem.t0), problem.step)
+    return steps_in(np.abs(problem.t1 - problem.t0), problem.step, most)
 
 
 def _is_moving(problem: Problem) -> bool:

@@ -8,21 +8,34 @@ from typing import Any
 import numpy as np
 
 
-def random_states(held: Iterable[Any]) -> list[Hashable]:
+def random_states(held: Iterable[Any]) -> dict[Any, Hashable]:
     """States of the global generators, NumPy's and Python's, and of the generators among the objects that a function
-    refers to."""
-    found: list[Hashable] = []
-    states: list[Any] = []
+    refers to, by what tells them apart."""
+    found: dict[Any, Hashable] = {}
+    states: dict[Any, Any] = {}
     pythons, numpys = sys.modules.get("random"), "numpy.random" in sys.modules
     if pythons is not None:
-        found.append(pythons.getstate())
+        found["random"] = pythons.getstate()
     if numpys:
-        states.append(np.random.get_state(legacy=False))  # noqa: NPY002 - the one that users draw from
+        states["numpy"] = np.random.get_state(legacy=False)  # noqa: NPY002 - the one that users draw from
     for x in held:
         if pythons is not None and isinstance(x, pythons.Random):
-            found.append(x.getstate())
+            found[id(x)] = x.getstate()
         elif numpys and isinstance(x, np.random.Generator):
-            states.append(x.bit_generator.state)
+            states[id(x)] = x.bit_generator.state
         elif numpys and isinstance(x, np.random.RandomState):
-            states.append(x.get_state(legacy=False))
-    return [*found, *(pickle.dumps(state) for state in states)]
+            states[id(x)] = x.get_state(legacy=False)
+    return found | {key: pickle.dumps(state) for key, state in states.items()}
+
+
+def have_drawn(before: dict[Any, Hashable], after: dict[Any, Hashable]) -> bool:
+    """Whether a generator has another state, or one whose module was imported in between has been used."""
+    return any(before[key] != state if key in before else not _is_fresh(key) for key, state in after.items())
+
+
+def _is_fresh(key: Any) -> bool:
+    """Whether a global generator has not been used since its module was imported: its Mersenne Twister stands where the
+    module's own seeding leaves it."""
+    if key == "random":
+        return bool(sys.modules["random"].getstate()[1][-1] == 624)
+    return key != "numpy" or np.random.get_state(legacy=False)["state"]["pos"] == 623  # noqa: NPY002

@@ -208,6 +208,7 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
+        _add_note(error)
         raise
     except TypeError as error:  # of NumPy, on the array of objects that np.array makes of recorded values
         if str(error).startswith(_OBJECT_ERRORS):

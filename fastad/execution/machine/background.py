@@ -81,7 +81,11 @@ def submit(make: Callable[[], T], seconds: float = 0.0) -> Job[T]:
     with _starting:
         if _thread is None or not _thread.is_alive():
             _thread = threading.Thread(target=_work, name="fastad-background", daemon=True)
-            _thread.start()
+            try:
+                _thread.start()
+            except RuntimeError:  # the system refuses a thread, or Python ends: then there is no background
+                _thread = None
+                job.run()
     return job
 
 

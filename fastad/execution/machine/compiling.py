@@ -8,13 +8,16 @@ system when nothing has come for some seconds. Where objects are linked by LLVM 
 
 import atexit
 import contextlib
+import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastad.errors import CompileError
@@ -38,19 +41,34 @@ class CompilerProcess:
 
     def __init__(self) -> None:
         home = str(llvmlite_folder().parent)
+        self.host: tuple[str, str]
         # -I: no module of the user's can be in the way; a session of its own: Ctrl-C in a terminal does not end it.
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", llvm_ir.__file__, home, str(llvm_ir.IDLE_SECONDS)], bufsize=0,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: Python ends
             raise LostProcessError from error
         _all.append(self)
+        try:
+            self.host = self._greeting()
+        except BaseException:  # Ctrl-C too
+            self.end()
+            raise
+        # It ends by itself: without a thread that waits for that it would stay in the system's list of processes.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=self._process.wait, name="fastad-reaping", daemon=True).start()
+
+    def _greeting(self) -> tuple[str, str]:
         line = b""
         while not line.endswith(b"\n"):
             line += self._read(1)
-        self.host: tuple[str, str] = tuple(json.loads(line))
+        try:
+            name, features = json.loads(line)
+        except (ValueError, TypeError) as error:  # something else writes to the pipe
+            raise LostProcessError from error
+        return name, features
 
     def compile(self, text: str, level: int) -> tuple[bytes, float]:
         """The object code of a text, and seconds of processor time that it took. CompileError if LLVM rejects it."""
@@ -69,8 +87,9 @@ class CompilerProcess:
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         try:
-            while left:
-                left = left[self._process.stdin.write(left) :]  # type: ignore[union-attr]
+            with _no_broken_pipe_signal():
+                while left:
+                    left = left[self._process.stdin.write(left) :]  # type: ignore[union-attr]
         except OSError as error:
             raise LostProcessError from error
 
@@ -97,6 +116,22 @@ class CompilerProcess:
         self._process.wait()
 
 
+@contextlib.contextmanager
+def _no_broken_pipe_signal() -> Iterator[None]:
+    """Within the context, this thread is not sent SIGPIPE. Programs that end by it when nobody reads their output would
+    also end when a compiler process has."""
+    if not hasattr(signal, "sigtimedwait") or signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE not in before:
+            signal.sigtimedwait([signal.SIGPIPE], 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _all: list[CompilerProcess] = []
 _idle: list[CompilerProcess] = []  # those that wait for a task
 _inherited: list[CompilerProcess] = []  # of the process that this one was forked from
@@ -112,11 +147,13 @@ _free = _places()
 
 
 def llvmlite_folder() -> Path:
-    """Where llvmlite is installed; it is not imported."""
-    spec = importlib.util.find_spec("llvmlite")
-    if spec is None or spec.origin is None:
-        raise ImportError("llvmlite is not installed")
-    return Path(spec.origin).parent
+    """Where llvmlite is installed; it is not imported. A script of that name beside the user's own is passed over."""
+    find = importlib.machinery.PathFinder.find_spec
+    specs = (importlib.util.find_spec("llvmlite"), *(find("llvmlite", [place]) for place in sys.path))
+    for spec in specs:
+        if spec is not None and spec.origin is not None and spec.submodule_search_locations is not None:
+            return Path(spec.origin).parent
+    raise ImportError("llvmlite is not installed")
 
 
 def is_verified(level: int) -> bool:
@@ -194,7 +231,7 @@ def _close() -> None:
     _closed = True
     while _idle:
         _idle.pop().end()
-    for process in _all:
+    for process in _all.copy():
         process.kill()
 
 
@@ -206,7 +243,7 @@ def _start_anew() -> None:
     for process in _all:
         for pipe in (process._process.stdin, process._process.stdout):
             with contextlib.suppress(OSError):
-                os.close(pipe.fileno())  # type: ignore[union-attr]
+                pipe.close()  # type: ignore[union-attr]
     _all.clear()
     _idle.clear()
 

@@ -40,8 +40,14 @@ _FAR_DISTANCE = (24,)  # the same, 8 bytes
 _CALL = (4,)  # L + A − P, 4 bytes
 _ENTRY = (9, 41, 42)  # G + A − P, 4 bytes
 
+_KNOWN = _ADDRESS, _DISTANCE, _FAR_DISTANCE, _CALL, _ENTRY
+
 _READ_AND_RUN = 5  # protection of memory
 _JUMP = struct.Struct("<BBi")  # jmp *distance(%rip)
+
+
+class UnlinkableError(Exception):
+    """An object has what is not known here."""
 
 
 class Object(NamedTuple):
@@ -68,9 +74,11 @@ def read(code: bytes) -> Object:
     try:
         (start,) = struct.unpack_from("<Q", code, 0x28)
         (count,) = struct.unpack_from("<H", code, 0x3C)
+        if not count:  # more than the field holds
+            count = int(np.frombuffer(code, _SECTION, 1, start)["size"][0])
         sections = np.frombuffer(code, _SECTION, count, start)
         return Object(code, sections, *_symbols(code, sections))
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError, MemoryError) as error:
         raise CompileError(f"object code is damaged: {error}") from None
 
 
@@ -97,11 +105,12 @@ def undefined(found: Object) -> list[str]:
 def link(found: Object, names: Iterable[str], externals: dict[str, int]) -> Linked:
     """Put an object into memory; `externals` has the addresses of what it needs from elsewhere.
 
-    Raises CompileError if one of `names` is missing, or if the object is damaged or has what is not known here.
+    Raises CompileError if one of `names` is missing or the object is damaged, UnlinkableError if it has what is not
+    known here.
     """
     try:
         return _Linking(found, externals).linked(names)
-    except (IndexError, ValueError, OverflowError) as error:
+    except (IndexError, ValueError, OverflowError, OSError, MemoryError, struct.error) as error:
         raise CompileError(f"object code does not link: {error}") from None
 
 
@@ -140,7 +149,7 @@ class _Linking:
     def _refuse(self) -> None:
         own = self.object.symbols["section"]
         if np.any(self.object.sections["flags"] & _THREAD_LOCAL) or np.any((own >= _RESERVED) & (own != _ABSOLUTE)):
-            raise ValueError("variables of threads and common symbols are not known here")
+            raise UnlinkableError("variables of threads and common symbols are not known here")
 
     def _relocations(self) -> list[tuple[int, np.ndarray]]:
         """By section; those of the tables for unwinding, which nothing reads, are left out."""
@@ -190,7 +199,10 @@ class _Linking:
     def _relocate(self, start: int, size: int, relocations: np.ndarray) -> None:
         types, symbols = relocations["type"], relocations["symbol"].astype(np.int64)
         places = relocations["offset"].astype(np.int64)
-        if np.any(places < 0) or np.any(places + 4 > size):
+        if unknown := set(types.tolist()).difference(*_KNOWN):
+            raise UnlinkableError(f"relocations of type {min(unknown)} are not known here")
+        widths = np.where(np.isin(types, _ADDRESS + _FAR_DISTANCE), 8, 4)
+        if np.any(places < 0) or np.any(places + widths > size):
             raise ValueError("a relocation lies outside of its section")
         is_external = self.object.symbols["section"][symbols] == _UNDEFINED
         targets = self.addresses[symbols]
@@ -200,22 +212,20 @@ class _Linking:
             (_ADDRESS, 8, targets, 0), (_FAR_DISTANCE, 8, targets, here), (_DISTANCE, 4, targets, here),
             (_CALL, 4, np.where(is_external, jumps, targets), here), (_ENTRY, 4, entries, here),
         )  # fmt: skip
-        known = np.zeros(len(types), bool)
         for kind, width, values, origin in kinds:
             chosen = np.isin(types, kind)
-            known |= chosen
             found = (values + relocations["addend"] - origin)[chosen]
             if width == 4 and np.any(found != found.astype(np.int32)):
-                raise ValueError("something is too far away")
+                raise UnlinkableError("something is too far away")
             octets = found.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width]
             self.bytes[(start + places[chosen])[:, None] + np.arange(width)] = octets
-        if not known.all():
-            raise ValueError(f"relocations of type {types[~known][0]} are not known here")
 
 
 def _loaded(found: Object) -> list[int]:
     """The sections that are put into memory: empty ones, which may be pointed at, but no tables for unwinding."""
     (strings,) = struct.unpack_from("<H", found.code, 0x3E)
+    if strings >= _RESERVED:
+        raise UnlinkableError("so many sections are not known here")
     start, loaded = int(found.sections[strings]["offset"]), []
     for k in np.flatnonzero(found.sections["flags"] & _ALLOCATE).tolist():
         name = start + int(found.sections[k]["name"])

@@ -8,8 +8,10 @@ since its library takes some 40 MB. Errors are LLVM's own RuntimeErrors; `fastad
 that users see.
 """
 
+import contextlib
 import functools
 import json
+import os
 import select
 import struct
 import sys
@@ -107,8 +109,19 @@ def _comes(tasks: BinaryIO, idle: float) -> bool:
     return sys.platform == "win32" or bool(select.select([tasks], [], [], idle)[0])
 
 
+def _end_with(tasks: BinaryIO) -> None:
+    """End this process, compilations too, once nobody has the other end of the pipe: whoever asked was killed."""
+    poll = select.poll()
+    poll.register(tasks, 0)
+    poll.poll()
+    os._exit(1)
+
+
 def main(folder: str, idle: str) -> None:
-    sys.path.insert(0, folder)
+    sys.path.append(folder)  # after Python's own modules
+    if hasattr(select, "poll"):
+        with contextlib.suppress(RuntimeError):  # the system refuses a thread
+            threading.Thread(target=_end_with, args=[sys.stdin.buffer], daemon=True).start()
     serve(sys.stdin.buffer, sys.stdout.buffer, float(idle))
 
 

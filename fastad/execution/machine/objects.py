@@ -5,6 +5,7 @@ generate (the large model takes half as long again without optimisation, as it l
 and to link.
 """
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterable
@@ -69,8 +70,9 @@ def load_object(code: bytes, names: Iterable[str], resolve: Callable[[str], int 
     """
     names = list(dict.fromkeys(names))
     if linking.IS_KNOWN:
-        found = linking.read(code)
-        return LoadedCode(*linking.link(found, names, _externals(linking.undefined(found), resolve)))
+        with contextlib.suppress(linking.UnlinkableError):  # LLVM's linker knows more
+            found = linking.read(code)
+            return LoadedCode(*linking.link(found, names, _externals(linking.undefined(found), resolve)))
     try:
         return LoadedCode(*jitlink.link(code, names, _externals(undefined_symbols(code), resolve)))
     except RuntimeError as error:

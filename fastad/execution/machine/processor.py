@@ -1,5 +1,6 @@
 """What LLVM says of this CPU, without LLVM: its answer is kept on disk."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -21,7 +22,8 @@ def host() -> tuple[str, str]:
         return found
     found = compiling.host()
     if path is not None:
-        folders.write(path, json.dumps(found).encode())
+        with contextlib.suppress(OSError):  # a full disk: it is asked for again
+            folders.write(path, json.dumps(found).encode())
     return found
 
 

@@ -69,8 +69,10 @@ def _start() -> None:
     global _thread
     with _lock:
         if _thread is None or not _thread.is_alive():
-            _thread = threading.Thread(target=_work, name="fastad-optimising", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_work, name="fastad-optimising", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the system refuses a thread, or Python ends
+                thread.start()
+                _thread = thread
 
 
 def _work() -> None:
@@ -135,17 +137,26 @@ if hasattr(os, "register_at_fork"):
 
 
 def started(code: str, text: str) -> "subprocess.Popen[str] | None":
-    """A Python process that is given a text to read. None where there can be no other process."""
+    """A Python process that is given a text to read. None where there can be no other process.
+
+    It finds modules where this one does: by itself it would look in the folder that it runs in first.
+    """
     if not compiling.is_possible():
         return None
     quiet = subprocess.DEVNULL
     try:
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet,
-                                   encoding="utf-8", start_new_session=True)  # fmt: skip
-    except OSError:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", f"import sys; sys.path[:] = sys.argv[1:]\n{code}", *_path()],
+            stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, encoding="utf-8", start_new_session=True,
+        )  # fmt: skip
+    except (OSError, RuntimeError):  # RuntimeError: Python ends
         return None
     assert process.stdin
     with contextlib.suppress(OSError):
         process.stdin.write(text)
         process.stdin.close()
     return process
+
+
+def _path() -> list[str]:
+    return [place for place in sys.path if isinstance(place, str)]

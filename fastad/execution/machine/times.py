@@ -64,12 +64,13 @@ class Times:
     def store(self) -> None:
         """Keep what was measured, beside what other processes have measured of other kinds meanwhile."""
         if self._changed and self._seconds is not None and (path := _path()) is not None:
-            own = {kind: self._seconds[kind] for kind in self._changed}
+            with self._lock:  # threads may go on to measure
+                own = {kind: self._seconds[kind] for kind in self._changed}
+                self._changed.clear()
             whole = _all(path)
             whole[_processor()] = _read(self._first) | own
             with contextlib.suppress(OSError):
                 folders.write(path, json.dumps(whole, indent=1).encode())
-            self._changed.clear()
 
     def restart(self) -> None:
         """In a forked child: another thread may have held the lock."""

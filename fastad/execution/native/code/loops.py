@@ -124,7 +124,7 @@ class LoopCode(ReductionCode):
         if not self.count:
             return super().text(name, linkage)
         self.module.needs_parallel_for = True
-        return self._block_text(name) + "\n" + self._caller_text(name)
+        return self._block_text(name) + "\n" + self._caller_text(name, linkage)
 
     def _block_text(self, name: str) -> str:
         """`void name.block(ptr ctx, i64 block)`: one block; ctx holds in, out, work, partial results."""
@@ -143,7 +143,7 @@ class LoopCode(ReductionCode):
             lines += [f"  %partial{k} = getelementptr double, ptr %partials, i64 %share{k}"]
         return "\n".join([*lines, *self.entry.lines, *self.body, "  ret void", "}"])
 
-    def _caller_text(self, name: str) -> str:
+    def _caller_text(self, name: str, linkage: str) -> str:
         """The step: runs all blocks, then combines their partial results in order."""
         parts = len(self.loop.reductions)
         caller = ReductionCode(self.module, self.memory, self.plan)
@@ -169,5 +169,5 @@ class LoopCode(ReductionCode):
                     shares = [caller.combine(r, block, *shares[i : i + 2]) for i in range(0, len(shares) - 1, 2)] + odd
                 block.do(f"store double {shares[0]}, ptr {caller.pointer(r)}")
         return "\n".join(
-            [f"define internal i64 @{name}({PARAMETERS}) nounwind {{", "entry:", *block.lines, "  ret i64 0", "}"]
+            [f"define {linkage}i64 @{name}({PARAMETERS}) nounwind {{", "entry:", *block.lines, "  ret i64 0", "}"]
         )
