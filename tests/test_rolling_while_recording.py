@@ -1,5 +1,7 @@
 """Loops that are rolled while a function is recorded: the same values as unrolled, in a table that does not grow."""
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -182,6 +184,23 @@ def test_captured_arrays_stay_inputs():
     before = g(np.ones(3))[0]
     data[0] = 0.5
     assert g(np.ones(3))[0] == pytest.approx(f(np.ones(3)), rel=1e-14) and g(np.ones(3))[0] != before
+
+
+def test_values_that_the_garbage_collector_has_frozen():
+    """They cannot be found, so no rows are moved."""
+
+    def f(x):
+        y = x * 2
+        for i in range(60):
+            x = x + 0.01 * np.sin(x)
+            if i == 2:
+                gc.freeze()
+        return x + y
+
+    try:
+        check(f, np.array(0.3))
+    finally:
+        gc.unfreeze()
 
 
 def test_functions_within_functions():

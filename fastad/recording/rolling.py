@@ -27,13 +27,14 @@ RUNNERS: set[CodeType] = set()
 def roll_loops(recorder: Recorder, schedule: Any = None) -> None:
     """From now on, loops of this recording are rolled. `schedule` says which of their states are stored for adjoints
     (see `fastad.schedules`; None: all of them)."""
-    recorder.rolls_at, recorder.schedule = MANY, schedule
+    recorder.rolls_at, recorder.schedule, recorder.frozen = MANY, schedule, gc.get_freeze_count()
 
 
 def roll_rows(recorder: Recorder) -> None:
     """Roll the rows of a recording, if this is a place to do so. Operators call it before they read any row."""
     rows = len(recorder.builder)
-    if not _is_apart(recorder):
+    hidden = gc.get_freeze_count() > recorder.frozen  # from the search for recorded values, by gc.freeze()
+    if hidden or not _is_apart(recorder):
         recorder.rolls_at = rows + rows // 8
         return
     recorder.rolls_at = 2 * rows
