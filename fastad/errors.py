@@ -13,6 +13,7 @@ class RecordingError(FastadError, TypeError):
     """A function does something that cannot be recorded. The message names the user's line and the fix."""
 
     at_plain_array = False  # whether it tried to write a recorded value into a plain array
+    at_library = False  # whether it gave a recorded value to a function of another library
 
 
 class ShapeError(FastadError, ValueError):

@@ -30,6 +30,7 @@ HOMES = {
 }  # fmt: skip
 # Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
 # by its name.
+LISTS = ("__all__", "_HOMES")  # of public names, some of which primitives have too
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/sparse/operators.py",
     "fastad/optimize/",
@@ -59,7 +60,8 @@ def _names_it(node, parents):
     word, above = node.value, parents[node]
     while isinstance(above, ast.List | ast.Tuple | ast.Set):
         node, above = above, parents[above]
-    if isinstance(above, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in above.targets):
+    listing = parents[above] if isinstance(above, ast.Dict) else above
+    if isinstance(listing, ast.Assign) and any(isinstance(t, ast.Name) and t.id in LISTS for t in listing.targets):
         return False
     if word not in WORDS:
         return not isinstance(above, ast.JoinedStr)

@@ -34,8 +34,9 @@ class Opened:
         try:
             with placed(changes):
                 return self._function(*args)
-        except SystemError as error:  # what code in C makes of an error of ours
-            if not isinstance(error.__cause__ or error.__context__, RecordingError):
+        except (SystemError, RecordingError) as error:  # code in C may make the first of an error of ours
+            own = error if isinstance(error, RecordingError) else error.__cause__ or error.__context__
+            if not isinstance(own, RecordingError) or (own is error and not own.at_library):
                 raise
             raise recording_error(
                 f"{self.__name__} calls other libraries, and reads a recorded value from outside where fastad does not "

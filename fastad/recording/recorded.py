@@ -357,9 +357,10 @@ HOLDERS.add(Recorded)
 
 def _refused_by(function: str) -> RecordingError:
     """The error for a function of SciPy that takes plain numbers only."""
-    return recording_error(
-        f"{function} converts its arguments to plain arrays, so it cannot be recorded", instead_of(function)
-    )
+    text = f"{function} converts its arguments to plain arrays, so it cannot be recorded"
+    error = recording_error(text, instead_of(function))
+    error.at_library = True
+    return error
 
 
 def plain_array_error(what: str, fix: str = "") -> RecordingError:
