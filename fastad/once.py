@@ -2,9 +2,10 @@
 
 import ctypes
 import functools
-import threading
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from fastad import locks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,7 +18,7 @@ def once(make: Callable[P, T]) -> Callable[P, T]:
     results, and at the end of the process, when other threads may still run, it forgets all.
     """
     made: dict[Any, T] = {}
-    lock = threading.RLock()
+    lock = locks.lock()
 
     @functools.wraps(make)
     def get(*args: P.args, **kwargs: P.kwargs) -> T:

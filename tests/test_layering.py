@@ -21,7 +21,7 @@ MAX_LINES = 450
 # The floor of each module or package directly in fastad; "" is fastad/__init__.py itself.
 FLOORS = {
     "kernels": 0,
-    "version": 1, "errors": 1, "once": 1, "calling": 1, "waiting": 1, "primitives": 1,
+    "version": 1, "errors": 1, "once": 1, "calling": 1, "waiting": 1, "locks": 1, "primitives": 1,
     "tables": 2, "recording": 2, "schedules": 2, "sparsity": 2,
     "execution": 3,
     "transforms": 4, "control": 4, "special": 4, "linalg": 4, "soft": 4, "ode": 4, "plots": 4, "coloring": 4,

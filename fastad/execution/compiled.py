@@ -1,7 +1,6 @@
 """Running requests on NumPy arrays: chooses the executor, makes its kernel, and has buffers for every thread."""
 
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from fastad.execution.machine import background
 from fastad.execution.marshalling import Binding, CallForm
 from fastad.execution.observing import observed, observers
 from fastad.execution.request import Request
+from fastad.locks import lock
 from fastad.recording.source import at_line
 from fastad.tables.table import Table
 from fastad.waiting import waiting
@@ -36,7 +36,7 @@ class Compiled:
     _pays_from: float = 0.0  # seconds interpreted from which the other executor's kernel is made
     _job: "background.Job[Kernel] | None" = None  # that makes it
     _free: list[Binding] = field(default_factory=list)
-    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+    _lock: Any = field(default_factory=lock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._policy = policy(self.tier)

@@ -3,7 +3,6 @@
 Every kernel had its own, and programs with many recordings (one for each length of a sentence, say) held gigabytes.
 """
 
-import threading
 import weakref
 from collections import Counter
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.kernel import aligned
+from fastad.locks import lock
 
 SHARED_FROM = 4096  # doubles: smaller kernels run for so short a time that to borrow memory would be felt
 
@@ -19,7 +19,7 @@ class WorkMemory:
     """Buffers that wait for the next run. There are as many as kernels ran at once, of the size of the largest."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock()
         self._free: list[np.ndarray] = []
         self._wanted: Counter[int] = Counter()  # sizes that living users may ask for
 

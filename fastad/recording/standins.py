@@ -6,14 +6,14 @@ modules. They are taken away when the last recording ends. Threads that record n
 """
 
 import functools
-import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from operator import itemgetter
 from types import CellType, FunctionType, MethodType
 from typing import Any, NamedTuple
+
+from fastad.locks import lock
 
 WITH_ATTRIBUTES = (FunctionType, functools.partial)  # whose places are attributes, `__defaults__` and `args`
 _HOLDERS = (dict, list, CellType, *WITH_ATTRIBUTES)
@@ -107,7 +107,7 @@ _modules: dict[str, _Module] = {}
 _methods: dict[type, _Methods] = {}
 _waiting: dict[str, Callable[[], None]] = {}  # what registers the stand-ins of modules that are not imported yet
 _by_original: dict[int, Callable[..., Any]] = {}
-_lock = threading.Lock()
+_lock = lock()
 _users = 0  # recordings in progress, in all threads
 
 
@@ -146,16 +146,6 @@ def _register_imported() -> None:
             _waiting.pop(name)()
 
 
-def _after_fork() -> None:
-    """Another thread may have held the lock when the process was forked."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 def _all_places() -> tuple[_Module | _Methods, ...]:
     return (*_modules.values(), *_methods.values())
 
@@ -192,7 +182,7 @@ class _Place(NamedTuple):
 
 
 _bound: dict[tuple[int, Any], _Place] = {}
-placing = threading.RLock()  # of the thread that puts stand-ins in place which are for its recording alone
+placing = lock()  # of the thread that puts stand-ins in place which are for its recording alone
 
 
 def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManager[None]:

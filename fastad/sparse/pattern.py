@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
+from fastad.locks import lock
 from fastad.primitives.sparse_values import as_places
 from fastad.recording.operands import is_recorded, path_value, recorder_of
 from fastad.recording.source import at_line
@@ -20,7 +20,7 @@ _LARGEST = 2**30
 _KEPT = 32  # patterns that are remembered though nobody has them, with what was found of them
 _patterns: "weakref.WeakValueDictionary[Hashable, Pattern]" = weakref.WeakValueDictionary()
 _last: "deque[Pattern]" = deque(maxlen=_KEPT)
-_lock = threading.Lock()
+_lock = lock()
 
 
 class Pattern:
@@ -36,7 +36,7 @@ class Pattern:
     def __init__(self, rows: np.ndarray, columns: np.ndarray, shape: Shape, key: Hashable) -> None:
         self.rows, self.columns, self.shape = _fixed(rows), _fixed(columns), shape
         self.places = _fixed(as_places(rows, columns))
-        self._key, self._found, self._lock = key, {}, threading.RLock()  # type: ignore[var-annotated]
+        self._key, self._found, self._lock = key, {}, lock()  # type: ignore[var-annotated]
 
     @staticmethod
     def of(rows: Any, columns: Any, shape: Any) -> "Pattern":

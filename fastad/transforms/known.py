@@ -6,10 +6,10 @@ recordings are forgotten first, when they take more than FASTAD_RECORDING_BYTES 
 """
 
 import os
-import threading
 from collections import OrderedDict
 from typing import Any
 
+from fastad.locks import lock
 from fastad.recording.keys import Key
 from fastad.recording.rereading import OutsideReader
 from fastad.recording.settings import Setting
@@ -25,7 +25,7 @@ class Memory:
     def __init__(self) -> None:
         self.outside = OutsideReader()
         self.paths: dict[Any, Path] = {}
-        self.lock = threading.RLock()
+        self.lock = lock()
         self.recordings = 0
         self._clock = 0
 
@@ -78,7 +78,7 @@ class _Recordings:
     """Recordings by key, the least recently used first."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
 
     @property

@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import threading
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.execution.kernel import failure_lines
 from fastad.execution.marshalling import Passed
+from fastad.locks import lock
 from fastad.tables.columns import DTYPES
 from fastad.transforms.paths import Path
 
-_one_at_a_time = threading.Lock()
+_one_at_a_time = lock()
 _SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 

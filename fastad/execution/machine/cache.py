@@ -12,7 +12,6 @@ import os
 import re
 import struct
 import sys
-import threading
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +20,13 @@ from pathlib import Path
 from fastad.errors import FastadError
 from fastad.execution.machine import folders, objects, processor, symbols
 from fastad.execution.machine.folders import folder, is_kept
+from fastad.locks import lock
 from fastad.once import once
 from fastad.version import __version__
 
 __all__ = ["cached", "claimed", "folder", "is_kept", "is_stored", "source_module", "use_private_numba_cache"]
 
-_lock = threading.RLock()
+_lock = lock()
 
 
 # ── objects ───────────────────────────────────────────────────────────────────────────────────────
@@ -190,6 +190,9 @@ def _files(where: Path) -> Iterator[tuple[float, int, str]]:
 # ── generated Python modules ──────────────────────────────────────────────────────────────────────
 
 
+_modules: dict[str, types.ModuleType] = {}
+
+
 def source_module(name: str, text: str) -> types.ModuleType:
     """A module made from generated source text, whose numba functions with `cache=True` are cached on disk.
 
@@ -199,11 +202,11 @@ def source_module(name: str, text: str) -> types.ModuleType:
     full_name = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     qualified = f"fastad_generated.{full_name}"
     with _lock:
-        if qualified in sys.modules:
-            return sys.modules[qualified]
-        path = _source_file(full_name, text)
-        use_private_numba_cache()
-        return _execute(qualified, path, text)
+        if qualified not in _modules:  # in `sys.modules` it may be half made: by a thread that a fork has left behind
+            path = _source_file(full_name, text)
+            use_private_numba_cache()
+            _modules[qualified] = _execute(qualified, path, text)
+        return _modules[qualified]
 
 
 def _execute(qualified: str, path: Path, text: str) -> types.ModuleType:

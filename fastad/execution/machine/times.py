@@ -10,13 +10,13 @@ import contextlib
 import json
 import math
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fastad.execution.machine import cache, folders
 from fastad.execution.machine.processor import host
+from fastad.locks import lock
 
 _FILE, _LONGEST = "times.json", 100_000  # bytes
 _WEIGHT = 0.5  # of a new measurement, against all before
@@ -33,7 +33,7 @@ class Times:
         self.spent = 0.0  # seconds of this process, all together
         self._seconds: dict[str, float] | None = None
         self._changed: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = lock()
 
     def expected(self, counts: Counts) -> float:
         """Seconds that a thing is expected to take."""
@@ -71,10 +71,6 @@ class Times:
             whole[_processor()] = _read(self._first) | own
             with contextlib.suppress(OSError):
                 folders.write(path, json.dumps(whole, indent=1).encode())
-
-    def restart(self) -> None:
-        """In a forked child: another thread may have held the lock."""
-        self._lock = threading.Lock()
 
 
 def _bounded(seconds: float, first: float) -> float:
@@ -121,5 +117,3 @@ TIMES = Times({
     "native import": 0.05, "sweeps": 0.06, "new sweeps": 0.4,
 })  # fmt: skip
 atexit.register(TIMES.store)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=TIMES.restart)

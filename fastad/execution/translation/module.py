@@ -5,7 +5,6 @@ import functools
 import importlib
 import itertools
 import sys
-import threading
 import types
 from typing import Any
 
@@ -13,6 +12,7 @@ from fastad.execution.translation import flags, memory, outside
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
 from fastad.execution.translation.kinds import UntranslatableError, types_of
+from fastad.locks import lock
 
 # The modules of the kernels that are numba's own, and what stands for them.
 SUBSTITUTES = {
@@ -23,7 +23,7 @@ SUBSTITUTES = {
 _PACKAGE = "fastad.kernels"
 _COPY = "_fastad_kernels_translated"
 _numbers = itertools.count()
-_lock = threading.RLock()
+_lock = lock()
 
 
 TARGET = "fastad_target"
