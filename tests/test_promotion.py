@@ -155,3 +155,14 @@ def test_gradients_beside_narrow_integers(dtype, tmp_path):
     found = fad.load(tmp_path / "f.npz")(x)
     assert found.dtype == np.float32
     assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("tier", ["sweep", "native"])
+def test_comparisons_of_float32_with_python_numbers(tier):
+    """NumPy rounds the number to float32."""
+    x = np.array([0.1, 0.3, 0.5, 1e30], np.float32)
+    for f in (
+        lambda x: x == 0.1, lambda x: x > 0.3, lambda x: x <= 0.3, lambda x: np.less_equal(x, 0.3),
+        lambda x: np.where(x < 0.3, x, 2 * x), lambda x: x < 1e300, lambda x: x.astype(float) == 0.1,
+    ):  # fmt: skip
+        assert np.array_equal(fad.jit(f, tier=tier)(x), f(x))

@@ -179,6 +179,7 @@ class ElementwisePlan:
     spread: Sequence[Callable[[Any, Ref], Ref] | None]  # what makes the broadcast row that an operand needs
     whole: bool  # an operation on integers that gives -0 for some
     wraps: str = ""  # the dtype of narrow integers that int64 of this plan become
+    rounds: bool = False  # a comparison of float32, for which NumPy rounds Python numbers
 
 
 # Python numbers follow the other operand's dtype; a Python bool is like NumPy's.
@@ -241,7 +242,10 @@ def _planned(recorder: Recorder, key: Any, operands: Sequence[Any], refs: Sequen
     plan = recorder.plans.get(key)
     if plan is None:
         plan = recorder.plans[key] = _plan(recorder, key[0], operands, refs)
-    if plan.whole or plan.wraps:
+    if plan.rounds:
+        pairs = zip(operands, refs, strict=True)
+        refs = [recorder.number(float(np.float32(x))) if type(x) is float else ref for x, ref in pairs]
+    elif plan.whole or plan.wraps:
         ref = _integers(recorder, plan, refs) if plan.whole else emit_broadcast(recorder, plan.name, refs, plan.char)
         return Recorded(recorder, recorder.convert(ref, plan.wraps or plan.char))
     b = recorder.builder
@@ -285,7 +289,8 @@ def _plan(recorder: Recorder, name: str, operands: Sequence[Any], refs: Sequence
     char = "i" if wraps else char
     whole = char == "i" and row.minus_zero
     number = b.type_number(ValueType(shape, char))
-    return ElementwisePlan(row.name, number, char, spread if any(spread) else (), whole, wraps)
+    rounds = bool(row.operator and row.operator.kind == "comparison") and "f" in [k.dtype for k in kinds]
+    return ElementwisePlan(row.name, number, char, spread if any(spread) else (), whole, wraps, rounds)
 
 
 def _selects(row: Any) -> bool:
