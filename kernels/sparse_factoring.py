@@ -42,9 +42,10 @@ def _cut(x, count, n, n_lower, n_upper):
 @helper
 def _are_below(numbers, limit):
     """Whether all numbers are in [0, limit)."""
-    low, high = np.int32(0), np.int32(-1)
+    low, high = np.int64(0), np.int64(-1)
     for k in range(len(numbers)):
-        low, high = min(low, numbers[at(k)]), max(high, numbers[at(k)])
+        v = np.int64(numbers[at(k)])
+        low, high = min(low, v), max(high, v)
     return low >= 0 and high < limit
 
 

@@ -12,7 +12,7 @@ from fastad.equations.equation import Equation
 from fastad.equations.linear import Point
 from fastad.equations.sparse import Sparse
 from fastad.primitives.sparse_values import Pattern as Parts
-from fastad.primitives.sparse_values import size_of_factors
+from fastad.primitives.sparse_values import as_places, size_of_factors
 from fastad.sparse.analysis import analysis
 from fastad.sparse.pattern import Pattern
 from fastad.tables.builder import Builder
@@ -131,3 +131,14 @@ def test_a_pattern_with_other_numbers_is_refused_or_harmless(data):
     run(b.table([solved]), [found.packed, plan, entries.data])
     code, _ = run(b.table([factors]), [plan, plan, entries.data])
     assert code != 0 or not wild
+
+
+@pytest.mark.parametrize("place", [-1, -(2**31), 3, 2**31 - 1])
+@pytest.mark.parametrize("m", [1, 2])
+def test_places_outside_of_the_matrix_are_refused(place, m):
+    for row, column in ((place, 0), (0, place)):
+        b = Builder()
+        places, data, x = b.input((1,)), b.input((1,)), b.input((3 * m,))
+        table = b.table([b.emit("sparse_product", (places, data, x), (1, 1, 3, 3, m, 0, 0, 0), (3 * m,))])
+        code, _ = run(table, [as_places([row], [column]), np.ones(1), np.ones(3 * m)])
+        assert code != 0

@@ -34,6 +34,7 @@ _STATIC = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
+_BEYOND = 2**63 - 1
 _FLOATS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _INTEGERS = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw", ast.BitAnd: "and", ast.BitOr: "or",
              ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "ashr"}  # fmt: skip
@@ -177,7 +178,15 @@ class Expressions(Code):
         known = self.static(node)
         if isinstance(node, ast.Slice) or (known is not None and known < 0):
             raise UntranslatableError(f"the index {ast.unparse(node)}")
+        if isinstance(node, ast.Call) and self.named(node.func) is flags.at:
+            node = node.args[0]
         return self.integer(self.value(node))
+
+    def _unsigned(self, k: str) -> str:
+        """An unsigned integer that is compared as a signed one here: what is negative is beyond all sizes."""
+        if k.lstrip("-").isdigit():
+            return k if int(k) >= 0 else str(_BEYOND)
+        return self.define(f"select i1 {self.define(f'icmp slt i64 {k}, 0')}, i64 {_BEYOND}, i64 {k}")
 
     # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────────────
     def _BinOp(self, node: ast.BinOp) -> Value:
@@ -311,7 +320,7 @@ class Expressions(Code):
         given = [self.value(argument) for argument in node.args]
         keywords = {word.arg or "": self.value(word.value) for word in node.keywords}
         if called is flags.at:
-            return Value(INTEGER, (self.integer(given[0]),))
+            return Value(INTEGER, (self._unsigned(self.integer(given[0])),))
         intrinsic = called if isinstance(called, Intrinsic) else FUNCTIONS.get(called)
         if intrinsic and not keywords:
             return intrinsic.write(self, *given)
