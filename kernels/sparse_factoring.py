@@ -63,10 +63,11 @@ def _are_bounds(starts, total):
 
 @helper
 def _are_nested(nested, starts):
-    """Whether every column that says so has one row more than the next one, and no column too many."""
+    """Whether every column that says so has one row more than the next one, and no column too many; all count
+    themselves."""
     n = len(nested)
     for k in range(n):
-        if starts[at(k + 1)] - starts[at(k)] >= n - k:
+        if nested[at(k)] < 1 or starts[at(k + 1)] - starts[at(k)] >= n - k:
             return False
         if nested[at(k)] > 1:
             if k + 1 >= n or nested[at(k + 1)] + 1 < nested[at(k)]:
