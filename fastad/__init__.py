@@ -56,7 +56,6 @@ __all__ = [
 # What many programs do without is imported when it is first asked for, which saves them time and 10 MB.
 _HOMES = {
     "checkpointing": ("checkpoint",),
-    "checks": ("debug",),
     "checks.differences": ("finite_difference",),
     "checks.gradients": ("check_adjoint", "check_grads"),
     "checks.profiling": ("profile",),

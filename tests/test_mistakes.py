@@ -110,6 +110,7 @@ MISTAKES = [
     ("lanes that branch", lambda: fad.vmap(lambda x: x if x > 2 else -x)(X), fad.RecordingError, "np.where or", "at"),
     ("a dataclass", lambda: fad.grad(lambda p: p.x)(Plain(1.0)), fad.DerivativeError, "optree.dataclasses", ""),
     ("a masked array", lambda: fad.jit(np.sum)(np.ma.array(X)), fad.ShapeError, "x.filled\\(\\)", ""),
+    ("polyfit of other lengths", lambda: fad.jit(lambda x: np.polyfit(x, [1, 2], 1))(X), TypeError, "got.*at ", ""),
     ("a matrix", lambda: fad.jit(np.sum)(np.matrix(M)), fad.ShapeError, "np.asarray\\(x\\)", ""),
     ("dates", lambda: fad.jit(np.sum)(np.array(["2020-01-01"], "M8[D]")), fad.ShapeError, "pass float64", ""),
     ("a set", lambda: fad.jit(len)({1.0}), fad.ShapeError, "lists, tuples and dicts", ""),

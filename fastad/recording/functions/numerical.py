@@ -6,6 +6,7 @@ import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, implements, lift
 from fastad.recording.operands import is_recorded, reshape
+from fastad.recording.source import at_line
 
 NO_VALUE = np._NoValue
 
@@ -270,9 +271,10 @@ def polyfit(
     """np.polyfit: least squares over powers of x that are scaled to norm 1. The rank is part of the path."""
     points, values = lift(x, y)
     if deg < 0:
-        raise ValueError("expected deg >= 0")
+        raise ValueError(f"np.polyfit takes a degree of 0 or more, not {deg}{at_line()}")
     if points.ndim != 1 or not points.size or values.ndim not in (1, 2) or values.shape[0] != points.size:
-        raise TypeError(f"expected x of shape (n,) and y of shape (n,) or (n, k), got {points.shape}, {values.shape}")
+        shapes = f"got {points.shape} and {values.shape}{at_line()}"
+        raise TypeError(f"np.polyfit takes x of shape (n,) and y of shape (n,) or (n, k), {shapes}")
     n, order = points.size, int(deg) + 1
     powers, right = np.vander(points + 0.0, order), values + 0.0
     if w is not None:
@@ -288,7 +290,10 @@ def polyfit(
     if not cov:
         return found
     if cov != "unscaled" and n <= order:
-        raise ValueError("the number of data points must exceed order to scale the covariance matrix")
+        raise ValueError(
+            f"np.polyfit scales the covariance only where there are more than {order} points, not {n}{at_line()}; "
+            'take cov="unscaled"'
+        )
     covariance = np.linalg.inv(np.dot(powers.T, powers)) / np.outer(scale, scale)
     factor: Any = 1.0 if cov == "unscaled" else residuals / (n - order)
     return found, covariance * factor if values.ndim == 1 else covariance[:, :, None] * factor
