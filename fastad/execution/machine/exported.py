@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from fastad import calling
+from fastad.errors import CompileError
 from fastad.execution import translation
-from fastad.execution.machine import cache, objects, replacing, symbols
+from fastad.execution.machine import cache, objects, replacing, shipped, symbols
 from fastad.execution.translation.kinds import UntranslatableError
 from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 from fastad.once import once
@@ -132,6 +133,10 @@ calling.compile_with(address)
 @once
 def _linked(name: str, text: str) -> tuple[int, object]:
     """The address, and what it belongs to."""
+    if (brought := shipped.read(_shipped_key(text))) is not None:
+        with contextlib.suppress(CompileError):  # a function that it calls is not there
+            code = objects.load_object(brought, [_NAME], _resolve)
+            return code[_NAME], code
     if _is_translated(text):
         with contextlib.suppress(UntranslatableError):
             return replacing.linked(_NAME, text, key_of(text)[:-1], _resolve)
@@ -148,8 +153,18 @@ def stored(text: str) -> bytes:
 
 
 def is_stored(text: str) -> bool:
-    """Whether the object of a text is in the disk cache."""
-    return cache.is_stored(key_of(text))
+    """Whether the object of a text is in the disk cache, or was shipped."""
+    return cache.is_stored(key_of(text)) or shipped.has(_shipped_key(text))
+
+
+def ship(folder: Path, texts: Iterable[str]) -> None:
+    """Write the objects of texts for all processors of a level: see `shipped`."""
+    for text in texts:
+        shipped.store(folder, _shipped_key(text), translation.module.ir_of(text, _NAME, fused=True), _LEVEL)
+
+
+def _shipped_key(text: str) -> tuple[str, ...]:
+    return translator_digest(), text, kernel_digest()
 
 
 def _is_translated(text: str) -> bool:
