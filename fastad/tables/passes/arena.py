@@ -32,8 +32,8 @@ _RESULT = 8  # the bit of a row's own value, behind those of three operands
 
 @dataclass(frozen=True)
 class Arena:
-    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. That of
-    derivatives begins at `kept_size` of that of values.
+    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. The
+    second one begins at `kept_size` of the first.
 
     The adjoints of the rows `cleared` must be set to zero when they have been handed on. Rows for which `again` is not
     -1 are reads of other rows whose values are not kept: the reverse sweep reads them again before it comes to that
@@ -137,10 +137,10 @@ class _Lives:
     def place(
         self, offsets: np.ndarray, start: int, always: np.ndarray, own: np.ndarray | None = None
     ) -> tuple[int, int, np.ndarray]:
-        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Those of `own` share slots
-        with each other only, and are not written over: the sweep of tangents reads them again when all values are there,
-        so that no value that is kept may lie where one of them was. With `own`, rows of neither mask are placed from
-        the end of the arena downwards, so that the others fill its first part in the end. Returns the size of the
+        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Those of `own` share
+        slots with each other only, and are not written over: the sweep of tangents reads them again when all values are
+        there, so that no value that is kept may lie where one of them was. With `own`, rows of neither mask are placed
+        from the end of the arena downwards, so that the others fill its first part in the end. Returns the size of the
         arena, that of its first part, and the rows that come first to a slot that has served before."""
         op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
         outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
