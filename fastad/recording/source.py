@@ -120,10 +120,19 @@ def from_scipy() -> str | None:
     inner = None
     while frame is not None and is_ours(frame.f_code):
         if frame.f_code.co_filename.startswith(_SCIPY):
-            module = frame.f_globals["__name__"].partition("._")[0]
-            inner = f"{module}.{frame.f_code.co_qualname}" if module != "scipy" else inner or "a function of SciPy"
+            inner = _scipy_name(frame) or inner or "a function of SciPy"
         frame = frame.f_back
     return inner
+
+
+def _scipy_name(frame: FrameType) -> str | None:
+    """The full name of the function that a frame of SciPy runs; of a decorator's wrapper (`f`) that of what it calls."""
+    wrapped = frame.f_locals.get("f")
+    path, name = frame.f_globals["__name__"], frame.f_code.co_qualname
+    if path.startswith("scipy._lib") and hasattr(wrapped, "__qualname__"):
+        path, name = str(wrapped.__module__), wrapped.__qualname__
+    module = path.partition("._")[0]
+    return f"{module}.{name}" if module != "scipy" else None
 
 
 def asked_by_scipy(function: str) -> bool:
