@@ -1,6 +1,7 @@
 """Which line of the user's source a row comes from: the innermost frame outside fastad, NumPy, SciPy and optree."""
 
 import dataclasses
+import dis
 import os
 import sys
 import warnings
@@ -40,6 +41,7 @@ _kept: list[CodeType] = []
 _UNKNOWN: Any = object()
 _NOWHERE = Line("", 0, "")
 # Runs between isinstance(x, numbers.Real) and x.
+_BINARY, _REMAINDERS = dis.opmap["BINARY_OP"], (6, 19)  # NB_REMAINDER, NB_INPLACE_REMAINDER of Python's opcode.h
 _ABSTRACT = getattr(ABCMeta.__instancecheck__, "__code__", None)
 
 
@@ -141,6 +143,14 @@ def asked_by_scipy(function: str) -> bool:
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
     return frame is not None and frame.f_code.co_name == function and frame.f_code.co_filename.startswith(_SCIPY)
+
+
+def asked_by_remainder() -> bool:
+    """Whether the caller of this function was called by the operator %, of a text that is formatted: other operands on
+    its left ask no recorded value for a plain number."""
+    frame = sys._getframe(2)
+    operation, which = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
+    return operation == _BINARY and which in _REMAINDERS
 
 
 def at_line() -> str:
