@@ -14,7 +14,7 @@ from fastad.tables.columns import ValueType
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
-from fastad.tables.inline import compact, copy_row, inline
+from fastad.tables.inline import ELEMENTWISE, Lookup, compact, copy_row, inline
 from fastad.tables.rolling.joined import NAME, ended_by, interleaved, is_rolled, joined
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern, pattern_of
 from fastad.tables.rolling.sequence import Sequence
@@ -213,16 +213,23 @@ class _Rolling:
         """The new table."""
         b, old = self.b, self.old
         inputs = [b.input(*kind) for kind in old.inputs]
-        constant = (old.columns["op"] == CONST.code).tolist()
+        col, types = old._lists, Lookup(lambda number: b.type_number(old.types[number]))
+        lines = Lookup(lambda number: b.line_number(old.lines[number]))
         last = {int(self.s.rows[p.end - 1]): p for p in self.patterns}
-        for index, (number, line) in enumerate(zip(self.member.tolist(), old._lists["line"], strict=True)):
-            b.at_line(b.line_number(old.lines[line]))
-            if number < 0 and constant[index]:
+        for index, (number, op, line) in enumerate(zip(self.member.tolist(), col["op"], col["line"], strict=True)):
+            b.at_line(lines[line])
+            if number >= 0:
+                if index in last:
+                    self._roll(last[index], self.uses[number])
+                continue
+            if op == CONST.code:
                 continue  # copied where it is used: those of single turns become elements
-            if number < 0:
+            name, arity = ELEMENTWISE[op]
+            if arity:
+                operands = [self.ref(col[x][index]) for x in "abc"[:arity]]
+                self.refs[index] = b.emit_elementwise(name, operands, types[col["type"][index]])
+            else:
                 self.refs[index] = self._copied(old.row(index), inputs)
-            elif index in last:
-                self._roll(last[index], self.uses[number])
         found = compact(b.table([self.ref(row) for row in old.outputs], old.captured))
         return _without_unused_parts(found) if self.joins else found
 
