@@ -142,6 +142,8 @@ class Recorder:
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""
+        if type(x) is float and not self.erased:
+            return self.builder.number(x)
         key = (type(x), x)
         ref = self._numbers.get(key)
         if ref is None or not x:  # -0.0 == 0.0
