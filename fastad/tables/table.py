@@ -162,6 +162,12 @@ class Table:
         rows = np.flatnonzero((ops == GUARD) | (ops == CALL)).tolist()
         return tuple(i for i in rows if self.columns["op"][i] == GUARD or self.row(i).sub.has_guards)
 
+    @lazy
+    def number_guards(self) -> frozenset[int]:
+        """Rows of guards for what a number is, such as an index, not for a condition."""
+        rows = [i for i in self.guards if self.columns["op"][i] == GUARD]
+        return frozenset(i for i in rows if self.type_of(self.row(i).operands[0]).dtype != "b")
+
     @property
     def nbytes(self) -> int:
         """Bytes of the columns and pools."""

@@ -207,7 +207,7 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return standin_for(function)(*args, **kwargs)
     except FastadError:
         raise
-    except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
+    except (ValueError, SystemError) as error:  # of NumPy, at a write into a plain array; of code in C, at any error
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
         _add_note(error)
