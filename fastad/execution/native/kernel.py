@@ -56,6 +56,7 @@ class NativeKernel:
     def _compile(self) -> bytes:
         """The objects of all parts, in the form that the cache keeps."""
         self.from_cache = False
+        compiling.prepare()  # while the plan is made
         start = time.thread_time()
         with uncollected():
             plan = make_plan(self.rows, self.layout)
