@@ -60,7 +60,9 @@ class NativeKernel:
         start = time.thread_time()
         with uncollected():
             plan = make_plan(self.rows, self.layout)
-            parts = NativeCode(plan, self.threads).parts
+            parts, work_size = NativeCode(plan, self.threads).parts, plan.work_size
+        del plan  # of a long program tens of megabytes, while it is compiled
+        self.rows.free_lists()
         taken, found = time.thread_time() - start, []
         for part in parts:
             with background.waiting():
@@ -68,7 +70,7 @@ class NativeKernel:
             taken += seconds
             found.append((code, part.names))
         TIMES.measured(row_counts(self.rows), taken)
-        head = json.dumps({"work": plan.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
+        head = json.dumps({"work": work_size, "parts": [(len(code), names) for code, names in found]}).encode()
         return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *(code for code, _ in found)])
 
     def _link(self, stored: bytes) -> int:
