@@ -17,6 +17,7 @@ from fastad.execution.native import NativeKernel
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.primitives.elementwise import DOMAINS
+from fastad.primitives.regions import region
 from fastad.primitives.row import elementwise_rows
 from fastad.tables.builder import Builder
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -441,3 +442,17 @@ def longest_function(table):
 def test_no_function_grows_with_the_program(size):
     assert longest_function(chain_table(1200, size)) <= longest_function(chain_table(600, size)) * 1.1
     check(chain_table(400, size), [np.linspace(0.1, 0.3, size)], ulps=400)
+
+
+def test_sums_over_a_part_of_a_larger_array():
+    """A reduction reads as many elements as its operand has, not as many as what that is a part of."""
+    b = Builder()
+    x = b.input((40, 20))
+    y = b.emit("linrec", (x, x), (1, 40, 20, 0), (40, 20))  # in memory
+    part = b.region(y, region(100, (200,), (1,)), (10, 20))
+    table = b.table([b.emit("sum", (part,), (1, 10, 20), (20,)), b.emit("sum", (part,), (1, 200, 1), ())])
+    given = np.random.default_rng(0).normal(size=(40, 20)) / 2
+    code, found = run(table, [given])
+    assert code == 0
+    for own, wanted in zip(found, evaluate(table, [given]), strict=True):
+        np.testing.assert_allclose(own, wanted.reshape(-1), rtol=1e-13)
