@@ -69,9 +69,9 @@ def used_specials(op: int, derivatives: bool) -> tuple[str, ...]:
 # ── where the values of a case lie ────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True)
 class Places:
-    """Texts of the places that a case reads and writes: those of its operands and its result, of the adjoints of these,
-    of a constant, and of the adjoint of an array that one number is read from. `real` is a text that takes a number, and
-    `by_address` tells that special functions are called by their addresses in S, not by name."""
+    """Texts of the places that a case reads and writes: those of its operands and its result, of the adjoints of
+    these, of a constant, and of the adjoint of an array that one number is read from. `real` is a text that takes a
+    number, and `by_address` tells that special functions are called by their addresses in S, not by name."""
 
     operands: tuple[str, str, str]
     result: str
