@@ -6,6 +6,7 @@ from typing import Any
 
 from fastad.execution.machine.objects import has_feature
 from fastad.execution.native.code.operations import Block
+from fastad.execution.native.target import target
 
 Value = tuple[str, int]  # a register, and the depth of the block it is in
 
@@ -13,9 +14,13 @@ Value = tuple[str, int]  # a register, and the depth of the block it is in
 _CLOSE = 4  # steps between elements that are loaded as whole vectors
 
 
-@cache
 def lanes() -> int:
-    """Doubles of the CPU's widest vectors."""
+    """Numbers of a vector: doubles of the CPU's widest ones, or one."""
+    return _widest() if target().simd else 1
+
+
+@cache
+def _widest() -> int:
     if has_feature("avx512f"):
         return 8
     return 4 if has_feature("avx2") else 2
