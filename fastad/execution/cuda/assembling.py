@@ -13,23 +13,28 @@ _DEFINED = re.compile(r"^(?:define [^@\n]*|)@([\w.$]+)(?: = (?!external)|\()", r
 _OUTSIDE = re.compile(r"^(?:declare [^@\n]*@([\w.$]+)\(.*|@([\w.$]+) = external .*)$", re.MULTILINE)
 
 
+def defined_in(text: str) -> list[str]:
+    """The names that a module defines."""
+    return _DEFINED.findall(text)
+
+
 class Assembly:
     """Text of modules: `add` them, `complete` them, then ask for the text."""
 
     def __init__(self) -> None:
         self._bodies: list[str] = []
-        self._outside: dict[str, str] = {}  # declarations, by name
+        self.outside: dict[str, str] = {}  # declarations, by name
         self._defined: set[str] = set()
         self._remarks = 0
 
     def add(self, text: str, prefix: str = "", names: dict[str, str] | None = None) -> None:
         """A module. What it defines gets the prefix; `names` are new names for others."""
-        known = {name: prefix + name for name in _DEFINED.findall(text)} | (names or {})
+        known = {name: prefix + name for name in defined_in(text)} | (names or {})
         text = _NAME.sub(lambda found: f"@{known.get(found[1], found[1])}", text)
         text = self._with_own_remarks(text)
         for found in _OUTSIDE.finditer(text):
-            self._outside.setdefault(found[1] or found[2], found[0])
-        self._defined.update(_DEFINED.findall(text))
+            self.outside.setdefault(found[1] or found[2], found[0])
+        self._defined.update(defined_in(text))
         self._bodies.append(_OUTSIDE.sub("", text))
 
     def _with_own_remarks(self, text: str) -> str:
@@ -42,22 +47,24 @@ class Assembly:
     @property
     def missing(self) -> list[str]:
         """Names that modules use and none defines, LLVM's own left out."""
-        return [name for name in self._outside if name not in self._defined and not name.startswith("llvm.")]
+        return [name for name in self.outside if name not in self._defined and not name.startswith("llvm.")]
 
-    def complete(self, define: Callable[[str], "tuple[str, str] | None"]) -> None:
-        """Add modules for what is missing, and for what these lack: `define(name)` gives a text and its prefix; None: the
-        name is known elsewhere."""
+    def complete(self, define: Callable[[str], str | None]) -> None:
+        """Add modules for what is missing, and for what these lack: `define(name)` gives the text of one that defines a
+        name; None: it is known elsewhere."""
         seen: set[str] = set()
         while waiting := [name for name in self.missing if name not in seen]:
             for name in waiting:
                 seen.add(name)
                 if (found := define(name)) is not None:
-                    self.add(*found)
+                    self.add(found, f"{name}.", {name: name})
 
-    def renamed(self, names: dict[str, str]) -> str:
-        """The text of all, with other names for what no module defines."""
-        lines = [line for name, line in self._outside.items() if name not in self._defined]
-        return _renamed("\n".join([*lines, *self._bodies]) + "\n", names)
+    def renamed(self, names: dict[str, str], more: str = "") -> str:
+        """The text of all, with other names for what no module defines, and one more module, in which some of these new
+        names are defined."""
+        known = self._defined.union(symbol for symbol in names if names[symbol] in defined_in(more))
+        lines = [line for name, line in self.outside.items() if name not in known]
+        return _renamed("\n".join([*lines, *self._bodies]) + "\n", names) + more
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 from fastad.errors import CompileError
 from fastad.execution.cuda import ptx
 from fastad.execution.cuda.instances import ENTRY, KINDS, Array, InstanceText
-from fastad.execution.cuda.leaves import libdevice_names, special_text
+from fastad.execution.cuda.leaves import LLVM_NAMES, far_calls, libdevice_names, special_text
 from fastad.execution.cuda.precision import single
-from fastad.execution.cuda.programs import ProgramText
+from fastad.execution.cuda.programs import ProgramText, translated
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout
 from fastad.execution.machine import cache
 from fastad.execution.native.kernel import uncollected
@@ -77,12 +77,17 @@ class DeviceText:
     @property
     def device(self) -> str:
         """The text for a GPU."""
-        names = libdevice_names(self._assembly.missing, self.precision == "f")
-        return self._with(self._instances.device, names)
+        names = libdevice_names(self._needed, self.precision == "f")
+        names, added = far_calls(self._assembly.renamed({}), names)
+        return self._with(self._instances.device, names, added)
 
     @property
     def calls_libdevice(self) -> bool:
-        return bool(self._assembly.missing)
+        return bool(self._needed)
+
+    @property
+    def _needed(self) -> list[str]:
+        return [*self._assembly.missing, *(name for name in LLVM_NAMES if name in self._assembly.outside)]
 
     @property
     def host(self) -> str:
@@ -99,16 +104,15 @@ class DeviceText:
         number = "float" if self.precision == "f" else "double"
         return InstanceText(self._program.kernel.name, self.work, *arrays, number)
 
-    def _with(self, instances: str, names: dict[str, str]) -> str:
-        text = self._assembly.renamed(names)
+    def _with(self, instances: str, names: dict[str, str], added: str = "") -> str:
+        text = self._assembly.renamed(names, added)
         return (single(text) if self.precision == "f" else text) + instances
 
 
-def _special(name: str) -> tuple[str, str] | None:
-    from fastad.execution.cuda.programs import translated
-
+def _special(name: str) -> str | None:
+    """A module with a function of mathematics that NVIDIA's library has not."""
     text = special_text(name)
-    return None if text is None else (translated(text, name, name)[0], "")
+    return None if text is None else translated(text, name, name)[0]
 
 
 _THREADS = 128  # of a block: as many registers as a thread can have, for two blocks at once

@@ -4,6 +4,7 @@ The name stands in the row of a primitive (`Elementwise.libdevice`). What neithe
 has is an error that names the primitive.
 """
 
+import re
 from collections.abc import Iterable
 
 from fastad.errors import CompileError
@@ -12,9 +13,13 @@ from fastad.execution.native.names import ENTRY
 from fastad.kernels import scipy_blas, superlu
 from fastad.primitives import array_rows, elementwise_rows
 
-_PREFIX = "__nv_"
+_PREFIX, _FAR = "__nv_", "fastad_far_"
+_INLINED_CALLS = 12  # of a function: each becomes a hundred instructions, which take a millisecond or more to compile
 _SPECIAL = "fastad_"
 _OUTSIDE = {scipy_blas.TABLE: "BLAS and LAPACK", superlu.TABLE: "SuperLU"}
+
+# What LLVM has an instruction for, but no code for GPUs.
+LLVM_NAMES = {"llvm.pow.f64": "pow"}
 
 _TEXT = '''\
 """The function {name} as a C function."""
@@ -43,7 +48,9 @@ def libdevice_names(missing: Iterable[str], single: bool) -> dict[str, str]:
     """Libdevice's functions by the symbols that a program asks for; `single`: those of float32.
 
     Raises CompileError for what it has not."""
-    names = {row.symbol: row.libdevice or row.symbol for row in elementwise_rows() if row.symbol and row.on_device}
+    names = LLVM_NAMES | {
+        row.symbol: row.libdevice or row.symbol for row in elementwise_rows() if row.symbol and row.on_device
+    }
     found, unknown = {}, []
     for symbol in missing:
         if symbol in names:
@@ -53,6 +60,32 @@ def libdevice_names(missing: Iterable[str], single: bool) -> dict[str, str]:
     if unknown:
         raise CompileError(f"a GPU cannot run this program: {', '.join(map(_complaint, unknown))}")
     return found
+
+
+def far_calls(text: str, names: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The names, with those of functions around the ones that a text calls often, and the text of these: libdevice's
+    own are always inlined."""
+    found, added = dict(names), ""
+    for symbol, name in names.items():
+        calls = _calls(text, symbol)
+        if len(calls) > _INLINED_CALLS:
+            found[symbol] = far = _FAR + name
+            added += _far_text(far, name, calls[0].count(",") + 1)
+    return found, added
+
+
+def _calls(text: str, symbol: str) -> list[str]:
+    """The arguments of all calls of a function."""
+    return re.findall(rf"call double @{re.escape(symbol)}\(([^)]*)\)", text)
+
+
+def _far_text(far: str, name: str, arity: int) -> str:
+    kinds, given = ", ".join(["double"] * arity), ", ".join(f"double %a{k}" for k in range(arity))
+    return (
+        f"declare double @{name}({kinds})\n"
+        f"define internal double @{far}({given}) noinline nounwind memory(none) {{\n"
+        f"  %value = call double @{name}({given})\n  ret double %value\n}}\n"
+    )
 
 
 def _complaint(symbol: str) -> str:

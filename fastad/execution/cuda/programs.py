@@ -14,7 +14,7 @@ import numpy as np
 
 from fastad.errors import CompileError
 from fastad.execution.composites.drivers import driver_text, lay_out
-from fastad.execution.cuda.assembling import Assembly
+from fastad.execution.cuda.assembling import Assembly, defined_in
 from fastad.execution.layout import Layout, layout_of
 from fastad.execution.machine.exported import entry_text
 from fastad.execution.native.code.gathers import places_of
@@ -124,15 +124,17 @@ class ProgramText:
             names[f"{CALLEE}{number}"] = callee = f"{prefix}{CALLEE}{number}"
             self.assembly.add(_CALLEE.format(callee=callee, name=own.name, context=own.context))
             inside = max(inside, own.work)
-        text = "\n".join(part.text for part in parts)
-        if CONSTANTS in text:
+        whole = "\n".join(part.text for part in parts)
+        if CONSTANTS in whole:
             names[CONSTANTS] = prefix + CONSTANTS
             data.append(_numbers(names[CONSTANTS], table.pools["constants"]))
-        for row in _places_in(text):
+        for row in _places_in(whole):
             names[f"{PLACES}{row}"] = own_name = f"{prefix}{PLACES}{row}"
             data.append(_integers(own_name, places_of(table, row), "i32"))
-        for part in parts:
-            self.assembly.add(_internal(part.text), prefix, names)
+        texts = [_internal(part.text) for part in parts]
+        names |= {name: prefix + name for text in texts for name in defined_in(text)}
+        for text in texts:
+            self.assembly.add(text, prefix, names)
         for own_text in data:
             self.assembly.add(own_text)
         self.assembly.add(_BY_NUMBERS.format(name=f"{prefix}kernel"))
@@ -196,16 +198,15 @@ def _renamed_entry(name: str, entry: str) -> str:
 
 
 # ── what kernels refer to ─────────────────────────────────────────────────────────────────────────────────────
-def _definition(name: str) -> tuple[str, str] | None:
-    """A module that defines a name which kernels ask for."""
+def _definition(name: str) -> str | None:
+    """A module that defines a name which kernels ask for, and no other that is seen outside."""
     if name.startswith(ENTRY):
         row = name.removeprefix(ENTRY)
-        text, _ = translated(entry_text(row), name, f"the kernel of {row!r}")
-        return text, ""
+        return translated(entry_text(row), name, row)[0]
     if name == interrupt_state.SYMBOL:  # nobody presses Ctrl-C on a GPU
-        return f"@{name} = internal constant [{interrupt_state.SIZE} x i64] zeroinitializer\n", ""
+        return f"@{name} = internal constant [{interrupt_state.SIZE} x i64] zeroinitializer\n"
     if name == notice_count.SYMBOL:
-        return f"@{name} = internal global i64 0\n", ""
+        return f"@{name} = internal global i64 0\n"
     return None
 
 
@@ -213,9 +214,9 @@ def _definition(name: str) -> tuple[str, str] | None:
 def translated(text: str, name: str, what: str = "") -> tuple[str, str]:
     """The IR of the C function `entry` of a text, by this name."""
     try:
-        return _internal(ir_of(text, name, fused=True)), name
+        return _internal(ir_of(text, name, fused=True, alone=True)), name
     except UntranslatableError as error:
-        raise CompileError(f"{what or 'a driver'} cannot run on a GPU: {error} is not translated") from None
+        raise CompileError(f"{what or 'a driver'} cannot run on a GPU: {error} is not translated for it") from None
 
 
 def _internal(text: str) -> str:

@@ -12,6 +12,7 @@ from fastad.execution.translation import flags, memory, outside
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
 from fastad.execution.translation.kinds import UntranslatableError, types_of
+from fastad.kernels import scipy_blas
 from fastad.locks import lock
 
 # The modules of the kernels that are numba's own, and what stands for them.
@@ -20,8 +21,11 @@ SUBSTITUTES = {
     "notices": outside,
 }  # fmt: skip
 
+# Where there are no libraries, loops stand for these modules.
+LOOPS = {"blas": "own_blas", "lapack_calls": "own_blas"}
+
 _PACKAGE = "fastad.kernels"
-_COPY = "_fastad_kernels_translated"
+_COPY, _ALONE = "_fastad_kernels_translated", "_fastad_kernels_translated_alone"
 _numbers = itertools.count()
 _lock = lock()
 
@@ -40,16 +44,16 @@ define {result} @{name}({parameters}) nounwind {{
 """
 
 
-def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False) -> str:
+def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False, alone: bool = False) -> str:
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
-    whose address is in the variable TARGET.
+    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says.
 
     Raises UntranslatableError, which says what is not known here.
     """
     with _lock:
-        entry, signature = _execute(text)
+        entry, signature = _execute(text, _ALONE if alone else _COPY)
         if not isinstance(signature, memory.Signature):
             raise UntranslatableError("the signature is numba's")
         if not replaceable:
@@ -113,22 +117,40 @@ class _Module:
 
 # ── the text of kernels ───────────────────────────────────────────────────────────────────────────────────────
 @functools.cache
-def _copy() -> None:
+def _copy(copy: str) -> None:
     """A copy of the kernels whose decorators and intrinsics are the translator's."""
-    package = types.ModuleType(_COPY)
+    package = types.ModuleType(copy)
     package.__path__ = list(importlib.import_module(_PACKAGE).__path__)
-    sys.modules[_COPY] = package
-    sys.modules.update({f"{_COPY}.{name}": own for name, own in SUBSTITUTES.items()})
+    sys.modules[copy] = package
+    sys.modules.update({f"{copy}.{name}": own for name, own in SUBSTITUTES.items()})
+    if copy == _ALONE:
+        for name, loops in LOOPS.items():
+            sys.modules[f"{copy}.{name}"] = _with_refusals(importlib.import_module(f"{copy}.{loops}"))
+
+
+def _with_refusals(loops: types.ModuleType) -> types.ModuleType:
+    """The module, with functions that cannot be translated in place of those which it has not."""
+    for name in scipy_blas.NAMES:
+        if not hasattr(loops, name):
+            setattr(loops, name, _refused(name))
+    return loops
+
+
+def _refused(name: str) -> memory.Intrinsic:
+    def write(body: Any, *given: Any) -> Any:
+        raise UntranslatableError(f"LAPACK's {name}")
+
+    return memory.Intrinsic(write)
 
 
 _texts: dict[str, str] = {}
 
 
-def _execute(text: str) -> tuple[Any, Any]:
-    """Run the text with the copy of the kernels: its function `entry`, and its signature."""
-    _copy()
-    text = text.replace(_PACKAGE, _COPY)
-    name = f"{_COPY}.generated{next(_numbers)}"
+def _execute(text: str, copy: str) -> tuple[Any, Any]:
+    """Run the text with a copy of the kernels: its function `entry`, and its signature."""
+    _copy(copy)
+    text = text.replace(_PACKAGE, copy)
+    name = f"{copy}.generated{next(_numbers)}"
     module = sys.modules[name] = types.ModuleType(name)
     _texts[f"<{name}>"] = text
     exec(compile(text, f"<{name}>", "exec"), module.__dict__)

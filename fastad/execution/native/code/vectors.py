@@ -46,6 +46,8 @@ def load_vector(v: Variant, at: str, step: int) -> str:
     """The lanes at an address and every `step` elements from it; lanes outside are 1."""
     block = v.block
     count = v.active or block.lanes
+    if block.lanes == 1:
+        return block.emit(f"load double, ptr {at}")
     if step == 1 and not v.active:
         return block.emit(f"load {block.type}, ptr {at}, align 8")
     if step == 1:
@@ -99,6 +101,9 @@ def transposed(block: Block, rows: list[str]) -> list[str]:
 def store_vector(v: Variant, value: str, at: str, step: int = 1) -> None:
     """Store the lanes that are inside, every `step` elements."""
     block = v.block
+    if block.lanes == 1:
+        block.do(f"store double {value}, ptr {at}")
+        return
     if step != 1:
         for lane in range(v.active or block.lanes):
             x = block.emit(f"extractelement {block.type} {value}, i32 {lane}")
