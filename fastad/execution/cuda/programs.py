@@ -34,8 +34,8 @@ _WORD = 8  # bytes
 
 
 class Kernel(NamedTuple):
-    """A function of the module, `i64 name(ptr context, ptr in, ptr out, ptr work)`, its context, and doubles of work.
-    NAME.numbers takes addresses as integers."""
+    """A function of the module, `i64 name(ptr context, ptr in, ptr out, ptr work)`, its context, and doubles of
+    work."""
 
     name: str
     context: str
@@ -44,27 +44,6 @@ class Kernel(NamedTuple):
 
 _NONE = Kernel("", "null", 0)
 
-# A kernel that takes addresses as integers, and the other way round.
-_BY_NUMBERS = """
-define internal i64 @{name}.numbers(i64 %c, i64 %x, i64 %y, i64 %w) alwaysinline nounwind {{
-  %pc = inttoptr i64 %c to ptr
-  %px = inttoptr i64 %x to ptr
-  %py = inttoptr i64 %y to ptr
-  %pw = inttoptr i64 %w to ptr
-  %code = call i64 @{name}(ptr %pc, ptr %px, ptr %py, ptr %pw)
-  ret i64 %code
-}}
-"""
-_BY_POINTERS = """
-define internal i64 @{name}(ptr %c, ptr %x, ptr %y, ptr %w) alwaysinline nounwind {{
-  %nc = ptrtoint ptr %c to i64
-  %nx = ptrtoint ptr %x to i64
-  %ny = ptrtoint ptr %y to i64
-  %nw = ptrtoint ptr %w to i64
-  %code = call i64 @{name}.numbers(i64 %nc, i64 %nx, i64 %ny, i64 %nw)
-  ret i64 %code
-}}
-"""
 _CALLEE = """
 define internal i64 @{callee}(ptr %x, ptr %y, ptr %w) alwaysinline nounwind {{
   %code = call i64 @{name}(ptr {context}, ptr %x, ptr %y, ptr %w)
@@ -137,7 +116,6 @@ class ProgramText:
             self.assembly.add(text, prefix, names)
         for own_text in data:
             self.assembly.add(own_text)
-        self.assembly.add(_BY_NUMBERS.format(name=f"{prefix}kernel"))
         return Kernel(f"{prefix}kernel", "null", plan.work_size + inside)
 
     # ── sub-programs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -168,7 +146,7 @@ class ProgramText:
             start = record.dtype.fields[field][1] // _WORD  # type: ignore[index]
             for k, kernel in enumerate(own):
                 if kernel.name:
-                    known[start + 2 * k] = _address(f"{kernel.name}.numbers")
+                    known[start + 2 * k] = _address(kernel.name)
                     known[start + 2 * k + 1] = _address(kernel.context.removeprefix("@")) if kernel.context != "null" else "0"
         for field, array in given.arrays.items():
             data = f"{name}.{field}"
@@ -179,22 +157,11 @@ class ProgramText:
         listing = ", ".join(f"i64 {word}" for word in words)
         self.assembly.add(f"@{name}.record = internal constant [{len(words)} x i64] [{listing}]\n")
         own_name = f"{name}.own" if sub.blocks is not None else name
-        text, entry = translated(driver_text(sub.kernel), "entry")
-        self.assembly.add(text, f"{own_name}.code.")
-        self.assembly.add(_renamed_entry(own_name, f"{own_name}.code.{entry}") + _BY_POINTERS.format(name=own_name))
+        text, _ = translated(driver_text(sub.kernel), "entry", sub.name)
+        self.assembly.add(text, f"{own_name}.", {"entry": own_name})
         if sub.blocks is not None:
             self.assembly.add(_BLOCKS.format(name=name, own=own_name, blocks=sub.blocks))
-            self.assembly.add(_BY_NUMBERS.format(name=name))
         return Kernel(name, f"@{name}.record", work)
-
-
-def _renamed_entry(name: str, entry: str) -> str:
-    """NAME.numbers, which is another function."""
-    arguments = "i64 %c, i64 %x, i64 %y, i64 %w"
-    return (
-        f"define internal i64 @{name}.numbers({arguments}) alwaysinline nounwind {{\n"
-        f"  %code = call i64 @{entry}({arguments})\n  ret i64 %code\n}}\n"
-    )
 
 
 # ── what kernels refer to ─────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from typing import Any
 from fastad.execution.translation import flags, memory, outside
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
-from fastad.execution.translation.kinds import UntranslatableError, types_of
+from fastad.execution.translation.kinds import ADDRESS, INTEGER, UntranslatableError, types_of
 from fastad.kernels import scipy_blas
 from fastad.locks import lock
 
@@ -48,7 +48,8 @@ def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False, alone
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
-    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says.
+    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, and kernels and drivers take
+    their four addresses as pointers.
 
     Raises UntranslatableError, which says what is not known here.
     """
@@ -57,12 +58,15 @@ def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False, alone
         if not isinstance(signature, memory.Signature):
             raise UntranslatableError("the signature is numba's")
         if not replaceable:
-            return _Module(fused, jumps=False).text(Source(entry), signature, name)
+            return _Module(fused, jumps=False, alone=alone).text(Source(entry), signature, name)
         own = _Module(fused, jumps=True).text(Source(entry), signature, f"{name}.own")
         kinds = [types_of(kind)[0] for kind in signature.arguments]
         parameters = ", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds))
         (result,) = types_of(signature.result)
         return own + _REPLACEABLE.format(target=TARGET, name=name, result=result, parameters=parameters)
+
+
+_KERNEL = memory.Signature(INTEGER, (INTEGER,) * 4)
 
 
 class _Module:
@@ -71,15 +75,17 @@ class _Module:
     `jumps`: long chains of comparisons are written as jumps. Without optimisation, the last case of a sweep would come
     after a hundred tests; with it, LLVM finds the better mixture of both."""
 
-    def __init__(self, fused: bool, jumps: bool) -> None:
-        self.fused, self.jumps = fused, jumps
+    def __init__(self, fused: bool, jumps: bool, alone: bool = False) -> None:
+        self.fused, self.jumps, self.alone = fused, jumps, alone
         self._made: dict[tuple[Source, tuple[Any, ...]], Function | None] = {}
         self._declared: dict[str, None] = {}
         self.changed: set[Any] = set()  # records with a field that some function sets
         self._remarks: dict[Any, str] = {}
 
     def text(self, entry: Source, signature: memory.Signature, name: str) -> str:
-        own = Function(self, entry, _tree(entry), signature.arguments, name)
+        is_kernel = signature == _KERNEL and self.alone
+        arguments = (ADDRESS,) * len(signature.arguments) if is_kernel else signature.arguments
+        own = Function(self, entry, _tree(entry), arguments, name)
         if own.kind != signature.result:
             raise UntranslatableError(f"entry returns {own.kind}, not {signature.result}")
         by_name = {f.name: f for f in self._made.values() if f}
