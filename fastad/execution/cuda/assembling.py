@@ -59,10 +59,11 @@ class Assembly:
                 if (found := define(name)) is not None:
                     self.add(found, f"{name}.", {name: name})
 
-    def renamed(self, names: dict[str, str], more: str = "") -> str:
+    def renamed(self, names: dict[str, str], more: str = "", elsewhere: str = "") -> str:
         """The text of all, with other names for what no module defines, and one more module, in which some of these new
-        names are defined."""
-        known = self._defined.union(symbol for symbol in names if names[symbol] in defined_in(more))
+        names are defined, or `elsewhere`."""
+        new = defined_in(more + elsewhere)
+        known = self._defined.union(symbol for symbol in names if names[symbol] in new)
         lines = [line for name, line in self.outside.items() if name not in known]
         return _renamed("\n".join([*lines, *self._bodies]) + "\n", names) + more
 

@@ -74,6 +74,18 @@ def far_calls(text: str, names: dict[str, str]) -> tuple[dict[str, str], str]:
     return found, added
 
 
+def single_text(symbol: str, arity: int) -> str:
+    """A function of float32 made of SciPy's, which takes float64."""
+    given = ", ".join(f"float %a{k}" for k in range(arity))
+    lines = [f"  %b{k} = fpext float %a{k} to double" for k in range(arity)]
+    wide = ", ".join(f"double %b{k}" for k in range(arity))
+    return "\n".join([
+        f"declare double @{symbol}({', '.join(['double'] * arity)})",
+        f"define internal float @{symbol}f({given}) nounwind {{", *lines, f"  %y = call double @{symbol}({wide})",
+        "  %z = fptrunc double %y to float", "  ret float %z", "}", "",
+    ])  # fmt: skip
+
+
 def _calls(text: str, symbol: str) -> list[str]:
     """The arguments of all calls of a function."""
     return re.findall(rf"call double @{re.escape(symbol)}\(([^)]*)\)", text)
