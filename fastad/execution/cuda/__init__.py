@@ -1,1 +1,1 @@
-"""Running requests on an NVIDIA GPU: many instances of one small program, each in a thread of its own (a lane)."""
+"""Programs on NVIDIA's GPUs: one instance of a program a thread (a lane), interpreted or compiled."""

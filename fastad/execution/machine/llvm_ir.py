@@ -1,4 +1,4 @@
-"""LLVM IR text to object code for this CPU; as a program, for the process that gives it texts.
+"""LLVM IR text to object code for this CPU, or PTX for a GPU; as a program, for the process that gives it texts.
 
     python llvm_ir.py FOLDER SECONDS
 
@@ -69,6 +69,38 @@ def object_of(text: str, level: int, verify: bool) -> bytes:
     return target.emit_object(module)
 
 
+# ── GPUs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+_GPU = "nvptx64-nvidia-cuda"
+
+
+def ptx_of(text: str, level: int, device: str) -> bytes:
+    """PTX of a module whose functions, but for kernels, are seen by itself only. `device`: the architecture, such as
+    sm_90, a space, and the path of NVIDIA's libdevice, which has the functions of mathematics. RuntimeError if LLVM
+    rejects the text, or has no code for GPUs."""
+    architecture, _, library = device.partition(" ")
+    llvm().initialize_all_targets()
+    llvm().initialize_all_asmprinters()
+    target = llvm().Target.from_triple(_GPU).create_target_machine(cpu=architecture, opt=level)
+    context = llvm().create_context()
+    module = llvm().parse_assembly(text, context)
+    kernels = {function.name for function in module.functions if not function.is_declaration}
+    for part in (module, *([llvm().parse_bitcode(_read(library), context)] if library else [])):
+        part.triple, part.data_layout = _GPU, str(target.target_data)
+        if part is not module:
+            module.link_in(part)
+    for function in module.functions:
+        if not function.is_declaration and function.name not in kernels:
+            function.linkage = "internal"
+    module.verify()
+    _optimize(module, target, level)
+    return target.emit_assembly(module).encode()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def _optimize(module: Any, target: Any, level: int) -> None:
     from llvmlite.binding.newpassmanagers import NewPassManager
 
@@ -84,9 +116,15 @@ def _optimize(module: Any, target: Any, level: int) -> None:
 
 
 # ── as a program ──────────────────────────────────────────────────────────────────────────────────────────────
-TASK = struct.Struct("<QBB")  # length of the text that follows, level, whether to verify
+# Length of the text that follows, level, whether to verify, length of the description of a GPU behind the text.
+TASK = struct.Struct("<QBBH")
 REPLY = struct.Struct("<QBd")  # length of the object or message that follows, whether it is an object, seconds of CPU
 IDLE_SECONDS = 5.0
+
+
+def code_of(text: str, level: int, verify: bool, device: str) -> bytes:
+    """The object code of a module for this CPU, or its PTX for a GPU."""
+    return ptx_of(text, level, device) if device else object_of(text, level, verify)
 
 
 def serve(tasks: BinaryIO, replies: BinaryIO, idle: float) -> None:
@@ -94,10 +132,11 @@ def serve(tasks: BinaryIO, replies: BinaryIO, idle: float) -> None:
     replies.write(json.dumps(host()).encode() + b"\n")
     replies.flush()
     while _comes(tasks, idle) and len(head := tasks.read(TASK.size)) == TASK.size:
-        length, level, verify = TASK.unpack(head)
+        length, level, verify, more = TASK.unpack(head)
         start = time.process_time()
+        text, device = tasks.read(length).decode(), tasks.read(more).decode()
         try:
-            is_object, found = True, object_of(tasks.read(length).decode(), level, bool(verify))
+            is_object, found = True, code_of(text, level, bool(verify), device)
         except RuntimeError as error:
             is_object, found = False, str(error).encode()
         replies.write(REPLY.pack(len(found), is_object, time.process_time() - start) + found)

@@ -11,6 +11,7 @@ import numpy as np
 from fastad.execution.translation import flags
 from fastad.execution.translation.code import Code
 from fastad.execution.translation.kinds import (
+    ADDRESS,
     BOOLEAN,
     DOUBLE,
     ELEMENTS,
@@ -101,7 +102,7 @@ class Expressions(Code):
     # ── fields and elements ──────────────────────────────────────────────────────────────────────────────────
     def _Attribute(self, node: ast.Attribute) -> Value:
         if node.attr == "data" and isinstance(node.value, ast.Attribute) and node.value.attr == "ctypes":
-            return Value(INTEGER, (self.define(f"ptrtoint ptr {self.value(node.value.value).operands[0]} to i64"),))
+            return self.address(self.value(node.value.value).operands[0])
         own = self.value(node.value)
         if isinstance(own.kind, Record):
             kind, where = self.field(own, node.attr)
@@ -230,6 +231,8 @@ class Expressions(Code):
                 raise UntranslatableError("a power of integers")
             base, power = self.number(left), self.number(right)
             return Value(DOUBLE, (self.define(f"call double @llvm.pow.f64(double {base}, double {power})"),))
+        if ADDRESS in (left.kind, right.kind) and kind in (ast.Add, ast.Sub) and left.kind != right.kind:
+            return self._further(kind, left, right)
         a, b = self.alike(left, right)
         if kind is ast.Div:
             a, b = self.convert(a, DOUBLE), self.convert(b, DOUBLE)
@@ -243,6 +246,13 @@ class Expressions(Code):
         elif kind in _INTEGERS:
             return Value(INTEGER, (self.define(f"{_INTEGERS[kind]} i64 {a.only}, {b.only}"),))
         raise UntranslatableError(f"{kind.__name__} of {a.kind}")
+
+    def _further(self, kind: Any, left: Value, right: Value) -> Value:
+        """An address and so many bytes more, or less."""
+        place, step = (left, right) if left.kind == ADDRESS else (right, left)
+        bytes_ = self.integer(step)
+        bytes_ = bytes_ if kind is ast.Add else self.define(f"sub i64 0, {bytes_}")
+        return Value(ADDRESS, (self.define(f"getelementptr i8, ptr {place.only}, i64 {bytes_}"),))
 
     def _UnaryOp(self, node: ast.UnaryOp) -> Value:
         own = self.value(node.operand)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.translation.kinds import (
+    ADDRESS,
     BOOLEAN,
     DOUBLE,
     ELEMENTS,
@@ -85,7 +86,7 @@ def _c_function(body: Any, name: str, given: tuple[Value, ...]) -> Value:
 # ── pointers ──────────────────────────────────────────────────────────────────────────────────────────────────
 def _pointer_to(element: str) -> Intrinsic:
     def write(body: Any, where: Value) -> Value:
-        return Value(Pointer(element), (body.define(f"inttoptr i64 {body.integer(where)} to ptr"),))
+        return Value(Pointer(element), (body.pointer(where),))
 
     return Intrinsic(write)
 
@@ -96,7 +97,7 @@ indices, halves, octets = _pointer_to("int32"), _pointer_to("uint16"), _pointer_
 
 def record_at(dtype: np.dtype) -> Intrinsic:
     def write(body: Any, where: Value) -> Value:
-        return Value(Record(dtype), (body.define(f"inttoptr i64 {body.integer(where)} to ptr"),))
+        return Value(Record(dtype), (body.pointer(where),))
 
     return Intrinsic(write)
 
@@ -113,7 +114,7 @@ def _shift(body: Any, pointer: Value, n: Value) -> Value:
 
 
 def _address(body: Any, pointer: Value) -> Value:
-    return Value(INTEGER, (body.define(f"ptrtoint ptr {pointer.operands[0]} to i64"),))
+    return body.address(pointer.operands[0])
 
 
 def _view(body: Any, pointer: Value, size: Value) -> Value:
@@ -144,6 +145,8 @@ def _call_numbers(body: Any, function: Value, *numbers: Value) -> Value:
 
 
 def _call_kernel(body: Any, function: Value, *given: Value) -> Value:
+    if body.module.alone:
+        return _indirect(body, INTEGER, function, [ADDRESS] * len(given), [body.pointer(x) for x in given])
     return _indirect(body, INTEGER, function, [INTEGER] * len(given), [body.integer(x) for x in given])
 
 

@@ -1,0 +1,217 @@
+"""The IR text of a program and of all that it calls, for one instance of it.
+
+The kernels are those of the CPU (`fastad.execution.native`, `fastad.execution.translation`), made for vectors of one
+number. What there are addresses in a process, here are names: the records of drivers are constants of the module, so that
+LLVM sees whom they call and how long their loops are. All memory is the caller's: `work` holds what a kernel needs and,
+behind that, what the kernels need that it calls.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastad.errors import CompileError
+from fastad.execution.composites.drivers import driver_text, lay_out
+from fastad.execution.cuda.assembling import Assembly, defined_in
+from fastad.execution.layout import Layout, layout_of
+from fastad.execution.machine.exported import entry_text
+from fastad.execution.native.code.gathers import places_of
+from fastad.execution.native.code.operations import literal
+from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY, PLACES
+from fastad.execution.native.planning.plan import make_plan
+from fastad.execution.native.program import NativeCode
+from fastad.execution.native.target import GPU, making_for
+from fastad.execution.translation.kinds import UntranslatableError
+from fastad.execution.translation.module import ir_of
+from fastad.kernels import interrupt_state, notice_count
+from fastad.tables.composites.driver import Driver, StatesOnDisk
+from fastad.tables.composites.sub import Sub
+from fastad.tables.table import Table
+
+_WORD = 8  # bytes
+
+
+class Kernel(NamedTuple):
+    """A function of the module, `i64 name(ptr context, ptr in, ptr out, ptr work)`, its context, and doubles of
+    work."""
+
+    name: str
+    context: str
+    work: int
+
+
+_NONE = Kernel("", "null", 0)
+
+_CALLEE = """
+define internal i64 @{callee}(ptr %x, ptr %y, ptr %w) alwaysinline nounwind {{
+  %code = call i64 @{name}(ptr {context}, ptr %x, ptr %y, ptr %w)
+  ret i64 %code
+}}
+"""
+# A driver of blocks: called for one after another, with the address of saved states and the block's number in its work.
+_BLOCKS = """
+define internal i64 @{name}(ptr %c, ptr %x, ptr %y, ptr %w) nounwind {{
+entry:
+  %saved = load i64, ptr %w
+  %place = getelementptr i64, ptr %w, i64 1
+  br label %next
+next:
+  %block = phi i64 [ 0, %entry ], [ %block.next, %run ]
+  %more = icmp slt i64 %block, {blocks}
+  br i1 %more, label %run, label %end
+run:
+  store i64 %saved, ptr %w
+  store i64 %block, ptr %place
+  %code = call i64 @{own}(ptr %c, ptr %x, ptr %y, ptr %w)
+  %block.next = add i64 %block, 1
+  %sound = icmp eq i64 %code, 0
+  br i1 %sound, label %next, label %failed
+failed:
+  ret i64 %code
+end:
+  ret i64 0
+}}
+"""
+
+
+class ProgramText:
+    """The text of a table's kernel and of all that it calls: `kernel`, `layout` and `assembly`."""
+
+    def __init__(self, table: Table, threshold: int | None) -> None:
+        self.assembly = Assembly()
+        self._known: dict[str, Kernel] = {}
+        self._count = 0
+        self.layout = layout_of(table, threshold)
+        self.kernel = self._table(table, self.layout)
+        self.assembly.complete(_definition)
+
+    def _fresh(self, what: str) -> str:
+        self._count += 1
+        return f"{what}{self._count}"
+
+    # ── tables ───────────────────────────────────────────────────────────────────────────────────────────────
+    def _table(self, table: Table, layout: Layout) -> Kernel:
+        prefix = self._fresh("table") + "."
+        with making_for(GPU):
+            plan = make_plan(table, layout)
+            parts = NativeCode(plan).parts
+        names, inside, data = {}, 0, []
+        for number, sub in enumerate(table.subs):
+            own = self._sub(sub)
+            names[f"{CALLEE}{number}"] = callee = f"{prefix}{CALLEE}{number}"
+            self.assembly.add(_CALLEE.format(callee=callee, name=own.name, context=own.context))
+            inside = max(inside, own.work)
+        whole = "\n".join(part.text for part in parts)
+        if CONSTANTS in whole:
+            names[CONSTANTS] = prefix + CONSTANTS
+            data.append(_numbers(names[CONSTANTS], table.pools["constants"]))
+        for row in _places_in(whole):
+            names[f"{PLACES}{row}"] = own_name = f"{prefix}{PLACES}{row}"
+            data.append(_integers(own_name, places_of(table, row), "i32"))
+        texts = [_internal(part.text) for part in parts]
+        names |= {name: prefix + name for text in texts for name in defined_in(text)}
+        for text in texts:
+            self.assembly.add(text, prefix, names)
+        for own_text in data:
+            self.assembly.add(own_text)
+        return Kernel(f"{prefix}kernel", "null", plan.work_size + inside)
+
+    # ── sub-programs ─────────────────────────────────────────────────────────────────────────────────────────
+    def _sub(self, sub: Sub | None) -> Kernel:
+        """The kernel of a sub-program, its operands and results inline."""
+        if sub is None:
+            return _NONE
+        if isinstance(sub, Driver):
+            return self._driver(sub)
+        if sub.table is None:
+            raise CompileError(f"{sub.name} is a Python function ({sub.reason or 'not recorded'}): a GPU cannot call it")
+        key = sub.table.hash
+        if key not in self._known:
+            self._known[key] = self._table(sub.table, layout_of(sub.table, None))
+        return self._known[key]
+
+    def _driver(self, sub: Driver) -> Kernel:
+        given = sub.parameters()
+        for resource in given.resources.values():
+            if isinstance(resource, StatesOnDisk):
+                raise CompileError(f"{sub.name} keeps states on disk, which a GPU cannot: choose another checkpoint schedule")
+        name, record, scratch = self._fresh("driver"), given.record.reshape(1), 0
+        known: dict[int, str] = {}  # words of the record that are addresses
+        for field, parts in given.kernels.items():
+            listed: Sequence[Sub | None] = (parts,) if parts is None or isinstance(parts, Sub) else parts
+            own = [self._sub(part) for part in listed]
+            scratch = max(scratch, *(kernel.work for kernel in own))
+            start = record.dtype.fields[field][1] // _WORD  # type: ignore[index]
+            for k, kernel in enumerate(own):
+                if kernel.name:
+                    known[start + 2 * k] = _address(kernel.name)
+                    known[start + 2 * k + 1] = _address(kernel.context.removeprefix("@")) if kernel.context != "null" else "0"
+        for field, array in given.arrays.items():
+            data = f"{name}.{field}"
+            self.assembly.add(_integers(data, np.ascontiguousarray(array, np.int64).reshape(-1), "i64", "global"))
+            known[record.dtype.fields[field][1] // _WORD] = _address(data)  # type: ignore[index]
+        work = lay_out(record[0], given.work, scratch)
+        words = [known.get(k, str(word)) for k, word in enumerate(record.view(np.int64).tolist())]
+        listing = ", ".join(f"i64 {word}" for word in words)
+        self.assembly.add(f"@{name}.record = internal constant [{len(words)} x i64] [{listing}]\n")
+        own_name = f"{name}.own" if sub.blocks is not None else name
+        text, _ = translated(driver_text(sub.kernel), "entry", sub.name)
+        self.assembly.add(text, f"{own_name}.", {"entry": own_name})
+        if sub.blocks is not None:
+            self.assembly.add(_BLOCKS.format(name=name, own=own_name, blocks=sub.blocks))
+        return Kernel(name, f"@{name}.record", work)
+
+
+# ── what kernels refer to ─────────────────────────────────────────────────────────────────────────────────────
+def _definition(name: str) -> str | None:
+    """A module that defines a name which kernels ask for, and no other that is seen outside."""
+    if name.startswith(ENTRY):
+        row = name.removeprefix(ENTRY)
+        return translated(entry_text(row), name, row)[0]
+    if name == interrupt_state.SYMBOL:  # nobody presses Ctrl-C on a GPU
+        return f"@{name} = internal constant [{interrupt_state.SIZE} x i64] zeroinitializer\n"
+    if name == notice_count.SYMBOL:
+        return f"@{name} = internal global i64 0\n"
+    return None
+
+
+@functools.cache
+def translated(text: str, name: str, what: str = "") -> tuple[str, str]:
+    """The IR of the C function `entry` of a text, by this name."""
+    try:
+        return _internal(ir_of(text, name, fused=True, alone=True)), name
+    except UntranslatableError as error:
+        raise CompileError(f"{what or 'a driver'} cannot run on a GPU: {error} is not translated for it") from None
+
+
+def _internal(text: str) -> str:
+    """With functions that only the module itself sees."""
+    return "\n".join(
+        f"define internal {line.removeprefix('define ')}"
+        if line.startswith("define ") and not line.startswith("define internal ")
+        else line
+        for line in text.split("\n")
+    )
+
+
+def _places_in(text: str) -> list[int]:
+    found = {word.split()[0] for word in text.split(f"@{PLACES}")[1:]}
+    return sorted({int("".join(c for c in word if c.isdigit())) for word in found})
+
+
+def _address(name: str) -> str:
+    return f"ptrtoint (ptr @{name} to i64)"
+
+
+def _numbers(name: str, values: np.ndarray) -> str:
+    listing = ", ".join(f"double {literal(float(x))}" for x in values)
+    return f"@{name} = internal constant [{len(values)} x double] [{listing}]\n"
+
+
+def _integers(name: str, values: Any, kind: str, linkage: str = "constant") -> str:
+    listing = ", ".join(f"{kind} {int(x)}" for x in values)
+    return f"@{name} = internal {linkage} [{len(values)} x {kind}] [{listing}]\n"
+
+

@@ -1,0 +1,52 @@
+"""What native code is made for. Everything in planning and emission that depends on it asks here.
+
+The text for a GPU is that for the CPU with vectors of one number: a thread has one instance of the program, and what
+SIMD lanes, packed calls, threads and prefetches do on a CPU, there the instances do.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of machine.
+
+    `simd`: loops run in the CPU's vectors, and equal functions of several numbers are called as one vector function.
+    `threads`: long loops are cut into blocks that threads share. `fetches`: long straight-line code fetches itself ahead.
+    `small`: operations on single numbers that are optimised as a whole; `chunk`: those of a function of longer programs.
+    `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work memory behind the program's
+    own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large products go to BLAS.
+    """
+
+    simd: bool = True
+    threads: bool = True
+    fetches: bool = True
+    small: int = 2000
+    chunk: int = 300
+    calls_by_name: bool = False
+    blas: bool = True
+
+
+CPU = Target()
+# More rows in one function take ptxas longer than linearly, and registers spill anyway.
+GPU = Target(simd=False, threads=False, fetches=False, small=300, chunk=300, calls_by_name=True, blas=False)
+
+_current: ContextVar[Target] = ContextVar("fastad_target", default=CPU)
+
+
+def target() -> Target:
+    """The kind of machine that code is being made for."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def making_for(own: Target) -> Iterator[None]:
+    """Within the context, code is made for this kind of machine."""
+    token = _current.set(own)
+    try:
+        yield
+    finally:
+        _current.reset(token)
