@@ -10,6 +10,9 @@ import numpy as np
 
 from fastad.errors import DeviceMemoryError
 from fastad.execution.cuda.arrays import DeviceArray
+from fastad.execution.cuda.compiled import text_of
+from fastad.execution.cuda.device import LaneKernel
+from fastad.execution.cuda.host import HostCode
 from fastad.execution.cuda.interpreter import compiling
 from fastad.execution.cuda.interpreter.building import thread
 
@@ -65,6 +68,16 @@ class _Double:
         if source.name not in self._functions:
             self._functions[source.name] = source, self._built(source)
         return self._functions[source.name]
+
+    def compiled(self, request, inputs, outputs, precision, steps):
+        text, steps = text_of(request, inputs, outputs, precision, steps)
+        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps)
+
+    def start(self, kernel, threads, arguments, stream):
+        self.launches.append(("compiled", threads, stream))
+        count, order, codes, *words = arguments
+        if threads:
+            kernel.launch(count, order, codes, words)
 
     def launch(self, function, threads, arguments, stream):
         source, run = function

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastad.errors import RecordingError, TableError
+from fastad.execution.cuda.values import on_host
 from fastad.execution.executors import policy
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.traced import traced
@@ -18,13 +19,14 @@ from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms import saved
 from fastad.transforms.call import Call, make_call
+from fastad.transforms.device_calls import PreparedOnDevice, on_device
 from fastad.transforms.fast import MISS, fast_call
 from fastad.transforms.finding import Finder
 from fastad.transforms.numba_call import numba_function
 from fastad.transforms.numbers import Renumbered
 from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
-from fastad.transforms.program import Program, record, replay, run_by_numpy
+from fastad.transforms.program import Program, record, replay
 
 
 class Transformed(Finder):
@@ -36,6 +38,8 @@ class Transformed(Finder):
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.device is not None:
+            args, kwargs = on_device(args, kwargs)
         fast, path = self._fast
         if fast is not None and not kwargs:
             try:
@@ -48,7 +52,7 @@ class Transformed(Finder):
                     return self._from(call, self.other_path(call, path, failed.guard))
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
-            return self.inside(call)
+            return self.inside(call.replaced(list(map(on_host, call.inputs))) if self.device else call)
         while True:
             try:
                 numbered = self.with_inputs(call)
@@ -70,7 +74,7 @@ class Transformed(Finder):
     def _by_numpy(self, call: Call, undecided: Undecided) -> Any:
         """The result where kernels cannot tell which branch to take."""
         try:
-            return run_by_numpy(undecided.path.program, call.inputs)
+            return undecided.path.program.by_numpy(list(map(on_host, call.inputs)))
         except Stopped:
             hint = "np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
             if any(map(_has_solve, undecided.path.program.table.subs)):
@@ -93,7 +97,10 @@ class Transformed(Finder):
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
-        """A call with buffers bound once: see `fastad.transforms.prepared.Prepared`."""
+        """A call with buffers bound once: see `fastad.transforms.prepared.Prepared`, or for a device
+        `fastad.transforms.device_calls.PreparedOnDevice`."""
+        if self.device is not None:
+            return PreparedOnDevice(self, *on_device(args, kwargs))
         return Prepared(self, args, kwargs)
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError
+from fastad.execution.cuda.values import on_host
 from fastad.execution.executors import AUTO, policy
 from fastad.once import lazy
 from fastad.recording.capture import OutsideState
@@ -22,6 +23,7 @@ from fastad.recording.watching import Watch, watching
 from fastad.schedules.base import Schedule
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
+from fastad.transforms.devices import one_lane
 from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
 from fastad.transforms.numbers import INTEGERS, OUTSIDE_NUMBERS, Renumbered, code_of
 from fastad.transforms.paths import MANY, Path, Recording, recorded_path
@@ -42,13 +44,14 @@ class Finder:
 
     def __init__(
         self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None,
-        roll: Any = None,
+        roll: Any = None, device: str | None = None,
     ) -> None:  # fmt: skip
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
             roll = function.roll if roll is None else roll
+            device = device or function.device
         tier = tier or AUTO
         if tier != AUTO:
             policy(tier)  # raises for a tier that is not known
@@ -58,7 +61,10 @@ class Finder:
             raise TypeError(
                 f"roll must be True, False or a schedule, such as fad.checkpoint.Revolve(100){at_line()}, not {roll!r}"
             )
+        if device not in (None, "cpu", "cuda"):
+            raise ValueError(f'device must be "cpu" or "cuda", not {device!r}{at_line()}')
         self.tier: str = tier
+        self.device: str | None = None if device == "cpu" else device
         self.roll: bool | Schedule | None = roll
         self.threads: int | None = threads
         self.__wrapped__ = function
@@ -76,7 +82,8 @@ class Finder:
 
     @property
     def _fastad_options(self) -> tuple[Any, ...]:
-        return (self.tier, self.threads, _frozen(self.roll), *[_frozen(getattr(self, name)) for name in self.options])
+        own = [_frozen(getattr(self, name)) for name in self.options]
+        return (self.tier, self.threads, _frozen(self.roll), self.device, *own)
 
     @lazy
     def _kind(self) -> tuple[Any, ...]:
@@ -97,6 +104,17 @@ class Finder:
         """`program`, with loops rolled as `roll` says."""
         with rolling(self.roll):
             return self.program(call)
+
+    def path_program(self, call: Call) -> Program:
+        """The program of a path: on a device it has lanes."""
+        if self.device is None:
+            return self.new_program(call)
+        with rolling(self.roll):
+            return self.device_program(call.replaced(list(map(on_host, call.inputs))))
+
+    def device_program(self, call: Call) -> Program:
+        """What a device runs: one lane."""
+        return one_lane(self.program(call))
 
     def with_inputs(self, call: Call) -> Call:
         """The call with the Python integers, and the numbers in static arguments, as inputs that change from call to
@@ -238,7 +256,7 @@ class Finder:
             if watched is not None and old.program.is_repeated_by(watched[0]):
                 return watched
         before = random_states([])
-        program = with_second_try(lambda: self.new_program(call), reached)
+        program = with_second_try(lambda: self.path_program(call), reached)
         if old is None and before == random_states([]):
             large = [a for a in program.captured if a.size > MANY]
             arrays = [a for state in reached for a in state.arrays] if large else []
@@ -250,7 +268,7 @@ class Finder:
         """A recording while the arrays are watched; None where that is not possible."""
         try:
             with watching([base_function(self), *call.objects]) as watch:
-                program = None if watch is None else self.new_program(call)
+                program = None if watch is None else self.path_program(call)
         except (Exception, NumberNeeded):  # a `Watched` was given to code that wants an array
             return None
         return None if watch is None or program is None else (program, watch)

@@ -8,14 +8,17 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastad.errors import DeviceError, DeviceMemoryError
-from fastad.execution.cuda.arrays import DeviceArray, Memory
+from fastad.execution.cuda.arrays import DeviceArray, Memory, stream_number
 from fastad.execution.cuda.interpreter.building import Source
+from fastad.execution.layout import Layout
+from fastad.execution.request import Request
 from fastad.recording.source import at_line
+from fastad.tables.table import Table
 
 THREADS = 128  # of a block
 
@@ -51,11 +54,23 @@ class Device(Protocol):
     def load(self, image: bytes, entry: str) -> Any:
         """A kernel of compiled code, whose arguments are integers of 64 bits."""
 
+    def compiled(self, request: Request, inputs: str, outputs: str, precision: str, steps: int | None) -> "LaneKernel":
+        """The compiled kernel of a request; see `fastad.execution.cuda.compiled.code`."""
+
     def start(self, kernel: Any, threads: int, arguments: Sequence[int], stream: int) -> None:
         """Run a kernel of `load` by so many threads."""
 
     def synchronize(self, stream: int = 0) -> None:
         """Wait for all work of a stream."""
+
+
+class LaneKernel(NamedTuple):
+    """A compiled kernel on a device, and what `Code` says of it."""
+
+    kernel: Any
+    layout: Layout
+    rows: Table
+    steps: int | None
 
 
 def array(device: Device, values: np.ndarray, stream: int = 0) -> DeviceArray:
@@ -88,6 +103,24 @@ def using(device: Device) -> Iterator[None]:
         yield
     finally:
         _chosen.reset(token)
+
+
+_stream: ContextVar[int] = ContextVar("stream", default=0)
+
+
+def current_stream() -> int:
+    """The stream that work goes to."""
+    return _stream.get()
+
+
+@contextlib.contextmanager
+def on_stream(stream: Any) -> Iterator[None]:
+    """Within the context work goes to this stream, of CUDA's driver, CuPy, PyTorch, Numba or cuda.core."""
+    token = _stream.set(stream_number(stream))
+    try:
+        yield
+    finally:
+        _stream.reset(token)
 
 
 @functools.cache
@@ -220,6 +253,12 @@ class CudaDevice:
         self._enter()
         module = self._call(self._driver.cuModuleLoadData, image)
         return self._call(self._driver.cuModuleGetFunction, module, entry.encode())
+
+    def compiled(self, request: Request, inputs: str, outputs: str, precision: str, steps: int | None) -> LaneKernel:
+        from fastad.execution.cuda.compiled import code
+
+        made = code(request, self.arch, inputs, outputs, precision, steps)
+        return LaneKernel(self.load(made.cubin, made.entry), made.layout, made.rows, made.steps)
 
     def launch(self, function: Any, threads: int, arguments: Sequence[DeviceArray | int], stream: int) -> None:
         from fastad.execution.cuda.interpreter import compiling

@@ -15,6 +15,7 @@ from fastad.errors import CompileError
 from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.interpreter.building import Source, thread
 from fastad.execution.cuda.interpreter.leaves import device_name, leaf_symbols
+from fastad.execution.cuda.ptx import assembled as machine_code
 from fastad.execution.machine import cache
 
 _SEPARATOR = b"\0"
@@ -46,7 +47,7 @@ def assembled(source: Source, arch: str) -> tuple[bytes, str]:
 
 def _made(source: Source, arch: str) -> bytes:
     text = ptx(source, arch)
-    return entry_name(text).encode() + _SEPARATOR + cubin(text, arch)
+    return entry_name(text).encode() + _SEPARATOR + machine_code(text.encode(), arch).data
 
 
 def entry_name(text: str) -> str:
@@ -99,31 +100,3 @@ def _type(types: Any, dtype: np.dtype[Any], ndim: int) -> Any:
     from numba import from_dtype
 
     return types.Array(from_dtype(dtype), ndim, "C") if ndim else types.int64
-
-
-def cubin(text: str, arch: str, report: list[str] | None = None) -> bytes:
-    """Machine code of an assembler text. What the assembler says of registers and spills is added to `report`."""
-    from cuda.bindings import nvjitlink
-
-    options = [f"-arch={arch}", "-O3", "-verbose"]
-    link = nvjitlink.create(len(options), options)
-    try:
-        data = text.encode()
-        nvjitlink.add_data(link, nvjitlink.InputType.PTX, data, len(data), "fastad")
-        nvjitlink.complete(link)
-        image = bytearray(nvjitlink.get_linked_cubin_size(link))
-        nvjitlink.get_linked_cubin(link, image)
-        if report is not None:
-            report.append(_log(nvjitlink, link, "info"))
-        return bytes(image)
-    except nvjitlink.nvJitLinkError as error:
-        raise CompileError(f"NVIDIA's assembler refuses a kernel ({error}): {_log(nvjitlink, link, 'error')}") from None
-    finally:
-        nvjitlink.destroy(link)
-
-
-def _log(nvjitlink: Any, link: Any, kind: str) -> str:
-    text = bytearray(getattr(nvjitlink, f"get_{kind}_log_size")(link))
-    if text:
-        getattr(nvjitlink, f"get_{kind}_log")(link, text)
-    return bytes(text).rstrip(b"\0").decode(errors="replace")

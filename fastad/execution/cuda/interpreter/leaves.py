@@ -1,17 +1,13 @@
 """C functions of the leaves, and what they are called in libdevice, NVIDIA's library of mathematics for GPUs.
 
-The names: CUDA C++ Programming Guide, "Mathematical Functions"; each has a variant for float32 with an f at its end.
+The names: libdevice User's Guide, part 3; each has a variant for float32 with an f at its end.
 """
 
 import functools
 
 from fastad.primitives import elementwise_rows
 
-# Of SciPy's functions, those that libdevice has and numba calls. Names of C are the same there.
-_OTHERS = {
-    "fastad_erfinv": "erfinv", "fastad_erfcinv": "erfcinv", "fastad_erfcx": "erfcx", "fastad_ndtri": "normcdfinv",
-    "fastad_j0": "j0", "fastad_j1": "j1", "fastad_y0": "y0", "fastad_y1": "y1",
-}  # fmt: skip
+_NOT_IN_NUMBA = ("cyl_bessel_i0", "cyl_bessel_i1")  # which has no names for these
 
 
 @functools.cache
@@ -20,6 +16,13 @@ def leaf_symbols() -> dict[str, int]:
     return {str(row.symbol): row.arity for row in elementwise_rows() if row.is_leaf and row.symbol}
 
 
+@functools.cache
+def _device_names() -> dict[str, str]:
+    leaves = [row for row in elementwise_rows() if row.is_leaf and row.symbol and row.on_device]
+    names = {str(row.symbol): row.libdevice or str(row.symbol) for row in leaves}
+    return {symbol: name for symbol, name in names.items() if name not in _NOT_IN_NUMBA}
+
+
 def device_name(symbol: str) -> str | None:
     """The function of libdevice for float64 that computes a leaf's C function; None if there is none."""
-    return _OTHERS.get(symbol, None if symbol.startswith("fastad_") else symbol)
+    return _device_names().get(symbol)

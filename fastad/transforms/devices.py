@@ -1,0 +1,54 @@
+"""Programs that a device runs: how the lanes of a call lie, and arrays on the device as arguments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastad.errors import TableError
+from fastad.execution.cuda.lanes import LaneProgram, Lanes
+from fastad.recording.source import at_line
+from fastad.tables.reference import Stopped
+from fastad.transforms.program import Program
+
+
+@dataclass(frozen=True)
+class DeviceProgram(Program):
+    """A program of one lane, which a device runs for all lanes of a call. `lanes` are those of explicit inputs and
+    of results."""
+
+    lanes: Lanes = field(default_factory=lambda: Lanes(1, (), ()))
+
+    def compiled(self, tier: str, threads: int | None) -> LaneProgram:
+        return LaneProgram(self.request, self.lanes, tier)
+
+    def by_numpy(self, inputs: Sequence[Any]) -> Any:
+        if self.lanes.count != 1 or any(axis is not None for axis in self.lanes.inputs):
+            raise Stopped(0)  # lanes differ
+        return super().by_numpy(inputs)
+
+    def is_repeated_by(self, other: Program) -> bool:
+        return super().is_repeated_by(other) and self.lanes == getattr(other, "lanes", None)
+
+    @property
+    def storable(self) -> Program:
+        raise TableError(f'a function of device="cuda" cannot be saved{at_line()}; save it without the device')
+
+
+def one_lane(program: Program) -> DeviceProgram:
+    """The program as it stands, run by one lane."""
+    kinds = program.request
+    return _of(program, Lanes(1, (None,) * len(kinds.inputs), (None,) * len(kinds.results)))
+
+
+def many_lanes(
+    inner: Program, count: int, axes: Sequence[int | None], out_axes: Sequence[int | None]
+) -> DeviceProgram:  # fmt: skip
+    """The program of a lane, run by `count` lanes; `axes` are those of the inputs of the call."""
+    own = [axes[n] if n >= 0 else None for n in inner.sources]
+    rest = [None] * (len(inner.request.inputs) - len(own))
+    return _of(inner, Lanes(count, (*own, *rest), tuple(out_axes)))
+
+
+def _of(program: Program, lanes: Lanes) -> DeviceProgram:
+    fields = {name: value for name, value in vars(program).items() if name in Program.__dataclass_fields__}
+    return DeviceProgram(**fields, lanes=lanes)
