@@ -165,8 +165,9 @@ class Choice:
         made = self._runner
         if not isinstance(made, Kernel) or made.steps is None or code > 0:
             return False
-        self._runner = Kernel(self._device, self._request, self._kinds, self._real, 4 * made.steps)  # or CompileError
-        return True
+        with contextlib.suppress(CompileError):  # then a lane has no memory for more, and its error stands
+            self._runner = Kernel(self._device, self._request, self._kinds, self._real, 4 * made.steps)
+        return self._runner is not made
 
     def _begin(self) -> Runner:
         if self._tier == INTERPRETER:

@@ -20,8 +20,7 @@ from fastad.execution.cuda.values import OnDevice
 from fastad.execution.executors import AUTO, policy
 from fastad.execution.kernel import raise_for
 from fastad.execution.request import Request
-from fastad.execution.row_kinds import program_tables
-from fastad.primitives import Form
+from fastad.primitives import Elementwise
 from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES, INPUT, ValueType
 from fastad.tables.table import Table
@@ -161,9 +160,11 @@ def batch_size(device: Device, runner: Runner, count: int) -> int:
 
 
 def real_of(request: Request) -> str:
-    """The numbers that a request is computed in: "f" if all its values are float32 or truth values."""
-    tables = list(program_tables(request.base))
-    kinds = {row.dtype for table in tables for row in table.rows() if row.form is not Form.CONSTANT}
+    """The numbers that a request is computed in: "f" if its inputs, its results and what stands between are float32 or
+    truth values. Loops and solves compute in what they are given; their packed states have no dtype of their own."""
+    table = request.base
+    kinds = {kind.dtype for kind in (*table.inputs, *table.output_types)}
+    kinds |= {row.dtype for row in table.rows() if isinstance(row.primitive, Elementwise)}
     return "f" if "f" in kinds and kinds <= {"f", "b"} else "d"
 
 
