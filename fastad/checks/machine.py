@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fastad.execution.compiled import default_threads
-from fastad.execution.machine import cache, objects, symbols
+from fastad.execution.machine import cache, objects, shipped, symbols
 from fastad.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "optree", "matplotlib", "tqdm")
@@ -33,6 +33,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}"
     yield "processor", f"{_processor()} (LLVM: {objects.host()[0]})"
     yield "lanes", f"{lanes()} doubles in a SIMD vector"
+    yield "kernels", "brought along" if shipped.is_for_this_processor() else "compiled when first needed"
     yield "vector math", symbols.vector_library()
     yield "BLAS", _blas()
     yield "threads", f"{default_threads()} for large loops (FASTAD_THREADS), {os.cpu_count()} processors"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fastad.execution.kernel import Kernel
-from fastad.execution.machine import background, cache
+from fastad.execution.machine import background, cache, shipped
 from fastad.execution.machine.times import TIMES, Counts
 from fastad.execution.request import DERIVED, Request
 from fastad.execution.row_kinds import program_tables, row_counts
@@ -54,7 +54,8 @@ def _sweep_estimate(request: Request) -> float:
 
 
 def _sweep_counts(mode: str) -> Counts:
-    return {"sweeps" if cache.is_noted("sweeps", mode) else "new sweeps": 1.0}
+    is_there = cache.is_noted("sweeps", mode) or shipped.is_for_this_processor()
+    return {"sweeps" if is_there else "new sweeps": 1.0}
 
 
 def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:

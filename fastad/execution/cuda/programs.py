@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.errors import CompileError
+from fastad.execution.composites.blocks import PLACES as WORK_PLACES
 from fastad.execution.composites.drivers import driver_text, lay_out
 from fastad.execution.cuda.assembling import Assembly, defined_in
 from fastad.execution.layout import Layout, layout_of
@@ -102,7 +103,7 @@ class ProgramText:
             own = self._sub(sub)
             names[f"{CALLEE}{number}"] = callee = f"{prefix}{CALLEE}{number}"
             self.assembly.add(_CALLEE.format(callee=callee, name=own.name, context=own.context))
-            inside = max(inside, own.work)
+            inside = max(inside, own.work, WORK_PLACES)
         whole = "\n".join(part.text for part in parts)
         if CONSTANTS in whole:
             names[CONSTANTS] = prefix + CONSTANTS

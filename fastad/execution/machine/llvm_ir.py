@@ -47,17 +47,17 @@ def host() -> tuple[str, str]:
 
 
 @functools.cache
-def machine(level: int) -> Any:
-    """LLVM's description of this CPU, for code of an optimisation level."""
+def machine(level: int, cpu: str = "") -> Any:
+    """LLVM's description of this CPU, or of any that has a CPU's features, for code of an optimisation level."""
     _initialize()
-    cpu, features = host()
+    cpu, features = (cpu, "") if cpu else host()
     target = llvm().Target.from_triple(llvm().get_process_triple())
     return target.create_target_machine(cpu=cpu, features=features, opt=level, reloc=_RELOCATION, codemodel=_CODE_MODEL)
 
 
-def object_of(text: str, level: int, verify: bool) -> bytes:
-    """The object code of a module. RuntimeError if LLVM rejects the text."""
-    target = machine(level)
+def object_of(text: str, level: int, verify: bool, cpu: str = "") -> bytes:
+    """The object code of a module, for this CPU or another one. RuntimeError if LLVM rejects the text."""
+    target = machine(level, cpu)
     # A context of its own frees types and constants with the module; the global one keeps them for good.
     module = llvm().parse_assembly(text, llvm().create_context())
     if verify:

@@ -72,6 +72,14 @@ def warmup(
         progress("sweeps", 1.0)
 
 
+def every_text() -> Iterator[str]:
+    """The texts of all that is compiled for a machine rather than for a program, but for planners."""
+    yield from map(sweep_text, MODES)
+    yield from map(exported.entry_text, exported.entry_names())
+    yield from map(drivers.driver_text, drivers.driver_names())
+    yield exported.ACTIVITY
+
+
 def _compile_entry(name: str) -> None:
     exported.compile_missing({f"entry_{name}": exported.entry_text(name)})
 

@@ -129,30 +129,35 @@ class _Lives:
     def place(
         self, offsets: np.ndarray, start: int, always: np.ndarray, own: np.ndarray | None = None
     ) -> tuple[int, np.ndarray]:
-        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs, those of `own` are not
-        written over. Returns the size of the arena, and the rows that come first to a slot that has served before."""
+        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Those of `own` share slots
+        with each other only, and are not written over: the sweep of tangents reads them again when all values are there,
+        so that no value that is kept may lie where one of them was. Returns the size of the arena, and the rows that come
+        first to a slot that has served before."""
         op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
         outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
         again = np.zeros(len(self.table), np.bool_)
-        slots, found, end = Slots(), dict[int, int](), len(self.table)
+        apart = (_none(self.table) if own is None else own).tolist()
+        pools, found, end = (Slots(), Slots()), dict[int, int](), len(self.table)
         dying, passed_on = list[tuple[int, int]](), set[int]()
         for r in [*outside, *(r for r in self.rows.tolist() if op[r] not in _OUTSIDE)]:
             while dying and dying[0][0] < r and op[r] not in _OUTSIDE:
                 x = heappop(dying)[1]
                 if x not in passed_on:
-                    slots.give(found[x], self.sizes[x])
+                    pools[apart[x]].give(found[x], self.sizes[x])
             x = self.base.get(r, -1)
-            if x in found and last[x] == r and (own is None or not own[x]):
+            if x in found and last[x] == r and not apart[x]:
                 found[r] = found[x]
                 passed_on.add(x)
             else:
+                slots = pools[apart[r]]
                 before = slots.end
                 found[r] = slots.take(self.sizes[r])
                 again[r] = found[r] < before
             if last[r] < end:
                 heappush(dying, (max(last[r], r), r))
-        offsets[list(found)] = start + np.array(list(found.values()), np.int64)
-        return max(start + slots.end, 1), again
+        shared, alone = (slots.end for slots in pools)
+        offsets[list(found)] = [start + slot + (shared if apart[r] else 0) for r, slot in found.items()]
+        return max(start + shared + alone, 1), again
 
 
 def _bases(table: Table, rows: np.ndarray) -> dict[int, int]:
