@@ -61,6 +61,9 @@ class _Double:
     def clear(self, address, nbytes, stream):
         _view(address, (nbytes,), np.uint8)[...] = 0
 
+    def copy(self, target, source, nbytes, stream):
+        _view(target, (nbytes,), np.uint8)[...] = _view(source, (nbytes,), np.uint8)
+
     def synchronize(self, stream=0):
         pass
 

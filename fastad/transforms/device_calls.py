@@ -27,6 +27,11 @@ def on_device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any,
     return unflatten(tree, found)
 
 
+def on_host_call(call: Call) -> Call:
+    """The call with its arrays in the processor's memory."""
+    return call.replaced([on_host(x) for x in call.inputs])
+
+
 class PreparedOnDevice:
     """A call whose inputs and results stay on the device; made by `.prepare(*args)` of a function of `device="cuda"`.
 

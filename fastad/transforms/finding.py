@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError
-from fastad.execution.cuda.values import on_host
 from fastad.execution.executors import AUTO, policy
 from fastad.once import lazy
 from fastad.recording.capture import OutsideState
@@ -23,7 +22,6 @@ from fastad.recording.watching import Watch, watching
 from fastad.schedules.base import Schedule
 from fastad.tables.columns import Line
 from fastad.transforms.call import Call
-from fastad.transforms.devices import one_lane
 from fastad.transforms.known import MOST, RECORDINGS, Memory, most_bytes
 from fastad.transforms.numbers import INTEGERS, OUTSIDE_NUMBERS, Renumbered, code_of
 from fastad.transforms.paths import MANY, Path, Recording, recorded_path
@@ -109,11 +107,15 @@ class Finder:
         """The program of a path: on a device it has lanes."""
         if self.device is None:
             return self.new_program(call)
+        from fastad.execution.cuda.values import on_host
+
         with rolling(self.roll):
             return self.device_program(call.replaced(list(map(on_host, call.inputs))))
 
     def device_program(self, call: Call) -> Program:
         """What a device runs: one lane."""
+        from fastad.transforms.devices import one_lane
+
         return one_lane(self.program(call))
 
     def with_inputs(self, call: Call) -> Call:

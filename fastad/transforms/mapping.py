@@ -17,7 +17,6 @@ from fastad.tables.inline import compact
 from fastad.tables.passes.batch import batch_rows
 from fastad.transforms.base import Transformed, program_of
 from fastad.transforms.call import Call, ChangingInt, flatten
-from fastad.transforms.devices import many_lanes
 from fastad.transforms.program import Program
 
 
@@ -56,6 +55,8 @@ class Vmap(Transformed):
 
     def device_program(self, call: Call) -> Program:
         """The program of one lane, and how lanes lie."""
+        from fastad.transforms.devices import many_lanes
+
         axes = self._input_axes(call)
         count = self._lanes(call, axes)
         lane = call.replaced([x if a is None else _lane(x, a) for x, a in zip(call.inputs, axes, strict=True)])

@@ -45,6 +45,9 @@ class Device(Protocol):
     def clear(self, address: int, nbytes: int, stream: int) -> None:
         """Fill with zero bytes."""
 
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
+        """Copy within the device's memory."""
+
     def function(self, source: Source) -> Any:
         """The kernel of a source text, compiled once."""
 
@@ -233,8 +236,13 @@ class CudaDevice:
         self.synchronize(stream)
 
     def clear(self, address: int, nbytes: int, stream: int) -> None:
+        if nbytes:
+            self._enter()
+            self._call(self._driver.cuMemsetD8Async, address, 0, nbytes, stream)
+
+    def copy(self, target: int, source: int, nbytes: int, stream: int) -> None:
         self._enter()
-        self._call(self._driver.cuMemsetD8Async, address, 0, nbytes, stream)
+        self._call(self._driver.cuMemcpyDtoDAsync, target, source, nbytes, stream)
 
     def synchronize(self, stream: int = 0) -> None:
         self._enter()
