@@ -46,8 +46,8 @@ def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False, alone
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
-    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, and kernels and drivers take
-    their four addresses as pointers.
+    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, and a kernel takes its four
+    addresses as pointers.
 
     Raises UntranslatableError, which says what is not known here.
     """
