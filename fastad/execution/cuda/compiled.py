@@ -71,7 +71,8 @@ class DeviceText:
         with uncollected():
             self._program = ProgramText(table, None if inline else threshold)
         self.layout, self.work = self._program.layout, self._program.kernel.work
-        self.vectors = 8 * (self.layout.in_size + self.layout.out_size + self.work)  # bytes
+        numbers = self.layout.in_size + self.layout.out_size + self.work + self._program.vectors
+        self.vectors = 8 * numbers  # bytes
         if room is not None and self.vectors > room:
             raise CompileError(
                 f"an instance of this program needs {self.vectors:,} bytes of memory, and a thread of a GPU has "

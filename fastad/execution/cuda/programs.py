@@ -32,6 +32,8 @@ from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
 
 _WORD = 8  # bytes
+_OWN, _SCRATCH = "fastad.kernels.", "scratch"
+_FIRST_VECTOR = 8  # place in a driver's work of the address of its first vector
 
 
 class Kernel(NamedTuple):
@@ -84,6 +86,7 @@ class ProgramText:
         self.assembly = Assembly()
         self._known: dict[str, Kernel] = {}
         self._count = 0
+        self.vectors = 0  # doubles of vectors that drivers have on the stack
         self.layout = layout_of(table, threshold)
         self.kernel = self._table(table, self.layout)
         self.assembly.complete(_definition)
@@ -146,7 +149,14 @@ class ProgramText:
             raise CompileError(f"{sub.name} keeps states on disk, which a GPU cannot: choose another schedule")
         name, record = self._fresh("driver"), given.record.reshape(1)
         kernels, scratch = self._kernels_of(given, record)
-        work = lay_out(record[0], given.work, scratch)
+        apart = sub.kernel.startswith(_OWN) and bool(given.work)
+        if apart:
+            sizes = {**given.work, _SCRATCH: scratch}
+            record[0]["work"] = tuple(range(_FIRST_VECTOR, _FIRST_VECTOR + len(sizes)))
+            work = WORK_PLACES
+            self.vectors += sum(sizes.values())
+        else:
+            work = lay_out(record[0], given.work, scratch)
         words = [str(word) for word in record.view(np.int64).tolist()]
         for place, kernel in kernels.items():
             words[place : place + 2] = _address(kernel.name), kernel.context
@@ -155,8 +165,13 @@ class ProgramText:
             words[_place(record, field)] = _address(f"{name}.{field}")
         listing = ", ".join(f"i64 {word}" for word in words)
         self.assembly.add(f"@{name}.record = internal constant [{len(words)} x i64] [{listing}]\n")
-        own = name if sub.blocks is None else f"{name}.own"
-        self.assembly.add(translated(driver_text(sub.kernel), "entry", sub.name), f"{own}.", {"entry": own})
+        own = name if sub.blocks is None else f"{name}.one"
+        code = f"{own}.code" if apart else own
+        text = translated(driver_text(sub.kernel), "entry", sub.name, apart)
+        self.assembly.add(text, f"{own}.", {"entry": code})
+        if apart:
+            names = record["work"].dtype.names or ()
+            self.assembly.add(_apart_text(own, code, [sizes[field] for field in names]))
         if sub.blocks is not None:
             self.assembly.add(_BLOCKS.format(name=name, own=own, blocks=sub.blocks))
         return Kernel(name, _address(f"{name}.record"), work)
@@ -179,6 +194,22 @@ def _place(record: np.ndarray, field: str) -> int:
     return int(record.dtype.fields[field][1]) // _WORD  # type: ignore[index]
 
 
+def _apart_text(name: str, code: str, sizes: Sequence[int]) -> str:
+    """A driver's kernel around its code: it has the vectors of the driver on the stack, each by itself, so that LLVM
+    keeps those in registers whose places are all known."""
+    words = _FIRST_VECTOR + len(sizes)
+    lines = [f"  %table = alloca [{words} x i64], align 16"]
+    lines += [f"  %v{k} = alloca [{max(size, 1)} x i64], align 16" for k, size in enumerate(sizes)]
+    for k in range(WORK_PLACES):
+        lines += [f"  %from{k} = getelementptr i64, ptr %w, i64 {k}", f"  %word{k} = load i64, ptr %from{k}",
+                  f"  %to{k} = getelementptr i64, ptr %table, i64 {k}", f"  store i64 %word{k}, ptr %to{k}"]  # fmt: skip
+    for k in range(len(sizes)):
+        lines.append(f"  %at{k} = getelementptr i64, ptr %table, i64 {_FIRST_VECTOR + k}")
+        lines.append(f"  store ptr %v{k}, ptr %at{k}")
+    lines += [f"  %code = call i64 @{code}(ptr %c, ptr %in, ptr %out, ptr %table)", "  ret i64 %code"]
+    return "\n".join([f"define internal i64 @{name}(ptr %c, ptr %in, ptr %out, ptr %w) nounwind {{", *lines, "}", ""])
+
+
 # ── what kernels refer to ─────────────────────────────────────────────────────────────────────────────────────
 def _definition(name: str) -> str | None:
     """A module that defines a name which kernels ask for, and no other that is seen outside."""
@@ -193,10 +224,10 @@ def _definition(name: str) -> str | None:
 
 
 @functools.cache
-def translated(text: str, name: str, what: str) -> str:
-    """The IR of the C function `entry` of a text, by this name; `what` it is to the user."""
+def translated(text: str, name: str, what: str, apart: bool = False) -> str:
+    """The IR of the C function `entry` of a text, by this name; `what` it is to the user. `apart`: see `ir_of`."""
     try:
-        return _internal(ir_of(text, name, fused=True, alone=True))
+        return _internal(ir_of(text, name, fused=True, alone=True, apart=apart))
     except UntranslatableError as error:
         raise CompileError(f"{what} cannot run on a GPU: {error} is not translated for it") from None
 
