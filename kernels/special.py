@@ -1,7 +1,8 @@
 """Special functions for GPUs, where SciPy's are not, and NVIDIA's library has none of the name.
 
 They compute what the functions of scipy.special with these names do, most by Cephes' methods (Moshier, Methods and
-Programs for Mathematical Functions, 1989). Series and fractions end where a term changes nothing, in float64 and float32.
+Programs for Mathematical Functions, 1989). Series and fractions end where a term changes nothing, in float64 and in
+float32.
 """
 
 import math

@@ -21,7 +21,10 @@ def scan(x):
 
 def scheduled(schedule):
     def program(x):
-        state, _ = fad.scan(lambda c, e: (0.9 * c + 0.1 * np.sin(c) * e, None), x, np.linspace(0, 1, 37), checkpoint=schedule)
+        def step(c, e):
+            return 0.9 * c + 0.1 * np.sin(c) * e, None
+
+        state, _ = fad.scan(step, x, np.linspace(0, 1, 37), checkpoint=schedule)
         return np.sum(state**2)
 
     return program

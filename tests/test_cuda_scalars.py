@@ -32,8 +32,8 @@ def table_of(name):
 
 def drawn(rng, name, count=COUNT):
     """Points of the domain on which a primitive is tested."""
-    intervals = [[DOMAINS[key][rng.integers(len(DOMAINS[key]))] for _ in range(count)] for key in primitive(name).domain]
-    return [np.array([rng.uniform(*interval) for interval in own]) for own in intervals]
+    keys = [DOMAINS[key] for key in primitive(name).domain]
+    return [np.array([rng.uniform(*own[rng.integers(len(own))]) for _ in range(count)]) for own in keys]
 
 
 def requests_of(name):
@@ -206,10 +206,8 @@ def test_random_gradients(seed):
 # ── PTX ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def every_primitive(first, last):
     """A program of many primitives, each of inputs of its own."""
-    b, results = Builder(), []
-    for name in (name for name in ROWS[first:last] if name not in ABSENT):
-        results.append(b.emit(name, tuple(b.input(()) for _ in range(primitive(name).arity))))
-    return b.table(results)
+    b, names = Builder(), [name for name in ROWS[first:last] if name not in ABSENT]
+    return b.table([b.emit(name, tuple(b.input(()) for _ in range(primitive(name).arity))) for name in names])
 
 
 @needs_assembler

@@ -18,6 +18,11 @@ def defined_in(text: str) -> list[str]:
     return _DEFINED.findall(text)
 
 
+def outside_of(text: str) -> list[str]:
+    """The names that a module declares and leaves to others."""
+    return [found[1] or found[2] for found in _OUTSIDE.finditer(text)]
+
+
 class Assembly:
     """Text of modules: `add` them, `complete` them, then ask for the text."""
 

@@ -50,8 +50,8 @@ class Code:
 
 
 class DeviceText:
-    """The IR text of a program: `device` for a GPU, `host` for this CPU, which are the same but for how an instance finds
-    its number and for the functions of mathematics.
+    """The IR text of a program: `device` for a GPU, `host` for this CPU, which are the same but for how an instance
+    finds its number and for the functions of mathematics.
 
     `inputs`, `outputs`: characters of the dtypes of the arrays, of `KINDS` (default: those of the numbers computed in).
     `precision`: "d" or "f", float64 or float32. Raises CompileError if an instance needs more memory than `room` bytes
@@ -71,7 +71,8 @@ class DeviceText:
         with uncollected():
             self._program = ProgramText(table, None if inline else threshold)
         self.layout, self.work = self._program.layout, self._program.kernel.work
-        self.vectors = 8 * (self.layout.in_size + self.layout.out_size + self.work)  # bytes
+        numbers = self.layout.in_size + self.layout.out_size + self.work + self._program.vectors
+        self.vectors = 8 * numbers  # bytes
         if room is not None and self.vectors > room:
             raise CompileError(
                 f"an instance of this program needs {self.vectors:,} bytes of memory, and a thread of a GPU has "
@@ -112,7 +113,7 @@ class DeviceText:
             for slots, kinds in ((self.layout.inputs, self.inputs), (self.layout.outputs, self.outputs))
         ]
         number = "float" if self.precision == "f" else "double"
-        return InstanceText(self._program.kernel.name, self.work, *arrays, number)
+        return InstanceText(self._program.kernel.name, self.work, arrays[0], arrays[1], number)
 
     def _with(
         self, instances: str, names: dict[str, str], added: str = "", defined: Sequence[str] = ()
@@ -152,7 +153,7 @@ ROOM, _FEW = 64 * 1024, 16  # bytes: the driver reserves local memory for all th
 def _special(name: str) -> str | None:
     """A module with a function of mathematics that NVIDIA's library has not."""
     text = special_text(name)
-    return None if text is None else translated(text, name, name)[0]
+    return None if text is None else translated(text, name, name)
 
 
 _THREADS = 128  # of a block: as many registers as a thread can have, for two blocks at once

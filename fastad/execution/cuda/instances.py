@@ -2,11 +2,11 @@
 kernel, and writes its results.
 
 An array has one element, or one run of elements, for each instance. Two strides tell where: those from one instance to
-the next, and from one element to the next, in elements. So arrays may lie as NumPy has them (a row for each instance), or
-turned (a column for each instance: then neighbouring threads read neighbouring numbers); with a stride of 0 all instances
-share an argument. What a program keeps meanwhile lies on the thread's stack. That is local memory, which NVIDIA's hardware
-interleaves by threads, so that equal offsets of neighbouring threads are neighbours (CUDA C++ Programming Guide, 5.3.2,
-Local Memory), and LLVM and ptxas keep in registers what they can.
+the next, and from one element to the next, in elements. So arrays may lie as NumPy has them (a row for each instance),
+or turned (a column for each instance: then neighbouring threads read neighbouring numbers); with a stride of 0 all
+instances share an argument. What a program keeps meanwhile lies on the thread's stack. That is local memory, which
+NVIDIA's hardware interleaves by threads, so that equal offsets of neighbouring threads are neighbours (CUDA C++
+Programming Guide, 5.3.2, Local Memory), and LLVM and ptxas keep in registers what they can.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ _KINDS = {
 }  # fmt: skip
 KINDS = tuple(_KINDS)
 
-# Both take the number of instances; the order in which they are run, as 32-bit integers, or null; where the code of each
-# goes, as 32-bit integers; and for every argument and result a pointer and the two strides.
+# Both take the number of instances; the order in which they are run, as 32-bit integers, or null; where the code of
+# each goes, as 32-bit integers; and for every argument and result a pointer and the two strides.
 _DEVICE = """
 declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()
 declare i32 @llvm.nvvm.read.ptx.sreg.ntid.x()
@@ -127,7 +127,8 @@ class InstanceText:
         loads = []
         words = [(kind, f"{name}{part}") for name in self._names for kind, part in _PARTS]
         for k, (kind, word) in enumerate(words):
-            loads += [f"  %{word}.at = getelementptr i64, ptr %all, i64 {k}", f"  %{word} = load {kind}, ptr %{word}.at"]
+            loads.append(f"  %{word}.at = getelementptr i64, ptr %all, i64 {k}")
+            loads.append(f"  %{word} = load {kind}, ptr %{word}.at")
         return self.one + _HOST.format(entry=ENTRY, loads="\n".join(loads), arguments=self._arguments)
 
     @property

@@ -4,6 +4,7 @@ The name stands in the row of a primitive (`Elementwise.libdevice`). What neithe
 has is an error that names the primitive.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 
@@ -38,10 +39,16 @@ def special_text(symbol: str) -> str | None:
     """The text of a C function `symbol` that `fastad.kernels.special` has for a primitive, if it has one."""
     name = symbol.removeprefix(_SPECIAL)
     rows = [row for row in elementwise_rows() if row.symbol == symbol]
-    if not rows or not symbol.startswith(_SPECIAL) or f"\ndef {name}(" not in kernel_sources()["special"]:
+    if not rows or not symbol.startswith(_SPECIAL) or name not in _special_names():
         return None
     arguments = ", ".join("abc"[: rows[0].arity])
     return _TEXT.format(name=name, arguments=arguments, kinds=", ".join(["types.float64"] * rows[0].arity))
+
+
+@functools.cache
+def _special_names() -> frozenset[str]:
+    source = next(text for module, text in kernel_sources() if module == "special")
+    return frozenset(re.findall(r"^def ([a-z]\w*)\(", source.decode(), re.MULTILINE))
 
 
 def libdevice_names(missing: Iterable[str], single: bool) -> dict[str, str]:

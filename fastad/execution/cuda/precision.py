@@ -1,8 +1,9 @@
 """Programs that compute in float32.
 
-Text of double precision becomes text of single precision: operations, functions and constants. Numbers stay 8 bytes apart
-in the vectors of a program, so all places are the same, addresses fit in between, and translated kernels need no second
-version; what a thread's stack leaves unused costs no traffic, since local memory is interleaved by words of 4 bytes.
+Text of double precision becomes text of single precision: operations, functions and constants. Numbers stay 8 bytes
+apart in the vectors of a program, so all places are the same, addresses fit in between, and translated kernels need no
+second version; what a thread's stack leaves unused costs no traffic, since local memory is interleaved by words of 4
+bytes.
 """
 
 import re

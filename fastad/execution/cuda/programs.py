@@ -1,13 +1,13 @@
 """The IR text of a program and of all that it calls, for one instance of it.
 
 The kernels are those of the CPU (`fastad.execution.native`, `fastad.execution.translation`), made for vectors of one
-number. What there are addresses in a process, here are names: the records of drivers are constants of the module, so that
-LLVM sees whom they call and how long their loops are. All memory is the caller's: `work` holds what a kernel needs and,
-behind that, what the kernels need that it calls.
+number. What there are addresses in a process, here are names: the records of drivers are constants of the module, so
+that LLVM sees whom they call and how long their loops are. All memory is the caller's: `work` holds what a kernel needs
+and, behind that, what the kernels need that it calls.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from fastad.errors import CompileError
 from fastad.execution.composites.blocks import PLACES as WORK_PLACES
 from fastad.execution.composites.drivers import driver_text, lay_out
-from fastad.execution.cuda.assembling import Assembly, defined_in
+from fastad.execution.cuda.assembling import Assembly, defined_in, outside_of
 from fastad.execution.layout import Layout, layout_of
 from fastad.execution.machine.exported import entry_text
 from fastad.execution.native.code.gathers import places_of
@@ -27,27 +27,29 @@ from fastad.execution.native.target import GPU, making_for
 from fastad.execution.translation.kinds import UntranslatableError
 from fastad.execution.translation.module import ir_of
 from fastad.kernels import interrupt_state, notice_count
-from fastad.tables.composites.driver import Driver, StatesOnDisk
+from fastad.tables.composites.driver import Driver, Parameters, StatesOnDisk
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
 
 _WORD = 8  # bytes
+_OWN, _SCRATCH = "fastad.kernels.", "scratch"
+_FIRST_VECTOR = 8  # place in a driver's work of the address of its first vector
 
 
 class Kernel(NamedTuple):
-    """A function of the module, `i64 name(ptr context, ptr in, ptr out, ptr work)`, its context, and doubles of
-    work."""
+    """A function of the module, `i64 name(ptr context, ptr in, ptr out, ptr work)`, its context as an integer, and
+    doubles of work."""
 
     name: str
     context: str
     work: int
 
 
-_NONE = Kernel("", "null", 0)
+_NONE = Kernel("", "0", 0)
 
 _CALLEE = """
 define internal i64 @{callee}(ptr %x, ptr %y, ptr %w) alwaysinline nounwind {{
-  %code = call i64 @{name}(ptr {context}, ptr %x, ptr %y, ptr %w)
+  %code = call i64 @{name}(ptr inttoptr (i64 {context} to ptr), ptr %x, ptr %y, ptr %w)
   ret i64 %code
 }}
 """
@@ -84,6 +86,7 @@ class ProgramText:
         self.assembly = Assembly()
         self._known: dict[str, Kernel] = {}
         self._count = 0
+        self.vectors = 0  # doubles of vectors that drivers have on the stack
         self.layout = layout_of(table, threshold)
         self.kernel = self._table(table, self.layout)
         self.assembly.complete(_definition)
@@ -97,27 +100,33 @@ class ProgramText:
         prefix = self._fresh("table") + "."
         with making_for(GPU):
             plan = make_plan(table, layout)
-            parts = NativeCode(plan).parts
-        names, inside, data = {}, 0, []
+            texts = [_internal(part.text) for part in NativeCode(plan).parts]
+        inside = self._callees(table, prefix)
+        used = {name for text in texts for name in outside_of(text)}
+        self._data(table, prefix, used)
+        names = {name: prefix + name for text in texts for name in defined_in(text)}
+        names |= {name: prefix + name for name in used if name.startswith((CALLEE, CONSTANTS, PLACES))}
+        for text in texts:
+            self.assembly.add(text, names=names)
+        return Kernel(f"{prefix}kernel", "0", plan.work_size + inside)
+
+    def _callees(self, table: Table, prefix: str) -> int:
+        """Add what the composite rows of a table call; returns the doubles of work of the largest."""
+        inside = 0
         for number, sub in enumerate(table.subs):
             own = self._sub(sub)
-            names[f"{CALLEE}{number}"] = callee = f"{prefix}{CALLEE}{number}"
-            self.assembly.add(_CALLEE.format(callee=callee, name=own.name, context=own.context))
+            self.assembly.add(_CALLEE.format(callee=f"{prefix}{CALLEE}{number}", name=own.name, context=own.context))
             inside = max(inside, own.work, WORK_PLACES)
-        whole = "\n".join(part.text for part in parts)
-        if CONSTANTS in whole:
-            names[CONSTANTS] = prefix + CONSTANTS
-            data.append(_numbers(names[CONSTANTS], table.pools["constants"]))
-        for row in _places_in(whole):
-            names[f"{PLACES}{row}"] = own_name = f"{prefix}{PLACES}{row}"
-            data.append(_integers(own_name, places_of(table, row), "i32"))
-        texts = [_internal(part.text) for part in parts]
-        names |= {name: prefix + name for text in texts for name in defined_in(text)}
-        for text in texts:
-            self.assembly.add(text, prefix, names)
-        for own_text in data:
-            self.assembly.add(own_text)
-        return Kernel(f"{prefix}kernel", "null", plan.work_size + inside)
+        return inside
+
+    def _data(self, table: Table, prefix: str, used: Iterable[str]) -> None:
+        """Add the constants that the code of a table reads."""
+        for name in used:
+            if name == CONSTANTS:
+                self.assembly.add(_numbers(prefix + name, table.pools["constants"]))
+            elif name.startswith(PLACES):
+                places = places_of(table, int(name.removeprefix(PLACES)))
+                self.assembly.add(_integers(prefix + name, places, "i32"))
 
     # ── sub-programs ─────────────────────────────────────────────────────────────────────────────────────────
     def _sub(self, sub: Sub | None) -> Kernel:
@@ -127,7 +136,8 @@ class ProgramText:
         if isinstance(sub, Driver):
             return self._driver(sub)
         if sub.table is None:
-            raise CompileError(f"{sub.name} is a Python function ({sub.reason or 'not recorded'}): a GPU cannot call it")
+            why = f" ({sub.reason})" if sub.reason else ""
+            raise CompileError(f"{sub.name} is a Python function{why}: a GPU cannot call it")
         key = sub.table.hash
         if key not in self._known:
             self._known[key] = self._table(sub.table, layout_of(sub.table, None))
@@ -135,34 +145,69 @@ class ProgramText:
 
     def _driver(self, sub: Driver) -> Kernel:
         given = sub.parameters()
-        for resource in given.resources.values():
-            if isinstance(resource, StatesOnDisk):
-                raise CompileError(f"{sub.name} keeps states on disk, which a GPU cannot: choose another checkpoint schedule")
-        name, record, scratch = self._fresh("driver"), given.record.reshape(1), 0
-        known: dict[int, str] = {}  # words of the record that are addresses
-        for field, parts in given.kernels.items():
-            listed: Sequence[Sub | None] = (parts,) if parts is None or isinstance(parts, Sub) else parts
-            own = [self._sub(part) for part in listed]
-            scratch = max(scratch, *(kernel.work for kernel in own))
-            start = record.dtype.fields[field][1] // _WORD  # type: ignore[index]
-            for k, kernel in enumerate(own):
-                if kernel.name:
-                    known[start + 2 * k] = _address(kernel.name)
-                    known[start + 2 * k + 1] = _address(kernel.context.removeprefix("@")) if kernel.context != "null" else "0"
+        if any(isinstance(resource, StatesOnDisk) for resource in given.resources.values()):
+            raise CompileError(f"{sub.name} keeps states on disk, which a GPU cannot: choose another schedule")
+        name, record = self._fresh("driver"), given.record.reshape(1)
+        kernels, scratch = self._kernels_of(given, record)
+        apart = sub.kernel.startswith(_OWN) and bool(given.work)
+        if apart:
+            sizes = {**given.work, _SCRATCH: scratch}
+            record[0]["work"] = tuple(range(_FIRST_VECTOR, _FIRST_VECTOR + len(sizes)))
+            work = WORK_PLACES
+            self.vectors += sum(sizes.values())
+        else:
+            work = lay_out(record[0], given.work, scratch)
+        words = [str(word) for word in record.view(np.int64).tolist()]
+        for place, kernel in kernels.items():
+            words[place : place + 2] = _address(kernel.name), kernel.context
         for field, array in given.arrays.items():
-            data = f"{name}.{field}"
-            self.assembly.add(_integers(data, np.ascontiguousarray(array, np.int64).reshape(-1), "i64", "global"))
-            known[record.dtype.fields[field][1] // _WORD] = _address(data)  # type: ignore[index]
-        work = lay_out(record[0], given.work, scratch)
-        words = [known.get(k, str(word)) for k, word in enumerate(record.view(np.int64).tolist())]
+            self.assembly.add(_integers(f"{name}.{field}", np.ascontiguousarray(array, np.int64), "i64", "global"))
+            words[_place(record, field)] = _address(f"{name}.{field}")
         listing = ", ".join(f"i64 {word}" for word in words)
         self.assembly.add(f"@{name}.record = internal constant [{len(words)} x i64] [{listing}]\n")
-        own_name = f"{name}.own" if sub.blocks is not None else name
-        text, _ = translated(driver_text(sub.kernel), "entry", sub.name)
-        self.assembly.add(text, f"{own_name}.", {"entry": own_name})
+        own = name if sub.blocks is None else f"{name}.one"
+        code = f"{own}.code" if apart else own
+        text = translated(driver_text(sub.kernel), "entry", sub.name, apart)
+        self.assembly.add(text, f"{own}.", {"entry": code})
+        if apart:
+            names = record["work"].dtype.names or ()
+            self.assembly.add(_apart_text(own, code, [sizes[field] for field in names]))
         if sub.blocks is not None:
-            self.assembly.add(_BLOCKS.format(name=name, own=own_name, blocks=sub.blocks))
-        return Kernel(name, f"@{name}.record", work)
+            self.assembly.add(_BLOCKS.format(name=name, own=own, blocks=sub.blocks))
+        return Kernel(name, _address(f"{name}.record"), work)
+
+    def _kernels_of(self, given: Parameters, record: np.ndarray) -> tuple[dict[int, Kernel], int]:
+        """The kernels that a driver calls, by their places in its record, and the doubles of work of the largest."""
+        found, scratch = {}, 0
+        for field, parts in given.kernels.items():
+            listed: Sequence[Sub | None] = (parts,) if parts is None or isinstance(parts, Sub) else parts
+            for k, part in enumerate(listed):
+                kernel = self._sub(part)
+                scratch = max(scratch, kernel.work)
+                if kernel.name:
+                    found[_place(record, field) + 2 * k] = kernel
+        return found, scratch
+
+
+def _place(record: np.ndarray, field: str) -> int:
+    """The word of a record at which a field starts."""
+    return int(record.dtype.fields[field][1]) // _WORD  # type: ignore[index]
+
+
+def _apart_text(name: str, code: str, sizes: Sequence[int]) -> str:
+    """A driver's kernel around its code: it has the vectors of the driver on the stack, each by itself, so that LLVM
+    keeps those in registers whose places are all known."""
+    words = _FIRST_VECTOR + len(sizes)
+    lines = [f"  %table = alloca [{words} x i64], align 16"]
+    lines += [f"  %v{k} = alloca [{max(size, 1)} x i64], align 16" for k, size in enumerate(sizes)]
+    for k in range(WORK_PLACES):
+        lines += [f"  %from{k} = getelementptr i64, ptr %w, i64 {k}", f"  %word{k} = load i64, ptr %from{k}",
+                  f"  %to{k} = getelementptr i64, ptr %table, i64 {k}", f"  store i64 %word{k}, ptr %to{k}"]  # fmt: skip
+    for k in range(len(sizes)):
+        lines.append(f"  %at{k} = getelementptr i64, ptr %table, i64 {_FIRST_VECTOR + k}")
+        lines.append(f"  store ptr %v{k}, ptr %at{k}")
+    lines += [f"  %code = call i64 @{code}(ptr %c, ptr %in, ptr %out, ptr %table)", "  ret i64 %code"]
+    return "\n".join([f"define internal i64 @{name}(ptr %c, ptr %in, ptr %out, ptr %w) nounwind {{", *lines, "}", ""])
 
 
 # ── what kernels refer to ─────────────────────────────────────────────────────────────────────────────────────
@@ -170,7 +215,7 @@ def _definition(name: str) -> str | None:
     """A module that defines a name which kernels ask for, and no other that is seen outside."""
     if name.startswith(ENTRY):
         row = name.removeprefix(ENTRY)
-        return translated(entry_text(row), name, row)[0]
+        return translated(entry_text(row), name, row)
     if name == interrupt_state.SYMBOL:  # nobody presses Ctrl-C on a GPU
         return f"@{name} = internal constant [{interrupt_state.SIZE} x i64] zeroinitializer\n"
     if name == notice_count.SYMBOL:
@@ -179,12 +224,12 @@ def _definition(name: str) -> str | None:
 
 
 @functools.cache
-def translated(text: str, name: str, what: str = "") -> tuple[str, str]:
-    """The IR of the C function `entry` of a text, by this name."""
+def translated(text: str, name: str, what: str, apart: bool = False) -> str:
+    """The IR of the C function `entry` of a text, by this name; `what` it is to the user. `apart`: see `ir_of`."""
     try:
-        return _internal(ir_of(text, name, fused=True, alone=True)), name
+        return _internal(ir_of(text, name, fused=True, alone=True, apart=apart))
     except UntranslatableError as error:
-        raise CompileError(f"{what or 'a driver'} cannot run on a GPU: {error} is not translated for it") from None
+        raise CompileError(f"{what} cannot run on a GPU: {error} is not translated for it") from None
 
 
 def _internal(text: str) -> str:
@@ -195,11 +240,6 @@ def _internal(text: str) -> str:
         else line
         for line in text.split("\n")
     )
-
-
-def _places_in(text: str) -> list[int]:
-    found = {word.split()[0] for word in text.split(f"@{PLACES}")[1:]}
-    return sorted({int("".join(c for c in word if c.isdigit())) for word in found})
 
 
 def _address(name: str) -> str:

@@ -46,7 +46,8 @@ def assembled(ptx: bytes, architecture: str) -> Cubin:
     try:
         linker.add_data(handle, linker.InputType.PTX, ptx, len(ptx), "program")
         linker.complete(handle)
-        data, report = _bytes(linker, handle, "linked_cubin"), _bytes(linker, handle, "info_log").decode(errors="replace")
+        data = _bytes(linker, handle, "linked_cubin")
+        report = _bytes(linker, handle, "info_log").decode(errors="replace")
     except Exception as error:  # nvJitLinkError
         raise CompileError(f"nvJitLink rejects generated code: {error}. {_log(linker, handle)}") from None
     finally:

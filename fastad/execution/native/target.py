@@ -15,10 +15,11 @@ class Target:
     """A kind of machine.
 
     `simd`: loops run in the CPU's vectors, and equal functions of several numbers are called as one vector function.
-    `threads`: long loops are cut into blocks that threads share. `fetches`: long straight-line code fetches itself ahead.
-    `small`: operations on single numbers that are optimised as a whole; `chunk`: those of a function of longer programs.
-    `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work memory behind the program's
-    own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large products go to BLAS.
+    `threads`: long loops are cut into blocks that threads share. `fetches`: long straight-line code fetches itself
+    ahead. `small`: operations on single numbers that are optimised as a whole; `chunk`: those of a function of longer
+    programs. `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work memory behind the
+    program's own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large products go to
+    BLAS.
     """
 
     simd: bool = True

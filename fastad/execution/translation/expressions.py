@@ -36,6 +36,7 @@ _STATIC = {
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
 _BEYOND = 2**63 - 1
+_LAST_VECTOR = "scratch"  # of a driver's work: see `fastad.tables.composites.driver.Parameters`
 _FLOATS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _INTEGERS = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw", ast.BitAnd: "and", ast.BitOr: "or",
              ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "ashr"}  # fmt: skip
@@ -191,7 +192,21 @@ class Expressions(Code):
 
     # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────────────
     def _BinOp(self, node: ast.BinOp) -> Value:
-        return self.combine(node.op, node.left, node.right)
+        found = self._vector(node) if self.module.apart else None
+        return found or self.combine(node.op, node.left, node.right)
+
+    def _vector(self, node: ast.BinOp) -> Value | None:
+        """`work + 8 * at.field`, where `at` is the record that says where a driver's vectors start, if the expression is
+        of this form: the work has the vector's address there."""
+        part = node.right
+        if not (isinstance(part, ast.BinOp) and self.static(part.left) == 8 and isinstance(part.right, ast.Attribute)):
+            return None
+        own = self.value(part.right.value)
+        if not isinstance(own.kind, Record) or _LAST_VECTOR not in (own.kind.dtype.names or ()):
+            return None
+        step = self.operate(part.op, self.value(part.left), self.value(part.right))
+        place = self.operate(node.op, self.value(node.left), step)
+        return Value(ADDRESS, (self.define(f"load ptr, ptr {place.only}"),))
 
     def combine(self, operation: ast.operator, left: ast.expr | Value, right: ast.expr) -> Value:
         """left + right and the like. A product in a sum of numbers is not rounded, where the processor can do that: it

@@ -42,12 +42,14 @@ define {result} @{name}({parameters}) nounwind {{
 """
 
 
-def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False, alone: bool = False) -> str:
+def ir_of(
+    text: str, name: str, *, fused: bool, replaceable: bool = False, alone: bool = False, apart: bool = False
+) -> str:
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
-    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, and kernels and drivers take
-    their four addresses as pointers.
+    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, and a kernel takes its
+    four addresses as pointers. `apart`: the vectors of a driver do not lie in its work, but their addresses.
 
     Raises UntranslatableError, which says what is not known here.
     """
@@ -56,7 +58,7 @@ def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False, alone
         if not isinstance(signature, memory.Signature):
             raise UntranslatableError("the signature is numba's")
         if not replaceable:
-            return _Module(fused, jumps=False, alone=alone).text(Source(entry), signature, name)
+            return _Module(fused, jumps=False, alone=alone, apart=apart).text(Source(entry), signature, name)
         own = _Module(fused, jumps=True).text(Source(entry), signature, f"{name}.own")
         kinds = [types_of(kind)[0] for kind in signature.arguments]
         parameters = ", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds))
@@ -73,8 +75,8 @@ class _Module:
     `jumps`: long chains of comparisons are written as jumps. Without optimisation, the last case of a sweep would come
     after a hundred tests; with it, LLVM finds the better mixture of both."""
 
-    def __init__(self, fused: bool, jumps: bool, alone: bool = False) -> None:
-        self.fused, self.jumps, self.alone = fused, jumps, alone
+    def __init__(self, fused: bool, jumps: bool, alone: bool = False, apart: bool = False) -> None:
+        self.fused, self.jumps, self.alone, self.apart = fused, jumps, alone, apart
         self._made: dict[tuple[Source, tuple[Any, ...]], Function | None] = {}
         self._declared: dict[str, None] = {}
         self.changed: set[Any] = set()  # records with a field that some function sets
