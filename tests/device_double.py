@@ -74,7 +74,7 @@ class _Double:
 
     def compiled(self, request, inputs, outputs, precision, steps):
         text, steps = text_of(request, inputs, outputs, precision, steps)
-        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps)
+        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps, text.vectors)
 
     def start(self, kernel, threads, arguments, stream):
         self.launches.append(("compiled", threads, stream))

@@ -303,3 +303,29 @@ def test_functions_on_a_device_are_not_saved(tmp_path):
     run(X, Y)
     with pytest.raises(fad.TableError, match="without the device"):
         run.save(tmp_path / "f.npz")
+
+
+# ── profiles ──────────────────────────────────────────────────────────────────────────────────────────────────
+def test_profiles_of_checkpoint_schedules():
+    def fall(x):
+        return np.sum(fad.fori_loop(0, 60, lambda k, y: y + 0.01 * np.sin(y), x))
+
+    schedules = [fad.checkpoint.StoreAll(), fad.checkpoint.Revolve(10), fad.checkpoint.Revolve(3)]
+    found = fad.checkpoint.profile(fall, np.ones(64), schedules=schedules, device="cuda", lanes=5, seconds=0.01)
+    assert [x.steps for x in found] == [None] * 3 and all(x.measured.calls >= 4 for x in found)
+    sizes = [found.memory(x) for x in found]
+    assert sizes[0] > sizes[1] > sizes[2]
+    for k in (1, 2):  # an adjoint step has numbers of its own, the same under every schedule
+        stored = found[0].predicted_bytes - found[k].predicted_bytes
+        assert abs(sizes[0] - sizes[k] - stored) < 0.05 * stored
+    assert "Revolve(10)" in str(found)
+
+
+def test_the_command_says_what_is_missing(capsys):
+    from fastad.__main__ import main
+
+    if what_is_missing() is not None:
+        assert main(["profile-checkpoints", "--device", "cuda"]) == 1
+        assert "No GPU can be used" in capsys.readouterr().err
+    assert main(["info"]) == 0
+    assert "CUDA" in capsys.readouterr().out

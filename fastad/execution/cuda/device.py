@@ -68,12 +68,13 @@ class Device(Protocol):
 
 
 class LaneKernel(NamedTuple):
-    """A compiled kernel on a device, and what `Code` says of it."""
+    """A compiled kernel on a device, and what `Code` says of it; `nbytes` are those of a thread's local memory."""
 
     kernel: Any
     layout: Layout
     rows: Table
     steps: int | None
+    nbytes: int
 
 
 def array(device: Device, values: np.ndarray, stream: int = 0) -> DeviceArray:
@@ -266,7 +267,7 @@ class CudaDevice:
         from fastad.execution.cuda.compiled import code
 
         made = code(request, self.arch, inputs, outputs, precision, steps)
-        return LaneKernel(self.load(made.cubin, made.entry), made.layout, made.rows, made.steps)
+        return LaneKernel(self.load(made.cubin, made.entry), made.layout, made.rows, made.steps, made.local_bytes)
 
     def launch(self, function: Any, threads: int, arguments: Sequence[DeviceArray | int], stream: int) -> None:
         from fastad.execution.cuda.interpreter import compiling
