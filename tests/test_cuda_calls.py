@@ -318,7 +318,7 @@ def test_profiles_of_checkpoint_schedules():
     for k in (1, 2):  # an adjoint step has numbers of its own, the same under every schedule
         stored = found[0].predicted_bytes - found[k].predicted_bytes
         assert abs(sizes[0] - sizes[k] - stored) < 0.05 * stored
-    assert "Revolve(10)" in str(found)
+    assert "Revolve(snapshots=10)" in str(found)
 
 
 def test_the_command_says_what_is_missing(capsys):
