@@ -1,4 +1,4 @@
-"""The benchmarks of a GPU run, at their smallest sizes, on a device of the tests; without one they say what is missing."""
+"""The benchmarks of a GPU run, at their smallest sizes, on a device of the tests; without one: what is missing."""
 
 import pytest
 from device_double import HostDevice
