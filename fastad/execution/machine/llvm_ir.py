@@ -93,7 +93,15 @@ def ptx_of(text: str, level: int, device: str) -> bytes:
             function.linkage = "internal"
     module.verify()
     _optimize(module, target, level)
+    if any(_may_be_inlined(function, kernels) for function in module.functions):
+        _optimize(module, target, level)  # functions of one caller, of which others have turned out never to run
     return target.emit_assembly(module).encode()
+
+
+def _may_be_inlined(function: Any, own: set[str]) -> bool:
+    """Whether a function of the text has outlived optimisation, though nothing says that it should."""
+    is_inside = not function.is_declaration and function.linkage.name == "internal" and function.name in own
+    return is_inside and not any(b"noinline" in attribute for attribute in function.attributes)
 
 
 def _read(path: str) -> bytes:

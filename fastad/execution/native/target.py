@@ -33,7 +33,7 @@ class Target:
 
 CPU = Target()
 # More rows in one function take ptxas longer than linearly, and registers spill anyway.
-GPU = Target(simd=False, threads=False, fetches=False, small=300, chunk=300, calls_by_name=True, blas=False)
+GPU = Target(simd=False, threads=False, fetches=False, small=600, chunk=300, calls_by_name=True, blas=False)
 
 _current: ContextVar[Target] = ContextVar("fastad_target", default=CPU)
 
