@@ -19,12 +19,12 @@ def scan(x):
     return np.sum(state) + np.sum(ys**2)
 
 
-def scheduled(schedule):
+def scheduled(schedule, steps=37):
     def program(x):
         def step(c, e):
             return 0.9 * c + 0.1 * np.sin(c) * e, None
 
-        state, _ = fad.scan(step, x, np.linspace(0, 1, 37), checkpoint=schedule)
+        state, _ = fad.scan(step, x, np.linspace(0, 1, steps), checkpoint=schedule)
         return np.sum(state**2)
 
     return program
@@ -128,8 +128,8 @@ def test_checkpoint_schedules_run_on_each_instance(schedule):
 
 
 def test_schedules_decide_on_memory():
-    needed = [text_of(requests_of(scheduled(s))[1])[0].vectors for s in SCHEDULES[1:5]]
-    assert needed[1] < needed[2] < needed[0]
+    kept = [text_of(requests_of(scheduled(s, 400))[1])[0].vectors for s in SCHEDULES[1:4]]
+    assert kept[1] < kept[2] < kept[0] and kept[0] > 400 * 8 * 3
 
 
 def test_steps_of_unknown_number_are_limited_and_an_instance_that_needs_more_says_so():
@@ -211,6 +211,26 @@ def test_programs_are_assembled(program):
     for request in requests_of(program):
         for name, found in assembled(request, ("sm_90",)).items():
             assert found.registers <= 255 and found.spilled <= 512, (name, found.registers, found.spilled)
+
+
+@needs_assembler
+@pytest.mark.parametrize("precision", ["d", "f"])
+@pytest.mark.parametrize("program", [fixed, adaptive, bounded_loop], ids=lambda f: f.__name__)
+def test_solves_and_loops_of_few_numbers_stay_in_registers(program, precision):
+    """No vector of a driver is left in memory: all its places are known once everything is inlined."""
+    (request,) = requests_of(program, orders=(0,))
+    for name, found in assembled(request, precision=precision).items():
+        assert found.stack == found.spilled == 0, (name, found.stack, found.spilled)
+        assert found.registers <= (168 if precision == "d" else 104), (name, found.registers)
+
+
+@needs_assembler
+@pytest.mark.parametrize("program", [fixed, adaptive], ids=lambda f: f.__name__)
+def test_gradients_of_solves_keep_their_states_and_little_else_in_memory(program):
+    _, request = requests_of(program)
+    text, _ = text_of(request)
+    for found in assembled(request, ("sm_90",)).values():
+        assert found.stack < text.vectors and found.spilled <= 64
 
 
 @needs_assembler

@@ -31,7 +31,10 @@ def instead_of(function: str) -> str:
     if name in _SPECIAL:
         return f"Use fad.special.{name}."
     if function.startswith("scipy.linalg."):
-        return f"Use np.linalg.{name} or fad.linalg.{name}, if there is one; they have derivatives."
+        return (
+            "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; or "
+            "wrap it with fad.primitive(f, jvp=..., vjp=...)."
+        )
     if function in _BY_NAME:
         return f"Use {_BY_NAME[function]}{'; or wrap the solver by fad.implicit' * ('optimize' in function)}."
     return "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...)."

@@ -1,6 +1,7 @@
 """How a transformed function finds the recording for a call, and makes it if there is none."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from fastad.once import lazy
 from fastad.recording.capture import OutsideState
 from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
+from fastad.recording.lookups import Lookups
 from fastad.recording.outside_arrays import part_of
 from fastad.recording.outside_numbers import reading_anew
 from fastad.recording.randomness import have_drawn, random_states
@@ -71,6 +73,7 @@ class Finder:
         self.memory = Memory()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
         self._warned_of_random_numbers = False
+        self._looks_up = False  # whether a guard of a number has failed: see `fastad.recording.lookups`
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -180,6 +183,7 @@ class Finder:
             known = path.recording.after(guard)
             found = None if known is None else path.beside(known)
             if found is None or not found.is_current():
+                self._looks_up = self._looks_up or path.recording.holds_number(guard)
                 new = self._recorded(call, self._outside(), found, path.recording.place(guard))
                 same = new.recording.program.request == path.recording.program.request
                 if same or new.outside.key != path.outside.key:
@@ -258,13 +262,25 @@ class Finder:
             if watched is not None and old.program.is_repeated_by(watched[0]):
                 return watched
         before = random_states([])
-        program = with_second_try(lambda: self.path_program(call), reached)
+        program = self._with_lookups(call) if self._looks_up else None
+        if program is None:
+            program = with_second_try(lambda: self.path_program(call), reached)
         if old is None and before == random_states([]):
             large = [a for a in program.captured if a.size > MANY]
             arrays = [a for state in reached for a in state.arrays] if large else []
             if any(part_of(a, arrays) is not None for a in large):
                 watched = self._watched(call)
         return program, watched[1] if watched is not None and program.is_repeated_by(watched[0]) else None
+
+    def _with_lookups(self, call: Call) -> Program | None:
+        """A recording with lookups in tables as rows; None if paths of numbers remain, or it is not possible."""
+        lookups = Lookups(base_function(self))
+        if lookups.any_tables:
+            with suppress(Exception, NumberNeeded), lookups.in_place():
+                program = self.path_program(call)
+                if not program.request.base.number_guards:
+                    return program
+        return None
 
     def _watched(self, call: Call) -> tuple[Program, Watch] | None:
         """A recording while the arrays are watched; None where that is not possible."""

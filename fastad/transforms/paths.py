@@ -94,6 +94,11 @@ class Recording:
                 return table.line_of(table.guards[guard])
         return Line("", 0, "")
 
+    def holds_number(self, guard: int) -> bool:
+        """Whether a guard is for what a number is, not for a branch."""
+        table = self.program.request.base
+        return guard < len(table.guards) and table.guards[guard] in table.number_guards
+
     def is_repeated_by(self, new: "Recording") -> bool:
         """Whether another recording computes the same."""
         pairs = zip(self._own_arrays, new._own_arrays, strict=False)

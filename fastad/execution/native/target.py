@@ -16,8 +16,9 @@ class Target:
 
     `simd`: loops run in the CPU's vectors, and equal functions of several numbers are called as one vector function.
     `threads`: long loops are cut into blocks that threads share. `fetches`: long straight-line code fetches itself
-    ahead. `small`: operations on single numbers that are optimised as a whole; `chunk`: those of a function of longer
-    programs. `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work memory behind the
+    ahead. `little`: operations on single numbers that are optimised with the loops beside them; `small`: those that get
+    the better instruction selector; `chunks`: operations of one function of small and of larger programs, since time
+    grows faster than its length. `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work memory behind the
     program's own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large products go to
     BLAS.
     """
@@ -25,15 +26,18 @@ class Target:
     simd: bool = True
     threads: bool = True
     fetches: bool = True
+    little: int = 300
     small: int = 2000
-    chunk: int = 300
+    chunks: tuple[int, int] = (1000, 300)
     calls_by_name: bool = False
     blas: bool = True
 
 
 CPU = Target()
-# More rows in one function take ptxas longer than linearly, and registers spill anyway.
-GPU = Target(simd=False, threads=False, fetches=False, small=300, chunk=300, calls_by_name=True, blas=False)
+# More operations in one function take ptxas longer than linearly, and registers spill anyway.
+GPU = Target(
+    simd=False, threads=False, fetches=False, little=600, small=600, chunks=(600, 300), calls_by_name=True, blas=False
+)
 
 _current: ContextVar[Target] = ContextVar("fastad_target", default=CPU)
 

@@ -26,10 +26,11 @@ _MOST = 2000  # numbers of all of these, if they are more than the single ones
 @dataclass(frozen=True)
 class Plan:
     """The steps of a table's kernel, in order; the plans of its loops by the steps' numbers; the places of all values;
-    whether its straight-line code is short enough to be optimised as a whole."""
+    whether its straight-line code is as short as the target's `little`, and as `small`."""
 
     memory: Memory
     loops: dict[int, LoopPlan]
+    is_little: bool
     is_small: bool
 
     @property
@@ -65,9 +66,9 @@ def _planned(table: Table, layout: Layout, safe: bool) -> Plan:
     if target().simd:
         find_packs(planner)
     operations = sum(planner.size[r] for step in planner.steps if isinstance(step, ScalarStep) for r in step.rows)
-    is_small = operations <= target().small
-    chunk = target().small if is_small else target().chunk
-    return Plan(Memory(planner, demand, layout, chunk), loops, is_small)
+    own = target()
+    is_little, is_small = operations <= own.little, operations <= own.small
+    return Plan(Memory(planner, demand, layout, own.chunks[not is_small]), loops, is_little, is_small)
 
 
 def _unrolling(table: Table) -> int:
