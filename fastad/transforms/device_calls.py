@@ -1,7 +1,7 @@
 """Calls of functions on a device: arrays that lie there as arguments, and prepared calls whose buffers stay there."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -72,13 +72,18 @@ class PreparedOnDevice:
     def _bind(self) -> None:
         """Places of the inputs and results of the path."""
         path = self._path
-        program: LaneProgram = path.compiled
+        program = self._program
         sources = path.recording.program.sources
         values = [*(self._arrays.get(n) for n in sources), *path.captured]
         self._given = [self._placed(program, k, x) for k, x in enumerate(values)]
         self._results = program.results(self._device, 0)
         arrays: Sequence[Any] = [x.array for x in self._results]
         self._result = path.recording.program.result(arrays)
+
+    @property
+    def _program(self) -> LaneProgram:
+        """How the path runs; the function is one for a device."""
+        return cast(LaneProgram, self._path.compiled)
 
     def _placed(self, program: LaneProgram, number: int, x: Any) -> Strided:
         kind, axis = program.request.inputs[number], program.lanes.inputs[number]
@@ -95,7 +100,7 @@ class PreparedOnDevice:
                 self._bind()
             for _ in range(_MOST):
                 try:
-                    self._path.compiled.run(self._device, self._given, number, self._results)
+                    self._program.run(self._device, self._given, number, self._results)
                     return self._result
                 except GuardFailed as failed:
                     self._path = self._function.other_path(self._current(), self._path, failed.guard)

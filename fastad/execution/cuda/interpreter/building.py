@@ -102,7 +102,7 @@ def _make_package(package: str, decorate: Decorate) -> None:
     import fastad.kernels
 
     _kept.append(decorate)
-    made = types.ModuleType(package)
+    made: Any = types.ModuleType(package)
     made.__path__ = list(fastad.kernels.__path__)
     flags = types.ModuleType(f"{package}.flags")
     vars(flags).update(kernel=decorate, helper=decorate, exact_helper=decorate, at=np.uintp)

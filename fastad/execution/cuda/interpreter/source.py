@@ -42,7 +42,7 @@ def _known_cases(mode: str) -> tuple[Case, ...]:
 @functools.cache
 def _missing_cases(mode: str) -> dict[int, str]:
     """Numbers of the cases that cannot be run on the device, with the first function that there is not."""
-    found = {}
+    found = dict[int, str]()
     for case in _CASES[mode](_LANES):
         for name in _unknown_calls(case)[:1]:
             found |= dict.fromkeys(case[0] if isinstance(case[0], tuple) else (case[0],), name)
