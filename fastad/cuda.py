@@ -34,9 +34,10 @@ def array(x: Any, dtype: Any = None) -> DeviceArray:
     bytes needed and free, where it has no room.
     """
     if is_device_array(x):
-        return as_device_array(x, devices.current())
+        return as_device_array(x, devices.current(), devices.current_stream())
     values = np.asarray(x, dtype)
-    return devices.array(devices.current(), np.ascontiguousarray(values).reshape(values.shape))
+    contiguous = np.ascontiguousarray(values).reshape(values.shape)
+    return devices.array(devices.current(), contiguous, devices.current_stream())
 
 
 def stream(s: Any) -> AbstractContextManager[None]:

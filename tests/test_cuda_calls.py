@@ -130,10 +130,9 @@ class Packed:
 
     def __init__(self, array):
         self.array = array
-        self.__dlpack__ = array.__dlpack__
 
-    def __dlpack__(self):
-        return self.array.__dlpack__()
+    def __dlpack__(self, stream=None):
+        return self.array.__dlpack__(stream=stream)
 
     def __dlpack_device__(self):
         return self.array.__dlpack_device__()
@@ -285,7 +284,10 @@ def test_streams(device):
 
     with fad.cuda.stream(Stream()):
         fad.vmap(f, device="cuda", tier="sweep")(X, Y)
+        found = fad.vmap(f, device="cuda", tier="sweep")(fad.cuda.array(X), Y)
     assert {stream for *_, stream in device.launches} == {5}
+    assert found.__cuda_array_interface__["stream"] == 5
+    assert fad.cuda.array(X).__cuda_array_interface__["stream"] == 1
     fad.cuda.synchronize()
     assert fad.cuda.memory()[1] == device.total
 
@@ -294,8 +296,10 @@ def test_captured_arrays_are_read_anew():
     weights = RNG.normal(size=3)
     run = fad.vmap(lambda x: np.sum(weights * x), device="cuda")
     close(run(X), X @ weights)
+    prepared = run.prepare(X)
     weights *= 2
     close(run(X), X @ weights)
+    close(prepared(), X @ weights)
 
 
 def test_functions_on_a_device_are_not_saved(tmp_path):

@@ -75,6 +75,7 @@ class PreparedOnDevice:
         program = self._program
         sources = path.recording.program.sources
         values = [*(self._arrays.get(n) for n in sources), *path.captured]
+        self._captured: list[tuple[np.ndarray, DeviceArray]] = []  # what the function refers to is read at every run
         self._given = [self._placed(program, k, x) for k, x in enumerate(values)]
         self._results = program.results(self._device, 0)
         arrays: Sequence[Any] = [x.array for x in self._results]
@@ -88,7 +89,8 @@ class PreparedOnDevice:
     def _placed(self, program: LaneProgram, number: int, x: Any) -> Strided:
         kind, axis = program.request.inputs[number], program.lanes.inputs[number]
         if not isinstance(x, DeviceArray):
-            x = array(self._device, np.ascontiguousarray(x, DTYPES[kind.dtype]))
+            host, x = x, array(self._device, np.ascontiguousarray(x, DTYPES[kind.dtype]))
+            self._captured.append((host, x))
         return strided(x, axis, kind)
 
     def run(self, stream: Any = None) -> Any:
@@ -98,8 +100,12 @@ class PreparedOnDevice:
             if not (self._path.outside.unchanged() and self._path.is_current()):
                 self._path = self._found(self._call)
                 self._bind()
+            for host, own in self._captured:
+                own.copy_from_host(host, number)
             for _ in range(_MOST):
                 try:
+                    for x in self._results:
+                        x.array.stream = number
                     self._program.run(self._device, self._given, number, self._results)
                     return self._result
                 except GuardFailed as failed:

@@ -42,9 +42,12 @@ class DeviceArray:
     References: the CUDA Array Interface, version 3 (Numba's documentation); DLPack 0.8 (the Python array API).
     """
 
-    def __init__(self, memory: Memory, shape: Sequence[int], dtype: Any, address: int | None = None) -> None:
+    def __init__(
+        self, memory: Memory, shape: Sequence[int], dtype: Any, address: int | None = None, stream: int = 0
+    ) -> None:
         self.memory, self.shape, self.dtype = memory, tuple(shape), np.dtype(dtype)
         self.address = memory.address if address is None else address
+        self.stream = stream  # on which it was written last
 
     @property
     def device(self) -> Any:
@@ -72,7 +75,7 @@ class DeviceArray:
         full = tuple(self.size // max(known, 1) if n < 0 else n for n in shape)
         if math.prod(full) != self.size:
             raise ValueError(f"an array of shape {self.shape} has no shape {full}")
-        return DeviceArray(self.memory, full, self.dtype, self.address)
+        return DeviceArray(self.memory, full, self.dtype, self.address, self.stream)
 
     def copy_to_host(self, stream: Any = 0) -> np.ndarray:
         """A NumPy array with the same numbers."""
@@ -99,10 +102,12 @@ class DeviceArray:
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {
             "shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "strides": None,
-            "version": 3, "stream": 1,
+            "version": 3, "stream": self.stream or _LEGACY,
         }  # fmt: skip
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        if stream is not None and stream != -1 and int(stream) != (self.stream or _LEGACY):
+            self.device.synchronize(self.stream)
         return dlpack.capsule(self, self.address, self.shape, self.dtype, self.__dlpack_device__())
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -110,6 +115,9 @@ class DeviceArray:
 
     def __repr__(self) -> str:
         return f"<fastad array on {self.device.name}, {self.dtype.name}{list(self.shape)}>"
+
+
+_LEGACY = 1  # the default stream, in these protocols
 
 
 def stream_number(stream: Any) -> int:
@@ -150,17 +158,22 @@ def _interface(x: Any) -> Any:
         return None
 
 
-def as_device_array(x: Any, device: Any) -> DeviceArray:
-    """A view of another library's array on this device. Raises ValueError unless it is contiguous."""
+def as_device_array(x: Any, device: Any, stream: int = 0) -> DeviceArray:
+    """A view of another library's array on this device, which work on a stream may read. Raises ValueError unless it is
+    contiguous."""
     if isinstance(x, DeviceArray):
+        if x.stream != stream:
+            device.synchronize(x.stream)
         return x
     found = _interface(x)
     if found is not None:
         address, shape, dtype = int(found["data"][0]), tuple(found["shape"]), np.dtype(found["typestr"])
         strides = found.get("strides")
         keeper: Any = x
+        if (writer := found.get("stream")) is not None and writer != (stream or _LEGACY):
+            device.synchronize(0 if writer == _LEGACY else int(writer))
     else:
-        address, shape, dtype, strides, keeper = dlpack.read(x)
+        address, shape, dtype, strides, keeper = dlpack.read(x, stream or _LEGACY)
     if strides is not None and not _is_contiguous(shape, strides, dtype.itemsize):
         raise ValueError(f"an array on the device has the strides {strides}; make it contiguous first")
     return DeviceArray(_Foreign(device, address, keeper), shape, dtype)

@@ -87,7 +87,8 @@ def array(device: Device, values: np.ndarray, stream: int = 0) -> DeviceArray:
 def empty(device: Device, shape: Sequence[int], dtype: Any, stream: int = 0) -> DeviceArray:
     """An uninitialised array on the device."""
     size = int(np.prod(shape, dtype=np.int64))
-    return DeviceArray(device.allocate(max(size * np.dtype(dtype).itemsize, 1), stream), shape, dtype)
+    memory = device.allocate(max(size * np.dtype(dtype).itemsize, 1), stream)
+    return DeviceArray(memory, shape, dtype, stream=stream)
 
 
 # ── which device ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,6 +196,12 @@ class CudaDevice:
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of a function of the driver; raises DeviceError."""
         status, *results = function(*arguments)
+        if int(status) == int(self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY):
+            free, total = self._driver.cuMemGetInfo()[1:]
+            raise DeviceMemoryError(
+                f"{self.name} has too little memory for {function.__name__}: {free:,} of {total:,} bytes are free, and "
+                "the driver keeps the local memory of all threads that run at once. Store fewer states (checkpoint=)"
+            )
         if int(status):
             raise DeviceError(f"CUDA's {function.__name__} failed: {_named(self._driver, status)}")
         return results[0] if len(results) == 1 else results

@@ -77,9 +77,10 @@ class _Consumed:
             self.managed.contents.deleter(self.managed)
 
 
-def read(x: Any) -> tuple[int, tuple[int, ...], np.dtype[Any], tuple[int, ...] | None, Any]:
-    """Address, shape, dtype, strides in bytes (None: contiguous) and keeper of an array that has `__dlpack__`."""
-    found = x.__dlpack__()
+def read(x: Any, stream: int) -> tuple[int, tuple[int, ...], np.dtype[Any], tuple[int, ...] | None, Any]:
+    """Address, shape, dtype, strides in bytes (None: contiguous) and keeper of an array that has `__dlpack__`, which
+    work on a stream may read."""
+    found = x.__dlpack__(stream=stream)
     managed = ctypes.cast(_pointer(id(found), _NAME), ctypes.POINTER(_Managed))
     _rename(id(found), _USED)
     keeper = _Consumed(managed)

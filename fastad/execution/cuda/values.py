@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.cuda.arrays import DeviceArray, as_device_array, is_device_array
-from fastad.execution.cuda.device import current
+from fastad.execution.cuda.device import current, current_stream
 
 
 class OnDevice(np.ndarray):
@@ -22,7 +22,7 @@ def stand_in(x: Any) -> Any:
     """What stands for an array on a device; other values as they are."""
     if not is_device_array(x):
         return x
-    source = as_device_array(x, current())
+    source = as_device_array(x, current(), current_stream())
     found = np.broadcast_to(np.zeros((), source.dtype), source.shape).view(OnDevice)
     found.source = source
     return found
