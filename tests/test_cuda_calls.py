@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import fastad as fad
 from fastad.errors import CompileError, DeviceError, DeviceMemoryError, RecordingError, ShapeError
 from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.device import using, what_is_missing
+from fastad.execution.machine import background
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(5, 3)), RNG.normal(size=5)
@@ -106,6 +108,27 @@ def test_composite_rows(g, kind, rtol):
         found = fad.vmap(run, device="cuda")(x)
         assert found.dtype == x.dtype
         np.testing.assert_allclose(found, fad.vmap(wanted)(X), rtol=rtol, atol=rtol * 10)
+
+
+def test_auto_interprets_until_there_is_a_kernel(monkeypatch):
+    monkeypatch.setenv("FASTAD_BACKGROUND", "1")
+    if not background.is_on():
+        pytest.skip("LLVM runs in this process here")
+    own = time.time()  # no program is like this one
+    g = lambda x: np.sum(np.sin(x) * own)
+    fad.vmap(g, device="cuda", tier="sweep")(X)  # the interpreter is there
+    run = fad.vmap(g, device="cuda")
+    close(run(X), fad.vmap(run.__wrapped__)(X))
+    first = run.stats()["tables"][0]["tier"]
+    for _ in range(200):
+        if run.stats()["tables"][0]["tier"] == "native":
+            break
+        time.sleep(0.05)
+        close(run(X), fad.vmap(run.__wrapped__)(X))
+    assert (first, run.stats()["tables"][0]["tier"]) == ("sweep", "native")
+    again = fad.vmap(lambda x: g(x), device="cuda")
+    again(X)
+    assert again.stats()["tables"][0]["tier"] == "native"  # kept
 
 
 def test_the_interpreter_says_what_it_cannot_do():

@@ -2,7 +2,7 @@
 
 "auto": the compiled kernel once there is one; until then the interpreter, while the kernel is made in the background.
 The interpreter itself takes longer to compile than most kernels, once a machine; where it has not been compiled yet,
-the kernel is made at once.
+or where there is no background, the kernel is made at once.
 """
 
 import contextlib
@@ -172,14 +172,14 @@ class Choice:
     def _begin(self) -> Runner:
         if self._tier == INTERPRETER:
             return self._interpreted()
-        if self._tier != AUTO or cache.is_noted(*self._key) or not self._is_interpreter_there():
+        is_ready = cache.is_noted(*self._key) or not background.is_on()
+        if self._tier != AUTO or is_ready or not self._is_interpreter_there():
             return self._compiled_or_interpreted()
         try:
             found = self._interpreted()
         except CompileError:
             return self._compiled_or_interpreted()
-        if background.is_on():
-            self._job = background.submit(self._compiled)
+        self._job = background.submit(self._compiled)
         return found
 
     def _compiled_or_interpreted(self) -> Runner:
