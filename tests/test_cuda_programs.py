@@ -173,6 +173,24 @@ def orthogonal(x):
     return np.sum(q * np.arange(20).reshape(5, 4)) + np.sum(r**3)
 
 
+def determinants(x):
+    a = np.outer(x, x) + 2 * np.eye(3)
+    return np.linalg.det(a) * np.linalg.slogdet(a[:2, :2])[1] + np.linalg.det(np.outer(x, x[::-1]))
+
+
+def eigenvalues(x):
+    a = np.cos(np.arange(25).reshape(5, 5) ** 2 * x[0]) * x[1]
+    values, vectors = np.linalg.eigh(a + a.T)
+    return np.sum(values**3 * np.arange(5)) + np.sum((vectors * values) @ vectors.T * a)
+
+
+def singular_values(x):
+    a = np.cos(np.arange(15).reshape(3, 5) ** 2 * x[0]) * x[1]
+    u, s, vt = np.linalg.svd(a, full_matrices=False)
+    tall = np.linalg.svd(a.T, compute_uv=False)
+    return np.sum((u * s**2) @ vt * a) + np.sum(tall * np.arange(3)) * x[2]
+
+
 def large_product(x):
     a = np.sin(np.arange(400).reshape(20, 20) * x[0])
     return np.sum(a @ a @ np.linspace(x[1], x[2], 20))
@@ -184,7 +202,10 @@ def arrays(x):
     return total + np.sum(np.roll(big, 3)[big.size // 2 :] * big[::2][: big.size - big.size // 2])
 
 
-@pytest.mark.parametrize("program", [solved, factored, orthogonal, large_product, arrays], ids=lambda f: f.__name__)
+LINEAR = [solved, factored, orthogonal, determinants, eigenvalues, singular_values, large_product, arrays]
+
+
+@pytest.mark.parametrize("program", LINEAR, ids=lambda f: f.__name__)
 def test_linear_algebra_and_arrays(program):
     """By loops, where the CPU has BLAS and LAPACK."""
     for request in requests_of(program):

@@ -14,7 +14,7 @@ from fastad.execution.cuda.precision import single
 from fastad.execution.cuda.programs import ProgramText, translated
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout
 from fastad.execution.machine import cache
-from fastad.execution.native.kernel import uncollected
+from fastad.execution.collecting import uncollected
 from fastad.execution.request import Request
 from fastad.primitives import elementwise_rows
 from fastad.tables.table import Table

@@ -22,7 +22,7 @@ SUBSTITUTES = {
 }  # fmt: skip
 
 # Where there are no libraries, loops stand for these modules.
-LOOPS = {"blas": "own_blas", "lapack_calls": "own_blas"}
+LOOPS = {"blas": "own_blas", "lapack_calls": "own_lapack"}
 
 _PACKAGE = "fastad.kernels"
 _COPY, _ALONE = "_fastad_kernels_translated", "_fastad_kernels_translated_alone"
