@@ -1,4 +1,4 @@
-"""The functions of BLAS that kernels call, and two of LAPACK, as loops: for machines on which there are no such libraries.
+"""The functions of BLAS that kernels call, and two of LAPACK, as loops: for machines without such libraries.
 
 They take what those of `blas` take. Matrices lie by columns: element (i, j) of `a` stands at
 a[i + j * lda].

@@ -258,12 +258,13 @@ def dgesdd(jobz, m, n, pa, lda, ps, pu, ldu, pvt, ldvt, pwork, lwork, iwork, inf
     long_side, short_side = (doubles(pu), doubles(pvt)) if tall else (doubles(pvt), doubles(pu))
     long_across, long_down = (ldu, 1) if tall else (1, ldvt)
     short_across, short_down = (1, ldvt) if tall else (ldu, 1)
-    rank = 0
+    rank = 0  # vectors beyond are rounding errors, whose directions say nothing
     for j in range(k):
-        rank += 1 if s[j] > 0.0 else 0
+        known = s[j] > 0.0 and not _is_lost(s[j], s[0])
+        rank += 1 if known else 0
         for i in range(k):
             short_side[j * short_across + i * short_down] = v[i + j * k]
         for i in range(length):
             part = a[j * across + i * down]
-            long_side[j * long_across + i * long_down] = part / s[j] if s[j] > 0.0 else 0.0
+            long_side[j * long_across + i * long_down] = part / s[j] if known else 0.0
     _complete(long_side, long_across, long_down, length, rank, length if jobz == LETTER_A else k)
