@@ -7,6 +7,7 @@ from recording_tools import record
 
 import fastad as fad
 from fastad.errors import CompileError
+from fastad.execution.cuda import ptx
 from fastad.execution.cuda.compiled import LOCAL_BYTES, ROOM, DeviceText, limited, text_of
 from fastad.execution.request import Request
 from fastad.tables.builder import Builder
@@ -229,6 +230,16 @@ def test_programs_are_assembled(program):
     for request in requests_of(program):
         for name, found in assembled(request, ("sm_90",)).items():
             assert found.registers <= 255 and found.spilled <= 512, (name, found.registers, found.spilled)
+
+
+@needs_assembler
+@pytest.mark.parametrize("program", [scan, branch, adaptive], ids=lambda f: f.__name__)
+def test_nothing_is_called_by_address(program):
+    """For then nobody knows how much memory a thread's stack needs."""
+    for request in requests_of(program):
+        text, _ = text_of(request)
+        made = ptx.ptx_of(text.device, "sm_90", text.calls_libdevice)
+        assert b"callprototype" not in made and b"prototype_" not in made
 
 
 @needs_assembler

@@ -25,6 +25,7 @@ from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.execution.native.target import GPU, making_for
 from fastad.execution.translation.kinds import UntranslatableError
+from fastad.execution.translation.memory import KERNEL_CALL
 from fastad.execution.translation.module import ir_of
 from fastad.kernels import interrupt_state, notice_count
 from fastad.tables.composites.driver import Driver, Parameters, StatesOnDisk
@@ -156,7 +157,8 @@ class ProgramText:
         else:
             work, code = lay_out(record[0], given.work, scratch), own
         text = translated(driver_text(sub.kernel), "entry", sub.name, code != own)
-        self.assembly.add(text, f"{own}.", {"entry": code})
+        self.assembly.add(text, f"{own}.", {"entry": code, KERNEL_CALL: f"{own}.call"})
+        self.assembly.add(_call_text(f"{own}.call", list(kernels.values())))
         if sub.blocks is not None:
             self.assembly.add(_BLOCKS.format(name=name, own=own, blocks=sub.blocks))
         self._record(name, record, given, kernels)
@@ -174,8 +176,8 @@ class ProgramText:
     def _record(self, name: str, record: np.ndarray, given: Parameters, kernels: Mapping[int, Kernel]) -> None:
         """Add NAME.record, a driver's record with the names of what it refers to."""
         words = [str(word) for word in record.view(np.int64).tolist()]
-        for place, kernel in kernels.items():
-            words[place : place + 2] = _address(kernel.name), kernel.context
+        for number, (place, kernel) in enumerate(kernels.items(), 1):
+            words[place : place + 2] = str(number), kernel.context
         for field, array in given.arrays.items():
             self.assembly.add(_integers(f"{name}.{field}", np.ascontiguousarray(array, np.int64), "i64", "global"))
             words[_place(record, field)] = _address(f"{name}.{field}")
@@ -198,6 +200,18 @@ class ProgramText:
 def _place(record: np.ndarray, field: str) -> int:
     """The word of a record at which a field starts."""
     return int(record.dtype.fields[field][1]) // _WORD  # type: ignore[index]
+
+
+def _call_text(name: str, kernels: Sequence[Kernel]) -> str:
+    """A function that calls the kernel of a number, counted from 1. Calls by addresses would hide from ptxas how much
+    memory the stack needs, and from LLVM what is called."""
+    cases = " ".join(f"i64 {k}, label %k{k}" for k in range(1, len(kernels) + 1))
+    head = f"define internal i64 @{name}(i64 %number, ptr %c, ptr %x, ptr %y, ptr %w) alwaysinline nounwind {{"
+    lines = [head, f"  switch i64 %number, label %none [ {cases} ]", "none:", "  ret i64 -1"]
+    for k, kernel in enumerate(kernels, 1):
+        call = f"call i64 @{kernel.name}(ptr %c, ptr %x, ptr %y, ptr %w)"
+        lines += [f"k{k}:", f"  %code{k} = {call}", f"  ret i64 %code{k}"]
+    return "\n".join([*lines, "}", ""])
 
 
 def _apart_text(name: str, sizes: Sequence[int]) -> str:
@@ -223,6 +237,8 @@ def _definition(name: str) -> str | None:
         return translated(entry_text(row), name, row)
     if name == interrupt_state.SYMBOL:  # nobody presses Ctrl-C on a GPU
         return f"@{name} = internal constant [{interrupt_state.SIZE} x i64] zeroinitializer\n"
+    if name == KERNEL_CALL:  # of a kernel that calls another library's
+        return _call_text(name, [])
     if name == notice_count.SYMBOL:
         return f"@{name} = internal global i64 0\n"
     return None
