@@ -30,8 +30,19 @@ def _rounded(bits: str) -> str:
 
 
 def _as_single(x: float) -> np.float32:
-    with np.errstate(over="ignore"):
-        return np.float32(x)
+    """The constant in float32. Few times the precision of float64 become as many times that of float32, so does what
+    numbers are multiplied by to be cut to eight bits (`fastad.kernels.stepsize.rounded`), and what would be 0, where it
+    keeps a division from that, the smallest number."""
+    if x == _EIGHT_BITS:
+        return np.float32(2.0**16)
+    if 1.0 <= (times := x * 2.0**52) <= _FEW and times == int(times):
+        return np.float32(times * 2.0**-23)
+    with np.errstate(over="ignore", under="ignore"):
+        found = np.float32(x)
+    return found if found or not x else np.float32(np.copysign(np.finfo(np.float32).tiny, x))
+
+
+_EIGHT_BITS, _FEW = 2.0**45, 128
 
 
 def _words(found: re.Match[str]) -> str:
