@@ -1,6 +1,6 @@
-"""The functions of BLAS and LAPACK that kernels call, as loops: for machines on which there are no such libraries.
+"""The functions of BLAS that kernels call, and two of LAPACK, as loops: for machines without such libraries.
 
-They take what those of `blas` and `lapack_calls` take. Matrices lie by columns: element (i, j) of `a` stands at
+They take what those of `blas` take. Matrices lie by columns: element (i, j) of `a` stands at
 a[i + j * lda].
 """
 
@@ -84,54 +84,3 @@ def dpotrf(uplo, n, pa, lda, info):
                 total -= a[i * down + p * across] * a[j * down + p * across]
             a[i * down + j * across] = total / d
     indices(info)[0] = status
-
-
-@helper
-def dgeqrf(m, n, pa, lda, ptau, work, lwork, info):
-    """a = Q R, in place: R above, the reflectors of Q below (Golub & Van Loan, Algorithm 5.2.1)."""
-    a, tau = doubles(pa), doubles(ptau)
-    for k in range(min(m, n)):
-        size = 0.0
-        for i in range(k + 1, m):
-            size += a[i + k * lda] * a[i + k * lda]
-        tau[k] = 0.0
-        if size > 0.0:
-            head = a[k + k * lda]
-            length = (head * head + size) ** 0.5
-            first = -length if head > 0.0 else length
-            tau[k] = (first - head) / first
-            for i in range(k + 1, m):
-                a[i + k * lda] /= head - first
-            a[k + k * lda] = first
-            for j in range(k + 1, n):
-                total = a[k + j * lda]
-                for i in range(k + 1, m):
-                    total += a[i + k * lda] * a[i + j * lda]
-                a[k + j * lda] -= tau[k] * total
-                for i in range(k + 1, m):
-                    a[i + j * lda] -= tau[k] * total * a[i + k * lda]
-    indices(info)[0] = 0
-
-
-@helper
-def dorgqr(m, n, k, pa, lda, ptau, work, lwork, info):
-    """n columns of Q from k reflectors, in place: backwards, so that each finds the columns behind it done."""
-    a, tau = doubles(pa), doubles(ptau)
-    for j in range(k, n):
-        for i in range(m):
-            a[i + j * lda] = 1.0 if i == j else 0.0
-    for back in range(k):
-        q = k - 1 - back
-        for j in range(q + 1, n):
-            total = a[q + j * lda]
-            for i in range(q + 1, m):
-                total += a[i + q * lda] * a[i + j * lda]
-            a[q + j * lda] -= tau[q] * total
-            for i in range(q + 1, m):
-                a[i + j * lda] -= tau[q] * total * a[i + q * lda]
-        for i in range(q):
-            a[i + q * lda] = 0.0
-        a[q + q * lda] = 1.0 - tau[q]
-        for i in range(q + 1, m):
-            a[i + q * lda] *= -tau[q]
-    indices(info)[0] = 0

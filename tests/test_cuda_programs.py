@@ -7,8 +7,11 @@ from recording_tools import record
 
 import fastad as fad
 from fastad.errors import CompileError
-from fastad.execution.cuda.compiled import LOCAL_BYTES, ROOM, DeviceText, text_of
+from fastad.execution.cuda import ptx
+from fastad.execution.cuda.compiled import LOCAL_BYTES, ROOM, DeviceText, limited, text_of
 from fastad.execution.request import Request
+from fastad.tables.builder import Builder
+from fastad.tables.composites.sub import Sub
 
 X = np.random.default_rng(8).uniform(0.3, 0.9, (4, 3))
 SIGMA = np.array([10.0, 28.0, 8 / 3])
@@ -105,12 +108,7 @@ def test_values_and_gradients(program):
 def test_second_derivatives(program):
     """The adjoint of the adjoint: of loops that hold adjoints of loops."""
     _, first = requests_of(program)
-    limit = text_of(first)[1]
-    base = first.base if limit is None else text_of(first)[0].rows
-    if limit is not None:
-        pytest.skip("its states take more memory than an instance is given without being told the number of steps")
-    second = Request(first.table, "adjoint", (0,), (0.0, 1.0))
-    assert base is not None
+    second = Request(limited(first, 60).table, "adjoint", (0,), (0.0, 1.0))
     check_instances(second, [X], len(X), 1e-10, level=1)
 
 
@@ -143,11 +141,11 @@ def test_steps_of_unknown_number_are_limited_and_an_instance_that_needs_more_say
 
 
 def test_what_only_python_can_do_is_an_error_that_names_it():
-    def outside(x):
-        return fad.custom_derivatives(lambda y: float(np.sum(np.asarray(y)) ** 2), lambda y, u: 2 * u * y)(x)
-
-    with pytest.raises((CompileError, AttributeError), match=r"GPU|custom"):
-        DeviceText(record(outside, X[0])[0])
+    b = Builder()
+    outside = Sub(3, 1, "outside", callback=lambda x: np.array([x.sum()]), reason="it reads a file")
+    table = b.table([b.call(outside, b.input((3,)))])
+    with pytest.raises(CompileError, match=r"outside is a Python function \(it reads a file\): a GPU cannot call it"):
+        DeviceText(table)
 
 
 def test_states_on_disk_are_refused(tmp_path):
@@ -173,6 +171,24 @@ def orthogonal(x):
     return np.sum(q * np.arange(20).reshape(5, 4)) + np.sum(r**3)
 
 
+def determinants(x):
+    a = np.outer(x, x) + 2 * np.eye(3)
+    return np.linalg.det(a) * np.linalg.slogdet(a[:2, :2])[1] + np.linalg.det(np.outer(x, x[::-1]))
+
+
+def eigenvalues(x):
+    a = np.cos(np.arange(25).reshape(5, 5) ** 2 * x[0]) * x[1]
+    values, vectors = np.linalg.eigh(a + a.T)
+    return np.sum(values**3 * np.arange(5)) + np.sum((vectors * values) @ vectors.T * a)
+
+
+def singular_values(x):
+    a = np.cos(np.arange(15).reshape(3, 5) ** 2 * x[0]) * x[1]
+    u, s, vt = np.linalg.svd(a, full_matrices=False)
+    tall = np.linalg.svd(a.T, compute_uv=False)
+    return np.sum((u * s**2) @ vt * a) + np.sum(tall * np.arange(3)) * x[2]
+
+
 def large_product(x):
     a = np.sin(np.arange(400).reshape(20, 20) * x[0])
     return np.sum(a @ a @ np.linspace(x[1], x[2], 20))
@@ -184,7 +200,10 @@ def arrays(x):
     return total + np.sum(np.roll(big, 3)[big.size // 2 :] * big[::2][: big.size - big.size // 2])
 
 
-@pytest.mark.parametrize("program", [solved, factored, orthogonal, large_product, arrays], ids=lambda f: f.__name__)
+LINEAR = [solved, factored, orthogonal, determinants, eigenvalues, singular_values, large_product, arrays]
+
+
+@pytest.mark.parametrize("program", LINEAR, ids=lambda f: f.__name__)
 def test_linear_algebra_and_arrays(program):
     """By loops, where the CPU has BLAS and LAPACK."""
     for request in requests_of(program):
@@ -211,6 +230,16 @@ def test_programs_are_assembled(program):
     for request in requests_of(program):
         for name, found in assembled(request, ("sm_90",)).items():
             assert found.registers <= 255 and found.spilled <= 512, (name, found.registers, found.spilled)
+
+
+@needs_assembler
+@pytest.mark.parametrize("program", [scan, branch, adaptive], ids=lambda f: f.__name__)
+def test_nothing_is_called_by_address(program):
+    """For then nobody knows how much memory a thread's stack needs."""
+    for request in requests_of(program):
+        text, _ = text_of(request)
+        made = ptx.ptx_of(text.device, "sm_90", text.calls_libdevice)
+        assert b"callprototype" not in made and b"prototype_" not in made
 
 
 @needs_assembler

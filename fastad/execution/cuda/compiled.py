@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fastad.errors import CompileError
+from fastad.execution.collecting import uncollected
 from fastad.execution.cuda import ptx
 from fastad.execution.cuda.instances import ENTRY, KINDS, Array, InstanceText
 from fastad.execution.cuda.leaves import LLVM_NAMES, far_calls, libdevice_names, single_text, special_text
@@ -14,7 +15,6 @@ from fastad.execution.cuda.precision import single
 from fastad.execution.cuda.programs import ProgramText, translated
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout
 from fastad.execution.machine import cache
-from fastad.execution.native.kernel import uncollected
 from fastad.execution.request import Request
 from fastad.primitives import elementwise_rows
 from fastad.tables.table import Table

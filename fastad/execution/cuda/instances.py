@@ -6,7 +6,7 @@ the next, and from one element to the next, in elements. So arrays may lie as Nu
 or turned (a column for each instance: then neighbouring threads read neighbouring numbers); with a stride of 0 all
 instances share an argument. What a program keeps meanwhile lies on the thread's stack. That is local memory, which
 NVIDIA's hardware interleaves by threads, so that equal offsets of neighbouring threads are neighbours (CUDA C++
-Programming Guide, 5.3.2, Local Memory), and LLVM and ptxas keep in registers what they can.
+Programming Guide, Device Memory Accesses, Local Memory), and LLVM and ptxas keep in registers what they can.
 """
 
 from collections.abc import Callable, Sequence

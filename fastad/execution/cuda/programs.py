@@ -7,7 +7,7 @@ and, behind that, what the kernels need that it calls.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
 from fastad.execution.native.target import GPU, making_for
 from fastad.execution.translation.kinds import UntranslatableError
+from fastad.execution.translation.memory import KERNEL_CALL
 from fastad.execution.translation.module import ir_of
 from fastad.kernels import interrupt_state, notice_count
 from fastad.tables.composites.driver import Driver, Parameters, StatesOnDisk
@@ -149,32 +150,39 @@ class ProgramText:
             raise CompileError(f"{sub.name} keeps states on disk, which a GPU cannot: choose another schedule")
         name, record = self._fresh("driver"), given.record.reshape(1)
         kernels, scratch = self._kernels_of(given, record)
-        apart = sub.kernel.startswith(_OWN) and bool(given.work)
-        if apart:
-            sizes = {**given.work, _SCRATCH: scratch}
-            record[0]["work"] = tuple(range(_FIRST_VECTOR, _FIRST_VECTOR + len(sizes)))
-            work = WORK_PLACES
-            self.vectors += sum(sizes.values())
+        own = name if sub.blocks is None else f"{name}.one"
+        if sub.kernel.startswith(_OWN) and given.work:
+            work = self._apart(own, record[0], {**given.work, _SCRATCH: scratch})
+            code = f"{own}.code"
         else:
-            work = lay_out(record[0], given.work, scratch)
+            work, code = lay_out(record[0], given.work, scratch), own
+        text = translated(driver_text(sub.kernel), "entry", sub.name, code != own)
+        self.assembly.add(text, f"{own}.", {"entry": code, KERNEL_CALL: f"{own}.call"})
+        self.assembly.add(_call_text(f"{own}.call", list(kernels.values())))
+        if sub.blocks is not None:
+            self.assembly.add(_BLOCKS.format(name=name, own=own, blocks=sub.blocks))
+        self._record(name, record, given, kernels)
+        return Kernel(name, _address(f"{name}.record"), work)
+
+    def _apart(self, name: str, record: Any, sizes: Mapping[str, int]) -> int:
+        """Add a driver's kernel around its code, NAME.code, that has the driver's vectors on the stack, each by itself,
+        so that LLVM keeps those in registers whose places are all known. Returns the doubles of its work."""
+        names = record["work"].dtype.names
+        record["work"] = tuple(range(_FIRST_VECTOR, _FIRST_VECTOR + len(names)))
+        self.vectors += sum(sizes.values())
+        self.assembly.add(_apart_text(name, [sizes[field] for field in names]))
+        return WORK_PLACES
+
+    def _record(self, name: str, record: np.ndarray, given: Parameters, kernels: Mapping[int, Kernel]) -> None:
+        """Add NAME.record, a driver's record with the names of what it refers to."""
         words = [str(word) for word in record.view(np.int64).tolist()]
-        for place, kernel in kernels.items():
-            words[place : place + 2] = _address(kernel.name), kernel.context
+        for number, (place, kernel) in enumerate(kernels.items(), 1):
+            words[place : place + 2] = str(number), kernel.context
         for field, array in given.arrays.items():
             self.assembly.add(_integers(f"{name}.{field}", np.ascontiguousarray(array, np.int64), "i64", "global"))
             words[_place(record, field)] = _address(f"{name}.{field}")
         listing = ", ".join(f"i64 {word}" for word in words)
         self.assembly.add(f"@{name}.record = internal constant [{len(words)} x i64] [{listing}]\n")
-        own = name if sub.blocks is None else f"{name}.one"
-        code = f"{own}.code" if apart else own
-        text = translated(driver_text(sub.kernel), "entry", sub.name, apart)
-        self.assembly.add(text, f"{own}.", {"entry": code})
-        if apart:
-            names = record["work"].dtype.names or ()
-            self.assembly.add(_apart_text(own, code, [sizes[field] for field in names]))
-        if sub.blocks is not None:
-            self.assembly.add(_BLOCKS.format(name=name, own=own, blocks=sub.blocks))
-        return Kernel(name, _address(f"{name}.record"), work)
 
     def _kernels_of(self, given: Parameters, record: np.ndarray) -> tuple[dict[int, Kernel], int]:
         """The kernels that a driver calls, by their places in its record, and the doubles of work of the largest."""
@@ -194,19 +202,30 @@ def _place(record: np.ndarray, field: str) -> int:
     return int(record.dtype.fields[field][1]) // _WORD  # type: ignore[index]
 
 
-def _apart_text(name: str, code: str, sizes: Sequence[int]) -> str:
-    """A driver's kernel around its code: it has the vectors of the driver on the stack, each by itself, so that LLVM
-    keeps those in registers whose places are all known."""
+def _call_text(name: str, kernels: Sequence[Kernel]) -> str:
+    """A function that calls the kernel of a number, counted from 1. Calls by addresses would hide from ptxas how much
+    memory the stack needs, and from LLVM what is called."""
+    cases = " ".join(f"i64 {k}, label %k{k}" for k in range(1, len(kernels) + 1))
+    head = f"define internal i64 @{name}(i64 %number, ptr %c, ptr %x, ptr %y, ptr %w) alwaysinline nounwind {{"
+    lines = [head, f"  switch i64 %number, label %none [ {cases} ]", "none:", "  ret i64 -1"]
+    for k, kernel in enumerate(kernels, 1):
+        call = f"call i64 @{kernel.name}(ptr %c, ptr %x, ptr %y, ptr %w)"
+        lines += [f"k{k}:", f"  %code{k} = {call}", f"  ret i64 %code{k}"]
+    return "\n".join([*lines, "}", ""])
+
+
+def _apart_text(name: str, sizes: Sequence[int]) -> str:
+    """See `_apart`: the driver's code finds the addresses of its vectors where it else finds the vectors."""
     words = _FIRST_VECTOR + len(sizes)
     lines = [f"  %table = alloca [{words} x i64], align 16"]
     lines += [f"  %v{k} = alloca [{max(size, 1)} x i64], align 16" for k, size in enumerate(sizes)]
     for k in range(WORK_PLACES):
-        lines += [f"  %from{k} = getelementptr i64, ptr %w, i64 {k}", f"  %word{k} = load i64, ptr %from{k}",
-                  f"  %to{k} = getelementptr i64, ptr %table, i64 {k}", f"  store i64 %word{k}, ptr %to{k}"]  # fmt: skip
+        lines += [f"  %from{k} = getelementptr i64, ptr %w, i64 {k}", f"  %word{k} = load i64, ptr %from{k}"]
+        lines += [f"  %to{k} = getelementptr i64, ptr %table, i64 {k}", f"  store i64 %word{k}, ptr %to{k}"]
     for k in range(len(sizes)):
         lines.append(f"  %at{k} = getelementptr i64, ptr %table, i64 {_FIRST_VECTOR + k}")
         lines.append(f"  store ptr %v{k}, ptr %at{k}")
-    lines += [f"  %code = call i64 @{code}(ptr %c, ptr %in, ptr %out, ptr %table)", "  ret i64 %code"]
+    lines += [f"  %code = call i64 @{name}.code(ptr %c, ptr %in, ptr %out, ptr %table)", "  ret i64 %code"]
     return "\n".join([f"define internal i64 @{name}(ptr %c, ptr %in, ptr %out, ptr %w) nounwind {{", *lines, "}", ""])
 
 
@@ -218,6 +237,8 @@ def _definition(name: str) -> str | None:
         return translated(entry_text(row), name, row)
     if name == interrupt_state.SYMBOL:  # nobody presses Ctrl-C on a GPU
         return f"@{name} = internal constant [{interrupt_state.SIZE} x i64] zeroinitializer\n"
+    if name == KERNEL_CALL:  # of a kernel that calls another library's
+        return _call_text(name, [])
     if name == notice_count.SYMBOL:
         return f"@{name} = internal global i64 0\n"
     return None

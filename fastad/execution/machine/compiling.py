@@ -70,7 +70,7 @@ class CompilerProcess:
             raise LostProcessError from error
         return name, features
 
-    def compile(self, text: str, level: int, device: str) -> tuple[bytes, float]:
+    def compile(self, text: str, level: int, device: str = "") -> tuple[bytes, float]:
         """The object code of a text, and seconds of processor time that it took. CompileError if LLVM rejects it."""
         data, more = text.encode(), device.encode()
         try:
@@ -205,7 +205,7 @@ def compiled(text: str, level: int, beside: bool = False, device: str = "") -> t
             raise rejected(str(error)) from None
 
 
-def _elsewhere(text: str, level: int, device: str) -> tuple[bytes, float]:
+def _elsewhere(text: str, level: int, device: str = "") -> tuple[bytes, float]:
     """Raises LostProcessError if there can be no other process, CompileError if it ends over the text."""
     with contextlib.suppress(IndexError, LostProcessError):  # one that waits may just have ended
         return _given_back(_idle.pop(), text, level, device)

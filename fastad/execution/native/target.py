@@ -18,9 +18,9 @@ class Target:
     `threads`: long loops are cut into blocks that threads share. `fetches`: long straight-line code fetches itself
     ahead. `little`: operations on single numbers that are optimised with the loops beside them; `small`: those that get
     the better instruction selector; `chunks`: operations of one function of small and of larger programs, since time
-    grows faster than its length. `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work memory behind the
-    program's own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large products go to
-    BLAS.
+    grows faster than its length. `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work
+    memory behind the program's own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large
+    products go to BLAS.
     """
 
     simd: bool = True

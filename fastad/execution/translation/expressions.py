@@ -196,8 +196,8 @@ class Expressions(Code):
         return found or self.combine(node.op, node.left, node.right)
 
     def _vector(self, node: ast.BinOp) -> Value | None:
-        """`work + 8 * at.field`, where `at` is the record that says where a driver's vectors start, if the expression is
-        of this form: the work has the vector's address there."""
+        """`work + 8 * at.field`, where `at` is the record that says where a driver's vectors start, if the expression
+        is of this form: the work has the vector's address there."""
         part = node.right
         if not (isinstance(part, ast.BinOp) and self.static(part.left) == 8 and isinstance(part.right, ast.Attribute)):
             return None

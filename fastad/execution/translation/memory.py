@@ -128,6 +128,10 @@ def _matrix(body: Any, pointer: Value, rows: Value, columns: Value) -> Value:
 shift, address, view, matrix = Intrinsic(_shift), Intrinsic(_address), Intrinsic(_view), Intrinsic(_matrix)
 
 
+# What calls a kernel by its number, where there are no addresses of functions.
+KERNEL_CALL = "fastad_kernel_call"
+
+
 # ── choices and calls ─────────────────────────────────────────────────────────────────────────────────────────
 def _select(body: Any, condition: Value, yes: Value, no: Value) -> Value:
     flag, a, b = body.flag(condition), body.number(yes), body.number(no)
@@ -146,7 +150,9 @@ def _call_numbers(body: Any, function: Value, *numbers: Value) -> Value:
 
 def _call_kernel(body: Any, function: Value, *given: Value) -> Value:
     if body.module.alone:
-        return _indirect(body, INTEGER, function, [ADDRESS] * len(given), [body.pointer(x) for x in given])
+        body.module.declare(f"declare i64 @{KERNEL_CALL}(i64, ptr, ptr, ptr, ptr)")
+        operands = ", ".join([f"i64 {body.integer(function)}", *(f"ptr {body.pointer(x)}" for x in given)])
+        return Value(INTEGER, (body.define(f"call i64 @{KERNEL_CALL}({operands})"),))
     return _indirect(body, INTEGER, function, [INTEGER] * len(given), [body.integer(x) for x in given])
 
 

@@ -22,7 +22,7 @@ SUBSTITUTES = {
 }  # fmt: skip
 
 # Where there are no libraries, loops stand for these modules.
-LOOPS = {"blas": "own_blas", "lapack_calls": "own_blas"}
+LOOPS = {"blas": "own_blas", "lapack_calls": "own_lapack"}
 
 _PACKAGE = "fastad.kernels"
 _COPY, _ALONE = "_fastad_kernels_translated", "_fastad_kernels_translated_alone"
@@ -48,8 +48,8 @@ def ir_of(
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
-    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, and a kernel takes its
-    four addresses as pointers. `apart`: the vectors of a driver do not lie in its work, but their addresses.
+    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, a kernel takes its four
+    addresses as pointers, and calls others by numbers, through `memory.KERNEL_CALL`. `apart`: the vectors of a driver do not lie in its work, but their addresses.
 
     Raises UntranslatableError, which says what is not known here.
     """
