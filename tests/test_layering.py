@@ -24,7 +24,7 @@ FLOORS = {
     "version": 1, "errors": 1, "once": 1, "calling": 1, "waiting": 1, "locks": 1, "primitives": 1,
     "tables": 2, "recording": 2, "schedules": 2, "sparsity": 2,
     "execution": 3,
-    "transforms": 4, "control": 4, "special": 4, "linalg": 4, "soft": 4, "ode": 4, "plots": 4, "coloring": 4,
+    "transforms": 4, "control": 4, "special": 4, "linalg": 4, "soft": 4, "ode": 4, "plots": 4, "coloring": 4, "cuda": 4,
     "sparse": 4, "equations": 4, "optimize": 4, "interop": 4,
     "checkpointing": 5, "checks": 5, "demo": 5, "__main__": 5, "": 5,
 }  # fmt: skip

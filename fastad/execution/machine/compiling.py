@@ -78,12 +78,12 @@ class CompilerProcess:
             raise LostProcessError from error
         return name, features
 
-    def compile(self, text: str, level: int) -> tuple[bytes, float]:
+    def compile(self, text: str, level: int, device: str = "") -> tuple[bytes, float]:
         """The object code of a text, and seconds of processor time that it took. CompileError if LLVM rejects it."""
-        data = text.encode()
+        data, more = text.encode(), device.encode()
         self.host()
         try:
-            self._write(TASK.pack(len(data), level, is_verified(level)) + data)
+            self._write(TASK.pack(len(data), level, is_verified(level), len(more)) + data + more)
             length, is_object, seconds = REPLY.unpack(self._read(REPLY.size))
             found = self._read(length)
         except BaseException:  # Ctrl-C too: what it would answer now belongs to no question
@@ -203,38 +203,38 @@ def prepare() -> None:
             _idle.append(CompilerProcess(waits=False))
 
 
-def compiled(text: str, level: int, beside: bool = False) -> tuple[bytes, float]:
+def compiled(text: str, level: int, beside: bool = False, device: str = "") -> tuple[bytes, float]:
     """The object code of a text, and the seconds of processor time that it took; `beside`: other threads have work to
-    do. CompileError if LLVM rejects the text."""
+    do; `device`: PTX is wanted, for this GPU (see `llvm_ir.ptx_of`). CompileError if LLVM rejects the text."""
     if beside and _closed:
         raise CompileError("the process ends")
     length = len(text) if 0 < level < llvm_ir.STRAIGHT else len(text) // _WITHOUT_PASSES
     is_worth = linking.IS_KNOWN or length >= (_LONG_BESIDE if beside else _LONG)
     if is_worth and is_possible():
         with contextlib.suppress(LostProcessError), _free[beside]:
-            return _elsewhere(text, level)
+            return _elsewhere(text, level, device)
     with llvm_ir.LOCK:
         start = time.thread_time()
         try:
-            return llvm_ir.object_of(text, level, is_verified(level)), time.thread_time() - start
+            return llvm_ir.code_of(text, level, is_verified(level), device), time.thread_time() - start
         except RuntimeError as error:
             raise rejected(str(error)) from None
 
 
-def _elsewhere(text: str, level: int) -> tuple[bytes, float]:
+def _elsewhere(text: str, level: int, device: str = "") -> tuple[bytes, float]:
     """Raises LostProcessError if there can be no other process, CompileError if it ends over the text."""
     with contextlib.suppress(IndexError, LostProcessError):  # one that waits may just have ended
-        return _given_back(_idle.pop(), text, level)
+        return _given_back(_idle.pop(), text, level, device)
     process = CompilerProcess()
     try:
-        return _given_back(process, text, level)
+        return _given_back(process, text, level, device)
     except LostProcessError:
         raise CompileError("the process that compiled a program has ended: memory may have run out") from None
 
 
-def _given_back(process: CompilerProcess, text: str, level: int) -> tuple[bytes, float]:
+def _given_back(process: CompilerProcess, text: str, level: int, device: str) -> tuple[bytes, float]:
     try:
-        return process.compile(text, level)
+        return process.compile(text, level, device)
     finally:
         if process in _all:
             _idle.append(process)

@@ -14,6 +14,7 @@ from fastad.execution.native.planning.maps import Map, contiguous, dimensions, s
 from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import COLLECTED, LoopStep
 from fastad.execution.native.planning.walking import walk
+from fastad.execution.native.target import target
 from fastad.once import lazy
 
 _WRITTEN_OUT = 64  # operations on vectors
@@ -110,6 +111,8 @@ class Nest:
     def _blocks(self) -> tuple[int, int]:
         """Number and size (along the outermost dimension) of the blocks of a long loop; (0, 0) for a short one."""
         p, plan, dims = self.plan.p, self.plan, self.dims
+        if not target().threads:
+            return 0, 0
         own = sum(cost_of(p.op[r]) for r in plan.computes) + _TRAFFIC * plan.arrays
         work = own * plan.step.size
         if work < _PARALLEL_FROM or not all(map(self._shares, plan.step.reductions)):
