@@ -103,7 +103,6 @@ def test_memory_for_conversions_is_shared_but_never_at_once():
     assert not wrong
     np.testing.assert_array_equal(kept[0], x * k)  # results are the caller's own
     assert kept[0].dtype == np.float64 and kept[1].dtype == np.int64 and kept[2].dtype == np.float32
-    del f
     assert WORK.nbytes <= 8 * 2**25
 
 

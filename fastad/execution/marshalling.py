@@ -190,8 +190,8 @@ class Binding:
 
 
 class _Converted:
-    """Memory in which large inputs and results of other types than float64 are converted. It is borrowed for a call: new
-    pages would take longer than the conversion."""
+    """Memory in which large inputs and results of other types than float64 are converted. It is borrowed for a
+    call: new pages would take longer than the conversion."""
 
     def __init__(self, shapes: dict[int, tuple[int, ...]]) -> None:
         self._shapes = shapes  # by the offset of an input's address, or ~offset of a result's
