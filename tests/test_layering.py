@@ -247,6 +247,13 @@ def test_pyproject_lists_every_package():
     assert folders <= set(MODULES), "a folder has modules but no __init__.py"
 
 
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    tested = [line.replace("==", ">=").removesuffix(".*") for line in lines if not line.startswith("#")]
+    assert sorted(tested) == sorted(project["project"]["dependencies"])
+
+
 def test_import_needs_and_loads_nothing_optional():
     program = f"""
         import sys

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_tools import Bound, Programs, run
 
@@ -195,12 +195,14 @@ def test_empty_arrays(size):
 
 
 # ── random programs ───────────────────────────────────────────────────────────────────────────────────────────
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.integers(0, 10**9))
 def test_random_programs(seed):
     programs = Programs(np.random.default_rng(seed))
     compare(programs.table(), programs.inputs())
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.integers(0, 10**9))
 def test_derived_tables_of_random_programs(seed):
     programs = Programs(np.random.default_rng(seed), 6)
@@ -413,7 +415,7 @@ def test_narrower_vectors(width, rng, monkeypatch):
     monkeypatch.setattr(nests, "lanes", lambda: width)
     monkeypatch.setattr(products, "lanes", lambda: width)
     monkeypatch.setattr(cache, "cached", lambda key, make: make())  # the key does not tell what only a test changes
-    for seed in range(8):
+    for seed in range(4):
         programs = Programs(np.random.default_rng(seed))
         table = programs.table()
         compare(table, programs.inputs())
