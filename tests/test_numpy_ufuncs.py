@@ -101,8 +101,11 @@ def test_polygamma_and_multigammaln():
 
 
 def test_scipys_python_functions_that_we_lack_name_what_to_do():
-    with pytest.raises(RecordingError, match=r"scipy.linalg.expm converts .* fad.linalg.expm"):
-        check_values(scipy.linalg.expm, np.eye(2))
+    with pytest.raises(RecordingError, match=r"scipy.linalg.logm converts .* fad.primitive"):
+        check_values(scipy.linalg.logm, np.eye(2))
+    lyapunov = r"scipy.linalg.solve_(continuous_)?lyapunov converts .* fad.implicit\(.*, lambda X, A, Q: "
+    with pytest.raises(RecordingError, match=lyapunov):
+        check_values(lambda A: scipy.linalg.solve_continuous_lyapunov(A, np.eye(2)), np.eye(2))
 
 
 # ── dtypes and truth values ───────────────────────────────────────────────────────────────────────────────────

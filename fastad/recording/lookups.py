@@ -1,8 +1,8 @@
 """Tables of plain numbers in which a function looks up by a recorded whole number: `inputs[int(t / dt)]`.
 
 A plain array or list asks an index what number it is, which makes a path for each number that it can be. Where a
-function has such paths, it is recorded once more with stand-ins in the places that it can reach: buffers for arrays, and
-lists that take recorded indices, so that a lookup is a row; and `int` that keeps a recorded number recorded.
+function has such paths, it is recorded once more with stand-ins in the places that it can reach: buffers for arrays,
+and lists that take recorded indices, so that a lookup is a row; and `int` that keeps a recorded number recorded.
 """
 
 from collections.abc import Callable

@@ -120,8 +120,12 @@ def from_scipy() -> str | None:
     inner = None
     while frame is not None and is_ours(frame.f_code):
         if frame.f_code.co_filename.startswith(_SCIPY):
-            module = frame.f_globals["__name__"].partition("._")[0]
-            inner = f"{module}.{frame.f_code.co_qualname}" if module != "scipy" else inner or "a function of SciPy"
+            module, name = frame.f_globals["__name__"], frame.f_code.co_qualname
+            wrapped = frame.f_locals.get("f")  # in a function of SciPy's that wraps others
+            if module.startswith("scipy._") and callable(wrapped):
+                module, name = wrapped.__module__, getattr(wrapped, "__qualname__", "")
+            module = module.partition("._")[0]
+            inner = f"{module}.{name}" if module != "scipy" else inner or "a function of SciPy"
         frame = frame.f_back
     return inner
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions import special
+from fastad.recording.functions import scipy_linalg, special
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
@@ -35,10 +35,14 @@ def _all(module: str, functions: dict[str, Callable[..., Any]]) -> None:
             stands_in(module, name, SciPyFunction(original, recorded))
 
 
-# ── scipy.special and scipy.signal ────────────────────────────────────────────────────────────────────────────
+# ── scipy.special, scipy.linalg and scipy.signal ──────────────────────────────────────────────────────────────
 def _of_special() -> None:
     names = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")
     _all("scipy.special", {name: getattr(special, name) for name in names})
+
+
+def _of_linalg() -> None:
+    _all("scipy.linalg", scipy_linalg.functions())
 
 
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
@@ -177,6 +181,6 @@ def _of_many(original: Callable[..., Any], recorded: Callable[..., Any]) -> Call
 
 for _module, _register in (
     ("scipy.special", _of_special), ("scipy.signal", _of_signal), ("scipy.ndimage", _of_images),
-    ("scipy.stats", _of_stats),
+    ("scipy.stats", _of_stats), ("scipy.linalg", _of_linalg),
 ):  # fmt: skip
     when_imported(_module, _register)
