@@ -8,7 +8,6 @@ from fastad.control.branches import cond
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
 from fastad.transforms.base import load
-from fastad.transforms.batches import map_batches
 from fastad.transforms.public import (
     grad,
     hessian,
@@ -25,7 +24,6 @@ from fastad.transforms.public import (
     vjp,
     vmap,
 )
-from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
 if TYPE_CHECKING:
@@ -43,7 +41,9 @@ if TYPE_CHECKING:
     from fastad.optimize.minimizing import minimize
     from fastad.optimize.quadratic import quadprog
     from fastad.sparse.derivatives import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
+    from fastad.transforms.batches import map_batches
     from fastad.transforms.composite import check_primitive, primitive
+    from fastad.transforms.tape import Tape
 
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
@@ -68,7 +68,9 @@ _HOMES = {
     "optimize.minimizing": ("minimize",),
     "optimize.quadratic": ("quadprog",),
     "sparse.derivatives": ("hessian_sparsity", "jacobian_sparsity", "sparse_hessian", "sparse_jacobian"),
+    "transforms.batches": ("map_batches",),
     "transforms.composite": ("check_primitive", "primitive"),
+    "transforms.tape": ("Tape",),
 }
 _LATER = {name: f"fastad.{home}" for home, names in _HOMES.items() for name in names}
 _MODULES = ("coloring", "debug", "interop", "linalg", "ode", "soft", "sparse", "special")

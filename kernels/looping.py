@@ -147,11 +147,11 @@ def _pull_back(loop, given, k, space):
     copy(shift(space.bar_in, inside + n), shift(given.seeds, n + place * loop.result), loop.result)
     code = call(loop.adjoint, space.bar_in, space.bar_out, space)
     copy(shift(space.bar_in, inside), space.bar_out, n)
-    bar = shift(given.target, n + loop.shared + place * loop.element)
-    copy(bar, shift(space.bar_out, n), loop.element)
-    own = shift(space.bar_out, _shared_place(loop))
+    bar = shift(given.target, n + loop.shared_found + place * loop.element_found)
+    copy(bar, shift(space.bar_out, n), loop.element_found)
+    own = shift(space.bar_out, loop.shared_place)
     total = space.shared_bar
-    for i in range(loop.shared):
+    for i in range(loop.shared_found):
         total[i] += own[i]
     return code
 
@@ -182,12 +182,12 @@ def _seed(loop, given, space):
     """Before the last step's adjoint: what is shared, the adjoint of the last state, no adjoint of what is shared."""
     copy(shift(space.bar_in, _shared_place(loop)), shift(given.arguments, loop.state), loop.shared)
     copy(shift(space.bar_in, _step_size(loop)), given.seeds, loop.state)
-    clear(space.shared_bar, loop.shared)
+    clear(space.shared_bar, loop.shared_found)
 
 
 @kernel
 def reverse_loop(context, source, target, work):
-    """The adjoint of a loop: [arguments | adjoints of state and results] to adjoints of arguments.
+    """The adjoint of a loop: [arguments | adjoints of state and results] to adjoints of arguments, or of parts of them.
 
     If the loop saves states, the first place of `work` has the address of its whole result, which ends with them.
     """
@@ -208,9 +208,9 @@ def reverse_loop(context, source, target, work):
         if code:
             return code
     if loop.condition.address:
-        clear(shift(given.target, n + loop.shared), length * loop.element)
+        clear(shift(given.target, n + loop.shared_found), length * loop.element_found)
     _seed(loop, given, space)
     code = reverse(loop, saved, given, space)
     copy(given.target, shift(space.bar_in, _step_size(loop)), n)
-    copy(shift(given.target, n), space.shared_bar, loop.shared)
+    copy(shift(given.target, n), space.shared_bar, loop.shared_found)
     return code

@@ -99,6 +99,20 @@ def _gamma_density(a: Any, b: Any) -> Any:
     return np.where(b > 0, inside, np.where(b == 0, at_zero, np.nan))[()]
 
 
+_AT_MOST = "absolute(a) * 9007199254740992"
+_POWER = f"where(({_AT_MOST} + absolute(a)) - {_AT_MOST} == 0, absolute(a), ({_AT_MOST} + absolute(a)) - {_AT_MOST})"
+_GRID = f"402653184 * where(absolute(a) < {2.0**-126!r}, {2.0**-125!r}, {_POWER})"
+_SINGLE = (
+    f"where(absolute(a) < {2.0**128 - 2.0**103!r}, copysign((absolute(a) + {_GRID}) - {_GRID}, a), "
+    "where(a == a, copysign(inf, a), a))"
+)
+
+
+def _single(a: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return np.float64(np.float32(a))
+
+
 def _sech(a: Any) -> Any:
     u = np.exp(-np.absolute(a))
     return 2 * u / (1 + u * u)
@@ -155,6 +169,10 @@ leaf("copysign",      "copysign", "copysign", "sign(a) * sign(r); 0", "ZZ", intr
 row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive, detached=True)
 # The value of a with the derivative of b.
 row("beside",        "", "a",                             "0; 1", "RR", result="same", numpy=lambda a, b: a, detached=True)
+# The nearest float32 number, with the derivative of a itself. (q + |a|) - q, for q = |a| / 2⁻⁵³, is the next power of two,
+# or 0 where |a| is one (Rump, Ogita & Oishi 2008, Accurate floating-point summation I, algorithm 3.6): 1.5 · 2²⁸ of it added
+# and subtracted round to 24 bits. All products are exact, so that it does not matter whether they are rounded.
+row("single", "", _SINGLE, "1", "R", numpy=_single, detached=True, monotone=True)
 row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
 row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
 row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")

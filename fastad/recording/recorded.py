@@ -17,7 +17,8 @@ from fastad.primitives.values import strided_view
 from fastad.recording.alternatives import instead_of
 from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, at_line, from_scipy, user_line
+from fastad.recording.source import SCIPY_PRODUCT, asked_by_remainder, asked_by_scipy, asked_by_user, at_line
+from fastad.recording.source import from_scipy, user_line
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -172,8 +173,7 @@ class Recorded:
     def __repr__(self) -> str:
         if not self._recorder.open:
             return f"<recorded {self.dtype}{list(self.shape)}, recording ended>"
-        self._recorder.shown = self._recorder.shown or user_line()
-        return f"<recorded {self.dtype}{list(self.shape)} = {self.value!r}>"
+        return f"<recorded {self.dtype}{list(self.shape)} = {self._shown()!r}>"
 
     # ── views and writes ─────────────────────────────────────────────────────────────────────────────────────
     def frame(self) -> Frame:
@@ -291,6 +291,8 @@ class Recorded:
     def __int__(self) -> int:
         if self.dtype.kind in "iub":
             return self.__index__()
+        if not self.shape and asked_by_remainder():
+            return int(self._shown())
         recorder = self.recorder
         return int(recorder.guard(recorder.emit("trunc", (self.ref,))))
 
@@ -298,15 +300,20 @@ class Recorded:
         wanted = from_scipy()
         if wanted is not None:
             raise _refused_by(wanted)
+        if not self.shape and asked_by_remainder():  # "%f" % x
+            return float(self._shown())
         raise plain_array_error(
-            "float() of a recorded value ('%f' % x and writing x into a plain array from outside the function call it)",
+            "float() of a recorded value (writing x into a plain array from outside the function calls it)",
             "Leave float() out, print with f'{x:.3f}', and",
         )
 
     def __format__(self, spec: str) -> str:
-        """The concrete value: a function that prints does so only while it is recorded."""
+        return format(self._shown(), spec) if spec and not self.shape else str(self)
+
+    def _shown(self) -> Any:
+        """The concrete value, for a text: a function that prints does so only while it is recorded."""
         self._recorder.shown = self._recorder.shown or user_line()
-        return format(self.value, spec) if spec and not self.shape else str(self)
+        return self.value
 
     def __complex__(self) -> complex:
         raise recording_error("complex() of a recorded value is not supported", "Use real arithmetic.")

@@ -147,6 +147,14 @@ def _register_imported() -> None:
             _waiting.pop(name)()
 
 
+def has_standins(kind: type) -> bool:
+    """Whether methods of a class, or of one that it inherits from, have stand-ins during recordings."""
+    if _waiting:
+        with _lock:
+            _register_imported()
+    return not _methods.keys().isdisjoint(kind.__mro__)
+
+
 def _all_places() -> tuple[_Module | _Methods, ...]:
     return (*_modules.values(), *_methods.values())
 

@@ -109,7 +109,7 @@ class Table:
             if c >= 0:
                 pool = self._pool_lists["statics"]
                 statics = tuple(pool[c + 1 : c + 1 + pool[c]])
-        sub = self.subs[statics[0]] if self.columns["op"][index] == CALL else None
+        sub = self.subs[statics[0]] if col["op"][index] == CALL else None
         return Row(index, primitive, operands, statics, shape, dtype, sub)
 
     def rows(self) -> Iterator[Row]:

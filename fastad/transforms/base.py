@@ -20,7 +20,6 @@ from fastad.transforms import saved
 from fastad.transforms.call import Call, make_call
 from fastad.transforms.fast import MISS, fast_call
 from fastad.transforms.finding import Finder
-from fastad.transforms.numba_call import numba_function
 from fastad.transforms.numbers import Renumbered
 from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
@@ -104,6 +103,8 @@ class Transformed(Finder):
             raise RecordingError(
                 f"call {self.__name__} once (or .prepare it) before using .numba_function: it is recorded then"
             )
+        from fastad.transforms.numba_call import numba_function
+
         return numba_function(paths[0], self.__name__)
 
     def save(self, path: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, RecordingError
+from fastad.execution.collecting import uncollected
 from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.once import lazy
@@ -187,8 +188,9 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         input_refs = [x.ref for x in inputs]
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
-        table = recorder.finish(input_refs, refs)
-        table = roll(table, schedule) if choice else table
+        with uncollected():
+            table = recorder.finish(input_refs, refs)
+            table = roll(table, schedule) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
@@ -205,7 +207,7 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return standin_for(function)(*args, **kwargs)
     except FastadError:
         raise
-    except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
+    except (ValueError, SystemError) as error:  # of NumPy, at a write into a plain array; of code in C, at any error
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
         _add_note(error)

@@ -14,7 +14,6 @@ from fastad.execution.composites.callbacks import CallbackKernel
 from fastad.execution.kernel import PartKernel
 from fastad.execution.machine import exported
 from fastad.tables.composites.driver import Driver
-from fastad.tables.composites.kinds import BUILT_IN
 from fastad.tables.composites.sub import Sub
 
 _ENTRY = """
@@ -59,6 +58,8 @@ def driver_text(kernel: str) -> str:
 
 def driver_names() -> tuple[str, ...]:
     """The kernels of fastad's drivers."""
+    from fastad.tables.composites.kinds import BUILT_IN  # those of solves are large, and few programs have one
+
     return tuple(kind.kernel for kind in BUILT_IN)
 
 

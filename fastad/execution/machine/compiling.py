@@ -158,7 +158,7 @@ def llvmlite_folder() -> Path:
 
 def is_verified(level: int) -> bool:
     """Whether LLVM's verifier looks at code of a level."""
-    return level > 0 or "FASTAD_VERIFY_IR" in os.environ
+    return 0 < level < llvm_ir.STRAIGHT or "FASTAD_VERIFY_IR" in os.environ
 
 
 def rejected(message: str) -> CompileError:
@@ -192,7 +192,7 @@ def compiled(text: str, level: int, beside: bool = False) -> tuple[bytes, float]
     do. CompileError if LLVM rejects the text."""
     if beside and _closed:
         raise CompileError("the process ends")
-    length = len(text) if level else len(text) // _WITHOUT_PASSES
+    length = len(text) if 0 < level < llvm_ir.STRAIGHT else len(text) // _WITHOUT_PASSES
     is_worth = linking.IS_KNOWN or length >= (_LONG_BESIDE if beside else _LONG)
     if is_worth and is_possible():
         with contextlib.suppress(LostProcessError), _free[beside]:

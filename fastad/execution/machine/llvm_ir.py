@@ -23,6 +23,9 @@ from typing import Any, BinaryIO
 JITLINK = sys.platform != "win32"
 _RELOCATION, _CODE_MODEL = ("pic", "small") if JITLINK else ("default", "jitdefault")
 
+# The level of straight-line code: no passes, but code generated as at level 2.
+STRAIGHT = 4
+
 # llvmlite serialises single calls into LLVM; held, this makes one compilation, or one link, a unit.
 LOCK = threading.RLock()
 
@@ -57,15 +60,16 @@ def machine(level: int, cpu: str = "") -> Any:
 
 def object_of(text: str, level: int, verify: bool, cpu: str = "") -> bytes:
     """The object code of a module, for this CPU or another one. RuntimeError if LLVM rejects the text."""
-    target = machine(level, cpu)
+    passes, generation = (0, 2) if level == STRAIGHT else (level, level)
+    target = machine(generation, cpu)
     # A context of its own frees types and constants with the module; the global one keeps them for good.
     module = llvm().parse_assembly(text, llvm().create_context())
     if verify:
         module.verify()
     module.triple = llvm().get_process_triple()
     module.data_layout = str(target.target_data)
-    if level:
-        _optimize(module, target, level)
+    if passes:
+        _optimize(module, target, passes)
     return target.emit_object(module)
 
 

@@ -1,18 +1,17 @@
 """The native kernel of a table."""
 
-import contextlib
 import functools
-import gc
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fastad import primitives
+from fastad.execution.collecting import uncollected
 from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import background, cache, compiling, objects, symbols
@@ -101,19 +100,6 @@ class NativeKernel:
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: it would walk the millions of objects that compiling a long program makes
-    again and again, and finds nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _part(table: Table, threads: int) -> NativeKernel:

@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-
-class UntranslatableError(Exception):
-    """A kernel uses something that the translation does not know: numba is to compile it."""
-
+from fastad.execution.translation import UntranslatableError
 
 # A kind is one of these, or of the classes below. Integers are signed, of 64 bits.
 INTEGER, DOUBLE, BOOLEAN, NOTHING = "i64", "double", "i1", "void"

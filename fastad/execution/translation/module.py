@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any
 
-from fastad.execution.translation import flags, memory, outside
+from fastad.execution.translation import TARGET, flags, memory, outside
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
 from fastad.execution.translation.kinds import UntranslatableError, types_of
@@ -25,8 +25,6 @@ _COPY = "_fastad_kernels_translated"
 _numbers = itertools.count()
 _lock = lock()
 
-
-TARGET = "fastad_target"
 
 # The function that is called by its name is chosen by a variable, so that better code can take over.
 _REPLACEABLE = """

@@ -35,14 +35,10 @@ def _all(module: str, functions: dict[str, Callable[..., Any]]) -> None:
             stands_in(module, name, SciPyFunction(original, recorded))
 
 
-# ── scipy.special, scipy.linalg and scipy.signal ──────────────────────────────────────────────────────────────
+# ── scipy.special and scipy.signal ────────────────────────────────────────────────────────────────────────────
 def _of_special() -> None:
     names = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")
     _all("scipy.special", {name: getattr(special, name) for name in names})
-
-
-def _of_linalg() -> None:
-    _all("scipy.linalg", scipy_linalg.functions())
 
 
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
@@ -110,6 +106,10 @@ def _with_mode(f: Callable[..., Any]) -> Callable[..., Any]:
 def _of_images() -> None:
     names = {"correlate": False, "convolve": True}
     _all("scipy.ndimage", {name: _filtered(f"scipy.ndimage.{name}", turned) for name, turned in names.items()})
+
+
+def _of_linalg() -> None:
+    _all("scipy.linalg", scipy_linalg.OF_LINALG)
 
 
 def _as_arrays(*arrays: Any) -> Any:

@@ -19,18 +19,27 @@ from fastad.execution.native.planning.steps import LoopStep, ScalarStep, Step
 from fastad.tables.table import Table
 
 UNROLL = 16  # elements: rows of at most so many are unrolled into registers
-SMALL = 2000  # operations on single numbers that are optimised as a whole
-CHUNK = 300  # operations of one function of larger programs
+LITTLE = 300  # operations on single numbers that are optimised with the loops beside them
+SMALL = 2000  # operations that get the better instruction selector
+CHUNKS = 1000, 300  # operations of one function of small and of larger programs: time grows faster than its length
 
 
 @dataclass(frozen=True)
 class Plan:
     """The steps of a table's kernel, in order; the plans of its loops by the steps' numbers; the places of all values;
-    whether its straight-line code is short enough to be optimised as a whole."""
+    how many operations on single numbers its straight-line code has."""
 
     memory: Memory
     loops: dict[int, LoopPlan]
-    is_small: bool
+    operations: int
+
+    @property
+    def is_little(self) -> bool:
+        return self.operations <= LITTLE
+
+    @property
+    def is_small(self) -> bool:
+        return self.operations <= SMALL
 
     @property
     def steps(self) -> list[Step]:
@@ -64,8 +73,7 @@ def _planned(table: Table, layout: Layout, safe: bool) -> Plan:
     }
     find_packs(planner)
     operations = sum(planner.size[r] for step in planner.steps if isinstance(step, ScalarStep) for r in step.rows)
-    is_small = operations <= SMALL
-    return Plan(Memory(planner, demand, layout, SMALL if is_small else CHUNK), loops, is_small)
+    return Plan(Memory(planner, demand, layout, CHUNKS[operations > SMALL]), loops, operations)
 
 
 def _unrolling(table: Table) -> int:
