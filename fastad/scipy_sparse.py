@@ -21,7 +21,7 @@ NAMES = {
     ),
     "scipy.sparse.linalg": "bicgstab cg factorized gmres spilu splu spsolve",
 }
-_OPERATORS = "__mul__ __rmul__ multiply __truediv__ __add__ __radd__ __sub__ __rsub__"
+_OPERATORS = "__mul__ __rmul__ multiply __truediv__"  # sums leave a matrix of fad.sparse to its own operators
 
 
 class _Function(StandIn):

@@ -58,6 +58,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*was recorded 64 times")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_scipys_values_and_exact_derivatives(form, name):

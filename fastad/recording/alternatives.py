@@ -44,8 +44,8 @@ def instead_of(function: str) -> str:
         return f"Wrap it with its equation: f = fad.implicit(scipy.linalg.{name}, {EQUATIONS[name]})."
     if function.startswith("scipy.linalg."):
         return (
-            "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; or "
-            "wrap it with fad.primitive(f, jvp=..., vjp=...)."
+            "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; "
+            "or wrap it with fad.primitive(f, jvp=..., vjp=...)."
         )
     if function in _BY_NAME:
         return f"Use {_BY_NAME[function]}{'; or wrap the solver by fad.implicit' * ('optimize' in function)}."

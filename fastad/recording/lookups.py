@@ -47,7 +47,7 @@ def _standin(value: Any) -> Any:
 
 
 def _looked_up(numbers: Any, key: Recorded) -> Any:
-    return np.asarray(list(numbers), like=key)[key]  # type: ignore[call-overload]
+    return np.asarray(list(numbers), like=key)[key]
 
 
 class _List(list[Any]):

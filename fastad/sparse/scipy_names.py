@@ -123,7 +123,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 # ── operators of SciPy's matrices ─────────────────────────────────────────────────────────────────────────────
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "__mul__": operator.mul, "multiply": operator.mul, "__matmul__": operator.matmul, "__truediv__": operator.truediv,
-    "__add__": operator.add, "__sub__": operator.sub,
 }  # fmt: skip
 
 
