@@ -43,6 +43,10 @@ def _standin(value: Any) -> Any:
         return value.view(Buffer) if value.ndim and value.dtype.kind in "biuf" else None
     if type(value) in (list, tuple) and value and _NUMBERS.issuperset(map(type, value)):
         return (_List if type(value) is list else _Tuple)(value)
+    if type(value) is tuple:  # the defaults of a function, or what a partial function holds
+        found = [_standin(x) for x in value]
+        if any(x is not None for x in found):
+            return tuple([old if new is None else new for old, new in zip(value, found, strict=True)])
     return None
 
 
