@@ -25,7 +25,7 @@ FLOORS = {
     "tables": 2, "recording": 2, "schedules": 2, "sparsity": 2,
     "execution": 3,
     "transforms": 4, "control": 4, "special": 4, "linalg": 4, "soft": 4, "ode": 4, "plots": 4, "coloring": 4, "cuda": 4,
-    "sparse": 4, "equations": 4, "optimize": 4, "interop": 4,
+    "sparse": 4, "scipy_sparse": 4, "equations": 4, "optimize": 4, "interop": 4,
     "checkpointing": 5, "checks": 5, "demo": 5, "__main__": 5, "": 5,
 }  # fmt: skip
 # scipy: its BLAS and LAPACK, by address.
