@@ -128,7 +128,7 @@ def recorded_path(
     hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
-    compiled = Compiled(program.request, tier, threads)
+    compiled = program.compiled(tier, threads)
     settings = states[0].settings if states else ()
     is_private = is_private or any(p is None and _may_change(a) for a, p in zip(hollow, parts, strict=True))
     found = Recording(program, compiled, parts, elements, held, is_private, settings)

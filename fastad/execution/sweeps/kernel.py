@@ -15,8 +15,9 @@ from fastad.execution.composites import drivers
 from fastad.execution.composites.calling import Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.machine import cache, exported, symbols
+from fastad.execution.sweeps.cases import specials, used_specials
 from fastad.execution.sweeps.program import active_codes, activity, sweep_program
-from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, specials, sweep_text, used_specials
+from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, sweep_text
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
