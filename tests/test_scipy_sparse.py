@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix, csr_array
 from scipy.sparse.linalg import spsolve
 
 import fastad as fad
+from fastad.recording.capture import OutsideState
 
 N = 6
 B = np.arange(1.0, N + 1.0)
@@ -110,6 +111,18 @@ def test_right_side_of_a_stiff_system():
     A = FORMS["csr_array"].toarray()
     exact = lambda k: fad.linalg.expm(k * A) @ np.ones(N)
     np.testing.assert_allclose(fad.jacfwd(end)(0.7), fad.jacfwd(exact)(0.7), rtol=1e-5)
+
+
+def test_matrices_from_outside_are_read_anew():
+    D = FORMS["csr_matrix"].copy()
+    product = fad.jit(lambda k: np.sum((k * D) @ B))
+    assert product(2.0) == pytest.approx(2.0 * np.sum(D @ B))
+    D.data *= 3.0
+    assert product(2.0) == pytest.approx(2.0 * np.sum(D @ B))
+    D.data *= 2.0
+    assert product(2.0) == pytest.approx(2.0 * np.sum(D @ B))
+    data = OutsideState((product.__wrapped__,)).arrays
+    assert any(a is D.data for a in data)
 
 
 def test_classes_and_questions_stay_what_they_are():

@@ -245,7 +245,7 @@ class Walk:
     def _of_object(self, value: Any, kind: type) -> Hashable:
         if hasattr(kind, "__array__") and (not is_plain(kind) or is_library(file_of(kind))):
             return self._of_array_like(value, kind)
-        if is_library(file_of(kind)) and has_standins(kind):  # SciPy's distributions, by what they were made of
+        if kind.__module__.startswith("scipy.stats") and has_standins(kind):  # by what they were made of
             return (self._of(kind), *[(k, self._of(v)) for k, v in getattr(value, "_ctor_param", {}).items()])
         found: list[Hashable] = [self._of(kind)] if is_plain(kind) else [self._hidden(value), self._of(kind)]
         self.kinds.append((value, kind))
