@@ -128,7 +128,7 @@ def from_scipy() -> str | None:
 
 
 def _scipy_name(frame: FrameType) -> str | None:
-    """The full name of the function that a frame of SciPy runs; of a decorator's wrapper (`f`) that of what it calls."""
+    """The full name of the function that a frame of SciPy runs, or of `f` if that is the wrapper of a decorator."""
     wrapped = frame.f_locals.get("f")
     path, name = frame.f_globals["__name__"], frame.f_code.co_qualname
     if path.startswith("scipy._lib") and hasattr(wrapped, "__qualname__"):

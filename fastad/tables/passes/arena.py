@@ -129,10 +129,10 @@ class _Lives:
     def place(
         self, offsets: np.ndarray, start: int, always: np.ndarray, own: np.ndarray | None = None
     ) -> tuple[int, np.ndarray]:
-        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Those of `own` share slots
-        with each other only, and are not written over: the sweep of tangents reads them again when all values are there,
-        so that no value that is kept may lie where one of them was. Returns the size of the arena, and the rows that come
-        first to a slot that has served before."""
+        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Those of `own` share
+        slots with each other only, and are not written over: the sweep of tangents reads them again when all values are
+        there, so that no value that is kept may lie where one of them was. Returns the size of the arena, and the rows
+        that come first to a slot that has served before."""
         op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
         outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
         again = np.zeros(len(self.table), np.bool_)
