@@ -6,6 +6,7 @@ from native_tools import run
 
 import fastad as fad
 from fastad.execution.layout import layout_of
+from fastad.execution.machine.llvm_ir import STRAIGHT
 from fastad.execution.native import NativeKernel
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.program import NativeCode
@@ -106,3 +107,54 @@ def test_products_in_rows_and_in_columns_of_tiles(sizes):
     code, (found,) = run(b.table([out]), [np.ascontiguousarray(a) for a in given])
     assert code == 0
     np.testing.assert_allclose(found.reshape(batch, m, n), x @ y, rtol=1e-13, atol=1e-13)
+
+
+# ── straight-line code ────────────────────────────────────────────────────────────────────────────────────────
+def straight(operations, seed=5):
+    """A function of about so many operations on single numbers, none of which repeat themselves."""
+    rng = np.random.default_rng(seed)
+    kinds, weights = rng.integers(0, 4, operations), rng.uniform(0.1, 0.9, operations)
+
+    def f(x):
+        a, b, total = x[0], x[1], 0.0
+        for kind, w in zip(kinds, weights, strict=True):
+            if kind == 0:
+                a = w * a + 0.1 * b
+            elif kind == 1:
+                b = np.sin(b) + w
+            elif kind == 2:
+                a = a / (1.0 + b * b)
+            else:
+                total = total + w * a * b
+        return total
+
+    return f
+
+
+@pytest.mark.parametrize(("operations", "level"), [(30, 2), (300, STRAIGHT), (2000, 0)])
+def test_straight_line_code_goes_through_passes_only_where_it_is_short(operations, level):
+    found = parts(straight(operations), np.array([0.4, 0.7]))
+    longest = max(found, key=lambda part: len(part.text))
+    assert longest.level == level
+    assert sum(len(part.text) for part in found if part.level in (1, 2, 3)) < 60_000
+
+
+@pytest.mark.parametrize("operations", [30, 300, 2000])
+def test_straight_line_code_of_every_length_gives_what_sweeps_give(operations):
+    f, x, v = straight(operations), np.array([0.4, 0.7]), np.array([0.3, -1.1])
+    twice = lambda tier: (fad.jit(lambda x: fad.hvp(f, x, v), tier=tier)(x),)
+    for call in (lambda tier: fad.value_and_grad(f, tier=tier)(x), twice):
+        for a, b in zip(call("native"), call("sweep"), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13)
+
+
+def test_loops_and_long_straight_line_code_in_one_program():
+    """A loop over 1,000 elements between straight-line code: modules of both call and are called."""
+
+    def f(x):
+        y = np.linspace(0.0, 1.0, 1000) * straight(400)(x)
+        return straight(400, seed=6)(x * np.sum(np.tanh(y)) / 1000)
+
+    x = np.array([0.4, 0.7])
+    native, sweep = (fad.grad(f, tier=tier)(x) for tier in ("native", "sweep"))
+    np.testing.assert_allclose(native, sweep, rtol=1e-10)

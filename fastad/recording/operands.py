@@ -211,17 +211,21 @@ def unary(name: str, x: Any) -> Recorded:
 def binary(name: str, x: Any, y: Any) -> Recorded:
     """`elementwise` for two operands, faster where they are recorded values and Python numbers."""
     kind_x, kind_y = type(x), type(y)
-    number = 0  # which operand is a Python number: 1 or 2; 0: neither
+    number = 0  # which operand is a number: 1 or 2, of NumPy's -1 or -2; 0: neither
     if kind_x is Recorded:
         recorder = x._recorder
         if kind_y is float or kind_y is int:
             number = 2
+        elif kind_y is np.float64:
+            number = -2
         elif kind_y is np.ndarray and y.base is None and recorder.open and y.dtype == np.float64 and y.ndim:
             y = Recorded(recorder, recorder.capture(y))
         elif kind_y is not Recorded or y._recorder is not recorder:
             return elementwise(name, x, y)
     elif kind_y is Recorded and (kind_x is float or kind_x is int):
         recorder, number = y._recorder, 1
+    elif kind_y is Recorded and kind_x is np.float64:
+        recorder, number = y._recorder, -1
     elif kind_y is Recorded and kind_x is np.ndarray and x.base is None and x.dtype == np.float64 and x.ndim:
         recorder = y._recorder
         x = Recorded(recorder, recorder.capture(x)) if recorder.open else x
@@ -231,8 +235,12 @@ def binary(name: str, x: Any, y: Any) -> Recorded:
         return elementwise(name, x, y)
     if len(recorder.types) > recorder.rolls_at:
         roll_rows(recorder)
-    a = recorder.number(x) if number == 1 else x._ref if x._base is None and not x._pending else x.ref
-    b = recorder.number(y) if number == 2 else y._ref if y._base is None and not y._pending else y.ref
+    if number < 0:
+        a = recorder.number(float(x)) if number == -1 else x.ref
+        b = recorder.number(float(y)) if number == -2 else y.ref
+    else:
+        a = recorder.number(x) if number == 1 else x._ref if x._base is None and not x._pending else x.ref
+        b = recorder.number(y) if number == 2 else y._ref if y._base is None and not y._pending else y.ref
     types = recorder.types
     return _planned(recorder, (name, types[a], types[b], number), (x, y), (a, b))
 

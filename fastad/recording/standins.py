@@ -17,6 +17,7 @@ from fastad.locks import lock
 
 WITH_ATTRIBUTES = (FunctionType, functools.partial)  # whose places are attributes, `__defaults__` and `args`
 _HOLDERS = (dict, list, CellType, *WITH_ATTRIBUTES)
+ABSENT = object()  # in the place of a value: the place is empty, as that of a built-in in a namespace
 
 
 class StandIn:
@@ -205,7 +206,8 @@ def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManage
 
 @contextmanager
 def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
-    """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there."""
+    """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there. A value
+    that is `ABSENT` leaves an empty place behind."""
     changes = [change for change in changes if takes_standins(change[0])]
     with _lock:
         for change in changes:
@@ -253,7 +255,9 @@ def _release(holder: Any, name: Any) -> None:
 
 def put(holder: Any, name: Any, value: Any) -> None:
     """Put a value into a place."""
-    if isinstance(holder, CellType):
+    if value is ABSENT:
+        holder.pop(name, None)
+    elif isinstance(holder, CellType):
         holder.cell_contents = value
     elif isinstance(holder, FunctionType):
         setattr(holder, name, value)

@@ -128,8 +128,12 @@ class Builder(Vocabulary):
         """A constant, by value."""
         if type(value) is float:
             return self._number(value, dtype or "d")
+        if type(value) is np.float64:
+            return self._number(float(value), dtype or "d")
         x = asarray(value)
         kind = ValueType(x.shape, dtype or dtype_char(x.dtype))
+        if not kind.shape:
+            return self._number(float(x), kind.dtype)
         data = ascontiguousarray(x, np.float64)
         raw = data.tobytes()
         if data.size > 1 and raw == raw[:8] * data.size:  # one number, broadcast
@@ -146,14 +150,13 @@ class Builder(Vocabulary):
         return ref
 
     def _number(self, x: float, dtype: str) -> Ref:
-        """`const` of one number."""
-        kind = _NUMBERS[dtype]
-        key = (CONST, kind, _pack(x))
+        """`const` of one number without axes."""
+        key = (dtype, _pack(x))
         ref = self._rows.get(key)
         if ref is None:
             start = len(self.constants)
             self.constants.append(x)
-            ref = self._rows[key] = self._append(CONST, kind, start, -1, -1)
+            ref = self._rows[key] = self._append(CONST, _NUMBERS[dtype], start, -1, -1)
             self._scalars[ref] = x
             self._flags[ref] |= SPECIAL if x in SPECIAL_NUMBERS else 0
         return ref

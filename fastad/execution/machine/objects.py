@@ -31,7 +31,8 @@ def compile_ir(text: str, *, level: int = 2) -> bytes:
     Parameters
     ----------
     text : LLVM IR without a target triple or data layout (both are set here).
-    level : 0 for no passes and the fastest code generation, as long straight-line code needs; 1 to 3 for more.
+    level : 0 for no passes and the fastest code generation, as long straight-line code needs; 1 to 3 for more;
+    `llvm_ir.STRAIGHT` for no passes and better code generation.
     At level 0 only the syntax is checked, unless `FASTAD_VERIFY_IR` is set: LLVM's verifier takes a tenth as long
     as all the rest.
 

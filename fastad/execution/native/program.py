@@ -3,6 +3,7 @@
 import itertools
 from typing import NamedTuple
 
+from fastad.execution.machine.llvm_ir import STRAIGHT
 from fastad.execution.native.code.calls import CallCode
 from fastad.execution.native.code.function import ARGUMENTS, Function
 from fastad.execution.native.code.loops import LoopCode
@@ -14,6 +15,7 @@ from fastad.execution.native.planning.maps import Incompatible
 from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.plan import Plan
 from fastad.execution.native.planning.steps import LoopStep, Place, ScalarStep, Step
+from fastad.execution.native.target import target
 from fastad.once import lazy
 
 _INLINED = 30  # steps that may become one function
@@ -34,8 +36,10 @@ class NativeCode:
     """The code of a plan: modules of IR, of which the last has the function `kernel`; it calls functions of the one
     before it.
 
-    A plan of few steps is optimised as a whole, but for straight-line code that is long. Of a plan of many steps only
-    loops are, and straight-line code that is short: the others are calls for the most part, over which LLVM takes ten
+    Loops are optimised, and straight-line code of a few hundred operations with them. Longer straight-line code is in
+    modules of its own, without passes: they take half of the time to compile it, and find nothing in it. From some
+    thousand operations on it is compiled at level 0, whose code is slower by a tenth to a half, and there in a fifth
+    of the time. In a plan of many steps the function `kernel` is calls for the most part, over which LLVM takes ten
     times as long if it may optimise them, to no use.
     """
 
@@ -46,20 +50,23 @@ class NativeCode:
         many = len(self.steps) > _INLINED
         self.module = Module(Module() if many else None)  # of loops
         self.main = self.module.main  # of the kernel, and of calls
-        self.chunks = self.module if plan.is_small else self.main if many else Module()  # of straight-line code
+        if plan.is_little:  # of straight-line code
+            self.chunks = self.module
+        else:
+            self.chunks = self.main if many and not plan.is_small else Module()
 
     @lazy
     def parts(self) -> list[ModuleText]:
         """The modules of IR."""
-        lines, stops, called = [], [], []
-        other = self.chunks if self.main is self.module else self.module
+        lines, stops = [], []
+        called: dict[Module, list[str]] = {}  # functions of other modules
         for name, step in self.steps:
             self.module.names = itertools.count()  # of each function anew, so that equal ones have equal texts
             code = self._function(step)
             code = code.caller() if code.shared else code
             if code.module is not self.main:
-                called.append(name)
-                other.functions.append(code.text(name, ""))
+                called.setdefault(code.module, []).append(name)
+                code.module.functions.append(code.text(name, ""))
                 self.main.declare(name, f"i64 @{name}(ptr, ptr, ptr)")
             elif self.main is self.module or isinstance(code, ScalarCode):
                 self.main.functions.append(code.text(name))
@@ -71,17 +78,23 @@ class NativeCode:
         if self.memory.copies:
             lines += self._copies().lines
         self.main.functions.append("\n".join([_KERNEL, *lines, "  ret i64 0", *stops, "}"]))
-        if other is not self.main:
-            called += other.shared
-        first = [(other, called)] if called else []
+        if self.module is not self.main and (shared := self.module.shared):
+            called.setdefault(self.module, []).extend(shared)
         return [
-            ModuleText(module.text() + _WEIGHTS, 2 if module is self.module else 0, exported)
-            for module, exported in [*first, (self.main, ["kernel"])]
+            ModuleText(module.text() + _WEIGHTS, self._level(module), exported)
+            for module, exported in [*called.items(), (self.main, ["kernel"])]
         ]
+
+    def _level(self, module: Module) -> int:
+        if module is self.module:
+            return 2
+        return STRAIGHT if module is self.chunks and self.plan.is_small else 0
 
     def _function(self, step: Step) -> Function:
         if isinstance(step, ScalarStep):
-            return ScalarCode(self.chunks, self.memory).build(step, self._following(step))
+            code = ScalarCode(self.chunks, self.memory)
+            code.alone = not self.plan.is_small
+            return code.build(step, self._following(step))
         if isinstance(step, LoopStep):
             return self._loop(self.plan.loops[step.index])
         row = self.memory.p.table.row(step.row)
@@ -97,6 +110,8 @@ class NativeCode:
     def _following(self, step: ScalarStep) -> str:
         """The function after a chunk of a program that the instruction caches do not hold."""
         steps = self.memory.steps
+        if not target().fetches:
+            return ""
         at = self.memory.made_in[step.rows[0]] + 1
         return (
             f"step{at}" if len(steps) > _MANY_CHUNKS and at < len(steps) and isinstance(steps[at], ScalarStep) else ""

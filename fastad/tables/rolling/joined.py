@@ -3,7 +3,7 @@
 While a function is recorded its loops are rolled piece by piece, so that the table does not grow with their turns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,19 @@ def is_rolled(sub: Any) -> bool:
     return type(sub) is Loop and sub.name == NAME
 
 
-def joined(b: Builder, out: Ref, loop: Loop, shared: Sequence[Ref], stacks: Sequence[Ref]) -> tuple[Loop, Ref] | None:
+def joined(
+    b: Builder, out: Ref, make: Callable[[int], Loop], shared: Sequence[Ref], stacks: Sequence[Ref]
+) -> tuple[Loop, Ref] | None:
     """The loop called in row `out` with the turns of another one, which starts from its last state and has the values
-    `stacks` in them; and what it is called with. None where the two differ in more than their turns."""
+    `stacks` in them; and what it is called with. `make` makes that one, its turns numbered from so many on. None where
+    the two differ in more than their turns."""
     before = loop_at(b, out)
-    if before is None or before.sizes.result or before.step.key != loop.step.key or before.sizes != loop.sizes:
+    if before is None or before.length < 0 or before.sizes.result:
         return None
-    if repr(before.schedule) != repr(loop.schedule) or before.length < 0:
+    loop = make(before.length)
+    if before.step.key != loop.step.key or before.sizes != loop.sizes:
+        return None
+    if repr(before.schedule) != repr(loop.schedule):
         return None
     x = b.definition(out)[1]
     sizes = loop.sizes
@@ -113,7 +119,8 @@ def _followed(b: Builder, x: Ref, y: Ref) -> Ref:
     n, m = b.size(x), b.size(y)
     (op_x, at_x, _, c_x), (op_y, at_y, _, c_y) = b.definition(x), b.definition(y)
     if op_x == op_y == CONST:
-        values = np.array([*b.constants[at_x : at_x + n], *b.constants[at_y : at_y + m]])
+        known = b.constants
+        values = np.frombuffer(known[at_x : at_x + n] + known[at_y : at_y + m])  # copied: more may be appended
         return b.const(values, b.dtype(x))
     if op_x == op_y == STRIDED.code and at_x == at_y:
         first, second = b.statics_at(c_x), b.statics_at(c_y)

@@ -14,7 +14,8 @@ from fastad.tables.columns import ValueType
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
-from fastad.tables.inline import compact, copy_row, inline
+from fastad.tables.inline import ELEMENTWISE, Lookup, compact, copy_row, inline
+from fastad.tables.rolling.counted import Counted, counted
 from fastad.tables.rolling.joined import NAME, ended_by, interleaved, is_rolled, joined
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern, pattern_of
 from fastad.tables.rolling.sequence import Sequence
@@ -27,6 +28,7 @@ LEAST_WORTH, LEAST_WORTH_OF_SHORT_TURNS = 2000, 20_000
 _WORTH_OF_ARRAYS = 10
 _SHORT = 16
 _DEEPEST = 4  # loops in loops
+_INDEX = ValueType((), "d")
 
 
 def roll(table: Table, schedule: Any = None) -> Table:
@@ -101,7 +103,7 @@ class _Body:
 
     `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose
     values are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first
-    of them.
+    of them. Of those that are EACH, `counted` are computed from the turn's index.
     """
 
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
@@ -123,6 +125,7 @@ class _Body:
             j for j, own in enumerate(kept) if len(own) and pattern.turns - own.min() > depth.get(j, 0)
         ]  # fmt: skip
         self.each: dict[bytes, int] = {}
+        self.counted: dict[bytes, Counted | None] = {}
         self.shared: dict[int, int] = {}
         self._look_outside()
 
@@ -131,9 +134,29 @@ class _Body:
         for j, slots in enumerate(p.slots):
             for k in slots:
                 if p.kinds[k] == EACH:
-                    self.each.setdefault(p.operands[:, k].tobytes(), k)
+                    self._look_at_each(k)
                 elif p.kinds[k] == SAME and not p.moved[j] and op[p.operands[0, k]] != CONST.code:
                     self.shared.setdefault(int(p.operands[0, k]), len(self.shared))
+
+    def _look_at_each(self, k: int) -> None:
+        rows = self.pattern.operands[:, k]
+        key = rows.tobytes()
+        if key not in self.counted:
+            self.counted[key] = self._rule(rows)
+        if self.counted[key] is None:
+            self.each.setdefault(key, k)
+
+    def _rule(self, rows: np.ndarray) -> Counted | None:
+        """How the numbers in these rows follow from the turn's index, if they do."""
+        table, kind = self.s.table, self.kind(rows[0])
+        if kind.shape or not (table.columns["op"][rows] == CONST.code).all():
+            return None
+        return counted(table.pools["constants"][table.columns["a"][rows]], kind.dtype)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the turn's index is needed."""
+        return any(self.counted.values())
 
     def element_rows(self) -> list[np.ndarray]:
         """For each element, its row in every turn."""
@@ -148,20 +171,24 @@ class _Body:
     def kind(self, row: int) -> ValueType:
         return self.s.table.type_of(row)
 
-    def sub(self) -> Sub:
-        """The sub-program of one turn."""
+    def sub(self, before: int = 0) -> Sub:
+        """The sub-program of one turn, for a loop with so many turns `before` these."""
         kinds = [self.kind(self.rows[0, j]) for j, _ in self.carried]
         kinds += [self.kind(own[0]) for own in self.element_rows()]
+        kinds += [_INDEX] * self.is_indexed
         kinds += [self.kind(row) for row in self.shared]
-        return made("turn", sum(kind.size for kind in kinds), lambda b, x: self._emit(b, unpacked(b, x, kinds)))
+        size = sum(kind.size for kind in kinds)
+        return made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
 
-    def _emit(self, b: Builder, given: list[Ref]) -> Ref:
+    def _emit(self, b: Builder, given: list[Ref], before: int) -> Ref:
         p, table, n = self.pattern, self.s.table, len(self.carried)
         state = dict(zip(self.carried, given, strict=False))
         elements = given[n : n + len(self.each) + int(p.moved.sum())]
         each = dict(zip(self.each, elements, strict=False))
         moved = dict(zip(np.flatnonzero(p.moved).tolist(), elements[len(each) :], strict=True))
-        shared = dict(zip(self.shared, given[n + len(elements) :], strict=True))
+        at = n + len(elements)
+        each |= {key: rule.emit(b, given[at], before) for key, rule in self.counted.items() if rule}
+        shared = dict(zip(self.shared, given[at + self.is_indexed :], strict=True))
         values: list[Ref] = []
 
         def operand(j: int, k: int) -> Ref:
@@ -213,16 +240,22 @@ class _Rolling:
         """The new table."""
         b, old = self.b, self.old
         inputs = [b.input(*kind) for kind in old.inputs]
-        constant = (old.columns["op"] == CONST.code).tolist()
+        # Constants are copied where they are used: those of single turns become elements.
+        others = (self.member < 0) & (old.columns["op"] != CONST.code)
         last = {int(self.s.rows[p.end - 1]): p for p in self.patterns}
-        for index, (number, line) in enumerate(zip(self.member.tolist(), old._lists["line"], strict=True)):
-            b.at_line(b.line_number(old.lines[line]))
-            if number < 0 and constant[index]:
-                continue  # copied where it is used: those of single turns become elements
-            if number < 0:
+        others[list(last)] = True
+        col, types = old._lists, Lookup(lambda number: b.type_number(old.types[number]))
+        lines = Lookup(lambda number: b.line_number(old.lines[number]))
+        for index in np.flatnonzero(others).tolist():
+            b.at_line(lines[col["line"][index]])
+            name, arity = ELEMENTWISE[col["op"][index]]
+            if index in last:
+                self._roll(last[index], self.uses[self.member[index]])
+            elif arity:
+                operands = [self.ref(col[x][index]) for x in "abc"[:arity]]
+                self.refs[index] = b.emit_elementwise(name, operands, types[col["type"][index]])
+            else:
                 self.refs[index] = self._copied(old.row(index), inputs)
-            elif index in last:
-                self._roll(last[index], self.uses[number])
         found = compact(b.table([self.ref(row) for row in old.outputs], old.captured))
         return _without_unused_parts(found) if self.joins else found
 
@@ -244,9 +277,12 @@ class _Rolling:
         shared = [self.ref(row) for row in body.shared]
         sizes = Sizes(
             sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
-            sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)),
+            sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)), body.is_indexed,
         )  # fmt: skip
-        loop = Loop.of(NAME, sizes, p.turns, body.sub(), schedule=self.schedule)
+
+        def loop(turns: int) -> Loop:
+            return Loop.of(NAME, sizes, p.turns, body.sub(turns), schedule=self.schedule)
+
         stacks = [self._stacked(own.tolist()) for own in elements]
         before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried])
         whole_loop = None
@@ -255,7 +291,7 @@ class _Rolling:
             self.joins |= whole_loop is not None
         if whole_loop is None:
             xs = [interleaved(b, stacks, p.turns, sizes.element)] if stacks else []
-            whole_loop = loop, packed(b, [*first, *shared, *xs])
+            whole_loop = loop(0), packed(b, [*first, *shared, *xs])
         self._place(body, b.call(*whole_loop), sizes)
 
     def _is_used_by(self, p: Pattern, body: "_Body") -> bool:

@@ -1,0 +1,85 @@
+"""Numbers that the index of a turn gives, as `i * dt` in a Python loop does: the loop computes them, and holds none.
+
+A product of an index and a step is rounded once, so the step is not just the difference of two numbers; it is guessed
+from a few of them, and all numbers have to come out to the last bit.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastad.tables.builder import Ref
+
+_FEWEST = 4  # numbers from which a rule is read
+_STRIDES = 8  # of `range`, at most
+_SAMPLES = 64  # numbers from which the step is guessed
+_EXACT = 2.0**52  # integers below are exact
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The number ±(first + stride · t) · step of turn t, where the product is rounded; of dtype "i": without a step."""
+
+    dtype: str
+    first: int
+    stride: int
+    step: float = 1.0
+
+    def emit(self, b: Any, index: Ref, turns: int) -> Ref:
+        """The number of the turn with this index, in a loop that begins so many turns earlier."""
+        first = self.first - turns * self.stride
+        count = b.emit("stop_gradient", (index,))
+        if self.stride != 1:
+            count = b.emit("multiply", (count, b.const(float(self.stride))))
+        if first or self.dtype == "i":
+            count = b.emit("add", (count, b.const(float(first))), (), (), self.dtype)
+        if self.dtype == "i":
+            return count
+        # The absolute value keeps processors from adding the product to something without rounding it.
+        size = b.emit("absolute", (b.emit("multiply", (count, b.const(abs(self.step)))),))
+        return b.emit("negative", (size,)) if self.step < 0 else size
+
+
+def counted(values: np.ndarray, dtype: str) -> Counted | None:
+    """The rule behind the numbers of all turns, in order; None where none is found."""
+    if len(values) < _FEWEST or dtype not in ("d", "i") or not (np.abs(values) < np.inf).all():
+        return None
+    return _integers(values) if dtype == "i" else _products(values)
+
+
+def _integers(values: np.ndarray) -> Counted | None:
+    stride = values[1] - values[0]
+    if stride <= 0 or np.abs(values).max() >= _EXACT or not (np.diff(values) == stride).all():
+        return None
+    return Counted("i", int(values[0]), int(stride))
+
+
+def _products(values: np.ndarray) -> Counted | None:
+    negative = np.signbit(values)
+    if negative.any() and not negative.all():
+        return None
+    sizes = np.abs(values)
+    slope = float(sizes[-1] - sizes[0]) / (len(sizes) - 1)
+    if not slope:
+        return None
+    for stride in range(1, _STRIDES + 1):
+        first = stride * float(sizes[0]) / abs(slope)
+        if first < _EXACT and abs(first - round(first)) < 1e-3:
+            signed = stride if slope > 0 else -stride
+            counts = round(first) + signed * np.arange(len(sizes), dtype=np.float64)
+            step = _step(sizes, counts) if counts[-1] >= 0 else None
+            if step is not None:
+                return Counted("d", round(first), signed, -step if negative[0] else step)
+    return None
+
+
+def _step(sizes: np.ndarray, counts: np.ndarray) -> float | None:
+    """The step whose products with the counts are these numbers, to the last bit."""
+    some = np.unique(np.linspace(0, len(sizes) - 1, _SAMPLES).astype(int))
+    some = some[counts[some] > 0]
+    guesses, often = np.unique(sizes[some] / counts[some], return_counts=True)
+    for step in guesses[np.argsort(-often)].tolist():
+        if (counts[some] * step == sizes[some]).all() and (counts * step == sizes).all():
+            return float(step)
+    return None
