@@ -1,4 +1,8 @@
-"""What to write instead of functions of other libraries, which recorded values cannot go through."""
+"""What to write instead of functions of other libraries, which recorded values cannot go through, and instead of plain
+arrays."""
+
+from fastad.errors import RecordingError
+from fastad.recording.recorder import recording_error
 
 _SPECIAL = ("log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax")  # SciPy writes them in Python
 
@@ -67,3 +71,19 @@ def of_library(kind: type) -> str | None:
     if hasattr(kind, "__array__") and not takes_operators:
         return "Use np.asarray(x), outside of the function."
     return None
+
+
+def refused_by(function: str) -> RecordingError:
+    """The error for a function of SciPy that takes plain numbers only."""
+    text = f"{function} converts its arguments to plain arrays, so it cannot be recorded"
+    error = recording_error(text, instead_of(function))
+    error.at_library = True
+    return error
+
+
+def plain_array_error(what: str, fix: str = "") -> RecordingError:
+    """The error for a recorded value that would become a plain one."""
+    text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
+    error = recording_error(f"{what} would lose its derivative", f"{fix} w{text}" if fix else f"W{text}")
+    error.at_plain_array = True
+    return error
