@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastad import scipy_sparse as _scipy_sparse  # noqa: F401  (it registers stand-ins)
 from fastad.control.branches import cond
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403

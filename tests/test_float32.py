@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from thread_tools import in_threads
 from transform_tools import each_tier
 
 import fastad as fad
+from fastad.execution.work_memory import WORK
 
 HALF = 2.0**128 - 2.0**103  # half-way between the largest float32 number and 2¹²⁸: rounds to infinity
 GRID = np.concatenate([2.0 ** np.arange(-151.0, 129), [0.0, np.inf, np.nan, HALF, np.nextafter(HALF, 0), 1e300]])
@@ -16,7 +18,8 @@ def hard_cases():
     single = (rng.normal(size=2000) * 2.0 ** rng.integers(-149, 127, 2000)).astype(np.float32)
     half = (single.astype(float) + np.nextafter(single, np.float32(np.inf)).astype(float)) / 2
     found = np.concatenate([GRID, single, half, rng.normal(size=2000) * 10.0 ** rng.integers(-50, 50, 2000)])
-    return np.concatenate([sign * y for x in [found] for y in (x, np.nextafter(x, 0), np.nextafter(x, 9)) for sign in (1, -1)])
+    found = np.concatenate([found, np.nextafter(found, 0), np.nextafter(found, 9)])
+    return np.concatenate([found, -found])
 
 
 @each_tier
@@ -78,3 +81,40 @@ def test_results_are_those_of_float64_rounded(tier, n):
     gradient = fad.grad(lambda x, y: np.sum(x * y - np.tanh(x)), tier=tier)(x, y)
     assert gradient.dtype == np.float32
     np.testing.assert_allclose(gradient, y - 1 + np.tanh(x.astype(float)) ** 2, rtol=1e-6, atol=1e-6)
+
+
+def test_memory_for_conversions_is_shared_but_never_at_once():
+    n, wrong = 50_000, []
+    f = fad.jit(lambda x, k, mask: (x * k, k + 1, np.where(mask, x, -x)), tier="native")
+    x, k = np.linspace(0, 1, n, dtype=np.float32), np.arange(n)
+    kept = f(x, k, x > 0.5)
+
+    def work(thread):
+        own = x * np.float32(thread)
+        for _ in range(10):
+            product, more, chosen = f(own, k * thread, own > 0.5)
+            if not (
+                np.array_equal(product, own * (k * thread)) and np.array_equal(more, k * thread + 1)
+                and np.array_equal(chosen, np.where(own > 0.5, own, -own))
+            ):
+                wrong.append(thread)
+
+    in_threads(work, 4)
+    assert not wrong
+    np.testing.assert_array_equal(kept[0], x * k)  # results are the caller's own
+    assert kept[0].dtype == np.float64 and kept[1].dtype == np.int64 and kept[2].dtype == np.float32
+    assert WORK.nbytes <= 8 * 2**25
+
+
+@each_tier
+def test_integers_of_large_arrays_are_exact_or_an_error(tier):
+    f = fad.jit(lambda k: k - 1, tier=tier)
+    k = np.full(1000, 2**53 - 1)
+    np.testing.assert_array_equal(f(k), k - 1)
+    np.testing.assert_array_equal(f(-k + 1), -k)
+    for beyond in (2**53, -(2**53)):
+        k[7] = beyond
+        with pytest.raises(OverflowError, match="2⁵³"):
+            f(k)
+    with pytest.raises(OverflowError, match="2⁵³"):
+        f(np.full(1000, -(2**53) + 1) * np.array(1))

@@ -1,6 +1,6 @@
-"""Lookups in tables from outside by a recorded whole number: one recording for all indices, in whatever way the index is
-made and wherever it is looked up, with the values of now. The tables are those of plain Python, and the reference is the
-same function where nothing is recorded, and differences of it."""
+"""Lookups in tables from outside by a recorded whole number: one recording for all indices, in whatever way the index
+is made and wherever it is looked up, with the values of now. The tables are those of plain Python, and the reference is
+the same function where nothing is recorded, and differences of it."""
 
 import builtins
 import math

@@ -70,3 +70,17 @@ def test_other_functions_are_named():
     for f in (sl.logm, sl.schur, sl.lu):
         with pytest.raises(fad.RecordingError, match=f"scipy.linalg.{f.__name__} converts"):
             fad.jit(f)(S)
+
+
+def test_errors_of_equations_of_control_give_the_residual():
+    from fastad.recording.alternatives import EQUATIONS
+
+    R, Q = np.eye(1), np.eye(4)
+    given = {"are": (A, B[:, :1], Q, R), "lyapunov": (A, Q), "sylvester": (A, S, Q)}
+    for name, residual in EQUATIONS.items():
+        solver, args = getattr(sl, name), given[name.rpartition("_")[2]]
+        args = (args[0] / 6.0, *args[1:]) if "discrete" in name else args
+        with pytest.raises(fad.RecordingError, match=r"solve_.*test_scipy_linalg.*fad.implicit\(scipy.linalg.solve_"):
+            fad.grad(lambda a, solver=solver, args=args: solver(a, *args[1:])[0, 0])(args[0])
+        solve = fad.implicit(solver, eval(residual, {"np": np}))
+        fad.check_grads(lambda a, solve=solve, args=args: np.sum(solve(a, *args[1:]) ** 2), (args[0],), order=1)

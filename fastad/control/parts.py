@@ -174,8 +174,9 @@ def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequen
 def branch_error(parts: Sequence[Part]) -> RecordingError:
     """The error for a guard that fails inside a loop."""
     lines = {str(p.program.table.line_of(row)) for p in parts for row in p.program.table.guards}
+    names = " and ".join(dict.fromkeys(p.name for p in parts))
     return RecordingError(
-        f"{' and '.join(dict.fromkeys(p.name for p in parts))}: a Python branch on recorded values takes another path in a later step "
+        f"{names}: a Python branch on recorded values takes another path in a later step "
         f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
         + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if have_numbers(parts) else "")
     )

@@ -122,6 +122,7 @@ def _native_kernel(request: Request, threads: int, threshold: int | None) -> Ker
     with uncollected():
         table = request.table
     kernel = NativeKernel(table, threads, threshold, part=NATIVE.part)
+    request.base.free_lists()
     cache.note(*_made_key(request, threads))
     return kernel
 

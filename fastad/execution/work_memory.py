@@ -1,8 +1,8 @@
 """Work memory of large kernels, which all of them share: a kernel has it while it runs.
 
 Every kernel had its own, and programs with many recordings (one for each length of a sentence, say) held gigabytes.
-Very large buffers go back to the system after each run: the next run pays for its pages, a small part of what it does with
-them, and a process does not hold gigabytes for a gradient that was asked for once.
+Very large buffers go back to the system after each run: the next run pays for its pages, a small part of what it does
+with them, and a process does not hold gigabytes for a gradient that was asked for once.
 """
 
 import weakref

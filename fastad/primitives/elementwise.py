@@ -172,7 +172,7 @@ row("beside",        "", "a",                             "0; 1", "RR", result="
 # The nearest float32 number, with the derivative of a itself. (q + |a|) - q, for q = |a| / 2⁻⁵³, is the next power of two,
 # or 0 where |a| is one (Rump, Ogita & Oishi 2008, Accurate floating-point summation I, algorithm 3.6): 1.5 · 2²⁸ of it added
 # and subtracted round to 24 bits. All products are exact, so that it does not matter whether they are rounded.
-row("single", "", _SINGLE, "1", "R", numpy=_single, detached=True, monotone=True)
+row("single", "", _SINGLE, "1", "R", numpy=_single, detached=True, monotone=True, on_single="a")
 row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
 row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
 row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")

@@ -67,6 +67,7 @@ class Elementwise(Primitive):
     A `detached` row is a constant to derivatives by intention, so finite differences do not test it.
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
     `libdevice`: NVIDIA's function for GPUs, without its prefix, where that is not the C function's name.
+    `on_single`: the value where numbers are float32, for a row that rounds by the precision of float64.
     `intrinsic`: LLVM has the C function as an instruction for every width. `slow`: it takes several times as long as an
     addition. `commutes`: operands may be swapped. `even`: f(-a) = f(a). `sign` is what drawings show in place of the
     name. `near` names the row that stands for this one where derivatives are derived again (see
@@ -81,6 +82,7 @@ class Elementwise(Primitive):
     result: str = "same"
     symbol: str | None = None
     libdevice: str = ""
+    on_single: str = ""
     ufuncs: tuple[str, ...] = ()
     detached: bool = False
     operator: Operator | None = None

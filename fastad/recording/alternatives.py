@@ -20,6 +20,16 @@ _OF_FASTAD = {
     "fad.least_squares": ("optimize.least_squares", "optimize.leastsq", "optimize.curve_fit"),
     "fad.quadprog": ("optimize.linprog",),
 }  # fmt: skip
+EQUATIONS = {
+    "solve_continuous_are": "lambda X, A, B, Q, R: A.T @ X + X @ A - X @ B @ np.linalg.solve(R, B.T @ X) + Q",
+    "solve_discrete_are": (
+        "lambda X, A, B, Q, R: A.T @ X @ A - X - A.T @ X @ B @ np.linalg.solve(R + B.T @ X @ B, B.T @ X @ A) + Q"
+    ),
+    "solve_continuous_lyapunov": "lambda X, A, Q: A @ X + X @ A.T - Q",
+    "solve_lyapunov": "lambda X, A, Q: A @ X + X @ A.T - Q",
+    "solve_discrete_lyapunov": "lambda X, A, Q: A @ X @ A.T - X + Q",
+    "solve_sylvester": "lambda X, A, B, Q: A @ X + X @ B - Q",
+}
 _BY_NAME = {f"scipy.{name}": text for text, names in _OF_FASTAD.items() for name in names}
 
 
@@ -30,10 +40,12 @@ def instead_of(function: str) -> str:
     name = function.rpartition(".")[2]
     if name in _SPECIAL:
         return f"Use fad.special.{name}."
+    if name in EQUATIONS:
+        return f"Wrap it with its equation: f = fad.implicit(scipy.linalg.{name}, {EQUATIONS[name]})."
     if function.startswith("scipy.linalg."):
         return (
-            "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; or "
-            "wrap it with fad.primitive(f, jvp=..., vjp=...)."
+            "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; "
+            "or wrap it with fad.primitive(f, jvp=..., vjp=...)."
         )
     if function in _BY_NAME:
         return f"Use {_BY_NAME[function]}{'; or wrap the solver by fad.implicit' * ('optimize' in function)}."

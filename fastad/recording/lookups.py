@@ -1,8 +1,8 @@
 """Tables of plain numbers in which a function looks up by a recorded whole number: `inputs[int(t / dt)]`.
 
 A plain array or list asks an index what number it is, which makes a path for each number that it can be. Where a
-function has such paths, it is recorded once more with stand-ins in the places that it can reach: buffers for arrays, and
-lists that take recorded indices, so that a lookup is a row; and `int` that keeps a recorded number recorded.
+function has such paths, it is recorded once more with stand-ins in the places that it can reach: buffers for arrays,
+and lists that take recorded indices, so that a lookup is a row; and `int` that keeps a recorded number recorded.
 """
 
 from collections.abc import Callable
@@ -43,11 +43,15 @@ def _standin(value: Any) -> Any:
         return value.view(Buffer) if value.ndim and value.dtype.kind in "biuf" else None
     if type(value) in (list, tuple) and value and _NUMBERS.issuperset(map(type, value)):
         return (_List if type(value) is list else _Tuple)(value)
+    if type(value) is tuple:  # the defaults of a function, or what a partial function holds
+        found = [_standin(x) for x in value]
+        if any(x is not None for x in found):
+            return tuple([old if new is None else new for old, new in zip(value, found, strict=True)])
     return None
 
 
 def _looked_up(numbers: Any, key: Recorded) -> Any:
-    return np.asarray(list(numbers), like=key)[key]  # type: ignore[call-overload]
+    return np.asarray(list(numbers), like=key)[key]
 
 
 class _List(list[Any]):

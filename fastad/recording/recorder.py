@@ -119,7 +119,8 @@ class Recorder:
         return found
 
     def convert(self, ref: Ref, dtype: str) -> Ref:
-        """The value in another dtype, as NumPy's astype: float32 rounds, integers truncate, truth values say what is not 0."""
+        """The value in another dtype, as NumPy's astype: float32 rounds, integers truncate, truth values say what is
+        not 0."""
         shape, own = self.builder.type(ref)
         if own == dtype:
             return ref

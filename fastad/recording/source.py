@@ -128,8 +128,8 @@ def from_scipy() -> str | None:
 
 
 def _scipy_name(frame: FrameType) -> str | None:
-    """The full name of the function that a frame of SciPy runs; of a decorator's wrapper (`f`) that of what it calls."""
-    wrapped = frame.f_locals.get("f")
+    """The full name of the function that a frame of SciPy runs; of a decorator's wrapper that of what it calls, `f`."""
+    wrapped: Any = frame.f_locals.get("f")
     path, name = frame.f_globals["__name__"], frame.f_code.co_qualname
     if path.startswith("scipy._lib") and hasattr(wrapped, "__qualname__"):
         path, name = str(wrapped.__module__), wrapped.__qualname__

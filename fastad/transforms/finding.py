@@ -15,7 +15,7 @@ from fastad.recording.libraries import claim
 from fastad.recording.lookups import Lookups
 from fastad.recording.outside_arrays import part_of
 from fastad.recording.outside_numbers import reading_anew
-from fastad.recording.randomness import have_drawn, random_states
+from fastad.recording.randomness import draws, have_drawn, others_may_have_drawn, random_states
 from fastad.recording.recorded_numbers import NumberNeeded
 from fastad.recording.retrying import with_second_try
 from fastad.recording.source import at_line
@@ -212,7 +212,10 @@ class Finder:
                 raise Renumbered
             outside = outside if reads_anew else outside.without_changing()
             program, watch = self._program(call, outside, None if old is None else old.recording)
-        drew = have_drawn(before, random_states([x for state in reached for x in state.held]))
+            after = random_states([x for state in reached for x in state.held])
+            drew = have_drawn(before, after)
+            if drew and others_may_have_drawn(before, after):
+                drew = draws(lambda: self._program(call, outside, None))
         if drew and not self._warned_of_random_numbers:
             self._warned_of_random_numbers = True
             warn_of_random_numbers(base_function(self), self.__name__)

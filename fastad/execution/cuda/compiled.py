@@ -69,7 +69,7 @@ class DeviceText:
             raise CompileError(f"a GPU's kernels take arrays of the dtypes {', '.join(KINDS)}, not {bad[0]!r}")
         inline = precision == "f" or set(self.inputs + self.outputs) != {"d"}
         with uncollected():
-            self._program = ProgramText(table, None if inline else threshold)
+            self._program = ProgramText(table, None if inline else threshold, precision == "f")
         self.layout, self.work = self._program.layout, self._program.kernel.work
         numbers = self.layout.in_size + self.layout.out_size + self.work + self._program.vectors
         self.vectors = 8 * numbers  # bytes

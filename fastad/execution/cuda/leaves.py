@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from fastad.errors import CompileError
 from fastad.execution.machine.exported import kernel_sources
 from fastad.execution.native.names import ENTRY
-from fastad.kernels import scipy_blas, superlu
-from fastad.primitives import array_rows, elementwise_rows
+from fastad.kernels import superlu
+from fastad.primitives import elementwise_rows
 
 _PREFIX, _FAR = "__nv_", "fastad_far_"
 _INLINED_CALLS = 12  # of a function: each becomes a hundred instructions, which take a millisecond or more to compile
 _SPECIAL = "fastad_"
-_OUTSIDE = {scipy_blas.TABLE: "BLAS and LAPACK", superlu.TABLE: "SuperLU"}
 
 # What LLVM has an instruction for, but no code for GPUs.
 LLVM_NAMES = {"llvm.pow.f64": "pow"}
@@ -108,12 +107,8 @@ def _far_text(far: str, name: str, arity: int) -> str:
 
 
 def _complaint(symbol: str) -> str:
-    if symbol in _OUTSIDE:
-        users = sorted(row.name for row in array_rows() if row.symbols)
-        return f"it calls {_OUTSIDE[symbol]} (as {', '.join(users[:_FEW])} and others of its size do)"
+    if symbol == superlu.TABLE:
+        return "it calls SuperLU"
     rows = [row.name for row in elementwise_rows() if row.symbol == symbol]
     what = rows[0] if rows else symbol.removeprefix(ENTRY)
     return f"{what} has no function for GPUs"
-
-
-_FEW = 4

@@ -8,6 +8,7 @@ and, behind that, what the kernels need that it calls.
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,9 +82,11 @@ end:
 
 
 class ProgramText:
-    """The text of a table's kernel and of all that it calls: `kernel`, `layout` and `assembly`."""
+    """The text of a table's kernel and of all that it calls: `kernel`, `layout` and `assembly`. `is_single`: it is to
+    become one of float32 (see `precision`)."""
 
-    def __init__(self, table: Table, threshold: int | None) -> None:
+    def __init__(self, table: Table, threshold: int | None, is_single: bool) -> None:
+        self._target = replace(GPU, is_single=is_single)
         self.assembly = Assembly()
         self._known: dict[str, Kernel] = {}
         self._count = 0
@@ -99,7 +102,7 @@ class ProgramText:
     # ── tables ───────────────────────────────────────────────────────────────────────────────────────────────
     def _table(self, table: Table, layout: Layout) -> Kernel:
         prefix = self._fresh("table") + "."
-        with making_for(GPU):
+        with making_for(self._target):
             plan = make_plan(table, layout)
             texts = [_internal(part.text) for part in NativeCode(plan).parts]
         inside = self._callees(table, prefix)

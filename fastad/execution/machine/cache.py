@@ -125,11 +125,11 @@ def _digest(parts: Sequence[str | bytes]) -> bytes:
 def read(path: Path, key: bytes) -> bytes | None:
     """What `write` has put into a file for this key; None if it is not there, or was damaged."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            header, payload = file.read(_HEADER.size), file.read()
     except OSError:
         return None
-    payload = data[_HEADER.size :]
-    if data[: _HEADER.size] != _header(key, payload):
+    if header != _header(key, payload):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # the modification time is the time of the last use: see _evict
@@ -142,7 +142,7 @@ def _header(key: bytes, payload: bytes) -> bytes:
 
 def write(path: Path, key: bytes, payload: bytes) -> None:
     """Write a file that `read` knows."""
-    folders.write(path, _header(key, payload) + payload)
+    folders.write(path, _header(key, payload), payload)
 
 
 def _store(path: Path, key: bytes, payload: bytes) -> None:

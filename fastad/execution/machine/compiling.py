@@ -37,11 +37,12 @@ class LostProcessError(Exception):
 
 
 class CompilerProcess:
-    """A process that compiles one text after the other. Raises LostProcessError if there cannot be one."""
+    """A process that compiles one text after the other. Raises LostProcessError if there cannot be one, which without
+    `waits` is found out when it is first asked for something."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: bool = True) -> None:
         home = str(llvmlite_folder().parent)
-        self.host: tuple[str, str]
+        self._host: tuple[str, str] | None = None
         # -I: no module of the user's can be in the way; a session of its own: Ctrl-C in a terminal does not end it.
         try:
             self._process = subprocess.Popen(
@@ -51,14 +52,21 @@ class CompilerProcess:
         except (OSError, RuntimeError) as error:  # RuntimeError: Python ends
             raise LostProcessError from error
         _all.append(self)
-        try:
-            self.host = self._greeting()
-        except BaseException:  # Ctrl-C too
-            self.end()
-            raise
+        if waits:
+            self.host()
         # It ends by itself: without a thread that waits for that it would stay in the system's list of processes.
         with contextlib.suppress(RuntimeError):
             threading.Thread(target=self._process.wait, name="fastad-reaping", daemon=True).start()
+
+    def host(self) -> tuple[str, str]:
+        """What LLVM says of this CPU, which is the first that the process says."""
+        if self._host is None:
+            try:
+                self._host = self._greeting()
+            except BaseException:  # Ctrl-C too
+                self.end()
+                raise
+        return self._host
 
     def _greeting(self) -> tuple[str, str]:
         line = b""
@@ -73,6 +81,7 @@ class CompilerProcess:
     def compile(self, text: str, level: int, device: str = "") -> tuple[bytes, float]:
         """The object code of a text, and seconds of processor time that it took. CompileError if LLVM rejects it."""
         data, more = text.encode(), device.encode()
+        self.host()
         try:
             self._write(TASK.pack(len(data), level, is_verified(level), len(more)) + data + more)
             length, is_object, seconds = REPLY.unpack(self._read(REPLY.size))
@@ -183,8 +192,15 @@ def host() -> tuple[str, str]:
         with contextlib.suppress(LostProcessError):
             process = CompilerProcess()
             _idle.append(process)
-            return process.host
+            return process.host()
     return llvm_ir.host()
+
+
+def prepare() -> None:
+    """Have a process start, if there is none: soon it will be given a text, and it takes a twentieth of a second."""
+    if linking.IS_KNOWN and is_possible() and not _all:
+        with contextlib.suppress(LostProcessError):
+            _idle.append(CompilerProcess(waits=False))
 
 
 def compiled(text: str, level: int, beside: bool = False, device: str = "") -> tuple[bytes, float]:

@@ -91,12 +91,12 @@ def subfolder(name: str) -> Path | None:
     return base / name
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, *pieces: bytes) -> None:
     """Write a file so that readers see all of it or nothing."""
     handle, temporary = _new_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

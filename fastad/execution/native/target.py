@@ -20,7 +20,7 @@ class Target:
     the better instruction selector; `chunks`: operations of one function of small and of larger programs, since time
     grows faster than its length. `calls_by_name`: a composite row calls the function `CALLEE` and its number, with work
     memory behind the program's own; else `fastad_call`, which allocates that, by the address of a callee. `blas`: large
-    products go to BLAS.
+    products go to BLAS. `is_single`: numbers will be float32.
     """
 
     simd: bool = True
@@ -31,6 +31,7 @@ class Target:
     chunks: tuple[int, int] = (1000, 300)
     calls_by_name: bool = False
     blas: bool = True
+    is_single: bool = False
 
 
 CPU = Target()

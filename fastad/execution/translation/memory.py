@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.translation.kinds import (
-    ADDRESS,
     BOOLEAN,
     DOUBLE,
     ELEMENTS,

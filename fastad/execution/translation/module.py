@@ -49,7 +49,8 @@ def ir_of(
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
     whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, a kernel takes its four
-    addresses as pointers, and calls others by numbers, through `memory.KERNEL_CALL`. `apart`: the vectors of a driver do not lie in its work, but their addresses.
+    addresses as pointers, and calls others by numbers, through `memory.KERNEL_CALL`. `apart`: not the vectors of a
+    driver lie in its work, but their addresses.
 
     Raises UntranslatableError, which says what is not known here.
     """

@@ -66,7 +66,7 @@ def eigvalsh(a: Any, b: Any = None, lower: bool = True, **options: Any) -> Any:
 
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **options: Any) -> Any:
     _only_how("svd", options)
-    found = np.linalg.svd(_matrix(a), full_matrices, compute_uv)
+    found: Any = np.linalg.svd(_matrix(a), full_matrices, compute_uv)  # type: ignore[call-overload]
     return tuple(found) if compute_uv else found
 
 

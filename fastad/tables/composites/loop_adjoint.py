@@ -94,8 +94,7 @@ class LoopAdjoint(Driver, kind="adjoint"):
 
     def work_bytes(self, of: Callable[[Sub], int]) -> int:
         loop, s = self.loop, self.loop.sizes
-        step = s.inside + s.state + s.result
-        own = 2 * step + s.inside + s.shared
+        own = 2 * (s.inside + s.state + s.result) + s.shared
         own += 0 if loop.saves else sum(span.size for span in loop.storage.spans(s.state))
         return super().work_bytes(of) + 8 * own
 

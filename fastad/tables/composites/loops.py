@@ -131,7 +131,8 @@ class Loop(Repeated, kind="loop"):
         s = self.sizes
         step_in, step_out = s.inside, s.state + s.result
         return {
-            "step_in": step_in, "step_out": max(step_out, 1), "bar_in": adjoint * (step_in + step_out),
+            "step_in": (not adjoint) * step_in, "step_out": max(step_out, 1),
+            "bar_in": adjoint * (step_in + step_out),
             "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, **self.stored_work(adjoint),
         }  # fmt: skip
 

@@ -61,8 +61,8 @@ class Repeated(Driver):
 
     @abstractmethod
     def adjoint_of(self, wanted: Any = None) -> Driver:
-        """The driver of the adjoint, which takes saved states if this one saves them. `wanted`: of parts of the operands
-        of a loop only."""
+        """The driver of the adjoint, which takes saved states if this one saves them. `wanted`: of these parts of a
+        loop's operands only."""
 
     # ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────
     @property

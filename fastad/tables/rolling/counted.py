@@ -11,7 +11,7 @@ import numpy as np
 
 from fastad.tables.builder import Ref
 
-_FEWEST = 8  # numbers from which a rule is read
+_FEWEST = 4  # numbers from which a rule is read
 _STRIDES = 8  # of `range`, at most
 _SAMPLES = 64  # numbers from which the step is guessed
 _EXACT = 2.0**52  # integers below are exact
@@ -29,8 +29,11 @@ class Counted:
     def emit(self, b: Any, index: Ref, turns: int) -> Ref:
         """The number of the turn with this index, in a loop that begins so many turns earlier."""
         first = self.first - turns * self.stride
-        still = b.emit("stop_gradient", (index,))
-        count = b.emit("add", (b.emit("multiply", (still, b.const(float(self.stride)))), b.const(float(first))), (), (), self.dtype)
+        count = b.emit("stop_gradient", (index,))
+        if self.stride != 1:
+            count = b.emit("multiply", (count, b.const(float(self.stride))))
+        if first or self.dtype == "i":
+            count = b.emit("add", (count, b.const(float(first))), (), (), self.dtype)
         if self.dtype == "i":
             return count
         # The absolute value keeps processors from adding the product to something without rounding it.

@@ -99,11 +99,9 @@ _kept: list[Decorate] = []  # their addresses name packages
 
 
 def _make_package(package: str, decorate: Decorate) -> None:
-    import fastad.kernels
-
     _kept.append(decorate)
     made: Any = types.ModuleType(package)
-    made.__path__ = list(fastad.kernels.__path__)
+    made.__path__ = list(importlib.import_module("fastad.kernels").__path__)
     flags = types.ModuleType(f"{package}.flags")
     vars(flags).update(kernel=decorate, helper=decorate, exact_helper=decorate, at=np.uintp)
     blas = types.ModuleType(f"{package}.blas")

@@ -16,6 +16,7 @@ from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.packing import find_packs
 from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import LoopStep, ScalarStep, Step
+from fastad.execution.native.planning.thin import without_thin_products
 from fastad.execution.native.target import target
 from fastad.tables.table import Table
 
@@ -83,4 +84,4 @@ def _unrolling(table: Table) -> int:
 def work_bytes(table: Table) -> int:
     """Bytes of work memory of a table's kernel and of the largest kernel that it calls."""
     inside = [work_bytes(sub.table) for sub in table.subs if sub.table is not None]
-    return 8 * make_plan(table, layout_of(table)).work_size + max(inside, default=0)
+    return 8 * make_plan(without_thin_products(table), layout_of(table)).work_size + max(inside, default=0)
