@@ -220,5 +220,5 @@ def _refuse(table: Table, mode: str, codes: np.ndarray | None) -> None:
     refused = list(dict.fromkeys(refusals(_MODES[mode], ops, active)))
     if refused:
         raise CompileError(
-            f'the interpreter of GPUs has no {", ".join(refused)}{at_line()}; compiled kernels may (tier="compiled")'
+            f'the interpreter of GPUs has no {", ".join(refused)}{at_line()}; compiled kernels may (tier="native")'
         )
