@@ -12,6 +12,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("FASTAD_VERIFY_IR", "1")
 os.environ.setdefault("FASTAD_BACKGROUND", "0")  # so that the tier does not depend on time; test_background has it on
 
+collect_ignore = ["bare"]  # imported, it would take from this process what it takes from poorer machines
+
 PROFILE = os.environ.get("FASTAD_TEST_PROFILE", "ci")
 
 # No deadline: the first example of a kind may compile.

@@ -25,7 +25,7 @@ def entry(x, n):
     return n
 """
 
-LEVEL = shipped.LEVELS.get(platform.machine())
+LEVEL = shipped.LEVELS.get(platform.machine().lower())
 pytestmark = pytest.mark.skipif(
     LEVEL is None or not all(map(objects.has_feature, LEVEL.features)), reason="a processor without or below a level"
 )
@@ -86,6 +86,11 @@ def test_code_that_does_not_link_here_is_compiled_anew(text):
 def test_a_processor_of_another_level_does_not_use_them(text, monkeypatch):
     monkeypatch.setattr(objects, "has_feature", lambda name: name not in ("fma", "neon"))
     assert not shipped.is_for_this_processor() and shipped.read(exported._shipped_key(text)) is None
+
+
+def test_an_architecture_without_a_level_does_without(text, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "unknown")
+    assert not shipped.has(exported._shipped_key(text)) and shipped.read(exported._shipped_key(text)) is None
 
 
 @pytest.mark.parametrize("what", ["kernel_digest", "translator_digest"])

@@ -27,8 +27,10 @@ class Level(NamedTuple):
 
 # x86-64-v3 is of the psABI for x86-64 (section 3.1.1, micro-architecture levels); it has fused products, which the text
 # of kernels depends on, as all of ARM's 64-bit processors do.
-LEVELS: Mapping[str, Level] = {
-    "x86_64": Level("x86-64-v3", ("avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "xsave")),
+_X86_64 = Level("x86-64-v3", ("avx2", "bmi", "bmi2", "cx16", "f16c", "fma", "lzcnt", "movbe", "popcnt", "xsave"))
+LEVELS: Mapping[str, Level] = {  # by the name of the machine in small letters
+    "x86_64": _X86_64,
+    "amd64": _X86_64,
     "aarch64": Level("generic", ("neon",)),
     "arm64": Level("generic", ("neon",)),
 }
@@ -37,8 +39,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "objects"
 
 def read(key: tuple[str, ...]) -> bytes | None:
     """The shipped object of a key of `replacing`; None if there is none for this processor, or its file is damaged."""
+    if not is_for_this_processor():
+        return None
     name = digest(key)
-    return cache.read(FOLDER / name.hex(), name) if is_for_this_processor() else None
+    return cache.read(FOLDER / name.hex(), name)
 
 
 def has(key: tuple[str, ...]) -> bool:
@@ -49,13 +53,17 @@ def has(key: tuple[str, ...]) -> bool:
 @functools.cache
 def is_for_this_processor() -> bool:
     """Whether objects were shipped that this processor can run."""
-    level = LEVELS.get(platform.machine())
+    level = LEVELS.get(_machine())
     return level is not None and FOLDER.is_dir() and all(map(objects.has_feature, level.features))
+
+
+def _machine() -> str:
+    return platform.machine().lower()
 
 
 def digest(key: tuple[str, ...]) -> bytes:
     """Tells shipped objects apart: by the text, the kernels that it calls and their translator, and the processor."""
-    level = LEVELS[platform.machine()]
+    level = LEVELS[_machine()]
     return hashlib.sha256("\0".join([__version__, level.cpu, *key]).encode()).digest()
 
 
@@ -65,5 +73,5 @@ def store(folder: Path, key: tuple[str, ...], ir: str, level: int) -> None:
     Raises KeyError for an architecture that has no level, RuntimeError if LLVM rejects the module."""
     name = digest(key)
     folder.mkdir(parents=True, exist_ok=True)
-    code = llvm_ir.object_of(ir, level, True, cpu=LEVELS[platform.machine()].cpu)
+    code = llvm_ir.object_of(ir, level, True, cpu=LEVELS[_machine()].cpu)
     cache.write(folder / name.hex(), name, code)
