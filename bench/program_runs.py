@@ -1,19 +1,24 @@
-"""What one waits for a program's gradient, and in how much memory: one process a program and contender.
+"""What one waits for a program's gradient, and in how much memory: two processes a program and contender.
 
 - first call: seconds of the first gradient after the imports, recording and compilation included;
 - steady call: median of the second half of as many calls as fit in a few seconds (two at least, and the first half is
   left out because code may be compiled while calls go on);
-- memory: highest resident memory of all those calls, less what is resident after the imports;
-- total: the same, less what is resident before the imports, since a library may import more at its first call;
+- memory: highest resident memory of all those calls, less what is resident after the imports, of the modules too that
+  the library imports only when it is called: a process before, in which the times are taken, tells which. So a library
+  is charged for what the program needs of it, whenever it imports;
+- total: the same, less what is resident before the imports;
 - processes: highest resident memory of the processes that it started, which compile for fastad, added up;
 - primal: NumPy's own time of the program, measured afterwards in the same process.
 """
+import contextlib
+import importlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,6 +31,8 @@ CONTENDERS = ("fastad", "autograd", "jax")
 # Threads of BLAS wait for each other by spinning. Where others use the machine too, one evaluation of the `vae` took
 # 240 ms with its usual threads and 19 ms with one. JAX does its products by threads of its own.
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Installed packages have their bytecode: without, Python compiles each module that it imports, in time and memory.
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 TOLERANCE = 1e-8  # of gradients, beside their largest entry: a thousand steps of a program may lose some digits
 
 
@@ -58,11 +65,18 @@ def can_run(name: str, contender: str) -> bool:
     return contender == "fastad" or not programs.in_place(name)
 
 
-def measured(name: str, contender: str, size: str, seconds: float, path: str | None = None) -> dict[str, float]:
-    """The figures of a contender in this process; value and gradient go to `path`, as an array."""
+def measured(
+    name: str, contender: str, size: str, seconds: float, path: str | None = None, imports: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The figures of a contender in this process, and the modules that its calls imported; value and gradient go to
+    `path`, as an array. The modules `imports` are imported before."""
     programs.over(name, np, size)  # its data import numpy.random
     bare = restarted_peak()
     gradient, x = {"fastad": fastad, "autograd": autograd, "jax": jax}[contender](name, size)
+    for module in imports:
+        with contextlib.suppress(ImportError):  # one that was made while the program ran
+            importlib.import_module(module)
+    imported = set(sys.modules)
     before = restarted_peak()
     start = perf_counter()
     found = gradient(x)
@@ -70,11 +84,13 @@ def measured(name: str, contender: str, size: str, seconds: float, path: str | N
     started = processes_peak()
     steady = steady_time(lambda: gradient(x), seconds)
     memory, total, started = peak() - before, peak() - bare, max(started, processes_peak())
+    modules = [module for module in sys.modules if module not in imported]
     if path:
         np.save(path, flat(found))
     f, x = programs.over(name, np, size)
     primal = steady_time(lambda: f(x), seconds / 4)
-    return {"first": first, "steady": steady, "memory": memory, "total": total, "processes": started, "primal": primal}
+    return {"first": first, "steady": steady, "memory": memory, "total": total, "processes": started, "primal": primal,
+            "modules": modules}  # fmt: skip
 
 
 def steady_time(call: Callable, seconds: float) -> float:
@@ -150,12 +166,19 @@ def one(name: str, contender: str, size: str, seconds: float, limit: float, cach
     if not can_run(name, contender):
         return "in place"
     forget_native_code(cache)
+    run = partial(isolated.run, "program_runs.measured", environment(cache), limit, name=name, contender=contender,
+                  size=size, seconds=seconds)  # fmt: skip
     try:
-        return isolated.run("program_runs.measured", ENVIRONMENT | {"FASTAD_CACHE_DIR": cache}, limit, name=name,
-                            contender=contender, size=size, seconds=seconds,
-                            path=str(folder / f"{contender}.npy"))  # fmt: skip
+        found = run(path=str(folder / f"{contender}.npy"))
+        forget_native_code(cache)
+        return found | {"memory": run(imports=found.pop("modules"))["memory"]}
     except subprocess.TimeoutExpired:
         return f"> {limit:g} s"
+
+
+def environment(cache: str) -> dict[str, str]:
+    """Variables of the processes: native code, the sweeps, and Python's bytecode are kept in a folder."""
+    return ENVIRONMENT | BYTECODE | {"FASTAD_CACHE_DIR": cache, "PYTHONPYCACHEPREFIX": str(Path(cache, "bytecode"))}
 
 
 def agree(name: str, contender: str, values: np.ndarray, ours: np.ndarray) -> None:
@@ -194,8 +217,11 @@ def forget_native_code(cache: str) -> None:
             path.unlink()
 
 
-def keep_sweeps(cache: str) -> None:
-    """Compile the sweeps into a cache, once, and note what is in it."""
-    subprocess.run([sys.executable, "-m", "fastad", "warmup"], env=os.environ | {"FASTAD_CACHE_DIR": cache},
-                   cwd=isolated.ROOT, check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+def keep_sweeps(cache: str, contenders: Sequence[str]) -> None:
+    """Compile the sweeps into a cache, once, and note what is in it; and the bytecode of the contenders."""
+    subprocess.run([sys.executable, "-m", "fastad", "warmup"], env=os.environ | environment(cache), cwd=isolated.ROOT,
+                   check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+    for contender in contenders:
+        isolated.run("program_runs.measured", environment(cache), name="variational", contender=contender, size="small",
+                     seconds=1.0)  # fmt: skip
     Path(cache, "kept-by-bench").write_text("\n".join(path.name for path in Path(cache, "objects").iterdir()))

@@ -3,11 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastad import scipy_sparse as _scipy_sparse  # noqa: F401  (it registers stand-ins)
 from fastad.control.branches import cond
 from fastad.control.loops import fori_loop, scan, while_loop
 from fastad.errors import *  # noqa: F403
 from fastad.transforms.base import load
-from fastad.transforms.batches import map_batches
 from fastad.transforms.public import (
     grad,
     hessian,
@@ -24,11 +24,10 @@ from fastad.transforms.public import (
     vjp,
     vmap,
 )
-from fastad.transforms.tape import Tape
 from fastad.version import __version__
 
 if TYPE_CHECKING:
-    from fastad import coloring, interop, linalg, ode, soft, sparse, special
+    from fastad import coloring, cuda, interop, linalg, ode, soft, sparse, special
     from fastad.checkpointing import checkpoint
     from fastad.checks import debug
     from fastad.checks.differences import finite_difference
@@ -42,11 +41,13 @@ if TYPE_CHECKING:
     from fastad.optimize.minimizing import minimize
     from fastad.optimize.quadratic import quadprog
     from fastad.sparse.derivatives import hessian_sparsity, jacobian_sparsity, sparse_hessian, sparse_jacobian
+    from fastad.transforms.batches import map_batches
     from fastad.transforms.composite import check_primitive, primitive
+    from fastad.transforms.tape import Tape
 
 __all__ = [
     "Tape", "__version__", "check_adjoint", "check_grads", "check_inverse", "check_primitive", "checkpoint",
-    "coloring", "cond", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
+    "coloring", "cond", "cuda", "debug", "finite_difference", "fixed_point", "fori_loop", "grad", "hessian",
     "hessian_sparsity", "hvp", "implicit", "interop", "jacfwd", "jacobian", "jacobian_sparsity", "jacrev", "jit",
     "jvp", "least_squares", "linalg", "linearize", "load", "map_batches", "minimize", "ode", "primitive", "profile",
     "quadprog", "root", "scan", "soft", "solve_ivp", "sparse", "sparse_hessian", "sparse_jacobian", "special",
@@ -67,10 +68,12 @@ _HOMES = {
     "optimize.minimizing": ("minimize",),
     "optimize.quadratic": ("quadprog",),
     "sparse.derivatives": ("hessian_sparsity", "jacobian_sparsity", "sparse_hessian", "sparse_jacobian"),
+    "transforms.batches": ("map_batches",),
     "transforms.composite": ("check_primitive", "primitive"),
+    "transforms.tape": ("Tape",),
 }
 _LATER = {name: f"fastad.{home}" for home, names in _HOMES.items() for name in names}
-_MODULES = ("coloring", "debug", "interop", "linalg", "ode", "soft", "sparse", "special")
+_MODULES = ("coloring", "cuda", "debug", "interop", "linalg", "ode", "soft", "sparse", "special")
 
 
 def __getattr__(name: str) -> Any:

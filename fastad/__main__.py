@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     checkpoints.add_argument(
         "--points", type=_positive, default=100, metavar="N", help="numbers in a state (default: %(default)s)"
     )
+    checkpoints.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cuda: 10,000 gradients at once on a GPU"
+    )
     _command(commands, "warmup", _warmup, "compile sweeps and kernels now, so that no later call waits", (
         "Compiles the sweeps, the kernels that native code calls and the drivers of loops for this machine, and keeps "
         "them in the cache folder. Otherwise the first gradient compiles what it needs."
@@ -77,8 +80,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _profile_checkpoints(options: argparse.Namespace) -> int:
     from fastad.demo import checkpoints
+    from fastad.execution.cuda.device import what_is_missing
 
-    checkpoints.main(options.folder, options.steps, options.points)
+    if options.device == "cuda" and (missing := what_is_missing()) is not None:
+        print(f"No GPU can be used: {missing}", file=sys.stderr)
+        return 1
+    checkpoints.main(options.folder, options.steps, options.points, options.device)
     return 0
 
 

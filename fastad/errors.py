@@ -52,6 +52,14 @@ class CompileError(FastadError, RuntimeError):
     """Native code that could not be generated or linked."""
 
 
+class DeviceError(FastadError, RuntimeError):
+    """A GPU that is not there or does not do what is asked. The message says what is missing."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """Too little memory on a GPU. The message has the bytes needed and available."""
+
+
 class ConvergenceError(FastadError, ArithmeticError):
     """An iteration that did not converge."""
 

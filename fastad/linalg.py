@@ -1,7 +1,7 @@
 """Linear algebra of SciPy's that NumPy lacks, for plain arrays and recorded values alike.
 
-`np.linalg` is recorded as it is; SciPy's functions give recorded values no entry, so they stand here under the same
-names, with the same arguments.
+`np.linalg` is recorded as it is, and so are these functions under SciPy's own names, `scipy.linalg.expm` say. They
+stand here with the same arguments; those of this module take stacks of matrices, too.
 
 >>> import numpy as np, fastad as fad
 >>> def energy(A, b):

@@ -21,15 +21,13 @@ _BYTE = ir.IntType(8)
 
 
 def _by_address(builder, kind, a):
-    """An argument as Fortran takes it: by address."""
+    """An argument as Fortran takes it: by address. Integers keep 64 bits: see `scipy_blas`."""
     if kind == "p":
         return builder.inttoptr(a, _BYTE.as_pointer())
     if kind == "t":
         a = builder.select(builder.icmp_signed("!=", a, a.type(0)), _BYTE(ord("T")), _BYTE(ord("N")))
     elif kind == "c":
         a = builder.trunc(a, _BYTE)
-    elif kind == "i":
-        a = builder.trunc(a, ir.IntType(32))
     return builder.bitcast(cgutils.alloca_once_value(builder, a), _BYTE.as_pointer())
 
 

@@ -7,9 +7,10 @@ program's address and a further place in the arena.
 """
 
 # Fields of a program. Addresses, unless a number is meant. WORK is the place of scratch memory behind the arenas.
-# ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is the size of the arena of
-# values, DERIVED that of tangents or adjoints. Single numbers have the same slot in both; where D differs from A, a
-# number is read from an array. READ_AGAIN are the numbers of the steps that a step of the reverse sweep reads again.
+# ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is where the arena of
+# tangents or adjoints begins, over values that they do not need, and DERIVED its size. Single numbers have the same
+# slot in both; where D differs from A, a number is read from an array. READ_AGAIN are the numbers of the steps that a
+# step of the reverse sweep reads again.
 (
     STEPS,
     STEP_COUNT,

@@ -34,10 +34,11 @@ class Space(NamedTuple):
 
 
 @helper
-def _space(loop, work):
+def _space(loop, work, step_in):
+    """The vectors, where a step's argument starts at the place `step_in`."""
     at = loop.work
     return Space(
-        doubles(work + 8 * at.step_in),
+        doubles(work + 8 * step_in),
         doubles(work + 8 * at.step_out),
         doubles(work + 8 * at.bar_in),
         doubles(work + 8 * at.bar_out),
@@ -143,15 +144,14 @@ def _pull_back(loop, given, k, space):
     count(loop)
     n, inside, place = loop.state, _step_size(loop), _place(loop, k)
     _load(loop, given.elements, k, space)
-    copy(space.bar_in, space.step_in, _shared_place(loop))
     copy(shift(space.bar_in, inside + n), shift(given.seeds, n + place * loop.result), loop.result)
     code = call(loop.adjoint, space.bar_in, space.bar_out, space)
     copy(shift(space.bar_in, inside), space.bar_out, n)
-    bar = shift(given.target, n + loop.shared + place * loop.element)
-    copy(bar, shift(space.bar_out, n), loop.element)
-    own = shift(space.bar_out, _shared_place(loop))
+    bar = shift(given.target, n + loop.shared_found + place * loop.element_found)
+    copy(bar, shift(space.bar_out, n), loop.element_found)
+    own = shift(space.bar_out, loop.shared_place)
     total = space.shared_bar
-    for i in range(loop.shared):
+    for i in range(loop.shared_found):
         total[i] += own[i]
     return code
 
@@ -164,7 +164,7 @@ kind_of_loop("indexed", _goes_on, _attempt, _deliver, _accept, _enter, _trace, _
 def run_loop(context, source, target, work):
     """A loop. If it saves states for the adjoint, they follow its results."""
     loop = loop_at(context)
-    space = _space(loop, work)
+    space = _space(loop, work, loop.work.step_in)
     results = loop.state + (loop.result * loop.length if loop.result else 0)
     saved = target + 8 * results if loop.saves and loop.policy != INVERTED else 0
     arguments = doubles(source)
@@ -179,20 +179,19 @@ def run_loop(context, source, target, work):
 
 @helper
 def _seed(loop, given, space):
-    """Before the last step's adjoint: what is shared, the adjoint of the last state, no adjoint of what is shared."""
-    copy(shift(space.bar_in, _shared_place(loop)), shift(given.arguments, loop.state), loop.shared)
+    """Before the last step's adjoint: the adjoint of the last state, no adjoint of what is shared."""
     copy(shift(space.bar_in, _step_size(loop)), given.seeds, loop.state)
-    clear(space.shared_bar, loop.shared)
+    clear(space.shared_bar, loop.shared_found)
 
 
 @kernel
 def reverse_loop(context, source, target, work):
-    """The adjoint of a loop: [arguments | adjoints of state and results] to adjoints of arguments.
+    """The adjoint of a loop: [arguments | adjoints of state and results] to adjoints of arguments, or of parts of them.
 
     If the loop saves states, the first place of `work` has the address of its whole result, which ends with them.
     """
     loop = loop_at(context)
-    space = _space(loop, work)
+    space = _space(loop, work, loop.work.bar_in)  # the adjoint of a step takes its argument first, so both are one
     n, length = loop.state, max(loop.length, 0)
     elements = shift(doubles(source), n + loop.shared)
     seeds = shift(elements, length * loop.element)
@@ -208,9 +207,9 @@ def reverse_loop(context, source, target, work):
         if code:
             return code
     if loop.condition.address:
-        clear(shift(given.target, n + loop.shared), length * loop.element)
+        clear(shift(given.target, n + loop.shared_found), length * loop.element_found)
     _seed(loop, given, space)
     code = reverse(loop, saved, given, space)
     copy(given.target, shift(space.bar_in, _step_size(loop)), n)
-    copy(shift(given.target, n), space.shared_bar, loop.shared)
+    copy(shift(given.target, n), space.shared_bar, loop.shared_found)
     return code

@@ -42,6 +42,9 @@ LOOP = record(
     # Number of steps, or the most that a loop with a condition makes (-1: no limit). `indexed`: the body takes the
     # step's index. `backward`: the first step takes the last element.
     "length", "indexed", "backward",
+    # Of the adjoint: sizes of what it finds of one step's element and of what is shared, and where the latter is in the
+    # adjoint of a step.
+    "element_found", "shared_found", "shared_place",
     # How the adjoint finds the states, one of the policies below. `saves`: the forward pass returns them to it.
     "policy", "saves",
     # Slots for states in memory and in all, address of those on disk; first state of the planner and its length.

@@ -2,8 +2,14 @@
 
 Compiled code finds the addresses in a table of its own symbol, `TABLE`. An entry is filled when a function is first
 wanted: `load(name)` is to be called before code runs that reads it.
+
+Where NumPy brings a BLAS of its own, products are its: SciPy's is another copy of the same library, 25 MB of code and
+2.5 MB of memory, with threads of its own. NumPy's counts by integers of 64 bits, SciPy's by 32; the processors that are
+compiled for here have the low half of an integer first, so 64 bits in memory are right for both, as long as a function
+only reads them.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.machinery
@@ -45,7 +51,27 @@ def load(*names):
     for name in names:
         place = NAMES.index(name)
         if not _addresses[place]:
-            _addresses[place] = _address(functions(FUNCTIONS[name][0])[name])
+            library = FUNCTIONS[name][0]
+            of_numpy = _of_numpy(name) if library == "blas" else None
+            _addresses[place] = of_numpy or _address(functions(library)[name])
+
+
+def _of_numpy(name):
+    """Address of NumPy's own function, None if its BLAS is not known here: that of another package, or Windows, where
+    a library does not show what it is linked with."""
+    library = _numpy()
+    for own in (f"scipy_{name}_64_", f"{name}_64_"):
+        if hasattr(library, own):
+            return ctypes.cast(getattr(library, own), ctypes.c_void_p).value
+    return None
+
+
+@functools.cache
+def _numpy():
+    """The extension module that is linked with NumPy's BLAS, or None."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        return ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+    return None
 
 
 def functions(library):

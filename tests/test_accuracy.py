@@ -185,7 +185,8 @@ CASES = {
         line(-60, 60), [1e5j, -1e5j], absolute=1,
     ),
 }  # fmt: skip
-EXACT = {"add", "subtract", "multiply", "divide", "negative", "where", "stop_gradient", "beside", "deg2rad", "rad2deg"}
+EXACT = {"add", "subtract", "multiply", "divide", "negative", "where", "stop_gradient", "beside", "deg2rad", "rad2deg",
+         "single"}  # fmt: skip
 STEPS = {  # piecewise linear
     "absolute", "copysign", "sign", "heaviside", "maximum", "minimum", "fmax", "fmin", "fmod", "mod", "zeta",
 }  # fmt: skip

@@ -245,7 +245,6 @@ def test_paths_are_counted_and_a_function_with_ever_new_ones_is_told_once():
 
 # ── what is refused ───────────────────────────────────────────────────────────────────────────────────────────
 ONES = np.ones(3)
-PLAIN = np.arange(3.0)
 WRONG = {
     "state of another shape": (lambda x: fad.scan(lambda c, v: (np.stack([c, c]), v), x, ONES), "got float64, and"),
     "state of another structure": (lambda x: fad.scan(lambda c, v: ((c, c), v), x, ONES), "returned .float64, float64"),
@@ -270,8 +269,8 @@ WRONG = {
     "paths of other shapes": (
         lambda x: fad.scan(lambda c, v: (c, v if v < 2 else ONES), x, np.arange(4.0)), "paths of a Python branch"
     ),
-    "an array read at a step": (
-        lambda x: fad.fori_loop(0, 3, lambda i, s: s + PLAIN[i], x), "another path in a later"
+    "one of several arrays, by the step": (
+        lambda x: fad.fori_loop(0, 3, lambda i, s: s + [x, 2 * x, 3 * x][i], x), "another path in a later"
     ),
     "a float of a state": (lambda x: fad.fori_loop(0, 3, lambda i, s: float(s), x), "float.. of a recorded value"),
     "bounds of no integers": (lambda x: fad.fori_loop(0, 3.5, lambda i, s: s, x), "upper must be an integer"),

@@ -171,6 +171,7 @@ class Terminal:
         os.close(self.end)
 
 
+@pytest.mark.skipif(not hasattr(os, "forkpty"), reason="no pseudo-terminals")
 @pytest.mark.parametrize("shell", SHELLS)
 def test_ctrl_c_in_a_terminal(shell):
     if shell == "IPython" and importlib.util.find_spec("IPython") is None:

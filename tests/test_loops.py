@@ -20,6 +20,7 @@ from fastad.tables.composites.choices import Branch, Lanes, made
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loops import Loop, Sizes
 from fastad.tables.composites.sub import packed, slices
+from fastad.tables.composites.wanted import Wanted
 from fastad.tables.files.store import load, save
 from fastad.tables.passes.derive import adjoint_table
 from fastad.tables.reference import evaluate
@@ -142,6 +143,8 @@ def rows_of_all_kinds():
         "branch": Branch.of(bodies, "branch"), "lanes": Lanes.of(Branch.of(bodies, "branch"), 3),
         "adjoint": LoopAdjoint.of(plain), "adjoint of scheduled": LoopAdjoint.of(scheduled),
         "adjoint of searching": LoopAdjoint.of(searching), "wide": plain._wide(2), "tangent": plain.augmented,
+        "parts of the adjoint": LoopAdjoint.of(plain, Wanted((), ((1, 2),))),
+        "parts of the adjoint of bounded": LoopAdjoint.of(online, Wanted(((0, 1),), ())),
     }  # fmt: skip
 
 
@@ -183,7 +186,8 @@ def test_rows_over_lanes(name, rng):
 @both_tiers
 def test_second_order_of_every_kind(tier, rng):
     """Adjoint of the adjoint, and tangent of the adjoint, against each other by the symmetry of u . f''."""
-    for name in ("plain", "scheduled", "searching", "nested", "bounded", "bounded online"):
+    names = ("plain", "scheduled", "searching", "nested", "bounded", "bounded online", "parts of the adjoint")
+    for name in names:
         sub = KINDS[name]
         adjoint = sub.adjoint
         point = rng.normal(size=adjoint.n_in) * 0.7

@@ -80,3 +80,20 @@ def test_work_of_called_programs_counts():
     assert inside >= 8 * LONG.size
     assert work_bytes(called) == 8 * NativeKernel(called).work_size + inside
     assert plain.cost().value.native_bytes < called.cost().value.native_bytes
+
+
+def test_a_sum_of_products_keeps_a_few_of_them():
+    """However many there are: the loop that adds them up would else wait for all."""
+    rows, columns, count = 600, 40, 24
+    x, w = RNG.normal(size=(rows, columns)), RNG.normal(size=(count, columns, columns))
+
+    def total(x, w):
+        found = 0.0
+        for k in range(count):
+            found = found + x @ w[k]
+        return found
+
+    np.testing.assert_allclose(fad.jit(total, tier="native")(x, w), total(x, w), rtol=1e-12, atol=1e-10)
+    table = fad.trace(total, x, w)
+    for program in (table, adjoint_table(table, [0])):
+        assert work_bytes(program) <= 8 * x.nbytes

@@ -61,13 +61,16 @@ def test_matrices_are_refused_where_they_would_compute_otherwise():
 
 
 # ── loops and branches ────────────────────────────────────────────────────────────────────────────────────────
-def test_a_plain_array_by_the_number_of_a_step(monkeypatch):
+def test_a_list_of_arrays_by_the_number_of_a_step(monkeypatch):
     monkeypatch.setattr(paths, "_MOST", 2)
+    rows = [X, 2 * X]
     with pytest.raises(fad.RecordingError, match=r"np.asarray\(a, like=i\)\[i\]"):
-        fad.fori_loop(0, 2, lambda k, s: s + X[k], 0.0)
+        fad.fori_loop(0, 2, lambda k, s: s + rows[k], 0 * X)
     with pytest.raises(fad.RecordingError) as caught:
         fad.scan(lambda s, _: (s + (1.0 if s < 1 else 2.0 if s < 2 else 3.0), None), 0.0, length=4)
     assert "fad.cond" in str(caught.value) and "like=" not in str(caught.value)
+    for table in (X, X.tolist()):
+        assert fad.fori_loop(0, 2, lambda k, s, table=table: s + table[k], 0.0) == np.sum(X)
     assert fad.fori_loop(0, 2, lambda k, s: s + np.asarray(X, like=k)[k], 0.0) == np.sum(X)
 
 

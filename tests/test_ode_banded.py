@@ -13,8 +13,8 @@ from fastad.tables.composites.sub import made, slices
 from fastad.tables.reference import evaluate
 
 RNG = np.random.default_rng(3)
-CASES = [("Rodas5P", 16), ("Kvaerno5", 16), ("BDF", 16), ("Rodas5P", 130), ("Kvaerno5", 130), ("BDF", 130),
-         ("Radau", 130)]
+# Steps of more than 64 unknowns share factors.
+CASES = [("Rodas5P", 16), ("Kvaerno5", 16), ("Kvaerno5", 70), ("BDF", 70), ("Radau", 70)]
 
 
 def fisher(t, y, a, r):
@@ -68,7 +68,7 @@ def test_bands_give_what_other_factors_do(method, n, chosen):
 
 
 def test_an_order_of_the_unknowns_is_found(chosen):
-    y0, direction = start(60), np.cos(np.arange(60.0))
+    y0, direction = start(24), np.cos(np.arange(24.0))
     f = lambda y0: misfit(pair, "Rodas5P", y0, 40.0, 2.0)
     value, gradient = fad.value_and_grad(f)(y0)
     (own,) = chosen

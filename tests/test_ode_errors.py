@@ -74,7 +74,10 @@ def test_an_exact_step_that_is_not_found_is_named(method, monkeypatch):
 
         return fad.solve_ivp(swing, (0, 300), [2.0, 0.0, 1.0], method, rtol=0.2, atol=1e-9).y[0, -1]
 
-    for derivative in (fad.grad(end), lambda k: fad.jvp(end, (k,), (1.0,)), lambda k: fad.hvp(end, k, 1.0)):
+    derivatives = [fad.grad(end), lambda k: fad.jvp(end, (k,), (1.0,))]
+    if method == "SDIRK2":  # hvp runs what the others run
+        derivatives.append(lambda k: fad.hvp(end, k, 1.0))
+    for derivative in derivatives:
         with pytest.raises(fad.ConvergenceError) as found:
             derivative(100.0)
         text = str(found.value)

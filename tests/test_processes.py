@@ -1,6 +1,7 @@
 """Compiled functions in threads and in other processes."""
 
 import multiprocessing
+import os
 import pickle
 import threading
 
@@ -11,6 +12,7 @@ from transform_tools import each_tier_and_auto, same
 import fastad as fad
 
 X = np.arange(1.0, 4.0)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
 
 def in_threads(count, work):
@@ -136,7 +138,7 @@ def run_in(method, target, *args):
     return result
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork"])
+@pytest.mark.parametrize("method", ["spawn", pytest.param("fork", marks=needs_fork)])
 def test_pickled_functions_run_in_other_processes(method):
     f = fad.jit(loss)
     f(X), f(-X)
@@ -153,6 +155,7 @@ def call_by_name(tier, xs, out):
     out.put([FUNCTIONS[tier](x) for x in xs])
 
 
+@needs_fork
 @each_tier_and_auto
 def test_functions_go_on_working_after_a_fork(tier):
     f = FUNCTIONS[tier]

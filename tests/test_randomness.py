@@ -3,6 +3,8 @@
 import random
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -44,6 +46,51 @@ def test_functions_that_draw_nothing_are_left_alone():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert fad.grad(lambda x: np.sum(x * noise))(np.ones(3)).tolist() == noise.tolist()
+
+
+@pytest.fixture
+def another_thread_that_draws():
+    over, begun = threading.Event(), threading.Event()
+
+    def draw():
+        while not over.is_set():
+            random.random()
+            begun.set()
+            time.sleep(1e-5)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    begun.wait()
+    yield
+    over.set()
+    thread.join()
+
+
+def through_a_library(x):
+    return x.sum() * random.choice([1.0, 2.0]) + random.betavariate(1, 2)
+
+
+@pytest.mark.usefixtures("another_thread_that_draws")
+def test_what_another_thread_draws_is_not_the_functions():
+    def slow(x):
+        before = random.getstate()
+        while random.getstate() == before:
+            time.sleep(1e-4)
+        return np.sum(x * x)
+
+    def innocent(x):
+        random.getstate()
+        return np.sum(x * x)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fad.grad(innocent)(np.ones(3)).tolist() == [2.0, 2.0, 2.0]
+        for _ in range(3):
+            assert fad.grad(lambda x: (time.sleep(0.01), np.sum(x * x))[1])(np.ones(3)).tolist() == [2.0, 2.0, 2.0]
+    gauss = lambda x: (slow(x), random.gauss(0, 1))[1] + x.sum()
+    for draws in (gauss, through_a_library, lambda x: with_generator(x) + 1.0):
+        with pytest.warns(RuntimeWarning, match="drew random numbers"):
+            fad.jit(draws)(np.ones(3))
 
 
 def test_a_generator_that_is_an_argument():

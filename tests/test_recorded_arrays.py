@@ -372,6 +372,15 @@ def test_formatting_shows_the_value():
         x = Recorded(recorder, recorder.input(np.float64(1.23456)))
         assert f"{x:.2f}" == "1.23"
         assert "1.23" in f"{x}"
+        many, text = "%.2f|%d|%s|%5.1f", "%e"  # as logging has them: `msg % args`
+        assert many % (x, x, 7, x * 2) == "1.23|1|7|  2.5"
+        text %= x
+        assert text == "1.234560e+00"
+        assert b"%.1f" % x == b"1.2"
+        assert len(recorder.builder) == 3  # no row, and no guard that texts would make
+        for conversion in (float, lambda x: text % float(x)):
+            with pytest.raises(RecordingError, match=r"print with f'\{x:.3f\}'"):
+                conversion(x)
 
 
 def test_methods_whose_arguments_are_in_another_order():

@@ -55,7 +55,7 @@ def test_programs_have_the_values_of_their_turns(f):
     check(f, X)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.sampled_from(STATEMENTS), min_size=1, max_size=6), st.sampled_from(FINISHES), st.integers(8, 20),
     st.integers(30, 90),
@@ -66,7 +66,7 @@ def test_any_loop_keeps_its_values_and_derivatives(body, finish, turns, many):
     check(program(body, finish, turns), X)
 
 
-TURNS = 400
+TURNS = 160
 DATA = np.sin(np.arange(float(TURNS)))
 
 
@@ -213,7 +213,7 @@ def test_functions_within_functions():
 
     def f(p):
         total = p * 0.0
-        for _ in range(20):
+        for _ in range(6):
             total = total + fad.grad(inner)(total, p) * 0.1 + np.vectorize(lambda t: t * 2.0)(total)
         return total
 

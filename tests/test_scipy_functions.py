@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 import fastad as fad
+from fastad.recording.walk import Walk
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.3, 3.0, 4)
@@ -68,6 +69,23 @@ def test_frozen_distributions_and_bound_names():
     check(lambda m, s: norm(m, s).logpdf(X), 0.3, 2.0)
     check(lambda x: method(x, 2.0) + norm.logcdf(x) + logsumexp(x), X)
     assert fad.grad(norm.logpdf)(0.5) == -0.5 and fad.jit(logsumexp)(np.zeros(1)) == 0.0
+
+
+def test_distributions_are_known_by_what_they_were_made_of():
+    """Their caches and tables of functions are not looked at before every call, nor are they states that keep functions
+    from sharing recordings. Another distribution in the same place is seen."""
+    mixed = st.gamma(2.5)
+
+    def of(data):
+        return fad.grad(lambda m: np.sum(norm.logpdf(data, m, 2.0)) + np.sum(mixed.logpdf(data + m)))
+
+    walk = Walk([lambda m: norm.logpdf(m) + st.multivariate_normal.logpdf([m, m], [0, 0]) + mixed.logpdf(m)])
+    assert not walk.must_be_walked and not walk.is_opaque
+    shared = [of(X + k) for k in range(3)]
+    for k, gradient in enumerate(shared):
+        assert np.isclose(gradient(0.1), np.sum((X + k - 0.1) / 4 + 1.5 / (X + k + 0.1) - 1))
+    mixed = st.gamma(3.5)
+    assert np.isclose(shared[0](0.1), np.sum((X - 0.1) / 4 + 2.5 / (X + 0.1) - 1))
 
 
 def test_densities_against_exact_ones():

@@ -8,9 +8,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from fastad.execution.composites import drivers
 from fastad.execution.machine import cache, exported, objects, symbols
-from fastad.execution.sweeps.source import MODES, sweep_text
+from fastad.execution.sweeps.kernel import every_text
 from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 
 OWN = {scipy_blas.TABLE, superlu.TABLE, notice_count.SYMBOL, interrupt_state.SYMBOL}
@@ -117,15 +116,8 @@ def test_matrix_products_load_only_the_library_of_blas(tmp_path):
 
 
 # ── objects ───────────────────────────────────────────────────────────────────────────────────────────────────
-def texts():
-    yield from (sweep_text(mode) for mode in MODES)
-    yield from (exported.entry_text(name) for name in exported.entry_names())
-    yield from (drivers.driver_text(name) for name in drivers.driver_names())
-    yield exported.ACTIVITY
-
-
 def test_objects_need_only_the_c_library():
-    for text in texts():
+    for text in every_text():
         needed = set(objects.undefined_symbols(exported.stored(text)))
         assert needed <= ALLOWED
         assert all(symbols.address(name) for name in needed - OWN)

@@ -6,7 +6,7 @@ import numpy as np
 from thread_tools import in_threads
 
 import fastad as fad
-from fastad.execution.work_memory import SHARED_FROM, WORK, WorkMemory
+from fastad.execution.work_memory import KEPT_TO, SHARED_FROM, WORK, WorkMemory
 
 N = 3 * SHARED_FROM
 
@@ -45,10 +45,21 @@ def test_threads_have_their_own():
     assert not wrong
 
 
-def test_it_is_freed_with_its_last_user():
-    class User:
-        pass
+class User:
+    pass
 
+
+def test_very_large_buffers_are_not_kept():
+    memory, user = WorkMemory(), User()
+    memory.use(user, KEPT_TO + 1)
+    memory.give(memory.take(KEPT_TO + 1))
+    assert memory.nbytes == 0
+    memory.give(memory.take(KEPT_TO))
+    assert memory.nbytes == 8 * KEPT_TO
+    assert user
+
+
+def test_it_is_freed_with_its_last_user():
     memory, users = WorkMemory(), [User(), User()]
     for user, size in zip(users, (10, 20), strict=True):
         memory.use(user, size)

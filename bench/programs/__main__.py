@@ -18,13 +18,15 @@ TITLE = "## Programs"
 MEASURES = {"first": "first call", "steady": "steady call", "memory": "memory", "total": "memory with the import"}
 IN_BYTES = ("memory", "total", "processes")
 METHOD = """\
-Programs in plain NumPy, [in `bench/programs`](programs), each in a process of its own for each library, value and
+Programs in plain NumPy, [in `bench/programs`](programs), each in two processes of its own for each library, value and
 gradient: first call after the imports (with an empty cache of native code; the sweeps are compiled, as
-`python -m fastad warmup` leaves them), steady call (median of the second half of {seconds:g} s of calls, two calls at
-least), and the highest resident memory of all of them above that after the imports. In brackets: the other's figure
-over fastad's, so more than one is better for fastad. "Memory with the import" counts from before the import, as a
-library may import more at its first call, and beside it stands what the processes took in which code was compiled for
-fastad: they end when nothing was to be compiled for a few seconds. The last column of steady calls is fastad's over
+`python -m fastad warmup` leaves them, and Python's bytecode is there, as in an installed package), steady call (median
+of the second half of {seconds:g} s of calls, two calls at least), and the highest resident memory of all of them above
+that after the imports. What a library imports at its first call only is imported before that in the process in which
+memory is measured: autograd imports all of itself at once, fastad and JAX do not. In brackets: the other's figure over
+fastad's, so more than one is better for fastad. "Memory with the import" counts from before the import, all modules
+included, and beside it stands what the processes took in which code was compiled for fastad: they end when nothing was
+to be compiled for a few seconds. The last column of steady calls is fastad's over
 NumPy's time for the program alone, in the same process. Values and gradients of all agree. "In place": the program
 writes into arrays, which autograd and JAX cannot follow. "> {limit:g} s": the process was ended then. JAX is jitted,
 with its data as constants. OpenBLAS has one thread (OPENBLAS_NUM_THREADS=1); JAX has threads of its own. CoDiPack, a
@@ -37,7 +39,7 @@ def main(arguments=None) -> int:
     kept = HERE / "programs.json"
     records = json.loads(kept.read_text()) if kept.exists() and options.write else {}
     with tempfile.TemporaryDirectory() as cache:
-        program_runs.keep_sweeps(cache)
+        program_runs.keep_sweeps(cache, contenders)
         for name in options.names:
             load = os.getloadavg()[0]
             found = program_runs.compared(name, contenders, options.size, options.seconds, options.limit, cache)

@@ -8,8 +8,8 @@ from statistics import median
 from typing import Any
 
 from fastad.checks.profile import Measurement, aligned, html_table, time_text
-from fastad.checks.profiling import TIERS, measure
-from fastad.errors import ScheduleError
+from fastad.checks.profiling import TIERS, measure, measure_on_device
+from fastad.errors import CompileError, ScheduleError
 from fastad.execution.compiled import Compiled
 from fastad.execution.composites.callbacks import counted_steps
 from fastad.execution.request import Request
@@ -132,6 +132,7 @@ class CheckpointProfile:
 def profile(
     fun: Callable[..., Any], *args: Any, schedules: Iterable[Schedule] | None = None,
     argnums: int | Sequence[int] = 0, tier: str = "native", seconds: float = 0.2, max_seconds: float = 20.0,
+    device: str | None = None, lanes: int = 10_000,
 ) -> CheckpointProfile:  # fmt: skip
     """The gradient of a function with loops under each of the schedules: time and memory, predicted and measured.
 
@@ -155,6 +156,10 @@ def profile(
         How long each schedule is measured; at least five calls.
     max_seconds
         A schedule whose steps alone take longer than that is predicted only.
+    device, lanes
+        With device="cuda" so many lanes of a GPU compute the gradient at once, by compiled kernels: bytes are those of
+        all lanes, and steps, which a GPU does not count, are predicted only. What a lane has no memory for is predicted
+        only, too.
 
     Returns
     -------
@@ -171,6 +176,8 @@ def profile(
     >>> p[0].predicted_steps, p[0].predicted_bytes
     (316, 224)
     """
+    if device not in (None, "cpu", "cuda"):
+        raise ValueError(f'device must be "cpu" or "cuda", not {device!r}')
     if tier not in TIERS:
         raise ValueError(f"tiers are {TIERS}, not {tier!r}")
     gradient = Gradient(fun, argnums)
@@ -184,14 +191,15 @@ def profile(
         raise ScheduleError(
             f"{gradient.__name__} runs no loop whose schedule can be chosen; write it with fad.scan or fad.solve_ivp"
         )
-    value = measure(Request(request.base), values, tier, seconds)
-    run = _Gradient(request, values, loops, tier, value.fastest / sum(x.steps for x in loops))
+    on = _Where(tier, None if device in (None, "cpu") else lanes, seconds)
+    value = on.measure(Request(request.base), values)
+    run = _Gradient(request, values, loops, on, value.fastest / sum(x.steps for x in loops))
     chosen = list(default_schedules(loops) if schedules is None else schedules)
     for schedule in chosen:
         if not isinstance(schedule, Schedule):
             raise ScheduleError(f"schedules must hold schedules, such as fad.checkpoint.Revolve(100), not {schedule!r}")
-    rows = [_predicted(s, request.base.subs) for s in chosen]
-    rows = [run.measured(x, seconds) if run.seconds(x) <= max_seconds else x for x in rows]
+    rows = [_predicted(s, request.base.subs, on.lanes or 1) for s in chosen]
+    rows = [run.measured(x) if run.seconds(x) <= max_seconds else x for x in rows]
     adjoint = run.adjoint(rows)
     rows = [replace(x, predicted_seconds=run.seconds(x, adjoint)) for x in rows]
     return CheckpointProfile(gradient.__name__, loops, tuple(rows), value, run.step, adjoint)
@@ -217,13 +225,27 @@ def _limited(table: Table, values: Sequence[Any], tier: str) -> Table:
 
 
 @dataclass(frozen=True)
+class _Where:
+    """Where programs are measured, and how long: by a tier of the processor, or by so many lanes of a GPU."""
+
+    tier: str
+    lanes: int | None
+    seconds: float
+
+    def measure(self, request: Request, values: Sequence[Any]) -> Measurement:
+        if self.lanes is None:
+            return measure(request, values, self.tier, self.seconds)
+        return measure_on_device(request, values, self.lanes, self.seconds)
+
+
+@dataclass(frozen=True)
 class _Gradient:
     """A gradient to be measured under schedules, and what a step takes."""
 
     request: Request
     values: Sequence[Any]
     loops: Sequence[LoopSize]
-    tier: str
+    on: _Where
     step: float
 
     @property
@@ -239,14 +261,19 @@ class _Gradient:
         left = [x.measured.fastest - self.seconds(x) for x in rows if x.measured is not None]
         return max(median(left), 0.0) / self.n if left else 0.0
 
-    def measured(self, x: ScheduleProfile, seconds: float) -> ScheduleProfile:
+    def measured(self, x: ScheduleProfile) -> ScheduleProfile:
         """With the figures of runs."""
-        found = measure(self._scheduled(x.schedule), self.values, self.tier, seconds)
-        return replace(x, steps=self._steps(x.schedule), measured=found)
+        if self.on.lanes is None:
+            found = self.on.measure(self._scheduled(x.schedule), self.values)
+            return replace(x, steps=self._steps(x.schedule), measured=found)
+        try:
+            return replace(x, measured=self.on.measure(self._scheduled(x.schedule), self.values))
+        except CompileError:  # a lane has no memory for it
+            return x
 
     def _steps(self, schedule: Schedule) -> int:
         """Steps of one run, without each loop's last one."""
-        binding = Compiled(self._scheduled(schedule, progress=True), self.tier).binding()
+        binding = Compiled(self._scheduled(schedule, progress=True), self.on.tier).binding()
         with counted_steps() as count:
             binding.call(self.values)
         return int(count[0]) - self.n - len(self.loops)
@@ -274,13 +301,14 @@ def default_schedules(loops: Sequence[LoopSize]) -> Iterator[Schedule]:
     yield from (Revolve(c) for c in sorted({min(4 * root, max(n - 1, 1)), root, max(isqrt(root), 2)}, reverse=True))
 
 
-def _predicted(schedule: Schedule, subs: Iterable[Any]) -> ScheduleProfile:
-    """Of all loops whose schedule can be chosen. What is stored of a state depends on the schedule."""
+def _predicted(schedule: Schedule, subs: Iterable[Any], lanes: int) -> ScheduleProfile:
+    """Of all loops whose schedule can be chosen; bytes are those of all lanes. What is stored of a state depends on the
+    schedule."""
     loops = [size for x in subs if _loop_size(x) and (size := _loop_size(x.scheduled(schedule)))]
     own = [(schedule.resolve(None if x.is_open else x.steps, x.state_bytes), x) for x in loops]
     return ScheduleProfile(
         schedule,
         sum(s.predicted_steps(x.steps) for s, x in own),
-        sum(s.predicted_bytes(x.steps, x.state_bytes) for s, x in own),
-        sum(s.disk_bytes(x.steps, x.state_bytes) for s, x in own),
+        lanes * sum(s.predicted_bytes(x.steps, x.state_bytes) for s, x in own),
+        lanes * sum(s.disk_bytes(x.steps, x.state_bytes) for s, x in own),
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import sys
@@ -12,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from fastad.execution.compiled import default_threads
-from fastad.execution.machine import cache, objects, symbols
+from fastad.execution.cuda import device
+from fastad.execution.machine import cache, objects, shipped, symbols
 from fastad.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "optree", "matplotlib", "tqdm")
+_CUDA = ("cuda-bindings", "nvidia-nvjitlink", "nvidia-nvvm", "numba-cuda")
 
 
 def report() -> list[str]:
@@ -33,10 +34,12 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}"
     yield "processor", f"{_processor()} (LLVM: {objects.host()[0]})"
     yield "lanes", f"{lanes()} doubles in a SIMD vector"
+    yield "kernels", "brought along" if shipped.is_for_this_processor() else "compiled when first needed"
     yield "vector math", symbols.vector_library()
     yield "BLAS", _blas()
     yield "threads", f"{default_threads()} for large loops (FASTAD_THREADS), {os.cpu_count()} processors"
     yield "GPU", _gpu()
+    yield "CUDA", _cuda_packages()
     yield from _cache()
 
 
@@ -72,17 +75,20 @@ def _blas() -> str:
 
 
 def _gpu() -> str:
-    if importlib.util.find_spec("numba.cuda") is None:
-        return "none: numba has no CUDA target here"
     try:
-        from numba import cuda
-
-        if not cuda.is_available():
-            return "none"
-        name = cuda.get_current_device().name
-        return name.decode() if isinstance(name, bytes) else str(name)
+        missing = device.what_is_missing()
+        if missing is not None:
+            return f"none: {missing}"
+        found = device.current()
+        free, total = found.memory()
+        return f"{found.name} ({found.arch}), {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     except Exception as error:  # a broken CUDA driver must not break the report
-        return f"none ({type(error).__name__})"
+        return f"none ({type(error).__name__}: {error})"
+
+
+def _cuda_packages() -> str:
+    """What of the extra `cuda` is installed."""
+    return ", ".join(f"{name} {_version(name)}" for name in _CUDA)
 
 
 def _cache() -> Iterator[tuple[str, str]]:

@@ -162,6 +162,29 @@ def measure(request: Request, values: Sequence[Any], tier: str, seconds: float) 
     return Measurement(median(times), program.compile_seconds, own + allocated, calls, min(times))
 
 
+def measure_on_device(request: Request, values: Sequence[Any], lanes: int, seconds: float) -> Measurement:
+    """The same on the GPU, where `lanes` threads compute this at once: bytes are those of their local memory, where the
+    compiled kernel keeps all it needs."""
+    from fastad.execution.cuda.device import array, current
+    from fastad.execution.cuda.executors import COMPILED, Kernel
+    from fastad.execution.cuda.interpreter.program import Strided
+    from fastad.execution.cuda.lanes import LaneProgram, Lanes
+
+    device = current()
+    program = LaneProgram(request, Lanes(lanes, (None,) * len(request.inputs), (0,) * len(request.results)), COMPILED)
+    given = [Strided(array(device, np.asarray(x)), 0) for x in values]
+    results, times = program.results(device, 0), list[float]()
+    while len(times) < _FEWEST or (sum(times) < seconds and len(times) < _MOST):
+        start = time.perf_counter()
+        program.run(device, given, 0, results)
+        device.synchronize()
+        times.append(time.perf_counter() - start)
+    runner = program.choice(device, given, results).runner()
+    assert isinstance(runner, Kernel)
+    rest = times[1:]  # the first one compiles
+    return Measurement(median(rest), program.compile_seconds, lanes * runner.made.nbytes, len(rest), min(rest))
+
+
 def _allocated(call: Callable[[], Any]) -> int:
     """The largest number of bytes that Python and NumPy have allocated at once during a call."""
     running = tracemalloc.is_tracing()

@@ -174,10 +174,11 @@ def emit(recorder: Recorder, rows: Callable[[Builder], list[int]], parts: Sequen
 def branch_error(parts: Sequence[Part]) -> RecordingError:
     """The error for a guard that fails inside a loop."""
     lines = {str(p.program.table.line_of(row)) for p in parts for row in p.program.table.guards}
+    names = " and ".join(dict.fromkeys(p.name for p in parts))
     return RecordingError(
-        f"{' and '.join(p.name for p in parts)}: a Python branch on recorded values takes another path in a later step "
+        f"{names}: a Python branch on recorded values takes another path in a later step "
         f"than in the first ({', '.join(sorted(lines))}); use np.where, or fad.cond for costly branches"
-        + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if counts_in(parts) else "")
+        + (", and np.asarray(a, like=i)[i] for a[i] where a is a plain array" if have_numbers(parts) else "")
     )
 
 
@@ -185,6 +186,11 @@ def counts_in(parts: Sequence[Part]) -> bool:
     """Whether a path depends on what a whole number is, such as an index."""
     guards = [(p.program.table, row) for p in parts for row in p.program.table.guards]
     return any(table.type_of(table.row(row).operands[0]).dtype not in "bfd" for table, row in guards)
+
+
+def have_numbers(parts: Sequence[Part]) -> bool:
+    """Whether a path depends on what a number is: a whole one, or one that was made whole by `int`."""
+    return any(part.program.table.number_guards for part in parts)
 
 
 def operand_refs(values: Sequence[Any]) -> tuple[Recorder, list[int]]:

@@ -1,14 +1,15 @@
 """The functions of loops and solves, recorded once for each path that their Python branches take."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 import numpy as np
 
-from fastad.control.parts import Part, Shared, branch_error, counts_in, record_part
+from fastad.control.parts import Part, Shared, branch_error, counts_in, have_numbers, record_part
 from fastad.errors import FastadError, RecordingError, ShapeError
 from fastad.execution.composites.evaluating import run
+from fastad.recording.lookups import Lookups
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import lifting
 from fastad.recording.source import at_line
@@ -45,7 +46,23 @@ class Recordings:
         self._owner = f"{name} {getattr(of, '__module__', '')}.{getattr(of, '__qualname__', '')}:{line}"
         self._recalled: list[np.ndarray] = []
         self._renewals = 0
+        self._lookups: Lookups | None = None
         self.parts = [record_part(function, self._start, name)]
+        if have_numbers(self.parts):
+            self._look_up(of)
+
+    def _look_up(self, of: Any) -> None:
+        """Record lookups in tables by whole numbers as rows, if that leaves no paths of whole numbers."""
+        lookups = Lookups(of)
+        if lookups.any_tables:
+            with suppress(Exception), lookups.in_place():  # the stand-ins may not do where plain numbers must be
+                part = record_part(self._function, self._start, self.name)
+                if not have_numbers([part]):
+                    self.parts, self._lookups = [part], lookups
+
+    def _recorded(self, args: tuple[Any, ...]) -> Part:
+        with nullcontext() if self._lookups is None else self._lookups.in_place():
+            return record_part(self._function, args, self.name)
 
     @property
     def branches(self) -> bool:
@@ -86,7 +103,7 @@ class Recordings:
             return False
         self._renewals += 1
         before = [part.program.table.hash for part in self.parts]
-        self.parts[:] = [record_part(self._function, self._start, self.name)]
+        self.parts[:] = [self._recorded(self._start)]
         return before != [part.program.table.hash for part in self.parts]
 
     def remember(self) -> None:
@@ -114,7 +131,7 @@ class Recordings:
         for change in _NEAR:
             leaves, outside = self._cut(point * (1.0 + change))
             with lifting(outside):
-                part = record_part(self._function, unflatten(self._tree, leaves), self.name)
+                part = self._recorded(unflatten(self._tree, leaves))
             if part.program.table.hash not in tables:
                 self._check(part)
                 self.parts.append(part)

@@ -27,7 +27,7 @@ def energy(u: np.ndarray, steps: int) -> float:
     return np.mean(np.square(fori_loop(0, steps, step, u)))
 
 
-def main(folder: Path, steps: int, points: int) -> None:
+def main(folder: Path, steps: int, points: int, device: str | None = None) -> None:
     """Profile the schedules for this number of steps and grid points, and write pictures to the folder."""
     start = 1.0 + 0.5 * np.sin(np.linspace(0.0, 2.0 * np.pi, points, endpoint=False))
     progress = Progress(2)
@@ -35,7 +35,7 @@ def main(folder: Path, steps: int, points: int) -> None:
         title = f"Burgers' equation, {points:,} points, {steps:,} steps: gradient with respect to the initial state"
         progress.print(bold(title))
         progress.stage("running all schedules")
-        found = profile(lambda u: energy(u, steps), start)
+        found = profile(lambda u: energy(u, steps), start, device=device)
         progress.print(f"{found}\n")
         progress.stage("drawing")
         _draw(folder, found, progress)

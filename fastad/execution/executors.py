@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fastad.execution.collecting import uncollected
 from fastad.execution.kernel import Kernel
-from fastad.execution.machine import background, cache
+from fastad.execution.machine import background, cache, shipped
 from fastad.execution.machine.times import TIMES, Counts
 from fastad.execution.request import DERIVED, Request
 from fastad.execution.row_kinds import program_tables, row_counts
@@ -54,7 +55,8 @@ def _sweep_estimate(request: Request) -> float:
 
 
 def _sweep_counts(mode: str) -> Counts:
-    return {"sweeps" if cache.is_noted("sweeps", mode) else "new sweeps": 1.0}
+    is_there = cache.is_noted("sweeps", mode) or shipped.is_for_this_processor()
+    return {"sweeps" if is_there else "new sweeps": 1.0}
 
 
 def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:
@@ -62,7 +64,9 @@ def _sweep_kernel(request: Request, threads: int, threshold: int | None) -> Kern
 
     if not is_swept(request.base):
         _load_sweeps("value")
-        return SweepKernel(request.table, threshold=threshold, part=SWEEP.part, threads=threads)
+        with uncollected():
+            table = request.table
+        return SweepKernel(table, threshold=threshold, part=SWEEP.part, threads=threads)
     _load_sweeps(request.mode)
     return SweepKernel(
         request.base, request.mode, request.wrt, request.seeds, chosen=request.chosen, threshold=threshold
@@ -113,11 +117,12 @@ def _is_native_cached(request: Request, threads: int) -> bool:
 
 
 def _native_kernel(request: Request, threads: int, threshold: int | None) -> Kernel:
-    from fastad.execution.native import NativeKernel, uncollected
+    from fastad.execution.native import NativeKernel
 
     with uncollected():
         table = request.table
     kernel = NativeKernel(table, threads, threshold, part=NATIVE.part)
+    request.base.free_lists()
     cache.note(*_made_key(request, threads))
     return kernel
 

@@ -5,8 +5,10 @@ A `Binding` is memory for one caller at a time. The shortest calls (`fastad.tran
 calls from numba code are made from the same description.
 """
 
+import contextlib
 import ctypes
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -114,8 +116,9 @@ class Binding:
         self.addresses_in = self.vector_in.view(np.int64)
         self.addresses_out = self.vector_out.view(np.int64)
         # What `call` needs of every value.
-        self._ins = [(v, p.offset, p.kind.dtype == "i") for v, p in zip(self.views_in, form.inputs, strict=True)]
+        self._ins = [(v, p.offset, p.kind.dtype) for v, p in zip(self.views_in, form.inputs, strict=True)]
         self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
+        self._converted = _Converted.of(self)
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self._work)
         self.invoke = caller(self._packet, release=not form.is_short, watched=bool(kernel.rows.subs))
         if self._borrows:
@@ -131,20 +134,33 @@ class Binding:
 
     def call(self, values: Sequence[Any]) -> Sequence[Any]:
         """Results for these inputs, as new arrays."""
+        if self._converted is None:
+            return self._call(values, {})
+        with self._converted.borrowed() as places:
+            return self._call(values, places)
+
+    def _call(self, values: Sequence[Any], places: Mapping[int, np.ndarray]) -> Sequence[Any]:
+        """The same; `places` are where large values of other types than float64 are converted, by their address."""
         held = []
-        for (view, offset, is_integer), value in zip(self._ins, values, strict=True):
-            if is_integer:
+        for (view, offset, kind), value in zip(self._ins, values, strict=True):
+            if kind == "i":
                 _check_exact(value, "argument or captured array")
             if view is not None:
                 view[...] = value
             else:
-                array = np.ascontiguousarray(value, np.float64)
+                array = places.get(offset)
+                if array is None:
+                    array = np.ascontiguousarray(value, np.float64)
+                else:
+                    np.copyto(array, np.asarray(value), casting="unsafe")
                 held.append(array)
                 self.addresses_in[offset] = array.ctypes.data
         out: list[Any] = []
         for view, offset, shape, _ in self._outs:
             if view is None:
-                view = np.empty(shape)
+                view = places.get(~offset)
+                if view is None:
+                    view = np.empty(shape)
                 self.addresses_out[offset] = view.ctypes.data
             out.append(view)
         self.run()
@@ -173,6 +189,37 @@ class Binding:
         return values[: rows.explicit_inputs] + values[len(values) - len(rows.captured) :]
 
 
+class _Converted:
+    """Memory in which large inputs and results of other types than float64 are converted. It is borrowed for a
+    call: new pages would take longer than the conversion."""
+
+    def __init__(self, shapes: dict[int, tuple[int, ...]]) -> None:
+        self._shapes = shapes  # by the offset of an input's address, or ~offset of a result's
+        self._sizes = {at: -(-math.prod(shape) // 8) * 8 for at, shape in shapes.items()}
+        self._total = sum(self._sizes.values())
+        WORK.use(self, self._total)
+
+    @staticmethod
+    def of(binding: Binding) -> "_Converted | None":
+        """The memory for a binding's calls; None if nothing is converted."""
+        form = binding.form
+        shapes = {p.offset: p.shape for p in form.inputs if p.by_reference and p.dtype is not None}
+        shapes |= {~p.offset: p.shape for p in form.outputs if p.by_reference and p.dtype is not None}
+        return _Converted(shapes) if shapes else None
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[Mapping[int, np.ndarray]]:
+        """Within the context, arrays for the values."""
+        work, start, found = WORK.take(self._total), 0, {}
+        try:
+            for at, shape in self._shapes.items():
+                found[at] = work[start : start + math.prod(shape)].reshape(shape)
+                start += self._sizes[at]
+            yield found
+        finally:
+            WORK.give(work)
+
+
 def _borrowing(invoke: Callable[[], int], fields: np.ndarray, size: int) -> int:
     """Run a kernel with work memory that is borrowed for the time."""
     work = WORK.take(size)
@@ -198,8 +245,10 @@ def _finished(array: Any, view: Any, offset: int, shape: Any, dtype: np.dtype | 
 
 def _check_exact(x: Any, what: str) -> None:
     """Raise OverflowError where an integer may not be what it stands for."""
-    size = np.abs(np.asarray(x, np.float64))
-    if size.size and size.max() >= _EXACT:
+    numbers = np.asarray(x)
+    if numbers.dtype.kind in "biu" and numbers.dtype.itemsize <= 4:
+        return
+    if numbers.size and (numbers.max() >= _EXACT or numbers.min() <= -_EXACT):
         raise OverflowError(
             f"an integer {what} has numbers beyond 2⁵³{at_line()}, which float64, in which kernels compute, does "
             "not hold exactly: subtract an offset before the call, or pass floats if rounding does no harm"

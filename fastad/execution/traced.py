@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 from fastad.execution.compiled import native_work_bytes, sweep_work_bytes
 from fastad.execution.composites.evaluating import run
-from fastad.tables.files import store
 from fastad.tables.passes import cost
-from fastad.tables.shown import drawing
 from fastad.tables.shown.listing import listing
 from fastad.tables.table import Table
 
@@ -19,10 +17,14 @@ class TracedTable(Table):
         return listing(self)
 
     def _repr_svg_(self) -> str:
+        from fastad.tables.shown import drawing
+
         return drawing.to_svg(self)
 
     def to_dot(self, values: Sequence[object] | None = None) -> str:
         """The graph in the language of Graphviz. With `values` (the inputs) it shows every value and adjoint."""
+        from fastad.tables.shown import drawing
+
         return drawing.to_dot(self, values, run=run)
 
     def cost(self, wrt: Sequence[int] | None = None) -> cost.Cost:
@@ -32,11 +34,15 @@ class TracedTable(Table):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table to an `.npz` file (plain arrays, no pickles). Captured arrays are saved by value."""
+        from fastad.tables.files import store
+
         store.save(self, path)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> "TracedTable":
         """Read a table from a file written by `save`. Raises `TableError` if the file is not a valid table."""
+        from fastad.tables.files import store
+
         return traced(store.load(path))
 
 

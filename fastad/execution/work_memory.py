@@ -1,6 +1,8 @@
 """Work memory of large kernels, which all of them share: a kernel has it while it runs.
 
 Every kernel had its own, and programs with many recordings (one for each length of a sentence, say) held gigabytes.
+Very large buffers go back to the system after each run: the next run pays for its pages, a small part of what it does
+with them, and a process does not hold gigabytes for a gradient that was asked for once.
 """
 
 import weakref
@@ -13,6 +15,7 @@ from fastad.execution.kernel import aligned
 from fastad.locks import lock
 
 SHARED_FROM = 4096  # doubles: smaller kernels run for so short a time that to borrow memory would be felt
+KEPT_TO = 2**25  # doubles, 256 MiB
 
 
 class WorkMemory:
@@ -46,7 +49,7 @@ class WorkMemory:
     def give(self, buffer: np.ndarray) -> None:
         """Take a buffer back."""
         with self._lock:
-            if buffer.size <= max(+self._wanted, default=0):
+            if buffer.size <= min(max(+self._wanted, default=0), KEPT_TO):
                 self._free.append(buffer)
 
     def clear(self) -> None:

@@ -99,6 +99,20 @@ def _gamma_density(a: Any, b: Any) -> Any:
     return np.where(b > 0, inside, np.where(b == 0, at_zero, np.nan))[()]
 
 
+_AT_MOST = "absolute(a) * 9007199254740992"
+_POWER = f"where(({_AT_MOST} + absolute(a)) - {_AT_MOST} == 0, absolute(a), ({_AT_MOST} + absolute(a)) - {_AT_MOST})"
+_GRID = f"402653184 * where(absolute(a) < {2.0**-126!r}, {2.0**-125!r}, {_POWER})"
+_SINGLE = (
+    f"where(absolute(a) < {2.0**128 - 2.0**103!r}, copysign((absolute(a) + {_GRID}) - {_GRID}, a), "
+    "where(a == a, copysign(inf, a), a))"
+)
+
+
+def _single(a: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return np.float64(np.float32(a))
+
+
 def _sech(a: Any) -> Any:
     u = np.exp(-np.absolute(a))
     return 2 * u / (1 + u * u)
@@ -155,6 +169,10 @@ leaf("copysign",      "copysign", "copysign", "sign(a) * sign(r); 0", "ZZ", intr
 row("stop_gradient", "", "a",                             "0",    "R",  result="same", numpy=np.positive, detached=True)
 # The value of a with the derivative of b.
 row("beside",        "", "a",                             "0; 1", "RR", result="same", numpy=lambda a, b: a, detached=True)
+# The nearest float32 number, with the derivative of a itself. (q + |a|) - q, for q = |a| / 2⁻⁵³, is the next power of two,
+# or 0 where |a| is one (Rump, Ogita & Oishi 2008, Accurate floating-point summation I, algorithm 3.6): 1.5 · 2²⁸ of it added
+# and subtracted round to 24 bits. All products are exact, so that it does not matter whether they are rounded.
+row("single", "", _SINGLE, "1", "R", numpy=_single, detached=True, monotone=True, on_single="a")
 row("logical_not", "logical_not", "a == 0",               "0",    "B",  result="bool")
 row("logical_xor", "logical_xor", "(a != 0) != (b != 0)", "0; 0", "BB", result="bool")
 row("isnan",       "isnan",       "a != a",               "0",    "R",  result="bool")
@@ -224,13 +242,13 @@ leaf("gammaln",  "lgamma",          "special.gammaln",  "digamma(a)",           
 leaf("gamma",    "tgamma",          "special.gamma",    "r * digamma(a)",                      "P")
 leaf("digamma",  "fastad_psi",      "special.psi",      "zeta(2, a)",                          "P")
 leaf("zeta",     "fastad_zeta",     "special.zeta", "nan; -a * zeta(a + 1, b)",       "GP")
-leaf("erfinv",   "fastad_erfinv",   "special.erfinv",   "0.886226925452758 * exp(r * r)",      "U")
-leaf("ndtri",    "fastad_ndtri",    "special.ndtri",    "2.5066282746310002 * exp(0.5 * r * r)", "I")
+leaf("erfinv",   "fastad_erfinv",   "special.erfinv",   "0.886226925452758 * exp(r * r)",      "U", libdevice="erfinv")
+leaf("ndtri",    "fastad_ndtri",    "special.ndtri",    "2.5066282746310002 * exp(0.5 * r * r)", "I", libdevice="normcdfinv")
 leaf("log_ndtr", "fastad_log_ndtr", "special.log_ndtr", "0.7978845608028654 / erfcx(-0.7071067811865476 * a)", "R")
 # From 4 on, the derivative is -2 ∫erfc exp(a²) by its continued fraction (Gautschi, 1961), the difference below cancels.
 leaf("erfcx",    "fastad_erfcx",    "special.erfcx",
-    f"where(a < 4, 2 * a * r - 1.1283791670955126, -2 * r * {_erfc_fraction()})", "R")
-leaf("erfcinv",  "fastad_erfcinv",  "special.erfcinv",  "-0.886226925452758 * exp(r * r)",     "I")
+    f"where(a < 4, 2 * a * r - 1.1283791670955126, -2 * r * {_erfc_fraction()})", "R", libdevice="erfcx")
+leaf("erfcinv",  "fastad_erfcinv",  "special.erfcinv",  "-0.886226925452758 * exp(r * r)",     "I", libdevice="erfcinv")
 # Below 1/2 by reflection: sin(πa) Γ(1 - a) / π has no poles.
 leaf("rgamma",   "fastad_rgamma",   "special.rgamma",
     "where(a < 0.5, gamma(where(a < 0.5, 1 - a, 1)) * (cos(pi * a) - sin(pi * a) / pi * digamma(where(a < 0.5, 1 - a, 1))), -(r * digamma(where(a < 0.5, 1, a))))", "P")
@@ -267,12 +285,12 @@ leaf("stdtr",     "fastad_stdtr",     "special.stdtr",
     "nan; exp(-0.5 * (a + 1) * log1p(b * b / a) - 0.5 * log(a) - betaln(0.5, 0.5 * a))", "PR")
 leaf("gammasgn",  "fastad_gammasgn",  "special.gammasgn",  "0",  "P")
 # Bessel functions (Abramowitz & Stegun, 9.1.27 and 9.6.26). By the order they have no derivative of this kind: NaN.
-leaf("bessel_j0",  "fastad_j0",  "special.j0",  "-bessel_j1(a)",                     "R")
-leaf("bessel_j1",  "fastad_j1",  "special.j1",  "0.5 * (bessel_j0(a) - bessel_jv(2, a))",   "R")
-leaf("bessel_y0",  "fastad_y0",  "special.y0",  "-bessel_y1(a)",                     "P")
-leaf("bessel_y1",  "fastad_y1",  "special.y1",  "0.5 * (bessel_y0(a) - bessel_yv(2, a))",   "P")
-leaf("bessel_i0",  "fastad_i0",  "special.i0",  "bessel_i1(a)",                      "R")
-leaf("bessel_i1",  "fastad_i1",  "special.i1",  "0.5 * (bessel_i0(a) + bessel_iv(2, a))",   "R")
+leaf("bessel_j0",  "fastad_j0",  "special.j0",  "-bessel_j1(a)",                     "R", libdevice="j0")
+leaf("bessel_j1",  "fastad_j1",  "special.j1",  "0.5 * (bessel_j0(a) - bessel_jv(2, a))",   "R", libdevice="j1")
+leaf("bessel_y0",  "fastad_y0",  "special.y0",  "-bessel_y1(a)",                     "P", libdevice="y0")
+leaf("bessel_y1",  "fastad_y1",  "special.y1",  "0.5 * (bessel_y0(a) - bessel_yv(2, a))",   "P", libdevice="y1")
+leaf("bessel_i0",  "fastad_i0",  "special.i0",  "bessel_i1(a)",                      "R", libdevice="cyl_bessel_i0")
+leaf("bessel_i1",  "fastad_i1",  "special.i1",  "0.5 * (bessel_i0(a) + bessel_iv(2, a))",   "R", libdevice="cyl_bessel_i1")
 leaf("bessel_k0",  "fastad_k0",  "special.k0",  "-bessel_k1(a)",                     "P")
 leaf("bessel_k1",  "fastad_k1",  "special.k1",  "-0.5 * (bessel_k0(a) + bessel_kv(2, a))",  "P")
 leaf("bessel_i0e", "fastad_i0e", "special.i0e", "bessel_i1e(a) - sign(a) * r",       "Z")

@@ -6,6 +6,8 @@ A region is (offset, shape..., strides...) in elements, as NumPy's basic indexin
 import math
 from functools import lru_cache
 
+import numpy as np
+
 Shape = tuple[int, ...]
 Region = tuple[int, ...]
 
@@ -48,6 +50,12 @@ def contiguous_strides(shape: Shape) -> Shape:
         strides.append(step)
         step *= max(n, 1)
     return tuple(reversed(strides))
+
+
+def elements_of(x: np.ndarray, r: Region) -> np.ndarray:
+    """The elements of a flat array that are in a region, as a view."""
+    offset, shape, strides = parts(r)
+    return np.lib.stride_tricks.as_strided(x[offset:], shape, [x.itemsize * s for s in strides])
 
 
 def whole(size: int) -> Region:

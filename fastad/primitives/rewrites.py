@@ -218,11 +218,13 @@ def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
     start, found = (x, r), None
     while b.definition(x)[0] == _ASSEMBLE:
         _, first, count, c = b.definition(x)
-        operands = b.operands[first : first + count]
         p = b.places(c).get(r)
-        if p is not None and not (p == 0 and _is_based(b, x, operands)):
-            return _as(b, operands[p], kind)
-        found = None if p is not None else _piece_around(b, x, operands, pieces(b.statics_at(c)), kind, r)
+        if p is not None and (p or count == 1 or b.size(b.operands[first]) != b.size(x)):
+            return _as(b, b.operands[first + p], kind)
+        if p is not None or count > _FEW:
+            break
+        operands = b.operands[first : first + count]
+        found = _piece_around(b, x, operands, pieces(b.statics_at(c)), kind, r)
         if found is None:
             break
         x, r = found
@@ -246,7 +248,7 @@ def _piece_around(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any
     An array that pieces are written over is not looked through: whoever reads it after the write keeps it alive, and
     the write must then copy it.
     """
-    if len(regions) > _FEW or not kind.size or not all(map(is_contiguous, regions)) or _is_based(b, x, operands):
+    if not kind.size or not all(map(is_contiguous, regions)) or _is_based(b, x, operands):
         return None
     offset, shape, strides = parts(r)
     reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]

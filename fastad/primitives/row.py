@@ -66,6 +66,8 @@ class Elementwise(Primitive):
     `domain` gives one interval key per operand, on which the laws are tested (see `DOMAINS`).
     A `detached` row is a constant to derivatives by intention, so finite differences do not test it.
     `ufuncs` names the NumPy and SciPy ufuncs (their `__name__`) that record as this primitive.
+    `libdevice`: NVIDIA's function for GPUs, without its prefix, where that is not the C function's name.
+    `on_single`: the value where numbers are float32, for a row that rounds by the precision of float64.
     `intrinsic`: LLVM has the C function as an instruction for every width. `slow`: it takes several times as long as an
     addition. `commutes`: operands may be swapped. `even`: f(-a) = f(a). `sign` is what drawings show in place of the
     name. `near` names the row that stands for this one where derivatives are derived again (see
@@ -79,6 +81,8 @@ class Elementwise(Primitive):
     domain: tuple[str, ...]
     result: str = "same"
     symbol: str | None = None
+    libdevice: str = ""
+    on_single: str = ""
     ufuncs: tuple[str, ...] = ()
     detached: bool = False
     operator: Operator | None = None
@@ -113,6 +117,11 @@ class Elementwise(Primitive):
     @lazy
     def is_leaf(self) -> bool:
         return self.value_expr[0] == "call" and self.value_expr[1] == self.name
+
+    @property
+    def on_device(self) -> bool:
+        """Whether NVIDIA's library has the function; of SciPy's it has few."""
+        return bool(self.libdevice) or not str(self.symbol).startswith("fastad_")
 
     def is_differentiable(self, operand: int) -> bool:
         return self.contribution_exprs[operand] is not None

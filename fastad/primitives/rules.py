@@ -145,9 +145,14 @@ def adjoint_assemble(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> li
 
 
 # ── composite rows ────────────────────────────────────────────────────────────────────────────────────────────
-def adjoint_call(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
-    x = operands[0]
-    bar = row.sub.emit_adjoint(b, b.reshape(x, (b.size(x),)), u, b.saved.get(result))
+def adjoint_call(b: Any, row: Any, operands: Any, result: Ref, u: Ref, wanted: Any = None) -> list[Any]:
+    """`wanted`: a function that says for each element of the operand whether its adjoint is wanted."""
+    x, saved = operands[0], b.saved.get(result)
+    flat = b.reshape(x, (b.size(x),))
+    if wanted is None:
+        bar = row.sub.emit_adjoint(b, flat, u, saved)
+    else:
+        bar = row.sub.emit_adjoint_where(b, flat, u, saved, wanted)
     return [b.reshape(bar, b.shape(x)), None]
 
 

@@ -1,4 +1,8 @@
-"""What to write instead of functions of other libraries, which recorded values cannot go through."""
+"""What to write instead of functions of other libraries, which recorded values cannot go through, and instead of plain
+arrays."""
+
+from fastad.errors import RecordingError
+from fastad.recording.recorder import recording_error
 
 _SPECIAL = ("log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax")  # SciPy writes them in Python
 
@@ -20,6 +24,16 @@ _OF_FASTAD = {
     "fad.least_squares": ("optimize.least_squares", "optimize.leastsq", "optimize.curve_fit"),
     "fad.quadprog": ("optimize.linprog",),
 }  # fmt: skip
+EQUATIONS = {
+    "solve_continuous_are": "lambda X, A, B, Q, R: A.T @ X + X @ A - X @ B @ np.linalg.solve(R, B.T @ X) + Q",
+    "solve_discrete_are": (
+        "lambda X, A, B, Q, R: A.T @ X @ A - X - A.T @ X @ B @ np.linalg.solve(R + B.T @ X @ B, B.T @ X @ A) + Q"
+    ),
+    "solve_continuous_lyapunov": "lambda X, A, Q: A @ X + X @ A.T - Q",
+    "solve_lyapunov": "lambda X, A, Q: A @ X + X @ A.T - Q",
+    "solve_discrete_lyapunov": "lambda X, A, Q: A @ X @ A.T - X + Q",
+    "solve_sylvester": "lambda X, A, B, Q: A @ X + X @ B - Q",
+}
 _BY_NAME = {f"scipy.{name}": text for text, names in _OF_FASTAD.items() for name in names}
 
 
@@ -30,8 +44,13 @@ def instead_of(function: str) -> str:
     name = function.rpartition(".")[2]
     if name in _SPECIAL:
         return f"Use fad.special.{name}."
+    if name in EQUATIONS:
+        return f"Wrap it with its equation: f = fad.implicit(scipy.linalg.{name}, {EQUATIONS[name]})."
     if function.startswith("scipy.linalg."):
-        return f"Use np.linalg.{name} or fad.linalg.{name}, if there is one; they have derivatives."
+        return (
+            "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; "
+            "or wrap it with fad.primitive(f, jvp=..., vjp=...)."
+        )
     if function in _BY_NAME:
         return f"Use {_BY_NAME[function]}{'; or wrap the solver by fad.implicit' * ('optimize' in function)}."
     return "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...)."
@@ -52,3 +71,19 @@ def of_library(kind: type) -> str | None:
     if hasattr(kind, "__array__") and not takes_operators:
         return "Use np.asarray(x), outside of the function."
     return None
+
+
+def refused_by(function: str) -> RecordingError:
+    """The error for a function of SciPy that takes plain numbers only."""
+    text = f"{function} converts its arguments to plain arrays, so it cannot be recorded"
+    error = recording_error(text, instead_of(function))
+    error.at_library = True
+    return error
+
+
+def plain_array_error(what: str, fix: str = "") -> RecordingError:
+    """The error for a recorded value that would become a plain one."""
+    text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
+    error = recording_error(f"{what} would lose its derivative", f"{fix} w{text}" if fix else f"W{text}")
+    error.at_plain_array = True
+    return error

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy import clip as numpy_clip
 
+from fastad.recording.alternatives import plain_array_error
 from fastad.recording.buffers import Buffer, as_buffer, as_view, plain, takes_guards, target_of, twin_of
 from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of
 from fastad.recording.operators import array_ufunc, call_function
 from fastad.recording.outside_arrays import owner_of
-from fastad.recording.recorded import Recorded, plain_array_error
+from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 from fastad.recording.watched import unwatched
 

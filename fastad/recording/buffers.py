@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.alternatives import plain_array_error
 from fastad.recording.late import arrived
 from fastad.recording.outside_arrays import address, owner_of
-from fastad.recording.recorded import Frame, Recorded, plain_array_error
+from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import (
     ERASED,
     Recorder,

@@ -301,7 +301,7 @@ def _method(name: str) -> Any:
 
 
 def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
-    """A copy of another dtype; a conversion to integers truncates and has derivative zero."""
+    """A copy of another dtype. float32 rounds, with derivative one; integers truncate, with derivative zero."""
     target = np.dtype(dtype)
     if target.kind not in "biuf":
         raise recording_error(

@@ -1,8 +1,11 @@
 """Detects random numbers drawn while a function is recorded: they become constants of the recording."""
 
+import contextlib
 import pickle
 import sys
-from collections.abc import Hashable, Iterable
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,34 @@ def random_states(held: Iterable[Any]) -> dict[Any, Hashable]:
 def have_drawn(before: dict[Any, Hashable], after: dict[Any, Hashable]) -> bool:
     """Whether a generator has another state, or one whose module was imported in between has been used."""
     return any(before[key] != state if key in before else not _is_fresh(key) for key, state in after.items())
+
+
+def others_may_have_drawn(before: dict[Any, Hashable], after: dict[Any, Hashable]) -> bool:
+    """Whether all that has changed is the state of Python's global generator, from which other threads may have drawn:
+    libraries such as Dask use it in theirs."""
+    return threading.active_count() > 1 and not have_drawn(before | {"random": after.get("random")}, after)
+
+
+def draws(function: Callable[[], Any]) -> bool:
+    """Whether this thread draws from Python's global generator in a call of the function, whose errors are left out."""
+    module, found = sys.modules["random"], False
+    own = module._inst
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        nonlocal found
+        if event == "c_call":
+            found = found or (getattr(called, "__self__", None) is own and called.__name__ != "getstate")
+        elif event == "call" and frame.f_code.co_filename == module.__file__:  # gauss() keeps every second number
+            found = found or (frame.f_locals.get("self") is own and frame.f_code.co_name != "getstate")
+
+    before = sys.getprofile()
+    sys.setprofile(note)  # of this thread
+    try:
+        with contextlib.suppress(Exception):
+            function()
+    finally:
+        sys.setprofile(before)
+    return found
 
 
 def _is_fresh(key: Any) -> bool:

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastad.errors import RecordingError
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
-from fastad.recording.alternatives import instead_of
+from fastad.recording.alternatives import plain_array_error, refused_by
 from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, recording_error
-from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, asked_by_user, at_line, from_scipy, user_line
+from fastad.recording.source import (
+    SCIPY_PRODUCT,
+    asked_by_remainder,
+    asked_by_scipy,
+    asked_by_user,
+    at_line,
+    from_scipy,
+    user_line,
+)
 from fastad.tables.builder import Ref
 from fastad.tables.columns import DTYPES
 
@@ -172,8 +179,7 @@ class Recorded:
     def __repr__(self) -> str:
         if not self._recorder.open:
             return f"<recorded {self.dtype}{list(self.shape)}, recording ended>"
-        self._recorder.shown = self._recorder.shown or user_line()
-        return f"<recorded {self.dtype}{list(self.shape)} = {self.value!r}>"
+        return f"<recorded {self.dtype}{list(self.shape)} = {self._shown()!r}>"
 
     # ── views and writes ─────────────────────────────────────────────────────────────────────────────────────
     def frame(self) -> Frame:
@@ -291,22 +297,29 @@ class Recorded:
     def __int__(self) -> int:
         if self.dtype.kind in "iub":
             return self.__index__()
+        if not self.shape and asked_by_remainder():
+            return int(self._shown())
         recorder = self.recorder
         return int(recorder.guard(recorder.emit("trunc", (self.ref,))))
 
     def __float__(self) -> float:
         wanted = from_scipy()
         if wanted is not None:
-            raise _refused_by(wanted)
+            raise refused_by(wanted)
+        if not self.shape and asked_by_remainder():  # "%f" % x
+            return float(self._shown())
         raise plain_array_error(
-            "float() of a recorded value ('%f' % x and writing x into a plain array from outside the function call it)",
+            "float() of a recorded value (writing x into a plain array from outside the function calls it)",
             "Leave float() out, print with f'{x:.3f}', and",
         )
 
     def __format__(self, spec: str) -> str:
-        """The concrete value: a function that prints does so only while it is recorded."""
+        return format(self._shown(), spec) if spec and not self.shape else str(self)
+
+    def _shown(self) -> Any:
+        """The concrete value, for a text: a function that prints does so only while it is recorded."""
         self._recorder.shown = self._recorder.shown or user_line()
-        return format(self.value, spec) if spec and not self.shape else str(self)
+        return self.value
 
     def __complex__(self) -> complex:
         raise recording_error("complex() of a recorded value is not supported", "Use real arithmetic.")
@@ -332,7 +345,7 @@ class Recorded:
         if wanted is not None and asked_by_scipy(SCIPY_PRODUCT):
             return np.array(None)
         if wanted is not None:
-            raise _refused_by(wanted)
+            raise refused_by(wanted)
         if self.size > _CONVERT_LIMIT:
             raise recording_error(
                 f"np.asarray or np.array of a recorded array of {self.size} elements would make a row for each element",
@@ -353,22 +366,6 @@ class Recorded:
 
 
 HOLDERS.add(Recorded)
-
-
-def _refused_by(function: str) -> RecordingError:
-    """The error for a function of SciPy that takes plain numbers only."""
-    text = f"{function} converts its arguments to plain arrays, so it cannot be recorded"
-    error = recording_error(text, instead_of(function))
-    error.at_library = True
-    return error
-
-
-def plain_array_error(what: str, fix: str = "") -> RecordingError:
-    """The error for a recorded value that would become a plain one."""
-    text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
-    error = recording_error(f"{what} would lose its derivative", f"{fix} w{text}" if fix else f"W{text}")
-    error.at_plain_array = True
-    return error
 
 
 def _element(x: Recorded, i: int) -> Frame:

@@ -119,7 +119,8 @@ class Recorder:
         return found
 
     def convert(self, ref: Ref, dtype: str) -> Ref:
-        """The value in another dtype, as NumPy's astype: integers truncate, truth values say what is not 0."""
+        """The value in another dtype, as NumPy's astype: float32 rounds, integers truncate, truth values say what is
+        not 0."""
         shape, own = self.builder.type(ref)
         if own == dtype:
             return ref
@@ -127,6 +128,8 @@ class Recorder:
             return self.emit("not_equal", (ref, self.number(0)), shape=shape)
         if dtype not in "fd" and own in "fd":
             ref = self.emit("add", (self.emit("trunc", (ref,)), self.number(0.0)), (), shape, "i")  # no integer is -0
+        if dtype == "f" and own in "di":
+            ref = self.emit("single", (ref,), (), shape, "d")
         if dtype in NARROW and not np.can_cast(DTYPES[own], DTYPES[dtype], "safe"):
             ref = self._wrapped(ref, np.iinfo(DTYPES[dtype]))
         if self.builder.dtype(ref) == dtype:

@@ -1,6 +1,7 @@
 """Which line of the user's source a row comes from: the innermost frame outside fastad, NumPy, SciPy and optree."""
 
 import dataclasses
+import dis
 import os
 import sys
 import warnings
@@ -40,6 +41,7 @@ _kept: list[CodeType] = []
 _UNKNOWN: Any = object()
 _NOWHERE = Line("", 0, "")
 # Runs between isinstance(x, numbers.Real) and x.
+_BINARY, _REMAINDERS = dis.opmap["BINARY_OP"], (6, 19)  # NB_REMAINDER, NB_INPLACE_REMAINDER of Python's opcode.h
 _ABSTRACT = getattr(ABCMeta.__instancecheck__, "__code__", None)
 
 
@@ -120,10 +122,19 @@ def from_scipy() -> str | None:
     inner = None
     while frame is not None and is_ours(frame.f_code):
         if frame.f_code.co_filename.startswith(_SCIPY):
-            module = frame.f_globals["__name__"].partition("._")[0]
-            inner = f"{module}.{frame.f_code.co_qualname}" if module != "scipy" else inner or "a function of SciPy"
+            inner = _scipy_name(frame) or inner or "a function of SciPy"
         frame = frame.f_back
     return inner
+
+
+def _scipy_name(frame: FrameType) -> str | None:
+    """The full name of the function that a frame of SciPy runs; of a decorator's wrapper that of what it calls, `f`."""
+    wrapped: Any = frame.f_locals.get("f")
+    path, name = frame.f_globals["__name__"], frame.f_code.co_qualname
+    if path.startswith("scipy._lib") and hasattr(wrapped, "__qualname__"):
+        path, name = str(wrapped.__module__), wrapped.__qualname__
+    module = path.partition("._")[0]
+    return f"{module}.{name}" if module != "scipy" else None
 
 
 def asked_by_scipy(function: str) -> bool:
@@ -132,6 +143,14 @@ def asked_by_scipy(function: str) -> bool:
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
     return frame is not None and frame.f_code.co_name == function and frame.f_code.co_filename.startswith(_SCIPY)
+
+
+def asked_by_remainder() -> bool:
+    """Whether the caller of this function was called by the operator %, of a text that is formatted: other operands on
+    its left ask no recorded value for a plain number."""
+    frame = sys._getframe(2)
+    operation, which = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
+    return operation == _BINARY and which in _REMAINDERS
 
 
 def at_line() -> str:

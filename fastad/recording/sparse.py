@@ -95,6 +95,8 @@ def scipy_numbers(x: Any, taken: np.ndarray) -> Any:
 def scipy_operator(name: str, a: Any, b: Any) -> Any:
     """An operator between a sparse matrix of SciPy's and a recorded value. The `*` of its older matrices is `@`."""
     ufunc = getattr(np, name)
+    if ufunc is np.multiply and is_scipy(b) and not (a.ndim and _is_matrix(b)):
+        return NotImplemented  # the matrix scales its entries: see `fastad.scipy_sparse`
     if ufunc is not np.matmul and not (ufunc is np.multiply and _is_matrix(a if is_scipy(a) else b)):
         raise recording_error(
             f"np.{name} of a sparse matrix of SciPy's and a recorded value", "Use fad.sparse.csr_array(A) instead of A."

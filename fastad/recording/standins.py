@@ -17,6 +17,7 @@ from fastad.locks import lock
 
 WITH_ATTRIBUTES = (FunctionType, functools.partial)  # whose places are attributes, `__defaults__` and `args`
 _HOLDERS = (dict, list, CellType, *WITH_ATTRIBUTES)
+ABSENT = object()  # in the place of a value: the place is empty, as that of a built-in in a namespace
 
 
 class StandIn:
@@ -146,6 +147,14 @@ def _register_imported() -> None:
             _waiting.pop(name)()
 
 
+def has_standins(kind: type) -> bool:
+    """Whether methods of a class, or of one that it inherits from, have stand-ins during recordings."""
+    if _waiting:
+        with _lock:
+            _register_imported()
+    return not _methods.keys().isdisjoint(kind.__mro__)
+
+
 def _all_places() -> tuple[_Module | _Methods, ...]:
     return (*_modules.values(), *_methods.values())
 
@@ -197,7 +206,8 @@ def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManage
 
 @contextmanager
 def placed(changes: Iterable[tuple[Any, Any, Any, Any]]) -> Iterator[None]:
-    """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there."""
+    """Within, (holder, name, value, stand-in): the stand-in is where the value was, if it can be put there. A value
+    that is `ABSENT` leaves an empty place behind."""
     changes = [change for change in changes if takes_standins(change[0])]
     with _lock:
         for change in changes:
@@ -245,7 +255,9 @@ def _release(holder: Any, name: Any) -> None:
 
 def put(holder: Any, name: Any, value: Any) -> None:
     """Put a value into a place."""
-    if isinstance(holder, CellType):
+    if value is ABSENT:
+        holder.pop(name, None)
+    elif isinstance(holder, CellType):
         holder.cell_contents = value
     elif isinstance(holder, FunctionType):
         setattr(holder, name, value)

@@ -29,7 +29,7 @@ from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, layout, owner_of
 from fastad.recording.outside_numbers import NumberPlace
 from fastad.recording.plain_objects import all_slots, extends_built_in, is_plain, is_users
-from fastad.recording.standins import all_bound, as_bound, held
+from fastad.recording.standins import all_bound, as_bound, has_standins, held
 from fastad.recording.watched import Watched
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
@@ -245,6 +245,8 @@ class Walk:
     def _of_object(self, value: Any, kind: type) -> Hashable:
         if hasattr(kind, "__array__") and (not is_plain(kind) or is_library(file_of(kind))):
             return self._of_array_like(value, kind)
+        if kind.__module__.startswith("scipy.stats") and has_standins(kind):  # by what they were made of
+            return (self._of(kind), *[(k, self._of(v)) for k, v in getattr(value, "_ctor_param", {}).items()])
         found: list[Hashable] = [self._of(kind)] if is_plain(kind) else [self._hidden(value), self._of(kind)]
         self.kinds.append((value, kind))
         if isinstance(getattr(value, "__dict__", None), dict):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
+from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, Form, array_rows
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.table import Row, Table
@@ -23,7 +23,7 @@ def inline(b: Builder, table: Table, inputs: Sequence[Ref], outer_line: bool = F
         if line != last and not outer_line:
             b.at_line(lines[line])
             last = line
-        name, arity = _ELEMENTWISE[op]
+        name, arity = ELEMENTWISE[op]
         if arity == 2:
             operands: tuple[Ref, ...] = (refs[col["a"][index]], refs[col["b"][index]])
         elif arity == 1:
@@ -57,7 +57,10 @@ def copy_row(b: Builder, table: Table, row: Row, refs: Sequence[Ref], inputs: Se
         return b.const(table.constant(row.index), row.dtype)
     if row.sub is not None:
         return b.call(row.sub, *(refs[i] for i in row.operands))
-    return b.emit(row.name, [refs[i] for i in row.operands], row.statics, row.shape, row.dtype)
+    operands, kind = tuple([refs[i] for i in row.operands]), table.types[table._lists["type"][row.index]]
+    if isinstance(row.primitive, ArrayPrimitive):
+        return b.emit_array(row.primitive, operands, row.statics, kind)
+    return b.emit_elementwise(row.name, operands, b.type_number(kind))
 
 
 def new_inputs(b: Builder, table: Table, extra: Sequence[Any] = ()) -> tuple[list[Ref], list[Ref]]:
@@ -113,7 +116,7 @@ def _renumber_pool(table: Table, keep: np.ndarray, renumber: np.ndarray) -> np.n
     return np.where(keep[table.pools["operands"]], renumber[table.pools["operands"]], 0).astype(np.int32)
 
 
-_ELEMENTWISE = [(row.name, row.arity if isinstance(row, Elementwise) else 0) for row in PRIMITIVES]
+ELEMENTWISE = [(row.name, row.arity if isinstance(row, Elementwise) else 0) for row in PRIMITIVES]  # by opcode
 _IN_COLUMNS = np.where(POOLED, -1, OPERAND_COUNT).tolist()
 _IS_KEPT = np.zeros(len(PRIMITIVES), bool)
 _IS_KEPT[[row.code for row in array_rows() if row.kept]] = True

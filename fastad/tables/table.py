@@ -109,7 +109,7 @@ class Table:
             if c >= 0:
                 pool = self._pool_lists["statics"]
                 statics = tuple(pool[c + 1 : c + 1 + pool[c]])
-        sub = self.subs[statics[0]] if self.columns["op"][index] == CALL else None
+        sub = self.subs[statics[0]] if col["op"][index] == CALL else None
         return Row(index, primitive, operands, statics, shape, dtype, sub)
 
     def rows(self) -> Iterator[Row]:
@@ -150,6 +150,12 @@ class Table:
     def _pool_lists(self) -> dict[str, list[Any]]:
         return {name: self.pools[name].tolist() for name in ("operands", "statics")}
 
+    def free_lists(self) -> None:
+        """Free the columns as Python lists, which take eight times as much as they do themselves; whoever looks at rows
+        again has them made anew."""
+        for name in ("_lists", "_pool_lists"):
+            vars(self).pop(name, None)
+
     @lazy
     def sizes(self) -> np.ndarray:
         """Number of elements of every row's value."""
@@ -161,6 +167,12 @@ class Table:
         ops = self.columns["op"]
         rows = np.flatnonzero((ops == GUARD) | (ops == CALL)).tolist()
         return tuple(i for i in rows if self.columns["op"][i] == GUARD or self.row(i).sub.has_guards)
+
+    @lazy
+    def number_guards(self) -> frozenset[int]:
+        """Rows of guards for what a number is, such as an index, not for a condition."""
+        rows = [i for i in self.guards if self.columns["op"][i] == GUARD]
+        return frozenset(i for i in rows if self.type_of(self.row(i).operands[0]).dtype != "b")
 
     @property
     def nbytes(self) -> int:

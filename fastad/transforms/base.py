@@ -20,11 +20,10 @@ from fastad.transforms import saved
 from fastad.transforms.call import Call, make_call
 from fastad.transforms.fast import MISS, fast_call
 from fastad.transforms.finding import Finder
-from fastad.transforms.numba_call import numba_function
 from fastad.transforms.numbers import Renumbered
 from fastad.transforms.paths import Path, Undecided, follow, recorded_path
 from fastad.transforms.prepared import Prepared
-from fastad.transforms.program import Program, record, replay, run_by_numpy
+from fastad.transforms.program import Program, record, replay
 
 
 class Transformed(Finder):
@@ -36,6 +35,8 @@ class Transformed(Finder):
 
     # ── calling ──────────────────────────────────────────────────────────────────────────────────────────────
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.device is not None:
+            args, kwargs = _device_calls().on_device(args, kwargs)
         fast, path = self._fast
         if fast is not None and not kwargs:
             try:
@@ -48,7 +49,7 @@ class Transformed(Finder):
                     return self._from(call, self.other_path(call, path, failed.guard))
         call = make_call(*self.normalise(args, kwargs))
         if current_recorder() is not None:
-            return self.inside(call)
+            return self.inside(self._on_host(call))
         while True:
             try:
                 numbered = self.with_inputs(call)
@@ -70,7 +71,7 @@ class Transformed(Finder):
     def _by_numpy(self, call: Call, undecided: Undecided) -> Any:
         """The result where kernels cannot tell which branch to take."""
         try:
-            return run_by_numpy(undecided.path.program, call.inputs)
+            return undecided.path.program.by_numpy(self._on_host(call).inputs)
         except Stopped:
             hint = "np.asarray(a, like=i)[i] for a[i] where a is a plain array and i is mapped"
             if any(map(_has_solve, undecided.path.program.table.subs)):
@@ -80,6 +81,10 @@ class Transformed(Finder):
                 f"the lanes of {self.__name__} take different branches at {undecided.place}; use np.where or fad.cond "
                 f"there, and {hint}"
             ) from None
+
+    def _on_host(self, call: Call) -> Call:
+        """The call with its arrays in the processor's memory."""
+        return call if self.device is None else _device_calls().on_host_call(call)
 
     def inside(self, call: Call) -> Any:
         """Called while another function is recorded: the rows go there if any operand is recorded."""
@@ -93,7 +98,10 @@ class Transformed(Finder):
 
     # ── other ways to call ───────────────────────────────────────────────────────────────────────────────────
     def prepare(self, *args: Any, **kwargs: Any) -> Any:
-        """A call with buffers bound once: see `fastad.transforms.prepared.Prepared`."""
+        """A call with buffers bound once: see `fastad.transforms.prepared.Prepared`, or for a device
+        `fastad.transforms.device_calls.PreparedOnDevice`."""
+        if self.device is not None:
+            return _device_calls().PreparedOnDevice(self, *_device_calls().on_device(args, kwargs))
         return Prepared(self, args, kwargs)
 
     @property
@@ -104,6 +112,8 @@ class Transformed(Finder):
             raise RecordingError(
                 f"call {self.__name__} once (or .prepare it) before using .numba_function: it is recorded then"
             )
+        from fastad.transforms.numba_call import numba_function
+
         return numba_function(paths[0], self.__name__)
 
     def save(self, path: Any) -> None:
@@ -155,6 +165,13 @@ class Transformed(Finder):
 
     def __repr__(self) -> str:
         return f"<fastad {type(self).__name__} of {self.__name__}: {len(self.all_paths())} recorded path(s)>"
+
+
+def _device_calls() -> Any:
+    """What calls on a device need, which others do without."""
+    from fastad.transforms import device_calls
+
+    return device_calls
 
 
 def _current_paths(path: Path) -> list[Path]:

@@ -36,6 +36,11 @@ class Jit(Transformed):
     def program(self, call: Call) -> Program:
         return program_of(self.__wrapped__, call)
 
+    def device_program(self, call: Call) -> Program:
+        """That of the function itself: the lanes of a vmap."""
+        inner = self.__wrapped__
+        return inner.device_program(call) if isinstance(inner, Transformed) else super().device_program(call)
+
 
 class Differentiated(Transformed):
     """What derivatives with respect to positional arguments share."""

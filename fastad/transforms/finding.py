@@ -1,6 +1,7 @@
 """How a transformed function finds the recording for a call, and makes it if there is none."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from fastad.once import lazy
 from fastad.recording.capture import OutsideState
 from fastad.recording.keys import Key
 from fastad.recording.libraries import claim
+from fastad.recording.lookups import Lookups
 from fastad.recording.outside_arrays import part_of
 from fastad.recording.outside_numbers import reading_anew
-from fastad.recording.randomness import have_drawn, random_states
+from fastad.recording.randomness import draws, have_drawn, others_may_have_drawn, random_states
 from fastad.recording.recorded_numbers import NumberNeeded
 from fastad.recording.retrying import with_second_try
 from fastad.recording.source import at_line
@@ -42,13 +44,14 @@ class Finder:
 
     def __init__(
         self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None,
-        roll: Any = None,
+        roll: Any = None, device: str | None = None,
     ) -> None:  # fmt: skip
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
             roll = function.roll if roll is None else roll
+            device = device or function.device
         tier = tier or AUTO
         if tier != AUTO:
             policy(tier)  # raises for a tier that is not known
@@ -58,7 +61,10 @@ class Finder:
             raise TypeError(
                 f"roll must be True, False or a schedule, such as fad.checkpoint.Revolve(100){at_line()}, not {roll!r}"
             )
+        if device not in (None, "cpu", "cuda"):
+            raise ValueError(f'device must be "cpu" or "cuda", not {device!r}{at_line()}')
         self.tier: str = tier
+        self.device: str | None = None if device == "cpu" else device
         self.roll: bool | Schedule | None = roll
         self.threads: int | None = threads
         self.__wrapped__ = function
@@ -67,6 +73,7 @@ class Finder:
         self.memory = Memory()
         self._fast: tuple[Any, Any] = (None, None)  # the short way of the last call, and its path
         self._warned_of_random_numbers = False
+        self._looks_up = False  # whether a guard of a number has failed: see `fastad.recording.lookups`
 
     # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -76,7 +83,8 @@ class Finder:
 
     @property
     def _fastad_options(self) -> tuple[Any, ...]:
-        return (self.tier, self.threads, _frozen(self.roll), *[_frozen(getattr(self, name)) for name in self.options])
+        own = [_frozen(getattr(self, name)) for name in self.options]
+        return (self.tier, self.threads, _frozen(self.roll), self.device, *own)
 
     @lazy
     def _kind(self) -> tuple[Any, ...]:
@@ -97,6 +105,21 @@ class Finder:
         """`program`, with loops rolled as `roll` says."""
         with rolling(self.roll):
             return self.program(call)
+
+    def path_program(self, call: Call) -> Program:
+        """The program of a path: on a device it has lanes."""
+        if self.device is None:
+            return self.new_program(call)
+        from fastad.execution.cuda.values import on_host
+
+        with rolling(self.roll):
+            return self.device_program(call.replaced(list(map(on_host, call.inputs))))
+
+    def device_program(self, call: Call) -> Program:
+        """What a device runs: one lane."""
+        from fastad.transforms.devices import one_lane
+
+        return one_lane(self.program(call))
 
     def with_inputs(self, call: Call) -> Call:
         """The call with the Python integers, and the numbers in static arguments, as inputs that change from call to
@@ -160,6 +183,7 @@ class Finder:
             known = path.recording.after(guard)
             found = None if known is None else path.beside(known)
             if found is None or not found.is_current():
+                self._looks_up = self._looks_up or path.recording.holds_number(guard)
                 new = self._recorded(call, self._outside(), found, path.recording.place(guard))
                 same = new.recording.program.request == path.recording.program.request
                 if same or new.outside.key != path.outside.key:
@@ -188,7 +212,10 @@ class Finder:
                 raise Renumbered
             outside = outside if reads_anew else outside.without_changing()
             program, watch = self._program(call, outside, None if old is None else old.recording)
-        drew = have_drawn(before, random_states([x for state in reached for x in state.held]))
+            after = random_states([x for state in reached for x in state.held])
+            drew = have_drawn(before, after)
+            if drew and others_may_have_drawn(before, after):
+                drew = draws(lambda: self._program(call, outside, None))
         if drew and not self._warned_of_random_numbers:
             self._warned_of_random_numbers = True
             warn_of_random_numbers(base_function(self), self.__name__)
@@ -238,7 +265,9 @@ class Finder:
             if watched is not None and old.program.is_repeated_by(watched[0]):
                 return watched
         before = random_states([])
-        program = with_second_try(lambda: self.new_program(call), reached)
+        program = self._with_lookups(call) if self._looks_up else None
+        if program is None:
+            program = with_second_try(lambda: self.path_program(call), reached)
         if old is None and before == random_states([]):
             large = [a for a in program.captured if a.size > MANY]
             arrays = [a for state in reached for a in state.arrays] if large else []
@@ -246,11 +275,21 @@ class Finder:
                 watched = self._watched(call)
         return program, watched[1] if watched is not None and program.is_repeated_by(watched[0]) else None
 
+    def _with_lookups(self, call: Call) -> Program | None:
+        """A recording with lookups in tables as rows; None if paths of numbers remain, or it is not possible."""
+        lookups = Lookups(base_function(self))
+        if lookups.any_tables:
+            with suppress(Exception, NumberNeeded), lookups.in_place():
+                program = self.path_program(call)
+                if not program.request.base.number_guards:
+                    return program
+        return None
+
     def _watched(self, call: Call) -> tuple[Program, Watch] | None:
         """A recording while the arrays are watched; None where that is not possible."""
         try:
             with watching([base_function(self), *call.objects]) as watch:
-                program = None if watch is None else self.new_program(call)
+                program = None if watch is None else self.path_program(call)
         except (Exception, NumberNeeded):  # a `Watched` was given to code that wants an array
             return None
         return None if watch is None or program is None else (program, watch)

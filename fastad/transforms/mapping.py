@@ -53,6 +53,17 @@ class Vmap(Transformed):
         outputs = [_placed(b, refs[o], batched[o], size, axis) for o, axis in zip(table.outputs, out_axes, strict=True)]
         return inner.with_table(compact(b.table(outputs, table.captured)))
 
+    def device_program(self, call: Call) -> Program:
+        """The program of one lane, and how lanes lie."""
+        from fastad.transforms.devices import many_lanes
+
+        axes = self._input_axes(call)
+        count = self._lanes(call, axes)
+        lane = call.replaced([x if a is None else _lane(x, a) for x, a in zip(call.inputs, axes, strict=True)])
+        with nullcontext() if count else tentatively():
+            inner = program_of(self.__wrapped__, lane)
+        return many_lanes(inner, count, axes, self._output_axes(inner))
+
     def _input_axes(self, call: Call) -> list[int | None]:
         """The mapped axis of every input of the call (None: the same value in all lanes)."""
         args, _ = call.rebuild(call.inputs)

@@ -94,6 +94,11 @@ class Recording:
                 return table.line_of(table.guards[guard])
         return Line("", 0, "")
 
+    def holds_number(self, guard: int) -> bool:
+        """Whether a guard is for what a number is, not for a branch."""
+        table = self.program.request.base
+        return guard < len(table.guards) and table.guards[guard] in table.number_guards
+
     def is_repeated_by(self, new: "Recording") -> bool:
         """Whether another recording computes the same."""
         pairs = zip(self._own_arrays, new._own_arrays, strict=False)
@@ -123,7 +128,7 @@ def recorded_path(
     hollow = [a if part is None else _hollow(a) for part, a in zip(parts, program.captured, strict=True)]
     program = program.bound(hollow)
     held = tuple(x for state in states for x in state.held)
-    compiled = Compiled(program.request, tier, threads)
+    compiled = program.compiled(tier, threads)
     settings = states[0].settings if states else ()
     is_private = is_private or any(p is None and _may_change(a) for a, p in zip(hollow, parts, strict=True))
     found = Recording(program, compiled, parts, elements, held, is_private, settings)

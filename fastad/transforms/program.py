@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import FastadError, RecordingError
+from fastad.execution.collecting import uncollected
+from fastad.execution.compiled import Compiled
 from fastad.execution.composites.evaluating import run
 from fastad.execution.request import Request
 from fastad.once import lazy
@@ -90,9 +92,17 @@ class Program:
         """The program with other arrays of the same types in the places of those that the function refers to."""
         return replace(self, request=self.request.bound(captured)) if self.captured else self
 
+    def compiled(self, tier: str, threads: int | None) -> Any:
+        """How it runs."""
+        return Compiled(self.request, tier, threads)
+
     def gather(self, inputs: Sequence[Any]) -> list[Any]:
         """Values of all explicit inputs, from the inputs of a call."""
         return [inputs[n] if n >= 0 else self.lifted[-1 - n] for n in self.sources]
+
+    def by_numpy(self, inputs: Sequence[Any]) -> Any:
+        """The result, computed row by row as while recording; raises `Stopped` where a guard fails."""
+        return run_by_numpy(self, inputs)
 
     def result(self, outputs: Sequence[Any]) -> Any:
         """The caller's result from the outputs of the table."""
@@ -187,8 +197,9 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         input_refs = [x.ref for x in inputs]
         refs, out_leaves = _output_refs(recorder, leaves)
         del inputs, args, kwargs, result, leaves
-        table = recorder.finish(input_refs, refs)
-        table = roll(table, schedule) if choice else table
+        with uncollected():
+            table = recorder.finish(input_refs, refs)
+            table = roll(table, schedule) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
@@ -205,7 +216,7 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return standin_for(function)(*args, **kwargs)
     except FastadError:
         raise
-    except ValueError as error:  # of NumPy, when a recorded value is written into a plain array
+    except (ValueError, SystemError) as error:  # of NumPy, at a write into a plain array; of code in C, at any error
         if isinstance(error.__cause__, RecordingError):
             raise error.__cause__ from None
         _add_note(error)

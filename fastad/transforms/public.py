@@ -26,8 +26,9 @@ _GIVEN: Any = object()
 
 
 def jit(
-    f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, roll: Any = None, **unknown: Any
-) -> Jit:
+    f: Callable[..., Any], *, tier: str = "auto", threads: int | None = None, roll: Any = None,
+    device: str | None = None, **unknown: Any,
+) -> Jit:  # fmt: skip
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
     Arguments may be any pytree of float, integer or bool arrays and floats. Python integers are constants until they
@@ -41,6 +42,8 @@ def jit(
     `roll=False` leaves Python loops as the copies of their rows; by default long ones become loop rows, with the same
     values (docs/loops.md). Their gradients store all states, or those that a schedule chooses, as in
     roll=fad.checkpoint.Revolve(100).
+    `device="cuda"` runs on an NVIDIA GPU (docs/cuda.md): the lanes of a `vmap` are threads, and arrays that lie on the
+    device are taken, and returned, without a copy.
 
     >>> import numpy as np, fastad as fad
     >>> f = fad.jit(lambda x: np.sum(np.sin(x) ** 2))
@@ -51,9 +54,9 @@ def jit(
         names = ", ".join(f"{name}=" for name in unknown)
         raise TypeError(
             f"jit does not take {names}{at_line()}; what is no float, integer or bool array, and no float, is static "
-            "without being named: strings, None, functions, other objects. Options are tier=, threads= and roll="
+            "without being named: strings, None, functions, other objects. Options are tier=, threads=, roll=, device="
         )
-    return Jit(f, tier=tier, threads=threads, roll=roll)
+    return Jit(f, tier=tier, threads=threads, roll=roll, device=device)
 
 
 def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, **options: Any) -> Gradient:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -11,7 +10,6 @@ from fastad.execution.compiled import Compiled
 from fastad.execution.executors import SWEEP
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.request import Request
-from fastad.tables.files.store import load_many, save_many
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, flatten, unflatten
@@ -103,6 +101,8 @@ def save(name: str, entries: list[Entry], target: Any) -> None:
     """Write programs to a file, with the signatures that they were recorded for."""
     tables = {f"path{k}": program.table for k, (_, program) in enumerate(entries)}
     listed = [_entry(signature, program, f"path{k}") for k, (signature, program) in enumerate(entries)]
+    from fastad.tables.files.store import save_many
+
     save_many(tables, {"name": name, "entries": listed}, target)
 
 
@@ -117,6 +117,8 @@ def _entry(arguments: Any, program: Program, number: str) -> dict[str, Any]:
 
 def load(path: Any) -> tuple[str, list[Entry]]:
     """Name and programs from a file; raises `TableError` if it is not a saved function."""
+    from fastad.tables.files.store import load_many
+
     tables, meta = load_many(path)
     try:
         return str(meta["name"]), [_restored(entry, tables) for entry in meta["entries"]]
@@ -212,6 +214,8 @@ def _readable(signature: Any) -> str:
 # ── pickling ──────────────────────────────────────────────────────────────────────────────────────────────────
 def to_bytes(write: Callable[[str], None]) -> bytes:
     """What `write(name)` writes to a file of that name; this is what a compiled function pickles as."""
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "function.npz")
         write(name)
@@ -221,6 +225,8 @@ def to_bytes(write: Callable[[str], None]) -> bytes:
 
 def from_bytes(data: bytes, read: Callable[[str], T]) -> T:
     """What `read(name)` finds in a file of that name that has these bytes."""
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "function.npz")
         with open(name, "wb") as file:

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,8 @@ def states_on_disk(doubles: int, path: str | os.PathLike[str] | None) -> Iterato
     with contextlib.ExitStack() as stack:
         folder = path is None or Path(path).is_dir()
         if folder:
+            import tempfile
+
             file: Any = stack.enter_context(tempfile.TemporaryFile(dir=path, prefix="fastad-states-"))
         else:
             assert path is not None

@@ -14,7 +14,6 @@ from fastad.execution.composites.callbacks import CallbackKernel
 from fastad.execution.kernel import PartKernel
 from fastad.execution.machine import exported
 from fastad.tables.composites.driver import Driver
-from fastad.tables.composites.kinds import BUILT_IN
 from fastad.tables.composites.sub import Sub
 
 _ENTRY = """
@@ -59,6 +58,8 @@ def driver_text(kernel: str) -> str:
 
 def driver_names() -> tuple[str, ...]:
     """The kernels of fastad's drivers."""
+    from fastad.tables.composites.kinds import BUILT_IN  # those of solves are large, and few programs have one
+
     return tuple(kind.kernel for kind in BUILT_IN)
 
 
@@ -82,7 +83,7 @@ class DriverKernel:
         for field, array in given.arrays.items():
             self._held.append(own := np.ascontiguousarray(array, np.int64))
             record[field] = own.ctypes.data
-        self.work_size = _lay_out(record, given.work, scratch)
+        self.work_size = lay_out(record, given.work, scratch)
         self.context = int(self._record.ctypes.data)
         self.address = driver_address(sub.kernel)
         if given.resources:  # Python is needed before and after a run
@@ -105,7 +106,7 @@ class DriverKernel:
         return kernel.address, kernel.context or 0, kernel.work_size
 
 
-def _lay_out(record: Any, work: Any, scratch: int) -> int:
+def lay_out(record: Any, work: Any, scratch: int) -> int:
     """Write the places of a driver's own vectors in its work; returns the length of that. The first place of all has
     the address of saved states."""
     if not work:

@@ -53,7 +53,7 @@ def cached(key_parts: Sequence[str | bytes], make: Callable[[], bytes]) -> bytes
     if where is None:
         return make()
     path = where / key.hex()
-    if (payload := _read(path, key)) is None:
+    if (payload := read(path, key)) is None:
         payload = make()
         _store(path, key, payload)
     return payload
@@ -122,13 +122,14 @@ def _digest(parts: Sequence[str | bytes]) -> bytes:
     return result.digest()
 
 
-def _read(path: Path, key: bytes) -> bytes | None:
+def read(path: Path, key: bytes) -> bytes | None:
+    """What `write` has put into a file for this key; None if it is not there, or was damaged."""
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            header, payload = file.read(_HEADER.size), file.read()
     except OSError:
         return None
-    payload = data[_HEADER.size :]
-    if data[: _HEADER.size] != _header(key, payload):
+    if header != _header(key, payload):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # the modification time is the time of the last use: see _evict
@@ -139,9 +140,14 @@ def _header(key: bytes, payload: bytes) -> bytes:
     return _HEADER.pack(_MAGIC, _VERSION, key, hashlib.sha256(payload).digest())
 
 
+def write(path: Path, key: bytes, payload: bytes) -> None:
+    """Write a file that `read` knows."""
+    folders.write(path, _header(key, payload), payload)
+
+
 def _store(path: Path, key: bytes, payload: bytes) -> None:
     with contextlib.suppress(OSError):
-        folders.write(path, _header(key, payload) + payload)
+        write(path, key, payload)
         _account(path.parent, _HEADER.size + len(payload))
 
 

@@ -37,11 +37,12 @@ class LostProcessError(Exception):
 
 
 class CompilerProcess:
-    """A process that compiles one text after the other. Raises LostProcessError if there cannot be one."""
+    """A process that compiles one text after the other. Raises LostProcessError if there cannot be one, which without
+    `waits` is found out when it is first asked for something."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: bool = True) -> None:
         home = str(llvmlite_folder().parent)
-        self.host: tuple[str, str]
+        self._host: tuple[str, str] | None = None
         # -I: no module of the user's can be in the way; a session of its own: Ctrl-C in a terminal does not end it.
         try:
             self._process = subprocess.Popen(
@@ -51,14 +52,21 @@ class CompilerProcess:
         except (OSError, RuntimeError) as error:  # RuntimeError: Python ends
             raise LostProcessError from error
         _all.append(self)
-        try:
-            self.host = self._greeting()
-        except BaseException:  # Ctrl-C too
-            self.end()
-            raise
+        if waits:
+            self.host()
         # It ends by itself: without a thread that waits for that it would stay in the system's list of processes.
         with contextlib.suppress(RuntimeError):
             threading.Thread(target=self._process.wait, name="fastad-reaping", daemon=True).start()
+
+    def host(self) -> tuple[str, str]:
+        """What LLVM says of this CPU, which is the first that the process says."""
+        if self._host is None:
+            try:
+                self._host = self._greeting()
+            except BaseException:  # Ctrl-C too
+                self.end()
+                raise
+        return self._host
 
     def _greeting(self) -> tuple[str, str]:
         line = b""
@@ -70,11 +78,12 @@ class CompilerProcess:
             raise LostProcessError from error
         return name, features
 
-    def compile(self, text: str, level: int) -> tuple[bytes, float]:
+    def compile(self, text: str, level: int, device: str = "") -> tuple[bytes, float]:
         """The object code of a text, and seconds of processor time that it took. CompileError if LLVM rejects it."""
-        data = text.encode()
+        data, more = text.encode(), device.encode()
+        self.host()
         try:
-            self._write(TASK.pack(len(data), level, is_verified(level)) + data)
+            self._write(TASK.pack(len(data), level, is_verified(level), len(more)) + data + more)
             length, is_object, seconds = REPLY.unpack(self._read(REPLY.size))
             found = self._read(length)
         except BaseException:  # Ctrl-C too: what it would answer now belongs to no question
@@ -183,42 +192,49 @@ def host() -> tuple[str, str]:
         with contextlib.suppress(LostProcessError):
             process = CompilerProcess()
             _idle.append(process)
-            return process.host
+            return process.host()
     return llvm_ir.host()
 
 
-def compiled(text: str, level: int, beside: bool = False) -> tuple[bytes, float]:
+def prepare() -> None:
+    """Have a process start, if there is none: soon it will be given a text, and it takes a twentieth of a second."""
+    if linking.IS_KNOWN and is_possible() and not _all:
+        with contextlib.suppress(LostProcessError):
+            _idle.append(CompilerProcess(waits=False))
+
+
+def compiled(text: str, level: int, beside: bool = False, device: str = "") -> tuple[bytes, float]:
     """The object code of a text, and the seconds of processor time that it took; `beside`: other threads have work to
-    do. CompileError if LLVM rejects the text."""
+    do; `device`: PTX is wanted, for this GPU (see `llvm_ir.ptx_of`). CompileError if LLVM rejects the text."""
     if beside and _closed:
         raise CompileError("the process ends")
     length = len(text) if 0 < level < llvm_ir.STRAIGHT else len(text) // _WITHOUT_PASSES
     is_worth = linking.IS_KNOWN or length >= (_LONG_BESIDE if beside else _LONG)
     if is_worth and is_possible():
         with contextlib.suppress(LostProcessError), _free[beside]:
-            return _elsewhere(text, level)
+            return _elsewhere(text, level, device)
     with llvm_ir.LOCK:
         start = time.thread_time()
         try:
-            return llvm_ir.object_of(text, level, is_verified(level)), time.thread_time() - start
+            return llvm_ir.code_of(text, level, is_verified(level), device), time.thread_time() - start
         except RuntimeError as error:
             raise rejected(str(error)) from None
 
 
-def _elsewhere(text: str, level: int) -> tuple[bytes, float]:
+def _elsewhere(text: str, level: int, device: str = "") -> tuple[bytes, float]:
     """Raises LostProcessError if there can be no other process, CompileError if it ends over the text."""
     with contextlib.suppress(IndexError, LostProcessError):  # one that waits may just have ended
-        return _given_back(_idle.pop(), text, level)
+        return _given_back(_idle.pop(), text, level, device)
     process = CompilerProcess()
     try:
-        return _given_back(process, text, level)
+        return _given_back(process, text, level, device)
     except LostProcessError:
         raise CompileError("the process that compiled a program has ended: memory may have run out") from None
 
 
-def _given_back(process: CompilerProcess, text: str, level: int) -> tuple[bytes, float]:
+def _given_back(process: CompilerProcess, text: str, level: int, device: str) -> tuple[bytes, float]:
     try:
-        return process.compile(text, level)
+        return process.compile(text, level, device)
     finally:
         if process in _all:
             _idle.append(process)

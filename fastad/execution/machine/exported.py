@@ -13,14 +13,15 @@ import importlib.util
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastad import calling
+from fastad.errors import CompileError
 from fastad.execution import translation
-from fastad.execution.machine import cache, objects, replacing, symbols
-from fastad.execution.translation.kinds import UntranslatableError
+from fastad.execution.machine import cache, objects, replacing, shipped, symbols
+from fastad.execution.translation import UntranslatableError
 from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 from fastad.once import once
 from fastad.primitives import ArrayPrimitive, Form, array_rows, primitive
@@ -30,25 +31,26 @@ _NAME = "fastad_entry"
 _LEVEL = replacing.LEVEL
 
 
-def kernel_sources() -> dict[str, str]:
-    """Text of the files of `fastad.kernels` by module."""
+def kernel_sources() -> Iterator[tuple[str, bytes]]:
+    """Modules of `fastad.kernels` and their text, one after the other: all of it is half a megabyte."""
     folder = Path(importlib.import_module("fastad.kernels").__path__[0])
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
+    return ((path.stem, path.read_bytes()) for path in sorted(folder.glob("*.py")))
 
 
 @functools.cache
 def kernel_homes() -> dict[str, str]:
     """Module of every function NAME_forward, NAME_reverse and NAME_tangent in `fastad.kernels`, by the source text."""
     homes, rows = {}, {row.name: row for row in array_rows()}
-    for module, text in kernel_sources().items():
-        for name, kind, parameters in _KERNEL.findall(text):
+    for module, text in kernel_sources():
+        for found in _KERNEL.findall(text):
+            name, kind, parameters = (part.decode() for part in found)
             if name in rows:
                 check_parameters(rows[name], kind, parameters)
             homes[f"{name}_{kind}"] = module
     return homes
 
 
-_KERNEL = re.compile(r"^def (\w+)_(forward|reverse|tangent)\(([^)]*)\)", re.MULTILINE)
+_KERNEL = re.compile(rb"^def (\w+)_(forward|reverse|tangent)\(([^)]*)\)", re.MULTILINE)
 
 
 def check_parameters(row: ArrayPrimitive, kind: str, parameters: str) -> None:
@@ -64,14 +66,21 @@ def check_parameters(row: ArrayPrimitive, kind: str, parameters: str) -> None:
 @functools.cache
 def kernel_digest() -> str:
     """What the text of a function does not show: the kernels that it calls."""
-    return hashlib.sha256("\0".join(kernel_sources().values()).encode()).hexdigest()[:32]
+    return _digest(text for _, text in kernel_sources())
 
 
 @functools.cache
 def translator_digest() -> str:
     """Tells the code that translates kernels apart from other versions of it."""
     folder = Path(translation.__path__[0])
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()[:32]
+    return _digest(path.read_bytes() for path in sorted(folder.glob("*.py")))
+
+
+def _digest(texts: Iterable[bytes]) -> str:
+    result = hashlib.sha256()
+    for text in texts:
+        result.update(text + b"\0")
+    return result.hexdigest()[:32]
 
 
 @functools.cache
@@ -132,6 +141,10 @@ calling.compile_with(address)
 @once
 def _linked(name: str, text: str) -> tuple[int, object]:
     """The address, and what it belongs to."""
+    if (brought := shipped.read(_shipped_key(text))) is not None:
+        with contextlib.suppress(CompileError):  # a function that it calls is not there
+            code = objects.load_object(brought, [_NAME], _resolve)
+            return code[_NAME], code
     if _is_translated(text):
         with contextlib.suppress(UntranslatableError):
             return replacing.linked(_NAME, text, key_of(text)[:-1], _resolve)
@@ -148,8 +161,20 @@ def stored(text: str) -> bytes:
 
 
 def is_stored(text: str) -> bool:
-    """Whether the object of a text is in the disk cache."""
-    return cache.is_stored(key_of(text))
+    """Whether the object of a text is in the disk cache, or was shipped."""
+    return cache.is_stored(key_of(text)) or shipped.has(_shipped_key(text))
+
+
+def ship(folder: Path, texts: Iterable[str]) -> None:
+    """Write the objects of texts for all processors of a level: see `shipped`."""
+    from fastad.execution.translation import module
+
+    for text in texts:
+        shipped.store(folder, _shipped_key(text), module.ir_of(text, _NAME, fused=True), _LEVEL)
+
+
+def _shipped_key(text: str) -> tuple[str, ...]:
+    return translator_digest(), text, kernel_digest()
 
 
 def _is_translated(text: str) -> bool:

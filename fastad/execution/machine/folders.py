@@ -3,9 +3,7 @@
 import atexit
 import contextlib
 import os
-import shutil
 import stat
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -60,7 +58,9 @@ def _complaint(path: str) -> str | None:
             return "belongs to another user"
         if os.name != "nt" and status.st_mode & 0o022:
             return "can be written to by other users"
-        tempfile.TemporaryFile(dir=path).close()
+        handle, probe = _new_file(path)
+        os.close(handle)
+        os.unlink(probe)
     except OSError as error:
         return f"cannot be used ({error.strerror})"
     return None
@@ -68,6 +68,9 @@ def _complaint(path: str) -> str | None:
 
 @once
 def _temporary_folder() -> Path | None:
+    import shutil  # with compression, half a megabyte
+    import tempfile
+
     try:
         path = Path(tempfile.mkdtemp(prefix="fastad-"))
     except OSError:
@@ -88,14 +91,23 @@ def subfolder(name: str) -> Path | None:
     return base / name
 
 
-def write(path: Path, data: bytes) -> None:
+def write(path: Path, *pieces: bytes) -> None:
     """Write a file so that readers see all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="new-")
+    handle, temporary = _new_file(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _new_file(where: str | os.PathLike[str]) -> tuple[int, str]:
+    """A file that did not exist, opened to be written by this user alone, and its path; `tempfile`, which makes such
+    ones too, takes half a megabyte."""
+    while True:
+        path = os.path.join(where, f"new-{os.urandom(8).hex()}")
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600), path

@@ -1,4 +1,4 @@
-"""LLVM IR text to object code for this CPU; as a program, for the process that gives it texts.
+"""LLVM IR text to object code for this CPU, or PTX for a GPU; as a program, for the process that gives it texts.
 
     python llvm_ir.py FOLDER SECONDS
 
@@ -50,18 +50,18 @@ def host() -> tuple[str, str]:
 
 
 @functools.cache
-def machine(level: int) -> Any:
-    """LLVM's description of this CPU, for code of an optimisation level."""
+def machine(level: int, cpu: str = "") -> Any:
+    """LLVM's description of this CPU, or of any that has a CPU's features, for code of an optimisation level."""
     _initialize()
-    cpu, features = host()
+    cpu, features = (cpu, "") if cpu else host()
     target = llvm().Target.from_triple(llvm().get_process_triple())
     return target.create_target_machine(cpu=cpu, features=features, opt=level, reloc=_RELOCATION, codemodel=_CODE_MODEL)
 
 
-def object_of(text: str, level: int, verify: bool) -> bytes:
-    """The object code of a module. RuntimeError if LLVM rejects the text."""
+def object_of(text: str, level: int, verify: bool, cpu: str = "") -> bytes:
+    """The object code of a module, for this CPU or another one. RuntimeError if LLVM rejects the text."""
     passes, generation = (0, 2) if level == STRAIGHT else (level, level)
-    target = machine(generation)
+    target = machine(generation, cpu)
     # A context of its own frees types and constants with the module; the global one keeps them for good.
     module = llvm().parse_assembly(text, llvm().create_context())
     if verify:
@@ -71,6 +71,46 @@ def object_of(text: str, level: int, verify: bool) -> bytes:
     if passes:
         _optimize(module, target, passes)
     return target.emit_object(module)
+
+
+# ── GPUs ──────────────────────────────────────────────────────────────────────────────────────────────────────
+_GPU = "nvptx64-nvidia-cuda"
+
+
+def ptx_of(text: str, level: int, device: str) -> bytes:
+    """PTX of a module whose functions, but for kernels, are seen by itself only. `device`: the architecture, such as
+    sm_90, a space, and the path of NVIDIA's libdevice, which has the functions of mathematics. RuntimeError if LLVM
+    rejects the text, or has no code for GPUs."""
+    architecture, _, library = device.partition(" ")
+    llvm().initialize_all_targets()
+    llvm().initialize_all_asmprinters()
+    target = llvm().Target.from_triple(_GPU).create_target_machine(cpu=architecture, opt=level)
+    context = llvm().create_context()
+    module = llvm().parse_assembly(text, context)
+    kernels = {function.name for function in module.functions if not function.is_declaration}
+    for part in (module, *([llvm().parse_bitcode(_read(library), context)] if library else [])):
+        part.triple, part.data_layout = _GPU, str(target.target_data)
+        if part is not module:
+            module.link_in(part)
+    for function in module.functions:
+        if not function.is_declaration and function.name not in kernels:
+            function.linkage = "internal"
+    module.verify()
+    _optimize(module, target, level)
+    if any(_may_be_inlined(function, kernels) for function in module.functions):
+        _optimize(module, target, level)  # functions of one caller, of which others have turned out never to run
+    return target.emit_assembly(module).encode()
+
+
+def _may_be_inlined(function: Any, own: set[str]) -> bool:
+    """Whether a function of the text has outlived optimisation, though nothing says that it should."""
+    is_inside = not function.is_declaration and function.linkage.name == "internal" and function.name in own
+    return is_inside and not any(b"noinline" in attribute for attribute in function.attributes)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _optimize(module: Any, target: Any, level: int) -> None:
@@ -88,9 +128,15 @@ def _optimize(module: Any, target: Any, level: int) -> None:
 
 
 # ── as a program ──────────────────────────────────────────────────────────────────────────────────────────────
-TASK = struct.Struct("<QBB")  # length of the text that follows, level, whether to verify
+# Length of the text that follows, level, whether to verify, length of the description of a GPU behind the text.
+TASK = struct.Struct("<QBBH")
 REPLY = struct.Struct("<QBd")  # length of the object or message that follows, whether it is an object, seconds of CPU
 IDLE_SECONDS = 5.0
+
+
+def code_of(text: str, level: int, verify: bool, device: str) -> bytes:
+    """The object code of a module for this CPU, or its PTX for a GPU."""
+    return ptx_of(text, level, device) if device else object_of(text, level, verify)
 
 
 def serve(tasks: BinaryIO, replies: BinaryIO, idle: float) -> None:
@@ -98,10 +144,11 @@ def serve(tasks: BinaryIO, replies: BinaryIO, idle: float) -> None:
     replies.write(json.dumps(host()).encode() + b"\n")
     replies.flush()
     while _comes(tasks, idle) and len(head := tasks.read(TASK.size)) == TASK.size:
-        length, level, verify = TASK.unpack(head)
+        length, level, verify, more = TASK.unpack(head)
         start = time.process_time()
+        text, device = tasks.read(length).decode(), tasks.read(more).decode()
         try:
-            is_object, found = True, object_of(tasks.read(length).decode(), level, bool(verify))
+            is_object, found = True, code_of(text, level, bool(verify), device)
         except RuntimeError as error:
             is_object, found = False, str(error).encode()
         replies.write(REPLY.pack(len(found), is_object, time.process_time() - start) + found)

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 
 from fastad.execution.machine import cache, compiling, objects
-from fastad.execution.translation import module
+from fastad.execution.translation import TARGET
 
 LEVEL = 3
 
@@ -32,7 +32,7 @@ def linked(name: str, text: str, key: tuple[str, ...], resolve: Callable[[str], 
         code = objects.load_object(optimised(name, text, key), [name], resolve)
         return code[name], code
     quick = cache.cached((*key, "0"), lambda: made(name, text, level=0))
-    code = objects.load_object(quick, [name, module.TARGET], resolve)
+    code = objects.load_object(quick, [name, TARGET], resolve)
     _waiting.put((name, text, key, resolve, code))
     _start()
     return code[name], code
@@ -45,6 +45,8 @@ def optimised(name: str, text: str, key: tuple[str, ...]) -> bytes:
 
 def made(name: str, text: str, level: int = LEVEL) -> bytes:
     """An object of a text. Raises UntranslatableError."""
+    from fastad.execution.translation import module  # some 0.5 MB, which kept objects do without
+
     ir = module.ir_of(text, name, fused=has_fused_product(), replaceable=level < LEVEL)
     return objects.compile_ir(ir, level=level)
 
@@ -91,7 +93,7 @@ def _replace(
     with _in_llvm:
         if not _closed and (alone or cache.is_stored(full)):
             better = objects.load_object(optimised(name, text, key), [name], resolve)
-            ctypes.c_void_p.from_address(code[module.TARGET]).value = better[name]
+            ctypes.c_void_p.from_address(code[TARGET]).value = better[name]
             _held.append(better)
 
 

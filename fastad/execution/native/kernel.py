@@ -1,18 +1,17 @@
 """The native kernel of a table."""
 
-import contextlib
 import functools
-import gc
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fastad import primitives
+from fastad.execution.collecting import uncollected
 from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import background, cache, compiling, objects, symbols
@@ -21,6 +20,7 @@ from fastad.execution.machine.times import TIMES
 from fastad.execution.native.code.gathers import places_of
 from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY, PLACES
 from fastad.execution.native.planning.plan import make_plan
+from fastad.execution.native.planning.thin import without_thin_products
 from fastad.execution.native.program import NativeCode
 from fastad.execution.row_kinds import row_counts
 from fastad.tables.table import Table
@@ -45,30 +45,34 @@ class NativeKernel:
         self, table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM, part: MakePart | None = None
     ) -> None:
         start = time.perf_counter()
+        given, table = table, without_thin_products(table)
         self.rows, self.context, self.threads = table, 0, threads
         self.layout = layout_of(table, threshold)
         self.from_cache = True
         self._constants = table.pools["constants"]  # native code reads it in place
         self._places: list[np.ndarray] = []
         self.callees: Sequence[Callee] = [Callee(sub, part or _part, threads) for sub in table.subs]
-        self.work_size = self._link(cache.cached(_key(table, threads, threshold), self._compile))
+        self.work_size = self._link(cache.cached(_key(given, threads, threshold), partial(self._compile, given)))
         self.compile_seconds = time.perf_counter() - start
 
-    def _compile(self) -> bytes:
-        """The objects of all parts, in the form that the cache keeps."""
+    def _compile(self, given: Table) -> bytes:
+        """The objects of all parts, in the form that the cache keeps; `given` is the program as it came."""
         self.from_cache = False
+        compiling.prepare()  # while the plan is made
         start = time.thread_time()
         with uncollected():
             plan = make_plan(self.rows, self.layout)
-            parts = NativeCode(plan, self.threads).parts
+            parts, work_size = NativeCode(plan, self.threads).parts, plan.work_size
+        del plan  # of a long program tens of megabytes, while it is compiled
+        self.rows.free_lists()
         taken, found = time.thread_time() - start, []
         for part in parts:
             with background.waiting():
                 code, seconds = compiling.compiled(part.text, part.level, beside=background.is_here())
             taken += seconds
             found.append((code, part.names))
-        TIMES.measured(row_counts(self.rows), taken)
-        head = json.dumps({"work": plan.work_size, "parts": [(len(code), names) for code, names in found]}).encode()
+        TIMES.measured(row_counts(given), taken)
+        head = json.dumps({"work": work_size, "parts": [(len(code), names) for code, names in found]}).encode()
         return b"".join([len(head).to_bytes(_LENGTH, "little"), head, *(code for code, _ in found)])
 
     def _link(self, stored: bytes) -> int:
@@ -101,19 +105,6 @@ class NativeKernel:
         if name.startswith(ENTRY):
             return entry_address(name.removeprefix(ENTRY))
         return symbols.address(name)
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the cyclic garbage collector: it would walk the millions of objects that compiling a long program makes
-    again and again, and finds nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _part(table: Table, threads: int) -> NativeKernel:

@@ -15,6 +15,7 @@ from fastad.execution.native.planning.maps import Incompatible
 from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.plan import Plan
 from fastad.execution.native.planning.steps import LoopStep, Place, ScalarStep, Step
+from fastad.execution.native.target import target
 from fastad.once import lazy
 
 _INLINED = 30  # steps that may become one function
@@ -91,7 +92,9 @@ class NativeCode:
 
     def _function(self, step: Step) -> Function:
         if isinstance(step, ScalarStep):
-            return ScalarCode(self.chunks, self.memory).build(step, self._following(step))
+            code = ScalarCode(self.chunks, self.memory)
+            code.alone = not self.plan.is_small
+            return code.build(step, self._following(step))
         if isinstance(step, LoopStep):
             return self._loop(self.plan.loops[step.index])
         row = self.memory.p.table.row(step.row)
@@ -107,6 +110,8 @@ class NativeCode:
     def _following(self, step: ScalarStep) -> str:
         """The function after a chunk of a program that the instruction caches do not hold."""
         steps = self.memory.steps
+        if not target().fetches:
+            return ""
         at = self.memory.made_in[step.rows[0]] + 1
         return (
             f"step{at}" if len(steps) > _MANY_CHUNKS and at < len(steps) and isinstance(steps[at], ScalarStep) else ""

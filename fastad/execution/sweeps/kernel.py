@@ -15,8 +15,9 @@ from fastad.execution.composites import drivers
 from fastad.execution.composites.calling import Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.machine import cache, exported, symbols
+from fastad.execution.sweeps.cases import specials, used_specials
 from fastad.execution.sweeps.program import active_codes, activity, sweep_program
-from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, specials, sweep_text, used_specials
+from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, sweep_text
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
@@ -71,6 +72,14 @@ def warmup(
         progress("sweeps", 1.0)
 
 
+def every_text() -> Iterator[str]:
+    """The texts of all that is compiled for a machine rather than for a program, but for planners."""
+    yield from map(sweep_text, MODES)
+    yield from map(exported.entry_text, exported.entry_names())
+    yield from map(drivers.driver_text, drivers.driver_names())
+    yield exported.ACTIVITY
+
+
 def _compile_entry(name: str) -> None:
     exported.compile_missing({f"entry_{name}": exported.entry_text(name)})
 
@@ -101,8 +110,7 @@ class SweepKernel:
         self._shared = sweep_program(table, self._masks)
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}
         arena = self._shared.arena
-        arenas = arena.value_size + copies[mode] * arena.derived_size
-        self._work = arenas, scratch_size(table, tangents=mode == "tangent")
+        self._work = arena.size(copies[mode]), scratch_size(table, tangents=mode == "tangent")
         self.work_size = sum(self._work)
         self.callees: Sequence[Callee] = ()  # of the sub-programs that are called
         self._arrays: list[np.ndarray] = []  # what the program's addresses refer to
@@ -148,7 +156,7 @@ class SweepKernel:
         p[[f.A, f.B, f.C, f.D]] = [self._keep(column) for column in (*shared.columns, shared.derived)]
         p[f.CONSTANTS], p[f.STATICS] = self._keep(table.pools["constants"]), self._keep(statics)
         p[f.POOL], p[f.SPECIALS] = self._keep(shared.pool), self._keep(_specials(table, self.mode != "value"))
-        p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), arena.value_size
+        p[f.RAMP], p[f.ZEROS], p[f.ARENA] = self._keep(_RAMP), self._keep(_ZEROS), arena.kept_size
         p[f.DERIVED], p[f.READ_AGAIN] = arena.derived_size, self._keep(shared.again)
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
         p[[f.WORK, f.WORK_SIZE]] = self._work
@@ -236,7 +244,7 @@ def is_swept(table: Table) -> bool:
 def arena_size(table: Table, mode: str = "value", wrt: Sequence[int] = ()) -> int:
     """Doubles of the arenas for a table, or for its derivatives in one direction."""
     arena = sweep_program(table, None if mode == "value" else activity(table, wrt)).arena
-    return arena.value_size + (arena.derived_size if mode != "value" else 0)
+    return arena.size(int(mode != "value"))
 
 
 def _part(table: Table, threads: int) -> SweepKernel:

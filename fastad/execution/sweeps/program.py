@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.machine.exported import activity_address
-from fastad.execution.sweeps.source import case_numbers
+from fastad.execution.sweeps.cases import case_numbers
 from fastad.kernels import activity as plain
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
@@ -51,7 +51,6 @@ class SweepProgram:
         self.again = self._read_again()
         listed = table.pools["operands"]
         self.pool = np.stack([arena.values[listed], sizes[listed], arena.derived[listed]], axis=1).astype(np.int64)
-
 
     def _read_again(self) -> np.ndarray:
         """The steps that the reverse sweep reads again, in the order of those that need them; which note their part."""

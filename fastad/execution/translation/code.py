@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastad.execution.translation.kinds import (
+    ADDRESS,
     BOOLEAN,
     DOUBLE,
     ELEMENTS,
@@ -125,6 +126,8 @@ class Code:
             return Value(kind, (self.number(value),))
         if kind == INTEGER:
             return Value(kind, (self.integer(value),))
+        if kind == ADDRESS:
+            return Value(kind, (self.pointer(value),))
         values = [self.convert(part, own) for part, own in zip(parts(value), kind.kinds, strict=True)]
         return together(values, kind.names)
 
@@ -134,9 +137,21 @@ class Code:
             return value.only
         if value.kind == BOOLEAN:
             return self.define(f"zext i1 {value.only} to i64")
+        if value.kind == ADDRESS:
+            return self.define(f"ptrtoint ptr {value.only} to i64")
         if value.kind == DOUBLE and rounding:
             return self.define(f"fptosi double {value.only} to i64")
         raise UntranslatableError(f"{value.kind} where an integer is needed")
+
+    def pointer(self, value: Value) -> str:
+        """An address as LLVM's pointer."""
+        return value.only if value.kind == ADDRESS else self.define(f"inttoptr i64 {self.integer(value)} to ptr")
+
+    def address(self, pointer: str) -> Value:
+        """A pointer as an address, in the form that this module has them in."""
+        if self.module.alone:
+            return Value(ADDRESS, (pointer,))
+        return Value(INTEGER, (self.define(f"ptrtoint ptr {pointer} to i64"),))
 
     def number(self, value: Value) -> str:
         if value.kind == DOUBLE:

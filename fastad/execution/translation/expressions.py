@@ -11,6 +11,7 @@ import numpy as np
 from fastad.execution.translation import flags
 from fastad.execution.translation.code import Code
 from fastad.execution.translation.kinds import (
+    ADDRESS,
     BOOLEAN,
     DOUBLE,
     ELEMENTS,
@@ -35,6 +36,7 @@ _STATIC = {
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow,
 }  # fmt: skip
 _BEYOND = 2**63 - 1
+_LAST_VECTOR = "scratch"  # of a driver's work: see `fastad.tables.composites.driver.Parameters`
 _FLOATS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 _INTEGERS = {ast.Add: "add nsw", ast.Sub: "sub nsw", ast.Mult: "mul nsw", ast.BitAnd: "and", ast.BitOr: "or",
              ast.BitXor: "xor", ast.LShift: "shl", ast.RShift: "ashr"}  # fmt: skip
@@ -101,7 +103,7 @@ class Expressions(Code):
     # ── fields and elements ──────────────────────────────────────────────────────────────────────────────────
     def _Attribute(self, node: ast.Attribute) -> Value:
         if node.attr == "data" and isinstance(node.value, ast.Attribute) and node.value.attr == "ctypes":
-            return Value(INTEGER, (self.define(f"ptrtoint ptr {self.value(node.value.value).operands[0]} to i64"),))
+            return self.address(self.value(node.value.value).operands[0])
         own = self.value(node.value)
         if isinstance(own.kind, Record):
             kind, where = self.field(own, node.attr)
@@ -190,7 +192,21 @@ class Expressions(Code):
 
     # ── arithmetic ───────────────────────────────────────────────────────────────────────────────────────────
     def _BinOp(self, node: ast.BinOp) -> Value:
-        return self.combine(node.op, node.left, node.right)
+        found = self._vector(node) if self.module.apart else None
+        return found or self.combine(node.op, node.left, node.right)
+
+    def _vector(self, node: ast.BinOp) -> Value | None:
+        """`work + 8 * at.field`, where `at` is the record that says where a driver's vectors start, if the expression
+        is of this form: the work has the vector's address there."""
+        part = node.right
+        if not (isinstance(part, ast.BinOp) and self.static(part.left) == 8 and isinstance(part.right, ast.Attribute)):
+            return None
+        own = self.value(part.right.value)
+        if not isinstance(own.kind, Record) or _LAST_VECTOR not in (own.kind.dtype.names or ()):
+            return None
+        step = self.operate(part.op, self.value(part.left), self.value(part.right))
+        place = self.operate(node.op, self.value(node.left), step)
+        return Value(ADDRESS, (self.define(f"load ptr, ptr {place.only}"),))
 
     def combine(self, operation: ast.operator, left: ast.expr | Value, right: ast.expr) -> Value:
         """left + right and the like. A product in a sum of numbers is not rounded, where the processor can do that: it
@@ -230,6 +246,8 @@ class Expressions(Code):
                 raise UntranslatableError("a power of integers")
             base, power = self.number(left), self.number(right)
             return Value(DOUBLE, (self.define(f"call double @llvm.pow.f64(double {base}, double {power})"),))
+        if ADDRESS in (left.kind, right.kind) and kind in (ast.Add, ast.Sub) and left.kind != right.kind:
+            return self._further(kind, left, right)
         a, b = self.alike(left, right)
         if kind is ast.Div:
             a, b = self.convert(a, DOUBLE), self.convert(b, DOUBLE)
@@ -243,6 +261,13 @@ class Expressions(Code):
         elif kind in _INTEGERS:
             return Value(INTEGER, (self.define(f"{_INTEGERS[kind]} i64 {a.only}, {b.only}"),))
         raise UntranslatableError(f"{kind.__name__} of {a.kind}")
+
+    def _further(self, kind: Any, left: Value, right: Value) -> Value:
+        """An address and so many bytes more, or less."""
+        place, step = (left, right) if left.kind == ADDRESS else (right, left)
+        bytes_ = self.integer(step)
+        bytes_ = bytes_ if kind is ast.Add else self.define(f"sub i64 0, {bytes_}")
+        return Value(ADDRESS, (self.define(f"getelementptr i8, ptr {place.only}, i64 {bytes_}"),))
 
     def _UnaryOp(self, node: ast.UnaryOp) -> Value:
         own = self.value(node.operand)

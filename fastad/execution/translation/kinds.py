@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-
-class UntranslatableError(Exception):
-    """A kernel uses something that the translation does not know: numba is to compile it."""
-
+from fastad.execution.translation import UntranslatableError
 
 # A kind is one of these, or of the classes below. Integers are signed, of 64 bits.
 INTEGER, DOUBLE, BOOLEAN, NOTHING = "i64", "double", "i1", "void"
+# An integer that is known to be an address: LLVM then sees what it points into. Only where all addresses are known so.
+ADDRESS = "ptr"
 
 # How an element of memory is loaded: its type in LLVM, its size, and what makes it an integer of 64 bits.
 ELEMENTS = {
@@ -111,7 +110,7 @@ def constant(number: Any) -> Value:
     raise UntranslatableError(f"the constant {number!r}")
 
 
-_RANK = {BOOLEAN: 0, INTEGER: 1, DOUBLE: 2}
+_RANK = {BOOLEAN: 0, INTEGER: 1, ADDRESS: 2, DOUBLE: 3}
 
 
 def joined(a: Any, b: Any) -> Any:

@@ -85,7 +85,7 @@ def _c_function(body: Any, name: str, given: tuple[Value, ...]) -> Value:
 # ── pointers ──────────────────────────────────────────────────────────────────────────────────────────────────
 def _pointer_to(element: str) -> Intrinsic:
     def write(body: Any, where: Value) -> Value:
-        return Value(Pointer(element), (body.define(f"inttoptr i64 {body.integer(where)} to ptr"),))
+        return Value(Pointer(element), (body.pointer(where),))
 
     return Intrinsic(write)
 
@@ -96,7 +96,7 @@ indices, halves, octets = _pointer_to("int32"), _pointer_to("uint16"), _pointer_
 
 def record_at(dtype: np.dtype) -> Intrinsic:
     def write(body: Any, where: Value) -> Value:
-        return Value(Record(dtype), (body.define(f"inttoptr i64 {body.integer(where)} to ptr"),))
+        return Value(Record(dtype), (body.pointer(where),))
 
     return Intrinsic(write)
 
@@ -113,7 +113,7 @@ def _shift(body: Any, pointer: Value, n: Value) -> Value:
 
 
 def _address(body: Any, pointer: Value) -> Value:
-    return Value(INTEGER, (body.define(f"ptrtoint ptr {pointer.operands[0]} to i64"),))
+    return body.address(pointer.operands[0])
 
 
 def _view(body: Any, pointer: Value, size: Value) -> Value:
@@ -125,6 +125,10 @@ def _matrix(body: Any, pointer: Value, rows: Value, columns: Value) -> Value:
 
 
 shift, address, view, matrix = Intrinsic(_shift), Intrinsic(_address), Intrinsic(_view), Intrinsic(_matrix)
+
+
+# What calls a kernel by its number, where there are no addresses of functions.
+KERNEL_CALL = "fastad_kernel_call"
 
 
 # ── choices and calls ─────────────────────────────────────────────────────────────────────────────────────────
@@ -144,6 +148,10 @@ def _call_numbers(body: Any, function: Value, *numbers: Value) -> Value:
 
 
 def _call_kernel(body: Any, function: Value, *given: Value) -> Value:
+    if body.module.alone:
+        body.module.declare(f"declare i64 @{KERNEL_CALL}(i64, ptr, ptr, ptr, ptr)")
+        operands = ", ".join([f"i64 {body.integer(function)}", *(f"ptr {body.pointer(x)}" for x in given)])
+        return Value(INTEGER, (body.define(f"call i64 @{KERNEL_CALL}({operands})"),))
     return _indirect(body, INTEGER, function, [INTEGER] * len(given), [body.integer(x) for x in given])
 
 

@@ -8,10 +8,11 @@ import sys
 import types
 from typing import Any
 
-from fastad.execution.translation import flags, memory, outside
+from fastad.execution.translation import TARGET, flags, memory, outside
 from fastad.execution.translation.flags import Source
 from fastad.execution.translation.functions import Function
-from fastad.execution.translation.kinds import UntranslatableError, types_of
+from fastad.execution.translation.kinds import ADDRESS, INTEGER, UntranslatableError, types_of
+from fastad.kernels import scipy_blas
 from fastad.locks import lock
 
 # The modules of the kernels that are numba's own, and what stands for them.
@@ -20,13 +21,14 @@ SUBSTITUTES = {
     "notices": outside,
 }  # fmt: skip
 
+# Where there are no libraries, loops stand for these modules.
+LOOPS = {"blas": "own_blas", "lapack_calls": "own_lapack"}
+
 _PACKAGE = "fastad.kernels"
-_COPY = "_fastad_kernels_translated"
+_COPY, _ALONE = "_fastad_kernels_translated", "_fastad_kernels_translated_alone"
 _numbers = itertools.count()
 _lock = lock()
 
-
-TARGET = "fastad_target"
 
 # The function that is called by its name is chosen by a variable, so that better code can take over.
 _REPLACEABLE = """
@@ -40,25 +42,32 @@ define {result} @{name}({parameters}) nounwind {{
 """
 
 
-def ir_of(text: str, name: str, *, fused: bool, replaceable: bool = False) -> str:
+def ir_of(
+    text: str, name: str, *, fused: bool, replaceable: bool = False, alone: bool = False, apart: bool = False
+) -> str:
     """A module of IR whose only visible symbol is the C function `name`, the function `entry` of the text.
 
     `fused`: the processor multiplies and adds with one rounding. If the function is `replaceable`, it calls the one
-    whose address is in the variable TARGET.
+    whose address is in the variable TARGET. `alone`: it calls no libraries, as `LOOPS` says, a kernel takes its four
+    addresses as pointers, and calls others by numbers, through `memory.KERNEL_CALL`. `apart`: not the vectors of a
+    driver lie in its work, but their addresses.
 
     Raises UntranslatableError, which says what is not known here.
     """
     with _lock:
-        entry, signature = _execute(text)
+        entry, signature = _execute(text, _ALONE if alone else _COPY)
         if not isinstance(signature, memory.Signature):
             raise UntranslatableError("the signature is numba's")
         if not replaceable:
-            return _Module(fused, jumps=False).text(Source(entry), signature, name)
+            return _Module(fused, jumps=False, alone=alone, apart=apart).text(Source(entry), signature, name)
         own = _Module(fused, jumps=True).text(Source(entry), signature, f"{name}.own")
         kinds = [types_of(kind)[0] for kind in signature.arguments]
         parameters = ", ".join(f"{kind} %a{k}" for k, kind in enumerate(kinds))
         (result,) = types_of(signature.result)
         return own + _REPLACEABLE.format(target=TARGET, name=name, result=result, parameters=parameters)
+
+
+_KERNEL = memory.Signature(INTEGER, (INTEGER,) * 4)
 
 
 class _Module:
@@ -67,15 +76,17 @@ class _Module:
     `jumps`: long chains of comparisons are written as jumps. Without optimisation, the last case of a sweep would come
     after a hundred tests; with it, LLVM finds the better mixture of both."""
 
-    def __init__(self, fused: bool, jumps: bool) -> None:
-        self.fused, self.jumps = fused, jumps
+    def __init__(self, fused: bool, jumps: bool, alone: bool = False, apart: bool = False) -> None:
+        self.fused, self.jumps, self.alone, self.apart = fused, jumps, alone, apart
         self._made: dict[tuple[Source, tuple[Any, ...]], Function | None] = {}
         self._declared: dict[str, None] = {}
         self.changed: set[Any] = set()  # records with a field that some function sets
         self._remarks: dict[Any, str] = {}
 
     def text(self, entry: Source, signature: memory.Signature, name: str) -> str:
-        own = Function(self, entry, _tree(entry), signature.arguments, name)
+        is_kernel = signature == _KERNEL and self.alone
+        arguments = (ADDRESS,) * len(signature.arguments) if is_kernel else signature.arguments
+        own = Function(self, entry, _tree(entry), arguments, name)
         if own.kind != signature.result:
             raise UntranslatableError(f"entry returns {own.kind}, not {signature.result}")
         by_name = {f.name: f for f in self._made.values() if f}
@@ -113,22 +124,40 @@ class _Module:
 
 # ── the text of kernels ───────────────────────────────────────────────────────────────────────────────────────
 @functools.cache
-def _copy() -> None:
+def _copy(copy: str) -> None:
     """A copy of the kernels whose decorators and intrinsics are the translator's."""
-    package = types.ModuleType(_COPY)
+    package = types.ModuleType(copy)
     package.__path__ = list(importlib.import_module(_PACKAGE).__path__)
-    sys.modules[_COPY] = package
-    sys.modules.update({f"{_COPY}.{name}": own for name, own in SUBSTITUTES.items()})
+    sys.modules[copy] = package
+    sys.modules.update({f"{copy}.{name}": own for name, own in SUBSTITUTES.items()})
+    if copy == _ALONE:
+        for name, loops in LOOPS.items():
+            sys.modules[f"{copy}.{name}"] = _with_refusals(importlib.import_module(f"{copy}.{loops}"))
+
+
+def _with_refusals(loops: types.ModuleType) -> types.ModuleType:
+    """The module, with functions that cannot be translated in place of those which it has not."""
+    for name in scipy_blas.NAMES:
+        if not hasattr(loops, name):
+            setattr(loops, name, _refused(name))
+    return loops
+
+
+def _refused(name: str) -> memory.Intrinsic:
+    def write(body: Any, *given: Any) -> Any:
+        raise UntranslatableError(f"LAPACK's {name}")
+
+    return memory.Intrinsic(write)
 
 
 _texts: dict[str, str] = {}
 
 
-def _execute(text: str) -> tuple[Any, Any]:
-    """Run the text with the copy of the kernels: its function `entry`, and its signature."""
-    _copy()
-    text = text.replace(_PACKAGE, _COPY)
-    name = f"{_COPY}.generated{next(_numbers)}"
+def _execute(text: str, copy: str) -> tuple[Any, Any]:
+    """Run the text with a copy of the kernels: its function `entry`, and its signature."""
+    _copy(copy)
+    text = text.replace(_PACKAGE, copy)
+    name = f"{copy}.generated{next(_numbers)}"
     module = sys.modules[name] = types.ModuleType(name)
     _texts[f"<{name}>"] = text
     exec(compile(text, f"<{name}>", "exec"), module.__dict__)

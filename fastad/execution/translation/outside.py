@@ -9,16 +9,17 @@ from fastad.kernels import interrupt_state, notice_count, scipy_blas, superlu
 
 
 def _by_address(body: Any, letter: str, value: Value) -> str:
-    """An argument as Fortran takes it; the letters stand in `scipy_blas.FUNCTIONS`."""
+    """An argument as Fortran takes it, integers in 64 bits; the letters and the reason stand in `scipy_blas`."""
     if letter == "p":
         return str(body.define(f"inttoptr i64 {body.integer(value)} to ptr"))
     if letter == "d":
         kind, operand = DOUBLE, body.number(value)
     elif letter == "t":
         kind, operand = "i8", body.define(f"select i1 {body.flag(value)}, i8 {ord('T')}, i8 {ord('N')}")
+    elif letter == "i":
+        kind, operand = "i64", body.integer(value)
     else:
-        kind = {"c": "i8", "i": "i32"}[letter]
-        operand = body.define(f"trunc i64 {body.integer(value)} to {kind}")
+        kind, operand = "i8", body.define(f"trunc i64 {body.integer(value)} to i8")
     (place,) = body.place(kind).operands
     body.line(f"store {kind} {operand}, ptr {place}")
     return str(place)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions import special
+from fastad.recording.functions import scipy_linalg, special
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
@@ -108,6 +108,10 @@ def _of_images() -> None:
     _all("scipy.ndimage", {name: _filtered(f"scipy.ndimage.{name}", turned) for name, turned in names.items()})
 
 
+def _of_linalg() -> None:
+    _all("scipy.linalg", scipy_linalg.OF_LINALG)
+
+
 def _as_arrays(*arrays: Any) -> Any:
     recorder = recorder_of(arrays)
     return [as_recorded(x, recorder) for x in arrays]
@@ -177,6 +181,6 @@ def _of_many(original: Callable[..., Any], recorded: Callable[..., Any]) -> Call
 
 for _module, _register in (
     ("scipy.special", _of_special), ("scipy.signal", _of_signal), ("scipy.ndimage", _of_images),
-    ("scipy.stats", _of_stats),
+    ("scipy.stats", _of_stats), ("scipy.linalg", _of_linalg),
 ):  # fmt: skip
     when_imported(_module, _register)

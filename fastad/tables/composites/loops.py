@@ -20,6 +20,7 @@ from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes
 from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
 from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
+from fastad.tables.composites.wanted import Wanted
 from fastad.tables.composites.wide_loops import emit_wide_loop
 from fastad.tables.passes.operations import Operations
 from fastad.tables.reference import Runner
@@ -100,29 +101,38 @@ class Loop(Repeated, kind="loop"):
     def ends_early(self) -> bool:
         return self.condition is not None
 
-    def adjoint_of(self) -> LoopAdjoint:
-        return LoopAdjoint.of(self)
+    def adjoint_of(self, wanted: Wanted | None = None) -> LoopAdjoint:
+        return LoopAdjoint.of(self, wanted)
+
+    def emit_adjoint_where(self, b: Any, x: Ref, u: Ref, saved: Ref | None, wanted: Callable[[], np.ndarray]) -> Ref:
+        steps, comes_apart = max(self.length, 0), self.step.table is not None and self.step.rules is None
+        found = Wanted.of(self.sizes, steps, wanted()) if comes_apart else None
+        bar = self.emit_adjoint(b, x, u, saved, found)
+        return bar if found is None else found.spread(b, bar, self.sizes, steps)
 
     # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
-    def parameters(self, adjoint: bool = False) -> Parameters:
+    def parameters(self, adjoint: LoopAdjoint | None = None) -> Parameters:
         """What the kernel of the loop, or of its adjoint, reads."""
-        s = self.sizes
-        stored, arrays = self.stored_states(adjoint)
+        s, back = self.sizes, adjoint is not None
+        stored, arrays = self.stored_states(back)
         p = filled(
             LOOP, state=s.state, element=s.element, result=s.result, shared=s.shared, indexed=s.indexed,
             length=self.length, backward=self.backward, **stored,
         )  # fmt: skip
         kernels = {"body": self.body, "condition": self.condition}
-        if adjoint:
-            kernels |= {"adjoint": self.step.adjoint, "inverse": self.inverse}
-        return Parameters(p, kernels, arrays, self.resources(adjoint), self._work(adjoint))
+        if adjoint is not None:
+            kernels |= {"adjoint": adjoint.step, "inverse": self.inverse}
+            p["element_found"], p["shared_found"] = adjoint.parts_found.element_size, adjoint.parts_found.shared_size
+            p["shared_place"] = adjoint.shared_place
+        return Parameters(p, kernels, arrays, self.resources(back), self._work(back))
 
     def _work(self, adjoint: bool) -> dict[str, int]:
         """Lengths of the driver's vectors."""
         s = self.sizes
         step_in, step_out = s.inside, s.state + s.result
         return {
-            "step_in": step_in, "step_out": max(step_out, 1), "bar_in": adjoint * (step_in + step_out),
+            "step_in": (not adjoint) * step_in, "step_out": max(step_out, 1),
+            "bar_in": adjoint * (step_in + step_out),
             "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, **self.stored_work(adjoint),
         }  # fmt: skip
 

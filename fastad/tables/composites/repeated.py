@@ -1,7 +1,6 @@
 """What loops and solves share as composite rows: schedules, saved states, and derivation by augmented steps."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ from fastad.once import lazy
 from fastad.tables.builder import Ref
 from fastad.tables.composites.driver import Driver, ProgressBar, StatesOnDisk
 from fastad.tables.composites.loop_sizes import StateStorage, state_storage
-from fastad.tables.composites.spans import Span
+from fastad.tables.composites.spans import Span, total_of
 from fastad.tables.composites.sub import Sub, packed, slices
 from fastad.tables.validate import LARGEST
 
@@ -61,8 +60,9 @@ class Repeated(Driver):
         """The same of states and their tangents: two lanes, the second with the tangents."""
 
     @abstractmethod
-    def adjoint_of(self) -> Driver:
-        """The driver of the adjoint, which takes saved states if this one saves them."""
+    def adjoint_of(self, wanted: Any = None) -> Driver:
+        """The driver of the adjoint, which takes saved states if this one saves them. `wanted`: of these parts of a
+        loop's operands only."""
 
     # ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -196,16 +196,11 @@ class Repeated(Driver):
         """The driver that returns its results alone."""
         return self if not self.saves else replace(self, n_out=self.n_results, saves=False)
 
-    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None, wanted: Any = None) -> Ref:
         if self.saves:  # saved states follow from the argument
             u = slices(b, u, (self.n_results,))[0]
         own = self.saving if saved is not None else self.without_saving
-        return b.call(own.adjoint_of(), packed(b, [x, u]), saved)
-
-
-def total_of(spans: Sequence[Span]) -> int:
-    """Length of the vector of these spans."""
-    return sum(span.size for span in spans)
+        return b.call(own.adjoint_of(wanted), packed(b, [x, u]), saved)
 
 
 def schedule_of(value: Any, length: int, read: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from fastad.errors import FastadError, StepSizeError, TableError
 from fastad.kernels import records as r
 from fastad.tables.builder import Ref
-from fastad.tables.composites.driver import Data
+from fastad.tables.composites.driver import Data, Parameters
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solve_endings import in_step
@@ -27,7 +27,7 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
     kernel = "fastad.kernels.solving.reverse_solve"
 
     @staticmethod
-    def of(loop: Any) -> "SolveAdjoint":
+    def of(loop: Any, wanted: Any = None) -> "SolveAdjoint":
         """The adjoint of a solve, which finds the saved states if the solve saves them."""
         return SolveAdjoint(loop.n_in + loop.n_results, loop.n_in, f"adjoint of {loop.name}", loop=loop)
 
@@ -43,6 +43,9 @@ class SolveAdjoint(LoopAdjoint, kind="adjoint of a solve"):
             adjoints["adjoint of a step to an event"] = solve.event.adjoint
             adjoints["adjoint of the state at an event"] = solve.located.adjoint
         return {**solve.named_parts, **adjoints}
+
+    def parameters(self) -> Parameters:
+        return self.loop.parameters(adjoint=True)
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
         solve = self.loop

@@ -103,7 +103,7 @@ class Solve(Repeated, kind="solve"):
             text = f"solve of {self.length:,} adaptive steps at most"
         return text if self.schedule is None else f"{text}, {self.schedule!r}"
 
-    def adjoint_of(self) -> SolveAdjoint:
+    def adjoint_of(self, wanted: Any = None) -> SolveAdjoint:
         return SolveAdjoint.of(self)
 
     # ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,7 +336,7 @@ class Solve(Repeated, kind="solve"):
         out = b.call(replace(self, strict=True), x)
         return out, out
 
-    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None) -> Ref:
+    def emit_adjoint(self, b: Any, x: Ref, u: Ref, saved: Ref | None, wanted: Any = None) -> Ref:
         if self.backward is None:
             return super().emit_adjoint(b, x, u, saved)
         out = self.emit_saving(b, x)[0] if saved is None else saved

@@ -25,6 +25,11 @@ class Span(NamedTuple):
         return self.times * self.width
 
 
+def total_of(spans: Sequence[Span]) -> int:
+    """Length of the vector of these spans."""
+    return sum(span.size for span in spans)
+
+
 def to_spans(b: Any, x: Ref, lanes: int, spans: Sequence[Span]) -> Ref:
     """From lane after lane to spans; of what is shared, the first lane's is taken."""
     total = sum(span.size for span in spans)

@@ -225,6 +225,10 @@ class Sub:
             return self.rules.emit_adjoint(self, b, x, u)
         return b.call(self.adjoint, packed(b, [x, u]))
 
+    def emit_adjoint_where(self, b: Any, x: Ref, u: Ref, saved: Ref | None, wanted: Callable[[], np.ndarray]) -> Ref:
+        """`emit_adjoint`, where elements of Jᵀu for which `wanted` is false may be zeros instead."""
+        return self.emit_adjoint(b, x, u, saved)
+
     def emit_batched(self, b: Any, x: Ref, size: int, saved: Ref | None = None) -> Ref:
         """The results of `size` lanes, of operands (and saved states) lane after lane."""
         if self.rules is not None:

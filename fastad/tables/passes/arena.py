@@ -2,7 +2,8 @@
 
 A slot is free again once nobody reads it: a value after the last row that reads it, unless a derivative needs it later;
 the adjoint of a value has the same life backwards (the sweep meets first who reads the value, and last its own row). An
-array that pieces are written over, and that nobody reads later, is written in place: `assemble` has its slot.
+array that pieces are written over, and that nobody reads later, is written in place: `assemble` has its slot. Values
+that no derivative needs lie behind the others, and derivatives over them: by then the results have been handed over.
 
 Griewank & Walther (2008), "Evaluating Derivatives", section 4.2, on which values the reverse sweep needs.
 """
@@ -25,12 +26,14 @@ from fastad.tables.table import Table
 _ALIGN = 8  # doubles: arrays start on cache lines
 _LARGE = 16  # elements: smaller rows have a slot each, all of them in front
 _WORTH = 4096  # elements of all large rows: in smaller arenas every row has its slot
+_FRONT, _BEHIND, _OWN = range(3)  # parts of an arena: see `_Lives.place`
 _RESULT = 8  # the bit of a row's own value, behind those of three operands
 
 
 @dataclass(frozen=True)
 class Arena:
-    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas.
+    """Slots of all rows, in doubles: `values` and `derived` (tangents or adjoints), and the sizes of both arenas. The
+    second one begins at `kept_size` of the first.
 
     The adjoints of the rows `cleared` must be set to zero when they have been handed on. Rows for which `again` is not
     -1 are reads of other rows whose values are not kept: the reverse sweep reads them again before it comes to that
@@ -41,6 +44,7 @@ class Arena:
     values: np.ndarray
     derived: np.ndarray
     value_size: int
+    kept_size: int
     derived_size: int
     cleared: np.ndarray
     again: np.ndarray
@@ -50,6 +54,10 @@ class Arena:
     def is_plain(self) -> bool:
         """Whether both have the same slots."""
         return self.derived is self.values
+
+    def size(self, copies: int) -> int:
+        """Doubles of values and of so many arenas of derivatives."""
+        return max(self.value_size, self.kept_size + copies * self.derived_size)
 
 
 def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
@@ -64,22 +72,22 @@ def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
         slots = _aligned(sizes[large])
         offsets[large] = front + np.cumsum(slots) - slots
         size = max(front + int(slots.sum()), 1)
-        return Arena(found := _checked(offsets, size), found, size, size, _none(table), _nowhere(table), True)
+        return Arena(found := _checked(offsets, size), found, size, size, size, _none(table), _nowhere(table), True)
     lives = _Lives(table, large)
     if masks is None:
-        size, _ = lives.place(offsets, front, _none(table))
-        return Arena(found := _checked(offsets, size), found, size, size, _none(table), _nowhere(table))
+        size, _, _ = lives.place(offsets, front, _none(table))
+        return Arena(found := _checked(offsets, size), found, size, size, size, _none(table), _nowhere(table))
     values, derived = offsets.copy(), offsets
     kept, again = _kept(table, masks)
-    value_size, _ = lives.place(values, front, kept, again >= 0)
+    value_size, kept_size, _ = lives.place(values, front, kept, again >= 0)
     # Rows without derivatives share a slot that is never read, or, of tangents, stays zero.
     idle = large[masks[large] == 0]
     met = idle[_met_by_kernels(table, masks)[idle]]
     spare = _aligned(int(sizes[met].max())) if len(met) else 0
     derived[idle] = front
     lives.rows = large[masks[large] != 0]
-    size, cleared = lives.place(derived, front + spare, _none(table))
-    return Arena(_checked(values, value_size), _checked(derived, size), value_size, size, cleared, again)
+    size, _, cleared = lives.place(derived, front + spare, _none(table))
+    return Arena(_checked(values, value_size), _checked(derived, size), value_size, kept_size, size, cleared, again)
 
 
 def _none(table: Table) -> np.ndarray:
@@ -128,31 +136,50 @@ class _Lives:
 
     def place(
         self, offsets: np.ndarray, start: int, always: np.ndarray, own: np.ndarray | None = None
-    ) -> tuple[int, np.ndarray]:
-        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs, those of `own` are not
-        written over. Returns the size of the arena, and the rows that come first to a slot that has served before."""
+    ) -> tuple[int, int, np.ndarray]:
+        """Fill in the slots of the rows behind `start`; rows of the mask `always` keep theirs. Those of `own` share
+        slots with each other only, and are not written over: the sweep of tangents reads them again when all values are
+        there, so that no value that is kept may lie where one of them was. With `own`, rows of neither mask are placed
+        from the end of the arena downwards, so that the others fill its first part in the end. Returns the size of the
+        arena, that of its first part, and the rows that come first to a slot that has served before."""
         op, last = self.table._lists["op"], np.where(always, len(self.table), self.last).tolist()
         outside = [r for r in self.rows.tolist() if op[r] in _OUTSIDE]  # there from the start
         again = np.zeros(len(self.table), np.bool_)
-        slots, found, end = Slots(), dict[int, int](), len(self.table)
-        dying, passed_on = list[tuple[int, int]](), set[int]()
+        pools, found, end = (Slots(), Slots(), Slots()), dict[int, int](), len(self.table)
+        pool = [_FRONT] * end if own is None else self._pools(always, own)
+        dying, passed_on, heights = list[tuple[int, int]](), set[int](), np.zeros(end + 1, np.int64)
         for r in [*outside, *(r for r in self.rows.tolist() if op[r] not in _OUTSIDE)]:
             while dying and dying[0][0] < r and op[r] not in _OUTSIDE:
                 x = heappop(dying)[1]
                 if x not in passed_on:
-                    slots.give(found[x], self.sizes[x])
+                    pools[pool[x]].give(found[x], self.sizes[x])
             x = self.base.get(r, -1)
-            if x in found and last[x] == r and (own is None or not own[x]):
+            if x in found and last[x] == r and pool[x] == pool[r] != _OWN:
                 found[r] = found[x]
                 passed_on.add(x)
             else:
+                slots = pools[pool[r]]
                 before = slots.end
                 found[r] = slots.take(self.sizes[r])
                 again[r] = found[r] < before
             if last[r] < end:
                 heappush(dying, (max(last[r], r), r))
+            heights[0 if op[r] in _OUTSIDE else r] = pools[_FRONT].end
+        start, heights = start + pools[_OWN].end, np.maximum.accumulate(heights)
+        tops = {r: found[r] + self.sizes[r] for r in found if pool[r] == _BEHIND}
+        size = max([pools[_FRONT].end, *(top + int(heights[max(last[r], r)]) for r, top in tops.items())])
+        found |= {r: size - top for r, top in tops.items()}
+        found |= {r: at - pools[_OWN].end for r, at in found.items() if pool[r] == _OWN}
         offsets[list(found)] = start + np.array(list(found.values()), np.int64)
-        return max(start + slots.end, 1), again
+        return max(start + size, 1), start + pools[_FRONT].end, again
+
+    def _pools(self, kept: np.ndarray, own: np.ndarray) -> list[int]:
+        """Where rows are placed; an array that is written over goes with who writes over it."""
+        found = np.where(own, _OWN, np.where(kept, _FRONT, _BEHIND)).tolist()
+        for r in sorted(self.base, reverse=True):
+            if found[r] == _FRONT and found[self.base[r]] == _BEHIND:
+                found[self.base[r]] = _FRONT
+        return found
 
 
 def _bases(table: Table, rows: np.ndarray) -> dict[int, int]:

@@ -30,7 +30,7 @@ from fastad.tables.table import Row, Table
 class Pass:
     """Cost of one program. `once` is done once (the values and what follows from them alone), `each` for every
     direction or result; `bytes` is the most that is alive at once, besides inputs and constants, with one direction or
-    result at a time; `sweep_bytes` what a call of the interpreter holds: arenas of all values, inputs, results;
+    result at a time; `sweep_bytes` what a call of the interpreter holds: arenas, inputs, results;
     `native_bytes` what a call of native code holds, by its own plan: work memory, inputs, results."""
 
     once: Operations
@@ -153,8 +153,8 @@ def cost(
         for mode, own in (("value", table), ("tangent", tangent), ("adjoint", adjoint))
     }
     scratch, of_tangents = 8 * scratch_size(table), 8 * scratch_size(table, tangents=True)
-    moved = 8 * sum(kind.size for kind in (*table.inputs, *table.output_types))
-    # Tangents of the inputs are given, or their adjoints are results.
+    # Captured arrays are not copied. Tangents of the inputs are given, or their adjoints are results.
+    moved = 8 * sum(kind.size for kind in (*table.inputs[:count], *table.output_types))
     derived = moved + 8 * sum(table.inputs[i].size for i in wrt)
     sweeps = {
         "value": arenas["value"] + moved + scratch,

@@ -6,18 +6,19 @@ value that several rows use is the sum of their contributions.
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastad.primitives import Elementwise, Form
-from fastad.primitives.regions import Region, parts, region, whole
+from fastad.primitives.regions import Region, elements_of, parts, region, whole
 from fastad.primitives.rewrites import is_zero
-from fastad.primitives.rules import Piece
+from fastad.primitives.rules import Piece, adjoint_call
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.columns import INPUT, ValueType
+from fastad.tables.columns import ValueType
 from fastad.tables.inline import Lookup, compact, copy_row, inline, new_inputs
+from fastad.tables.passes.activity import active_elements, active_rows
 from fastad.tables.passes.contributions import Kinds, rules
 from fastad.tables.passes.kinks import with_gaps
 from fastad.tables.table import Row, Table
@@ -84,7 +85,7 @@ def _values(b: Builder, table: Table, inputs: Sequence[Ref], wrt: Sequence[int])
     """All rows; composite rows that depend on the inputs `wrt` save states for their adjoints."""
     if not any(sub.can_save for sub in table.subs):
         return inline(b, table, inputs)
-    active = _active_rows(table, wrt)
+    active = active_rows(table, wrt)
     refs: list[Ref] = []
     for row in table.rows():
         b.source_line(table.line_of(row.index))
@@ -114,7 +115,7 @@ def pull_back(
     b: Builder, table: Table, refs: Sequence[Ref], seeds: Sequence[Ref], wrt: Sequence[int]
 ) -> list[Ref | None]:
     """Adjoints of the inputs `wrt` (None: zero), given adjoints of the results."""
-    active = _active_rows(table, wrt)
+    active = active_rows(table, wrt)
     plain = _Plain(b, table, refs)
     sums = AdjointSums(b, len(table))
     for row_index, seed in zip(table.outputs, seeds, strict=True):
@@ -135,14 +136,19 @@ def pull_back(
         if row.form is Form.INPUT:
             found[int(table.columns["a"][index])] = u
         else:
-            _spread_adjoint(b, row, refs, u, active, sums)
+            _spread_adjoint(b, table, row, refs, u, active, sums)
     return [found.get(i) for i in wrt]
 
 
-def _spread_adjoint(b: Builder, row: Row, refs: Any, u: Ref, active: Any, sums: "AdjointSums") -> None:
+def _spread_adjoint(
+    b: Builder, table: Table, row: Row, refs: Any, u: Ref, active: Any, sums: "AdjointSums"
+) -> None:
     operands = [refs[i] for i in row.operands]
     if isinstance(row.primitive, Elementwise):
         contributions: Any = _elementwise_adjoint(b, row, operands, refs[row.index], u, active)
+    elif row.sub is not None:
+        wanted = partial(active_elements, table, row.operands[0], active)
+        contributions = adjoint_call(b, row, operands, refs[row.index], u, wanted)
     else:
         contributions = row.primitive.adjoint(b, row, operands, refs[row.index], u)  # type: ignore[attr-defined]
     for operand, contribution in zip(row.operands, contributions, strict=True):
@@ -166,34 +172,6 @@ def _elementwise_adjoint(b: Builder, row: Row, operands: Any, result: Ref, u: Re
 
 def _names(operands: Sequence[Ref], result: Ref) -> dict[str, Ref]:
     return dict(zip("abc", operands, strict=False)) | {"r": result}
-
-
-def _active_rows(table: Table, wrt: Sequence[int]) -> list[bool]:
-    """Whether each row depends differentiably on an input of `wrt`."""
-    active: list[bool] = []
-    chosen = set(wrt)
-    floating = [kind.dtype in "df" for kind in table.types]
-    columns = [table._lists[name] for name in ("op", "type", "a", "b", "c")]
-    for index, (op, kind, *operands) in enumerate(zip(*columns, strict=True)):
-        places = _differentiable(op)
-        if not floating[kind]:
-            active.append(False)
-        elif places is not None:
-            active.append(any(active[operands[k]] for k in places))
-        elif op == INPUT:
-            active.append(operands[0] in chosen)
-        else:
-            row = table.row(index)
-            differentiable = row.primitive.is_differentiable  # type: ignore[attr-defined]
-            active.append(any(active[i] and differentiable(k) for k, i in enumerate(row.operands)))
-    return active
-
-
-@cache
-def _differentiable(op: int) -> tuple[int, ...] | None:
-    """Operands of an elementwise primitive with derivatives; None for array primitives."""
-    found = rules(op)
-    return None if found is None else tuple(k for k, rule in enumerate(found) if rule is not None)
 
 
 def _or_zeros(b: Builder, ref: Ref | None, kind: ValueType) -> Ref:
@@ -312,9 +290,9 @@ def disjoint_layers(pieces: dict[Region, Ref], size: int) -> list[list[tuple[Reg
     room, and the others, which are many only if most of them overlap, to a new layer whenever the last one is full."""
     layers: list[tuple[np.ndarray, list[tuple[Region, Ref]]]] = []
     for own, ref in pieces.items():
-        free = (layer for layer in layers[:_LAYERS] if not _elements(layer[0], own).any())
+        free = (layer for layer in layers[:_LAYERS] if not elements_of(layer[0], own).any())
         mask, layer = next(free, None) or _room(layers, own, size)
-        _elements(mask, own)[...] = True
+        elements_of(mask, own)[...] = True
         layer.append((own, ref))
     return [layer for _, layer in layers]
 
@@ -323,17 +301,11 @@ def _room(layers: list[Any], own: Region, size: int) -> Any:
     """The last layer if it has room for a region, else a new one. Those behind the first few have one mask in turn."""
     if len(layers) > _LAYERS:
         mask, last = layers[-1]
-        if not _elements(mask, own).any():
+        if not elements_of(mask, own).any():
             return layers[-1]
         for taken, _ in last:
-            _elements(mask, taken)[...] = False
+            elements_of(mask, taken)[...] = False
     else:
         mask = np.zeros(size, np.bool_)
     layers.append((mask, []))
     return layers[-1]
-
-
-def _elements(mask: np.ndarray, own: Region) -> np.ndarray:
-    """The elements of a region."""
-    offset, shape, strides = parts(own)
-    return np.lib.stride_tricks.as_strided(mask[offset:], shape, strides)

@@ -13,7 +13,7 @@ from fastad.tables.columns import ValueType
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
-from fastad.tables.inline import compact, copy_row, inline
+from fastad.tables.inline import ELEMENTWISE, Lookup, compact, copy_row, inline
 from fastad.tables.rolling.counted import Counted, counted
 from fastad.tables.rolling.joined import NAME, ended_by, interleaved, is_rolled, joined
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern, pattern_of
@@ -242,10 +242,16 @@ class _Rolling:
         others = (self.member < 0) & (old.columns["op"] != CONST.code)
         last = {int(self.s.rows[p.end - 1]): p for p in self.patterns}
         others[list(last)] = True
+        col, types = old._lists, Lookup(lambda number: b.type_number(old.types[number]))
+        lines = Lookup(lambda number: b.line_number(old.lines[number]))
         for index in np.flatnonzero(others).tolist():
-            b.at_line(b.line_number(old.line_of(index)))
+            b.at_line(lines[col["line"][index]])
+            name, arity = ELEMENTWISE[col["op"][index]]
             if index in last:
                 self._roll(last[index], self.uses[self.member[index]])
+            elif arity:
+                operands = [self.ref(col[x][index]) for x in "abc"[:arity]]
+                self.refs[index] = b.emit_elementwise(name, operands, types[col["type"][index]])
             else:
                 self.refs[index] = self._copied(old.row(index), inputs)
         found = compact(b.table([self.ref(row) for row in old.outputs], old.captured))

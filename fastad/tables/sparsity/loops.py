@@ -32,43 +32,44 @@ def loop_dependencies(sets: Sets, loop: Any, x: Ids) -> Ids:
     return np.concatenate([trail.last, results.reshape(-1), saved])
 
 
-def adjoint_dependencies(sets: Sets, loop: Any, x: Ids) -> Ids:
-    """The sets of the adjoints of [state | shared | elements], for [argument of the loop | adjoints of its results]."""
+def adjoint_dependencies(sets: Sets, adjoint: Any, x: Ids) -> Ids:
+    """The sets of what the adjoint of a loop finds, for [argument of the loop | adjoints of its results]."""
+    loop, found, at = adjoint.loop, adjoint.parts_found, adjoint.shared_place
     if loop.ends_early:
-        return _adjoint_of_any_number(sets, loop, x)
+        return _adjoint_of_any_number(sets, adjoint, x)
     s, n, u = loop.sizes, loop.sizes.state, x[loop.n_in :]
-    trail, structure = _trail(sets, loop, x[: loop.n_in]), loop.step.adjoint.structure
-    bar, shared = u[:n], np.zeros(s.shared, np.int32)
-    elements = np.zeros((loop.length, s.element), np.int32)
+    trail, structure = _trail(sets, loop, x[: loop.n_in]), adjoint.step.structure
+    bar, shared = u[:n], np.zeros(found.shared_size, np.int32)
+    elements = np.zeros((loop.length, found.element_size), np.int32)
     repeats = _are_alike(x[n + s.shared : loop.n_in], s.element) and _are_alike(u[n:], s.result)
     k = loop.length - 1
     while k >= 0:
         place = loop._place(k)
         argument = _argument(sets, loop, x, trail.states[min(k, len(trail.states) - 1)], [place])
         out = sets.through(structure, np.concatenate([argument, bar, u[n + place * s.result :][: s.result]]))
-        shared = sets.either(shared, out[n + s.element + int(s.indexed) :])
-        elements[place] = out[n : n + s.element]
+        shared = sets.either(shared, out[at:])
+        elements[place] = out[n : n + found.element_size]
         is_steady = repeats and k >= len(trail.states) and np.array_equal(bar, out[:n])
         bar = out[:n]
         while is_steady and k >= len(trail.states):  # all these steps are like this one
             k -= 1
-            elements[loop._place(k)] = out[n : n + s.element]
+            elements[loop._place(k)] = out[n : n + found.element_size]
         k -= 1
     return np.concatenate([bar, shared, elements.reshape(-1)])
 
 
-def _adjoint_of_any_number(sets: Sets, loop: Any, x: Ids) -> Ids:
+def _adjoint_of_any_number(sets: Sets, adjoint: Any, x: Ids) -> Ids:
     """That of a loop which its data ends: the least fixed point, with the union of all elements and seeds."""
+    loop = adjoint.loop
     s, n, u = loop.sizes, loop.sizes.state, x[loop.n_in :]
-    trail, structure = _trail(sets, loop, x[: loop.n_in]), loop.step.adjoint.structure
+    trail, structure = _trail(sets, loop, x[: loop.n_in]), adjoint.step.structure
     argument = _argument(sets, loop, x, trail.states[0], _every(loop))
     bar, seed = u[:n], _either_of(sets, u[n:], _every(loop), s.result)
     while True:
         out = sets.through(structure, np.concatenate([argument, bar, seed]))
         before, bar = bar, sets.either(bar, out[:n])
         if np.array_equal(before, bar):
-            element = out[n : n + s.element]
-            shared = out[n + s.element + int(s.indexed) :]
+            element, shared = out[n : n + adjoint.parts_found.element_size], out[adjoint.shared_place :]
             return np.concatenate([bar, shared, np.tile(element, max(loop.length, 0))])
 
 

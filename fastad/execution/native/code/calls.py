@@ -8,7 +8,8 @@ from typing import Any
 from fastad.execution.composites.calling import CALL
 from fastad.execution.native.code.function import Function
 from fastad.execution.native.names import CALLEE, ENTRY
-from fastad.execution.native.planning.steps import CallStep
+from fastad.execution.native.planning.steps import CallStep, Place
+from fastad.execution.native.target import target
 from fastad.primitives import Form
 
 _GUARD_FAILED = 2  # what a kernel returns then; 1 is an error
@@ -51,13 +52,27 @@ class CallCode(Function):
     def _composite(self, row: Any) -> None:
         """A composite row: its sub-program's kernel, found in a callee."""
         callee = f"{CALLEE}{row.statics[0]}"
-        self.module.declarations.setdefault(callee, f"@{callee} = external global i64")
-        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr, ptr)")
         found = (row.index, *row.operands)
         out, x, saved = (self.pointer(r) if self.p.size[r] else "%work" for r in found)
-        code = self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{callee}, ptr {saved})")
+        if target().calls_by_name:
+            code = self._named_call(callee, out, x, saved)
+        else:
+            code = self._call(callee, out, x, saved)
         self.stop_if(self.entry.emit(f"icmp sgt i64 {code}, 0"), row.index + 1)
         self.stop_if(self.entry.emit(f"icmp slt i64 {code}, 0"), -(row.index + 1))
+
+    def _named_call(self, callee: str, out: str, x: str, saved: str) -> str:
+        """A call by name, with work memory behind the program's own, whose first place is for saved states."""
+        work = self.address(Place("work", self.memory.work_size))
+        self.module.declare(callee, f"i64 @{callee}(ptr, ptr, ptr)")
+        self.entry.do(f"store ptr {saved}, ptr {work}")
+        return self.entry.emit(f"call i64 @{callee}(ptr {x}, ptr {out}, ptr {work})")
+
+    def _call(self, callee: str, out: str, x: str, saved: str) -> str:
+        """A call by the address of a callee."""
+        self.module.declarations.setdefault(callee, f"@{callee} = external global i64")
+        self.module.declare(CALL, f"i64 @{CALL}(ptr, ptr, ptr, ptr)")
+        return self.entry.emit(f"call i64 @{CALL}(ptr {out}, ptr {x}, ptr @{callee}, ptr {saved})")
 
     def _integers(self, values: Any) -> str:
         """Address of static integers, in the module."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastad.execution.machine.parallel import PARALLEL_FOR
 from fastad.execution.machine.symbols import vector_symbol
+from fastad.execution.native.target import target
 from fastad.primitives import PRIMITIVES, Elementwise, primitive
 from fastad.primitives import expression as ex
 
@@ -234,9 +235,17 @@ _OPERATORS: dict[str, Callable[[str], Emitter]] = {
 def _emitter(row: Elementwise) -> Emitter:
     if row.operator is not None:
         return _OPERATORS[row.operator.kind](row.operator.instruction)
+    if row.on_single:
+        return _by_precision(row)
     if not row.is_leaf:
         return _expression(row.value_expr)
     return _intrinsic(str(row.symbol)) if row.intrinsic else _call(str(row.symbol))
+
+
+def _by_precision(row: Elementwise) -> Emitter:
+    """Of a row that rounds by the precision of float64."""
+    double, single = _expression(row.value_expr), _expression(ex.parse(row.on_single))
+    return lambda block, *operands: (single if target().is_single else double)(block, *operands)
 
 
 class _Emitters(dict[str, Emitter]):

@@ -15,9 +15,10 @@ from fastad.execution.native.code.function import Function
 from fastad.execution.native.code.operations import Block, Module
 from fastad.execution.native.code.vectors import Variant, lanes, load_vector, store_vector
 from fastad.execution.native.planning.memory import Memory
+from fastad.execution.native.target import target
 
 _LARGEST = 8192  # elements of Y: beyond, BLAS is faster, unless one tile is all of the result
-_REGISTERS = {8: 24, 4: 12, 2: 12}  # vectors of a tile by lanes of a vector
+_REGISTERS = {8: 24, 4: 12, 2: 12, 1: 16}  # vectors of a tile by lanes of a vector
 _VECTORS = 4  # of a tile's row
 _FLAT = 16  # inner dimension up to which the result is written row by row: then that is most of the work
 
@@ -32,6 +33,8 @@ class Product:
     @property
     def is_small(self) -> bool:
         _, m, k, n, _, tb, _, _ = self.statics
+        if not target().blas:
+            return m > 0 and n > 0 and k > 0
         if n < 2 or not k or m < (8 if tb else 2):
             return False
         return k * n <= _LARGEST or (not tb and n <= lanes() * _VECTORS and m <= _rows(n, lanes()))
@@ -152,7 +155,7 @@ class ProductText:
         down, across = self.steps
         starts = list(range(0, count, self.width))
         sums = {(r, s): f"%t{next(self.module.names)}" for r in range(rows) for s in starts}
-        kind = f"<{self.width} x double>"
+        kind = Block(self.module, self.width).type
         self.entry.lines[:0] = [f"  {name} = alloca {kind}" for name in sums.values()]
         before = Block(self.module)
         x = self._at(before, x, i, down)
@@ -195,7 +198,10 @@ def _plus(block: Block, pointer: str, offset: int) -> str:
     return block.emit(f"getelementptr double, ptr {pointer}, i64 {offset}") if offset else pointer
 
 
-_text_of = functools.cache(ProductText)
+@functools.cache
+def _text_of(statics: tuple[int, ...], width: int) -> ProductText:
+    """The text for vectors of so many numbers."""
+    return ProductText(statics)
 
 
 class ProductCode(Function):
@@ -205,7 +211,7 @@ class ProductCode(Function):
 
     def __init__(self, module: Module, memory: Memory, operands: Sequence[int], statics: tuple[int, ...]) -> None:
         super().__init__(module, memory)
-        self._known = _text_of(statics)
+        self._known = _text_of(statics, lanes())
         self._places = [memory.place(x) for x in operands]
 
     def caller(self) -> Function:

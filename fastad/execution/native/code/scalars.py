@@ -28,7 +28,13 @@ _FETCH = "\n".join(
 
 
 class ScalarCode(Function):
-    """The function of one chunk."""
+    """The function of one chunk. `alone`: it is not to become a part of its caller."""
+
+    alone = False
+
+    def text(self, name: str, linkage: str = "internal ") -> str:
+        whole = super().text(name, linkage)
+        return whole.replace(" nounwind {", " noinline nounwind {", 1) if self.alone else whole
 
     def build(self, step: ScalarStep, following: str = "") -> "ScalarCode":
         """`following` is the function that runs next, where it is worth fetching ahead."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastad.execution.machine.objects import has_feature
 from fastad.execution.native.code.operations import Block
+from fastad.execution.native.target import target
 
 Value = tuple[str, int]  # a register, and the depth of the block it is in
 
@@ -13,9 +14,13 @@ Value = tuple[str, int]  # a register, and the depth of the block it is in
 _CLOSE = 4  # steps between elements that are loaded as whole vectors
 
 
-@cache
 def lanes() -> int:
-    """Doubles of the CPU's widest vectors."""
+    """Numbers of a vector: doubles of the CPU's widest ones, or one."""
+    return _widest() if target().simd else 1
+
+
+@cache
+def _widest() -> int:
     if has_feature("avx512f"):
         return 8
     return 4 if has_feature("avx2") else 2
@@ -41,6 +46,8 @@ def load_vector(v: Variant, at: str, step: int) -> str:
     """The lanes at an address and every `step` elements from it; lanes outside are 1."""
     block = v.block
     count = v.active or block.lanes
+    if block.lanes == 1:
+        return block.emit(f"load double, ptr {at}")
     if step == 1 and not v.active:
         return block.emit(f"load {block.type}, ptr {at}, align 8")
     if step == 1:
@@ -94,6 +101,9 @@ def transposed(block: Block, rows: list[str]) -> list[str]:
 def store_vector(v: Variant, value: str, at: str, step: int = 1) -> None:
     """Store the lanes that are inside, every `step` elements."""
     block = v.block
+    if block.lanes == 1:
+        block.do(f"store double {value}, ptr {at}")
+        return
     if step != 1:
         for lane in range(v.active or block.lanes):
             x = block.emit(f"extractelement {block.type} {value}, i32 {lane}")

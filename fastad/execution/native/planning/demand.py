@@ -12,6 +12,8 @@ from fastad.primitives import PRIMITIVES
 
 Context = tuple[int, tuple[int, ...]]
 
+_LARGE, _MANY = 16_384, 4  # elements of an array, arrays: so many are not in the cache any more when they are read
+
 
 class Demand:
     """The backward pass: `reads[loop]` are the rows in memory that a loop reads, `computes[loop]` the rows that it
@@ -60,8 +62,20 @@ class Demand:
         if full:  # a chain of rows would end up in the loop of the last one, however long it is
             return False
         if len(contexts) == 1 and not next(iter(contexts))[1]:
-            return True
+            return not self._delays(r, next(iter(contexts))[0])
         return self.p.cheap(r)
+
+    def _delays(self, r: int, loop: int) -> bool:
+        """Whether a row waits for a loop which many large arrays wait for already, where its own loop, an earlier one,
+        would be the last that reads one of them: the sum of all products of a convolution, each with some of the
+        filters, would else keep all of them."""
+        p = self.p
+        size, home = p.size[r], p.home[r]
+        if home >= loop or size < _LARGE or len(self.reads[loop]) < _MANY:
+            return False
+        arity = len(PRIMITIVES[p.op[r]].domain)  # type: ignore[attr-defined]
+        operands = [p.base(x)[0] for x in (p.a[r], p.b[r], p.c[r])[:arity]]
+        return any(p.realm[x] != VIRTUAL and p.size[x] == size and p.costs.uses[x] == 1 for x in operands)
 
     def _compute(self, r: int, contexts: set[Context]) -> None:
         p = self.p

@@ -12,11 +12,11 @@ from fastad.execution.native.code.vectors import lanes
 from fastad.execution.native.planning.demand import Demand
 from fastad.execution.native.planning.maps import Map, contiguous, dimensions, segments
 from fastad.execution.native.planning.planner import Planner
-from fastad.execution.native.planning.steps import LoopStep
+from fastad.execution.native.planning.steps import COLLECTED, LoopStep
 from fastad.execution.native.planning.walking import walk
+from fastad.execution.native.target import target
 from fastad.once import lazy
 
-_COLLECTED = 16  # vectors of results that registers hold
 _WRITTEN_OUT = 64  # operations on vectors
 _PARALLEL_FROM, _BLOCK = 100_000.0, 40_000.0  # ns of work: starting and joining a thread takes some 25,000
 _MOST_BLOCKS = 64
@@ -92,7 +92,7 @@ class Nest:
         steps, width = contiguous(dims), self.plan.width
         if self.depth < 2 or self.plan.step.stores or 2 * dims[-1] > width or dims[-2] < width:
             return dims, steps
-        if self.depth == 2 and dims[-2] > _COLLECTED * width:  # many places are better taken once than twice
+        if self.depth == 2 and dims[-2] > COLLECTED * width:  # many places are better taken once than twice
             return dims, steps
         return (*dims[:-2], dims[-1], dims[-2]), (*steps[:-2], steps[-1], steps[-2])
 
@@ -105,11 +105,14 @@ class Nest:
         """Whether the innermost dimension is better written out: a result that varies in it then stays in registers."""
         results = sum(self.along(r) and self._is_short(r) for r in self.plan.step.reductions)
         vectors = -(-self.dims[-1] // self.plan.width)
-        return self.depth > 1 and 0 < results * vectors <= _COLLECTED and vectors * self.plan.body <= _WRITTEN_OUT
+        is_short = vectors == 1 or vectors * self.plan.body <= _WRITTEN_OUT
+        return self.depth > 1 and 0 < results * vectors <= COLLECTED and is_short
 
     def _blocks(self) -> tuple[int, int]:
         """Number and size (along the outermost dimension) of the blocks of a long loop; (0, 0) for a short one."""
         p, plan, dims = self.plan.p, self.plan, self.dims
+        if not target().threads:
+            return 0, 0
         own = sum(cost_of(p.op[r]) for r in plan.computes) + _TRAFFIC * plan.arrays
         work = own * plan.step.size
         if work < _PARALLEL_FROM or not all(map(self._shares, plan.step.reductions)):

@@ -16,30 +16,23 @@ from fastad.execution.native.planning.nests import LoopPlan
 from fastad.execution.native.planning.packing import find_packs
 from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import LoopStep, ScalarStep, Step
+from fastad.execution.native.planning.thin import without_thin_products
+from fastad.execution.native.target import target
 from fastad.tables.table import Table
 
 UNROLL = 16  # elements: rows of at most so many are unrolled into registers
-LITTLE = 300  # operations on single numbers that are optimised with the loops beside them
-SMALL = 2000  # operations that get the better instruction selector
-CHUNKS = 1000, 300  # operations of one function of small and of larger programs: time grows faster than its length
+_MOST = 2000  # numbers of all of these, if they are more than the single ones
 
 
 @dataclass(frozen=True)
 class Plan:
     """The steps of a table's kernel, in order; the plans of its loops by the steps' numbers; the places of all values;
-    how many operations on single numbers its straight-line code has."""
+    whether its straight-line code is as short as the target's `little`, and as `small`."""
 
     memory: Memory
     loops: dict[int, LoopPlan]
-    operations: int
-
-    @property
-    def is_little(self) -> bool:
-        return self.operations <= LITTLE
-
-    @property
-    def is_small(self) -> bool:
-        return self.operations <= SMALL
+    is_little: bool
+    is_small: bool
 
     @property
     def steps(self) -> list[Step]:
@@ -71,16 +64,19 @@ def _planned(table: Table, layout: Layout, safe: bool) -> Plan:
         for step in planner.steps
         if isinstance(step, LoopStep) and (step.stores or step.reductions)
     }
-    find_packs(planner)
+    if target().simd:
+        find_packs(planner)
     operations = sum(planner.size[r] for step in planner.steps if isinstance(step, ScalarStep) for r in step.rows)
-    return Plan(Memory(planner, demand, layout, CHUNKS[operations > SMALL]), loops, operations)
+    own = target()
+    is_little, is_small = operations <= own.little, operations <= own.small
+    return Plan(Memory(planner, demand, layout, own.chunks[not is_small]), loops, is_little, is_small)
 
 
 def _unrolling(table: Table) -> int:
     """Fewer elements are unrolled where that would make a program too long to optimise."""
     sizes = table.sizes
     for unroll in (UNROLL, 4):
-        if sizes[sizes <= unroll].sum() <= max(SMALL, 2 * int((sizes == 1).sum())):
+        if sizes[sizes <= unroll].sum() <= max(_MOST, 2 * int((sizes == 1).sum())):
             return unroll
     return 2  # a loop over two elements is no faster than twice the code, and takes six times as long to compile
 
@@ -88,4 +84,4 @@ def _unrolling(table: Table) -> int:
 def work_bytes(table: Table) -> int:
     """Bytes of work memory of a table's kernel and of the largest kernel that it calls."""
     inside = [work_bytes(sub.table) for sub in table.subs if sub.table is not None]
-    return 8 * make_plan(table, layout_of(table)).work_size + max(inside, default=0)
+    return 8 * make_plan(without_thin_products(table), layout_of(table)).work_size + max(inside, default=0)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from fastad.execution.native.code.vectors import lanes
 from fastad.execution.native.planning.costs import Costs
 from fastad.execution.native.planning.maps import (
     Incompatible,
@@ -22,7 +23,16 @@ from fastad.execution.native.planning.maps import (
     useful,
 )
 from fastad.execution.native.planning.runs import runs_of
-from fastad.execution.native.planning.steps import MEMORY, SCALAR, VIRTUAL, CallStep, LoopStep, ScalarStep, Step
+from fastad.execution.native.planning.steps import (
+    COLLECTED,
+    MEMORY,
+    SCALAR,
+    VIRTUAL,
+    CallStep,
+    LoopStep,
+    ScalarStep,
+    Step,
+)
 from fastad.execution.native.planning.updates import Updates
 from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import Region, is_contiguous, parts, region
@@ -152,11 +162,12 @@ class Planner:
             return self.in_memory(x), self.in_memory(x)
         return self.home[x], self.home[x] + 1
 
-    def _join(self, size: int, bound: int, splits: Splits) -> LoopStep:
-        """The earliest loop over `size` elements that may hold a row."""
+    def _join(self, size: int, bound: int, splits: Splits, vectors: int = 0) -> LoopStep:
+        """The earliest loop over `size` elements that may hold a row, and so many vectors of results in registers."""
         loops = self._loops.setdefault(size, [])
         for loop in loops:
-            if loop.index >= bound and loop.members < MEMBERS and is_chain(size, loop.splits | splits):
+            fits = not vectors or loop.collected + vectors <= COLLECTED
+            if fits and loop.index >= bound and loop.members < MEMBERS and is_chain(size, loop.splits | splits):
                 break
         else:
             loop = LoopStep(len(self.steps), size)
@@ -164,6 +175,7 @@ class Planner:
             self.steps.append(loop)
         loop.splits |= splits
         loop.members += 1
+        loop.collected += vectors
         return loop
 
     def _strided(self, r: int, x: int, own: Region) -> None:
@@ -366,7 +378,8 @@ class Planner:
             bound, splits = self._inside(x)[0], splits | self.splits[x]
         else:
             bound = self.in_memory(x)
-        loop = self._join(self.size[row.operands[0]], bound, splits)
+        vectors = -(-inner // lanes()) if 1 < inner <= COLLECTED * lanes() else 0
+        loop = self._join(self.size[row.operands[0]], bound, splits, vectors)
         loop.reductions.append(r)
         self.made[r] = loop.index
 

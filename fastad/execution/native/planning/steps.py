@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fastad.execution.native.planning.maps import Splits
 
+COLLECTED = 16  # vectors of results that registers hold
 SCALAR, MEMORY, VIRTUAL = 0, 1, 2  # realms of rows: unrolled in registers; stored by a step; computed inside loops
 
 
@@ -19,12 +20,14 @@ class ScalarStep:
 
 @dataclass
 class LoopStep:
-    """One nest of loops over `size` elements: rows stored and reductions made from values computed on the way."""
+    """One nest of loops over `size` elements: rows stored and reductions made from values computed on the way.
+    `collected`: vectors of results of reductions over all but the innermost dimension, where these are few."""
 
     index: int
     size: int
     splits: Splits = frozenset()
     members: int = 0
+    collected: int = 0
     stores: list[int] = field(default_factory=list)
     reductions: list[int] = field(default_factory=list)
 

@@ -1,0 +1,1 @@
+"""Programs on NVIDIA's GPUs: one instance of a program a thread (a lane), interpreted or compiled."""

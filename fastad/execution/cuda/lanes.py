@@ -1,0 +1,231 @@
+"""Requests on a device, many lanes at once: how their values lie, what runs them, memory and what goes wrong.
+
+`LaneProgram` stands where `fastad.execution.compiled.Compiled` stands on the processor.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import DeviceMemoryError, ShapeError
+from fastad.execution.cuda.arrays import DeviceArray
+from fastad.execution.cuda.device import Device, array, current, current_stream, empty
+from fastad.execution.cuda.executors import Choice, Runner
+from fastad.execution.cuda.interpreter.program import Strided
+from fastad.execution.cuda.values import OnDevice
+from fastad.execution.executors import AUTO, policy
+from fastad.execution.kernel import raise_for
+from fastad.execution.request import Request
+from fastad.primitives import Elementwise
+from fastad.recording.source import at_line
+from fastad.tables.columns import DTYPES, INPUT, ValueType
+from fastad.tables.table import Table
+
+_PART = 0.9  # of the free memory that the arenas of a batch may take
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """How the values of the lanes lie: the axis of every input (captured arrays included) and of every result along
+    which they stand (None: one value for all)."""
+
+    count: int
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int | None, ...]
+
+
+@dataclass
+class LaneProgram:
+    """A request that a device runs once for each of its lanes. Several threads may call it."""
+
+    request: Request
+    lanes: Lanes
+    tier: str = AUTO
+    is_settled: bool = False  # as far as short ways to call are concerned, which there are for the processor only
+    interpreted_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    _choices: dict[Any, Choice] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        policy(self.tier)  # raises for one that is not known
+        _check_outputs(self.request.table if self.request.is_derived else self.request.base, self)
+
+    @property
+    def tier_in_use(self) -> str:
+        """The name of the executor of the last call."""
+        return next((choice.name for choice in reversed(list(self._choices.values()))), "none")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the processor's memory that wait for the next call."""
+        return 0
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """Results for these inputs: NumPy arrays, or arrays on the device if any of the inputs is there."""
+        device, stream = current(), current_stream()
+        given = [self._placed(device, x, k, stream) for k, x in enumerate(values)]
+        found = self.run(device, given, stream)
+        if any(isinstance(x, OnDevice) for x in values):
+            return found
+        kinds = self.request.results
+        return [_on_host(x, kind, a, stream) for x, kind, a in zip(found, kinds, self.lanes.outputs, strict=True)]
+
+    # ── inputs and results ───────────────────────────────────────────────────────────────────────────────────
+    def _placed(self, device: Device, x: Any, number: int, stream: int) -> Strided:
+        """An input on the device."""
+        axis, kind = self.lanes.inputs[number], self.request.inputs[number]
+        if isinstance(x, OnDevice):
+            return strided(x.source, axis, kind)
+        own = np.asarray(x, DTYPES[kind.dtype])
+        if axis is not None:
+            own = np.moveaxis(own, axis, 0)
+        return strided(array(device, np.ascontiguousarray(own), stream), None if axis is None else 0, kind)
+
+    def results(self, device: Device, stream: int) -> list[Strided]:
+        """Memory for the results."""
+        found = []
+        for kind, axis in zip(self.request.results, self.lanes.outputs, strict=True):
+            shape = kind.shape if axis is None else _with_axis(kind.shape, axis, self.lanes.count)
+            found.append(strided(empty(device, shape, DTYPES[kind.dtype], stream), axis, kind))
+        return found
+
+    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────
+    def run(
+        self, device: Device, given: Sequence[Strided], stream: int, results: Sequence[Strided] | None = None
+    ) -> list[DeviceArray]:
+        """Results on the device, for inputs that are there."""
+        results = self.results(device, stream) if results is None else results
+        if self.lanes.count == 0:
+            return [x.array for x in results]
+        start = time.perf_counter()
+        choice = self.choice(device, given, results)
+        while True:
+            runner = choice.runner()
+            first = self._batches(device, runner, given, results, stream)
+            if first is None:
+                break
+            if not choice.has_more(first[1]):
+                lane, code = first
+                _raise(code, runner.rows, lane, self.lanes.count)
+        self.interpreted_seconds += time.perf_counter() - start
+        self.compile_seconds = choice.compile_seconds
+        return [x.array for x in results]
+
+    def choice(self, device: Device, given: Sequence[Strided], results: Sequence[Strided]) -> Choice:
+        """What runs the request for arrays of these dtypes."""
+        kinds = tuple("".join(x.array.dtype.char for x in arrays) for arrays in (given, results))
+        with self._lock:
+            key = id(device), kinds, tuple(x.element == 1 for x in given)
+            if key not in self._choices:
+                self._choices[key] = Choice(device, self.request, kinds, real_of(self.request), self.tier)
+            return self._choices[key]
+
+    def _batches(
+        self, device: Device, runner: Runner, given: Sequence[Strided], results: Sequence[Strided], stream: int
+    ) -> tuple[int, int] | None:
+        """Run all lanes, as many at once as there is memory for. The first lane that has stopped, and its code."""
+        count = self.lanes.count
+        size = batch_size(device, runner, count)
+        with runner.space(size, stream) as space:
+            for first in range(0, count, size):
+                lanes = min(size, count - first)
+                ins, outs = ([_from_lane(x, first) for x in arrays] for arrays in (given, results))
+                runner.run(space, lanes, ins, outs, stream)
+                if runner.may_stop:
+                    status = DeviceArray(space.status.memory, (lanes,), np.int32).copy_to_host(stream)
+                    if (stopped := np.flatnonzero(status)).size:
+                        worst = stopped[np.argmin(np.sign(status[stopped]))]  # errors before failed guards
+                        return first + int(worst), int(status[worst])
+        return None
+
+
+def batch_size(device: Device, runner: Runner, count: int) -> int:
+    """Lanes that there is memory for. Raises DeviceMemoryError if that is not one."""
+    free, _ = device.memory()
+    free += runner.kept_bytes
+    if count * runner.bytes_a_lane <= _PART * free:
+        return count
+    size = int(_PART * free) // runner.bytes_a_lane
+    if size < 1:
+        raise DeviceMemoryError(
+            f"a lane of this program takes {runner.bytes_a_lane:,} bytes{at_line()}, and {free:,} are free on "
+            f"{device.name}: store fewer states (checkpoint=), or make the arrays smaller"
+        )
+    return max(size // 32 * 32, 1)  # whole warps
+
+
+def real_of(request: Request) -> str:
+    """The numbers that a request is computed in: "f" if its inputs, its results and what stands between are float32 or
+    truth values. Loops and solves compute in what they are given; their packed states have no dtype of their own."""
+    table = request.base
+    kinds = {kind.dtype for kind in (*table.inputs, *table.output_types)}
+    kinds |= {row.dtype for row in table.rows() if isinstance(row.primitive, Elementwise)}
+    return "f" if "f" in kinds and kinds <= {"f", "b"} else "d"
+
+
+def strided(x: DeviceArray, axis: int | None, kind: ValueType) -> Strided:
+    """A contiguous array whose lanes stand along an axis, the first or the last one."""
+    if axis is None:
+        return Strided(x, 0)
+    if axis == 0:
+        return Strided(x, kind.size)
+    if axis == x.ndim - 1:
+        return Strided(x, 1, x.shape[axis])
+    raise ShapeError(
+        f"an array on the device of shape {x.shape} has its lanes along axis {axis}{at_line()}; have them along the "
+        "first or the last axis"
+    )
+
+
+def _from_lane(x: Strided, first: int) -> Strided:
+    """The same from a later lane on."""
+    if first == 0 or x.lane == 0:
+        return x
+    start = first * x.lane
+    memory = x.array
+    rest = DeviceArray(
+        memory.memory, (memory.size - start,), memory.dtype, memory.address + start * memory.dtype.itemsize
+    )
+    return Strided(rest, x.lane, x.element)
+
+
+def _with_axis(shape: tuple[int, ...], axis: int, count: int) -> tuple[int, ...]:
+    axis %= len(shape) + 1
+    return (*shape[:axis], count, *shape[axis:])
+
+
+def _on_host(x: DeviceArray, kind: ValueType, axis: int | None, stream: int) -> Any:
+    """A result as the caller's own."""
+    found = x.copy_to_host(stream)
+    return found if found.ndim else found[()]
+
+
+def _raise(code: int, rows: Table, lane: int, count: int) -> None:
+    """Raise what a lane's code stands for; an error says which lane it was."""
+    try:
+        raise_for(code, rows)
+    except Exception as error:
+        if code < 0 and count > 1:
+            error.add_note(f"fastad: in lane {lane} of {count:,} on the device")
+        raise
+
+
+def _check_outputs(table: Table, program: LaneProgram) -> None:
+    """Raise ShapeError where a result without an axis of lanes may differ between them."""
+    lanes = program.lanes
+    if None not in lanes.outputs or lanes.count == 1:
+        return
+    differs = np.zeros(len(table), np.bool_)
+    for row in table.rows():
+        if table.columns["op"][row.index] == INPUT:
+            differs[row.index] = lanes.inputs[int(table.columns["a"][row.index])] is not None
+        else:
+            differs[row.index] = any(differs[x] for x in row.operands)
+    for k, axis in enumerate(lanes.outputs):
+        if axis is None and (k >= len(table.outputs) or differs[table.outputs[k]]):
+            raise ShapeError("vmap: out_axes is None for a result that differs between lanes; give an axis for it")

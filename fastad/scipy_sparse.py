@@ -1,0 +1,84 @@
+"""Has the functions and classes of scipy.sparse stand aside while a function is recorded, where they are given recorded
+values or a matrix of fad.sparse. What stands in for them is in `fastad.sparse.scipy_names`, imported when it is called:
+many programs have imported scipy.sparse, and few make sparse matrices of recorded values.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.recording.operands import is_recorded
+from fastad.recording.recorder import open_recordings
+from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
+
+NAMES = {
+    "scipy.sparse": (
+        "block_array block_diag bmat coo_array coo_matrix csc_array csc_matrix csr_array csr_matrix diags diags_array "
+        "hstack issparse isspmatrix kron vstack"
+    ),
+    "scipy.sparse.linalg": "bicgstab cg factorized gmres spilu splu spsolve",
+}
+_OPERATORS = "__mul__ __rmul__ multiply __truediv__"  # sums leave a matrix of fad.sparse to its own operators
+
+
+class _Function(StandIn):
+    """Stands for a function or a class of SciPy's."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if not (open_recordings() and _is_ours((*args, *kwargs.values()))):
+            return self.original(*args, **kwargs)
+        from fastad.sparse.scipy_names import FUNCTIONS
+
+        return FUNCTIONS[self.original.__name__](*args, **kwargs)
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        return isinstance(instance, self.original)  # type: ignore[arg-type]
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, self.original)  # type: ignore[arg-type]
+
+
+def _is_ours(x: Any) -> bool:
+    """Whether x is, or holds, a recorded value or a matrix of fad.sparse."""
+    if isinstance(x, tuple | list):
+        return any(map(_is_ours, x))
+    arrays = sys.modules.get("fastad.sparse.arrays")
+    return (arrays is not None and isinstance(x, arrays.SparseArray)) or is_recorded(x)
+
+
+def _operator(original: Callable[..., Any], is_matrix: bool) -> Callable[..., Any]:
+    """An operator of a class of SciPy's matrices, where ours comes first for a recorded operand."""
+
+    @functools.wraps(original)
+    def called(self: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (open_recordings() and _is_ours(other)):
+            return original(self, other, *args, **kwargs)
+        from fastad.sparse.scipy_names import operated
+
+        name = original.__name__
+        if is_matrix and np.ndim(other) and name in ("__mul__", "__rmul__"):  # the `*` of the older matrices
+            name = name.replace("mul", "matmul")
+        return operated(name, self, other)
+
+    return called
+
+
+def _register(module: str) -> None:
+    for name in NAMES[module].split():
+        original = getattr(sys.modules[module], name, None)
+        if original is not None and original.__name__ == name:
+            stands_in(module, name, _Function(original))
+    if module == "scipy.sparse":
+        sparse = sys.modules[module]
+        leaves = [sparse.spmatrix, *(getattr(sparse, f"{form}_array") for form in ("coo", "csr", "csc", "dia", "bsr"))]
+        for kind in dict.fromkeys(base for leaf in leaves for base in leaf.__mro__):
+            for name in _OPERATORS.split() if kind.__module__.startswith(module) else ():
+                if name in vars(kind):
+                    stands_in_for_method(kind, name, _operator(vars(kind)[name], kind is sparse.spmatrix))
+
+
+for _module in NAMES:
+    when_imported(_module, functools.partial(_register, _module))

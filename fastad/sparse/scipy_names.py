@@ -1,0 +1,133 @@
+"""scipy.sparse on recorded values, under SciPy's own names and with its arguments: matrices of fad.sparse, and their
+solvers. `fastad.scipy_sparse` calls these while a function is recorded."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastad.errors import ShapeError
+from fastad.recording.operands import as_recorded
+from fastad.recording.recorder import recording_error
+from fastad.recording.source import at_line
+from fastad.sparse import building
+from fastad.sparse.arrays import SparseArray, as_sparse, coo_array, csc_array, csr_array
+from fastad.sparse.factoring import splu, spsolve
+from fastad.sparse.incomplete import spilu
+from fastad.sparse.iterative import bicgstab, cg, gmres
+
+
+# ── matrices ──────────────────────────────────────────────────────────────────────────────────────────────────
+def _made(form: str) -> Callable[..., Any]:
+    """A constructor: of (data, (rows, columns)), of (data, indices, indptr), of a dense or of a sparse matrix."""
+
+    def made(arg1: Any, shape: Any = None, dtype: Any = None, copy: bool = False, **options: Any) -> Any:
+        if isinstance(arg1, tuple):
+            found = _of_entries(form, arg1, shape)
+        else:
+            found = as_sparse(arg1)
+            found = found if isinstance(found, SparseArray) else _of_dense(found)
+        found = found if dtype is None else found.astype(dtype)
+        return getattr(found, f"to{form}")()
+
+    return made
+
+
+def _of_entries(form: str, parts: Any, shape: Any) -> SparseArray:
+    if len(parts) == 2 and isinstance(parts[1], tuple | list):
+        data, (i, j) = parts
+        i, j = np.asarray(i), np.asarray(j)
+        if shape is None:
+            shape = tuple(int(places.max(initial=-1)) + 1 for places in (i, j))
+        return coo_array(data, i, j, shape)
+    if len(parts) != 3 or form == "coo":
+        raise recording_error(
+            f"scipy.sparse.{form}_array of a tuple of {len(parts)}", "Give (data, (rows, columns)) and shape=."
+        )
+    data, indices, indptr = parts
+    if shape is None:
+        size = len(indptr) - 1, int(np.max(indices, initial=-1)) + 1
+        shape = size if form == "csr" else size[::-1]
+    return {"csr": csr_array, "csc": csc_array}[form](data, indices, indptr, shape)
+
+
+def _of_dense(x: Any) -> SparseArray:
+    """All elements of a dense matrix: which of them are zero may be another thing at the next call."""
+    x = as_recorded(x)
+    if x.ndim != 2:
+        raise ShapeError(f"a sparse matrix of an array of shape {x.shape}{at_line()}. Pass a matrix.")
+    i, j = np.indices(x.shape).reshape(2, -1)
+    return coo_array(x.reshape(-1), i, j, x.shape)
+
+
+def _diags(diagonals: Any, offsets: Any = 0, shape: Any = None, format: Any = None, dtype: Any = None) -> Any:
+    return _in_format(building.diags(diagonals, offsets, shape), format)
+
+
+def _diags_array(diagonals: Any, /, *, offsets: Any = 0, **options: Any) -> Any:
+    return _diags(diagonals, offsets, **options)
+
+
+def _with_format(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, format=None, dtype=None: _in_format(function(*args), format)
+
+
+def _in_format(found: Any, form: Any) -> Any:
+    return found if form in (None, "coo", "dia", "bsr") else getattr(found, f"to{form}")()
+
+
+def _block_diag(mats: Any) -> Any:
+    n = len(mats)
+    blocks = [as_sparse(m) for m in mats]
+    blocks = [m if isinstance(m, SparseArray) else _of_dense(np.atleast_2d(m)) for m in blocks]
+    return building.block_array([[blocks[i] if i == j else None for j in range(n)] for i in range(n)])
+
+
+# ── solvers ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _spsolve(A: Any, b: Any, permc_spec: Any = None, use_umfpack: bool = True) -> Any:
+    """SciPy makes a vector of a right side that is one column."""
+    column = np.ndim(b) == 2 and np.shape(b)[1] == 1
+    return spsolve(A, b[:, 0] if column else b)
+
+
+def _splu(A: Any, *args: Any, **options: Any) -> Any:
+    return splu(A)  # the options choose the way to the same solutions
+
+
+def _spilu(A: Any, drop_tol: Any = None, fill_factor: Any = None, *args: Any, **options: Any) -> Any:
+    return spilu(A, drop_tol, fill_factor)
+
+
+def _without_callback(solver: Callable[..., Any]) -> Callable[..., Any]:
+    def called(*args: Any, callback: Any = None, callback_type: Any = None, **options: Any) -> Any:
+        if callback is not None:
+            raise recording_error(f"scipy.sparse.linalg.{solver.__name__} with callback=", "Leave it out.")
+        return solver(*args, **options)
+
+    return called
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{f"{form}_{kind}": _made(form) for form in ("coo", "csr", "csc") for kind in ("matrix", "array")},
+    "diags": _diags, "diags_array": _diags_array, "block_diag": _block_diag,
+    "bmat": _with_format(building.bmat), "block_array": _with_format(building.block_array),
+    "hstack": _with_format(building.hstack), "vstack": _with_format(building.vstack),
+    "kron": lambda A, B, format=None: _in_format(building.kron(A, B), format),
+    "issparse": lambda x: isinstance(x, SparseArray), "isspmatrix": lambda x: isinstance(x, SparseArray),
+    "spsolve": _spsolve, "splu": _splu, "spilu": _spilu, "factorized": lambda A: splu(A).solve,
+    "cg": _without_callback(cg), "gmres": _without_callback(gmres), "bicgstab": _without_callback(bicgstab),
+}  # fmt: skip
+
+
+# ── operators of SciPy's matrices ─────────────────────────────────────────────────────────────────────────────
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "__mul__": operator.mul, "multiply": operator.mul, "__matmul__": operator.matmul, "__truediv__": operator.truediv,
+}  # fmt: skip
+
+
+def operated(name: str, a: Any, b: Any) -> Any:
+    """The result of this method of a sparse matrix of SciPy's."""
+    if name.startswith("__r"):
+        return _OPERATORS[name.replace("__r", "__", 1)](b, as_sparse(a))
+    return _OPERATORS[name](as_sparse(a), b)
