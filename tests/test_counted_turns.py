@@ -1,4 +1,4 @@
-"""Numbers that a turn's index gives are computed by the rolled loop: the table has none of them, and their bits stay."""
+"""Numbers that a turn's index gives are computed by the rolled loop: the table has none of them; their bits stay."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,8 @@ def bits(x):
     st.booleans(),
 )  # fmt: skip
 def test_a_rule_gives_the_products_to_the_last_bit(first, stride, step, sign, turns, backwards):
-    values = np.array([i * (sign * step) for i in range(first, first + stride * turns, stride)][:: -1 if backwards else 1])
+    counts = range(first, first + stride * turns, stride)
+    values = np.array([i * (sign * step) for i in (reversed(counts) if backwards else counts)])
     rule = counted(values, "d")
     if rule is not None:
         assert bits(computed(rule, turns)) == bits(values)
