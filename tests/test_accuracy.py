@@ -16,7 +16,7 @@ from mpmath import mp, mpf
 
 import fastad as fad
 from fastad.primitives import elementwise_rows
-from fastad.recording.operands import elementwise
+from fastad.recording.elementwise import elementwise
 
 DENSITY = 60 if os.environ.get("FASTAD_TEST_PROFILE") == "thorough" else 0.15
 EPS = 2.0**-52

@@ -8,7 +8,8 @@ from fastad.execution.observing import observing
 from fastad.primitives import primitive
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.expression import parse, times
-from fastad.recording.operands import elementwise, is_recorded
+from fastad.recording.elementwise import elementwise
+from fastad.recording.operands import is_recorded
 from fastad.tables.passes import contributions, derive
 from fastad.tables.reference import evaluate
 from fastad.transforms.known import RECORDINGS

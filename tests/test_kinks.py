@@ -10,7 +10,7 @@ import scipy.special
 
 import fastad as fad
 from fastad.primitives import elementwise_rows
-from fastad.recording.operands import elementwise
+from fastad.recording.elementwise import elementwise
 
 POINTS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -2.0]
 WEIGHTS = (1.0, 0.625)  # of the operands, in the direction along which rows are differentiated

@@ -19,7 +19,7 @@ from fastad.control.parts import (
 )
 from fastad.control.paths import Recordings
 from fastad.errors import ShapeError
-from fastad.recording.operands import copied
+from fastad.recording.geometry import copied
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line

@@ -14,7 +14,7 @@ from fastad.equations.linear import LinearSolver
 from fastad.equations.newton import scale, size
 from fastad.equations.root import chosen_linear
 from fastad.primitives.equations import NOT_FINITE, NOT_SOLVED, SINGULAR, SOLVED, reason
-from fastad.recording.operands import detached
+from fastad.recording.elementwise import detached
 from fastad.recording.outside_values import Opened
 from fastad.recording.recorder import current_recorder, plainly
 from fastad.recording.source import at_line, user_line

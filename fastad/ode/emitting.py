@@ -23,7 +23,8 @@ from fastad.ode.moving_mass import with_slopes
 from fastad.ode.problem import Options, Problem
 from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
-from fastad.recording.operands import as_recorded, copied
+from fastad.recording.geometry import copied
+from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line

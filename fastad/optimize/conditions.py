@@ -27,7 +27,7 @@ from fastad.optimize.envelope import envelope
 from fastad.optimize.objective import Array, Objective
 from fastad.optimize.status import as_equation, succeeded
 from fastad.primitives.sparse_values import size_of_factors
-from fastad.recording.operands import detached
+from fastad.recording.elementwise import detached
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import user_line
 from fastad.tables.builder import Ref

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from fastad.recording.operands import detached, recorder_of
+from fastad.recording.elementwise import detached
+from fastad.recording.operands import recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.transforms.base import program_of
 from fastad.transforms.call import make_call

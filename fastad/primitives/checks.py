@@ -70,6 +70,12 @@ def scatter(s: Statics, size: int, sizes: list[int]) -> str | None:
 def assemble(s: Statics, size: int, sizes: list[int]) -> str | None:
     at, seen = 0, 0
     while at < len(s):
+        if s[at] == 1 and at + 3 < len(s) and seen < len(sizes) and s[at + 2] == sizes[seen] > 0:  # most pieces
+            first, last = s[at + 1], s[at + 1] + (s[at + 2] - 1) * s[at + 3]
+            if not (0 <= first < size and 0 <= last < size):
+                return "a piece outside of the result"
+            at, seen = at + 4, seen + 1
+            continue
         width = 2 + 2 * s[at] if 0 <= s[at] <= 64 else 0
         region = s[at + 1 : at + width]
         if not width or len(region) != width - 1 or seen >= len(sizes) or not _inside(region, size):

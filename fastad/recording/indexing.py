@@ -10,18 +10,9 @@ from numpy import transpose as numpy_transpose
 from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
-from fastad.recording.operands import (
-    as_recorded,
-    broadcast_ref,
-    copied,
-    elementwise,
-    is_recorded,
-    path_value,
-    recorder_of,
-    reframe,
-    reshape,
-    to_ref,
-)
+from fastad.recording.elementwise import broadcast_ref, elementwise
+from fastad.recording.geometry import copied, reframe, reshape
+from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of, to_ref
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.repeated import repeated

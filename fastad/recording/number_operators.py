@@ -4,7 +4,7 @@ from typing import Any
 
 from optree import tree_map
 
-from fastad.recording.operands import elementwise
+from fastad.recording.elementwise import elementwise
 from fastad.recording.operators import BINARY, COMPARE, UNARY, array_function, array_ufunc
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import NUMBERS, Number, Scalar

@@ -15,7 +15,8 @@ from fastad.recording.alternatives import of_library
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS, VIEWS
-from fastad.recording.operands import as_recorded, is_recorded, recorder_of, reframe
+from fastad.recording.geometry import reframe
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import recording_error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.operands import elementwise
+from fastad.recording.elementwise import elementwise
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 from fastad.soft.hardness import switched

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.operands import detached
+from fastad.recording.elementwise import detached
 from fastad.recording.settings import Setting
 
 MODE = Setting("hardness", "soft", "hard", "straight_through")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.operands import detached
+from fastad.recording.elementwise import detached
 from fastad.soft.hardness import switched
 from fastad.soft.numbers import bounded, delivered, quiet, real, result_dtype, width
 

@@ -5,8 +5,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastad.execution.traced import traced
+from fastad.recording.elementwise import detached
 from fastad.recording.keys import compares_by_identity
-from fastad.recording.operands import detached
 from fastad.recording.settings import pinned
 from fastad.recording.source import at_line
 from fastad.transforms.base import Transformed

@@ -10,7 +10,7 @@ from numpy import transpose as numpy_transpose
 
 from fastad.recording.functions.products import matmul_stack
 from fastad.recording.functions.registry import Array, implements, lift
-from fastad.recording.operands import reframe, reshape
+from fastad.recording.geometry import reframe, reshape
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

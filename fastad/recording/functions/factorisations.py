@@ -9,7 +9,8 @@ from fastad.errors import MatrixShapeError
 from fastad.primitives import primitive
 from fastad.recording.functions.linalg import factored, row_results, row_value, square_matrices
 from fastad.recording.functions.registry import Array, constant, implements, lift
-from fastad.recording.operands import path_value, reshape
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import path_value
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 from fastad.recording.source import at_line

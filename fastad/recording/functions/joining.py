@@ -9,7 +9,8 @@ import numpy as np
 from fastad.primitives.regions import Region, contiguous_strides, region
 from fastad.recording.casting import require_cast
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, constant, implements, lift, pick, to_list
-from fastad.recording.operands import path_value, recorder_of, reshape
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import path_value, recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 from fastad.tables.builder import dtype_char

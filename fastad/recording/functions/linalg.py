@@ -10,7 +10,8 @@ from fastad.errors import FastadError, MatrixShapeError, ShapeError
 from fastad.primitives import primitive
 from fastad.primitives.regions import region
 from fastad.recording.functions.registry import Array, implements, lift
-from fastad.recording.operands import as_recorded, is_recorded, reshape
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line

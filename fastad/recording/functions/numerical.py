@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions.registry import Array, axis_index, axis_slice, implements, lift
-from fastad.recording.operands import is_recorded, reshape
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import is_recorded
 from fastad.recording.source import at_line
 
 NO_VALUE = np._NoValue

@@ -8,7 +8,7 @@ from numpy import transpose as numpy_transpose
 
 from fastad.errors import ShapeError
 from fastad.recording.functions.registry import Array, axis_index, implements, implements_ufunc, lift
-from fastad.recording.operands import reframe, reshape
+from fastad.recording.geometry import reframe, reshape
 from fastad.recording.recorded import Recorded
 from fastad.recording.repeated import repeating
 from fastad.recording.source import at_line, user_line

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.elementwise import elementwise
 from fastad.recording.functions.registry import Array, implements, lift
-from fastad.recording.operands import elementwise
 from fastad.recording.recorded import Recorded
 
 

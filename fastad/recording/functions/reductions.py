@@ -8,6 +8,7 @@ import numpy as np
 
 from fastad.primitives.regions import contiguous_strides, region
 from fastad.recording.dispatch import UFUNCS
+from fastad.recording.elementwise import elementwise
 from fastad.recording.functions.registry import (
     Array,
     along,
@@ -19,7 +20,7 @@ from fastad.recording.functions.registry import (
     implements_ufunc,
     lift,
 )
-from fastad.recording.operands import elementwise, reshape
+from fastad.recording.geometry import reshape
 from fastad.recording.recorded import Recorded
 
 NO_VALUE = np._NoValue  # what NumPy passes for an option that the caller left out

@@ -9,7 +9,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from fastad.recording.dispatch import implements as implements
 from fastad.recording.dispatch import implements_ufunc as implements_ufunc
-from fastad.recording.operands import as_recorded, recorder_of, reframe
+from fastad.recording.geometry import reframe
+from fastad.recording.operands import as_recorded, recorder_of
 from fastad.recording.recorded import Recorded
 
 Shape = tuple[int, ...]

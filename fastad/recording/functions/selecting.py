@@ -7,16 +7,10 @@ import numpy as np
 from fastad.primitives.regions import region
 from fastad.recording.buffers import target_of
 from fastad.recording.casting import require_cast, require_integers
+from fastad.recording.elementwise import elementwise, result_char
 from fastad.recording.functions.registry import Array, axis_index, constant, implements, lift, pick
-from fastad.recording.operands import (
-    as_recorded,
-    elementwise,
-    is_recorded,
-    path_value,
-    recorder_of,
-    reshape,
-    result_char,
-)
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 from fastad.tables.builder import dtype_char

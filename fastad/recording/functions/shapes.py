@@ -10,7 +10,7 @@ from numpy import transpose as numpy_transpose
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.dispatch import VIEWS
 from fastad.recording.functions.registry import Array, axis_index, implements, lift, viewer
-from fastad.recording.operands import copied, dummy, frame_of, reframe, reshape
+from fastad.recording.geometry import copied, dummy, frame_of, reframe, reshape
 from fastad.recording.recorded import Recorded
 
 for _function in (

@@ -18,7 +18,8 @@ from fastad.recording.functions.registry import (
     lift,
     viewer,
 )
-from fastad.recording.operands import path_value, recorder_of, reshape
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import path_value, recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 

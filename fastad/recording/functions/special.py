@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.dispatch import UFUNCS
+from fastad.recording.elementwise import detached, elementwise
 from fastad.recording.functions.registry import implements, implements_ufunc
-from fastad.recording.operands import as_recorded, detached, elementwise, is_recorded
+from fastad.recording.operands import as_recorded, is_recorded
 
 
 # ── functions that SciPy writes in Python: they convert their arguments to plain arrays, so fastad has its own ─

@@ -8,7 +8,8 @@ import numpy as np
 from fastad.recording.functions.norms import root
 from fastad.recording.functions.reductions import NO_VALUE, axis_set, count_nonzero, sum_
 from fastad.recording.functions.registry import Array, constant, implements, lift
-from fastad.recording.operands import is_recorded, path_value, recorder_of, reshape
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import is_recorded, path_value, recorder_of
 
 
 def _float(x: Array) -> Array:

@@ -8,8 +8,10 @@ import numpy as np
 from fastad.recording import indexing
 from fastad.recording.buffers import target_of
 from fastad.recording.dispatch import UFUNCS
+from fastad.recording.elementwise import binary, elementwise, result_char
 from fastad.recording.functions.registry import Array, implements_ufunc, lift
-from fastad.recording.operands import binary, elementwise, is_recorded, reshape, result_char
+from fastad.recording.geometry import reshape
+from fastad.recording.operands import is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
 

@@ -1,8 +1,7 @@
 """`roll`: a table whose repeated rows have become loop rows."""
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,8 +72,7 @@ def _pays(s: Sequence, start: int, end: int, period: int) -> bool:
     return turn * ((end - start) // period) >= least
 
 
-@dataclass(frozen=True)
-class _Turn:
+class _Turn(NamedTuple):
     """The value of a row in turn `t` of a loop: where the loop's result has it, `width` apart for each turn."""
 
     out: Ref
