@@ -243,3 +243,22 @@ def test_the_examples_of_the_docs_run():
         exec(code, names)
     rate = names["Relaxation"]()().detach().numpy()
     np.testing.assert_allclose(rate, np.exp(-0.5 * np.array([[0.5, 1.0]] * 2)), rtol=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.parametrize("name", ["jnp.sin", "jax.jit", "jax.vmap", "jax.grad", "lax.sin", "jnp.array", "operator"])
+def test_functions_of_jax_inside_are_refused_with_the_line(name):
+    import jax
+    import jax.numpy as jnp
+
+    functions = {
+        "jnp.sin": jnp.sin, "jax.jit": jax.jit(jnp.cos), "jax.vmap": jax.vmap(jnp.sin), "lax.sin": jax.lax.sin,
+        "jax.grad": jax.grad(lambda x: jnp.sum(x * x)), "jnp.array": jnp.array, "operator": lambda x: x * jnp.ones(3),
+    }
+
+    def f(x):
+        return np.sum(functions[name](x))
+
+    with pytest.raises(fad.RecordingError, match=r"np instead of jnp") as found:
+        fad.grad(f)(np.ones(3))
+    assert __file__ in str(found.value)

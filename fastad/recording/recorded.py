@@ -142,11 +142,6 @@ class Recorded:
             "a function of PyTorch is called with a recorded value", "Use NumPy's function of that name."
         )
 
-    @property  # JAX asks whether there is one, and calls it in some versions only
-    def __jax_array__(self) -> Any:
-        fix = "Use NumPy's function of that name (np instead of jnp), without jax.jit, jax.grad and jax.vmap."
-        raise recording_error("a function of JAX is called with a recorded value", fix)
-
     @property
     def shape(self) -> Shape:
         recorder = self._recorder

@@ -227,6 +227,12 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
                 f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
                 "which is an array of Python objects, use np.stack([...]) instead."
             ) from error
+        if Recorded.__name__ in str(error) and Recorded.__module__ in str(error):  # JAX names the type that it refuses
+            raise RecordingError(
+                f"a function of another library takes no recorded values (at {_place_of(error)[1]}). Use NumPy's "
+                "functions there (np instead of jnp, without jax.jit, jax.grad and jax.vmap), or wrap the call by "
+                "fad.primitive(f, vjp=...)"
+            ) from error
         _add_note(error)
         raise
     except Exception as error:
@@ -239,18 +245,26 @@ RUNNERS.update([record.__code__, _run.__code__])  # which hold no rows while the
 
 def _add_note(error: Exception) -> None:
     """Say of an error that another library raises what may be behind it: it was given recorded values."""
-    recorder, step, place = current_recorder(), error.__traceback__, ""
+    recorder, (module, place) = current_recorder(), _place_of(error)
     if recorder is not None and recorder.refused:  # C code has put its own error in the place of ours
         error.add_note(f"fastad: {recorder.refused}")
+    if module:
+        error.add_note(
+            f"fastad: {module} is called with recorded values in place of arrays (at {place}); use NumPy's "
+            "functions there, or wrap the call by fad.primitive(f, vjp=...)"
+        )
+
+
+def _place_of(error: Exception) -> tuple[str, str]:
+    """The other library that an error comes from, if it is one that is known, and the line that called it. JAX takes
+    its own lines out of errors."""
+    step, place = error.__traceback__, ""
     while step is not None:
         module, code = step.tb_frame.f_globals.get("__name__", "").partition(".")[0], step.tb_frame.f_code
         if module in _OTHERS:
-            error.add_note(
-                f"fastad: {module} is called with recorded values in place of arrays (at {place}); use NumPy's "
-                "functions there, or wrap the call by fad.primitive(f, vjp=...)"
-            )
-            return
+            return module, place
         place, step = f"{code.co_filename}:{step.tb_lineno} in {code.co_qualname}", step.tb_next
+    return "", place
 
 
 def _output_refs(recorder: Recorder, leaves: list[Any]) -> tuple[list[int], list[Any]]:
