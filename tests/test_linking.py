@@ -205,7 +205,7 @@ def test_a_compilation_ends_with_the_process_that_asked(tmp_path):
 lines = [f"  %x{k + 1} = fadd double %x{k}, {float(k)}" for k in range(200_000)]  # takes LLVM a long time
 data = "\\n".join(["define double @f(double %x0) {", *lines, "  ret double %x200000", "}"]).encode()
 process = compiling.CompilerProcess()
-process._write(compiling.TASK.pack(len(data), 3, False) + data)
+process._write(compiling.TASK.pack(len(data), 3, False, 0) + data)
 print(process._process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """, tmp_path)  # fmt: skip
@@ -227,10 +227,10 @@ def test_a_process_that_ends_over_a_text_is_said(monkeypatch):
     end_all()
     compiled = compiling.CompilerProcess.compile
 
-    def killed(self, text, level):
+    def killed(self, *task):
         self._process.kill()
         self._process.wait()
-        return compiled(self, text, level)
+        return compiled(self, *task)
 
     with monkeypatch.context() as patch:
         patch.setattr(compiling.CompilerProcess, "compile", killed)
