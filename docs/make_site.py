@@ -41,6 +41,7 @@ REFERENCE: dict[str, tuple[str, list[str]]] = {
     "soft": ("Relaxed decisions", ["soft"]),
     "checks": ("Checks", ["check_grads", "check_adjoint", "finite_difference", "profile", "debug"]),
     "interop": ("Beside other libraries", ["interop"]),
+    "cuda": ("GPUs", ["cuda"]),
 }  # fmt: skip
 
 

@@ -35,10 +35,10 @@ class Space(NamedTuple):
 
 @helper
 def _space(loop, work, step_in):
-    """The vectors, where a step's argument starts at the place `step_in`."""
+    """The vectors; `step_in` is that of a step's argument."""
     at = loop.work
     return Space(
-        doubles(work + 8 * step_in),
+        step_in,
         doubles(work + 8 * at.step_out),
         doubles(work + 8 * at.bar_in),
         doubles(work + 8 * at.bar_out),
@@ -164,7 +164,8 @@ kind_of_loop("indexed", _goes_on, _attempt, _deliver, _accept, _enter, _trace, _
 def run_loop(context, source, target, work):
     """A loop. If it saves states for the adjoint, they follow its results."""
     loop = loop_at(context)
-    space = _space(loop, work, loop.work.step_in)
+    at = loop.work
+    space = _space(loop, work, doubles(work + 8 * at.step_in))
     results = loop.state + (loop.result * loop.length if loop.result else 0)
     saved = target + 8 * results if loop.saves and loop.policy != INVERTED else 0
     arguments = doubles(source)
@@ -191,7 +192,8 @@ def reverse_loop(context, source, target, work):
     If the loop saves states, the first place of `work` has the address of its whole result, which ends with them.
     """
     loop = loop_at(context)
-    space = _space(loop, work, loop.work.bar_in)  # the adjoint of a step takes its argument first, so both are one
+    at = loop.work
+    space = _space(loop, work, doubles(work + 8 * at.bar_in))  # the adjoint of a step takes its argument first
     n, length = loop.state, max(loop.length, 0)
     elements = shift(doubles(source), n + loop.shared)
     seeds = shift(elements, length * loop.element)

@@ -14,7 +14,7 @@ from fastad.primitives.row import kernel_parameters
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = {row.name for row in PRIMITIVES}
 # Words that also mean something else: they count where they are compared with a name, or given to who takes one.
-WORDS = {"input", "const", "call", "log", "sech"}
+WORDS = {"input", "const", "call", "log", "sech", "single"}
 TAKERS = {"opcode", "primitive", "emit", "emit_elementwise", "elementwise", "apply", "array", "along"}
 # Where a primitive is defined: its row, its rules, and the code of its kernel.
 HOMES = {
@@ -27,13 +27,17 @@ HOMES = {
     "fastad/primitives/expression.py", "fastad/primitives/vocabulary.py",  # the language and the words of rules
     "fastad/execution/native/code/unrolled.py", "fastad/execution/native/code/unrolled_linear.py",
     "fastad/execution/native/code/products.py", "fastad/execution/native/code/own.py",
+    "fastad/execution/native/planning/thin.py",  # products as other rows
+    "fastad/execution/cuda/elements.py",  # sums by folds
+    "kernels/special.py",
+    "fastad/sparse/scipy_names.py",  # methods of SciPy's matrices have such names
 }  # fmt: skip
 # Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
 # by its name.
 LISTS = ("__all__", "_HOMES")  # of public names, some of which primitives have too
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/sparse/operators.py",
-    "fastad/optimize/",
+    "fastad/optimize/", "fastad/scipy_sparse.py", "fastad/tables/rolling/counted.py",
     "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/wide_loops.py",
     "fastad/tables/composites/lane_control.py",
 )  # fmt: skip

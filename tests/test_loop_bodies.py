@@ -32,10 +32,9 @@ def test_a_plain_array_is_indexed_by_the_number_once_it_is_like_it():
     assert f(1.0) == 12.0
 
 
-def test_indexing_a_plain_array_by_the_number_says_how():
+def test_plain_arrays_are_indexed_by_the_number():
     table = np.arange(3.0)
-    with pytest.raises(fad.RecordingError, match=r"test_loop_bodies.py.*np.asarray\(a, like=i\)\[i\]"):
-        fad.fori_loop(0, 3, lambda k, y: y + table[k], 0.0)
+    assert fad.fori_loop(0, 3, lambda k, y: y + table[k], 0.0) == 3.0
 
 
 def test_an_index_out_of_bounds_names_the_loop_and_the_line():

@@ -117,7 +117,7 @@ class InstanceText:
     @property
     def device(self) -> str:
         parameters = "".join(
-            f", ptr noalias {'readonly ' if name.startswith('in') else ''}%{name}, i64 %{name}.lane, i64 %{name}.step"
+            f", ptr noalias {'' if name.startswith('out') else 'readonly '}%{name}, i64 %{name}.lane, i64 %{name}.step"
             for name in self._names
         )
         return self.one + _DEVICE.format(entry=ENTRY, parameters=parameters, arguments=self._arguments)
@@ -151,7 +151,7 @@ class InstanceText:
         self._lines.append(f"  %{name}.first = mul i64 %lane, %{name}.lane")
         self._lines.append(f"  %{name}.own = getelementptr {type_}, ptr %{name}, i64 %{name}.first")
         if array.slot.by_reference:
-            vector = "in" if name.startswith("in") else "out"
+            vector = name.rstrip("0123456789")
             place = self._emit(f"getelementptr double, ptr %{vector}, i64 {array.slot.offset}")
             self._lines.append(f"  store ptr %{name}.own, ptr {place}")
 

@@ -127,7 +127,8 @@ def adjoint_of_parts(sub: Sub, parts: Parts) -> Sub:
     sizes = [end - start for start, end in pairwise(cuts)]
     b = Builder()
     inputs = [b.input((size,)) for size in sizes]
-    found = inline(b, with_limits(sub.table), [packed(b, inputs)])[sub.table.outputs[0]]
+    table = with_limits(sub.table)  # its rows are others
+    found = inline(b, table, [packed(b, inputs)])[table.outputs[0]]
     wanted = [cuts.index(start) for start, end in parts if end > start]
     derived = adjoint_table(compact(b.table([found])), wanted)
 
