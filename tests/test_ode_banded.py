@@ -14,7 +14,9 @@ from fastad.tables.reference import evaluate
 
 RNG = np.random.default_rng(3)
 # Steps of more than 64 unknowns share factors.
-CASES = [("Rodas5P", 16), ("Kvaerno5", 16), ("Kvaerno5", 70), ("BDF", 70), ("Radau", 70)]
+CASES = [
+    ("Rodas5P", 16), ("Kvaerno5", 16), ("BDF", 70), ("Radau", 70), pytest.param("Kvaerno5", 70, marks=pytest.mark.slow),
+]  # fmt: skip
 
 
 def fisher(t, y, a, r):
