@@ -72,8 +72,7 @@ class LaneProgram:
         found = self.run(device, given, stream)
         if any(isinstance(x, OnDevice) for x in values):
             return found
-        kinds = self.request.results
-        return [_on_host(x, kind, a, stream) for x, kind, a in zip(found, kinds, self.lanes.outputs, strict=True)]
+        return [_on_host(x, stream) for x in found]
 
     # ── inputs and results ───────────────────────────────────────────────────────────────────────────────────
     def _placed(self, device: Device, x: Any, number: int, stream: int) -> Strided:
@@ -199,7 +198,7 @@ def _with_axis(shape: tuple[int, ...], axis: int, count: int) -> tuple[int, ...]
     return (*shape[:axis], count, *shape[axis:])
 
 
-def _on_host(x: DeviceArray, kind: ValueType, axis: int | None, stream: int) -> Any:
+def _on_host(x: DeviceArray, stream: int) -> Any:
     """A result as the caller's own."""
     found = x.copy_to_host(stream)
     return found if found.ndim else found[()]

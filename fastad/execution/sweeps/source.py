@@ -18,7 +18,7 @@ MODES = ("values", "tangents", "adjoints")
 
 
 # ── array rows ────────────────────────────────────────────────────────────────────────────────────────────────
-def _array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
+def array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
     """One branch for each array primitive that `call` gives a text for; those of the same text share one."""
     codes: dict[str, list[int]] = {}
     for row in array_rows():
@@ -96,7 +96,7 @@ def sweep_text(mode: str) -> str:
         "tangents": (text.TANGENTS, tangent_cases, _tangent_call),
         "adjoints": (text.ADJOINTS, adjoint_cases, _reverse_call),
     }[mode]
-    cases, arrays = chain(found(), 8), _array_chain(call)
+    cases, arrays = chain(found(), 8), array_chain(call)
     used = {name: home for name, home in kernel_homes().items() if re.search(rf"\b{name}\(", template + arrays)}
     imports = "\n".join(f"from fastad.kernels.{home} import {name}" for name, home in sorted(used.items()))
     symbols = sorted(set(re.findall(r"\bc_(\w+)\(", cases)))

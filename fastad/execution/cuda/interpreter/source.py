@@ -5,14 +5,14 @@ The modules without array primitives need a fourth of the registers, so a proces
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from fastad.execution.cuda.interpreter import text
 from fastad.execution.cuda.interpreter.leaves import device_name
 from fastad.execution.machine.exported import kernel_homes
 from fastad.execution.sweeps.cases import Case, Places, adjoint_cases, case_numbers, chain, tangent_cases, value_cases
-from fastad.execution.sweeps.source import is_swept_row
-from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, array_rows
+from fastad.execution.sweeps.source import array_chain, is_swept_row
+from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form
 
 MODES = ("values", "tangents", "adjoints")
 
@@ -86,20 +86,6 @@ def is_interpreted(row: ArrayPrimitive) -> bool:
 
 
 # ── array rows ────────────────────────────────────────────────────────────────────────────────────────────────
-def _array_chain(call: Callable[[ArrayPrimitive], str | None]) -> str:
-    """One branch for each array primitive; those of the same text share one."""
-    codes: dict[str, list[int]] = {}
-    for row in array_rows():
-        statement = call(row) if f"{row.name}_forward" in kernel_homes() and is_interpreted(row) else None
-        if statement:
-            codes.setdefault(statement, []).append(row.code)
-    lines: list[str] = []
-    for statement, shared in codes.items():
-        condition = " or ".join(f"op == {code}" for code in shared)
-        lines += [f"    {'elif' if lines else 'if'} {condition}:", f"        {statement}"]
-    return "\n".join(lines)
-
-
 def _forward(row: ArrayPrimitive) -> str:
     if row.form is Form.PIECES:
         return "return assemble(V, s, lane, statics, pool, s[OUT], VALUE_SLOT)"
@@ -139,7 +125,8 @@ def interpreter_text(mode: str, arrays: bool) -> str:
     if not arrays:
         return text.HEAD + body
     reading = text.READ_AGAIN if mode != "values" else ""
-    return text.HEAD + head + reading + own.replace("<ARRAYS>", _array_chain(call)) + body
+    branches = array_chain(lambda row: call(row) if is_interpreted(row) else None)
+    return text.HEAD + head + reading + own.replace("<ARRAYS>", branches) + body
 
 
 _NOTHING = "pass"

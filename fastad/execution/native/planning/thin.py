@@ -8,23 +8,24 @@ one narrow matrix, the adjoints of these, which each read all of that matrix.
 from collections import Counter
 from typing import Any
 
+import numpy as np
+
 from fastad.execution.native.code.vectors import lanes
-from fastad.primitives import PRIMITIVES
+from fastad.primitives import opcode
 from fastad.primitives.regions import region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import Lookup, copy_row
 from fastad.tables.table import Row, Table
 
-_MATMUL = next(row.code for row in PRIMITIVES if row.name == "matmul")
+_MATMUL = opcode("matmul")
 _LEAST = 64  # elements that a loop takes
 
 
 def without_thin_products(table: Table) -> Table:
     """The table with such products as elementwise rows and sums."""
-    ops = table._lists["op"]
-    thin = {i for i, op in enumerate(ops) if op == _MATMUL and (_is_outer(row := table.row(i)) or _is_row(row))}
-    uses = Counter(table.row(i).operands[1] for i in thin if _is_row(table.row(i)))
-    thin = {i for i in thin if _is_outer(row := table.row(i)) or uses[row.operands[1]] > 1}
+    products = [table.row(i) for i in np.flatnonzero(table.columns["op"] == _MATMUL).tolist()]
+    uses = Counter(row.operands[1] for row in products if _is_row(row))
+    thin = {row.index for row in products if _is_outer(row) or (_is_row(row) and uses[row.operands[1]] > 1)}
     if not thin:
         return table
     b = Builder()
