@@ -1,24 +1,30 @@
-"""A line on the terminal for what takes long, while it does: one who waits should know for what.
+"""What takes long says so, while it does: one who waits should know for what, and for how long already.
 
-Nothing is written where the standard error is no terminal (a pipe, a file, a notebook), or with FASTAD_QUIET=1.
+A bar of tqdm's where it is installed, otherwise one line. Terminals and notebooks get it; nothing is written where the
+standard error is a pipe or a file, or with FASTAD_QUIET=1.
 """
 
 import contextlib
 import os
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 SECONDS = 2.0  # from which work is long
+REFRESH = 0.5  # seconds
+_LAYOUT = "fastad [{elapsed}]: {desc}"  # a narrow terminal cuts its end
 
 
 @dataclass(eq=False)
 class _Work:
     what: Callable[[], str]
-    deadline: float
+    begun: float
     is_told: bool = False
+    bar: Any = None
 
 
 _works: list[_Work] = []  # of all threads, those that began first first
@@ -32,7 +38,7 @@ def waiting(what: Callable[[], str]) -> Iterator[None]:
     if not _is_shown():
         yield
         return
-    work = _Work(what, time.monotonic() + SECONDS)
+    work = _Work(what, time.monotonic())
     _begin(work)
     try:
         yield
@@ -40,11 +46,16 @@ def waiting(what: Callable[[], str]) -> Iterator[None]:
         with _lock:
             if work in _works:  # not in a process that was forked meanwhile
                 _works.remove(work)
+                if work.bar is not None:
+                    _end(work)
 
 
 def _is_shown() -> bool:
+    if os.environ.get("FASTAD_QUIET", "") not in ("", "0"):
+        return False
+    stream = sys.stderr
     try:
-        return os.environ.get("FASTAD_QUIET", "") in ("", "0") and sys.stderr.isatty()
+        return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
     except (AttributeError, ValueError):  # no stream, or a closed one
         return False
 
@@ -70,22 +81,44 @@ def _tell() -> float | None:
     """Tell of all work that has become long. Seconds until there may be more to tell; None: the thread may end."""
     global _watcher
     now = time.monotonic()
-    with _lock:
-        late = [work for work in _works if not work.is_told and work.deadline <= now]
-        for work in late:
-            work.is_told = True
-        rest = [work.deadline for work in _works if not work.is_told]
-        if not rest:
+    with _lock:  # also while writing, so that no work ends between
+        for work in _works:
+            if work.bar is not None:
+                _refresh(work)
+            elif not work.is_told and work.begun + SECONDS <= now:
+                _show(work)
+        waits = [work.begun + SECONDS - now for work in _works if not work.is_told]
+        if any(work.bar is not None for work in _works):
+            waits.append(REFRESH)
+        if not waits:
             _watcher = None
-    for work in late:
-        _print(work.what())
-    return min(rest) - now if rest else None
+    return min(waits, default=None)
 
 
-def _print(text: str) -> None:
+def _show(work: _Work) -> None:
+    work.is_told = True
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # a stream that is gone meanwhile
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            sys.stderr.write(f"fastad: {work.what()}\n")
+            sys.stderr.flush()
+        else:
+            columns, rows = shutil.get_terminal_size()  # tqdm shows nothing where a terminal does not know its size
+            work.bar = tqdm(desc=work.what(), file=sys.stderr, ncols=columns, nrows=rows, bar_format=_LAYOUT)
+            work.bar.start_t -= time.monotonic() - work.begun
+            _refresh(work)
+
+
+def _refresh(work: _Work) -> None:
     with contextlib.suppress(AttributeError, OSError, ValueError):
-        sys.stderr.write(f"fastad: {text}\n")
-        sys.stderr.flush()
+        work.bar.set_description_str(work.what())
+
+
+def _end(work: _Work) -> None:
+    _refresh(work)
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        work.bar.close()
 
 
 def _forget() -> None:

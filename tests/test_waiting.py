@@ -49,7 +49,7 @@ def on_terminal(tmp_path, **settings):
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(PROGRAM))
     # Native code is compiled anew; the sweeps may come from the cache.
-    environment = os.environ | {"FASTAD_CACHE_DIR": str(tmp_path)} | settings
+    environment = os.environ | {"FASTAD_CACHE_DIR": str(tmp_path), "COLUMNS": "300"} | settings
     pid, end = pty.fork()
     if pid == 0:
         os.execve(sys.executable, [sys.executable, str(path)], environment)
@@ -68,14 +68,16 @@ def on_terminal(tmp_path, **settings):
 
 
 def test_long_work_says_once_what_it_does(tmp_path):
-    said = [line for line in on_terminal(tmp_path).splitlines() if line.startswith("fastad: ")]
-    assert sum("recording slow, 0 rows so far" in line or "recording slow, 1 rows so far" in line for line in said) == 1
-    assert sum("compiling native code for" in line and "program.py" in line for line in said) == 1
-    assert not any("short" in line for line in said)
+    printed = on_terminal(tmp_path)
+    said = [line.split("\r")[-1].strip() for line in printed.replace("\r\n", "\n").split("\n")]  # bars as they end
+    bars = [line for line in said if line.startswith("fastad [00:0")]
+    assert sum("recording slow, " in line and line.endswith(" rows so far") for line in bars) == 1
+    assert sum("compiling native code for" in line and "program.py" in line for line in bars) == 1
+    assert "short" not in printed
 
 
 def test_it_can_be_quiet(tmp_path):
-    assert "fastad:" not in on_terminal(tmp_path, FASTAD_QUIET="1")
+    assert "fastad" not in on_terminal(tmp_path, FASTAD_QUIET="1")
 
 
 def test_pipes_get_nothing(tmp_path):
@@ -85,7 +87,7 @@ def test_pipes_get_nothing(tmp_path):
         text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "finished\n"
-    assert "fastad:" not in done.stderr
+    assert "fastad" not in done.stderr
 
 
 class Screen:
@@ -106,7 +108,18 @@ class Screen:
 
 @pytest.fixture
 def screen(monkeypatch):
+    """A screen where tqdm is not installed."""
     monkeypatch.setattr(waiting, "SECONDS", 0.05)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    return Screen()
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """A screen where it is."""
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(waiting, "SECONDS", 0.05)
+    monkeypatch.setattr(waiting, "REFRESH", 0.02)
     return Screen()
 
 
@@ -124,6 +137,32 @@ def test_every_work_is_told_once_and_short_work_never(screen):
                 time.sleep(0.3)
         time.sleep(0.15)
     assert screen.lines == ["fastad: outer\n", "fastad: inner\n"]
+
+
+def test_bars_count_on_and_leave_their_last_line(bars):
+    rows = 0
+    with contextlib.redirect_stderr(bars):
+        with waiting.waiting(lambda: f"outer, {rows} rows"):
+            time.sleep(0.2)
+            with waiting.waiting(lambda: f"inner, {rows} rows"):
+                time.sleep(0.2)
+                rows = 7
+        print("next", file=bars)
+        time.sleep(0.1)
+    text = "".join(bars.lines)
+    assert "fastad [00:00]: outer, 0 rows" in text
+    inner, outer, following, rest = text.split("\n")[-4:]
+    assert inner.split("\r")[-1].strip() == "fastad [00:00]: inner, 7 rows"
+    assert outer.split("\r")[-1].strip() == "fastad [00:00]: outer, 7 rows"
+    assert following == "next" and rest == ""
+    assert waiting._watcher is None
+
+
+def test_notebooks_get_bars_too(bars):
+    stream = type("OutStream", (Screen,), {"__module__": "ipykernel.iostream", "isatty": lambda self: False})()
+    with contextlib.redirect_stderr(stream), waiting.waiting(lambda: "a cell"):
+        time.sleep(0.2)
+    assert "fastad [00:00]: a cell" in "".join(stream.lines)
 
 
 def test_threads_share_one_watcher_which_ends(screen):
