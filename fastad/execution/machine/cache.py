@@ -153,9 +153,9 @@ def _store(path: Path, key: bytes, payload: bytes) -> None:
 
 # ── eviction ──────────────────────────────────────────────────────────────────────────────────────
 
-# Bytes in a folder as far as this process knows: it looks at the files once, and again when the limit is passed. To
-# look takes half a second at fifty thousand files, so processes that write little do so by chance, in proportion to what
-# they write: once in this part of the limit, on average.
+# Bytes in a folder as far as this process knows: it looks at the files once, and again when the limit is passed. That
+# takes half a second at fifty thousand files, so processes that write little look by chance, in proportion to what they
+# write: on average once in this part of the limit.
 _sizes: dict[Path, int] = {}
 _UNSEEN = 1 / 64
 
