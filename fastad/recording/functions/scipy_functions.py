@@ -131,7 +131,11 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, x, *args, **kwargs)  # which says that it cannot be recorded
         recorder = recorder_of((x, *args, *kwargs.values()))
         shapes, loc, scale = self._parse_args(*args, **kwargs)
-        return own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+        found = own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+        numbers = (int, float, np.number)  # of which is known whether they are allowed
+        given = [s if isinstance(s, numbers) else as_recorded(s, recorder) for s in (*shapes, scale)]
+        defined = known.is_defined(given[:-1], given[-1])
+        return found if defined is True else np.where(defined, found, np.nan)
 
     return called
 
