@@ -43,8 +43,9 @@ class OutsideState(Walk):
 
     @property
     def bindings(self) -> list[tuple[Any, Any, Any]]:
-        """(cell, None, value) or (namespace, name, value) for everything that was read by a name."""
-        return self._places
+        """(cell, None, value) or (namespace, name, value) for everything that was read by a name, and (dict, key, value),
+        (list, index, value) and the like for the functions in other places, and for tuples that may hold some."""
+        return [*self._places, *self.functions]
 
     @property
     def has_values(self) -> bool:

@@ -35,6 +35,7 @@ from fastad.recording.watched import Watched
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _NUMBERS = frozenset({int, float, np.float64, np.float32})
+_FUNCTIONS = frozenset({types.FunctionType, types.MethodType, types.BuiltinFunctionType, tuple})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MOST_NUMBERS = 1000  # further ones are constants
@@ -63,6 +64,7 @@ class Walk:
         self.is_opaque = False
         self.has_late_readers = False  # whether functions were found that are called after the recording has ended
         self._places: list[tuple[Any, Any, Any]] = []
+        self.functions: list[tuple[Any, Any, Any]] = []  # (holder, name, value): a function, or a tuple that may hold some
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self.shapes: list[tuple[np.ndarray, Any]] = []
@@ -106,12 +108,15 @@ class Walk:
         kind = type(value)
         if kind in _NUMBERS:
             return self._number(NumberPlace(holder, name, value))
+        if kind in _FUNCTIONS:
+            self.functions.append((holder, name, value))
         if kind is tuple and len(value) < _LONG and not _NUMBERS.isdisjoint(map(type, value)):
             return (kind, *self._elements(holder, name, value))
         return self._of(value)
 
     def _elements(self, holder: Any, name: Any, values: tuple[Any, ...]) -> Iterable[Hashable]:
         """The same for the elements of a tuple that is in a place."""
+        self.functions.append((holder, name, values))
         return [
             self._number(NumberPlace(holder, name, x, k, values)) if type(x) in _NUMBERS else self._of(x)
             for k, x in enumerate(values)
@@ -182,7 +187,7 @@ class Walk:
             return self._of_own(value, kind)
         if isinstance(value, functools.partial):
             elements = self._elements(value, "args", self._seen(value, "args"))
-            return ("partial", self._of(value.func), *elements, self._of(value.keywords))
+            return ("partial", self._place(value, "func"), *elements, self._of(value.keywords))
         if isinstance(value, types.BuiltinFunctionType):
             return ("builtin", value.__qualname__, self._of(value.__self__))
         if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":

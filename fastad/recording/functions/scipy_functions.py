@@ -135,7 +135,7 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         numbers = (int, float, np.number)  # of which is known whether they are allowed
         given = [s if isinstance(s, numbers) else as_recorded(s, recorder) for s in (*shapes, scale)]
         defined = known.is_defined(given[:-1], given[-1])
-        return found if defined is True else np.where(defined, found, np.nan)
+        return found if defined is True else found * np.where(defined, 1.0, np.nan)  # the derivatives are NaN too
 
     return called
 
