@@ -25,10 +25,10 @@ from optree import PyTreeSpec
 
 from fastad.recording.code_names import Names, absolute_name, file_of, names_in
 from fastad.recording.keys import Key
-from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, layout, owner_of
 from fastad.recording.outside_numbers import NumberPlace
 from fastad.recording.plain_objects import all_slots, extends_built_in, is_plain, is_users
+from fastad.recording.source import is_library
 from fastad.recording.standins import all_bound, as_bound, has_standins, held
 from fastad.recording.watched import Watched
 
@@ -64,7 +64,7 @@ class Walk:
         self.is_opaque = False
         self.has_late_readers = False  # whether functions were found that are called after the recording has ended
         self._places: list[tuple[Any, Any, Any]] = []
-        self.functions: list[tuple[Any, Any, Any]] = []  # (holder, name, value): a function, or a tuple that may hold some
+        self.functions: list[tuple[Any, Any, Any]] = []  # as `_places`, of functions and tuples that may hold some
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self.shapes: list[tuple[np.ndarray, Any]] = []
@@ -266,7 +266,8 @@ class Walk:
         compared by its elements and labels at every call."""
         self.must_be_walked = True
         data = np.asarray(value)
-        labels = [self._of(list(getattr(value, name, ()))) for name in ("columns", "index")]
+        named = [getattr(value, name, ()) for name in ("columns", "index")]
+        labels = [self._of(() if callable(names) else list(names)) for names in named]
         if data.dtype.hasobject:
             return (kind, data.shape, *labels, *[self._of(x) for x in data.reshape(-1).tolist()])
         return (kind, data.shape, data.dtype, *labels, data.tobytes())
@@ -388,12 +389,6 @@ class Walk:
             elif kind in _MARSHALLED or (value is MISSING and name in names.asked):
                 found.append(self._of(self._seen(space, name)))  # never an input: libraries read it too
         return found
-
-
-def code_now(function: Any) -> types.CodeType | None:
-    """The code of a function, or of what a weak reference refers to."""
-    function = function() if type(function) is weakref.ref else function
-    return None if function is None else function.__code__
 
 
 def read_place(holder: Any, name: Any) -> Any:

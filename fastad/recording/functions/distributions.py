@@ -31,8 +31,8 @@ def _positive(*shapes: Any) -> Any:
 @dataclass(frozen=True)
 class Distribution:
     """`log_density(x, *shapes)` and `distribution(x, *shapes)` inside of the support [low, high], whose upper end may
-    be a function of the shapes. `tail` is 1 − distribution, `log_distribution` and `log_tail` the logarithms, where they
-    are given to more digits than these would have. `allows(*shapes)`: what the shapes must fulfil, as a list."""
+    be a function of the shapes. `tail` is 1 − distribution, `log_distribution` and `log_tail` the logarithms, where
+    they are given to more digits than these would have. `allows(*shapes)` lists what the shapes must fulfil."""
 
     name: str  # SciPy's
     log_density: Callable[..., Any]

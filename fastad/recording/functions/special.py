@@ -94,7 +94,8 @@ def _relative_entropy(x: Any, y: Any) -> tuple[Any, Any]:
     a, b = np.where(inside, x, 1.0), np.where(inside, y, 1.0)
     near = np.abs(a - b) < 0.5 * b
     ratio = np.where(near, np.log1p(np.where(near, (a - b) / b, 0.0)), np.log(a) - np.log(b))
-    beside = np.where(at_zero, -of_scipy("entr")(np.where(at_zero, x, 1.0)), np.where((x != x) | (y != y), np.nan, np.inf))
+    outside = np.where((x != x) | (y != y), np.nan, np.inf)
+    beside = np.where(at_zero, -of_scipy("entr")(np.where(at_zero, x, 1.0)), outside)
     return inside | at_zero, np.where(inside, a * ratio, beside)
 
 
