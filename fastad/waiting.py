@@ -34,8 +34,8 @@ _watcher: threading.Thread | None = None
 
 @contextlib.contextmanager
 def waiting(what: Callable[[], str]) -> Iterator[None]:
-    """Tell the user of the work within once it is long, and when Ctrl-C ends it. `what()` says what it is; another thread
-    calls it."""
+    """Tell the user of the work within once it is long, and when Ctrl-C ends it. `what()` says what it is; another
+    thread calls it."""
     try:
         with _shown(what) if _is_shown() else contextlib.nullcontext():
             yield
