@@ -127,7 +127,7 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, x, *args, **kwargs)
         known = distributions.DISTRIBUTIONS.get(self.name)
         own = known and distributions.method(known, name)
-        if not own:
+        if known is None or not own:
             return original(self, x, *args, **kwargs)  # which says that it cannot be recorded
         recorder = recorder_of((x, *args, *kwargs.values()))
         shapes, loc, scale = self._parse_args(*args, **kwargs)
