@@ -44,10 +44,19 @@ class Finder:
 
     def __init__(
         self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None,
-        roll: Any = None, device: str | None = None,
+        roll: Any = None, device: str | None = None, **unknown: Any,
     ) -> None:  # fmt: skip
         if not callable(function):
-            raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
+            raise TypeError(
+                f"expected a function, got {type(function).__name__}{at_line()}; pass the function itself, and call "
+                "the result: fad.grad(f)(x)"
+            )
+        if unknown:
+            names = ", ".join(f"{name}=" for name in unknown)
+            raise TypeError(
+                f"there is no option {names}{at_line()}: argnums= names the arguments of a derivative by number, and "
+                "all transformations take tier=, threads=, roll=, device="
+            )
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
             roll = function.roll if roll is None else roll
