@@ -19,6 +19,7 @@ from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, current_recorder
+from fastad.recording.retrying import takes_plain_numbers_only
 from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
@@ -227,6 +228,13 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
                 f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
                 "which is an array of Python objects, use np.stack([...]) instead."
             ) from error
+        if takes_plain_numbers_only(error):
+            refused = RecordingError(
+                f"{error}: code in C takes no recorded values (at {innermost_user_line(error)}). Wrap the call by "
+                "fad.primitive(f, vjp=...)"
+            )
+            refused.at_plain_array = True
+            raise refused from error
         if Recorded.__name__ in str(error) and Recorded.__module__ in str(error):  # JAX names the type that it refuses
             raise RecordingError(
                 f"a function of another library takes no recorded values (at {_place_of(error)[1]}). Use NumPy's "
