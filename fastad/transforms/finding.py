@@ -115,6 +115,10 @@ class Finder:
         with rolling(self.roll):
             return self.program(call)
 
+    def table_program(self, call: Call) -> Program:
+        """`new_program` for who looks at the program and runs it elsewhere: with the second try of a path's."""
+        return with_second_try(lambda: self.new_program(call), (self._outside(), *call.outside))
+
     def path_program(self, call: Call) -> Program:
         """The program of a path: on a device it has lanes."""
         if self.device is None:

@@ -20,6 +20,7 @@ from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, current_recorder
+from fastad.recording.retrying import takes_plain_numbers_only
 from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
@@ -229,6 +230,13 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
                 f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
                 "which is an array of Python objects, use np.stack([...]) instead."
             ) from error
+        if takes_plain_numbers_only(error):
+            refused = RecordingError(
+                f"{error}: code in C takes no recorded values (at {innermost_user_line(error)}). Wrap the call by "
+                "fad.primitive(f, vjp=...)"
+            )
+            refused.at_plain_array = True
+            raise refused from error
         if _OF_OURS.search(str(error)):
             place = _place_of(error)[1] or innermost_user_line(error)
             raise RecordingError(
