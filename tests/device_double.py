@@ -23,6 +23,10 @@ class _Memory:
         self.address = (self.data.ctypes.data + 63) // 64 * 64
         self.nbytes = nbytes
         owner.used += nbytes
+        self.streams = set()
+
+    def used(self, stream):
+        self.streams.add(stream)
 
     def __del__(self):
         self.owner.used -= self.nbytes
@@ -40,7 +44,7 @@ class _Double:
     name, arch, ordinal = "a double", "sm_90", 0
 
     def __init__(self, total=2**33):
-        self.used, self.total, self.launches = 0, total, []
+        self.used, self.total, self.launches, self.waited = 0, total, [], []
         self._functions = {}
 
     def memory(self):
@@ -65,7 +69,10 @@ class _Double:
         _view(target, (nbytes,), np.uint8)[...] = _view(source, (nbytes,), np.uint8)
 
     def synchronize(self, stream=0):
-        pass
+        self.waited.append(stream)
+
+    def home(self, address):
+        return self.ordinal
 
     def function(self, source):
         if source.name not in self._functions:
@@ -113,8 +120,8 @@ class SimulatedDevice(_Double):
         return cuda.jit(compiling.kernel(source, cuda.jit(device=True), _plain()))
 
     def _run(self, run, threads, given):
-        with np.errstate(all="ignore"):
-            run[-(-threads // 16), 16](threads, *given)
+        with np.errstate(all="ignore"):  # small blocks: each thread is one of Python's, also those that have nothing to do
+            run[-(-threads // 2), 2](threads, *given)
 
 
 def _as_it_is(function):

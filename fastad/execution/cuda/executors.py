@@ -125,6 +125,8 @@ class Kernel:
                     )
                 words += [x.array.address, x.lane, x.element]
         self._device.start(self.made.kernel, lanes, words, stream)
+        for array in (space.status, *(x.array for x in (*inputs, *outputs))):
+            array.memory.used(stream)
 
 
 def _characters(kinds: str) -> str:

@@ -136,7 +136,7 @@ class LaneProgram:
                 ins, outs = ([_from_lane(x, first) for x in arrays] for arrays in (given, results))
                 runner.run(space, lanes, ins, outs, stream)
                 if runner.may_stop:
-                    status = DeviceArray(space.status.memory, (lanes,), np.int32).copy_to_host(stream)
+                    status = DeviceArray(space.status.memory, (lanes,), np.int32, stream=stream).copy_to_host(stream)
                     if (stopped := np.flatnonzero(status)).size:
                         worst = stopped[np.argmin(np.sign(status[stopped]))]  # errors before failed guards
                         return first + int(worst), int(status[worst])
@@ -188,8 +188,9 @@ def _from_lane(x: Strided, first: int) -> Strided:
     start = first * x.lane
     memory = x.array
     rest = DeviceArray(
-        memory.memory, (memory.size - start,), memory.dtype, memory.address + start * memory.dtype.itemsize
-    )
+        memory.memory, (memory.size - start,), memory.dtype, memory.address + start * memory.dtype.itemsize,
+        memory.stream,
+    )  # fmt: skip
     return Strided(rest, x.lane, x.element)
 
 
