@@ -44,7 +44,7 @@ class _Double:
     name, arch, ordinal = "a double", "sm_90", 0
 
     def __init__(self, total=2**33):
-        self.used, self.total, self.launches, self.waited = 0, total, [], []
+        self.used, self.total, self.launches, self.waited, self.orders = 0, total, [], [], []
         self._functions = {}
 
     def memory(self):
@@ -80,12 +80,14 @@ class _Double:
         return self._functions[source.name]
 
     def compiled(self, request, inputs, outputs, precision, steps):
-        text, steps = text_of(request, inputs, outputs, precision, steps)
-        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps, text.vectors)
+        text, steps = text_of(request, inputs, outputs, precision, steps, counts=True)
+        counts = len(text.outputs) > len(request.results)
+        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps, text.vectors, counts)
 
     def start(self, kernel, threads, arguments, stream):
         self.launches.append(("compiled", threads, stream))
         count, order, codes, *words = arguments
+        self.orders.append(_view(order, (count,), np.int32).copy() if order else None)
         if threads:
             kernel.launch(count, order, codes, words)
 

@@ -76,6 +76,7 @@ class LaneKernel(NamedTuple):
     rows: Table
     steps: int | None
     nbytes: int
+    counts: bool
 
 
 def array(device: Device, values: np.ndarray, stream: int = 0) -> DeviceArray:

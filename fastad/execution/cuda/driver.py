@@ -239,7 +239,8 @@ class CudaDevice:
         from fastad.execution.cuda.compiled import code
 
         made = code(request, self.arch, inputs, outputs, precision, steps)
-        return LaneKernel(self.load(made.cubin, made.entry), made.layout, made.rows, made.steps, made.local_bytes)
+        kernel = self.load(made.cubin, made.entry)
+        return LaneKernel(kernel, made.layout, made.rows, made.steps, made.local_bytes, made.counts)
 
     def launch(self, function: Any, threads: int, arguments: Sequence[DeviceArray | int], stream: int) -> None:
         from fastad.execution.cuda.interpreter import compiling

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastad.errors import CompileError, FastadError
 from fastad.execution.cuda.arrays import DeviceArray
-from fastad.execution.cuda.device import Device, empty
+from fastad.execution.cuda.device import Device, array, empty
 from fastad.execution.cuda.interpreter.program import LaneInterpreter, Space, Strided
 from fastad.execution.executors import AUTO
 from fastad.execution.machine import background, cache
@@ -96,7 +96,12 @@ class _Codes:
 
 
 class Kernel:
-    """A request run by a compiled kernel, for arrays of given dtypes."""
+    """A request run by a compiled kernel, for arrays of given dtypes.
+
+    The threads of a warp wait for the one with the most steps. A kernel that counts the steps of its lanes runs them in
+    the order of these counts, as those were in a run before: lanes of alike numbers then stand in one warp. Any order
+    gives the same results.
+    """
 
     name = COMPILED
 
@@ -106,7 +111,9 @@ class Kernel:
         self.made = device.compiled(request, _characters(kinds[0]), _characters(kinds[1]), real, steps)
         self._device, self.rows, self.steps = device, self.made.rows, self.made.steps
         self.may_stop = any(getattr(row.primitive, "stops", False) for row in self.rows.rows())
-        self.bytes_a_lane, self.kept_bytes = 4, 0  # what a thread works in is reserved for threads, not for lanes
+        # What a thread works in is reserved for threads, not for lanes.
+        self.bytes_a_lane, self.kept_bytes = 4 + 8 * self.made.counts, 0
+        self._runs, self._order = 0, dict[int, DeviceArray | None]()  # by numbers of lanes
 
     @contextlib.contextmanager
     def space(self, lanes: int, stream: int) -> Iterator[_Codes]:
@@ -115,7 +122,11 @@ class Kernel:
     def run(
         self, space: _Codes, lanes: int, inputs: Sequence[Strided], outputs: Sequence[Strided], stream: int
     ) -> None:
-        words = [lanes, 0, space.status.address]
+        order, counts = self._order.get(lanes), None
+        if self.made.counts:
+            counts = empty(self._device, (lanes,), np.int32, stream)
+            outputs = [*outputs, Strided(counts, 1)]
+        words = [lanes, 0 if order is None else order.address, space.status.address]
         for slots, arrays in ((self.made.layout.inputs, inputs), (self.made.layout.outputs, outputs)):
             for slot, x in zip(slots, arrays, strict=True):
                 if slot.by_reference and x.element != 1:
@@ -125,8 +136,38 @@ class Kernel:
                     )
                 words += [x.array.address, x.lane, x.element]
         self._device.start(self.made.kernel, lanes, words, stream)
-        for array in (space.status, *(x.array for x in (*inputs, *outputs))):
-            array.memory.used(stream)
+        for own in (space.status, *(x.array for x in (*inputs, *outputs))):
+            own.memory.used(stream)
+        if order is not None:
+            order.memory.used(stream)
+        if counts is not None:
+            self._learn(counts, lanes, stream)
+
+    def _learn(self, counts: DeviceArray, lanes: int, stream: int) -> None:
+        """Take the order of the lanes from the steps that they have made: of the first run, the second, the fourth, …"""
+        self._runs += 1
+        if self._runs & (self._runs - 1) == 0:
+            order = order_of(counts.copy_to_host(stream))
+            self._order = {lanes: None if order is None else array(self._device, order, stream)}
+
+
+def order_of(steps: np.ndarray) -> np.ndarray | None:
+    """The lanes in the order of their numbers of steps; None where that would save little, since other orders have
+    advantages of their own: neighbours in memory are read together."""
+    if steps.size <= _WARP or steps.min() == steps.max():
+        return None
+    order = np.argsort(steps.astype(np.uint16) if steps.max() < 1 << 16 else steps, kind="stable")
+    if _rounds(steps) < _GAIN * _rounds(steps[order]):
+        return None
+    return order.astype(np.int32)
+
+
+def _rounds(steps: np.ndarray) -> int:
+    """The steps of all warps: each makes as many as its lane with the most."""
+    return int(np.maximum.reduceat(steps, np.arange(0, steps.size, _WARP)).sum(dtype=np.int64))
+
+
+_WARP, _GAIN = 32, 1.1
 
 
 def _characters(kinds: str) -> str:

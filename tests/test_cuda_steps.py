@@ -1,0 +1,55 @@
+"""Lanes of many steps and of few: the order in which a device runs them."""
+
+import numpy as np
+import pytest
+from device_double import HostDevice
+
+import fastad as fad
+from fastad.execution.cuda.device import using
+from fastad.execution.cuda.executors import order_of
+
+LANES = 128
+SPEEDS = np.random.default_rng(0).permutation(np.geomspace(1.0, 300.0, LANES))
+
+
+@pytest.fixture(autouse=True)
+def device():
+    """The device that calls go to."""
+    with using(found := HostDevice()):
+        yield found
+
+
+def oscillator(speed):
+    """Takes as many steps as the speed says."""
+    rhs = lambda t, y: np.stack([speed * y[1], -speed * y[0]])
+    return fad.solve_ivp(rhs, (0.0, 1.0), np.array([1.0, 0.0]) + 0 * speed, method="Tsit5", rtol=1e-3).y[0, -1]
+
+
+@pytest.mark.parametrize("make", [lambda f: f, fad.grad], ids=["solves", "gradients"])
+def test_lanes_stand_in_the_order_of_their_steps(device, make):
+    """Of the run before: that of the first changes nothing, those after it are in order, and none changes a result."""
+    run, wanted = fad.vmap(make(oscillator), device="cuda", tier="native"), fad.vmap(make(oscillator))(SPEEDS)
+    found = [run(SPEEDS) for _ in range(3)]
+    assert device.orders[0] is None
+    for order in device.orders[1:]:
+        assert sorted(order) == list(range(LANES))
+        steps = np.log(SPEEDS[order])
+        assert np.corrcoef(steps, np.arange(LANES))[0, 1] > 0.95
+    for x in found:
+        np.testing.assert_allclose(x, wanted, rtol=1e-8, atol=1e-8)
+
+
+def test_a_prepared_call_learns_too(device):
+    run = fad.vmap(oscillator, device="cuda", tier="native").prepare(SPEEDS)
+    first = np.array(run())
+    second = np.array(run())
+    assert device.orders[0] is None and device.orders[1] is not None
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_order_that_saves_little_is_left_alone():
+    rng = np.random.default_rng(1)
+    assert order_of(np.full(1000, 7)) is None and order_of(np.arange(20)) is None
+    assert order_of(np.sort(rng.integers(1, 500, 1000))) is None
+    order = order_of(rng.integers(1, 10**6, 1000).astype(np.int32))
+    assert sorted(order) == list(range(1000)) and order.dtype == np.int32
