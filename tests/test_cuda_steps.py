@@ -5,6 +5,7 @@ import pytest
 from device_double import HostDevice
 
 import fastad as fad
+from fastad.errors import DeviceMemoryError, StepSizeError
 from fastad.execution.cuda.device import using
 from fastad.execution.cuda.executors import order_of
 
@@ -53,3 +54,29 @@ def test_an_order_that_saves_little_is_left_alone():
     assert order_of(np.sort(rng.integers(1, 500, 1000))) is None
     order = order_of(rng.integers(1, 10**6, 1000).astype(np.int32))
     assert sorted(order) == list(range(1000)) and order.dtype == np.int32
+
+
+# ── states of unknown number ──────────────────────────────────────────────────────────────────────────────────
+def test_a_lane_of_more_steps_than_are_kept_gets_code_for_more(device):
+    speeds = np.array([1.0, 3000.0])
+    found = fad.vmap(fad.grad(oscillator), device="cuda", tier="native")(speeds)
+    assert [kind for kind, *_ in device.launches] == ["compiled"] * 2
+    np.testing.assert_allclose(found, fad.vmap(fad.grad(oscillator))(speeds), rtol=1e-7)
+
+
+def test_a_lane_of_more_steps_than_there_is_memory_for_says_so():
+    run = fad.vmap(fad.grad(oscillator), device="cuda", tier="native")
+    with pytest.raises(DeviceMemoryError, match=r"more than [\d,]+ steps in lane 1 of 2 .*Online"):
+        run(np.array([1.0, 3e4]))
+
+
+def test_a_solve_that_fails_is_not_taken_for_one_of_too_many_steps(device):
+    def explodes(x):
+        rhs = lambda t, y: y**2
+        return fad.solve_ivp(rhs, (0.0, 1.0), np.array([1.0]) * x, method="Tsit5").y[0, -1]
+
+    run = fad.vmap(fad.grad(explodes), device="cuda", tier="native")
+    with pytest.raises(StepSizeError, match=r"t = 0\.5") as caught:
+        run(np.array([0.5, 2.0]))
+    assert any("in lane 1 of 2" in note for note in caught.value.__notes__)
+    assert len(device.launches) == 1

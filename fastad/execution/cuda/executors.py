@@ -203,13 +203,16 @@ class Choice:
                 cache.note(*self._key)
         return self._runner
 
-    def has_more(self, code: int) -> bool:
-        """Whether the kernel was made for fewer steps than a lane may need, and there is one for more now."""
+    @property
+    def steps(self) -> int | None:
+        """The most steps that solves of unknown length may make in the code in use, where that is limited."""
+        return self._runner.steps if isinstance(self._runner, Kernel) else None
+
+    def has_more(self) -> bool:
+        """Whether there is code for more steps now than before."""
         made = self._runner
-        if not isinstance(made, Kernel) or made.steps is None or code > 0:
-            return False
-        with contextlib.suppress(CompileError):  # then a lane has no memory for more, and its error stands
-            self._runner = Kernel(self._device, self._request, self._kinds, self._real, 4 * made.steps)
+        with contextlib.suppress(CompileError):  # then a lane has no memory for more
+            self._runner = Kernel(self._device, self._request, self._kinds, self._real, 4 * (self.steps or 1))
         return self._runner is not made
 
     def _begin(self) -> Runner:

@@ -3,6 +3,7 @@
 `LaneProgram` stands where `fastad.execution.compiled.Compiled` stands on the processor.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -11,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import DeviceMemoryError, ShapeError
+from fastad.errors import DeviceMemoryError, FastadError, ShapeError
+from fastad.execution.compiled import Compiled
 from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.device import Device, array, current, current_stream, empty
 from fastad.execution.cuda.executors import Choice, Runner
 from fastad.execution.cuda.interpreter.program import Strided
 from fastad.execution.cuda.values import OnDevice
-from fastad.execution.executors import AUTO, policy
-from fastad.execution.kernel import raise_for
+from fastad.execution.executors import AUTO, SWEEP, policy
+from fastad.execution.kernel import GuardFailed, raise_for
 from fastad.execution.request import Request
 from fastad.primitives import Elementwise
 from fastad.recording.source import at_line
@@ -108,12 +110,37 @@ class LaneProgram:
             first = self._batches(device, runner, given, results, stream)
             if first is None:
                 break
-            if not choice.has_more(first[1]):
-                lane, code = first
-                _raise(code, runner.rows, lane, self.lanes.count)
+            self._go_on(choice, runner, given, first, stream)
         self.interpreted_seconds += time.perf_counter() - start
         self.compile_seconds = choice.compile_seconds
         return [x.array for x in results]
+
+    def _go_on(
+        self, choice: Choice, runner: Runner, given: Sequence[Strided], stopped: tuple[int, int], stream: int
+    ) -> None:
+        """Raise what has gone wrong in a lane; return where that was too few steps and there is a kernel for more now.
+
+        A loop or a solve that has failed is run once more on the processor, which knows where and why it fails.
+        """
+        (lane, code), count = stopped, self.lanes.count
+        sub = runner.rows.row(-code - 1).sub if code < 0 else None
+        if sub is not None:
+            kinds = enumerate(self.request.inputs)
+            values = [_of_lane(given[k], kind, lane, stream) for k, kind in kinds]
+            try:
+                with contextlib.suppress(GuardFailed):  # which rounding may lead to there
+                    Compiled(self.request, SWEEP.name)(values)
+            except FastadError as error:
+                raise _in_lane(error, lane, count) from None
+        if sub is None or choice.steps is None:
+            _raise(code, runner.rows, lane, count)
+        steps = choice.steps
+        if not choice.has_more():
+            raise DeviceMemoryError(
+                f"{sub.name} has more than {steps:,} steps in lane {lane} of {count:,}{at_line()}, and a GPU's "
+                "thread has no memory for the states of more: store fewer of them (checkpoint=fad.checkpoint.Online(…)), "
+                "or loosen the tolerances"
+            )
 
     def choice(self, device: Device, given: Sequence[Strided], results: Sequence[Strided]) -> Choice:
         """What runs the request for arrays of these dtypes."""
@@ -205,14 +232,32 @@ def _on_host(x: DeviceArray, stream: int) -> Any:
     return found if found.ndim else found[()]
 
 
+def _of_lane(x: Strided, kind: ValueType, lane: int, stream: int) -> np.ndarray:
+    """An input of one lane in the processor's memory."""
+    own, start = x.array, x.lane * lane
+    if x.element == 1:
+        place = own.address + start * own.dtype.itemsize
+        found = DeviceArray(own.memory, (kind.size,), own.dtype, place, own.stream).copy_to_host(stream)
+    else:
+        found = own.copy_to_host(stream).reshape(-1)[start :: x.element][: kind.size]
+    return found.reshape(kind.shape).astype(DTYPES[kind.dtype])
+
+
 def _raise(code: int, rows: Table, lane: int, count: int) -> None:
     """Raise what a lane's code stands for; an error says which lane it was."""
     try:
         raise_for(code, rows)
     except Exception as error:
-        if code < 0 and count > 1:
-            error.add_note(f"fastad: in lane {lane} of {count:,} on the device")
+        if code < 0:
+            _in_lane(error, lane, count)
         raise
+
+
+def _in_lane(error: Exception, lane: int, count: int) -> Exception:
+    """The error, which says in which lane it was."""
+    if count > 1:
+        error.add_note(f"fastad: in lane {lane} of {count:,} on the device")
+    return error
 
 
 def _check_outputs(table: Table, program: LaneProgram) -> None:
