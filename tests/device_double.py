@@ -13,6 +13,7 @@ from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.compiled import text_of
 from fastad.execution.cuda.device import LaneKernel
 from fastad.execution.cuda.host import HostCode
+from fastad.execution.cuda.instances import LEADING, are_in_memory
 from fastad.execution.cuda.interpreter import compiling
 from fastad.execution.cuda.interpreter.building import thread
 
@@ -87,6 +88,9 @@ class _Double:
     def start(self, kernel, threads, arguments, stream):
         self.launches.append(("compiled", threads, stream))
         count, order, codes, *words = arguments
+        arrays = len(kernel.text.inputs) + len(kernel.text.outputs)
+        if are_in_memory(LEADING + 3 * arrays):
+            words = _view(words[0], (3 * arrays,), np.int64).tolist()
         self.orders.append(_view(order, (count,), np.int32).copy() if order else None)
         if threads:
             kernel.launch(count, order, codes, words)
@@ -122,7 +126,7 @@ class SimulatedDevice(_Double):
         return cuda.jit(compiling.kernel(source, cuda.jit(device=True), _plain()))
 
     def _run(self, run, threads, given):
-        with np.errstate(all="ignore"):  # small blocks: each thread is one of Python's, also those that have nothing to do
+        with np.errstate(all="ignore"):  # each thread is one of Python's, idle ones too
             run[-(-threads // 2), 2](threads, *given)
 
 

@@ -273,7 +273,7 @@ def test_errors(driver, monkeypatch):
         device.start(kernel, 10, [1], 0)
     assert driver.called("cuMemPoolTrimTo")
     driver.sticky = 700
-    with pytest.raises(DeviceError, match="ILLEGAL_ADDRESS; a kernel has failed, .* Start it again"):
+    with pytest.raises(DeviceError, match=r"ILLEGAL_ADDRESS; a kernel has failed, .* Start it again"):
         device.synchronize()
 
 
@@ -281,7 +281,7 @@ def test_arrays_of_another_gpu_are_refused(driver):
     device, driver.home = CudaDevice(0), 1
     theirs = SimpleNamespace(shape=(3,), typestr="<f8", data=(4096, False), strides=None, version=3)
     kind = type("Theirs", (), {"__cuda_array_interface__": property(lambda self: vars(theirs))})
-    with pytest.raises(DeviceError, match="GPU of number 1.*CUDA_VISIBLE_DEVICES=1"):
+    with pytest.raises(DeviceError, match=r"GPU of number 1.*CUDA_VISIBLE_DEVICES=1"):
         as_device_array(kind(), device)
 
 
@@ -311,7 +311,7 @@ def test_the_package_takes_all_calls(monkeypatch):
     own = {name for name in vars(Driver) if name.startswith("cu")} - {"cuuint64_t", "cuGetErrorName"}
     assert set(calls) == own - {"cuDeviceGetCount", "cuDriverGetVersion"}
     for name, arguments in calls.items():
-        with pytest.raises(Exception, match="libcuda|driver library|CUDA|cuda") as found:
+        with pytest.raises(Exception, match=r"libcuda|driver library|CUDA|cuda") as found:
             getattr(real, name)(*arguments)
         assert not isinstance(found.value, TypeError | AttributeError | ValueError | OverflowError), (name, arguments)
 

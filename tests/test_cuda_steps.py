@@ -1,4 +1,4 @@
-"""Lanes of many steps and of few: the order in which a device runs them."""
+"""Lanes of many steps and of few, and more lanes than a device has room for."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from device_double import HostDevice
 
 import fastad as fad
 from fastad.errors import DeviceMemoryError, StepSizeError
+from fastad.execution.cuda import lanes
 from fastad.execution.cuda.device import using
 from fastad.execution.cuda.executors import order_of
 
@@ -66,8 +67,9 @@ def test_a_lane_of_more_steps_than_are_kept_gets_code_for_more(device):
 
 def test_a_lane_of_more_steps_than_there_is_memory_for_says_so():
     run = fad.vmap(fad.grad(oscillator), device="cuda", tier="native")
-    with pytest.raises(DeviceMemoryError, match=r"more than [\d,]+ steps in lane 1 of 2 .*Online"):
+    with pytest.raises(DeviceMemoryError, match=r"more than [\d,]+ steps .*Online") as caught:
         run(np.array([1.0, 3e4]))
+    assert any("in lane 1 of 2" in note for note in caught.value.__notes__)
 
 
 def test_a_solve_that_fails_is_not_taken_for_one_of_too_many_steps(device):
@@ -80,3 +82,38 @@ def test_a_solve_that_fails_is_not_taken_for_one_of_too_many_steps(device):
         run(np.array([0.5, 2.0]))
     assert any("in lane 1 of 2" in note for note in caught.value.__notes__)
     assert len(device.launches) == 1
+
+
+# ── more lanes than there is room for ─────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("tier", ["sweep", "native"])
+def test_calls_of_too_many_lanes_run_in_parts(monkeypatch, tier):
+    """Arrays of the processor go there and come back part by part, along any axis."""
+    monkeypatch.setattr(lanes, "_FEW_BYTES", 0)
+    rng = np.random.default_rng(2)
+    x, a = rng.normal(size=(3, 1000)), rng.normal(size=3)
+
+    def f(x, a):
+        return x * a, np.sum(x), np.sum(a)
+
+    options = {"in_axes": (1, None), "out_axes": (-1, 0, None)}
+    with using(small := HostDevice(total=40_000)):
+        run = fad.vmap(f, device="cuda", tier=tier, **options)
+        found = run(x, a)
+        first = small.launches.copy()
+        small.launches.clear()
+        again = run(x, a)
+    sizes = [count for name, count, _ in first if name.startswith(("compiled", "values"))]
+    assert 2 < len(sizes) < 20 and sum(sizes) == 1000
+    assert len(small.launches) < 1.2 * len(first)  # what is kept takes no room away
+    for own, other, wanted in zip(found, again, fad.vmap(f, **options)(x, a), strict=True):
+        np.testing.assert_allclose(own, wanted, rtol=1e-14)
+        np.testing.assert_array_equal(own, other)
+
+
+def test_the_lane_that_fails_has_its_number_among_all(monkeypatch):
+    monkeypatch.setattr(lanes, "_FEW_BYTES", 0)
+    x, k = np.ones((1000, 3)), np.zeros(1000, int)
+    k[777] = 5
+    with using(HostDevice(total=40_000)), pytest.raises(IndexError) as caught:
+        fad.vmap(lambda x, k: x[k], device="cuda", tier="native")(x, k)
+    assert "in lane 777 of 1,000" in caught.value.__notes__[0]

@@ -15,6 +15,7 @@ import numpy as np
 from fastad.errors import CompileError, FastadError
 from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.device import Device, array, empty
+from fastad.execution.cuda.instances import LEADING, are_in_memory
 from fastad.execution.cuda.interpreter.program import LaneInterpreter, Space, Strided
 from fastad.execution.executors import AUTO
 from fastad.execution.machine import background, cache
@@ -55,6 +56,9 @@ class Runner(Protocol):
     def kept_bytes(self) -> int:
         """Bytes that are kept from the last run."""
 
+    def release(self) -> None:
+        """Give these back."""
+
     def space(self, lanes: int, stream: int) -> Any:
         """A context that has memory for so many lanes, of type Status."""
 
@@ -76,6 +80,9 @@ class Interpreted:
     @property
     def kept_bytes(self) -> int:
         return sum(self.bytes_a_lane * space.lanes for _, space in self._kept)
+
+    def release(self) -> None:
+        self._kept = []
 
     @contextlib.contextmanager
     def space(self, lanes: int, stream: int) -> Iterator[Space]:
@@ -113,7 +120,11 @@ class Kernel:
         self.may_stop = any(getattr(row.primitive, "stops", False) for row in self.rows.rows())
         # What a thread works in is reserved for threads, not for lanes.
         self.bytes_a_lane, self.kept_bytes = 4 + 8 * self.made.counts, 0
+        self._places: tuple[list[int], DeviceArray] | None = None
         self._runs, self._order = 0, dict[int, DeviceArray | None]()  # by numbers of lanes
+
+    def release(self) -> None:
+        pass
 
     @contextlib.contextmanager
     def space(self, lanes: int, stream: int) -> Iterator[_Codes]:
@@ -135,16 +146,26 @@ class Kernel:
                         "take it with the lanes along the first one"
                     )
                 words += [x.array.address, x.lane, x.element]
+        table = space.status
+        if are_in_memory(len(words)):
+            table = self._in_memory(words[LEADING:], stream)
+            words[LEADING:] = [table.address]
         self._device.start(self.made.kernel, lanes, words, stream)
-        for own in (space.status, *(x.array for x in (*inputs, *outputs))):
+        for own in (space.status, table, *(x.array for x in (*inputs, *outputs))):
             own.memory.used(stream)
         if order is not None:
             order.memory.used(stream)
         if counts is not None:
             self._learn(counts, lanes, stream)
 
+    def _in_memory(self, words: list[int], stream: int) -> DeviceArray:
+        """Places of arrays on the device; prepared calls have the same ones every time."""
+        if self._places is None or self._places[0] != words:
+            self._places = words, array(self._device, np.array(words, np.int64), stream)
+        return self._places[1]
+
     def _learn(self, counts: DeviceArray, lanes: int, stream: int) -> None:
-        """Take the order of the lanes from the steps that they have made: of the first run, the second, the fourth, …"""
+        """Take the order of the lanes from the steps that they have made in the first run, the second, the fourth…"""
         self._runs += 1
         if self._runs & (self._runs - 1) == 0:
             order = order_of(counts.copy_to_host(stream))
@@ -207,6 +228,11 @@ class Choice:
     def steps(self) -> int | None:
         """The most steps that solves of unknown length may make in the code in use, where that is limited."""
         return self._runner.steps if isinstance(self._runner, Kernel) else None
+
+    def release(self) -> None:
+        """Give memory back that is kept from the last run."""
+        if self._runner is not None:
+            self._runner.release()
 
     def has_more(self) -> bool:
         """Whether there is code for more steps now than before."""
