@@ -68,6 +68,13 @@ def is_contiguous(r: Region) -> bool:
     return len(r) == 3 and (r[2] == 1 or r[1] == 1)
 
 
+def span(r: Region) -> tuple[int, int]:
+    """The first and the last position of a region that is not empty."""
+    offset, shape, strides = parts(r)
+    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+    return offset + sum(n for n in reach if n < 0), offset + sum(n for n in reach if n > 0)
+
+
 def is_injective(r: Region) -> bool:
     """Whether no element is met twice (sufficient test: every stride spans all the smaller ones)."""
     _, shape, strides = parts(r)
@@ -99,6 +106,32 @@ def inverse(r: Region, size: int) -> Region | None:
         new_shape.append(n)
         new_strides.append(-own[d] if s < 0 else own[d])
     return region(new_offset, tuple(new_shape), tuple(new_strides)) if start == offset else None
+
+
+@lru_cache(maxsize=8192)
+def inside(r: Region, own: Region) -> Region | None:
+    """The region of a piece that is read by region r of an array where the piece's elements are at `own`; None if r
+    does not lie in the piece, or that is not seen. Every position is a number with the strides of `own` as the values of
+    its places: where each digit depends linearly on r's indices and stays within its size, so does the position in
+    the piece."""
+    (offset, shape, strides), (base, sizes, steps) = parts(r), parts(own)
+    if 0 in shape or min(steps) <= 0:
+        return None
+    rest, left, start, found = offset - base, list(strides), 0, [0] * len(shape)
+    for size, step, place in zip(sizes, steps, contiguous_strides(sizes), strict=True):
+        digit, rest = divmod(rest, step)
+        low = high = digit
+        start += digit * place
+        for j, n in enumerate(shape):
+            move = abs(left[j]) // step * (1 if left[j] > 0 else -1)
+            left[j] -= move * step
+            found[j] += move * place
+            low, high = low + min(0, (n - 1) * move), high + max(0, (n - 1) * move)
+        if low < 0 or high >= size:
+            return None
+    if rest or any(step for step, n in zip(left, shape, strict=True) if n > 1):
+        return None
+    return region(start, shape, tuple(found))
 
 
 def split_broadcast(r: Region) -> tuple[list[tuple[int, int, int]], Region]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.primitives.regions import is_contiguous, parts, pieces, whole
+from fastad.primitives.regions import inside, is_contiguous, parts, pieces, span, whole
 from fastad.primitives.row import Elementwise, Form, opcode, primitive
 
 Ref = int
@@ -242,26 +242,25 @@ _FEW = 4  # pieces that are looked through
 
 
 def _piece_around(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any) -> tuple[Ref, Any] | None:
-    """The run that holds a region which no other piece meets, and the region in it; -1 if none meets it. So what is
-    packed for a composite row is known to be apart.
+    """The piece that holds a region, and the region in it; -1 if no piece meets it. So what is packed for a composite row
+    is known to be apart, and what is read of one result of many instances needs no array of all results.
 
     An array that pieces are written over is not looked through: whoever reads it after the write keeps it alive, and
     the write must then copy it.
     """
-    if not kind.size or not all(map(is_contiguous, regions)) or _is_based(b, x, operands):
+    if not kind.size or _is_based(b, x, operands):
         return None
-    offset, shape, strides = parts(r)
-    reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
-    low, high = offset + sum(n for n in reach if n < 0), offset + sum(n for n in reach if n > 0)
-    met = [(x, own) for x, own in zip(operands, regions, strict=True) if own[0] <= high and low < own[0] + own[1]]
-    if not met:
-        return -1, r
-    if len(met) != 1:
-        return None
-    ((x, own),) = met
-    if low < own[0] or high >= own[0] + own[1] or b.dtype(x) != kind.dtype:
-        return None
-    return x, (offset - own[0], *r[1:])
+    for piece, own in zip(operands, regions, strict=True):
+        read = inside(r, own)
+        if read is not None:
+            return (piece, read) if b.dtype(piece) == kind.dtype else None
+    return None if any(_may_meet(r, own) for own in regions) else (-1, r)
+
+
+def _may_meet(r: Any, own: Any) -> bool:
+    """Whether the spans of two regions overlap."""
+    (low, high), (first, last) = span(r), span(own)
+    return bool(first <= high and low <= last)
 
 
 def _sum(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:

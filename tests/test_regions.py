@@ -1,0 +1,78 @@
+"""Regions: what is read of a piece of an assembly is the same elements of the piece."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastad as fad
+from fastad.primitives.regions import elements_of, inside, parts, region, span
+from fastad.tables.builder import Builder
+from fastad.tables.reference import evaluate
+
+
+@st.composite
+def apart(draw):
+    """A region whose elements are all different, in an array that holds it."""
+    shape, steps, step = [], [], 1
+    for _ in range(draw(st.integers(1, 3))):
+        step *= draw(st.integers(1, 3))
+        n = draw(st.integers(1, 4))
+        shape.insert(0, n)
+        steps.insert(0, step)
+        step *= n
+    return region(draw(st.integers(0, 4)), tuple(shape), tuple(steps))
+
+
+@st.composite
+def any_region(draw, size):
+    """A region of an array of this size, with strides of any sign."""
+    shape = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
+    strides = tuple(draw(st.integers(-size, size)) for _ in shape)
+    low, high = span((0, *shape, *strides))
+    if high - low >= size:
+        strides = tuple(int(np.sign(s)) for s in strides)
+        low, high = span((0, *shape, *strides))
+    if high - low >= size:
+        return region(0, (1,), (1,))
+    return region(draw(st.integers(-low, size - 1 - high)), shape, strides)
+
+
+@given(st.data(), apart())
+def test_what_lies_inside_a_piece_is_read_from_it(data, own):
+    size = span(own)[1] + 1 + data.draw(st.integers(0, 3))
+    r = data.draw(any_region(size))
+    count = int(np.prod(parts(own)[1]))
+    array = np.full(size, -1.0)
+    elements_of(array, own)[...] = np.arange(count).reshape(parts(own)[1])
+    found, read = inside(r, own), elements_of(array, r).reshape(-1)
+    if found is not None:
+        assert elements_of(np.arange(float(count)), found).reshape(-1).tolist() == read.tolist()
+    if r == own or np.all(parts(own)[1] == np.ones(len(parts(own)[1]))) and read.tolist() == [0.0]:
+        assert found is not None
+
+
+def test_results_of_many_instances_are_read_without_all_that_lies_between():
+    b = Builder()
+    x = b.input((3, 5))
+    wide = b.assemble([x], [region(1, (3, 5), (1000, 1))], (3000,))
+    for r, shape in ((region(2, (3, 2, 2), (1000, 2, 1)), (3, 2, 2)), (region(1005, (5,), (-1,)), (5,)),
+                     (region(2003, (1,), (1,)), (1,))):  # fmt: skip
+        table = b.table([b.emit("strided", (wide,), r, shape)])
+        assert max(np.prod(b.shape(k), dtype=int) for k in [table.outputs[0]]) <= 15 and table.n_values < 100
+        value = np.arange(15.0).reshape(3, 5)
+        array = np.zeros((3, 1000))
+        array[:, 1:6] = value
+        np.testing.assert_array_equal(evaluate(table, [value])[0], elements_of(array.reshape(-1), r).reshape(shape))
+
+
+@pytest.mark.parametrize("method", ["Tsit5", "Rodas5P"])
+def test_ensembles_of_adaptive_solves_hold_no_states_that_nobody_reads(method):
+    """Each may store states of a million steps."""
+
+    def cost(p):
+        sol = fad.solve_ivp(lambda t, y, p: -p * y, (0, 1), np.array([1.0, 2.0]), method, [0.5, 1.0], args=(p,))
+        return np.sum(sol.y**2)
+
+    table = fad.trace(fad.vmap(fad.value_and_grad(cost)), np.linspace(0.5, 1.5, 7))
+    assert table.n_values < 10_000
