@@ -53,7 +53,7 @@ class Device(Protocol):
         """The kernel of a source text, compiled once."""
 
     def launch(self, function: Any, threads: int, arguments: Sequence[DeviceArray | int], stream: int) -> None:
-        """Run a kernel of `function` by so many threads."""
+        """Run a kernel of `function` by so many threads; the memory of its arrays is then `used` by the stream."""
 
     def load(self, image: bytes, entry: str) -> Any:
         """A kernel of compiled code, whose arguments are integers of 64 bits."""
