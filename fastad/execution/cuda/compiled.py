@@ -161,8 +161,7 @@ def counted(table: Table) -> Table:
     b = Builder()
     refs = inline(b, table, new_inputs(b, table)[0])
     numbers = [b.region(refs[row.index], (k, 1, 1), (), "d") for row in solves for k in row.sub.counted]
-    total = functools.reduce(lambda x, y: b.emit("add", (x, y)), numbers)
-    return b.table([*(refs[x] for x in table.outputs), total], table.captured)
+    return b.table([*(refs[x] for x in table.outputs), b.add(*numbers)], table.captured)
 
 
 def limited(request: Request, steps: int | None) -> Request:
