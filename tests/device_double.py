@@ -11,7 +11,7 @@ import numpy as np
 from fastad.errors import DeviceMemoryError
 from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.compiled import text_of
-from fastad.execution.cuda.device import LaneKernel
+from fastad.execution.cuda.driver import LaneKernel
 from fastad.execution.cuda.host import HostCode
 from fastad.execution.cuda.instances import LEADING, are_in_memory
 from fastad.execution.cuda.interpreter import compiling
