@@ -11,7 +11,7 @@ import numpy as np
 from fastad.errors import DeviceMemoryError
 from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.compiled import text_of
-from fastad.execution.cuda.device import LaneKernel
+from fastad.execution.cuda.driver import LaneKernel
 from fastad.execution.cuda.host import HostCode
 from fastad.execution.cuda.instances import LEADING, are_in_memory
 from fastad.execution.cuda.interpreter import compiling
@@ -97,6 +97,9 @@ class _Double:
 
     def launch(self, function, threads, arguments, stream):
         source, run = function
+        for x in arguments:
+            if isinstance(x, DeviceArray):
+                x.memory.used(stream)
         given = [_view(x.address, x.shape, x.dtype) if isinstance(x, DeviceArray) else int(x) for x in arguments]
         for x, (dtype, ndim) in zip(given, source.types, strict=True):
             assert (x.dtype, x.ndim) == (dtype, ndim) if isinstance(x, np.ndarray) else ndim == 0

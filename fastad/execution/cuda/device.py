@@ -8,17 +8,16 @@ import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from fastad.errors import DeviceError
 from fastad.execution.cuda.arrays import DeviceArray, Memory, stream_number
+from fastad.execution.cuda.driver import CudaDevice, LaneKernel, named
 from fastad.execution.cuda.interpreter.building import Source
-from fastad.execution.layout import Layout
 from fastad.execution.request import Request
 from fastad.recording.source import at_line
-from fastad.tables.table import Table
 
 
 class Device(Protocol):
@@ -53,12 +52,12 @@ class Device(Protocol):
         """The kernel of a source text, compiled once."""
 
     def launch(self, function: Any, threads: int, arguments: Sequence[DeviceArray | int], stream: int) -> None:
-        """Run a kernel of `function` by so many threads."""
+        """Run a kernel of `function` by so many threads; the memory of its arrays is then `used` by the stream."""
 
     def load(self, image: bytes, entry: str) -> Any:
         """A kernel of compiled code, whose arguments are integers of 64 bits."""
 
-    def compiled(self, request: Request, inputs: str, outputs: str, precision: str, steps: int | None) -> "LaneKernel":
+    def compiled(self, request: Request, inputs: str, outputs: str, precision: str, steps: int | None) -> LaneKernel:
         """The compiled kernel of a request; see `fastad.execution.cuda.compiled.code`."""
 
     def start(self, kernel: Any, threads: int, arguments: Sequence[int], stream: int) -> None:
@@ -66,17 +65,6 @@ class Device(Protocol):
 
     def synchronize(self, stream: int = 0) -> None:
         """Wait for all work of a stream."""
-
-
-class LaneKernel(NamedTuple):
-    """A compiled kernel on a device, and what `Code` says of it; `nbytes` are those of a thread's local memory."""
-
-    kernel: Any
-    layout: Layout
-    rows: Table
-    steps: int | None
-    nbytes: int
-    counts: bool
 
 
 def array(device: Device, values: np.ndarray, stream: int = 0) -> DeviceArray:
@@ -135,8 +123,6 @@ def _first() -> Device:
     missing = what_is_missing()
     if missing is not None:
         raise DeviceError(f'device="cuda": {missing}{at_line()}')
-    from fastad.execution.cuda.driver import CudaDevice  # which is a Device
-
     return CudaDevice(0)
 
 
@@ -156,9 +142,3 @@ def what_is_missing() -> str | None:
     if not count:
         return "CUDA's driver finds no GPU (look at CUDA_VISIBLE_DEVICES and nvidia-smi)"
     return None
-
-
-def named(driver: Any, status: Any) -> str:
-    """The name of a status of CUDA's driver."""
-    name = driver.cuGetErrorName(status)[1]
-    return name.decode() if isinstance(name, bytes) else str(status)

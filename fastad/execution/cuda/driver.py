@@ -7,15 +7,16 @@ gone when memory is: so memory has an event for every other stream whose work us
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastad.errors import DeviceError, DeviceMemoryError
 from fastad.execution.cuda.arrays import DeviceArray, Memory
-from fastad.execution.cuda.device import LaneKernel, named
 from fastad.execution.cuda.interpreter.building import Source
+from fastad.execution.layout import Layout
 from fastad.execution.request import Request
+from fastad.tables.table import Table
 
 THREADS = 128  # of a block
 _KEPT = 4  # the part 1/_KEPT of the memory that the pool keeps for the next calls; the system's own memory is slow
@@ -33,6 +34,23 @@ _HINTS = {
     "INVALID_HANDLE": _GONE, "CONTEXT_IS_DESTROYED": _GONE, "NOT_INITIALIZED": _FORKED,
 }  # fmt: skip
 _REFUSED = ("NO_BINARY_FOR_GPU", "INVALID_IMAGE", "UNSUPPORTED_PTX_VERSION", "INVALID_SOURCE")
+
+
+class LaneKernel(NamedTuple):
+    """A compiled kernel on a device, and what `Code` says of it; `nbytes` are those of a thread's local memory."""
+
+    kernel: Any
+    layout: Layout
+    rows: Table
+    steps: int | None
+    nbytes: int
+    counts: bool
+
+
+def named(driver: Any, status: Any) -> str:
+    """The name of a status of CUDA's driver."""
+    name = driver.cuGetErrorName(status)[1]
+    return name.decode() if isinstance(name, bytes) else str(status)
 
 
 class _Allocated:

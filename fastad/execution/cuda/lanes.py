@@ -97,7 +97,7 @@ class LaneProgram:
         outer = tuple(0 if is_inner else axis for axis, is_inner in zip(axes, inner, strict=True))
         found = replace(self, lanes=replace(self.lanes, outputs=outer))._at_once(values, stays=False)
         turned = zip(found, axes, inner, strict=True)
-        return [np.moveaxis(x, 0, axis) if is_inner else x for x, axis, is_inner in turned]
+        return [np.moveaxis(x, 0, axis) if is_inner and axis else x for x, axis, is_inner in turned]
 
     # ── more than the device has room for ────────────────────────────────────────────────────────────────────
     def _fitting(self) -> int:
@@ -186,27 +186,24 @@ class LaneProgram:
         A loop or a solve that has failed is run once more on the processor, which knows where and why it fails.
         """
         lane, code = stopped
-        sub = runner.rows.row(-code - 1).sub if code < 0 else None
-        if sub is not None:
+        try:
+            sub = runner.rows.row(-code - 1).sub if code < 0 else None
+            if sub is None:
+                raise_for(code, runner.rows)
+                return
             kinds = enumerate(self.request.inputs)
             values = [_of_lane(given[k], kind, lane, stream) for k, kind in kinds]
-            try:
-                with contextlib.suppress(GuardFailed):  # which rounding may lead to there
-                    Compiled(self.request, SWEEP.name)(values)
-            except FastadError as error:
-                raise self._in_lane(error, lane) from None
-        if sub is None or choice.steps is None:
-            try:
+            with contextlib.suppress(GuardFailed):  # which rounding may lead to there
+                Compiled(self.request, SWEEP.name)(values)
+            if (steps := choice.steps) is None:
                 raise_for(code, runner.rows)
-            except FastadError as error:
-                raise self._in_lane(error, lane) from None
-        steps = choice.steps
-        if not choice.has_more():
-            error = DeviceMemoryError(
-                f"{sub.name} has more than {steps:,} steps{at_line()}, and a GPU's thread has no memory for the states "
-                "of more: store fewer of them (checkpoint=fad.checkpoint.Online(…)), or loosen the tolerances"
-            )
-            raise self._in_lane(error, lane)
+            if not choice.has_more():
+                raise DeviceMemoryError(
+                    f"{sub.name} has more than {steps:,} steps{at_line()}, and a GPU's thread has no memory for the "
+                    "states of more: store fewer (checkpoint=fad.checkpoint.Online(…)), or loosen the tolerances"
+                )
+        except FastadError as error:
+            raise self._in_lane(error, lane) from None
 
     def _in_lane(self, error: Exception, lane: int) -> Exception:
         """The error, which says in which lane it was."""
