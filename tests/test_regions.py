@@ -48,7 +48,7 @@ def test_what_lies_inside_a_piece_is_read_from_it(data, own):
     found, read = inside(r, own), elements_of(array, r).reshape(-1)
     if found is not None:
         assert elements_of(np.arange(float(count)), found).reshape(-1).tolist() == read.tolist()
-    if r == own or np.all(parts(own)[1] == np.ones(len(parts(own)[1]))) and read.tolist() == [0.0]:
+    if r == own:
         assert found is not None
 
 
@@ -59,7 +59,7 @@ def test_results_of_many_instances_are_read_without_all_that_lies_between():
     for r, shape in ((region(2, (3, 2, 2), (1000, 2, 1)), (3, 2, 2)), (region(1005, (5,), (-1,)), (5,)),
                      (region(2003, (1,), (1,)), (1,))):  # fmt: skip
         table = b.table([b.emit("strided", (wide,), r, shape)])
-        assert max(np.prod(b.shape(k), dtype=int) for k in [table.outputs[0]]) <= 15 and table.n_values < 100
+        assert list(table.rows())[table.outputs[0]].operands == (x,)
         value = np.arange(15.0).reshape(3, 5)
         array = np.zeros((3, 1000))
         array[:, 1:6] = value
@@ -75,4 +75,4 @@ def test_ensembles_of_adaptive_solves_hold_no_states_that_nobody_reads(method):
         return np.sum(sol.y**2)
 
     table = fad.trace(fad.vmap(fad.value_and_grad(cost)), np.linspace(0.5, 1.5, 7))
-    assert table.n_values < 10_000
+    assert np.sum(table.sizes) < 10_000
