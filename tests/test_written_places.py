@@ -8,8 +8,8 @@ from native_tools import Bound
 
 import fastad as fad
 from fastad.execution.layout import layout_of
-from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.native.kernel import NativeKernel
+from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.sweeps.kernel import SweepKernel
 from fastad.primitives import PUT, PUT_ADD
 from fastad.tables.builder import Builder

@@ -1,7 +1,7 @@
 """Rows that write blocks into an array at computed places: `y[index] = v`, and `np.add.at(y, index, v)`.
 
-Their first operand is the array before. Plans write in place where nobody reads that array later (see `Row.written_over`),
-so that a row costs what it writes, as do its tangent and its adjoint.
+Their first operand is the array before. Plans write in place where nobody reads that array later (see
+`Row.written_over`), so that a row costs what it writes, as do its tangent and its adjoint.
 """
 
 from typing import Any
@@ -102,11 +102,12 @@ def _additions(s: Any, size: int, sizes: Any) -> dict[str, int]:
     return {"additions": sizes[1]}
 
 
+_COMMON: dict[str, Any] = {
+    "form": Form.WRITE, "check": _check, **INDEX_ERROR, "linear": (0, 1), "differentiable": (0, 1), "tangent": _tangent,
+    "batch": _batch, "result": "same", "domain": ("R", "R", "index"),
+}  # fmt: skip
 # fmt: off
-PUT = array("put_blocks", put, 3, "inner", form=Form.WRITE, check=_check, operations=_moves, **INDEX_ERROR, linear=(0, 1), differentiable=(0, 1),
-            tangent=_tangent, adjoint=_adjoint_put, batch=_batch, sparsity=patterns.put, result="same",
-            domain=("R", "R", "index"))
-PUT_ADD = array("add_blocks", put_add, 3, "inner", form=Form.WRITE, check=_check, operations=_additions, **INDEX_ERROR, linear=(0, 1),
-                differentiable=(0, 1), tangent=_tangent, adjoint=_adjoint_put_add, batch=_batch,
-                sparsity=patterns.put_add, result="same", domain=("R", "R", "index"))
+PUT = array("put_blocks", put, 3, "inner", operations=_moves, adjoint=_adjoint_put, sparsity=patterns.put, **_COMMON)
+PUT_ADD = array("add_blocks", put_add, 3, "inner", operations=_additions, adjoint=_adjoint_put_add,
+                sparsity=patterns.put_add, **_COMMON)
 # fmt: on

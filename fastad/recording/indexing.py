@@ -7,11 +7,10 @@ import numpy as np
 from numpy import moveaxis as numpy_moveaxis
 from numpy import transpose as numpy_transpose
 
-from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
 from fastad.recording.elementwise import broadcast_ref, elementwise
-from fastad.recording.geometry import copied, reframe, reshape
+from fastad.recording.geometry import copied, reframe
 from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of, to_ref
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import Recorder, recording_error
