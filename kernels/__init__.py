@@ -6,7 +6,7 @@ Importing this package compiles nothing and loads no SciPy; import the file that
 - `reducing`   sum, amax, amin, argmax, argmin
 - `scanning`   cumsum, linrec
 - `sorting`    argsort, searchsorted
-- `indexing`   gather, scatter_add, wrap_index, guard
+- `indexing`   gather, scatter_add, put_blocks, add_blocks, wrap_index, guard
 - `products`   matmul
 - `factoring`  lu, lu_solve, triangular_solve, permute_rows, determinant_sign, log_determinant, cholesky
 - `orthogonal` qr

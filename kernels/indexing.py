@@ -122,3 +122,44 @@ def guard_forward(out, x, y, s):
         if v != w and (v == v or w == w):
             return 2
     return 0
+
+
+@helper
+def _start_from(out, x):
+    """out = x, unless it stands in x's place already."""
+    if out.ctypes.data != x.ctypes.data:
+        for i in range(len(x)):
+            out[at(i)] = x[at(i)]
+
+
+@kernel
+def put_blocks_forward(out, x, y, z, s):
+    """out = x, then out[z[j], :] = y[j, :] in the order of j, for rows of s[0] (inner) values. Returns 1 if an index is
+    invalid. Where out is x only y's places are written."""
+    _start_from(out, x)
+    inner = s[0]
+    size = float(_rows(len(out), inner))
+    for j in range(len(z)):
+        v = z[at(j)]
+        if not _valid(v, size):
+            return 1
+        k = int(v) * inner
+        for i in range(inner):
+            out[at(k + i)] = y[at(j * inner + i)]
+    return 0
+
+
+@kernel
+def add_blocks_forward(out, x, y, z, s):
+    """out = x, then out[z[j], :] += y[j, :], as `put_blocks`."""
+    _start_from(out, x)
+    inner = s[0]
+    size = float(_rows(len(out), inner))
+    for j in range(len(z)):
+        v = z[at(j)]
+        if not _valid(v, size):
+            return 1
+        k = int(v) * inner
+        for i in range(inner):
+            out[at(k + i)] += y[at(j * inner + i)]
+    return 0

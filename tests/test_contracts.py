@@ -22,7 +22,7 @@ HOMES = {
     "fastad/primitives/factorisations.py", "fastad/primitives/stacks.py", "fastad/primitives/orthogonal_rules.py",
     "fastad/primitives/spectral_rules.py", "fastad/primitives/inverse_rules.py",
     "fastad/primitives/sparse.py", "fastad/primitives/rules.py", "fastad/primitives/linear_rules.py",
-    "fastad/primitives/linear_elements.py",
+    "fastad/primitives/linear_elements.py", "fastad/primitives/writing.py",
     "fastad/primitives/sparse_rules.py", "fastad/primitives/rewrites.py", "fastad/primitives/equations.py",
     "fastad/primitives/expression.py", "fastad/primitives/vocabulary.py",  # the language and the words of rules
     "fastad/execution/native/code/unrolled.py", "fastad/execution/native/code/unrolled_linear.py",

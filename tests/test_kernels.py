@@ -18,6 +18,7 @@ HOMES = {
     "sum": "reducing", "amax": "reducing", "amin": "reducing", "argmax": "reducing", "argmin": "reducing",
     "cumsum": "scanning", "linrec": "scanning", "argsort": "sorting", "searchsorted": "sorting",
     "gather": "indexing", "scatter_add": "indexing", "wrap_index": "indexing", "guard": "indexing",
+    "put_blocks": "indexing", "add_blocks": "indexing",
     "matmul": "products",
     "lu": "factoring", "lu_solve": "factoring", "triangular_solve": "factoring", "permute_rows": "factoring",
     "determinant_sign": "factoring", "log_determinant": "factoring", "cholesky": "factoring",

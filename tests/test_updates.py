@@ -15,6 +15,7 @@ from fastad.execution.native import NativeKernel
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.sweeps.kernel import SweepKernel
 from fastad.execution.sweeps.program import activity
+from fastad.execution.sweeps.source import is_swept_row
 from fastad.tables.passes import arena
 from fastad.tables.passes.arena import last_needs, make_arena
 from fastad.tables.passes.derive import adjoint_table, disjoint_layers, tangent_table
@@ -115,7 +116,9 @@ def derivatives(table, mode, *inputs):
     """Results of the sweep and of native code."""
     derived = {"tangent": tangent_table, "adjoint": adjoint_table}[mode](table, (0, 1))
     inputs = (*inputs, *table.captured)
-    return run(SweepKernel(table, mode, (0, 1)), *inputs), run(NativeKernel(derived), *inputs)
+    swept = all(map(is_swept_row, set(table.columns["op"].tolist())))  # others are differentiated by derivation only
+    by_sweep = SweepKernel(table, mode, (0, 1)) if swept else SweepKernel(derived)
+    return run(by_sweep, *inputs), run(NativeKernel(derived), *inputs)
 
 
 @settings(max_examples=8)

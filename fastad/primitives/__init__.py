@@ -17,10 +17,11 @@ from fastad.primitives.row import (
     opcode,
     primitive,
 )
+from fastad.primitives.writing import PUT, PUT_ADD
 
 __all__ = [
-    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "SCATTER_ADD", "STRIDED", "ArrayPrimitive",
-    "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
+    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "PUT", "PUT_ADD", "SCATTER_ADD", "STRIDED",
+    "ArrayPrimitive", "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
 _ = (_elementwise, _equations, _factorisations, _linear, _sparse)

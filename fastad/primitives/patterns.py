@@ -186,3 +186,33 @@ def sparse_lu(sets: Any, s: Statics, size: int, operands: list[Ids], known: Know
 def sparse_lu_solve(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
     """All of a system: its numbers and its right sides."""
     return of_lanes(sets, s, size, [operands[1], operands[3]], known)
+
+
+# ── writing at computed places ────────────────────────────────────────────────────────────────────────────────────
+def put(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The block that is written last, or that was there; where places are chosen in a run, any that may be."""
+    index = known(2)
+    if index is None:
+        return put_add(sets, s, size, operands, known)
+    out = operands[0].reshape(-1, s[0]).copy()
+    out[np.asarray(index, np.intp).reshape(-1)] = operands[1].reshape(-1, s[0])
+    return out.reshape(-1)
+
+
+def put_add(sets: Any, s: Statics, size: int, operands: list[Ids], known: Known) -> Ids:
+    """The block that was there, and all that are added to it."""
+    added = scatter_add(sets, s, size, [operands[1], operands[2]], _Later(known, 1))
+    return sets.either(operands[0], added)
+
+
+class _Later:
+    """What is known of operands, by numbers that are so much smaller."""
+
+    def __init__(self, known: Known, first: int) -> None:
+        self._known, self._first = known, first
+
+    def __call__(self, k: int) -> Any:
+        return self._known(k + self._first)
+
+    def bounds(self, k: int) -> Any:
+        return self._known.bounds(k + self._first)

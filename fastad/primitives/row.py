@@ -28,6 +28,7 @@ class Form(Enum):
     COMPOSITE = "runs a sub-program"
     VIEW = "reads a region of its operand"
     PIECES = "writes its operands into regions"
+    WRITE = "writes its second operand into its first at places that its third one says"
     REDUCTION = "combines numbers along an axis by an elementwise primitive"
     FUNCTION = "computed by its kernel"
 

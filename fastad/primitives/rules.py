@@ -35,6 +35,24 @@ class Piece:
     region: Region
 
 
+@dataclass(frozen=True)
+class Scattered:
+    """An adjoint contribution to blocks of `inner` elements at the places `index`; the rest of it is zero."""
+
+    ref: Ref
+    index: Ref
+    inner: int
+
+    def onto(self, b: Any, x: Ref | None, shape: tuple[int, ...]) -> Ref:
+        """The sum with x, which plans add to where it lies; x may be None, for zero."""
+        if x is None:
+            return int(b.emit("scatter_add", (self.ref, self.index), (self.inner,), shape))
+        return int(b.emit("add_blocks", (b.reshape(x, shape), self.ref, self.index), (self.inner,), shape))
+
+
+_ADDED = 32  # elements up to which contributions are added as arrays
+
+
 # ── tangents ──────────────────────────────────────────────────────────────────────────────────────────────────
 def tangent_multilinear(b: Any, row: Any, operands: Any, result: Ref, tangents: Any) -> Ref | None:
     """A row that is linear in each of some operands, the others fixed: one term for each that moves."""
@@ -126,6 +144,8 @@ def adjoint_matmul(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list
 
 def adjoint_gather(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
     x, y = operands
+    if b.size(x) > _ADDED and y != x:
+        return [Scattered(u, y, row.statics[0]), None]
     return [b.emit("scatter_add", (u, y), row.statics, b.shape(x)), None]
 
 
@@ -199,13 +219,13 @@ def batch_matmul(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
 def batch_gather(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     x, y = operands
     if flags[0]:
-        y = _lane_index(b, y, flags[1], size, b.size(x) // size // row.statics[0])
+        y = lane_index(b, y, flags[1], size, b.size(x) // size // row.statics[0])
     return b.emit("gather", (x, y), row.statics, (size, *row.shape))
 
 
 def batch_scatter_add(b: Any, row: Any, operands: Any, flags: Any, size: int) -> Ref:
     x, y = operands
-    y = _lane_index(b, y, flags[1], size, math.prod(row.shape) // row.statics[0])
+    y = lane_index(b, y, flags[1], size, math.prod(row.shape) // row.statics[0])
     return b.emit("scatter_add", (lead(b, x, flags[0], size), y), row.statics, (size, *row.shape))
 
 
@@ -306,7 +326,7 @@ def repeat_matrix(b: Any, x: Ref, flag: bool, size: int, batch: int, matrix: int
     return b.emit("strided", (x,), region(0, (size, batch, matrix), strides), (size, batch, matrix))
 
 
-def _lane_index(b: Any, y: Ref, flag: bool, size: int, blocks: int) -> Ref:
+def lane_index(b: Any, y: Ref, flag: bool, size: int, blocks: int) -> Ref:
     """Indices into one lane's blocks, made indices into all lanes' blocks."""
     y = lead(b, y, flag, size)
     first = b.const(np.arange(size, dtype=np.int64) * blocks)

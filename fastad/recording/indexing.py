@@ -7,11 +7,10 @@ import numpy as np
 from numpy import moveaxis as numpy_moveaxis
 from numpy import transpose as numpy_transpose
 
-from fastad.primitives.distinct import distinct
 from fastad.primitives.regions import contiguous_strides
 from fastad.recording.casting import require_integers
 from fastad.recording.elementwise import broadcast_ref, elementwise
-from fastad.recording.geometry import copied, reframe, reshape
+from fastad.recording.geometry import copied, reframe
 from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of, to_ref
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import Recorder, recording_error
@@ -296,8 +295,7 @@ def _moved(x: Recorded, place: int, count: int) -> Recorded:
 def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
     """Write at integer-array indices. Where an index is repeated the last value counts, as in NumPy."""
     view, flat, ordered, inner = _aligned(x, keys, value)
-    new = _scattered(copied(view), flat, copied(ordered), inner)
-    view.write(view.frame(), new.ref)
+    view.write(view.frame(), _scattered(copied(view), "put_blocks", copied(ordered), flat, inner).ref)
 
 
 def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, Any, Recorded, int]:
@@ -330,31 +328,19 @@ def accumulate(x: Recorded, key: Any, value: Any) -> None:
             "Use an array of floats, or integers.",
         )
     view, flat, ordered, inner = _aligned(x, keys, value)
+    if x.dtype == as_recorded(value, recorder).dtype or x.dtype.kind == "f":
+        view.write(view.frame(), _scattered(copied(view), "add_blocks", copied(ordered), flat, inner).ref)
+        return
     index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
     if view.size and ordered.size:
         added = recorder.emit("scatter_add", (ordered.ref, index), (inner,), view.shape)
         view.write(view.frame(), elementwise("add", view, Recorded(recorder, added)).ref)
 
 
-def _scattered(x: Recorded, flat: Any, value: Recorded, inner: int) -> Recorded:
+def _scattered(x: Recorded, name: str, value: Recorded, flat: Any, inner: int) -> Recorded:
+    """x with a row that writes blocks at the block numbers `flat`."""
     recorder = x.recorder
-    blocks = x.size // max(inner, 1)
     if not value.size or not x.size:
         return x
-    if isinstance(flat, Recorded):
-        index = to_ref(recorder, flat)
-        ones = recorder.const(np.ones(flat.size))
-        hits = recorder.emit("scatter_add", (ones, index), (1,), (blocks,))
-        once = elementwise("less_equal", Recorded(recorder, hits), 1.0)
-        places = recorder.value(index)
-        if len(distinct(places)) < np.size(places):
-            return _scattered(x, recorder.guard(index), value, inner)
-        recorder.guard(once.ref)
-        moved = recorder.emit("scatter_add", (value.ref, index), (inner,), x.shape)
-        hit = broadcast_ref(recorder, recorder.builder.reshape(hits, (blocks, 1)), (blocks, inner))
-        return elementwise("where", reshape(Recorded(recorder, hit), x.shape), Recorded(recorder, moved), x)
-    source = np.full(blocks, -1, np.int64)
-    source[np.reshape(flat, -1)] = np.arange(np.size(flat))
-    taken = recorder.emit("gather", (value.ref, recorder.const(np.maximum(source, 0))), (inner,), x.shape)
-    mask = np.repeat(source >= 0, inner).reshape(x.shape)
-    return elementwise("where", Recorded(recorder, recorder.const(mask)), Recorded(recorder, taken), x)
+    index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
+    return Recorded(recorder, recorder.emit(name, (x.ref, value.ref, index), (inner,), x.shape))

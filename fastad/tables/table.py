@@ -50,7 +50,11 @@ class Row:
 
     def written_over(self, sizes: Sequence[int]) -> int | None:
         """The operand of an assembly that its other pieces are written over, if it is an array in its own order, and
-        not one of the pieces as well. `sizes` are those of the table's rows."""
+        not one of the pieces as well; so of a row that writes at computed places. `sizes` are those of the table's
+        rows."""
+        if self.form is Form.WRITE:
+            x, *others = self.operands
+            return x if x not in others else None
         if self.form is not Form.PIECES or len(self.operands) < 2 or sizes[self.operands[0]] != self.size:
             return None
         first, *others = self.operands

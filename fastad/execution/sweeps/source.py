@@ -59,7 +59,7 @@ def is_linked(code: int) -> bool:
     """Whether the sweeps call a kernel by its address instead of containing it: large kernels of few programs, which
     would make everybody wait for their compilation. They are those without derivative sweeps."""
     row = PRIMITIVES[code]
-    return isinstance(row, ArrayPrimitive) and row.form is Form.FUNCTION and not is_swept_row(code)
+    return isinstance(row, ArrayPrimitive) and row.form in (Form.FUNCTION, Form.WRITE) and not is_swept_row(code)
 
 
 def _reverse_call(row: ArrayPrimitive) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, PRIMITIVES, STRIDED, ArrayPrimitive, Elementwise, Form
+from fastad.primitives import ASSEMBLE, PRIMITIVES, PUT, PUT_ADD, STRIDED, ArrayPrimitive, Elementwise, Form
 from fastad.primitives.expression import names
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import CONST, INPUT
@@ -183,8 +183,8 @@ class _Lives:
 
 
 def _bases(table: Table, rows: np.ndarray) -> dict[int, int]:
-    """For assemblies that write pieces over an array: the row of the array, if it is not among the pieces as well."""
-    updates = rows[table.columns["op"][rows] == ASSEMBLE.code].tolist()
+    """For rows that write over parts of an array: the row of the array, if it is not among the pieces as well."""
+    updates = rows[np.isin(table.columns["op"][rows], UPDATES)].tolist()
     found = {r: table.row(r).written_over(table.sizes) for r in updates}  # type: ignore[arg-type]
     return {r: x for r, x in found.items() if x is not None}
 
@@ -258,4 +258,5 @@ def _checked(offsets: np.ndarray, size: int) -> np.ndarray:
 
 
 _OUTSIDE = (INPUT, CONST)
+UPDATES = (ASSEMBLE.code, PUT.code, PUT_ADD.code)  # rows that may write over parts of their first operand
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])

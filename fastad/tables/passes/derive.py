@@ -14,7 +14,7 @@ import numpy as np
 from fastad.primitives import Elementwise, Form
 from fastad.primitives.regions import Region, elements_of, parts, region, whole
 from fastad.primitives.rewrites import is_zero
-from fastad.primitives.rules import Piece, adjoint_call
+from fastad.primitives.rules import Piece, Scattered, adjoint_call
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.inline import Lookup, compact, copy_row, inline, new_inputs
@@ -196,12 +196,16 @@ class AdjointSums:
         self._builder = b
         self.full: list[Ref | None] = [None] * rows
         self.pieces: dict[int, dict[Region, Ref]] = {}
+        self.scattered: dict[int, list[Scattered]] = {}
 
     def __contains__(self, index: int) -> bool:
-        return self.full[index] is not None or index in self.pieces
+        return self.full[index] is not None or index in self.pieces or index in self.scattered
 
-    def add(self, index: int, contribution: Ref | Piece) -> None:
+    def add(self, index: int, contribution: Ref | Piece | Scattered) -> None:
         """Add a contribution to the adjoint of row `index`."""
+        if isinstance(contribution, Scattered):
+            self.scattered.setdefault(index, []).append(contribution)
+            return
         if isinstance(contribution, Piece):
             self._add_piece(self.pieces.setdefault(index, {}), contribution)
         else:
@@ -217,6 +221,12 @@ class AdjointSums:
 
     def total(self, index: int, shape: tuple[int, ...]) -> Ref:
         """The sum as one value of this shape."""
+        found = self.scattered.pop(index, None)
+        if found:
+            full = self.total(index, shape) if index in self else None
+            for part in found:
+                full = part.onto(self._builder, full, shape)
+            return full  # type: ignore[return-value]
         b, full, pieces = self._builder, self.full[index], self.pieces.pop(index, None)
         if pieces is None and full is not None:
             return b.reshape(full, shape)

@@ -4,9 +4,11 @@ Whoever sees the array's elements and is used later has to have them by then. Th
 `memory` then finds that the array's life ends with the update, and gives both one place.
 """
 
-from fastad.primitives import ASSEMBLE, CONST, INPUT, PRIMITIVES, STRIDED, Elementwise, Form
+import numpy as np
+
+from fastad.primitives import CONST, INPUT, PRIMITIVES, STRIDED, Elementwise, Form
 from fastad.primitives.regions import whole
-from fastad.tables.passes.arena import last_uses
+from fastad.tables.passes.arena import UPDATES, last_uses
 from fastad.tables.table import Table
 
 _OUTSIDE = (INPUT.code, CONST.code)
@@ -36,7 +38,7 @@ class Updates:
     def _candidates(self) -> dict[int, int]:
         """Assemblies over a whole array that is no input and no constant."""
         table, op = self.table, self.table._lists["op"]
-        rows = (table.columns["op"] == ASSEMBLE.code).nonzero()[0].tolist()
+        rows = np.isin(table.columns["op"], UPDATES).nonzero()[0].tolist()
         found = {r: table.row(r).written_over(table.sizes) for r in rows}  # type: ignore[arg-type]
         return {r: x for r, x in found.items() if x is not None and op[x] not in _OUTSIDE}
 
