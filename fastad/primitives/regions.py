@@ -111,8 +111,8 @@ def inverse(r: Region, size: int) -> Region | None:
 @lru_cache(maxsize=8192)
 def inside(r: Region, own: Region) -> Region | None:
     """The region of a piece that is read by region r of an array where the piece's elements are at `own`; None if r
-    does not lie in the piece, or that is not seen. Every position is a number with the strides of `own` as the values of
-    its places: where each digit depends linearly on r's indices and stays within its size, so does the position in
+    does not lie in the piece, or that is not seen. Every position is a number whose digits have the strides of `own` as
+    their values: where each digit depends linearly on r's indices and stays within its size, so does the position in
     the piece."""
     (offset, shape, strides), (base, sizes, steps) = parts(r), parts(own)
     if 0 in shape or min(steps) <= 0:

@@ -242,8 +242,8 @@ _FEW = 4  # pieces that are looked through
 
 
 def _piece_around(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any) -> tuple[Ref, Any] | None:
-    """The piece that holds a region, and the region in it; -1 if no piece meets it. So what is packed for a composite row
-    is known to be apart, and what is read of one result of many instances needs no array of all results.
+    """The piece that holds a region, and the region in it; -1 if no piece meets it. So what is packed for a composite
+    row is known to be apart, and what is read of one result of many instances needs no array of all results.
 
     An array that pieces are written over is not looked through: whoever reads it after the write keeps it alive, and
     the write must then copy it.
