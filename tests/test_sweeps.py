@@ -15,6 +15,7 @@ from fastad.execution.kernel import SIGNATURE, aligned, raise_for
 from fastad.execution.machine.exported import kernel_homes
 from fastad.execution.sweeps import kernel as sweeps
 from fastad.execution.sweeps.kernel import SweepKernel
+from fastad.execution.sweeps.source import is_swept_row
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, opcode, primitive
 from fastad.primitives.elementwise import DOMAINS
 from fastad.primitives.row import elementwise_rows
@@ -65,7 +66,7 @@ def append(b, name, operands, shape, statics=(), dtype=None):
     kind = ValueType(tuple(shape), dtype or ("b" if row.result == "bool" else "i" if row.result == "int" else "d"))
     c = b._static_set(tuple(statics)) if statics else -1
     if isinstance(row, ArrayPrimitive):
-        if row.arity < 0:
+        if row.is_pooled:
             start = len(b.operands)
             b.operands.extend(operands)
             return b._append(opcode(name), kind, start, len(operands), c)
@@ -96,10 +97,12 @@ def check_derivatives(table, wrt, arguments, differences=True, rtol=1e-12, owner
     seeds = [RNG.normal(size=len(out)) for out in outputs]
     count = len(outputs)
 
-    code, forward = run(SweepKernel(table, "tangent", wrt), *arguments, *tangents)
+    swept = all(map(is_swept_row, set(table.columns["op"].tolist())))  # others are differentiated by derivation only
+    sweep = lambda mode, derived: SweepKernel(table, mode, wrt) if swept else SweepKernel(derived(table, wrt))
+    code, forward = run(sweep("tangent", tangent_table), *arguments, *tangents)
     assert code == 0
     close(forward, value(tangent_table(table, wrt), *arguments, *tangents), rtol)
-    code, backward = run(SweepKernel(table, "adjoint", wrt), *arguments, *seeds)
+    code, backward = run(sweep("adjoint", adjoint_table), *arguments, *seeds)
     assert code == 0
     close(backward, value(adjoint_table(table, wrt), *arguments, *seeds), rtol)
     close(forward[:count], outputs, 0)
@@ -112,6 +115,8 @@ def check_derivatives(table, wrt, arguments, differences=True, rtol=1e-12, owner
         np.testing.assert_allclose(along, np.bincount(owners, against, count), rtol=1e-9, atol=1e-9)
     if differences:
         close(forward[count:], central(table, wrt, arguments, tangents), 1e-6)
+    if not swept:
+        return
     directions = [np.stack([t, -2 * t, 0 * t]) for t in tangents]
     code, several = run(SweepKernel(table, "tangent", wrt, directions=3), *arguments, *directions)
     for one, three in zip(forward[count:], several[count:], strict=True):
