@@ -82,18 +82,25 @@ def is_interpreted(row: ArrayPrimitive) -> bool:
     """Whether the interpreter knows an array primitive."""
     if row.form in (Form.INPUT, Form.CONSTANT):
         return True
-    return kernel_homes().get(f"{row.name}_forward") in _BY_LOOPS and is_swept_row(row.code)
+    is_run = is_swept_row(row.code) or row.form is Form.WRITE
+    return kernel_homes().get(f"{row.name}_forward") in _BY_LOOPS and is_run
+
+
+_LISTED = "V[{p}, VALUE_SLOT] : {p}, VALUE_SLOT] + {p}, OPERAND_SIZE], lane]"  # numba.cuda returns no views
 
 
 # ── array rows ────────────────────────────────────────────────────────────────────────────────────────────────
 def _forward(row: ArrayPrimitive) -> str:
     if row.form is Form.PIECES:
         return "return assemble(V, s, lane, statics, pool, s[OUT], VALUE_SLOT)"
+    if row.is_pooled:
+        operands = ", ".join(_LISTED.format(p=f"pool[s[A_SLOT] + {k}") for k in range(row.arity))
+        return f"return {row.name}_forward(out, {operands}, t)"
     return f"return {row.name}_forward(out, x, y, t{', w' if row.needs_work else ''})"
 
 
 def _reverse(row: ArrayPrimitive) -> str | None:
-    if row.adjoint is None:
+    if row.adjoint is None or not is_swept_row(row.code):
         return None
     if row.form is Form.PIECES:
         return "assemble_back(W, s, lane, statics, pool)"
@@ -101,7 +108,7 @@ def _reverse(row: ArrayPrimitive) -> str | None:
 
 
 def _tangent(row: ArrayPrimitive) -> str | None:
-    if row.tangent is None:
+    if row.tangent is None or not is_swept_row(row.code):
         return None
     if row.form is Form.PIECES:
         return "assemble(W, s, lane, statics, pool, s[OUT_D], DERIVED_SLOT)"
