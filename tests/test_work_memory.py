@@ -1,11 +1,15 @@
 """Work memory is shared: it does not grow with the number of recordings, and no two runs have the same at once."""
 
 import gc
+import os
+from pathlib import Path
 
 import numpy as np
+import pytest
 from thread_tools import in_threads
 
 import fastad as fad
+from fastad.execution.kernel import aligned, keeps_open
 from fastad.execution.work_memory import KEPT_TO, SHARED_FROM, WORK, WorkMemory
 
 N = 3 * SHARED_FROM
@@ -78,3 +82,34 @@ def test_it_is_freed_with_its_last_user():
     users.clear()
     gc.collect()
     assert memory.nbytes == 0
+
+
+# ── memory of which little is touched ─────────────────────────────────────────────────────────────────────────
+def resident():
+    """Bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells it")
+def test_one_touch_of_sparse_memory_costs_no_two_megabytes():
+    before = resident()
+    memory = aligned(2**24, sparse=True)
+    memory[:: 2**18] = 1.0  # every two megabytes
+    assert resident() - before < 16 * 2**20 and memory.ctypes.data % 64 == 0 and memory[2**18] == 1.0
+    memory[:] = 2.0
+    assert memory.sum() == 2.0**25
+
+
+def test_solves_of_unknown_length_take_sparse_memory():
+    def cost(p, **options):
+        sol = fad.solve_ivp(lambda t, y, p: -p * y, (0, 1), np.ones(2), args=(p,), **options)
+        return np.sum(sol.y[:, -1] ** 2)
+
+    event = lambda t, y, p: y[0] - 0.5
+    opens = {"adaptive": {}, "with an event": {"events": event}, "fixed": {"step": 0.1, "t_eval": [1.0]}}
+    found = {
+        name: any(map(keeps_open, fad.trace(fad.vmap(fad.grad(lambda p, o=o: cost(p, **o))), np.ones(3)).subs))
+        for name, o in opens.items()
+    }
+    assert found == {"adaptive": True, "with an event": True, "fixed": False}

@@ -1,6 +1,8 @@
 """What every executor makes: a kernel, and the protocol to run it on NumPy arrays."""
 
+import contextlib
 import ctypes
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +13,7 @@ from fastad.execution.interrupting import named
 from fastad.execution.layout import Layout
 from fastad.execution.pending import pending_error
 from fastad.primitives import PRIMITIVES, ArrayPrimitive
+from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 
@@ -145,12 +148,31 @@ def _raises(row: Any) -> bool:
     return isinstance(row.primitive, ArrayPrimitive) and row.primitive.error is not None
 
 
-def aligned(size: int) -> np.ndarray:
-    """Uninitialised float64 vector that starts on a cache line."""
+def keeps_open(sub: Sub) -> bool:
+    """Whether a sub-program has room for the states of more steps than it will make."""
+    inner = () if sub.table is None else sub.table.subs
+    return sub.open_size is not None or any(map(keeps_open, (*sub.parts, *inner)))
+
+
+def aligned(size: int, sparse: bool = False) -> np.ndarray:
+    """Uninitialised float64 vector that starts on a cache line. `sparse`: few of its pages will be touched."""
     try:
-        raw = np.empty(size + 8, np.float64)
-    except MemoryError as error:
+        raw = _small_pages(size + 8) if sparse and size >= _HUGE else np.empty(size + 8, np.float64)
+    except (MemoryError, OSError) as error:
         remedy = "A loop's gradient needs less with checkpoint=fad.checkpoint.Auto(max_bytes), or with fewer steps"
         raise MemoryError(f"{error}, for the values of a program. {remedy}") from None
     shift = (-raw.ctypes.data // 8) % 8
     return raw[shift : shift + size]
+
+
+_HUGE = 2**19  # doubles from which NumPy asks Linux for pages of 2 MiB, all of which is cleared at the first touch
+
+
+def _small_pages(size: int) -> np.ndarray:
+    """As np.empty, in the smallest pages: one touch does not cost two megabytes."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows, which has no others
+        return np.empty(size, np.float64)
+    memory = mmap.mmap(-1, 8 * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(AttributeError, OSError):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float64)

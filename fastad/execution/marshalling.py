@@ -17,7 +17,7 @@ import numpy as np
 
 from fastad.execution.explaining import Warned, explanation, gives_notices, part_explanation
 from fastad.execution.invoke import WORK_FIELD, caller, packet
-from fastad.execution.kernel import Kernel, PartKernel, aligned, raise_for, raise_for_part
+from fastad.execution.kernel import Kernel, PartKernel, aligned, keeps_open, raise_for, raise_for_part
 from fastad.execution.layout import Slot
 from fastad.execution.request import Request
 from fastad.execution.work_memory import SHARED_FROM, WORK
@@ -123,7 +123,8 @@ class Binding:
         self.invoke = caller(self._packet, release=not form.is_short, watched=bool(kernel.rows.subs))
         if self._borrows:
             WORK.use(self, kernel.work_size)
-            self.invoke = partial(_borrowing, self.invoke, self._packet, kernel.work_size)
+            sparse = any(map(keeps_open, kernel.rows.subs))
+            self.invoke = partial(_borrowing, self.invoke, self._packet, kernel.work_size, sparse)
         if gives_notices(kernel.rows):
             self.invoke = Warned(self.invoke, kernel.rows, self._table_inputs)
 
@@ -220,9 +221,9 @@ class _Converted:
             WORK.give(work)
 
 
-def _borrowing(invoke: Callable[[], int], fields: np.ndarray, size: int) -> int:
+def _borrowing(invoke: Callable[[], int], fields: np.ndarray, size: int, sparse: bool) -> int:
     """Run a kernel with work memory that is borrowed for the time."""
-    work = WORK.take(size)
+    work = WORK.take(size, sparse)
     try:
         fields[WORK_FIELD] = work.ctypes.data
         return invoke()

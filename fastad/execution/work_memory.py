@@ -37,14 +37,14 @@ class WorkMemory:
         if not +self._wanted:
             self._free = []
 
-    def take(self, size: int) -> np.ndarray:
-        """A buffer of at least this size, which nobody else has."""
+    def take(self, size: int, sparse: bool = False) -> np.ndarray:
+        """A buffer of at least this size, which nobody else has; see `aligned`."""
         with self._lock:
             fitting = [k for k, buffer in enumerate(self._free) if buffer.size >= size]
             if fitting:
                 return self._free.pop(min(fitting, key=lambda k: self._free[k].size))
             self._free = []  # the new one serves for these, too
-        return aligned(size)
+        return aligned(size, sparse)
 
     def give(self, buffer: np.ndarray) -> None:
         """Take a buffer back."""
