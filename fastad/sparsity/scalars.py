@@ -23,6 +23,8 @@ def jacobian_by_elements(table: Table, most: int) -> Table | None:
     if table.subs or table.captured or n * len(table) > _MOST_ROWS:
         return None
     apart = _apart(table, n, m)
+    if n * len(apart) > _MOST_ROWS:  # numbers to and from the arrays are rows, too
+        return None
     b = Builder()
     numbers, others = [b.input(()) for _ in range(n)], [b.input(*kind) for kind in table.inputs[1:]]
     one, found, places = b.const(1.0), [], []
