@@ -1,12 +1,16 @@
 """Writes docs/primitives.md from the primitive table: `python docs/make_primitives.py`."""
 
 import textwrap
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.special
+import scipy.stats
 
+import fastad as fad
 from fastad.primitives import PRIMITIVES, Elementwise
 from fastad.primitives.row import ArrayPrimitive
 from fastad.recording.dispatch import CREATORS, FUNCTIONS, UFUNCS
@@ -43,11 +47,109 @@ raises `RecordingError`, which names the line and the fix.
 """
 
 
+SPECIAL_HEAD = """\
+## scipy.special, scipy.stats and others
+
+The functions of SciPy below are called by their own names, in a recorded function as outside. Their values are SciPy's
+also at the ends of the domain and beyond it. The last column names the arguments that have derivatives, of any order;
+the derivative in another one is NaN.
+"""
+
+_ALL, _NO_POLE, _BESSEL = "all numbers", "no integer ≤ 0", "x ≥ 0; for an integer v all x"
+# Arguments; where the value is a finite number; a point inside.
+SPECIAL: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "beta": ("a, b", "a and b " + _NO_POLE, (0.7, 1.3)),
+    "betainc": ("a, b, x", "a, b > 0, 0 ≤ x ≤ 1", (0.7, 1.3, 0.4)),
+    "betaln": ("a, b", f"a and b {_NO_POLE}; the logarithm of the absolute value", (0.7, 1.3)),
+    "boxcox": ("x, lmbda", "x > 0", (0.7, 1.3)),
+    "boxcox1p": ("x, lmbda", "x > -1", (0.7, 1.3)),
+    "cosm1": ("x", _ALL, (0.7,)),
+    "entr": ("x", "x ≥ 0; -∞ below", (0.7,)),
+    "erf": ("x", _ALL, (0.7,)),
+    "erfc": ("x", _ALL, (0.7,)),
+    "erfcinv": ("y", "0 < y < 2", (0.7,)),
+    "erfcx": ("x", "x > -26.6", (0.7,)),
+    "erfinv": ("y", "-1 < y < 1", (0.7,)),
+    "exp10": ("x", _ALL, (0.7,)),
+    "expit": ("x", _ALL, (0.7,)),
+    "exprel": ("x", _ALL, (0.7,)),
+    "gamma": ("x", _NO_POLE, (0.7,)),
+    "gammainc": ("a, x", "a > 0, x ≥ 0", (0.7, 1.3)),
+    "gammaincc": ("a, x", "a > 0, x ≥ 0", (0.7, 1.3)),
+    "gammaln": ("x", f"{_NO_POLE}; the logarithm of the absolute value", (0.7,)),
+    "gammasgn": ("x", f"{_NO_POLE}; the derivative is 0", (0.7,)),
+    "huber": ("delta, r", "delta ≥ 0; ∞ below", (0.7, 1.3)),
+    "i0": ("x", _ALL, (0.7,)),
+    "i0e": ("x", _ALL, (0.7,)),
+    "i1": ("x", _ALL, (0.7,)),
+    "i1e": ("x", _ALL, (0.7,)),
+    "iv": ("v, x", _BESSEL, (0.7, 1.3)),
+    "ive": ("v, x", _BESSEL, (0.7, 1.3)),
+    "j0": ("x", _ALL, (0.7,)),
+    "j1": ("x", _ALL, (0.7,)),
+    "jv": ("v, x", f"{_BESSEL}; also by the name `jn`", (0.7, 1.3)),
+    "k0": ("x", "x > 0", (0.7,)),
+    "k0e": ("x", "x > 0", (0.7,)),
+    "k1": ("x", "x > 0", (0.7,)),
+    "k1e": ("x", "x > 0", (0.7,)),
+    "kl_div": ("x, y", "x ≥ 0, y > 0; ∞ outside", (0.7, 1.3)),
+    "kv": ("v, x", "x > 0", (0.7, 1.3)),
+    "kve": ("v, x", "x > 0", (0.7, 1.3)),
+    "log_expit": ("x", _ALL, (0.7,)),
+    "log_ndtr": ("x", _ALL, (0.7,)),
+    "log_softmax": ("x, axis", _ALL, ([0.7, 1.3],)),
+    "loggamma": ("x", "x > 0; NaN below, where it is complex", (0.7,)),
+    "logit": ("p", "0 < p < 1", (0.7,)),
+    "logsumexp": ("a, axis, b", "all a; b with a sum > 0", ([0.7, 1.3], None, [1.0, 2.0])),
+    "multigammaln": ("a, d", "a > (d - 1) / 2, for a plain integer d", (1.7, 2)),
+    "ndtr": ("x", _ALL, (0.7,)),
+    "ndtri": ("y", "0 < y < 1", (0.7,)),
+    "polygamma": ("n, x", "x > 0, for a plain integer n ≥ 0", (2, 0.7)),
+    "pseudo_huber": ("delta, r", "delta ≥ 0; ∞ below", (0.7, 1.3)),
+    "psi": ("x", _NO_POLE, (0.7,)),
+    "rel_entr": ("x, y", "x ≥ 0, y > 0; ∞ outside", (0.7, 1.3)),
+    "rgamma": ("x", _ALL, (0.7,)),
+    "softmax": ("x, axis", _ALL, ([0.7, 1.3],)),
+    "softplus": ("x", _ALL, (0.7,)),
+    "stdtr": ("df, t", "df > 0", (0.7, 1.3)),
+    "xlog1py": ("x, y", "y > -1; 0 for x = 0", (0.7, 1.3)),
+    "xlogy": ("x, y", "y > 0; 0 for x = 0", (0.7, 1.3)),
+    "y0": ("x", "x > 0", (0.7,)),
+    "y1": ("x", "x > 0", (0.7,)),
+    "yn": ("n, x", "x > 0, for an integer n", (2, 0.7)),
+    "yv": ("v, x", "x > 0", (0.7, 1.3)),
+    "zeta": ("x, q", "x > 1, q > 0", (1.7, 0.7)),
+}
+# Parameters beside loc and scale > 0; the support; a point and parameters.
+DISTRIBUTIONS: dict[str, tuple[str, str, tuple[float, ...]]] = {
+    "norm": ("", "all numbers", (0.7,)),
+    "t": ("df > 0", "all numbers", (0.7, 2.5)),
+    "gamma": ("a > 0", "x ≥ 0", (0.7, 2.5)),
+    "beta": ("a, b > 0", "0 ≤ x ≤ 1", (0.7, 2.5, 1.5)),
+    "chi2": ("df > 0", "x ≥ 0", (0.7, 2.5)),
+    "expon": ("", "x ≥ 0", (0.7,)),
+    "lognorm": ("s > 0", "x > 0", (0.7, 2.5)),
+    "poisson": ("mu ≥ 0", "integers k ≥ 0", (2.0, 2.5)),
+    "binom": ("n ≥ 0, 0 ≤ p ≤ 1", "integers 0 ≤ k ≤ n", (2.0, 5.0, 0.3)),
+}
+OTHERS = """\
+`scipy.stats.multivariate_normal.logpdf` and `pdf` have derivatives in x, the mean and a positive definite covariance;
+`dirichlet.logpdf` and `pdf` in x and alpha > 0. All may be frozen, as in `norm(mu, sigma).logpdf(x)`. A parameter
+outside of its domain gives NaN, as in SciPy.
+
+`scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any dimension, in the modes
+full, same and valid; `scipy.ndimage.convolve` and `correlate` in all modes of edges, without `output=`, `origin=` and
+`axes=`. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md), those of `scipy.sparse` in
+[sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the function of fastad to call.
+"""
+
+
 def markdown() -> str:
     """The text of the page."""
     rows = [row for row in PRIMITIVES if isinstance(row, Elementwise)]
     arrays = [row for row in PRIMITIVES if isinstance(row, ArrayPrimitive)]
-    return "\n".join([HEAD, *_elementwise(rows), "", ARRAYS, *_arrays(arrays), "", FUNCTIONS_HEAD, *_functions(), ""])
+    parts = [HEAD, *_elementwise(rows), "", ARRAYS, *_arrays(arrays), "", FUNCTIONS_HEAD, *_functions()]
+    return "\n".join([*parts, SPECIAL_HEAD, *_special(), "", *_distributions(), "", OTHERS])
 
 
 def _elementwise(rows: Iterable[Elementwise]) -> Iterable[str]:
@@ -68,6 +170,49 @@ def _functions() -> Iterable[str]:
     for module, names in sorted(functions().items()):
         text = f"**{module}**: " + ", ".join(_code(name) for name in sorted(names))
         yield textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _special() -> Iterable[str]:
+    yield from _head("scipy.special", "domain", "derivatives in")
+    for name, (arguments, domain, point) in SPECIAL.items():
+        found = derivatives_of(getattr(scipy.special, name), point)
+        names = arguments.split(", ")
+        yield _line(_code(f"{name}({arguments})"), domain, ", ".join(names[k] for k in found) or "none")
+
+
+def _distributions() -> Iterable[str]:
+    yield from _head("scipy.stats", "parameters", "support", "methods", "derivatives of the log density; of cdf, in")
+    for name, (parameters, support, point) in DISTRIBUTIONS.items():
+        mass = "pmf" if support.startswith("integers") else "pdf"
+        distribution = getattr(scipy.stats, name)
+        names = ("x", *(distribution.shapes or "").replace(",", "").split(), "loc", "scale")
+        point = (*point, 0.1, 1.2)
+        if mass == "pmf":  # steps in k and loc, and n is an integer
+            names, point = ("k", *names[1:-2]), tuple(int(x) if x == int(x) else x for x in point[:-2])
+        of_density, of_cdf = (
+            ", ".join(names[k] for k in derivatives_of(getattr(distribution, f), point)) for f in ("log" + mass, "cdf")
+        )
+        methods = f"{mass}, log{mass}, cdf, logcdf, sf, logsf"
+        yield _line(_code(name), parameters, support, methods, f"{of_density}; {of_cdf}")
+
+
+def derivatives_of(f: Callable[..., Any], point: Sequence[Any]) -> list[int]:
+    """The arguments in which a function has a derivative."""
+    found = []
+    for k, x in enumerate(point):
+        if isinstance(x, int) or x is None:  # a plain number by its meaning
+            continue
+        value = np.asarray(x)
+
+        def sum_of(v: Any, k: int = k) -> Any:
+            return np.sum(f(*point[:k], v, *point[k + 1 :]))
+
+        with warnings.catch_warnings():  # of many recordings
+            warnings.simplefilter("ignore")
+            gradient = fad.grad(sum_of, tier="sweep")(value)
+        if not np.any(np.isnan(gradient)):
+            found.append(k)
+    return found
 
 
 def functions() -> dict[str, set[str]]:

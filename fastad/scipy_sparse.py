@@ -12,6 +12,7 @@ import numpy as np
 
 from fastad.recording.operands import is_recorded
 from fastad.recording.recorder import open_recordings
+from fastad.recording.retrying import substitute
 from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
 
 NAMES = {
@@ -21,6 +22,7 @@ NAMES = {
     ),
     "scipy.sparse.linalg": "bicgstab cg factorized gmres spilu splu spsolve",
 }
+_FACTORS = ("factorized", "spilu", "splu")
 _OPERATORS = "__mul__ __rmul__ multiply __truediv__"  # sums leave a matrix of fad.sparse to its own operators
 
 
@@ -29,7 +31,8 @@ class _Function(StandIn):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if not (open_recordings() and _is_ours((*args, *kwargs.values()))):
-            return self.original(*args, **kwargs)
+            found = self.original(*args, **kwargs)
+            return _factors(found) if open_recordings() and self.original.__name__ in _FACTORS else found
         from fastad.sparse.scipy_names import FUNCTIONS
 
         return FUNCTIONS[self.original.__name__](*args, **kwargs)
@@ -39,6 +42,13 @@ class _Function(StandIn):
 
     def __subclasscheck__(self, subclass: type) -> bool:
         return issubclass(subclass, self.original)  # type: ignore[arg-type]
+
+
+def _factors(found: Any) -> Any:
+    """SciPy's factors of a plain matrix, or their solver: so that they take recorded right sides."""
+    from fastad.sparse.scipy_factors import standin_of
+
+    return standin_of(found)
 
 
 def _is_ours(x: Any) -> bool:
@@ -71,6 +81,8 @@ def _register(module: str) -> None:
         original = getattr(sys.modules[module], name, None)
         if original is not None and original.__name__ == name:
             stands_in(module, name, _Function(original))
+    if module == "scipy.sparse.linalg":
+        substitute(sys.modules[module].SuperLU, _factors)
     if module == "scipy.sparse":
         sparse = sys.modules[module]
         leaves = [sparse.spmatrix, *(getattr(sparse, f"{form}_array") for form in ("coo", "csr", "csc", "dia", "bsr"))]

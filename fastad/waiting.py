@@ -34,10 +34,31 @@ _watcher: threading.Thread | None = None
 
 @contextlib.contextmanager
 def waiting(what: Callable[[], str]) -> Iterator[None]:
-    """Tell the user of the work within once it is long. `what()` says what it is; another thread calls it."""
-    if not _is_shown():
-        yield
-        return
+    """Tell the user of the work within once it is long, and when Ctrl-C ends it. `what()` says what it is; another
+    thread calls it."""
+    try:
+        with _shown(what) if _is_shown() else contextlib.nullcontext():
+            yield
+    except KeyboardInterrupt as error:
+        if not error.args:  # else it says already where it was
+            error.args = (f"stopped while {what()}",)
+        if _has_lines(error):
+            raise
+        raise KeyboardInterrupt(*error.args) from None
+
+
+def _has_lines(error: BaseException) -> bool:
+    """Whether all frames know their line. Python gives none to some instructions, and IPython fails at these."""
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_lineno is None:
+            return False
+        step = step.tb_next
+    return True
+
+
+@contextlib.contextmanager
+def _shown(what: Callable[[], str]) -> Iterator[None]:
     work = _Work(what, time.monotonic())
     _begin(work)
     try:

@@ -13,6 +13,7 @@ from fastad.execution.cuda.arrays import DeviceArray
 from fastad.execution.cuda.compiled import text_of
 from fastad.execution.cuda.device import LaneKernel
 from fastad.execution.cuda.host import HostCode
+from fastad.execution.cuda.instances import LEADING, are_in_memory
 from fastad.execution.cuda.interpreter import compiling
 from fastad.execution.cuda.interpreter.building import thread
 
@@ -23,6 +24,10 @@ class _Memory:
         self.address = (self.data.ctypes.data + 63) // 64 * 64
         self.nbytes = nbytes
         owner.used += nbytes
+        self.streams = set()
+
+    def used(self, stream):
+        self.streams.add(stream)
 
     def __del__(self):
         self.owner.used -= self.nbytes
@@ -40,7 +45,7 @@ class _Double:
     name, arch, ordinal = "a double", "sm_90", 0
 
     def __init__(self, total=2**33):
-        self.used, self.total, self.launches = 0, total, []
+        self.used, self.total, self.launches, self.waited, self.orders = 0, total, [], [], []
         self._functions = {}
 
     def memory(self):
@@ -65,7 +70,10 @@ class _Double:
         _view(target, (nbytes,), np.uint8)[...] = _view(source, (nbytes,), np.uint8)
 
     def synchronize(self, stream=0):
-        pass
+        self.waited.append(stream)
+
+    def home(self, address):
+        return self.ordinal
 
     def function(self, source):
         if source.name not in self._functions:
@@ -73,12 +81,17 @@ class _Double:
         return self._functions[source.name]
 
     def compiled(self, request, inputs, outputs, precision, steps):
-        text, steps = text_of(request, inputs, outputs, precision, steps)
-        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps, text.vectors)
+        text, steps = text_of(request, inputs, outputs, precision, steps, counts=True)
+        counts = len(text.outputs) > len(request.results)
+        return LaneKernel(HostCode(text, level=0), text.layout, text.rows, steps, text.vectors, counts)
 
     def start(self, kernel, threads, arguments, stream):
         self.launches.append(("compiled", threads, stream))
         count, order, codes, *words = arguments
+        arrays = len(kernel.text.inputs) + len(kernel.text.outputs)
+        if are_in_memory(LEADING + 3 * arrays):
+            words = _view(words[0], (3 * arrays,), np.int64).tolist()
+        self.orders.append(_view(order, (count,), np.int32).copy() if order else None)
         if threads:
             kernel.launch(count, order, codes, words)
 
@@ -113,8 +126,8 @@ class SimulatedDevice(_Double):
         return cuda.jit(compiling.kernel(source, cuda.jit(device=True), _plain()))
 
     def _run(self, run, threads, given):
-        with np.errstate(all="ignore"):
-            run[-(-threads // 16), 16](threads, *given)
+        with np.errstate(all="ignore"):  # each thread is one of Python's, idle ones too
+            run[-(-threads // 2), 2](threads, *given)
 
 
 def _as_it_is(function):

@@ -521,6 +521,8 @@ def test_copies_and_products_of_plain_arrays_may_be_written():
         model.weights[2] = scale
         np.testing.assert_allclose(gradient(X), numerical(model.loss, X, 1e-6), rtol=1e-7)
     assert type(model.weights) is type(model.parts[0]) is type(OUTSIDE) is np.ndarray
+    assert len(fad.trace(model.loss, X)) == len(fad.trace(fad.jit(model.loss), X)) > 5
+    assert fad.profile(model.loss, X, tiers=["sweep"], seconds=1e-3)["gradient"].operations > 5
 
 
 def test_a_tape_keeps_what_it_has_read():

@@ -136,6 +136,17 @@ def test_the_least_recently_used_go_first(place, monkeypatch):
     assert never.calls == 0
 
 
+def test_many_processes_that_write_little_keep_to_the_limit(place, monkeypatch):
+    """Each looks at the folder by chance only."""
+    monkeypatch.setenv("FASTAD_CACHE_BYTES", "200000")
+    walks, files = [], cache._files
+    monkeypatch.setattr(cache, "_files", lambda where: walks.append(where) or files(where))
+    for i in range(500):
+        monkeypatch.setattr(cache, "_sizes", {})
+        cache.cached([f"{i}"], Maker(bytes(1000)))
+    assert 20 < len(walks) < 400 and sum(path.stat().st_size for path in object_files(place)) < 300_000
+
+
 def test_a_limit_that_is_no_number_is_ignored(place, monkeypatch):
     monkeypatch.setenv("FASTAD_CACHE_BYTES", "much")
     assert cache.cached(["a"], Maker()) == b"payload"

@@ -75,12 +75,22 @@ def test_axes(device):
         close(run(2.0, fad.cuda.array(X)), 2.0 * X)
     middle = fad.vmap(lambda x: x * 2, in_axes=1, device="cuda")
     close(middle(np.ones((2, 3, 4))), np.full((3, 2, 4), 2.0))
+    x = RNG.normal(size=(2, 3, 4))
+    for axis in (-1, -2, -3, 1):
+        own = {"in_axes": axis, "out_axes": axis}
+        close(fad.vmap(lambda x: x * 2, device="cuda", **own)(x), x * 2)
     with pytest.raises(ShapeError, match="first or the last axis"):
         middle(fad.cuda.array(np.ones((2, 3, 4))))
     with pytest.raises(ShapeError, match="differs between lanes"):
         fad.vmap(lambda x: x, out_axes=None, device="cuda")(Y)
     close(fad.vmap(lambda x, a: a + 1, in_axes=(0, None), out_axes=None, device="cuda")(Y, 1.0), 2.0)
     assert fad.vmap(f, device="cuda")(X[:0], Y[:0]).shape == (0,)
+
+
+def test_more_arrays_than_a_kernel_has_parameters_for():
+    parts = list(RNG.normal(size=(200, 4)))
+    g = lambda parts: sum(np.sin(x) * k for k, x in enumerate(parts))
+    close(fad.vmap(fad.grad(g), device="cuda", tier="native")(parts), fad.vmap(fad.grad(g))(parts))
 
 
 # ── loops, solves, linear algebra: compiled kernels ───────────────────────────────────────────────────────────

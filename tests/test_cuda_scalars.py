@@ -1,5 +1,7 @@
 """Kernels for GPUs of straight-line programs: every elementwise primitive, on this CPU by the same text, and as PTX."""
 
+import itertools
+
 import numpy as np
 import pytest
 from cuda_tools import ARCHITECTURES, adjoint, assembled, check_instances, needs_assembler, on_host, same, seconds
@@ -221,6 +223,14 @@ def test_every_primitive_is_assembled(start):
         for name in architectures:
             found = ptx.assembled(made, name)
             assert found.data[:4] == b"\x7fELF" and found.registers <= 255
+
+
+@needs_assembler
+def test_more_arrays_than_parameters_are_assembled():
+    b = Builder()
+    xs = [b.input(()) for _ in range(300)]
+    request = Request(b.table([b.emit("add", (x, y)) for x, y in itertools.pairwise(xs)]))
+    assert assembled(request, ("sm_90",))["sm_90"].data[:4] == b"\x7fELF"
 
 
 def chain(n):

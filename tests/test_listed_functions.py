@@ -44,6 +44,26 @@ def page():
     return module
 
 
+def test_every_function_of_scipy_has_a_domain_on_the_page():
+    from fastad.recording.alternatives import _SPECIAL
+    from fastad.recording.functions.distributions import DISTRIBUTIONS
+
+    module = page()
+    assert set(module.SPECIAL) == module.functions()["scipy.special, ufuncs"] | {*_SPECIAL, "i0"}
+    assert set(module.DISTRIBUTIONS) == set(DISTRIBUTIONS)
+
+
+@pytest.mark.parametrize("name", page().SPECIAL)
+def test_derivatives_inside_of_the_domain(name):
+    module = page()
+    _, _, point = module.SPECIAL[name]
+    f = getattr(scipy.special, name)
+    for k in module.derivatives_of(f, point):
+        weights = np.linspace(1.5, 2.5, np.size(f(*point)))
+        value = lambda x, k=k, w=weights: np.sum(np.ravel(f(*point[:k], x, *point[k + 1 :])) * w)
+        fad.check_grads(value, (np.asarray(point[k]),), order=2)
+
+
 def recorded(x, zero):
     """The arrays of floats in arguments as recorded values, which depend on an input that is 0."""
     if isinstance(x, tuple | list):

@@ -1,5 +1,7 @@
 """A table of beginners' mistakes: each message names the line, where a line is to blame, and the fix."""
 
+import functools
+import importlib
 import math
 import re
 from dataclasses import dataclass
@@ -60,6 +62,12 @@ def primitive(**rules):
     return fad.primitive(lambda x: x, **rules)
 
 
+def loaded():
+    f = fad.jit(np.sin)
+    f(X)
+    return fad.transforms.base.restore(fad.transforms.saved.to_bytes(f.save), "auto", None)
+
+
 # what is called, what is wrong, and the fix that the message must name; "at" where it must name this file
 MISTAKES = [
     ("grad(f, x)", lambda: fad.grad(np.sin, 1.0), TypeError, "must be integers.*fad.grad\\(f\\)\\(x\\)", "at"),
@@ -71,11 +79,11 @@ MISTAKES = [
     ("hvp(f)", lambda: fad.hvp(np.sin), TypeError, "fad.hvp\\(f, x, v\\)", "at"),
     ("jvp without tuples", lambda: fad.jvp(np.sin, 1.0, 1.0), TypeError, "fad.jvp\\(f, \\(x,\\), \\(v,\\)\\)", ""),
     ("no function", lambda: fad.grad(1.0), TypeError, "expected a function, got float", ""),
-    ("no return", lambda: fad.grad(no_return)(X), fad.DerivativeError, "no_return returned None.*`return`", ""),
-    ("an array returned", lambda: fad.grad(np.sin)(X), fad.DerivativeError, "return a sum, or use fad.jacobian", ""),
-    ("an integer returned", lambda: fad.grad(np.argmax)(X), fad.DerivativeError, "integer or truth value", ""),
-    ("a string argument", lambda: fad.grad(lambda x: x)("a"), fad.DerivativeError, "of type str; pass floats", ""),
-    ("a complex argument", lambda: fad.grad(lambda x: x)(1j), fad.DerivativeError, "complex; pass floats", ""),
+    ("no return", lambda: fad.grad(no_return)(X), fad.DerivativeError, "no_return returned None.*`return`", "at"),
+    ("an array returned", lambda: fad.grad(np.sin)(X), fad.DerivativeError, "return a sum, or use fad.jacobian", "at"),
+    ("an integer returned", lambda: fad.grad(np.argmax)(X), fad.DerivativeError, "integer or truth value", "at"),
+    ("a string argument", lambda: fad.grad(lambda x: x)("a"), fad.DerivativeError, "of type str .*pass floats", "at"),
+    ("a complex argument", lambda: fad.grad(lambda x: x)(1j), fad.DerivativeError, "complex .*pass floats", "at"),
     ("vjp of one argument", lambda: fad.grad(primitive(vjp=lambda u: u))(1.0), fad.DerivativeError,
      "vjp\\(primals, u\\)", ""),
     ("jvp of three", lambda: fad.jvp(primitive(jvp=lambda x, y, z: x), (1.0,), (1.0,)), fad.DerivativeError,
@@ -175,6 +183,30 @@ MISTAKES = [
     ("an index", lambda: fad.sparse.csr_array(X, [0, 1, 9], [0, 1, 2, 3], (3, 3)), ValueError, "in \\[0, 3\\)", "at"),
     ("spsolve of an array", lambda: fad.sparse.spsolve(M, X), fad.FastadError, "Use np.linalg.solve", "at"),
     ("a coloring's kind", lambda: fad.coloring.color(M, kind="rows"), ValueError, "'column', 'row'", "at"),
+    # what other libraries have, and Python
+    ("x.detach()", lambda: fad.grad(lambda x: x.detach())(1.0), AttributeError, "fad.stop_gradient", "at"),
+    ("x.numpy()", lambda: fad.grad(lambda x: np.sum(x.numpy()))(X), AttributeError, "Leave it out", "at"),
+    ("x.backward()", lambda: fad.grad(lambda x: np.sum(x).backward())(X), AttributeError, "fad.grad\\(f\\)", "at"),
+    ("x.at[0]", lambda: fad.grad(lambda x: x.at[0].set(1.0))(X), AttributeError, "y\\[i\\] = v", "at"),
+    ("x.append", lambda: fad.grad(lambda x: x.append(1.0))(X), AttributeError, "np.append", "at"),
+    ("x.norm()", lambda: fad.grad(lambda x: x.norm())(X), AttributeError, "np.linalg.norm", "at"),
+    ("another attribute", lambda: fad.jit(lambda x: x.color)(X), AttributeError, "those of NumPy's arrays", "at"),
+    ("wrt=", lambda: fad.grad(np.sum, wrt=0), TypeError, "no option wrt=.*argnums=", "at"),
+    ("grad(f(x))", lambda: fad.grad(np.sum(X)), TypeError, "fad.grad\\(f\\)\\(x\\)", "at"),
+    ("text returned", lambda: fad.grad(lambda x: "a")(X), fad.DerivativeError, "returned 'a', no number", "at"),
+    ("no return of a Jacobian", lambda: fad.jacobian(no_return)(X), fad.DerivativeError, "`return` missing", "at"),
+    ("several numbers", lambda: fad.grad(lambda x: (x, x))(1.0), fad.DerivativeError, "has_aux=True", "at"),
+    ("a generator", lambda: fad.grad(sum)(x for x in X), fad.DerivativeError, "float arrays", "at"),
+    ("math.exp of an array", lambda: fad.grad(lambda x: math.exp(x))(X), TypeError, "such as np.exp", "at"),
+    ("len of a number", lambda: fad.grad(lambda x: len(x))(1.0), TypeError, "np.atleast_1d\\(x\\)", "at"),
+    ("a number's elements", lambda: fad.grad(lambda x: sum(x))(1.0), TypeError, "one number", "at"),
+    ("a column's name", lambda: fad.grad(lambda x: x["a"])(X), IndexError, "to_numpy", "at"),
+    ("a float as an index", lambda: fad.grad(lambda x: x[1.0])(X), IndexError, "int\\(k\\)", "at"),
+    ("lru_cache", lambda: fad.grad(functools.lru_cache(lambda x: x))(1.0), TypeError, "Leave the cache out", "at"),
+    ("dt=", lambda: solve(dt=0.1), TypeError, "write step=", "at"),
+    ("solver=", lambda: solve(solver="Tsit5"), TypeError, "write method=", "at"),
+    ("another shape of a loaded function", lambda: loaded()(X[:2]), fad.ShapeError,
+     "saved for arguments \\(float64\\[3\\]\\), not for \\(float64\\[2\\]\\)", "at"),
     # files
     ("no such file", lambda: fad.load("nowhere.npz"), FileNotFoundError, "nowhere.npz", ""),
     ("another file", lambda: fad.load(__file__), fad.TableError, "not a valid fastad file", ""),
@@ -188,6 +220,34 @@ def test_a_mistake_is_explained(call, kind, text, where):
     told = str(caught.value)
     assert re.search(text, told), told
     assert where not in ("at",) or __file__ in told, told
+
+
+OF_OTHERS = [
+    ("torch", "torch.tensor", lambda torch, x: torch.tensor(x), "PyTorch.*use NumPy's"),
+    ("torch", "torch.tensor of a list", lambda torch, x: torch.tensor(list(x)), "PyTorch.*use NumPy's"),
+    ("torch", "torch.from_numpy", lambda torch, x: torch.from_numpy(x), "takes no recorded values"),
+    ("torch", "torch.sin", lambda torch, x: torch.sin(x), "Use NumPy's function"),
+    ("torch", "a layer", lambda torch, x: torch.nn.Linear(3, 1)(x), "which has called .*linear.py"),
+    ("pandas", "a table of x", lambda pandas, x: np.sum(pandas.DataFrame({"a": x})["a"]), "pandas makes a plain array"),
+    ("pandas", "a product", lambda pandas, x: np.dot(pandas.Series(X), x), "to_numpy"),
+    ("matplotlib.pyplot", "a plot", lambda pyplot, x: pyplot.plot(x), "matplotlib makes a plain array"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "call", "text"), [m[:1] + m[2:] for m in OF_OTHERS], ids=[m[1] for m in OF_OTHERS])
+def test_a_call_of_another_library_is_explained(name, call, text):
+    pytest.importorskip(name)
+    library = importlib.import_module(name)
+    with pytest.raises(fad.RecordingError, match=text) as caught:
+        fad.grad(lambda x: call(library, x))(X)
+    assert f"(at {__file__}" in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [lambda x, tensor: tensor * x, lambda x, tensor: x * tensor])
+def test_captured_tensors(side):
+    tensor = pytest.importorskip("torch").tensor(X)
+    with pytest.raises(fad.RecordingError, match=r"Use x\.numpy\(\)"):
+        fad.grad(lambda x: np.sum(side(x, tensor)))(X)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,15 @@ def nested(x):
     return np.sum(x)
 
 
-PROGRAMS = [runge_kutta, stencil, recurrence, collected, hidden_markov, nested]
+def columns(x):
+    """What a turn reads of values that were computed before stands at places that follow no rule."""
+    matrix, vectors, s = np.sin(np.outer(x[:3], x)), [np.cos(x[:3] * k) for k in range(TURNS)], x[:3]
+    for i in range(TURNS):
+        s = np.tanh(s * matrix[::-1, ORDER[i]] + vectors[i][ORDER[i] % 3])
+    return np.sum(s)
+
+
+PROGRAMS = [runge_kutta, stencil, recurrence, collected, hidden_markov, nested, columns]
 X = np.random.default_rng(1).uniform(0.1, 1, TURNS)
 
 
@@ -232,7 +240,8 @@ STATEMENTS = [
     "w = v[::-1] * 0.5", "y[i] = a * x[i]", "a = a + y[i - 1]", "s.append(b * 2)", "v = m @ v * 0.1",
     "b = b + np.sum(v * w)", "w = w + x[i : i + 3]", "a = a - x[ORDER[i]]", "a, b = b, a", "b = b * x[0]",
     "v = np.where(v > a, v, w)", "b = 0.5 * (s[-1] if s else b)",
-    "a = np.maximum(a, b) / 2",
+    "a = np.maximum(a, b) / 2", "w = 0.5 * w * np.cos(big[:, ORDER[i]])", "b = b + big[:, ORDER[i]] @ v",
+    "b = 0.5 * b + several[i][ORDER[i] % 3]", "v = v.copy(); v[ORDER[i] % 3] = a", "w = w + big[::-2, ORDER[i]][0]",
 ]  # fmt: skip
 FINISHES = [
     "a + b", "np.sum(y)", "np.sum(v * w) + a", "np.sum(np.array(s[1:])) + b if len(s) > 1 else b", "y[5] + y[-1] * a"
@@ -242,6 +251,7 @@ FINISHES = [
 def program(body, finish, turns):
     lines = [
         "def f(x):", " a, b, v, w = x[0], x[1], x[2:5], x[5:8]", " m, y, s = np.outer(v, w), np.zeros(len(x)), []",
+        " big, several = np.sin(np.outer(v, x)), [np.cos(w * k) for k in range(len(x))]",
         f" for i in range({turns}):", *(f"  {line}" for line in body), f" return {finish}",
     ]  # fmt: skip
     text = "\n".join(lines)

@@ -1,5 +1,8 @@
 """Functions that SciPy writes in Python, recorded under SciPy's own names: values are SciPy's, derivatives by laws."""
 
+import functools
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -47,6 +50,32 @@ def test_densities_by_their_shapes(name):
     check(lambda *shapes: distribution.logpdf(X / 4, *shapes), *CONTINUOUS[name])
 
 
+@pytest.mark.parametrize("name", [*CONTINUOUS, "poisson", "binom"])
+def test_parameters_that_no_distribution_has_give_nan_as_in_scipy(name):
+    distribution, shapes = getattr(st, name), {"poisson": (1.5,), "binom": (5, 0.3)}.get(name) or CONTINUOUS[name]
+    wrong = np.array([-1.0, 0.0, 0.5, 2.5, np.nan])
+    for method in MASS if name in ("poisson", "binom") else DENSITY:
+        if (name, method) == ("binom", "logcdf"):
+            continue  # SciPy's is 0 for parameters that its other methods refuse
+        f = getattr(distribution, method)
+        for k in range(len(shapes)):
+            of_shape = lambda s, f=f, k=k: f([0.5, 2.0], *shapes[:k], s[:, None], *shapes[k + 1 :])
+            np.testing.assert_allclose(fad.jit(of_shape)(wrong), of_shape(wrong), rtol=1e-11)
+            of_x = lambda x, f=f, k=k: f(x, *shapes[:k], [-1.0, 2.0], *shapes[k + 1 :])  # the parameter is a plain list
+            np.testing.assert_allclose(fad.jit(of_x)(1.0), of_x(1.0), rtol=1e-11)
+        if name in CONTINUOUS:
+            of_scale = lambda s, f=f: f(0.5, *shapes, scale=s)
+            np.testing.assert_allclose(fad.jit(of_scale)(wrong), of_scale(wrong), rtol=1e-11)
+    if shapes:
+        assert np.isnan(fad.grad(lambda s: distribution.logcdf(0.5, *shapes[:-1], s))(-1.0))
+
+
+def test_tails_far_out():
+    for name, x in (("norm", 40.0), ("expon", 800.0), ("lognorm", 1e12)):
+        f = lambda x, name=name: getattr(st, name).logsf(x, *CONTINUOUS[name])
+        assert fad.jit(f)(x) == pytest.approx(f(x), rel=1e-12) and fad.grad(f)(x) < 0
+
+
 def test_discrete_distributions():
     k, odd = np.array([0.0, 1.0, 3.0, 5.0]), np.array([-1.0, 0.0, 2.0, 2.5, 5.0, 6.0, np.nan])
     poisson, binomial = stacked(st.poisson, MASS), stacked(st.binom, MASS)
@@ -62,6 +91,7 @@ def test_distributions_of_vectors():
     check(lambda m: st.multivariate_normal(m, np.eye(3)).pdf(x), mean, order=1)
     check(lambda x: st.multivariate_normal.logpdf(x), 0.3)
     check(lambda alpha: st.dirichlet.logpdf([0.2, 0.3, 0.5], alpha), np.array([1.5, 2.0, 3.0]))
+    check(lambda x: st.dirichlet.logpdf(x / np.sum(x), [1.5, 2.0, 3.0]), np.array([0.2, 0.3, 0.5]))
 
 
 def test_frozen_distributions_and_bound_names():
@@ -69,6 +99,39 @@ def test_frozen_distributions_and_bound_names():
     check(lambda m, s: norm(m, s).logpdf(X), 0.3, 2.0)
     check(lambda x: method(x, 2.0) + norm.logcdf(x) + logsumexp(x), X)
     assert fad.grad(norm.logpdf)(0.5) == -0.5 and fad.jit(logsumexp)(np.zeros(1)) == 0.0
+
+
+ONES = np.ones(2)
+
+
+class Likelihood:
+    def __init__(self, logarithm):
+        self.logarithm = logarithm
+
+    def at(self, x):
+        return self.logarithm(x)
+
+
+HELD = {
+    "a default": lambda f: lambda x, f=f: f(x),
+    "a keyword's default": lambda f: lambda x, *, f=f: f(x),
+    "a partial function": lambda f: functools.partial(f),
+    "a partial function's argument": lambda f: functools.partial(lambda f, x: f(x), f),
+    "a list": lambda f: lambda x, fs=[f]: fs[0](x),
+    "a tuple beside an array": lambda f: lambda x, y=(f, ONES): y[0](x) + np.sum(y[1]) - 2.0,
+    "tuples": lambda f: (lambda fs: lambda x: fs[0][0](x))(((f,),)),
+    "a dict": lambda f: (lambda fs: lambda x: fs["f"](x))({"f": f}),
+    "an attribute": lambda f: Likelihood(f).at,
+}
+
+
+@pytest.mark.parametrize("holder", HELD)
+@pytest.mark.parametrize("f", [norm.logpdf, logsumexp, st.gamma(2.0).logpdf, np.linalg.norm, math.sin])
+def test_functions_are_found_wherever_they_are_held(holder, f):
+    for _ in range(2):
+        held = HELD[holder](f)
+        assert fad.grad(held)(0.7) == fad.grad(lambda x: f(x))(0.7)
+        assert fad.jit(held)(0.7) == pytest.approx(f(0.7)) and held(0.7) == pytest.approx(f(0.7))
 
 
 def test_distributions_are_known_by_what_they_were_made_of():
@@ -94,6 +157,33 @@ def test_densities_against_exact_ones():
         with mp.workdps(30):
             exact = mp.diff(lambda a, x=x: (a - 1) * mp.log(x) - x - mp.loggamma(a), 2.5)
         assert fad.grad(lambda a, x=x: st.gamma.logpdf(x, a))(2.5) == pytest.approx(float(exact), rel=1e-13)
+
+
+OF_TWO = {
+    "rel_entr": (0.4, 0.7), "kl_div": (0.4, 0.7), "huber": (0.8, 2.0), "pseudo_huber": (0.8, 2.0), "xlogy": (0.4, 0.7),
+    "xlog1py": (0.4, 0.7), "betaln": (0.4, 0.7), "beta": (0.4, 0.7), "boxcox": (0.4, 0.7), "boxcox1p": (0.4, 0.7),
+    "rel_entr near": (0.7, 0.7000001),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_each_operand_may_be_a_plain_number(name):
+    f, (a, b) = getattr(scipy.special, name.split()[0]), OF_TWO[name]
+    for g, point in ((f, (a, b)), (lambda x: f(x, b), (a,)), (lambda y: f(a, y), (b,))):
+        check(g, *point)
+
+
+def test_edges_of_divergences_and_losses():
+    odd = np.array([-np.inf, -2.0, -0.0, 0.0, 0.3, 2.0, 1e5, np.inf, np.nan])
+    a, b = (x.ravel() for x in np.meshgrid(odd, odd))
+    for name in ("rel_entr", "kl_div", "huber", "pseudo_huber"):
+        f = getattr(scipy.special, name)
+        if name == "pseudo_huber":  # SciPy's are NaN where the limit is infinite, and 0 where a number is NaN
+            a, b = a[np.isfinite(a)], b[np.isfinite(a)]
+        np.testing.assert_allclose(fad.jit(f)(a, b), f(a, b), rtol=1e-13)
+    assert fad.grad(lambda x: scipy.special.rel_entr(x, 2.0))(0.0) == -np.inf
+    assert fad.grad(lambda y: scipy.special.kl_div(0.0, y))(2.0) == 1.0
+    assert fad.grad(lambda r: scipy.special.pseudo_huber(0.8, r))(0.0) == 0.0
 
 
 def test_functions_of_special():

@@ -10,6 +10,7 @@ import fastad as fad
 RNG = np.random.default_rng(0)
 A, B, TALL = RNG.normal(size=(4, 4)), RNG.normal(size=(4, 2)), RNG.normal(size=(6, 4))
 S = A @ A.T + 4 * np.eye(4)
+DISTANCE = np.subtract.outer(np.arange(4), np.arange(4))
 BAND = A[:3] + 5 * (np.arange(3) == 1)[:, None]
 
 FUNCTIONS = {
@@ -18,6 +19,10 @@ FUNCTIONS = {
     "solve, positive": (lambda a, b: sl.solve(a, b, assume_a="pos"), S, B),
     "solve, symmetric": (lambda a, b: sl.solve(np.tril(a), b, lower=True, assume_a="sym"), S, B),
     "solve, triangular": (lambda a, b: sl.solve(np.tril(a), b, assume_a="lower triangular"), S, B),
+    **{
+        f"solve, {kind}": (lambda a, b, kind=kind: sl.solve(a, b, assume_a=kind), S * (abs(DISTANCE) <= width), B)
+        for kind, width in (("banded", 2), ("tridiagonal", 1), ("diagonal", 0))
+    },
     "inv": (sl.inv, A),
     "det": (sl.det, A),
     "cholesky": (lambda a: sl.cholesky(a), S),
@@ -25,13 +30,21 @@ FUNCTIONS = {
     "cholesky of the lower triangle": (lambda a: sl.cholesky(np.tril(a), lower=True), S),
     "eigh": (lambda a: (sl.eigh(a)[0], abs(sl.eigh(a)[1])), S),
     "eigh of the upper triangle": (lambda a: sl.eigh(np.triu(a), lower=False, eigvals_only=True), A),
+    "eigh of two": (lambda a, b: (sl.eigh(a, b)[0], abs(sl.eigh(a, b)[1])), A, S),
+    "eigh of two upper triangles": (lambda a, b: abs(sl.eigh(a, b, lower=False)[1]), np.triu(A), np.triu(S)),
+    "some of eigh": (lambda a, b: abs(sl.eigh(a, b, subset_by_index=[1, 2])[1]), A, S),
+    "eigvalsh of two": (lambda a: sl.eigvalsh(a, S, subset_by_index=(0, 1)), A),
     "eigvalsh": (sl.eigvalsh, S),
     "svd": (lambda a: sl.svd(a, full_matrices=False)[1], TALL),
+    "svd, by place": (lambda a: sl.svd(a, False, False, True, False, "gesvd"), TALL),
     "svdvals": (sl.svdvals, TALL),
     "qr": (lambda a: abs(sl.qr(a)[1]), A),
     "qr, economic": (lambda a: abs(sl.qr(a, mode="economic")[1]), TALL),
+    "qr, the factor alone": (lambda a: abs(sl.qr(a, mode="r")[0]), TALL),
     "norm": (lambda a: (sl.norm(a), sl.norm(a, 1), sl.norm(a, axis=1)), A),
     "lstsq": (lambda a, b: sl.lstsq(a, b)[0], TALL, TALL[:, 0] + 1),
+    "lstsq, residuals of vectors": (lambda a, b: sl.lstsq(a, b)[1], TALL, TALL[:, 0] ** 2),
+    "lstsq, residuals of matrices": (lambda a, b: sl.lstsq(a, b, None, True, True, False)[1], TALL, TALL**2),
     "pinv": (sl.pinv, TALL),
     "lu_solve": (lambda a, b: sl.lu_solve(sl.lu_factor(a), b), A, B),
     "cho_solve": (lambda a, b: sl.cho_solve(sl.cho_factor(a, lower=True), b), S, B),
@@ -40,6 +53,7 @@ FUNCTIONS = {
     "expm": (sl.expm, A),
     "sqrtm": (sl.sqrtm, S),
     "toeplitz": (sl.toeplitz, B[:, 0]),
+    "toeplitz of a number": (lambda x: sl.toeplitz(x), np.array(3.0)),
     "hankel": (sl.hankel, B[:, 0]),
     "circulant": (sl.circulant, B[:, 0]),
     "block_diag": (lambda a, b: sl.block_diag(a, b, 1.0), A, B),
@@ -57,13 +71,22 @@ def test_functions(name):
 
 
 @pytest.mark.parametrize("f, keyword", [
-    (lambda a: sl.eigh(a, a)[0], "b="), (lambda a: sl.qr(a, pivoting=True)[1], "pivoting="),
-    (lambda a: sl.eigh(a, subset_by_index=[0, 1])[0], "subset_by_index="),
-    (lambda a: sl.solve(a, a, assume_a="banded"), "assume_a="),
+    (lambda a: sl.eigh(a, a, type=2)[0], "type="), (lambda a: sl.qr(a, pivoting=True)[1], "pivoting="),
+    (lambda a: sl.eigh(a, subset_by_value=[0, 1])[0], "subset_by_value="),
+    (lambda a: sl.solve(a, a, assume_a="square"), "assume_a='square'"), (lambda a: sl.qr(a, mode="q")[0], "mode='q'"),
 ])  # fmt: skip
 def test_keywords_that_change_results_are_refused(f, keyword):
-    with pytest.raises(fad.RecordingError, match=rf"{keyword} .* \(at .*test_scipy_linalg.py:\d+"):
+    with pytest.raises(fad.RecordingError, match=rf"{keyword}.* \(at .*test_scipy_linalg.py:\d+"):
         fad.jit(f)(S)
+
+
+def test_stacks_of_rows_are_those_of_single_ones():
+    """SciPy takes stacks from version 1.17 on."""
+    rows, columns = RNG.normal(size=(3, 1, 4)), RNG.normal(size=(2, 5))
+    found = fad.jit(sl.toeplitz)(columns, rows)
+    for i, j in np.ndindex(3, 2):
+        np.testing.assert_array_equal(found[i, j], sl.toeplitz(columns[j], rows[i, 0]))
+    fad.check_grads(lambda c, r: np.sum(np.sin(sl.toeplitz(c, r))), (columns, rows), order=1)
 
 
 def test_other_functions_are_named():

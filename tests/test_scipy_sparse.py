@@ -50,6 +50,9 @@ PROGRAMS = {
     "bmat": lambda D, k: sp.bmat([[E, k[0] * D], [None, E]]) @ np.r_[B, B],
     "hstack": lambda D, k: sp.hstack([E, k[0] * D], format="csr") @ np.r_[B, B],
     "block_diag": lambda D, k: sp.block_diag((k[0] * D, E)) @ np.r_[B, B],
+    "block_diag, with a dense block": lambda D, k: sp.block_diag([sp.diags(k), np.ones((1, 2))]) @ np.r_[B, 1.0, 2.0],
+    "factors of a plain matrix": lambda D, k: spl.splu(sp.csc_matrix(D)).solve(k * B, "T"),
+    "solver of a plain matrix": lambda D, k: spl.factorized(sp.csc_matrix(D))(k * k),
     "kron": lambda D, k: sp.kron(E, k[0] * D) @ np.tile(B, N),
     "coo": lambda D, k: D @ (coo_matrix((k, (I, I[::-1])), shape=(N, N)) @ B),
     "coo, no shape": lambda D, k: D @ (sp.coo_array((k, (I, I))).tocsr() @ B),
@@ -123,6 +126,48 @@ def test_matrices_from_outside_are_read_anew():
     assert product(2.0) == pytest.approx(2.0 * np.sum(D @ B))
     data = OutsideState((product.__wrapped__,)).arrays
     assert any(a is D.data for a in data)
+
+
+class Stepper:
+    """Implicit steps whose matrix is factorised once, outside."""
+
+    def __init__(self, scale):
+        A = sp.csc_matrix(E - scale * FORMS["csr_matrix"]) + sp.csc_matrix(np.outer(I, I > 3))
+        self.inverse = np.linalg.inv(A.toarray())
+        self.lu, self.solver, self.incomplete = spl.splu(A), spl.factorized(A), spl.spilu(A, drop_tol=0.0)
+
+    def steps(self, u):
+        for _ in range(3):
+            u = self.lu.solve(np.sin(u)) + self.solver(u) * self.incomplete.solve(u, trans="T")
+        return u
+
+    def dense(self, u):
+        for _ in range(3):
+            u = self.inverse @ np.sin(u) + self.inverse @ u * (self.inverse.T @ u)
+        return u
+
+
+def test_factors_that_scipy_made_outside_take_recorded_right_sides():
+    stepper = Stepper(0.3)
+    f = fad.jit(stepper.steps)
+    np.testing.assert_allclose(f(K), stepper.dense(K), rtol=1e-9)
+    for g in (fad.jacrev(stepper.steps), fad.jacfwd(stepper.steps)):
+        np.testing.assert_allclose(g(K), fad.jacfwd(stepper.dense)(K), rtol=1e-9)
+    fad.check_grads(stepper.steps, (K,), order=2)
+    np.testing.assert_allclose(fad.vmap(f)(np.stack([K, B])), np.stack([f(K), f(B)]), rtol=1e-13)
+    end = lambda u: fad.fori_loop(0, 5, lambda i, u: stepper.lu.solve(u * np.cos(u)), u)
+    fad.check_grads(end, (K,), order=1)
+    stepper.lu = Stepper(0.6).lu  # is read anew
+    np.testing.assert_allclose(f(K), stepper.steps(K), rtol=1e-12)
+    assert type(stepper.lu) is spl.SuperLU
+
+
+def test_factors_inside_stay_plain_for_plain_numbers():
+    def f(k):
+        lu = spl.splu(sp.csc_matrix(FORMS["csr_matrix"]))
+        return lu.solve(k) * float(lu.solve(B)[0]) * lu.nnz
+
+    np.testing.assert_allclose(fad.jit(f)(K), f(K), rtol=1e-12)
 
 
 def test_classes_and_questions_stay_what_they_are():

@@ -183,7 +183,7 @@ def profile(
     gradient = Gradient(fun, argnums)
     given, _ = gradient.normalise(args, {})
     call = make_call(given, {})
-    program = gradient.new_program(call)
+    program = gradient.table_program(call)
     request, values = program.request, [*program.gather(call.inputs), *program.captured]
     request = replace(request, base=_limited(request.base, values, tier))
     loops = tuple(size for x in request.base.subs if (size := _loop_size(x)) is not None)

@@ -79,12 +79,12 @@ def profile(
     p = make_problem(f, args, (argnums,) if isinstance(argnums, int) else argnums)
     call = make_call(tuple(x[()] for x in p.point), {})
     start = time.perf_counter()
-    table = Jit(p.function).new_program(call).table
+    table = Jit(p.function).table_program(call).table
     recording = time.perf_counter() - start
     predicted = cost(table, list(range(len(p.point))), native_work_bytes, sweep_work_bytes)
     programs = []
     for name, transformed, given, operations in _transformed(p, call, predicted):
-        program = transformed.new_program(given)
+        program = transformed.table_program(given)
         values = [*program.gather(given.inputs), *program.table.captured]
         measured, note = _measure_all(program.request, values, tiers, seconds, max_bytes)
         own = count_operations(program.table).total

@@ -26,6 +26,17 @@ from fastad.tables.validate import LARGEST
 _CHUNK = 1024  # steps that a solve without t_eval returns at a time
 _EVENTS = 64  # events that a solve returns at a time
 
+# What others call what solve_ivp has under another name.
+_INSTEAD = {
+    "min_step": "leave it out: steps get as small as time can resolve",
+    **dict.fromkeys(("dt", "h", "stepsize", "step_size"), "write step=… for fixed steps"),
+    **dict.fromkeys(("dt0", "h0"), "write first_step=…"),
+    **dict.fromkeys(("solver", "integrator"), "write method=…"),
+    **dict.fromkeys(("tol", "reltol", "abstol"), "write rtol=… and atol=…"),
+    **dict.fromkeys(("mxstep", "max_num_steps"), "write max_steps=…"),
+    **dict.fromkeys(("p", "params", "parameters"), "write args=(…,)"),
+    **dict.fromkeys(("saveat", "t", "ts"), "write t_eval=…"),
+}
 
 def solve_ivp(
     fun: Callable[..., Any], t_span: Any, y0: Any, method: Any = "Tsit5", t_eval: Any = None,
@@ -103,10 +114,8 @@ def solve_ivp(
     True
     """
     if unknown:
-        raise TypeError(
-            f"solve_ivp does not take {', '.join(f'{name}=' for name in unknown)}{at_line()}; leave it out; steps "
-            "get as small as time can resolve (SciPy's min_step)"
-        )
+        name = next(iter(unknown))
+        raise TypeError(f"solve_ivp does not take {name}={at_line()}; {_INSTEAD.get(name, 'leave it out')}")
     numbers = {"rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step, "step": step}
     problem = problem_of(fun, t_span, y0, args, t_eval, numbers)
     given = {

@@ -1,8 +1,13 @@
 """What to write instead of functions of other libraries, which recorded values cannot go through, and instead of plain
 arrays."""
 
+import sys
+
+import numpy as np
+
 from fastad.errors import RecordingError
 from fastad.recording.recorder import recording_error
+from fastad.recording.source import at_line, calling_library
 
 _SPECIAL = ("log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax")  # SciPy writes them in Python
 
@@ -83,7 +88,49 @@ def refused_by(function: str) -> RecordingError:
 
 def plain_array_error(what: str, fix: str = "") -> RecordingError:
     """The error for a recorded value that would become a plain one."""
+    library = calling_library()
+    if library:
+        error = recording_error(
+            f"{library} makes a plain array of a recorded value, which would lose its derivative",
+            "Use NumPy's functions, or call it outside of the function.",
+        )
+        error.at_plain_array = True
+        return error
     text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
     error = recording_error(f"{what} would lose its derivative", f"{fix} w{text}" if fix else f"W{text}")
     error.at_plain_array = True
     return error
+
+
+# What arrays of other libraries have, and what is written here.
+_ATTRIBUTES = {
+    "Leave it out: it is an array": ("numpy", "to_numpy", "values", "cpu", "double", "block_until_ready", "compute"),
+    "Write fad.stop_gradient(x)": ("detach", "no_grad"),
+    "Take the derivative outside of the function: fad.grad(f)(x)": (
+        "backward", "grad", "requires_grad", "requires_grad_", "zero_grad",
+    ),
+    "Copy it and write into the copy: y = x.copy(), y[i] = v": ("at",),
+    "Write np.append(x, v), or np.stack of a list": ("append", "extend"),
+    "Write x[i]": ("iloc", "loc", "get"),
+    "Write x[None] or x[:, None]": ("unsqueeze",),
+    "Write np.transpose(x, axes)": ("permute",),
+    "Write np.linalg.norm(x)": ("norm",),
+}  # fmt: skip
+_FIX_OF = {name: fix for fix, names in _ATTRIBUTES.items() for name in names}
+
+
+def no_attribute(name: str) -> AttributeError:
+    """The error for an attribute that recorded values have not."""
+    if name.startswith("_"):  # libraries ask for those
+        return AttributeError(name)
+    of_numpy = f"Write np.{name}(x)" if callable(getattr(np, name, None)) else "It has those of NumPy's arrays"
+    fix = _FIX_OF.get(name, of_numpy)
+    return AttributeError(f"a recorded array has no attribute {name!r}{at_line()}. {fix}.", name=name)
+
+
+def no_elements(what: str) -> RecordingError:
+    """The error for a number that is used as an array with axes."""
+    fix = "It is one number: leave it out, or pass an array, np.atleast_1d(x)."
+    if "torch" in sys.modules:
+        fix += " PyTorch's functions (torch.tensor and the like) take no recorded values: use NumPy's."
+    return recording_error(f"{what} of a recorded number, which has no axes", fix)

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.code_names import code_now
 from fastad.recording.comparing import comparison
 from fastad.recording.identity import same_elements, same_items
 from fastad.recording.keys import Key
 from fastad.recording.outside_numbers import ChangingNumber, NumberPlace
 from fastad.recording.settings import Setting
-from fastad.recording.walk import MISSING, Walk, code_now, read_place
+from fastad.recording.walk import MISSING, Walk, read_place
 
 
 class OutsideState(Walk):
@@ -43,8 +44,9 @@ class OutsideState(Walk):
 
     @property
     def bindings(self) -> list[tuple[Any, Any, Any]]:
-        """(cell, None, value) or (namespace, name, value) for everything that was read by a name."""
-        return self._places
+        """(cell, None, value) or (namespace, name, value) for everything that was read by a name; (dict, key, value),
+        (list, index, value) and the like for functions in other places, and for tuples that may hold some."""
+        return [*self._places, *self.functions]
 
     @property
     def has_values(self) -> bool:

@@ -5,6 +5,7 @@ import functools
 import re
 import sys
 import types
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,3 +93,9 @@ def absolute_name(level: int, name: str, namespace: dict[str, Any]) -> str:
 def file_of(kind: type) -> str:
     module = sys.modules.get(kind.__module__)
     return getattr(module, "__file__", None) or ("<builtin>" if kind.__module__ != "__main__" else "")
+
+
+def code_now(function: Any) -> types.CodeType | None:
+    """The code of a function, or of what a weak reference refers to."""
+    function = function() if type(function) is weakref.ref else function
+    return None if function is None else function.__code__

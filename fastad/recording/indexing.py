@@ -16,6 +16,7 @@ from fastad.recording.operands import as_recorded, is_recorded, path_value, reco
 from fastad.recording.recorded import Frame, Recorded
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.repeated import repeated
+from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES
 
 Shape = tuple[int, ...]
@@ -248,16 +249,23 @@ def _flat_index(x: Recorded, indices: list[Any]) -> Any:
     for k, n, s in zip(indices, x.shape, strides, strict=False):
         index = as_recorded(k if isinstance(k, Recorded | np.ndarray) else np.asarray(k), recorder)
         if index.dtype.kind not in "iu":
-            raise IndexError("arrays used as indices must be of integer type")
+            raise _no_integer(index)
         ref = index.recorder.emit("wrap_index", (index.ref,), (n,), index.shape)
         blocks = Recorded(index.recorder, ref) if s == 1 else Recorded(index.recorder, ref) * s
         total = blocks if total is None else blocks + total
     return total
 
 
+def _no_integer(k: Any) -> IndexError:
+    fix = "use int(k), or k.astype(int)"
+    if k.dtype.kind in "US":
+        fix = "an array has no columns with names; a table of pandas is passed as a dict {name: table[name].to_numpy()}"
+    return IndexError(f"indices of arrays must be of integer type{at_line()}; {fix}")
+
+
 def _wrapped(k: np.ndarray, n: int) -> np.ndarray:
     if k.dtype.kind not in "iu" and k.size:
-        raise IndexError("arrays used as indices must be of integer type")
+        raise _no_integer(k)
     k = k.astype(np.int64)
     if k.size and (k.min() < -n or k.max() >= n):
         raise IndexError(f"index {k.min() if k.min() < -n else k.max()} is out of bounds for axis of size {n}")

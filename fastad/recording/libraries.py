@@ -1,19 +1,10 @@
 """Which code belongs to libraries: the standard library, installed packages, and fastad itself."""
 
-import functools
 import os
-import re
-import sysconfig
 from types import CodeType
 from typing import Any
 
-from fastad.recording.source import is_ours
-
-_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
-_OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _OWN))
-# A virtual environment may also use the packages of another environment or of the system.
-_PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
+from fastad.recording.source import PACKAGES, is_library, is_ours
 
 # Known code objects by identity, because hashing one takes time in proportion to its length; `_kept` keeps them alive.
 _known: dict[int, bool] = {}
@@ -22,12 +13,6 @@ _kept: list[CodeType] = []
 
 # Installed packages of which a function has been transformed: their code counts as the user's own.
 _claimed: set[str] = set()
-
-
-@functools.lru_cache(maxsize=4096)
-def is_library(file: str) -> bool:
-    """Whether a source file belongs to a library."""
-    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or _PACKAGES.search(file) is not None
 
 
 def in_library(code: CodeType) -> bool:
@@ -47,7 +32,7 @@ def claim(function: Any) -> None:
     if not isinstance(code, CodeType) or is_ours(code):
         return
     file = code.co_filename
-    found = _PACKAGES.search(file)
+    found = PACKAGES.search(file)
     if found is not None:
         root = file[: found.end()] + file[found.end() :].partition(os.sep)[0]
         if root not in _claimed:

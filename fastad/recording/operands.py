@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.alternatives import of_library
 from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import NUMBERS
@@ -72,7 +73,8 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
     if isinstance(x, list | tuple):
         return stack_refs(recorder, x) if is_recorded(x) else recorder.const(_checked(np.asarray(x)))
     raise recording_error(
-        f"an operand is a {type(x).__name__}, which cannot be recorded", "Use numbers, NumPy arrays or recorded values."
+        f"an operand is a {type(x).__name__}, which cannot be recorded",
+        of_library(type(x)) or "Use numbers, NumPy arrays or recorded values.",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import transpose as numpy_transpose
 
 from fastad.recording import indexing
-from fastad.recording.alternatives import of_library
+from fastad.recording.alternatives import no_attribute, no_elements, of_library
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS, VIEWS
@@ -262,7 +262,7 @@ def _round(self: Recorded, digits: Any = None) -> Recorded:
 
 def _iterate(self: Recorded) -> Iterator[Recorded]:
     if not self.shape:
-        raise TypeError("cannot iterate over a recorded scalar")
+        raise no_elements("iteration")
     return (self[i] for i in range(self.shape[0]))
 
 
@@ -327,6 +327,10 @@ def _sort(self: Recorded, axis: int = -1, **options: Any) -> None:
     self[...] = FUNCTIONS[np.sort](self, axis)
 
 
+def _missing(self: Recorded, name: str) -> Any:
+    raise no_attribute(name)
+
+
 def _install_methods() -> None:
     for name in _METHODS:
         Recorded.define(name, _method(name))
@@ -335,7 +339,8 @@ def _install_methods() -> None:
     installed: dict[str, Any] = {
         "__array_ufunc__": array_ufunc, "__array_function__": array_function, "__array_namespace__": array_namespace,
         "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__iter__": _iterate,
-        "__contains__": _pythonic, "astype": astype, "copy": _copy, "__copy__": _copy, "__deepcopy__": _copy,
+        "__contains__": _pythonic, "__getattr__": _missing, "astype": astype, "copy": _copy, "__copy__": _copy,
+        "__deepcopy__": _copy,
         "flatten": lambda self, order="C": _copy(FUNCTIONS[np.ravel](self, order)), "fill": _fill,
         "sort": _sort, "partition": lambda self, kth, axis=-1, **options: _sort(self, axis),
         "put": lambda self, *args, **kwargs: FUNCTIONS[np.put](self, *args, **kwargs),

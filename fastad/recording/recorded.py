@@ -13,7 +13,7 @@ import numpy as np
 
 from fastad.primitives.regions import Region, contiguous_strides, region, whole
 from fastad.primitives.values import strided_view
-from fastad.recording.alternatives import plain_array_error, refused_by
+from fastad.recording.alternatives import no_elements, plain_array_error, refused_by
 from fastad.recording.forgetting import HOLDERS
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.source import (
@@ -63,7 +63,6 @@ class Recorded:
     )  # fmt: skip
     __array_priority__ = 1000.0
     __pandas_priority__ = 10_000  # so that operators of pandas' objects leave it to ours, which say what to write
-    __hash__ = None  # type: ignore[assignment]
 
     if TYPE_CHECKING:  # defined by `operators`
 
@@ -173,8 +172,14 @@ class Recorded:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of a recorded scalar")
+            raise no_elements("len()")
         return self.shape[0]
+
+    def __hash__(self) -> int:
+        raise recording_error(
+            "a recorded value cannot be the key of a dict, in a set, or an argument of functools.lru_cache",
+            "Leave the cache out: fastad replays what it has recorded.",
+        )
 
     def __repr__(self) -> str:
         if not self._recorder.open:

@@ -43,7 +43,7 @@ class Number(Recorded):
         number: int | float = found.item()
         return number
 
-    def __hash__(self) -> int:  # type: ignore[override]
+    def __hash__(self) -> int:
         if self.is_live:
             raise NumberNeeded  # as a key of a dict it would outlive the recording
         return hash(self.held())

@@ -2,11 +2,12 @@
 
 The array may still be one that the function has made: by `data.copy()` or `2 * data` of an array from outside, or by
 `np.ndarray(shape)`. No stand-in sees these. In the second try the arrays that the function refers to are buffers that
-show the same memory, so that what NumPy makes of them are buffers, too.
+show the same memory, so that what NumPy makes of them are buffers, too. Objects of C code that have refused a recorded
+value (factors of SciPy's) have others in their places.
 """
 
 from collections.abc import Callable, Iterable
-from types import ModuleType
+from types import BuiltinMethodType, ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,9 +15,22 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.recording.buffers import Buffer, as_buffer
 from fastad.recording.capture import OutsideState
+from fastad.recording.recorded import Recorded
 from fastad.recording.standins import placed
 
 T = TypeVar("T")
+
+_substitutes: dict[type, Callable[[Any], Any]] = {}  # for objects of other libraries, by their class
+
+
+def substitute(kind: type, make: Callable[[Any], Any]) -> None:
+    """Have `make(x)` stand in a second try for an object x of this class, and for a method of x in C."""
+    _substitutes[kind] = make
+
+
+def takes_plain_numbers_only(error: TypeError) -> bool:
+    """Whether code in C has refused a recorded value."""
+    return str(error).endswith(f"not {Recorded.__name__}")
 
 
 def with_second_try(record: Callable[[], T], reached: Iterable[OutsideState]) -> T:
@@ -35,6 +49,9 @@ def with_second_try(record: Callable[[], T], reached: Iterable[OutsideState]) ->
 def _substitute(value: Any) -> Any:
     if type(value) is np.ndarray and value.dtype.kind in "biuf":
         return value.view(Buffer)
+    owner = value.__self__ if isinstance(value, BuiltinMethodType) else value
+    if type(owner) in _substitutes:
+        return _substitutes[type(owner)](value)
     return _NUMPY if value is np else _Array if value is np.ndarray else None
 
 

@@ -2,8 +2,11 @@
 
 import dataclasses
 import dis
+import functools
 import os
+import re
 import sys
+import sysconfig
 import warnings
 from abc import ABCMeta
 from bisect import bisect_right
@@ -28,6 +31,10 @@ _SKIP = tuple(os.path.normpath(folder) + os.sep for folder in _SKIPPED)
 _SCIPY = os.path.normpath(_SKIPPED[3]) + os.sep
 # SciPy's sparse matrices leave a product to __rmatmul__ of what NumPy makes no array of, but a single object.
 SCIPY_PRODUCT = "_matmul_dispatch"
+_FOLDERS = {sysconfig.get_paths()[k] for k in ("stdlib", "platstdlib", "purelib", "platlib")}
+_LIBRARIES = tuple(os.path.join(folder, "") for folder in (*_FOLDERS, _HERE))
+# A virtual environment may also use the packages of another environment or of the system.
+PACKAGES = re.compile(r"[/\\](site|dist)-packages[/\\]")
 # Code that has no file: what NumPy and attrs have written. That of dataclasses has the name that `exec` and `python -c`
 # give to the user's own, but stands in a function of theirs.
 _WRITTEN, _OF_DATACLASSES = ("<__array", "<attrs generated"), "__create_fn__"
@@ -100,6 +107,12 @@ def is_ours(code: CodeType) -> bool:
     return (_learn(code) if known is _UNKNOWN else known) is None
 
 
+@functools.lru_cache(maxsize=4096)
+def is_library(file: str) -> bool:
+    """Whether a source file belongs to a library: the standard library, installed packages, and fastad itself."""
+    return file.startswith(_LIBRARIES) or file.startswith("<builtin") or PACKAGES.search(file) is not None
+
+
 def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
     """A warning at the user's line that called fastad."""
     level, frame = 1, sys._getframe()
@@ -154,6 +167,24 @@ def asked_by_remainder() -> bool:
 
 
 def at_line() -> str:
-    """ " (at FILE:LINE …)" for an error message: the user's line that is running. Empty if there is none."""
+    """ " (at FILE:LINE …)" for an error message: the user's line that is running, with that of another library which it
+    has called. Empty if there is none."""
     line = user_line()
-    return f" (at {line})" if line.number else ""
+    if not line.number:
+        return ""
+    caller = _caller_of_libraries() if is_library(line.file) else _NOWHERE
+    return f" (at {caller}, which has called {line})" if caller.number else f" (at {line})"
+
+
+def calling_library() -> str:
+    """The name of the library, other than NumPy and SciPy, whose code is running now; empty if it is the user's."""
+    line = user_line()
+    found = PACKAGES.search(line.file)
+    return re.split(r"[/\\.]", line.file[found.end() :])[0] if found else ""
+
+
+def _caller_of_libraries() -> Line:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and (is_ours(frame.f_code) or is_library(frame.f_code.co_filename)):
+        frame = frame.f_back
+    return _NOWHERE if frame is None else Line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)

@@ -9,7 +9,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from operator import itemgetter
+from operator import is_, itemgetter
 from types import CellType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
@@ -128,7 +128,11 @@ def stands_in_for_method(kind: type, name: str, standin: Callable[..., Any]) -> 
 
 
 def standin_for(function: Any) -> Any:
-    """What stands for a function, or for a bound method, during recordings: itself, if nothing does."""
+    """What stands for a function, for a bound method, or for a tuple that holds some, during recordings: itself, if
+    nothing does."""
+    if type(function) is tuple:
+        found = tuple(map(standin_for, function))
+        return function if all(map(is_, found, function)) else found
     if type(function) is MethodType:
         standin = _by_original.get(id(function.__func__))
         return function if standin is None else MethodType(standin, function.__self__)
@@ -200,7 +204,8 @@ def bound_names(places: Iterable[tuple[Any, Any, Any]]) -> AbstractContextManage
     if _waiting:
         with _lock:
             _register_imported()
-    found = [(*place, standin_for(place[2])) for place in places]
+    unique = {(id(holder), name): (holder, name, value) for holder, name, value in places}
+    found = [(*place, standin_for(place[2])) for place in unique.values()]
     return placed([place for place in found if place[3] is not place[2]])
 
 
@@ -262,7 +267,8 @@ def put(holder: Any, name: Any, value: Any) -> None:
     elif isinstance(holder, FunctionType):
         setattr(holder, name, value)
     elif isinstance(holder, functools.partial):
-        holder.__setstate__((holder.func, value, holder.keywords, vars(holder)))  # type: ignore[attr-defined]
+        parts = {"func": holder.func, "args": holder.args, name: value}
+        holder.__setstate__((parts["func"], parts["args"], holder.keywords, vars(holder)))  # type: ignore[attr-defined]
     else:
         holder[name] = value
 

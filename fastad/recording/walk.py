@@ -25,16 +25,17 @@ from optree import PyTreeSpec
 
 from fastad.recording.code_names import Names, absolute_name, file_of, names_in
 from fastad.recording.keys import Key
-from fastad.recording.libraries import is_library
 from fastad.recording.outside_arrays import address, layout, owner_of
 from fastad.recording.outside_numbers import NumberPlace
 from fastad.recording.plain_objects import all_slots, extends_built_in, is_plain, is_users
+from fastad.recording.source import is_library
 from fastad.recording.standins import all_bound, as_bound, has_standins, held
 from fastad.recording.watched import Watched
 
 _EXACT = frozenset({int, str, bytes, bool, type(None)})
 _MARSHALLED = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _NUMBERS = frozenset({int, float, np.float64, np.float32})
+_FUNCTIONS = frozenset({types.FunctionType, types.MethodType, types.BuiltinFunctionType, tuple})
 _LONG = 64  # containers of plain values with at least this many elements are converted to bytes at once
 _BUDGET = 100_000  # most objects that one walk visits; further ones enter the key by identity only
 _MOST_NUMBERS = 1000  # further ones are constants
@@ -63,6 +64,7 @@ class Walk:
         self.is_opaque = False
         self.has_late_readers = False  # whether functions were found that are called after the recording has ended
         self._places: list[tuple[Any, Any, Any]] = []
+        self.functions: list[tuple[Any, Any, Any]] = []  # as `_places`, of functions and tuples that may hold some
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.dicts: list[tuple[Mapping[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
         self.shapes: list[tuple[np.ndarray, Any]] = []
@@ -106,12 +108,15 @@ class Walk:
         kind = type(value)
         if kind in _NUMBERS:
             return self._number(NumberPlace(holder, name, value))
+        if kind in _FUNCTIONS:
+            self.functions.append((holder, name, value))
         if kind is tuple and len(value) < _LONG and not _NUMBERS.isdisjoint(map(type, value)):
             return (kind, *self._elements(holder, name, value))
         return self._of(value)
 
     def _elements(self, holder: Any, name: Any, values: tuple[Any, ...]) -> Iterable[Hashable]:
         """The same for the elements of a tuple that is in a place."""
+        self.functions.append((holder, name, values))
         return [
             self._number(NumberPlace(holder, name, x, k, values)) if type(x) in _NUMBERS else self._of(x)
             for k, x in enumerate(values)
@@ -182,7 +187,7 @@ class Walk:
             return self._of_own(value, kind)
         if isinstance(value, functools.partial):
             elements = self._elements(value, "args", self._seen(value, "args"))
-            return ("partial", self._of(value.func), *elements, self._of(value.keywords))
+            return ("partial", self._place(value, "func"), *elements, self._of(value.keywords))
         if isinstance(value, types.BuiltinFunctionType):
             return ("builtin", value.__qualname__, self._of(value.__self__))
         if isinstance(value, _UNCHANGING) or kind.__name__ == "cython_function_or_method":
@@ -261,7 +266,8 @@ class Walk:
         compared by its elements and labels at every call."""
         self.must_be_walked = True
         data = np.asarray(value)
-        labels = [self._of(list(getattr(value, name, ()))) for name in ("columns", "index")]
+        named = [getattr(value, name, ()) for name in ("columns", "index")]
+        labels = [self._of(() if callable(names) else list(names)) for names in named]
         if data.dtype.hasobject:
             return (kind, data.shape, *labels, *[self._of(x) for x in data.reshape(-1).tolist()])
         return (kind, data.shape, data.dtype, *labels, data.tobytes())
@@ -383,12 +389,6 @@ class Walk:
             elif kind in _MARSHALLED or (value is MISSING and name in names.asked):
                 found.append(self._of(self._seen(space, name)))  # never an input: libraries read it too
         return found
-
-
-def code_now(function: Any) -> types.CodeType | None:
-    """The code of a function, or of what a weak reference refers to."""
-    function = function() if type(function) is weakref.ref else function
-    return None if function is None else function.__code__
 
 
 def read_place(holder: Any, name: Any) -> Any:

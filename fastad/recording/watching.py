@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.libraries import in_library
-from fastad.recording.standins import held, placed, placing, takes_standins
+from fastad.recording.standins import held, placed, placing, standin_for, takes_standins
 from fastad.recording.walk import Walk
 from fastad.recording.watched import Watched, all_watched, are_watched
 
@@ -81,7 +81,7 @@ class Watch:
         for x in value:
             self._replaced[id(x)] += 1
             self._parents.setdefault(id(x), []).append(id(value))
-        items = [x if (found := self._standin(x)) is None else found for x in value]
+        items = [standin_for(x) if (found := self._standin(x)) is None else found for x in value]
         if all(map(lambda x, y: x is y, items, value)):
             return None
         return type(value)(items) if type(value) is tuple else type(value)._make(items)  # type: ignore[attr-defined]

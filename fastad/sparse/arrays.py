@@ -103,7 +103,7 @@ class SparseArray:
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         if asked_by_scipy(SCIPY_PRODUCT):  # S @ A
             return np.array(None)
-        raise TypeError("np.asarray of a fad.sparse array would make a dense one; call A.toarray() for that")
+        raise TypeError(f"np.asarray of a fad.sparse array would make a dense one{at_line()}; call A.toarray()")
 
     # ── other forms ──────────────────────────────────────────────────────────────────────────────────────────
     def toarray(self) -> Any:

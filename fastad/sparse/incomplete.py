@@ -1,4 +1,4 @@
-"""Incomplete factors, for preconditioners."""
+"""Factors that SciPy has made: incomplete ones, for preconditioners, and those of plain matrices."""
 
 from typing import Any
 
@@ -46,11 +46,23 @@ def spilu(A: Any, drop_tol: float | None = None, fill_factor: float | None = Non
         lu = scipy_spilu(plain, drop_tol=drop_tol, fill_factor=fill_factor)
     except RuntimeError:
         raise SingularMatrixError(f"spilu: the incomplete factors are singular{at_line()}. Lower drop_tol.") from None
+    return _factors(lu, plain)
+
+
+def factors_of(lu: Any) -> SparseLU:
+    """The factors that SciPy has made of a plain matrix: of this matrix, which is not differentiated."""
+    plain = (lu.L @ lu.U).tocsr()[lu.perm_r][:, lu.perm_c].tocsc()
+    plain.eliminate_zeros()
+    return _factors(lu, plain)
+
+
+def _factors(lu: Any, plain: Any) -> SparseLU:
+    """SciPy's factors of this matrix."""
     lower, upper = lu.L.tocoo(), lu.U.tocoo()
-    n = a.shape[0]
+    n = plain.shape[0]
     (first, below, low), (bounds, above, high) = (_strict(x, n, x is lower) for x in (lower, upper))
     rows, columns = plain.tocoo().coords
-    pattern = Pattern.of(rows, columns, a.shape)
+    pattern = Pattern.of(rows, columns, plain.shape)
     starts = np.concatenate([[0], np.cumsum(np.bincount(lu.perm_c[columns], minlength=n))])
     entries = np.argsort(lu.perm_c[columns], kind="stable")
     ones = np.ones(n, np.int64)
@@ -61,11 +73,11 @@ def spilu(A: Any, drop_tol: float | None = None, fill_factor: float | None = Non
     for x in (packed, factors):
         x.flags.writeable = False
     sizes = n, len(rows), len(below), len(above)
-    return SparseLU._made(plain.data, factors, pattern, Analysis(packed, sizes), _Incomplete(lu))
+    return SparseLU._made(plain.data, factors, pattern, Analysis(packed, sizes), _OfScipy(lu))
 
 
-class _Incomplete:
-    """SciPy's incomplete factors, called as `fastad.kernels.superlu.Factorisation` is."""
+class _OfScipy:
+    """SciPy's factors, called as `fastad.kernels.superlu.Factorisation` is."""
 
     def __init__(self, lu: Any) -> None:
         self._lu = lu

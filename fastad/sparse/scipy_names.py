@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import ShapeError
-from fastad.recording.operands import as_recorded
+from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorder import recording_error
 from fastad.recording.source import at_line
 from fastad.sparse import building
@@ -54,7 +54,7 @@ def _of_entries(form: str, parts: Any, shape: Any) -> SparseArray:
 
 def _of_dense(x: Any) -> SparseArray:
     """All elements of a dense matrix: which of them are zero may be another thing at the next call."""
-    x = as_recorded(x)
+    x = as_recorded(x) if is_recorded(x) else np.asarray(x)
     if x.ndim != 2:
         raise ShapeError(f"a sparse matrix of an array of shape {x.shape}{at_line()}. Pass a matrix.")
     i, j = np.indices(x.shape).reshape(2, -1)

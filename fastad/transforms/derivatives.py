@@ -117,8 +117,15 @@ def _as_float(x: Any, name: str) -> Any:
         remedy = "make the dataclass a pytree: @optree.dataclasses.dataclass(namespace='fastad') instead of @dataclass"
     raise DerivativeError(
         f"{name}: cannot differentiate with respect to an argument of type {type(x).__name__}"
-        f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}; {remedy}"
+        f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}{at_line()}; {remedy}"
     )
+
+
+def no_number(name: str, result: Any) -> DerivativeError:
+    """The error for a function that returns nothing that has a derivative."""
+    found = getattr(result, "value", result)
+    fix = "is its `return` missing?" if found is None else "return a float, or arrays"
+    return DerivativeError(f"{name} returned {found!r}, no number{at_line()}: {fix}")
 
 
 def frozen_primals(f: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -166,17 +173,15 @@ class Gradient(Differentiated):
         first = _skeleton(primal)[0] if self.has_aux else _skeleton(primal)
         if first is not None or primal.table.output_types[0].shape != ():
             if not primal.table.output_types:
-                raise DerivativeError(
-                    f"{self.__name__} returned {getattr(first, 'value', first)}, no number: is its `return` missing?"
-                )
+                raise no_number(self.__name__, first)
             kinds = ", ".join(map(str, primal.table.output_types))
             raise DerivativeError(
-                f"grad needs a function with one scalar result, but {self.__name__} returned ({kinds}); "
+                f"grad needs a function with one scalar result, but {self.__name__} returned ({kinds}){at_line()}; "
                 "return a sum, or use fad.jacobian, fad.vjp, or has_aux=True for further results"
             )
         if primal.table.output_types[0].dtype not in "df":
             raise DerivativeError(
-                f"{self.__name__} returned an integer or truth value, which has no gradient; return a float"
+                f"{self.__name__} returned an integer or truth value, which has no gradient{at_line()}; return a float"
             )
 
     def _packed(self, p: Program, gradient: Any, count: int) -> Program:

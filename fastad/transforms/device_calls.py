@@ -78,6 +78,7 @@ class PreparedOnDevice:
         self._captured: list[tuple[np.ndarray, DeviceArray]] = []  # what the function refers to is read at every run
         self._given = [self._placed(program, k, x) for k, x in enumerate(values)]
         self._results = program.results(self._device, 0)
+        self._device.synchronize()  # the memory is there for all streams
         arrays: Sequence[Any] = [x.array for x in self._results]
         self._result = path.recording.program.result(arrays)
 
@@ -104,8 +105,8 @@ class PreparedOnDevice:
                 own.copy_from_host(host, number)
             for _ in range(_MOST):
                 try:
-                    for x in self._results:
-                        x.array.stream = number
+                    for x in (*self._arrays.values(), *(y.array for y in self._results)):
+                        x.stream = number
                     self._program.run(self._device, self._given, number, self._results)
                     return self._result
                 except GuardFailed as failed:

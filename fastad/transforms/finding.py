@@ -44,10 +44,19 @@ class Finder:
 
     def __init__(
         self, function: Callable[..., Any], *, tier: str | None = None, threads: int | None = None,
-        roll: Any = None, device: str | None = None,
+        roll: Any = None, device: str | None = None, **unknown: Any,
     ) -> None:  # fmt: skip
         if not callable(function):
-            raise TypeError(f"expected a function, got {type(function).__name__}{at_line()}")
+            raise TypeError(
+                f"expected a function, got {type(function).__name__}{at_line()}; pass the function itself, and call "
+                "the result: fad.grad(f)(x)"
+            )
+        if unknown:
+            names = ", ".join(f"{name}=" for name in unknown)
+            raise TypeError(
+                f"there is no option {names}{at_line()}: argnums= names the arguments of a derivative by number, and "
+                "all transformations take tier=, threads=, roll=, device="
+            )
         if isinstance(function, Finder):
             tier, threads = tier or function.tier, threads or function.threads
             roll = function.roll if roll is None else roll
@@ -105,6 +114,10 @@ class Finder:
         """`program`, with loops rolled as `roll` says."""
         with rolling(self.roll):
             return self.program(call)
+
+    def table_program(self, call: Call) -> Program:
+        """`new_program` for who looks at the program and runs it elsewhere: with the second try of a path's."""
+        return with_second_try(lambda: self.new_program(call), (self._outside(), *call.outside))
 
     def path_program(self, call: Call) -> Program:
         """The program of a path: on a device it has lanes."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastad.errors import DerivativeError
 from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact
 from fastad.tables.passes.batch import batch_rows
@@ -14,7 +15,7 @@ from fastad.tables.passes.kinks import with_limits
 from fastad.tables.table import Table
 from fastad.transforms.base import program_of
 from fastad.transforms.call import Call, flatten, unflatten
-from fastad.transforms.derivatives import Differentiated, _skeleton
+from fastad.transforms.derivatives import Differentiated, _skeleton, no_number
 from fastad.transforms.program import Program
 
 
@@ -27,7 +28,7 @@ class Jacobian(Differentiated):
         self, function: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto", **options: Any
     ) -> None:
         if mode not in ("fwd", "rev", "auto"):
-            raise ValueError(f"mode must be 'fwd', 'rev' or 'auto', not {mode!r}")
+            raise ValueError(f"mode must be 'fwd', 'rev' or 'auto', not {mode!r}{at_line()}")
         super().__init__(function, argnums, **options)
         self.mode = mode
 
@@ -46,9 +47,11 @@ class Jacobian(Differentiated):
         return primal.with_table(table, out_tree=out_tree, out_leaves=tuple(out_leaves))
 
     def _check(self, primal: Program) -> None:
+        if not primal.table.output_types:
+            raise no_number(self.__name__, _skeleton(primal))
         if any(k.dtype not in "df" for k in primal.table.output_types):
             raise DerivativeError(
-                f"{self.__name__} returns integers or truth values, which have no Jacobian; return floats"
+                f"{self.__name__} returns integers or truth values, which have no Jacobian{at_line()}; return floats"
             )
 
 

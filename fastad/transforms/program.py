@@ -1,5 +1,6 @@
 """Programs: a table together with how its inputs come from a call and how its results become the caller's pytree."""
 
+import re
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from fastad.recording.outside_numbers import placed_numbers
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import Recorder, current_recorder
+from fastad.recording.retrying import takes_plain_numbers_only
 from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
 from fastad.recording.source import at_line, innermost_user_line
@@ -33,6 +35,7 @@ from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
 from fastad.waiting import waiting
 
 _OTHERS = ("jax", "torch", "tensorflow", "autograd", "casadi")  # whose functions take arrays of their own
+_OF_OURS = re.compile(rf"{Recorded.__module__}|got {Recorded.__name__}")  # JAX and PyTorch name the type they refuse
 _OBJECT_ERRORS = ("loop of ufunc does not support argument", "ufunc '")
 
 
@@ -227,10 +230,18 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
                 f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
                 "which is an array of Python objects, use np.stack([...]) instead."
             ) from error
-        if Recorded.__name__ in str(error) and Recorded.__module__ in str(error):  # JAX names the type that it refuses
+        if takes_plain_numbers_only(error):
+            refused = RecordingError(
+                f"{error}: code in C takes no recorded values (at {innermost_user_line(error)}). Wrap the call by "
+                "fad.primitive(f, vjp=...)"
+            )
+            refused.at_plain_array = True
+            raise refused from error
+        if _OF_OURS.search(str(error)):
+            place = _place_of(error)[1] or innermost_user_line(error)
             raise RecordingError(
-                f"a function of another library takes no recorded values (at {_place_of(error)[1]}). Use NumPy's "
-                "functions there (np instead of jnp, without jax.jit, jax.grad and jax.vmap), or wrap the call by "
+                f"a function of another library takes no recorded values (at {place}). Use NumPy's functions "
+                "there (np instead of jnp and torch, without jax.jit, jax.grad and jax.vmap), or wrap the call by "
                 "fad.primitive(f, vjp=...)"
             ) from error
         _add_note(error)

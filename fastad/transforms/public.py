@@ -226,7 +226,7 @@ def trace(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     4
     """
     function = f if isinstance(f, Transformed) else Jit(f)
-    return traced(function.new_program(make_call(*function.normalise(args, kwargs))).table)
+    return traced(function.table_program(make_call(*function.normalise(args, kwargs))).table)
 
 
 def remembered(kind: type[Transformed], f: Callable[..., Any]) -> Transformed:

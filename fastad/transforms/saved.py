@@ -5,11 +5,14 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import numpy as np
+
 from fastad.errors import ShapeError, TableError
 from fastad.execution.compiled import Compiled
 from fastad.execution.executors import SWEEP
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.request import Request
+from fastad.recording.source import at_line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, flatten, unflatten
@@ -35,10 +38,10 @@ def program_for(name: str, entries: list[Entry], call: Call) -> Program:
     wanted = json.dumps(signature)  # as text, True and 1 differ
     fitting = [p for s, p in entries if json.dumps(s) == wanted]
     if not fitting:
-        known = "; ".join(sorted({_readable(s) for s, _ in entries}))
+        known = "; ".join(sorted({_arguments(s) for s, _ in entries}))
         raise ShapeError(
-            f"{name} was saved for arguments {known}, not for {_readable(signature)}; call it with these "
-            "and save it again"
+            f"{name} was saved for arguments {known}, not for {_arguments(signature)}{at_line()}; call the "
+            "original function with these and save it again"
         )
     for takes in (_takes, _takes_by_numpy):
         for program in fitting:
@@ -201,10 +204,15 @@ def _signature(call_key: Any) -> Any:
     return _encode(unflatten(tree, [_encode_kind(k) for k in kinds]))
 
 
+def _arguments(signature: Any) -> str:
+    positional, keywords = signature["tuple"]
+    return _readable(positional) + (f" and {_readable(keywords)}" if keywords["dict"] else "")
+
+
 def _readable(signature: Any) -> str:
     if "input" in signature:
         shape, dtype = signature["input"]
-        return f"{dtype}{shape}"
+        return f"{'int' if dtype == 'n' else np.dtype(dtype).name}{shape or ''}"
     ((key, value),) = signature.items()
     if key in ("list", "tuple"):
         return f"({', '.join(_readable(x) for x in value)})"

@@ -21,7 +21,7 @@ class Variable(Recorded):
     """An input of a tape. `value` is its value, `grad` the adjoint that `Tape.backward` has accumulated."""
 
     __slots__ = ("grad",)
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
     def __init__(self, recorder: Recorder, ref: Ref) -> None:
         super().__init__(recorder, ref)

@@ -40,7 +40,7 @@ def count_recording(code: Any, function: Callable[..., Any], name: str, call: Ca
     while len(_watched) > _MOST:
         _watched.popitem(last=False)
     found.count += 1
-    now = {**_arguments(call), **_captured(function)}
+    now = {**_arguments(call, function), **_captured(function)}
     changed = [f"{what} ({text})" for what, text in now.items() if found.last.get(what, text) != text]
     for text in [f"the branch at {branch}"] if branch is not None else changed:
         found.changes[text] = text
@@ -57,15 +57,26 @@ def count_recording(code: Any, function: Callable[..., Any], name: str, call: Ca
         )
 
 
-def _arguments(call: Call) -> dict[str, str]:
+def _arguments(call: Call, function: Callable[..., Any]) -> dict[str, str]:
     """What the key says of every leaf of the arguments."""
     tree, *kinds = call.key
-    leaves = {f"leaf {k} of the arguments": _kind(kind) for k, kind in enumerate(kinds)}
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if isinstance(code, types.CodeType) else ()
+    leaves = {_name(path, names): _kind(kind) for path, kind in zip(tree.paths(), kinds, strict=True)}
     return {"the structure of the arguments": str(tree), **leaves}
 
 
+def _name(path: tuple[Any, ...], names: tuple[str, ...]) -> str:
+    """A leaf as a user would write it: x, or x['a'][0]."""
+    which, first, *inner = path
+    name = f"argument {first}" if which or first >= len(names) else names[first]
+    return name + "".join(f"[{step!r}]" for step in inner)
+
+
 def _kind(kind: tuple[Any, ...]) -> str:
-    return f"shape {kind[1]}, dtype {kind[2]}" if kind[0] == "input" else _shown(kind[2])
+    if kind[0] != "input":
+        return _shown(kind[2])
+    return "an integer" if kind[2] == "n" else f"shape {kind[1]}, {np.dtype(kind[2])}"
 
 
 def _captured(function: Callable[..., Any]) -> dict[str, str]:

@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastad.errors import DeviceError
 from fastad.execution.cuda import dlpack
+from fastad.recording.source import at_line
 
 
 class Memory(Protocol):
@@ -20,11 +22,17 @@ class Memory(Protocol):
     def owner(self) -> "Copies":
         """The device."""
 
+    def used(self, stream: int) -> None:
+        """Work that a stream has by now reads or writes the memory, which is not given back before that has ended."""
+
 
 class Copies(Protocol):
     """What an array needs of its device."""
 
     ordinal: int
+
+    def synchronize(self, stream: int = 0) -> None:
+        """Wait for all work of a stream."""
 
     def download(self, target: np.ndarray, address: int, stream: int) -> None:
         """Copy to a contiguous NumPy array, which has the numbers when this returns."""
@@ -77,18 +85,27 @@ class DeviceArray:
             raise ValueError(f"an array of shape {self.shape} has no shape {full}")
         return DeviceArray(self.memory, full, self.dtype, self.address, self.stream)
 
-    def copy_to_host(self, stream: Any = 0) -> np.ndarray:
-        """A NumPy array with the same numbers."""
+    def copy_to_host(self, stream: Any = None) -> np.ndarray:
+        """A NumPy array with the same numbers, copied on a stream: by default that on which they were written."""
         out = np.empty(self.shape, self.dtype)
         if out.nbytes:
-            self.device.download(out, self.address, stream_number(stream))
+            self.device.download(out, self.address, self._after(stream))
         return out
 
-    def copy_from_host(self, values: Any, stream: Any = 0) -> None:
-        """Fill with the numbers of a NumPy array, which is broadcast."""
+    def copy_from_host(self, values: Any, stream: Any = None) -> None:
+        """Fill with the numbers of a NumPy array, which is broadcast, on a stream: by default that on which the array
+        was written."""
         source = np.ascontiguousarray(np.broadcast_to(np.asarray(values, self.dtype), self.shape))
         if source.nbytes:
-            self.device.upload(self.address, source, stream_number(stream))
+            self.device.upload(self.address, source, self._after(stream))
+
+    def _after(self, stream: Any) -> int:
+        """The number of a stream whose work comes after that by which the array was written."""
+        if stream is None:
+            return self.stream
+        if (number := stream_number(stream)) != self.stream:
+            self.device.synchronize(self.stream)
+        return number
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
@@ -106,7 +123,7 @@ class DeviceArray:
         }  # fmt: skip
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
-        if stream is not None and stream != -1 and int(stream) != (self.stream or _LEGACY):
+        if stream != -1 and int(stream or _LEGACY) != (self.stream or _LEGACY):  # None: the default one
             self.device.synchronize(self.stream)
         return dlpack.capsule(self, self.address, self.shape, self.dtype, self.__dlpack_device__())
 
@@ -118,6 +135,7 @@ class DeviceArray:
 
 
 _LEGACY = 1  # the default stream, in these protocols
+_WITH_STREAM = 3  # version of the array interface
 
 
 def stream_number(stream: Any) -> int:
@@ -135,17 +153,23 @@ def stream_number(stream: Any) -> int:
 
 
 class _Foreign:
-    """The memory of another library's array, which is kept as long as somebody looks at it."""
+    """The memory of another library's array, which is kept as long as somebody looks at it. When that library uses it
+    again is its own matter: it does so on the stream that it was asked for."""
 
     def __init__(self, owner: Any, address: int, keeper: Any) -> None:
         self.owner, self.address, self.keeper = owner, address, keeper
 
+    def used(self, stream: int) -> None:
+        pass
+
 
 def is_device_array(x: Any) -> bool:
     """Whether x is an array in the memory of a GPU."""
-    if isinstance(x, DeviceArray) or hasattr(type(x), "__cuda_array_interface__"):
-        return isinstance(x, DeviceArray) or _interface(x) is not None
+    if isinstance(x, DeviceArray):
+        return True
     kind = type(x)
+    if hasattr(kind, "__cuda_array_interface__") and _interface(x) is not None:
+        return True
     if kind is np.ndarray or not hasattr(kind, "__dlpack_device__") or isinstance(x, np.ndarray):
         return False
     return int(x.__dlpack_device__()[0]) in dlpack.ON_DEVICE
@@ -160,23 +184,33 @@ def _interface(x: Any) -> Any:
 
 def as_device_array(x: Any, device: Any, stream: int = 0) -> DeviceArray:
     """A view of another library's array on this device, which work on a stream may read. Raises ValueError unless it is
-    contiguous."""
+    contiguous, and DeviceError if it lies on another device.
+
+    The array interface tells since version 3 on which stream an array was written; of those that tell less (PyTorch's)
+    DLPack is asked, by which the other library makes the stream wait."""
     if isinstance(x, DeviceArray):
         if x.stream != stream:
             device.synchronize(x.stream)
         return x
     found = _interface(x)
-    if found is not None:
+    if found is not None and (found.get("version", 0) >= _WITH_STREAM or not hasattr(type(x), "__dlpack__")):
         address, shape, dtype = int(found["data"][0]), tuple(found["shape"]), np.dtype(found["typestr"])
         strides = found.get("strides")
         keeper: Any = x
         if (writer := found.get("stream")) is not None and writer != (stream or _LEGACY):
             device.synchronize(0 if writer == _LEGACY else int(writer))
+        home = device.home(address) if math.prod(shape) else device.ordinal
     else:
+        home = int(x.__dlpack_device__()[1])
         address, shape, dtype, strides, keeper = dlpack.read(x, stream or _LEGACY)
+    if home != device.ordinal:
+        raise DeviceError(
+            f"an array lies on the GPU of number {home}{at_line()}, and fastad works on that of number "
+            f"{device.ordinal}: move it there, or set CUDA_VISIBLE_DEVICES={home} before the process starts"
+        )
     if strides is not None and not _is_contiguous(shape, strides, dtype.itemsize):
         raise ValueError(f"an array on the device has the strides {strides}; make it contiguous first")
-    return DeviceArray(_Foreign(device, address, keeper), shape, dtype)
+    return DeviceArray(_Foreign(device, address, keeper), shape, dtype, stream=stream)
 
 
 def _is_contiguous(shape: Sequence[int], strides: Sequence[int], width: int) -> bool:

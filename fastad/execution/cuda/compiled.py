@@ -17,6 +17,8 @@ from fastad.execution.layout import BY_REFERENCE_FROM, Layout
 from fastad.execution.machine import cache
 from fastad.execution.request import Request
 from fastad.primitives import elementwise_rows
+from fastad.tables.builder import Builder
+from fastad.tables.inline import inline, new_inputs
 from fastad.tables.table import Table
 
 LOCAL_BYTES = 512 * 1024  # of a thread's local memory (CUDA C++ Programming Guide, Technical Specifications)
@@ -33,6 +35,7 @@ class Code:
     elements one after another, as float64. `inputs` and `outputs` are the characters of NumPy's dtypes of all arrays.
     `steps`: the most that solves of unknown length may make here, where their states are kept; None: as many as they
     may make anywhere. Instances that would make more end in an error: they need code for more steps.
+    `counts`: behind the results stands another, int32: the steps that the instance's adaptive solves have made.
     `registers` of a thread; `local_bytes` of its local memory, of which `spilled_bytes` are registers that did not fit.
     """
 
@@ -47,6 +50,7 @@ class Code:
     spilled_bytes: int
     threads: int  # of a block
     steps: int | None
+    counts: bool
 
 
 class DeviceText:
@@ -124,19 +128,41 @@ class DeviceText:
 
 def text_of(
     request: Request, inputs: str | None = None, outputs: str | None = None, precision: str = "d",
-    steps: int | None = None,
+    steps: int | None = None, counts: bool = False,
 ) -> tuple[DeviceText, int | None]:  # fmt: skip
     """The text of a request, and the steps that solves of unknown length are limited to: to `steps`, or so that an
-    instance takes no more than ROOM bytes. Their derivatives keep a state of every step."""
-    given = inputs, outputs, precision
+    instance takes no more than ROOM bytes. Their derivatives keep a state of every step. With `counts`, the number of
+    steps is one more result, where there are such solves (`counts_steps`)."""
+
+    def made(own: Request, room: int | None = LOCAL_BYTES) -> DeviceText:
+        if counts and counts_steps(request):
+            kinds = outputs or precision * len(request.results)
+            return DeviceText(counted(own.table), inputs, f"{kinds}i", precision, room=room)
+        return DeviceText(own.table, inputs, outputs, precision, room=room)
+
     if steps is not None:
-        return DeviceText(limited(request, steps).table, *given), steps
-    found = DeviceText(request.table, *given, room=None)
+        return made(limited(request, steps)), steps
+    found = made(request, None)
     if found.vectors <= ROOM or not any(sub.open_size for sub in request.base.subs):
-        return DeviceText(request.table, *given), None
-    few, more = (DeviceText(limited(request, n).table, *given, room=None).vectors for n in (_FEW, 2 * _FEW))
+        return made(request), None
+    few, more = (made(limited(request, n), None).vectors for n in (_FEW, 2 * _FEW))
     steps = max(_FEW, (ROOM - few) * _FEW // max(more - few, 1) + _FEW)
-    return DeviceText(limited(request, steps).table, *given), steps
+    return made(limited(request, steps)), steps
+
+
+def counts_steps(request: Request) -> bool:
+    """Whether the instances of a program may make different numbers of steps, which it can tell."""
+    return any(row.sub is not None and row.sub.counted for row in request.table.rows())
+
+
+def counted(table: Table) -> Table:
+    """The table with one more result: the number of steps of its solves."""
+    solves = [row for row in table.rows() if row.sub is not None and row.sub.counted]
+    b = Builder()
+    refs = inline(b, table, new_inputs(b, table)[0])
+    numbers = [b.region(refs[row.index], (k, 1, 1), (), "d") for row in solves for k in row.sub.counted]
+    total = functools.reduce(lambda x, y: b.emit("add", (x, y)), numbers)
+    return b.table([*(refs[x] for x in table.outputs), total], table.captured)
 
 
 def limited(request: Request, steps: int | None) -> Request:
@@ -166,7 +192,7 @@ def code(
     """The code of a request for GPUs of an architecture, such as "sm_90". See `DeviceText`, `Code` and `text_of`.
 
     Raises CompileError for what a GPU cannot run, and where the packages that compile for it are missing."""
-    text, steps = text_of(request, inputs, outputs, precision, steps)
+    text, steps = text_of(request, inputs, outputs, precision, steps, counts=True)
     device = text.device
 
     def make() -> bytes:
@@ -181,7 +207,7 @@ def code(
     facts = json.loads(stored[4 : 4 + size])
     return Code(
         stored[4 + size :], ENTRY, text.layout, text.inputs, text.outputs, text.rows, facts["registers"],
-        facts["stack"], facts["spilled"], _THREADS, steps,
+        facts["stack"], facts["spilled"], _THREADS, steps, len(text.outputs) > len(request.results),
     )  # fmt: skip
 
 

@@ -241,6 +241,8 @@ class ElementProgram(LaneProgram):
             target = result.array.reshape(-1)
             if x.size == target.size:
                 device.copy(target.address, x.address, x.nbytes, stream)
+                for own in (target, x):
+                    own.memory.used(stream)
             else:  # one number in all elements
                 spread = LaneProgram(Request(_same(target.dtype.char)), Lanes(target.size, (None,), (0,)), self.tier)
                 spread.run(device, [Strided(x, 0)], stream, [Strided(target, 1)])
@@ -264,6 +266,8 @@ def _padded(device: Device, size: int, dtype: np.dtype, stream: int) -> _Padded:
 def _copied(device: Device, x: DeviceArray, stream: int) -> DeviceArray:
     found = _padded(device, x.size, x.dtype, stream)
     device.copy(found.address, x.address, x.nbytes, stream)
+    for own in (found, x):
+        own.memory.used(stream)
     return found.whole
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from fastad.errors import CompileError, FastadError
 from fastad.execution.cuda.arrays import DeviceArray
-from fastad.execution.cuda.device import Device, empty
+from fastad.execution.cuda.device import Device, array, empty
+from fastad.execution.cuda.instances import LEADING, are_in_memory
 from fastad.execution.cuda.interpreter.program import LaneInterpreter, Space, Strided
 from fastad.execution.executors import AUTO
 from fastad.execution.machine import background, cache
@@ -55,6 +56,9 @@ class Runner(Protocol):
     def kept_bytes(self) -> int:
         """Bytes that are kept from the last run."""
 
+    def release(self) -> None:
+        """Give these back."""
+
     def space(self, lanes: int, stream: int) -> Any:
         """A context that has memory for so many lanes, of type Status."""
 
@@ -77,6 +81,9 @@ class Interpreted:
     def kept_bytes(self) -> int:
         return sum(self.bytes_a_lane * space.lanes for _, space in self._kept)
 
+    def release(self) -> None:
+        self._kept = []
+
     @contextlib.contextmanager
     def space(self, lanes: int, stream: int) -> Iterator[Space]:
         kept, self._kept = self._kept, []
@@ -96,7 +103,12 @@ class _Codes:
 
 
 class Kernel:
-    """A request run by a compiled kernel, for arrays of given dtypes."""
+    """A request run by a compiled kernel, for arrays of given dtypes.
+
+    The threads of a warp wait for the one with the most steps. A kernel that counts the steps of its lanes runs them in
+    the order of these counts, as those were in a run before: lanes of alike numbers then stand in one warp. Any order
+    gives the same results.
+    """
 
     name = COMPILED
 
@@ -106,7 +118,13 @@ class Kernel:
         self.made = device.compiled(request, _characters(kinds[0]), _characters(kinds[1]), real, steps)
         self._device, self.rows, self.steps = device, self.made.rows, self.made.steps
         self.may_stop = any(getattr(row.primitive, "stops", False) for row in self.rows.rows())
-        self.bytes_a_lane, self.kept_bytes = 4, 0  # what a thread works in is reserved for threads, not for lanes
+        # What a thread works in is reserved for threads, not for lanes.
+        self.bytes_a_lane, self.kept_bytes = 4 + 8 * self.made.counts, 0
+        self._places: tuple[list[int], DeviceArray] | None = None
+        self._runs, self._order = 0, dict[int, DeviceArray | None]()  # by numbers of lanes
+
+    def release(self) -> None:
+        pass
 
     @contextlib.contextmanager
     def space(self, lanes: int, stream: int) -> Iterator[_Codes]:
@@ -115,7 +133,11 @@ class Kernel:
     def run(
         self, space: _Codes, lanes: int, inputs: Sequence[Strided], outputs: Sequence[Strided], stream: int
     ) -> None:
-        words = [lanes, 0, space.status.address]
+        order, counts = self._order.get(lanes), None
+        if self.made.counts:
+            counts = empty(self._device, (lanes,), np.int32, stream)
+            outputs = [*outputs, Strided(counts, 1)]
+        words = [lanes, 0 if order is None else order.address, space.status.address]
         for slots, arrays in ((self.made.layout.inputs, inputs), (self.made.layout.outputs, outputs)):
             for slot, x in zip(slots, arrays, strict=True):
                 if slot.by_reference and x.element != 1:
@@ -124,7 +146,49 @@ class Kernel:
                         "take it with the lanes along the first one"
                     )
                 words += [x.array.address, x.lane, x.element]
+        table = space.status
+        if are_in_memory(len(words)):
+            table = self._in_memory(words[LEADING:], stream)
+            words[LEADING:] = [table.address]
         self._device.start(self.made.kernel, lanes, words, stream)
+        for own in (space.status, table, *(x.array for x in (*inputs, *outputs))):
+            own.memory.used(stream)
+        if order is not None:
+            order.memory.used(stream)
+        if counts is not None:
+            self._learn(counts, lanes, stream)
+
+    def _in_memory(self, words: list[int], stream: int) -> DeviceArray:
+        """Places of arrays on the device; prepared calls have the same ones every time."""
+        if self._places is None or self._places[0] != words:
+            self._places = words, array(self._device, np.array(words, np.int64), stream)
+        return self._places[1]
+
+    def _learn(self, counts: DeviceArray, lanes: int, stream: int) -> None:
+        """Take the order of the lanes from the steps that they have made in the first run, the second, the fourth…"""
+        self._runs += 1
+        if self._runs & (self._runs - 1) == 0:
+            order = order_of(counts.copy_to_host(stream))
+            self._order = {lanes: None if order is None else array(self._device, order, stream)}
+
+
+def order_of(steps: np.ndarray) -> np.ndarray | None:
+    """The lanes in the order of their numbers of steps; None where that would save little, since other orders have
+    advantages of their own: neighbours in memory are read together."""
+    if steps.size <= _WARP or steps.min() == steps.max():
+        return None
+    order = np.argsort(steps.astype(np.uint16) if steps.max() < 1 << 16 else steps, kind="stable")
+    if _rounds(steps) < _GAIN * _rounds(steps[order]):
+        return None
+    return order.astype(np.int32)
+
+
+def _rounds(steps: np.ndarray) -> int:
+    """The steps of all warps: each makes as many as its lane with the most."""
+    return int(np.maximum.reduceat(steps, np.arange(0, steps.size, _WARP)).sum(dtype=np.int64))
+
+
+_WARP, _GAIN = 32, 1.1
 
 
 def _characters(kinds: str) -> str:
@@ -160,13 +224,21 @@ class Choice:
                 cache.note(*self._key)
         return self._runner
 
-    def has_more(self, code: int) -> bool:
-        """Whether the kernel was made for fewer steps than a lane may need, and there is one for more now."""
+    @property
+    def steps(self) -> int | None:
+        """The most steps that solves of unknown length may make in the code in use, where that is limited."""
+        return self._runner.steps if isinstance(self._runner, Kernel) else None
+
+    def release(self) -> None:
+        """Give memory back that is kept from the last run."""
+        if self._runner is not None:
+            self._runner.release()
+
+    def has_more(self) -> bool:
+        """Whether there is code for more steps now than before."""
         made = self._runner
-        if not isinstance(made, Kernel) or made.steps is None or code > 0:
-            return False
-        with contextlib.suppress(CompileError):  # then a lane has no memory for more, and its error stands
-            self._runner = Kernel(self._device, self._request, self._kinds, self._real, 4 * made.steps)
+        with contextlib.suppress(CompileError):  # then a lane has no memory for more
+            self._runner = Kernel(self._device, self._request, self._kinds, self._real, 4 * (self.steps or 1))
         return self._runner is not made
 
     def _begin(self) -> Runner:

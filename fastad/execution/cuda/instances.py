@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from fastad.execution.layout import Slot
 
 ENTRY = "fastad_instances"
+LEADING = 3  # arguments of a kernel before those of arrays
+_MOST_WORDS = 500  # arguments that a kernel takes as parameters
 _UNROLLED = 64  # elements that are copied one by one
 
 # What arrays may hold: by NumPy's character LLVM's type, and the instructions from it to a number and back.
@@ -24,8 +26,9 @@ _KINDS = {
 }  # fmt: skip
 KINDS = tuple(_KINDS)
 
-# Both take the number of instances; the order in which they are run, as 32-bit integers, or null; where the code of
-# each goes, as 32-bit integers; and for every argument and result a pointer and the two strides.
+# All take the number of instances; the order in which they are run, as 32-bit integers, or null; where the code of
+# each goes, as 32-bit integers; and for every argument and result a pointer and the two strides. A kernel's parameters
+# are at most 4 KiB (CUDA C++ Programming Guide, Function Parameters): those of more arrays are in memory.
 _DEVICE = """
 declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()
 declare i32 @llvm.nvvm.read.ptx.sreg.ntid.x()
@@ -33,6 +36,7 @@ declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
 
 define ptx_kernel void @{entry}(i64 %count, ptr noalias readonly %order, ptr noalias %codes{parameters}) {{
 start:
+{loads}
   %t32 = call i32 @llvm.nvvm.read.ptx.sreg.tid.x()
   %n32 = call i32 @llvm.nvvm.read.ptx.sreg.ntid.x()
   %b32 = call i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()
@@ -67,6 +71,12 @@ end:
   ret void
 }}
 """
+
+
+def are_in_memory(words: int) -> bool:
+    """Whether a kernel of so many arguments finds those of its arrays in memory, at the address that it takes behind
+    the leading ones."""
+    return words > _MOST_WORDS
 
 
 Copy = Callable[[str, str], None]  # of an element from one place to another
@@ -120,16 +130,26 @@ class InstanceText:
             f", ptr noalias {'' if name.startswith('out') else 'readonly '}%{name}, i64 %{name}.lane, i64 %{name}.step"
             for name in self._names
         )
-        return self.one + _DEVICE.format(entry=ENTRY, parameters=parameters, arguments=self._arguments)
+        loads = ""
+        if are_in_memory(LEADING + len(_PARTS) * len(self._names)):
+            parameters, loads = ", ptr noalias readonly %all", self._loads
+        return self.one + _DEVICE.format(
+            entry=ENTRY, parameters=parameters, arguments=self._arguments, loads=loads
+        )
 
     @property
     def host(self) -> str:
+        return self.one + _HOST.format(entry=ENTRY, loads=self._loads, arguments=self._arguments)
+
+    @property
+    def _loads(self) -> str:
+        """Instructions that read the pointers and strides of all arrays from memory."""
         loads = []
         words = [(kind, f"{name}{part}") for name in self._names for kind, part in _PARTS]
         for k, (kind, word) in enumerate(words):
             loads.append(f"  %{word}.at = getelementptr i64, ptr %all, i64 {k}")
             loads.append(f"  %{word} = load {kind}, ptr %{word}.at")
-        return self.one + _HOST.format(entry=ENTRY, loads="\n".join(loads), arguments=self._arguments)
+        return "\n".join(loads)
 
     @property
     def _arguments(self) -> str:

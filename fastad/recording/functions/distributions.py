@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.dispatch import UFUNCS
+from fastad.recording.functions.special import of_scipy
 
 
 def _special(name: str) -> Callable[..., Any]:
-    return lambda *args: UFUNCS[name](*args)
+    return lambda *args: of_scipy(name)(*args)
 
 
 gammaln, betaln, xlogy, xlog1py = map(_special, ["gammaln", "betaln", "xlogy", "xlog1py"])
@@ -24,11 +24,15 @@ gammainc, gammaincc, betainc = map(_special, ["gammainc", "gammaincc", "betainc"
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
+def _positive(*shapes: Any) -> Any:
+    return [s > 0 for s in shapes]
+
+
 @dataclass(frozen=True)
 class Distribution:
     """`log_density(x, *shapes)` and `distribution(x, *shapes)` inside of the support [low, high], whose upper end may
-    be a function of the shapes. `tail` is 1 − distribution and `log_distribution` its logarithm, where they are given
-    to more digits than these would have."""
+    be a function of the shapes. `tail` is 1 − distribution, `log_distribution` and `log_tail` the logarithms, where
+    they are given to more digits than these would have. `allows(*shapes)` lists what the shapes must fulfil."""
 
     name: str  # SciPy's
     log_density: Callable[..., Any]
@@ -37,6 +41,8 @@ class Distribution:
     high: Any = np.inf
     tail: Callable[..., Any] | None = None
     log_distribution: Callable[..., Any] | None = None
+    log_tail: Callable[..., Any] | None = None
+    allows: Callable[..., Any] = _positive
     is_discrete: bool = False
     has_low: bool = True  # whether the lower end belongs to the support
 
@@ -73,9 +79,17 @@ class Distribution:
 
     def log_above(self, x: Any, *shapes: Any) -> Any:
         """The logarithm of 1 − distribution function."""
-        return self._between(
-            lambda *args: _log(self._beyond(*args), self.distribution(*args)), 0.0, -np.inf, x, *shapes
-        )
+        own = self.log_tail or (lambda *args: _log(self._beyond(*args), self.distribution(*args)))
+        return self._between(own, 0.0, -np.inf, x, *shapes)
+
+    def is_defined(self, shapes: Any, scale: Any) -> Any:
+        """Where the parameters, as the user gave them, are those of a distribution; True where this needs no row."""
+        wanted = [*self.allows(*shapes), *([] if self.is_discrete else [scale > 0])]
+        found: Any = True
+        for condition in wanted:
+            if not isinstance(condition, bool | np.bool_) or not condition:
+                found = condition if found is True else found & condition
+        return found
 
     def _beyond(self, x: Any, *shapes: Any) -> Any:
         return self.tail(x, *shapes) if self.tail else 1.0 - self.distribution(x, *shapes)
@@ -105,7 +119,8 @@ def _binomial_below(k: Any, n: Any, p: Any) -> Any:
 
 _ALL = (
     Distribution(
-        "norm", lambda x: -0.5 * x * x - 0.5 * _LOG_2PI, ndtr, tail=lambda x: ndtr(-x), log_distribution=log_ndtr
+        "norm", lambda x: -0.5 * x * x - 0.5 * _LOG_2PI, ndtr, tail=lambda x: ndtr(-x), log_distribution=log_ndtr,
+        log_tail=lambda x: log_ndtr(-x),
     ),
     Distribution(
         "t", lambda x, df: -0.5 * (df + 1.0) * np.log1p(x * x / df) - betaln(0.5, 0.5 * df) - 0.5 * np.log(df),
@@ -125,18 +140,22 @@ _ALL = (
     ),
     Distribution(
         "expon", lambda x: -x, lambda x: -np.expm1(-x), 0.0, tail=lambda x: np.exp(-x),
-        log_distribution=lambda x: np.log(-np.expm1(-x)),
+        log_distribution=lambda x: np.log(-np.expm1(-x)), log_tail=lambda x: -x,
     ),
     Distribution(
         "lognorm", lambda x, s: -0.5 * (np.log(x) / s) ** 2 - np.log(s * x) - 0.5 * _LOG_2PI,
         lambda x, s: ndtr(np.log(x) / s), 0.0, tail=lambda x, s: ndtr(-np.log(x) / s),
-        log_distribution=lambda x, s: log_ndtr(np.log(x) / s), has_low=False,
+        log_distribution=lambda x, s: log_ndtr(np.log(x) / s), log_tail=lambda x, s: log_ndtr(-np.log(x) / s),
+        has_low=False,
     ),
     Distribution(
         "poisson", lambda k, mu: xlogy(k, mu) - gammaln(k + 1.0) - mu, lambda k, mu: gammaincc(k + 1.0, mu), 0.0,
-        tail=lambda k, mu: gammainc(k + 1.0, mu), is_discrete=True,
+        tail=lambda k, mu: gammainc(k + 1.0, mu), allows=lambda mu: [mu >= 0], is_discrete=True,
     ),
-    Distribution("binom", _binomial, _binomial_below, 0.0, lambda n, p: n, is_discrete=True),
+    Distribution(
+        "binom", _binomial, _binomial_below, 0.0, lambda n, p: n, is_discrete=True,
+        allows=lambda n, p: [n >= 0, np.floor(n) == n, p >= 0, p <= 1],
+    ),
 )  # fmt: skip
 DISTRIBUTIONS = {distribution.name: distribution for distribution in _ALL}
 

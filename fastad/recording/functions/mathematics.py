@@ -14,6 +14,7 @@ from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import Number
 from fastad.recording.recorder import open_recordings
+from fastad.recording.source import at_line
 from fastad.recording.standins import StandIn, stands_in
 
 _PYTHON_NUMBERS = frozenset([Number, float, int, bool])
@@ -63,7 +64,7 @@ def _scalar(x: Any) -> Any:
     if not isinstance(x, Recorded):
         return x
     if x.size != 1:
-        raise TypeError("only length-1 arrays can be converted to Python scalars")
+        raise TypeError(f"functions of math take one number, not an array{at_line()}; use NumPy's, such as np.exp")
     x = x.reshape(()) if x.shape else x
     return x.astype(np.float64) if x.dtype == np.float32 else x
 

@@ -166,9 +166,14 @@ class _Square:
 
 
 # ── matrices with structure ───────────────────────────────────────────────────────────────────────────────────
+def _array(x: Any) -> Any:
+    (x,) = lift(x) if is_recorded(x) else (np.asarray(x),)
+    return x
+
+
 def _vector(x: Any, name: str) -> Any:
     """One row of numbers, as SciPy flattens it."""
-    (x,) = lift(x) if is_recorded(x) else (np.asarray(x),)
+    x = _array(x)
     if x.ndim == 0:
         raise ShapeError(f"{name}: a number in place of a row of numbers{at_line()}. Pass an array.")
     return x.reshape(-1)
@@ -176,17 +181,19 @@ def _vector(x: Any, name: str) -> Any:
 
 def toeplitz(c: Any, r: Any = None) -> Any:
     """The matrix with constant diagonals: first column c, first row r (c where left out; r[0] is not read), as
-    scipy.linalg.toeplitz.
+    scipy.linalg.toeplitz; stacks of vectors have leading axes.
 
     >>> import fastad as fad
     >>> fad.linalg.toeplitz([1.0, 2.0, 3.0], [1.0, 4.0]).tolist()
     [[1.0, 4.0], [2.0, 1.0], [3.0, 2.0]]
     """
-    c = _vector(c, "toeplitz")
-    r = c if r is None else _vector(r, "toeplitz")
-    numbers = np.concatenate([r[:0:-1], c])
-    i, j = np.ogrid[: len(c), : len(r)]
-    return numbers[i - j + len(r) - 1]
+    c = np.atleast_1d(_array(c))
+    r = c if r is None else np.atleast_1d(_array(r))
+    stack = np.broadcast_shapes(c.shape[:-1], r.shape[:-1])
+    m, n = c.shape[-1], r.shape[-1]
+    numbers = np.concatenate([np.broadcast_to(r, (*stack, n))[..., :0:-1], np.broadcast_to(c, (*stack, m))], axis=-1)
+    i, j = np.ogrid[:m, :n]
+    return numbers[..., i - j + n - 1]
 
 
 def hankel(c: Any, r: Any = None) -> Any:

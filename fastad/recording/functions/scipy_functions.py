@@ -127,11 +127,15 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, x, *args, **kwargs)
         known = distributions.DISTRIBUTIONS.get(self.name)
         own = known and distributions.method(known, name)
-        if not own:
+        if known is None or not own:
             return original(self, x, *args, **kwargs)  # which says that it cannot be recorded
         recorder = recorder_of((x, *args, *kwargs.values()))
         shapes, loc, scale = self._parse_args(*args, **kwargs)
-        return own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+        found = own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+        numbers = (int, float, np.number)  # of which is known whether they are allowed
+        given = [s if isinstance(s, numbers) else as_recorded(s, recorder) for s in (*shapes, scale)]
+        defined = known.is_defined(given[:-1], given[-1])
+        return found if defined is True else found * np.where(defined, 1.0, np.nan)  # the derivatives are NaN too
 
     return called
 

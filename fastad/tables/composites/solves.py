@@ -139,6 +139,11 @@ class Solve(Repeated, kind="solve"):
     def open_size(self) -> int | None:
         return 8 * self.stored_size if self.adaptive else None
 
+    @property
+    def counted(self) -> tuple[int, ...]:
+        start = sum(span.size for span in self.spans_results[:-1])
+        return (start + r.ACCEPTED, start + r.REJECTED) if self.adaptive else ()
+
     def limited(self, steps: int) -> "Solve":
         return replace(self, length=steps).sized()
 

@@ -118,6 +118,11 @@ class Sub:
         made (see `limited`); None: it is none."""
         return None
 
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """Places among the results whose sum is the number of steps that a run has made; none if there are no such."""
+        return ()
+
     def limited(self, steps: int) -> "Sub":
         """The same with at most so many steps, for those with an `open_size`."""
         raise NotImplementedError

@@ -67,7 +67,10 @@ def ptx(source: Source, arch: str) -> str:
         entry = kernel(source, _decorate)
         kinds = [types.int64, *(_type(types, dtype, ndim) for dtype, ndim in source.types)]
         number = int(arch.removeprefix("sm_"))
-        text, _ = cuda.compile_ptx(entry, tuple(kinds), device=False, cc=divmod(number, 10))
+        try:
+            text, _ = cuda.compile_ptx(entry, tuple(kinds), device=False, cc=divmod(number, 10))
+        except Exception as error:  # of numba, of NVIDIA's compiler, of the loader of its libraries
+            raise CompileError(f"numba-cuda cannot compile the interpreter for {arch}: {error}") from error
     return str(text)
 
 
