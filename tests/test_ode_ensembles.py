@@ -54,10 +54,11 @@ def test_lanes_are_used_and_give_what_solves_one_by_one_give(options):
     y0 = states(2 * WIDTH + 5)
     f = ensemble(cost, **options)
     assert SolveLanes in drivers(f, y0, P)
-    np.testing.assert_allclose(f(y0, P), [cost(y, P, **options) for y in y0], rtol=1e-11, atol=1e-12)
+    one = fad.value_and_grad(lambda y, p: cost(y, p, **options), argnums=(0, 1), tier="sweep")
+    values, wanted = zip(*(one(y, P) for y in y0), strict=True)
+    np.testing.assert_allclose(f(y0, P), values, rtol=1e-11, atol=1e-12)
     gradient = fad.vmap(fad.grad(lambda y, p: cost(y, p, **options), argnums=(0, 1)), in_axes=(0, None))
     assert drivers(gradient, y0, P) >= {SolveLanes, SolveLanesAdjoint}
-    wanted = [fad.grad(lambda y, p: cost(y, p, **options), argnums=(0, 1))(y, P) for y in y0]
     for found, own in zip(gradient(y0, P), zip(*wanted, strict=True), strict=True):
         np.testing.assert_allclose(found, own, rtol=1e-9, atol=1e-10)
 
@@ -184,7 +185,7 @@ def test_steps_that_do_not_come_apart_are_made_one_by_one():
 
 def test_ensembles_are_stored_in_files(tmp_path):
     y0 = states(WIDTH + 1)
-    table = fad.trace(fad.vmap(fad.grad(lambda y, p: cost(y, p, rtol=1e-6)), in_axes=(0, None)), y0, P)
+    table = fad.trace(fad.vmap(fad.grad(lambda y, p: cost(y, p, rtol=1e-2)), in_axes=(0, None)), y0, P)
     assert {SolveLanes, SolveLanesAdjoint} <= {type(sub) for sub in table.subs}
     save(table, tmp_path / "ensemble.npz")
     found, given = load(tmp_path / "ensemble.npz"), [y0, P, *table.captured]
