@@ -5,6 +5,7 @@ TYPE_CHECKING too), and no two packages import each other, even by way of others
 """
 
 import ast
+import functools
 import subprocess
 import sys
 import textwrap
@@ -47,9 +48,19 @@ def _modules():
 MODULES = _modules()
 
 
+@functools.cache
+def _text(path):
+    return path.read_text(encoding="utf-8")
+
+
+@functools.lru_cache(maxsize=4)  # the same file is asked about again before the next one
+def _nodes(source):
+    return list(ast.walk(ast.parse(source)))
+
+
 def imports(source, package, modules=MODULES):
     """(line, dotted name) of everything source imports, at any depth; relative imports start from package."""
-    for node in ast.walk(ast.parse(source)):
+    for node in _nodes(source):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,9 +82,10 @@ def component(module):
     return rest.partition(".")[0] if top == "fastad" else None
 
 
+@functools.cache
 def file_imports(module):
     path, package = MODULES[module]
-    return list(imports(path.read_text(encoding="utf-8"), package))
+    return list(imports(_text(path), package))
 
 
 def test_the_walk_finds_every_form_of_import():
@@ -131,12 +143,14 @@ def test_kernels_import_only_what_numba_compiles_with(module):
 
 def circles(graph):
     """The sets of files that import each other, directly or by way of others."""
-    reach = {m: set(found) for m, found in graph.items()}
-    for middle in reach:
-        for found in reach.values():
-            if middle in found:
-                found |= reach[middle]
-    return {frozenset(n for n in reach[m] if m in reach[n]) for m in reach if m in reach[m]}
+    bit = {m: 1 << k for k, m in enumerate(graph)}
+    reach = {m: sum(bit[n] for n in found) for m, found in graph.items()}  # sets as bits of an integer
+    for middle in graph:
+        for m in graph:
+            if reach[m] & bit[middle]:
+                reach[m] |= reach[middle]
+    own = [m for m in graph if reach[m] & bit[m]]
+    return {frozenset(n for n in own if reach[m] & bit[n] and reach[n] & bit[m]) for m in own}
 
 
 def test_files_do_not_import_each_other():
@@ -165,13 +179,13 @@ def writes_upward(source):
 
     A registry is filled by calling its own function, which says what may be registered.
     """
-    tree = ast.parse(source)
+    nodes = _nodes(source)
     imported = {
         alias.asname or alias.name.partition(".")[0]
-        for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
+        for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names if _is_own(node, alias)
     }  # fmt: skip
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
             written = node.value
         elif isinstance(node, ast.Call) and _last_name(node.func) in SETTERS and node.args:
@@ -198,7 +212,7 @@ def _last_name(function):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_sets_another_ones_attribute(module):
-    assert not list(writes_upward(MODULES[module][0].read_text(encoding="utf-8")))
+    assert not list(writes_upward(_text(MODULES[module][0])))
 
 
 WRITES = (
@@ -235,7 +249,7 @@ def test_packages_do_not_import_each_other():
 @pytest.mark.parametrize("module", MODULES)
 def test_files_are_short(module):
     path, _ = MODULES[module]
-    lines = len(path.read_text(encoding="utf-8").splitlines())
+    lines = len(_text(path).splitlines())
     assert lines <= MAX_LINES, f"{path.relative_to(ROOT)} has {lines} lines: it says more than one thing"
 
 
