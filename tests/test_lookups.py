@@ -170,7 +170,9 @@ def test_int_is_itself_afterwards():
     assert int is builtins.int
 
 
-def test_paths_that_cannot_be_rows_are_named_once():
+def test_paths_that_cannot_be_rows_are_named_once(monkeypatch):
+    monkeypatch.setattr("fastad.control.paths._MOST", 12)
+
     def rate(t, y):
         return [np.float64(len("x" * int(t / 0.01))) - y[0]]
 
