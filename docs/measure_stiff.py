@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure_ode import PAGE, markdown, timed
+from measure_ode import PAGE, PATIENCE, markdown, timed
 from scipy.integrate import solve_ivp as scipy_solve
 
 import fastad as fad
@@ -86,7 +86,7 @@ def _field(n: int) -> np.ndarray:
 
 def problems(small: bool) -> dict[str, Problem]:
     """From Hairer & Wanner, Solving Ordinary Differential Equations II, and its test set."""
-    n = 20 if small else 500
+    n = 8 if small else 500
     found = {
         "Lotka–Volterra, t = 10": Problem(lotka, np.ones(2), np.array([1.5, 1.0, 3.0, 1.0]), 10.0),
         "van der Pol, μ = 1000, t = 2000": Problem(oscillator, np.array([2.0, 0.0]), np.array([1000.0]), 2000.0),
@@ -150,6 +150,8 @@ def main() -> None:
     parser.add_argument("page", nargs="?", type=Path, default=PAGE)
     parser.add_argument("--small", action="store_true", help="one small problem: a test of this script")
     options = parser.parse_args()
+    if options.small:
+        PATIENCE["seconds"] = 0.0
     warnings.simplefilter("ignore")  # of tolerances that are too loose
     new = markdown(_printed(table(options.small)))
     text, count = re.subn(

@@ -186,7 +186,7 @@ LONG = """
 
     def long(x):
         s = x
-        for k in range(500):
+        for k in range(300):
             s = 0.9 * np.sin(s) + (0.1 + k) * x
         return np.sum(s)
 

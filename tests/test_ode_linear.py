@@ -26,7 +26,7 @@ NEARLY = fad.ode.Krylov(lambda t, y, c, r, a: r / (1.0 + 2.0 * a * c))
 
 @pytest.mark.parametrize("jac", [fad.ode.Krylov(), NEARLY], ids=["GMRES", "with a preconditioner"])
 def test_systems_without_matrices(jac):
-    y0 = start(6)
+    y0 = start(4)
     own, dense = (fad.value_and_grad(misfit, argnums=(0, 1))(y0, 100.0, **given) for given in ({"jac": jac}, {}))
     assert own[0] == pytest.approx(dense[0], rel=1e-9)
     for mine, other in zip(own[1], dense[1]):
@@ -46,7 +46,7 @@ def test_a_preconditioner_returns_vectors():
 @pytest.mark.parametrize("method", ["SDIRK2", "BDF", "Radau"])
 def test_newtons_methods_without_matrices(method):
     """GMRES with the user's preconditioner gives the derivatives that dense factors do, and exact ones."""
-    y0, direction = start(6), np.array([1.0, -0.5, 0.3, 0.2, -1.0, 0.7])
+    y0, direction = start(4), np.array([1.0, -0.5, 0.3, 0.2])
     f = lambda y0, a, jac=NEARLY: misfit(y0, a, method, jac=jac)
     value, by = fad.value_and_grad(f, argnums=(0, 1))(y0, 100.0)
     other, others = fad.value_and_grad(lambda y0, a: f(y0, a, None), argnums=(0, 1))(y0, 100.0)
@@ -74,7 +74,8 @@ def fed(t, y, a):
 @pytest.mark.parametrize("mass", [None, "singular"])
 def test_stages_by_a_real_and_a_complex_system(mass, monkeypatch):
     """The steps are those of the matrix of all stages together."""
-    n = 11
+    n = 5
+    monkeypatch.setattr(coupled, "_FEW", n - 1)
     y0, direction = start(n), np.cos(np.arange(float(n)))
     given = {None: None, "singular": (np.arange(n) != n - 1) * 1.0}[mass]
 
@@ -91,9 +92,12 @@ def test_stages_by_a_real_and_a_complex_system(mass, monkeypatch):
     np.testing.assert_allclose(by[0], others[0], rtol=1e-8, atol=1e-10)
 
 
-def test_sparse_systems():
-    """A heat equation with 150 unknowns, whose matrices are sparse, beside GMRES: values, tangents and adjoints."""
-    y0, direction = start(150), np.cos(np.arange(150.0))
+def test_sparse_systems(monkeypatch):
+    """A heat equation whose matrices count as sparse, beside GMRES: values, tangents and adjoints."""
+    n = 40
+    for module in ("equations.sparse", "ode.iteration"):
+        monkeypatch.setattr(f"fastad.{module}._FEW", n - 1)
+    y0, direction = start(n), np.cos(np.arange(float(n)))
     f = lambda y0: misfit(y0, 2e3)
     value, slope = fad.jvp(f, (y0,), (direction,))
     gradient = fad.grad(f)(y0)
