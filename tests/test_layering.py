@@ -53,7 +53,7 @@ def _text(path):
     return path.read_text(encoding="utf-8")
 
 
-@functools.lru_cache(maxsize=4)  # the same file is asked about again before the next one
+@functools.lru_cache(maxsize=1)  # see `_facts`
 def _nodes(source):
     return list(ast.walk(ast.parse(source)))
 
@@ -83,9 +83,14 @@ def component(module):
 
 
 @functools.cache
-def file_imports(module):
+def _facts(module):
+    """What a file imports, and the lines that write upward: of one walk over it."""
     path, package = MODULES[module]
-    return list(imports(_text(path), package))
+    return list(imports(_text(path), package)), list(writes_upward(_text(path)))
+
+
+def file_imports(module):
+    return _facts(module)[0]
 
 
 def test_the_walk_finds_every_form_of_import():
@@ -212,7 +217,7 @@ def _last_name(function):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_sets_another_ones_attribute(module):
-    assert not list(writes_upward(_text(MODULES[module][0])))
+    assert not _facts(module)[1]
 
 
 WRITES = (
