@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_rolling import loops, unrolled
-from test_rolling_while_recording import check, make_small
+from test_rolling_while_recording import check, often  # noqa: F401 (a fixture)
 
 import fastad as fad
 from fastad.execution.layout import layout_of
@@ -16,11 +16,6 @@ from fastad.tables.reference import evaluate
 from fastad.tables.rolling.counted import counted
 
 TURNS = 120
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    make_small(monkeypatch.setattr)
 
 
 def computed(rule, turns, before=0):

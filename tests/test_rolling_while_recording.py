@@ -16,8 +16,12 @@ from fastad.tables.rolling import rolled
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
-    """Loops of few turns are rolled, and after few rows."""
+    """Loops of few turns are rolled, and after few rows. Each time all objects are looked at that the garbage collector
+    knows: those of other tests, in their millions, are left out."""
     make_small(monkeypatch.setattr)
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def make_small(put):
