@@ -255,11 +255,11 @@ def test_ctrl_c_stops_a_compilation(tmp_path):
         for _ in range(2):
             compiling._all.clear()
             sent = []
-            threading.Thread(target=send).start()
             try:
+                threading.Thread(target=send).start()
                 g(x)
             except KeyboardInterrupt:
-                assert time.perf_counter() - sent[0] < 0.2
+                assert time.perf_counter() - sent[0] < 1.0
             else:
                 raise AssertionError("not interrupted")
         np.testing.assert_allclose(g(x), wanted, rtol=1e-9)
