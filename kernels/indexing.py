@@ -70,13 +70,9 @@ def gather_reverse(xb, yb, ob, x, y, o, s):
                 xb[at(k + i)] += ob[at(j * inner + i)]
 
 
-@kernel
-def scatter_add_forward(out, x, y, s):
-    """out = 0, then out[y[j], :] += x[j, :] for rows of s[0] (inner) values. Returns 1 if an index is invalid."""
-    inner = s[0]
-    out[:] = 0.0
-    if inner == 0:
-        return 0
+@helper
+def _add_rows(out, x, y, inner):
+    """out[y[j], :] += x[j, :] for rows of inner values. Returns 1 if an index is invalid."""
     size = float(_rows(len(out), inner))
     for j in range(len(y)):
         v = y[at(j)]
@@ -86,6 +82,13 @@ def scatter_add_forward(out, x, y, s):
         for i in range(inner):
             out[at(k + i)] += x[at(j * inner + i)]
     return 0
+
+
+@kernel
+def scatter_add_forward(out, x, y, s):
+    """out = 0, then out[y[j], :] += x[j, :] for rows of s[0] (inner) values. Returns 1 if an index is invalid."""
+    out[:] = 0.0
+    return _add_rows(out, x, y, s[0]) if s[0] > 0 else 0
 
 
 @kernel
@@ -153,13 +156,4 @@ def put_blocks_forward(out, x, y, z, s):
 def add_blocks_forward(out, x, y, z, s):
     """out = x, then out[z[j], :] += y[j, :], as `put_blocks`."""
     _start_from(out, x)
-    inner = s[0]
-    size = float(_rows(len(out), inner))
-    for j in range(len(z)):
-        v = z[at(j)]
-        if not _valid(v, size):
-            return 1
-        k = int(v) * inner
-        for i in range(inner):
-            out[at(k + i)] += y[at(j * inner + i)]
-    return 0
+    return _add_rows(out, y, z, s[0])

@@ -11,7 +11,7 @@ from fastad.execution.layout import layout_of
 from fastad.execution.native.kernel import NativeKernel
 from fastad.execution.native.planning.plan import make_plan
 from fastad.execution.sweeps.kernel import SweepKernel
-from fastad.primitives import PUT, PUT_ADD
+from fastad.primitives import opcode
 from fastad.tables.builder import Builder
 from fastad.tables.passes.arena import make_arena
 from fastad.tables.passes.derive import adjoint_table
@@ -103,7 +103,7 @@ def test_a_row_of_one_owner_is_done_in_place(name, known):
     arguments = [np.linspace(0.0, 1.0, n), np.ones(3), np.array([7.0, 2.0, 7.0])]
     for own in (table, adjoint_table(table, [0, 1])):
         ops = own.columns["op"]
-        writes = np.flatnonzero((ops == PUT.code) | (ops == PUT_ADD.code)).tolist()
+        writes = np.flatnonzero(np.isin(ops, [opcode("put_blocks"), opcode("add_blocks")])).tolist()
         slots = make_arena(own).values
         plan = make_plan(own, layout_of(own))
         for r in writes[1:4]:

@@ -38,6 +38,7 @@ _INSTEAD = {
     **dict.fromkeys(("saveat", "t", "ts"), "write t_eval=…"),
 }
 
+
 def solve_ivp(
     fun: Callable[..., Any], t_span: Any, y0: Any, method: Any = "Tsit5", t_eval: Any = None,
     dense_output: bool = False, events: Any = None, vectorized: bool = False, args: Any = (), *, rtol: Any = 1e-6,

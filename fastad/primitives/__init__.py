@@ -5,6 +5,7 @@ from fastad.primitives import equations as _equations
 from fastad.primitives import factorisations as _factorisations
 from fastad.primitives import linear as _linear
 from fastad.primitives import sparse as _sparse
+from fastad.primitives import writing as _writing
 from fastad.primitives.arrays import ASSEMBLE, CALL, CONST, GATHER, GUARD, INPUT, SCATTER_ADD, STRIDED
 from fastad.primitives.row import (
     PRIMITIVES,
@@ -17,11 +18,10 @@ from fastad.primitives.row import (
     opcode,
     primitive,
 )
-from fastad.primitives.writing import PUT, PUT_ADD
 
 __all__ = [
-    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "PUT", "PUT_ADD", "SCATTER_ADD", "STRIDED",
-    "ArrayPrimitive", "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
+    "ASSEMBLE", "CALL", "CONST", "GATHER", "GUARD", "INPUT", "PRIMITIVES", "SCATTER_ADD", "STRIDED", "ArrayPrimitive",
+    "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
-_ = (_elementwise, _equations, _factorisations, _linear, _sparse)
+_ = (_elementwise, _equations, _factorisations, _linear, _sparse, _writing)

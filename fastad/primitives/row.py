@@ -32,6 +32,11 @@ class Form(Enum):
     REDUCTION = "combines numbers along an axis by an elementwise primitive"
     FUNCTION = "computed by its kernel"
 
+    @property
+    def updates(self) -> bool:
+        """Whether a row may write over parts of its first operand, where it lies (see `Row.written_over`)."""
+        return self in (Form.PIECES, Form.WRITE)
+
 
 class Operator(NamedTuple):
     """A machine operation: its kind, its sign in Python, LLVM's instruction (or condition of a comparison), and what

@@ -107,7 +107,7 @@ _COMMON: dict[str, Any] = {
     "batch": _batch, "result": "same", "domain": ("R", "R", "index"),
 }  # fmt: skip
 # fmt: off
-PUT = array("put_blocks", put, 3, "inner", operations=_moves, adjoint=_adjoint_put, sparsity=patterns.put, **_COMMON)
-PUT_ADD = array("add_blocks", put_add, 3, "inner", operations=_additions, adjoint=_adjoint_put_add,
-                sparsity=patterns.put_add, **_COMMON)
+array("put_blocks", put, 3, "inner", operations=_moves, adjoint=_adjoint_put, sparsity=patterns.put, **_COMMON)
+array("add_blocks", put_add, 3, "inner", operations=_additions, adjoint=_adjoint_put_add,
+      sparsity=patterns.put_add, **_COMMON)
 # fmt: on

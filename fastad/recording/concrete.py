@@ -8,15 +8,15 @@ import numpy as np
 from numpy import array, asarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import FastadError
-from fastad.primitives import GATHER, PRIMITIVES, PUT, PUT_ADD, SCATTER_ADD, Elementwise, Form, array_rows
+from fastad.primitives import PRIMITIVES, Elementwise, Form, array_rows
 from fastad.recording.forgetting import FORGOTTEN, Forgetting, operands_of, recall
 from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import CALL, CONST, DTYPES, GUARD, ValueType
 from fastad.tables.reference import Runner
 
-# Rows that may raise an error, by their values. The indices of gathers and scatters have been through `wrap_index`.
-_CHECKED = frozenset([GATHER.code, SCATTER_ADD.code, PUT.code, PUT_ADD.code])
+# Rows that may raise an error, by their values. Indices beside an array have been through `wrap_index`.
+_CHECKED = frozenset(row.code for row in array_rows() if "index" in row.domain[1:])
 FAILING = frozenset(row.code for row in array_rows() if row.error is not None) - _CHECKED
 FAILING_NAMES = frozenset(PRIMITIVES[code].name for code in FAILING)
 # Arithmetic on two NumPy scalars, which their own operators do in a tenth of the time that ufuncs take.

@@ -224,26 +224,10 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             raise error.__cause__ from None
         _add_note(error)
         raise
-    except TypeError as error:  # of NumPy, on the array of objects that np.array makes of recorded values
-        if str(error).startswith(_OBJECT_ERRORS):
-            raise RecordingError(
-                f"{error} (at {innermost_user_line(error)}). If the operand is np.array([...]) of recorded scalars, "
-                "which is an array of Python objects, use np.stack([...]) instead."
-            ) from error
-        if takes_plain_numbers_only(error):
-            refused = RecordingError(
-                f"{error}: code in C takes no recorded values (at {innermost_user_line(error)}). Wrap the call by "
-                "fad.primitive(f, vjp=...)"
-            )
-            refused.at_plain_array = True
+    except TypeError as error:
+        refused = _refusal(error)
+        if refused is not None:
             raise refused from error
-        if _OF_OURS.search(str(error)):
-            place = _place_of(error)[1] or innermost_user_line(error)
-            raise RecordingError(
-                f"a function of another library takes no recorded values (at {place}). Use NumPy's functions "
-                "there (np instead of jnp and torch, without jax.jit, jax.grad and jax.vmap), or wrap the call by "
-                "fad.primitive(f, vjp=...)"
-            ) from error
         _add_note(error)
         raise
     except Exception as error:
@@ -252,6 +236,29 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 RUNNERS.update([record.__code__, _run.__code__])  # which hold no rows while the function runs
+
+
+def _refusal(error: TypeError) -> RecordingError | None:
+    """What to write instead, where a TypeError says that a recorded value was refused."""
+    line = innermost_user_line(error)
+    if str(error).startswith(_OBJECT_ERRORS):  # of NumPy, on what np.array makes of recorded values
+        return RecordingError(
+            f"{error} (at {line}). If the operand is np.array([...]) of recorded scalars, which is an array of Python "
+            "objects, use np.stack([...]) instead."
+        )
+    if takes_plain_numbers_only(error):
+        refused = RecordingError(
+            f"{error}: code in C takes no recorded values (at {line}). Wrap the call by fad.primitive(f, vjp=...)"
+        )
+        refused.at_plain_array = True
+        return refused
+    if _OF_OURS.search(str(error)):
+        return RecordingError(
+            f"a function of another library takes no recorded values (at {_place_of(error)[1] or line}). Use NumPy's "
+            "functions there (np instead of jnp and torch, without jax.jit, jax.grad and jax.vmap), or wrap the call "
+            "by fad.primitive(f, vjp=...)"
+        )
+    return None
 
 
 def _add_note(error: Exception) -> None:

@@ -101,6 +101,8 @@ class SweepKernel:
     ) -> None:  # fmt: skip
         if mode not in _SWEEPS:
             raise ValueError(f"mode is one of {', '.join(_SWEEPS)}, not {mode!r}")
+        if mode != "value" and not is_swept(table):  # they would pass over rows that they do not know
+            raise ValueError("the derivative sweeps do not know all rows of this table: run the derived table")
         self.rows, self.mode, self.wrt, self.chosen = table, mode, tuple(wrt), chosen
         self._part, self._threads = part or _part, threads
         self.seeds = None if seeds is None else np.array(seeds, np.float64)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, PRIMITIVES, PUT, PUT_ADD, STRIDED, ArrayPrimitive, Elementwise, Form
+from fastad.primitives import PRIMITIVES, STRIDED, ArrayPrimitive, Elementwise, Form, array_rows
 from fastad.primitives.expression import names
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import CONST, INPUT
@@ -258,5 +258,5 @@ def _checked(offsets: np.ndarray, size: int) -> np.ndarray:
 
 
 _OUTSIDE = (INPUT, CONST)
-UPDATES = (ASSEMBLE.code, PUT.code, PUT_ADD.code)  # rows that may write over parts of their first operand
+UPDATES = [row.code for row in array_rows() if row.form.updates]
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])

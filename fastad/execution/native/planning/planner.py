@@ -384,7 +384,7 @@ class Planner:
         self.made[r] = loop.index
 
     def _call(self, r: int, row: Any) -> None:
-        if row.form in (Form.PIECES, Form.WRITE) and self.updates.of.get(self.base(row.operands[0])[0]) == r:
+        if row.form.updates and self.updates.of.get(self.base(row.operands[0])[0]) == r:
             for x in self._readers.pop(self.base(row.operands[0])[0], []):
                 if self.updates.reach[x] > r:  # it may be computed after the update, but has to read before
                     self.in_memory(x)
