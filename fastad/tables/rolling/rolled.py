@@ -157,22 +157,22 @@ class _Rolling:
         elements = body.element_rows()
         shared = [self.ref(row) for row in body.shared]
         sizes = Sizes(
-            sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
+            sum(map(b.size, first)) + len(body.sums.own), sum(body.kind(own[0]).size for own in elements),
             sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)), body.is_indexed,
         )  # fmt: skip
 
         def loop(turns: int) -> Loop:
             return Loop.of(NAME, sizes, p.turns, body.sub(turns), schedule=self.schedule)
 
-        stacks = [self._stacked(own.tolist()) for own in elements]
-        before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried])
+        stacks, sums = [self._stacked(own.tolist()) for own in elements], body.sums.own
+        before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried], sums)
         whole_loop = None
         if before is not None and self._is_used_by(p, body):
             whole_loop = joined(b, before, loop, shared, stacks)
             self.joins |= whole_loop is not None
         if whole_loop is None:
             xs = [interleaved(b, stacks, p.turns, sizes.element)] if stacks else []
-            whole_loop = loop(0), packed(b, [*first, *shared, *xs])
+            whole_loop = loop(0), packed(b, [*first, *(b.const(own.first) for own in sums), *shared, *xs])
         self._place(body, b.call(*whole_loop), sizes)
 
     def _is_used_by(self, p: Pattern, body: Body) -> bool:
