@@ -10,7 +10,7 @@ import sys
 from types import CodeType, FrameType
 from typing import Any
 
-from fastad.recording.forgetting import HOLDERS
+from fastad.recording.forgetting import values_of
 from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.source import is_ours
 from fastad.tables.builder import Builder
@@ -38,7 +38,7 @@ def roll_rows(recorder: Recorder) -> None:
         recorder.rolls_at = rows + rows // 8
         return
     recorder.rolls_at = 2 * rows
-    values = _recorded_values(recorder)
+    values = values_of(recorder)
     live = list(dict.fromkeys(ref for x in values for ref in (x._ref, *x._pending.values())))
     if len(live) * _KEPT > rows:
         return  # values of the turns are collected: one loop at the end has them in one piece
@@ -58,12 +58,6 @@ def roll_rows(recorder: Recorder) -> None:
         x._ref = moved[x._ref]
         x._pending = {own: moved[ref] for own, ref in x._pending.items()} if x._pending else x._pending
     recorder.rolls_at = max(MANY, 2 * len(new))
-
-
-def _recorded_values(recorder: Recorder) -> list[Any]:
-    """All recorded values of a recorder, anywhere in the process."""
-    classes = tuple(HOLDERS)
-    return [x for x in gc.get_objects() if issubclass(type(x), classes) and x._recorder is recorder]
 
 
 def _is_apart(recorder: Recorder) -> bool:

@@ -28,21 +28,15 @@ class Body:
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
         self.s, self.pattern = s, pattern
         self.rows = s.rows[pattern.start : pattern.end].reshape(pattern.turns, pattern.period)
-        depth: dict[int, int] = {}
         self.first: dict[tuple[int, int], int] = {}
         for j, slots in enumerate(pattern.slots):
             for k in slots:
                 if pattern.kinds[k] == NEAR:
                     place, back = pattern.source(j, k)
-                    depth[place] = max(depth.get(place, 0), back)
                     if back:
                         self.first[place, back] = int(pattern.operands[0, k])
-        self.carried = [(place, back) for place in sorted(depth) for back in range(1, depth[place] + 1)]
-        turns, places = np.divmod(uses - pattern.start, pattern.period)
-        kept = [turns[places == j] for j in range(pattern.period)]
-        self.results = [
-            j for j, own in enumerate(kept) if len(own) and pattern.turns - own.min() > depth.get(j, 0)
-        ]  # fmt: skip
+        self.carried = [(j, back) for j, depth in sorted(pattern.reach().items()) for back in range(1, depth + 1)]
+        self.results = list(pattern.results(uses))
         self.each: dict[bytes, int] = {}
         self.counted: dict[bytes, Counted | Periodic | None] = {}
         self.summed: dict[bytes, Shifted] = {}
