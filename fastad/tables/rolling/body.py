@@ -1,5 +1,7 @@
 """The rows of a loop as the sub-program of one turn, and where its parts come from."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastad.primitives import CONST
@@ -8,6 +10,7 @@ from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
 from fastad.tables.rolling.counted import Counted, Periodic, counted
 from fastad.tables.rolling.joined import is_rolled
+from fastad.tables.rolling.packing import packed_at_once
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern
 from fastad.tables.rolling.sequence import Sequence
 from fastad.tables.rolling.summed import Shifted, Sums
@@ -101,7 +104,9 @@ class Body:
         kinds += [_INDEX] * self.is_indexed
         kinds += [self.kind(row) for row in self.shared]
         size = sum(kind.size for kind in kinds)
-        return made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
+        turn = made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
+        assert turn.table is not None
+        return replace(turn, table=packed_at_once(turn.table))
 
     def _emit(self, b: Builder, given: list[Ref], before: int) -> Ref:
         p, table, n = self.pattern, self.s.table, len(self.carried)
