@@ -27,18 +27,17 @@ RUNNERS: set[CodeType] = set()
 def roll_loops(recorder: Recorder, schedule: Any = None) -> None:
     """From now on, loops of this recording are rolled. `schedule` says which of their states are stored for adjoints
     (see `fastad.schedules`; None: all of them)."""
-    recorder.rolls_at, recorder.schedule, recorder.frozen = MANY, schedule, gc.get_freeze_count()
+    recorder.rolls_at, recorder.schedule = MANY, schedule
 
 
 def roll_rows(recorder: Recorder) -> None:
     """Roll the rows of a recording, if this is a place to do so. Operators call it before they read any row."""
     rows = len(recorder.builder)
-    hidden = gc.get_freeze_count() > recorder.frozen  # from the search for recorded values, by gc.freeze()
-    if hidden or not _is_apart(recorder):
+    values = _recorded_values(recorder) if _is_apart(recorder) else None
+    if values is None:
         recorder.rolls_at = rows + rows // 8
         return
     recorder.rolls_at = 2 * rows
-    values = _recorded_values(recorder)
     live = list(dict.fromkeys(ref for x in values for ref in (x._ref, *x._pending.values())))
     if len(live) * _KEPT > rows:
         return  # values of the turns are collected: one loop at the end has them in one piece
@@ -60,10 +59,15 @@ def roll_rows(recorder: Recorder) -> None:
     recorder.rolls_at = max(MANY, 2 * len(new))
 
 
-def _recorded_values(recorder: Recorder) -> list[Any]:
-    """All recorded values of a recorder, anywhere in the process."""
-    classes = tuple(HOLDERS)
-    return [x for x in gc.get_objects() if issubclass(type(x), classes) and x._recorder is recorder]
+def _recorded_values(recorder: Recorder) -> list[Any] | None:
+    """All recorded values of a recorder, anywhere in the process; None where gc.freeze() may have hidden some. It hides
+    all that is there, so also the recorder, which is older than its values. (To count the hidden takes long, too.)"""
+    holders = tuple(HOLDERS)
+    classes = (Recorder, *holders)
+    found = [x for x in gc.get_objects() if issubclass(type(x), classes)]
+    if not any(x is recorder for x in found):
+        return None
+    return [x for x in found if issubclass(type(x), holders) and x._recorder is recorder]
 
 
 def _is_apart(recorder: Recorder) -> bool:
