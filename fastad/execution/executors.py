@@ -199,11 +199,11 @@ class Policy:
 
     def once(self, sub: Sub, threads: int) -> Executor:
         """The executor for a single run of a driver: `then` if the code of its parts is there, or takes less time to
-        make than `first` takes to run them."""
+        make than `first` takes to run them. A loop of unknown length is taken for a long one: it cannot be stopped."""
         tables = list(tables_of(sub))
         if _are_noted(tables, threads):
             return self.then
-        return self.then if SECONDS_A_ROW * row_evaluations(sub) >= _made_in(tables) else self.first
+        return self.then if SECONDS_A_ROW * row_evaluations(sub, _UNSTOPPED) >= _made_in(tables) else self.first
 
 
 def _warn(executor: Executor, error: Exception) -> None:
@@ -245,7 +245,7 @@ def interpreting_seconds(request: Request) -> float:
 
 
 # ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────
-_MANY = 100_000  # repetitions where their number is not known
+_MANY, _UNSTOPPED = 100_000, 1_000_000  # repetitions where their number is not known
 
 
 def row_evaluations(sub: Sub, unknown: int = _MANY) -> int:
