@@ -23,7 +23,7 @@ from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.retrying import takes_plain_numbers_only
 from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
-from fastad.recording.source import at_line, innermost_user_line
+from fastad.recording.source import at_line, innermost_user_line, is_ours
 from fastad.recording.standins import standin_for
 from fastad.schedules.base import Schedule
 from fastad.tables.columns import GUARD
@@ -232,6 +232,9 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         _add_note(error)
         raise
     except Exception as error:
+        recorder = current_recorder()
+        if recorder is not None and recorder.refused and _is_of_libraries(error):  # in the place of ours
+            raise RecordingError(recorder.refused) from error
         _add_note(error)
         raise
 
@@ -272,6 +275,14 @@ def _add_note(error: Exception) -> None:
             f"fastad: {module} is called with recorded values in place of arrays (at {place}); use NumPy's "
             "functions there, or wrap the call by fad.primitive(f, vjp=...)"
         )
+
+
+def _is_of_libraries(error: Exception) -> bool:
+    """Whether NumPy or SciPy has raised this error, and not the user's code."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is not None and is_ours(step.tb_frame.f_code)
 
 
 def _place_of(error: Exception) -> tuple[str, str]:

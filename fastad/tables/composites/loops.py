@@ -49,6 +49,7 @@ class Loop(Repeated, kind="loop"):
     body: Sub | None = None
     condition: Sub | None = None
     backward: bool = False
+    usual_steps: int | None = None  # a condition may hold for long
     kernel = "fastad.kernels.looping.run_loop"
 
     @staticmethod
@@ -207,7 +208,7 @@ class Loop(Repeated, kind="loop"):
             "length": self.length, "sizes": [getattr(self.sizes, name) for name in _SIZES],
             "flags": [getattr(self, name) for name in _FLAGS],
             "parts": [None if (part := getattr(self, name)) is None else write(part) for name in _PARTS],
-            "schedule": self.schedule_data(write),
+            "schedule": self.schedule_data(write), "usual_steps": self.usual_steps or 0,
         }  # fmt: skip
 
     @classmethod
@@ -220,6 +221,8 @@ class Loop(Repeated, kind="loop"):
         made_parts = [None if part is None else read(part) for part in parts]
         options: dict[str, Any] = dict(zip(_PARTS + _FLAGS, (*made_parts, *flags), strict=True))
         options["schedule"] = schedule_of(data.get("schedule"), length, read)
+        if "usual_steps" in data:  # not in files of older versions
+            options["usual_steps"] = max(data.of("usual_steps", int), 0) or None
         complaint = Loop(0, 0, name, sizes=sizes, length=length, **options)._wrong_parts()
         if complaint:  # before sizes are computed from what is wrong
             raise TableError(f"{name}: {complaint}")
@@ -249,6 +252,7 @@ class Loop(Repeated, kind="loop"):
         return Loop.of(
             self.name + name, wide, self.length, body, condition=condition, inverse=inverse, progress=self.progress,
             schedule=self.resolved if self.saves else self.schedule, backward=self.backward, saves=self.saves,
+            usual_steps=self.usual_steps,
         )  # fmt: skip
 
     @lazy
@@ -282,7 +286,8 @@ class Loop(Repeated, kind="loop"):
 
     def with_parts(self, name: str, state: int, shared: int, body: Sub, condition: Sub) -> "Loop":
         """A loop of unknown length with these sizes and parts."""
-        return Loop.of(name, Sizes(state, shared=shared), -1, body, condition=condition, schedule=self.schedule)
+        options = {"schedule": self.schedule, "usual_steps": self.usual_steps}
+        return Loop.of(name, Sizes(state, shared=shared), -1, body, condition=condition, **options)
 
     def batched(self, size: int) -> Sub:
         return made(f"{self.name} over {size} lanes", size * self.n_in, lambda b, x: self.emit_batched(b, x, size))
