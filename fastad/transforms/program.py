@@ -29,6 +29,7 @@ from fastad.schedules.base import Schedule
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
+from fastad.tables.rolling.packing import packed_at_once
 from fastad.tables.rolling.rolled import roll
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
@@ -202,7 +203,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         del inputs, args, kwargs, result, leaves
         with uncollected():
             table = recorder.finish(input_refs, refs)
-            table = roll(table, schedule) if choice else table
+            table = packed_at_once(roll(table, schedule)) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
