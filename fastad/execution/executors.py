@@ -41,9 +41,9 @@ class Executor:
     kernel: Callable[[Request, int, int | None], Kernel]
     work: str = "compiling"
 
-    def part(self, table: Table, threads: int = 1) -> Kernel:
-        """The kernel of a sub-program, its operands and results inline."""
-        return self.kernel(Request(table), threads, None)
+    def part(self, table: Table, threads: int = 1, threshold: int | None = None) -> Kernel:
+        """The kernel of a sub-program, its operands and results inline if there is no `threshold`."""
+        return self.kernel(Request(table), threads, threshold)
 
 
 # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@ from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes
+from fastad.tables.composites.pieces import Pieces
 from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
 from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
@@ -125,16 +126,37 @@ class Loop(Repeated, kind="loop"):
             kernels |= {"adjoint": adjoint.step, "inverse": self.inverse}
             p["element_found"], p["shared_found"] = adjoint.parts_found.element_size, adjoint.parts_found.shared_size
             p["shared_place"] = adjoint.shared_place
-        return Parameters(p, kernels, arrays, self.resources(back), self._work(back))
+        return Parameters(p, kernels, arrays, self.resources(back), self._work(back), self._pieces(adjoint), self._room)
+
+    def _pieces(self, adjoint: LoopAdjoint | None) -> dict[str, Pieces]:
+        """Those of the parts' vectors."""
+        s = self.sizes
+        given, result = (s.state, s.element, int(s.indexed), s.shared), (s.state, s.result)
+        found = {"body": Pieces(given, result)}
+        if self.condition is not None:
+            found["condition"] = Pieces(given, (1,))
+        if adjoint is not None and self.inverse is not None:
+            found["inverse"] = Pieces(given, (s.state,))
+        if adjoint is not None:
+            own = adjoint.parts_found
+            index = adjoint.shared_place - s.state - own.element_size
+            found["adjoint"] = Pieces((*given, *result), (s.state, own.element_size, index, own.shared_size))
+        return found
+
+    @property
+    def _room(self) -> int:
+        """Numbers of pieces that may lie apart: two states, two adjoints of states, a result, an adjoint of what is
+        shared."""
+        return 4 * self.sizes.state + self.sizes.result + self.sizes.shared
 
     def _work(self, adjoint: bool) -> dict[str, int]:
         """Lengths of the driver's vectors."""
         s = self.sizes
         step_in, step_out = s.inside, s.state + s.result
         return {
-            "step_in": (not adjoint) * step_in, "step_out": max(step_out, 1),
+            "step_in": (not adjoint) * step_in, "step_out": step_out + 1,
             "bar_in": adjoint * (step_in + step_out),
-            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, **self.stored_work(adjoint),
+            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, "room": 0, **self.stored_work(adjoint),
         }  # fmt: skip
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
