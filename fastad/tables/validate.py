@@ -164,7 +164,7 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
 @functools.lru_cache(4096)
 def _checked(check: Any, statics: tuple[int, ...], size: int, sizes: tuple[int, ...]) -> str | None:
     """What a primitive's own check says. The tables of one recording have most of their rows in common."""
-    return check(statics, size, list(sizes))  # type: ignore[no-any-return]
+    return check(statics, size, list(sizes))
 
 
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
