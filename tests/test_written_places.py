@@ -98,7 +98,7 @@ def test_a_row_of_one_owner_is_done_in_place(name, known):
     index = b.const([7, 2, 7]) if known else given
     y = b.emit("sin", (x,))
     for _ in range(4):
-        y = b.emit(name, (y, v, index), (1,), (n,))
+        y = b.emit(name, (y, v, index), (1, 1) if name == "put_blocks" else (1,), (n,))
     table = b.table([b.total(b.emit("square", (y,)), ())])
     arguments = [np.linspace(0.0, 1.0, n), np.ones(3), np.array([7.0, 2.0, 7.0])]
     for own in (table, adjoint_table(table, [0, 1])):

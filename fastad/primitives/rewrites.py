@@ -194,6 +194,15 @@ def _strided(b: Any, operands: Any, kind: Any, r: Any) -> Ref | None:
     return _read_piece(b, x, kind, r) if op == _ASSEMBLE else None
 
 
+def _gather(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
+    """Blocks of a reshaped array are blocks of what it was: so its adjoint is added to where that one's lies."""
+    x, index = operands
+    op, source, _, c = b.definition(x)
+    if op != _STRIDED or b.statics_at(c) != whole(b.size(source)) or b.dtype(source) != b.dtype(x):
+        return None
+    return b.emit("gather", (source, index), s, kind.shape, kind.dtype)
+
+
 def _read_constant(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
     op, start, _, _ = b.definition(x)
     if op != _CONST or kind.size > _FOLD_LIMIT:
@@ -353,7 +362,7 @@ REWRITES = {
     "logical_and": Rewrite(_logical_and),
     "maximum": Rewrite(_same, always=True),
     "minimum": Rewrite(_same, always=True),
-    "strided": Rewrite(_strided),
+    "strided": Rewrite(_strided), "gather": Rewrite(_gather),
     "sum": Rewrite(_sum),
     "assemble": Rewrite(_assemble),
     "wrap_index": Rewrite(_wrap_index),

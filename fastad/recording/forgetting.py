@@ -7,6 +7,7 @@ is computed again from those that are held.
 
 import gc
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,26 @@ class Forgetting:
 
 def _held(recorder: Any) -> set[Ref]:
     """The rows that recorded values refer to, anywhere in the process."""
-    held, classes = set[Ref](), tuple(HOLDERS)
-    for x in gc.get_objects():
-        if issubclass(type(x), classes) and x._recorder is recorder:
-            held.add(x._ref)
-            held.update(x._pending.values())
-    return held
+    return {ref for x in values_of(recorder) or () for ref in (x._ref, *x._pending.values())}
+
+
+def values_of(recorder: Any) -> list[Any] | None:
+    """All recorded values of a recorder, anywhere in the process; None where gc.freeze() may have hidden some. It hides
+    all that is there, so also the recorder, which is older than its values. (To count the hidden takes long, too.) No
+    Python code runs for the objects of other types, of which there may be millions."""
+    kinds = {type(recorder), *HOLDERS}
+    for kind in HOLDERS:
+        kinds.update(_derived(kind))
+    objects = gc.get_objects()
+    found = list(compress(objects, map(kinds.__contains__, map(type, objects))))
+    if not any(x is recorder for x in found):
+        return None
+    return [x for x in found if isinstance(x, tuple(HOLDERS)) and x._recorder is recorder]
+
+
+def _derived(kind: type) -> list[type]:
+    """The classes that are derived from a class, and from these."""
+    return [x for own in kind.__subclasses__() for x in (own, *_derived(own))]
 
 
 def recall(b: Builder, values: list[Any], ref: Ref, evaluate: Callable[[Ref], Any]) -> None:

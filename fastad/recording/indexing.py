@@ -8,6 +8,7 @@ from numpy import moveaxis as numpy_moveaxis
 from numpy import transpose as numpy_transpose
 
 from fastad.primitives.regions import contiguous_strides
+from fastad.recording.blocks import block_numbers, blocks_of, write_blocks
 from fastad.recording.casting import require_integers
 from fastad.recording.elementwise import broadcast_ref, elementwise
 from fastad.recording.geometry import copied, reframe
@@ -236,10 +237,8 @@ def _index_ndim(indices: list[Any]) -> int:
     return max(k.ndim if isinstance(k, Recorded) else np.ndim(k) for k in indices)
 
 
-def _flat_index(x: Recorded, indices: list[Any]) -> Any:
-    """Block numbers of the indexed axes (the first of x); bounds are checked at every replay."""
-    count = len(indices)
-    strides = contiguous_strides(x.shape[:count])
+def _flat_index(x: Recorded, indices: list[Any], strides: Shape) -> Any:
+    """Indices of the first axes of x times their strides, summed; bounds are checked at every replay."""
     if not any(is_recorded(k) or (isinstance(k, np.ndarray) and k.size > 1) for k in indices):
         wrapped = [_wrapped(np.asarray(k), n) for k, n in zip(indices, x.shape, strict=False)]
         return sum(k * s for k, s in zip(wrapped, strides, strict=True))
@@ -272,17 +271,23 @@ def _wrapped(k: np.ndarray, n: int) -> np.ndarray:
 
 
 def _take(x: Recorded, indices: list[Any]) -> Recorded:
-    flat = _flat_index(x, indices)
-    rest = x.shape[len(indices) :]
-    inner = math.prod(rest)
-    shape = (*np.shape(flat), *rest) if not isinstance(flat, Recorded) else (*flat.shape, *rest)
-    if isinstance(flat, Recorded):
-        recorder, ref = flat.recorder, flat.ref
+    count = len(indices)
+    shape = (*np.broadcast_shapes(*map(_shape, indices)), *x.shape[count:])
+    if 2 * math.prod(shape) < x.size and x.frame()[2] != contiguous_strides(x.shape):  # the rest is not copied
+        blocks = blocks_of(x, count)
+        source, index = x.root, _flat_index(x, indices, blocks.steps)
+        return _gathered(copied(source), block_numbers(x.recorder, blocks, index), blocks.size, shape)
+    index = _flat_index(x, indices, contiguous_strides(x.shape[:count]))
+    return _gathered(copied(x), index, math.prod(x.shape[count:]), shape)
+
+
+def _gathered(x: Recorded, index: Any, inner: int, shape: Shape) -> Recorded:
+    """Blocks of x of so many elements."""
+    if isinstance(index, Recorded):
+        recorder, ref = index.recorder, index.ref
     else:
-        recorder = x.recorder
-        ref = recorder.const(flat)
-    source = to_ref(recorder, copied(x))
-    return Recorded(recorder, recorder.emit("gather", (source, ref), (inner,), shape))
+        recorder, ref = x.recorder, x.recorder.const(index)
+    return Recorded(recorder, recorder.emit("gather", (to_ref(recorder, x), ref), (inner,), shape))
 
 
 def _moved(x: Recorded, place: int, count: int) -> Recorded:
@@ -294,23 +299,29 @@ def _moved(x: Recorded, place: int, count: int) -> Recorded:
 
 def _scatter(x: Recorded, keys: tuple[Any, ...], value: Any) -> None:
     """Write at integer-array indices. Where an index is repeated the last value counts, as in NumPy."""
-    view, flat, ordered, inner = _aligned(x, keys, value)
-    view.write(view.frame(), _scattered(copied(view), "put_blocks", copied(ordered), flat, inner).ref)
+    _write_at("put_blocks", *_aligned(x, keys, value))
 
 
-def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, Any, Recorded, int]:
-    """x with its indexed axes first; the block numbers to write to; the values in the order of these blocks; the number
-    of elements in a block."""
+def _write_at(name: str, view: Recorded, indices: list[Any], values: Recorded) -> None:
+    blocks = blocks_of(view, len(indices))
+    places = _flat_index(view, indices, blocks.steps)
+    if values.size:
+        write_blocks(name, view, blocks, places, values)
+
+
+def _aligned(x: Recorded, keys: tuple[Any, ...], value: Any) -> tuple[Recorded, list[Any], Recorded]:
+    """x with its indexed axes first; their indices; the values in the order of these."""
     view, indices, place = _split(x, keys)
-    flat = _flat_index(view, indices)
     count = _index_ndim(indices)
     rest = view.shape[len(indices) :]
-    index_shape = flat.shape if isinstance(flat, Recorded) else np.shape(flat)
-    target = (*rest[:place], *index_shape, *rest[place:])
+    target = (*rest[:place], *np.broadcast_shapes(*map(_shape, indices)), *rest[place:])
     ref = _value_ref(x, value, target)
-    recorder = x.recorder
-    ordered = reframe(Recorded(recorder, ref), numpy_moveaxis, range(place, place + count), range(count))
-    return view, flat, ordered, math.prod(rest)
+    ordered = reframe(Recorded(x.recorder, ref), numpy_moveaxis, range(place, place + count), range(count))
+    return view, indices, ordered
+
+
+def _shape(k: Any) -> Shape:
+    return k.shape if isinstance(k, Recorded) else np.shape(k)
 
 
 def accumulate(x: Recorded, key: Any, value: Any) -> None:
@@ -327,20 +338,12 @@ def accumulate(x: Recorded, key: Any, value: Any) -> None:
             "floats are added at indices of an integer array, where NumPy truncates after every addition",
             "Use an array of floats, or integers.",
         )
-    view, flat, ordered, inner = _aligned(x, keys, value)
+    view, indices, values = _aligned(x, keys, value)
     if x.dtype == as_recorded(value, recorder).dtype or x.dtype.kind == "f":
-        view.write(view.frame(), _scattered(copied(view), "add_blocks", copied(ordered), flat, inner).ref)
-        return
-    index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
-    if view.size and ordered.size:
-        added = recorder.emit("scatter_add", (ordered.ref, index), (inner,), view.shape)
+        _write_at("add_blocks", view, indices, values)
+    elif view.size and values.size:
+        flat = _flat_index(view, indices, contiguous_strides(view.shape[: len(indices)]))
+        index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
+        inner = math.prod(view.shape[len(indices) :])
+        added = recorder.emit("scatter_add", (values.ref, index), (inner,), view.shape)
         view.write(view.frame(), elementwise("add", view, Recorded(recorder, added)).ref)
-
-
-def _scattered(x: Recorded, name: str, value: Recorded, flat: Any, inner: int) -> Recorded:
-    """x with a row that writes blocks at the block numbers `flat`."""
-    recorder = x.recorder
-    if not value.size or not x.size:
-        return x
-    index = to_ref(recorder, flat) if isinstance(flat, Recorded) else recorder.const(flat)
-    return Recorded(recorder, recorder.emit(name, (x.ref, value.ref, index), (inner,), x.shape))

@@ -5,12 +5,11 @@ recording goes on in a new table. All recorded values then stand for other rows,
 the user's code is running: an operator that it uses begins, and no function of fastad or of NumPy waits for its end.
 """
 
-import gc
 import sys
 from types import CodeType, FrameType
 from typing import Any
 
-from fastad.recording.forgetting import HOLDERS
+from fastad.recording.forgetting import values_of
 from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.source import is_ours
 from fastad.tables.builder import Builder
@@ -33,7 +32,7 @@ def roll_loops(recorder: Recorder, schedule: Any = None) -> None:
 def roll_rows(recorder: Recorder) -> None:
     """Roll the rows of a recording, if this is a place to do so. Operators call it before they read any row."""
     rows = len(recorder.builder)
-    values = _recorded_values(recorder) if _is_apart(recorder) else None
+    values = values_of(recorder) if _is_apart(recorder) else None
     if values is None:
         recorder.rolls_at = rows + rows // 8
         return
@@ -57,17 +56,6 @@ def roll_rows(recorder: Recorder) -> None:
         x._ref = moved[x._ref]
         x._pending = {own: moved[ref] for own, ref in x._pending.items()} if x._pending else x._pending
     recorder.rolls_at = max(MANY, 2 * len(new))
-
-
-def _recorded_values(recorder: Recorder) -> list[Any] | None:
-    """All recorded values of a recorder, anywhere in the process; None where gc.freeze() may have hidden some. It hides
-    all that is there, so also the recorder, which is older than its values. (To count the hidden takes long, too.)"""
-    holders = tuple(HOLDERS)
-    classes = (Recorder, *holders)
-    found = [x for x in gc.get_objects() if issubclass(type(x), classes)]
-    if not any(x is recorder for x in found):
-        return None
-    return [x for x in found if issubclass(type(x), holders) and x._recorder is recorder]
 
 
 def _is_apart(recorder: Recorder) -> bool:

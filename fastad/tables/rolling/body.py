@@ -1,17 +1,22 @@
 """The rows of a loop as the sub-program of one turn, and where its parts come from."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastad.primitives import CONST
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
-from fastad.tables.rolling.counted import Counted, counted
+from fastad.tables.rolling.counted import Counted, Periodic, counted
+from fastad.tables.rolling.joined import is_rolled
+from fastad.tables.rolling.packing import packed_at_once
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern
 from fastad.tables.rolling.sequence import Sequence
+from fastad.tables.rolling.summed import Shifted, Sums
 from fastad.tables.table import Row
 
-_INDEX = ValueType((), "d")
+_INDEX = NUMBER = ValueType((), "d")
 
 
 class Body:
@@ -19,29 +24,27 @@ class Body:
 
     `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose
     values are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first
-    of them. Of those that are EACH, `counted` are computed from the turn's index.
+    of them. Of those that are EACH, `counted` are computed from the turn's index, and `summed` from `sums`, which are
+    carried behind the others.
     """
 
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
         self.s, self.pattern = s, pattern
         self.rows = s.rows[pattern.start : pattern.end].reshape(pattern.turns, pattern.period)
-        depth: dict[int, int] = {}
         self.first: dict[tuple[int, int], int] = {}
         for j, slots in enumerate(pattern.slots):
             for k in slots:
                 if pattern.kinds[k] == NEAR:
                     place, back = pattern.source(j, k)
-                    depth[place] = max(depth.get(place, 0), back)
                     if back:
                         self.first[place, back] = int(pattern.operands[0, k])
-        self.carried = [(place, back) for place in sorted(depth) for back in range(1, depth[place] + 1)]
-        turns, places = np.divmod(uses - pattern.start, pattern.period)
-        kept = [turns[places == j] for j in range(pattern.period)]
-        self.results = [
-            j for j, own in enumerate(kept) if len(own) and pattern.turns - own.min() > depth.get(j, 0)
-        ]  # fmt: skip
+        self.carried = [(j, back) for j, depth in sorted(pattern.reach().items()) for back in range(1, depth + 1)]
+        self.results = list(pattern.results(uses))
         self.each: dict[bytes, int] = {}
-        self.counted: dict[bytes, Counted | None] = {}
+        self.counted: dict[bytes, Counted | Periodic | None] = {}
+        self.summed: dict[bytes, Shifted] = {}
+        self.sums = Sums(known := _numbers(s))
+        self._known = known
         self.shared: dict[int, int] = {}
         self._look_outside()
 
@@ -57,17 +60,24 @@ class Body:
     def _look_at_each(self, k: int) -> None:
         rows = self.pattern.operands[:, k]
         key = rows.tobytes()
-        if key not in self.counted:
-            self.counted[key] = self._rule(rows)
-        if self.counted[key] is None:
+        if key in self.counted:
+            return
+        values, dtype = self._constants(rows)
+        self.counted[key] = rule = None if values is None else counted(values, dtype, self._known)
+        if rule is None and values is not None:
+            found = self.sums.rule(values, dtype)
+            if found is not None:
+                self.summed[key] = found
+                return
+        if rule is None:
             self.each.setdefault(key, k)
 
-    def _rule(self, rows: np.ndarray) -> Counted | None:
-        """How the numbers in these rows follow from the turn's index, if they do."""
+    def _constants(self, rows: np.ndarray) -> tuple[np.ndarray | None, str]:
+        """The numbers in these rows, if they are constants without axes."""
         table, kind = self.s.table, self.kind(rows[0])
         if kind.shape or not (table.columns["op"][rows] == CONST.code).all():
-            return None
-        return counted(table.pools["constants"][table.columns["a"][rows]], kind.dtype)
+            return None, kind.dtype
+        return table.pools["constants"][table.columns["a"][rows]], kind.dtype
 
     @property
     def is_indexed(self) -> bool:
@@ -89,21 +99,26 @@ class Body:
 
     def sub(self, before: int = 0) -> Sub:
         """The sub-program of one turn, for a loop with so many turns `before` these."""
-        kinds = [self.kind(self.rows[0, j]) for j, _ in self.carried]
+        kinds = [self.kind(self.rows[0, j]) for j, _ in self.carried] + [NUMBER] * len(self.sums.own)
         kinds += [self.kind(own[0]) for own in self.element_rows()]
         kinds += [_INDEX] * self.is_indexed
         kinds += [self.kind(row) for row in self.shared]
         size = sum(kind.size for kind in kinds)
-        return made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
+        turn = made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
+        assert turn.table is not None
+        return replace(turn, table=packed_at_once(turn.table))
 
     def _emit(self, b: Builder, given: list[Ref], before: int) -> Ref:
         p, table, n = self.pattern, self.s.table, len(self.carried)
         state = dict(zip(self.carried, given, strict=False))
+        sums = [b.emit("stop_gradient", (x,)) for x in given[n : n + len(self.sums.own)]]
+        n += len(sums)
         elements = given[n : n + len(self.each) + int(p.moved.sum())]
         each = dict(zip(self.each, elements, strict=False))
         moved = dict(zip(np.flatnonzero(p.moved).tolist(), elements[len(each) :], strict=True))
         at = n + len(elements)
         each |= {key: rule.emit(b, given[at], before) for key, rule in self.counted.items() if rule}
+        each |= {key: rule.emit(b, sums) for key, rule in self.summed.items()}
         shared = dict(zip(self.shared, given[at + self.is_indexed :], strict=True))
         values: list[Ref] = []
 
@@ -121,6 +136,7 @@ class Body:
             b.at_line(b.line_number(table.line_of(row.index)))
             values.append(moved[j] if j in moved else _emit(b, row, [operand(j, k) for k in slots]))
         after = [values[j] if back == 1 else state[j, back - 1] for j, back in self.carried]
+        after += [b.emit("add", (x, b.const(own.step))) for x, own in zip(sums, self.sums.own, strict=True)]
         return packed(b, [*after, *(values[j] for j in self.results)])
 
 
@@ -128,3 +144,9 @@ def _emit(b: Builder, row: Row, operands: list[Ref]) -> Ref:
     if row.sub is not None:
         return b.call(row.sub, operands[0])
     return b.emit(row.name, operands, row.statics, row.shape, row.dtype)
+
+
+def _numbers(s: Sequence) -> np.ndarray:
+    """The constants of a table, and of the turns of its rolled loops."""
+    tables = [s.table, *(sub.step.table for sub in s.table.subs if is_rolled(sub))]
+    return np.unique(np.concatenate([own.pools["constants"] for own in tables]))

@@ -1,4 +1,5 @@
-"""Numbers that the index of a turn gives, as `i * dt` in a Python loop does: the loop computes them, and holds none.
+"""Numbers that the index of a turn gives, as `i * dt`, `t0 + i * dt` and `(-1) ** i` in a Python loop do: the loop
+computes them, and holds none.
 
 A product of an index and a step is rounded once, so the step is not just the difference of two numbers; it is guessed
 from a few of them, and all numbers have to come out to the last bit.
@@ -10,21 +11,25 @@ from typing import Any
 import numpy as np
 
 from fastad.tables.builder import Ref
+from fastad.tables.rolling.guessing import guesses
 
 _FEWEST = 4  # numbers from which a rule is read
 _STRIDES = 8  # of `range`, at most
 _SAMPLES = 64  # numbers from which the step is guessed
 _EXACT = 2.0**52  # integers below are exact
+_LONGEST_PERIOD = 8
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The number ±(first + stride · t) · step of turn t, where the product is rounded; of dtype "i": without a step."""
+    """The number start ± (first + stride · t) · step of turn t, where product and sum are rounded; of dtype "i": without
+    a step. A start of 0 is not added."""
 
     dtype: str
     first: int
     stride: int
     step: float = 1.0
+    start: float = 0.0
 
     def emit(self, b: Any, index: Ref, turns: int) -> Ref:
         """The number of the turn with this index, in a loop that begins so many turns earlier."""
@@ -38,14 +43,66 @@ class Counted:
             return count
         # The absolute value keeps processors from adding the product to something without rounding it.
         size = b.emit("absolute", (b.emit("multiply", (count, b.const(abs(self.step)))),))
-        return b.emit("negative", (size,)) if self.step < 0 else size
+        product = b.emit("negative", (size,)) if self.step < 0 else size
+        return b.emit("add", (product, b.const(self.start))) if self.start else product
 
 
-def counted(values: np.ndarray, dtype: str) -> Counted | None:
-    """The rule behind the numbers of all turns, in order; None where none is found."""
+@dataclass(frozen=True)
+class Periodic:
+    """The numbers `cycle` one after another, over and over."""
+
+    dtype: str
+    cycle: tuple[float, ...]
+
+    def emit(self, b: Any, index: Ref, turns: int) -> Ref:
+        """As `Counted.emit`."""
+        n = len(self.cycle)
+        count = b.emit("stop_gradient", (index,))
+        rounds = b.emit("floor", (b.emit("divide", (count, b.const(float(n)))),))
+        place = b.emit("subtract", (count, b.emit("multiply", (rounds, b.const(float(n))))), (), (), "i")
+        cycle = b.const(np.roll(self.cycle, turns), self.dtype)
+        return b.emit("gather", (cycle, place), (1,), ())
+
+
+def counted(values: np.ndarray, dtype: str, known: np.ndarray | None = None) -> Counted | Periodic | None:
+    """The rule behind the numbers of all turns, in order; None where none is found. `known` are numbers that may be the
+    start or the step."""
     if len(values) < _FEWEST or dtype not in ("d", "i") or not (np.abs(values) < np.inf).all():
         return None
-    return _integers(values) if dtype == "i" else _products(values)
+    found = _integers(values) if dtype == "i" else _products(values)
+    found = found or _cycle(values, dtype)
+    return found or (_from_start(values, known) if dtype == "d" else None)
+
+
+def _cycle(values: np.ndarray, dtype: str) -> Periodic | None:
+    for n in range(2, _LONGEST_PERIOD + 1):
+        if 2 * n <= len(values) and values[n:].tobytes() == values[:-n].tobytes():
+            return Periodic(dtype, tuple(values[:n].tolist()))
+    return None
+
+
+def _from_start(values: np.ndarray, known: np.ndarray | None) -> Counted | None:
+    """Products that are added to a start."""
+    slope = float(values[-1] - values[0]) / (len(values) - 1)
+    spread = np.spacing(np.abs(values).max())
+    if not slope or np.abs(np.diff(values) - slope).max() > 4 * spread:
+        return None
+    turns = np.arange(len(values), dtype=np.float64)
+    steps = guesses(slope, 4 * spread / len(values) + np.spacing(slope), known)
+    starts = [] if known is None else known.tolist()
+    starts += [start for k in range(_STRIDES) for start in guesses(float(values[0]) - k * slope, 2 * spread)]
+    for start in dict.fromkeys(starts):
+        first = (values[0] - start) / slope
+        if 0 <= round(first) < _EXACT and abs(first - round(first)) < 1e-3 and start:
+            counts = round(first) + turns
+            for step in steps:
+                if (start + counts[:_SAMPLES] * step == values[:_SAMPLES]).all() and _equal(start + counts * step, values):
+                    return Counted("d", round(first), 1, step, start)
+    return None
+
+
+def _equal(x: np.ndarray, y: np.ndarray) -> bool:
+    return x.tobytes() == y.tobytes()
 
 
 def _integers(values: np.ndarray) -> Counted | None:

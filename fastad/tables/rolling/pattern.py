@@ -1,7 +1,7 @@
 """What the operands of repeated rows are from turn to turn: carried, the same, or another one in each turn."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,28 @@ class Pattern:
         """The row of the turn that a NEAR operand of a row is, and how many turns it lies back."""
         turns, place = divmod(row - int(self.distance[operand]), self.period)
         return place, -turns
+
+    def reach(self) -> dict[int, int]:
+        """For each row of the turn that turns read, how many of them it lies back at most."""
+        found: dict[int, int] = {}
+        for j, slots in enumerate(self.slots):
+            for k in slots:
+                if self.kinds[k] == NEAR:
+                    place, back = self.source(j, k)
+                    found[place] = max(found.get(place, 0), back)
+        return found
+
+    def results(self, uses: np.ndarray) -> dict[int, int]:
+        """For each row of the turn whose values are wanted of more turns than are carried on: the first of these, given
+        the places that rows outside of the loop refer to."""
+        turns, places = np.divmod(uses - self.start, self.period)
+        first = {j: int(turns[places == j].min()) for j in np.unique(places).tolist()}
+        reach = self.reach()
+        return {j: t for j, t in first.items() if self.turns - t > reach.get(j, 0)}
+
+    def of_fewer(self, turns: int) -> "Pattern":
+        """Its first turns."""
+        return replace(self, turns=turns, operands=self.operands[:turns])
 
 
 def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pattern | None:

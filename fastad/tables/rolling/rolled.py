@@ -27,6 +27,7 @@ LEAST_WORTH, LEAST_WORTH_OF_SHORT_TURNS = 2000, 20_000
 _WORTH_OF_ARRAYS = 10
 _SHORT = 16
 _DEEPEST = 4  # loops in loops
+_LATEST = 2  # turns that are left out of a loop for what is wanted of them
 
 
 def roll(table: Table, schedule: Any = None) -> Table:
@@ -102,20 +103,21 @@ class _Rolling:
         self.s, self.old, self.b = s, s.table, Builder()
         self.patterns, self.schedule = patterns, schedule
         self.joins = False  # whether a loop has become a part of another
-        self.member = np.full(len(self.old), -1, np.int64)
-        for number, p in enumerate(patterns):
-            self.member[s.rows[p.start : p.end]] = number
         self.refs: list[Ref | _Turn] = [-1] * len(self.old)
-        self.uses = self._uses()
+        self.member, self.uses = self._uses()
+        self.patterns = [_without_late(*own) for own in zip(patterns, self.uses, strict=True)]
+        self.member, self.uses = self._uses()
 
-    def _uses(self) -> list[np.ndarray]:
-        """For each loop, the places of its rows that others refer to."""
-        s, member = self.s, self.member
+    def _uses(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The loop of each row (-1: none); and for each loop, the places of its rows that others refer to."""
+        s, member = self.s, np.full(len(self.old), -1, np.int64)
+        for number, p in enumerate(self.patterns):
+            member[s.rows[p.start : p.end]] = number
         owner = np.repeat(np.arange(len(self.old)), s.counts)
         used = s.operands[(member[s.operands] >= 0) & (member[s.operands] != member[owner])]
         outputs = np.array(self.old.outputs, np.int64)
         used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
-        return [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
+        return member, [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
 
     def table(self) -> Table:
         """The new table."""
@@ -157,22 +159,22 @@ class _Rolling:
         elements = body.element_rows()
         shared = [self.ref(row) for row in body.shared]
         sizes = Sizes(
-            sum(map(b.size, first)), sum(body.kind(own[0]).size for own in elements),
+            sum(map(b.size, first)) + len(body.sums.own), sum(body.kind(own[0]).size for own in elements),
             sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)), body.is_indexed,
         )  # fmt: skip
 
         def loop(turns: int) -> Loop:
             return Loop.of(NAME, sizes, p.turns, body.sub(turns), schedule=self.schedule)
 
-        stacks = [self._stacked(own.tolist()) for own in elements]
-        before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried])
+        stacks, sums = [self._stacked(own.tolist()) for own in elements], body.sums.own
+        before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried], sums)
         whole_loop = None
         if before is not None and self._is_used_by(p, body):
             whole_loop = joined(b, before, loop, shared, stacks)
             self.joins |= whole_loop is not None
         if whole_loop is None:
             xs = [interleaved(b, stacks, p.turns, sizes.element)] if stacks else []
-            whole_loop = loop(0), packed(b, [*first, *shared, *xs])
+            whole_loop = loop(0), packed(b, [*first, *(b.const(own.first) for own in sums), *shared, *xs])
         self._place(body, b.call(*whole_loop), sizes)
 
     def _is_used_by(self, p: Pattern, body: Body) -> bool:
@@ -276,6 +278,13 @@ class _Rolling:
             start = end
         statics = [i for r in places for i in (len(parts(r)[1]), *r)]
         return self.b.emit(ASSEMBLE.name, pieces, statics, row.shape, row.dtype)
+
+
+def _without_late(p: Pattern, uses: np.ndarray) -> Pattern:
+    """The loop without its last turns if nothing but these has results that are wanted: variables of the turn in which
+    a recording is rolled, say. The loop would hold them for all turns."""
+    turns = min(p.results(uses).values(), default=p.turns)
+    return p.of_fewer(turns) if p.turns - _LATEST <= turns < p.turns and turns >= LEAST_TURNS else p
 
 
 def _without_unused_parts(table: Table) -> Table:

@@ -1,0 +1,73 @@
+"""Numbers that come from repeated additions, as `t += dt` in a Python loop makes them: the loop carries one, and holds
+none. All numbers have to come out to the last bit, by the same additions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastad.tables.builder import Ref
+from fastad.tables.rolling.guessing import guesses
+
+_FEWEST = 4  # numbers from which a rule is read
+_SAMPLES = 64  # numbers that a guess is tried on first
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The numbers first, first + step, first + step + step, …: each is rounded."""
+
+    first: float
+    step: float
+
+    def after(self, turns: int) -> float:
+        """The number after so many additions."""
+        return float(_sums(self.first, self.step, turns + 1)[-1])
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """The numbers of a sum, this one of those that a loop carries, plus `shift`."""
+
+    number: int
+    shift: float = 0.0
+
+    def emit(self, b: Any, sums: list[Ref]) -> Ref:
+        """The number of this turn, given those of all sums."""
+        return b.emit("add", (sums[self.number], b.const(self.shift))) if self.shift else sums[self.number]
+
+
+class Sums:
+    """The sums that a loop carries. `known` are numbers that steps and shifts may be."""
+
+    def __init__(self, known: np.ndarray) -> None:
+        self._known = known
+        self.own: list[Sum] = []
+        self._values: list[np.ndarray] = []
+
+    def rule(self, values: np.ndarray, dtype: str) -> Shifted | None:
+        """How these numbers follow from sums, one of which may be new; None where they do not."""
+        if len(values) < _FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
+            return None
+        spread = float(np.spacing(np.abs(values).max()))
+        slope = float(values[-1] - values[0]) / (len(values) - 1)
+        if not slope or np.abs(np.diff(values) - slope).max() > 4 * spread:
+            return None
+        for number, before in enumerate(self._values):
+            for shift in [0.0, *guesses(float(values[0] - before[0]), 2 * spread, self._known)]:
+                if (before + shift).tobytes() == values.tobytes():
+                    return Shifted(number, shift)
+        for step in [*guesses(slope, 4 * spread, self._known), float(values[1] - values[0])]:
+            few = values[:_SAMPLES]
+            if _sums(few[0], step, len(few)).tobytes() == few.tobytes():
+                if _sums(values[0], step, len(values)).tobytes() == values.tobytes():
+                    self.own.append(Sum(float(values[0]), step))
+                    self._values.append(values)
+                    return Shifted(len(self.own) - 1)
+        return None
+
+
+def _sums(first: float, step: float, count: int) -> np.ndarray:
+    terms = np.full(count, step)
+    terms[0] = first
+    return np.add.accumulate(terms)  # one after another
