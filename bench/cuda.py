@@ -3,7 +3,8 @@
 Times are those of prepared calls whose arrays stay on the device, the fastest of several, between two synchronisations.
 The bandwidth is measured by a copy. What others measured on another card is scaled by bandwidth: a card of twice the
 bandwidth of a V100 (900 GB/s) is to take half its time. Figures and the card go to bench/cuda.json. First the tests of
-the marker `gpu` are run. Without a GPU the command says what is missing.
+the marker `gpu` are run. diffrax is a peer where it and JAX for GPUs are installed. Without a GPU the command says what
+is missing.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def bandwidth(nbytes):
     return 2 * nbytes / fastest(lambda: device.copy(b.address, a.address, nbytes, 0))
 
 
-def lorenz(kind, sizes):
+def lorenz(kind, sizes, dtype=np.float32):
     """The last state of a trajectory, as a function of ρ: 1,000 steps of Tsit5 in [0, 1], or adaptive ones."""
     options = {"step": 1.0 / sizes["steps"]} if kind == "fixed" else {"rtol": 1e-6, "atol": 1e-6}
 
@@ -54,7 +55,7 @@ def lorenz(kind, sizes):
         def rhs(t, y):
             return np.stack([10 * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]])
 
-        y0 = np.array([1, 0, 0], np.float32) + 0 * rho
+        y0 = np.array([1, 0, 0], dtype) + 0 * rho
         return fad.solve_ivp(rhs, (0.0, 1.0), y0, method="Tsit5", t_eval=np.array([1.0]), **options).y[:, -1]
 
     return last
@@ -71,6 +72,62 @@ def ensembles(sizes, speed):
         few = rho[: max(len(rho) // 8, 1)]  # a trajectory's states take memory
         seconds, own = fastest(gradient.prepare(few)), fastest(fad.vmap(last, device="cuda").prepare(few))
         yield f"Lorenz, {kind}, gradient", {"seconds": seconds, "of the solve": seconds / own, "asked": 4.0}
+
+
+def against_diffrax(sizes, speed):
+    """The same ensembles in float64, and their gradients, beside diffrax on the same card."""
+    missing = of_diffrax()
+    for kind in MPGOS:
+        last = lorenz(kind, sizes, np.float64)
+        rho = np.linspace(0, 21, max(sizes["trajectories"] // 64, 1))  # diffrax's states take memory too
+        own = {"": last, ", gradient": fad.grad(lambda r, last=last: np.sum(last(r) ** 2))}
+        for name, f in own.items():
+            figures = {"seconds": fastest(fad.vmap(f, device="cuda", tier="native").prepare(rho))}
+            if missing is None:
+                figures["times diffrax"] = fastest(diffrax_lorenz(kind, sizes, rho, name != "")) / figures["seconds"]
+            yield f"Lorenz, {kind}{name}, float64", figures | {"asked": 5.0}
+    if missing is not None:
+        yield "diffrax", {"missing": missing}
+
+
+def of_diffrax():
+    """Why diffrax cannot be run on the GPU; None where it can."""
+    try:
+        import diffrax  # noqa: F401
+        import jax
+    except ImportError as error:
+        return f"{error}; pip install diffrax 'jax[cuda13]'"
+    return None if jax.default_backend() == "gpu" else "JAX has no GPU here; pip install 'jax[cuda13]'"
+
+
+def diffrax_lorenz(kind, sizes, rho, gradient):
+    """The ensemble's solve, or its gradient, by diffrax's Tsit5 and its default adjoint."""
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+
+    steps = sizes["steps"]
+    control = diffrax.ConstantStepSize() if kind == "fixed" else diffrax.PIDController(1e-6, 1e-6)
+
+    def rhs(t, y, rho):
+        return jnp.stack([10 * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]])
+
+    def last(rho):
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(rhs), diffrax.Tsit5(), 0.0, 1.0, 1.0 / steps, jnp.array([1.0, 0.0, 0.0]), rho,
+            stepsize_controller=control, saveat=diffrax.SaveAt(t1=True), max_steps=2 * steps,
+        ).ys[-1]  # fmt: skip
+
+    one = jax.grad(lambda rho: jnp.sum(last(rho) ** 2)) if gradient else last
+    run = jax.jit(jax.vmap(one))
+
+    def call():
+        with jax.enable_x64(True):
+            return jax.block_until_ready(run(there))
+
+    with jax.enable_x64(True):
+        there = jnp.asarray(rho)
+    return call
 
 
 def elementwise(sizes, speed):
@@ -116,7 +173,7 @@ def checkpoints(sizes, speed):
         yield name, {"seconds": x.measured.fastest, "bytes, measured/predicted": ratio, "asked": 1.05}
 
 
-SECTIONS = (ensembles, elementwise, determinants, interpreter, checkpoints)
+SECTIONS = (ensembles, against_diffrax, elementwise, determinants, interpreter, checkpoints)
 
 
 def measured(sizes):
@@ -127,7 +184,8 @@ def measured(sizes):
     for section in SECTIONS:
         for name, values in section(sizes, speed):
             figures[name] = values
-            print(f"{name:36}", ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+            texts = (x if isinstance(x, str) else f"{x:.4g}" for x in values.values())
+            print(f"{name:36}", ", ".join(f"{key} {text}" for key, text in zip(values, texts, strict=True)))
     return figures
 
 

@@ -137,6 +137,13 @@ OTHERS = """\
 `dirichlet.logpdf` and `pdf` in x and alpha > 0. All may be frozen, as in `norm(mu, sigma).logpdf(x)`. A parameter
 outside of its domain gives NaN, as in SciPy.
 
+`scipy.integrate.trapezoid`, `simpson` and `cumulative_trapezoid` take recorded samples and points. The interpolators of
+`scipy.interpolate` in one dimension (`interp1d` of every kind, `CubicSpline`, `PchipInterpolator`,
+`Akima1DInterpolator`, `CubicHermiteSpline`, `PPoly`, `BSpline`, `make_interp_spline`, `UnivariateSpline`, `splev`) take
+recorded points; at a breakpoint the derivative is that of the piece to its right. Their data is plain,
+but is read when they are called: of recorded data use `np.interp`, or a spline of the unit vectors,
+`make_interp_spline(points, np.eye(n))(x) @ values`.
+
 `scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any dimension, in the modes
 full, same and valid; `scipy.ndimage.convolve` and `correlate` in all modes of edges, without `output=`, `origin=` and
 `axes=`. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md), those of `scipy.sparse` in

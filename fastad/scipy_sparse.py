@@ -18,11 +18,15 @@ from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, 
 NAMES = {
     "scipy.sparse": (
         "block_array block_diag bmat coo_array coo_matrix csc_array csc_matrix csr_array csr_matrix diags diags_array "
-        "hstack issparse isspmatrix kron vstack"
+        "dok_array dok_matrix find hstack issparse isspmatrix kron kronsum lil_array lil_matrix tril triu vstack"
     ),
-    "scipy.sparse.linalg": "bicgstab cg factorized gmres spilu splu spsolve",
+    "scipy.sparse.linalg": (
+        "bicgstab cg eigs eigsh expm expm_multiply factorized gmres inv lsmr lsqr minres norm spilu splu spsolve "
+        "spsolve_triangular svds"
+    ),
 }
 _FACTORS = ("factorized", "spilu", "splu")
+_ITERATIONS = ("bicgstab", "cg", "gmres")
 _OPERATORS = "__mul__ __rmul__ multiply __truediv__"  # sums leave a matrix of fad.sparse to its own operators
 
 
@@ -30,18 +34,32 @@ class _Function(StandIn):
     """Stands for a function or a class of SciPy's."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if not (open_recordings() and _is_ours((*args, *kwargs.values()))):
+        name, given = self.original.__name__, (*args, *kwargs.values())
+        ours = open_recordings() and (_is_ours(given) or (name in _ITERATIONS and _has_operators(given)))
+        if not ours:
             found = self.original(*args, **kwargs)
-            return _factors(found) if open_recordings() and self.original.__name__ in _FACTORS else found
+            return _factors(found) if name in _FACTORS and open_recordings() else found
         from fastad.sparse.scipy_names import FUNCTIONS
 
-        return FUNCTIONS[self.original.__name__](*args, **kwargs)
+        return FUNCTIONS[name](*args, **kwargs)
 
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, self.original)  # type: ignore[arg-type]
 
     def __subclasscheck__(self, subclass: type) -> bool:
         return issubclass(subclass, self.original)  # type: ignore[arg-type]
+
+
+class _OperatorClass(_Function):
+    """Stands for SciPy's LinearOperator, which calls its functions with numbers where it is not told their dtype."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if len(args) < 6 and open_recordings():
+            kwargs = {"dtype": np.dtype(float), **{k: v for k, v in kwargs.items() if v is not None}}
+        return self.original(*args, **kwargs)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (self.original,)
 
 
 def _factors(found: Any) -> Any:
@@ -57,6 +75,11 @@ def _is_ours(x: Any) -> bool:
         return any(map(_is_ours, x))
     arrays = sys.modules.get("fastad.sparse.arrays")
     return (arrays is not None and isinstance(x, arrays.SparseArray)) or is_recorded(x)
+
+
+def _has_operators(given: tuple[Any, ...]) -> bool:
+    """Whether any is a LinearOperator, whose functions may refer to recorded values."""
+    return any(isinstance(x, sys.modules["scipy.sparse.linalg"].LinearOperator) for x in given)
 
 
 def _operator(original: Callable[..., Any], is_matrix: bool) -> Callable[..., Any]:
@@ -83,6 +106,7 @@ def _register(module: str) -> None:
             stands_in(module, name, _Function(original))
     if module == "scipy.sparse.linalg":
         substitute(sys.modules[module].SuperLU, _factors)
+        stands_in(module, "LinearOperator", _OperatorClass(sys.modules[module].LinearOperator))
     if module == "scipy.sparse":
         sparse = sys.modules[module]
         leaves = [sparse.spmatrix, *(getattr(sparse, f"{form}_array") for form in ("coo", "csr", "csc", "dia", "bsr"))]

@@ -1,7 +1,8 @@
 """Drivers of loops: every step is one call of the body's kernel by its address.
 
 A loop maps [state | shared | elements] to [state | results]. The body maps [state | element | index | shared] to
-[state | result]; the step's index is there if the loop is indexed. The adjoint of a loop finds states as the policy
+[state | result]; the step's index is there if the loop is indexed. Large pieces of these are not copied: kernels find
+their addresses, and read and write them where they lie (see `records.LOOP`). The adjoint of a loop finds states as the policy
 says, and recomputes the others (Griewank & Walther, 2000, Algorithm 799). The states that the forward pass saves for it
 follow the results: [steps made | state before the last step | slots | state of an online planner].
 
@@ -11,9 +12,9 @@ A loop with a condition may end before all its elements are used: the results of
 from typing import Any, NamedTuple
 
 from .flags import helper, kernel
-from .memory import address, doubles, integers, record_at, shift
+from .memory import address, doubles, integers, record_at, shift, view
 from .records import INVERTED, LOOP
-from .reversing import Given, call, clear, copy, count, forward, kind_of_loop, reverse
+from .reversing import Given, be_at, call, clear, copy, count, forward, is_apart, kind_of_loop, reverse, state_of
 
 loop_at = record_at(LOOP)
 
@@ -26,6 +27,7 @@ class Space(NamedTuple):
     bar_in: Any
     bar_out: Any
     shared_bar: Any
+    room: Any
     saved: Any
     cursor: Any
     plan: Any
@@ -43,6 +45,7 @@ def _space(loop, work, step_in):
         doubles(work + 8 * at.bar_in),
         doubles(work + 8 * at.bar_out),
         doubles(work + 8 * at.shared_bar),
+        doubles(work + 8 * at.room),
         doubles(work + 8 * at.saved),
         integers(work + 8 * at.cursor),
         integers(work + 8 * at.plan),
@@ -51,16 +54,73 @@ def _space(loop, work, step_in):
     )
 
 
+# ── pieces of a step's argument and result ────────────────────────────────────────────────────────────────────
+@helper
+def _width(loop, n):
+    """Length of a piece of n numbers in its vector."""
+    return 1 if is_apart(loop, n) else n
+
+
 @helper
 def _shared_place(loop):
     """Where a step's argument has what is shared."""
-    return loop.state + loop.element + loop.indexed
+    return _width(loop, loop.state) + _width(loop, loop.element) + loop.indexed
 
 
 @helper
 def _step_size(loop):
     """Length of a step's argument."""
-    return _shared_place(loop) + loop.shared
+    return _shared_place(loop) + _width(loop, loop.shared)
+
+
+@helper
+def _give(loop, place, piece, n):
+    """Have a piece of n numbers at its place."""
+    if is_apart(loop, n):
+        integers(address(place))[0] = address(piece)
+    else:
+        copy(place, piece, n)
+
+
+@helper
+def _take(loop, place, target, n):
+    """Copy a piece of n numbers of a result to where it is wanted, if it was not written there (see `_give`)."""
+    if not is_apart(loop, n):
+        copy(target, place, n)
+
+
+@helper
+def _free(loop, current, first):
+    """Address of the first of two vectors like a state, or of the second if the current one is in the first."""
+    return address(first) + 8 * loop.state * (current == address(first))
+
+
+@helper
+def _exchange(loop, source, target, first):
+    """A result that starts with a piece like a state is the next argument, and the next result goes elsewhere."""
+    if is_apart(loop, loop.state):
+        places = integers(address(source)), integers(address(target))
+        places[0][0] = places[1][0]
+        places[1][0] = _free(loop, places[0][0], first)
+    else:
+        copy(source, target, loop.state)
+
+
+# Vectors of pieces that lie apart: two states, two adjoints of states, a result that nobody wants, a step's adjoint of
+# what is shared.
+@helper
+def _bars(loop, space):
+    return shift(space.room, 2 * loop.state)
+
+
+@helper
+def _unwanted(loop, space):
+    return shift(space.room, 4 * loop.state)
+
+
+@helper
+def _shared_bar(loop, space):
+    return shift(_unwanted(loop, space), loop.result)
 
 
 @helper
@@ -72,17 +132,19 @@ def _place(loop, k):
 @helper
 def _load(loop, elements, k, space):
     """Give step k its element and its index; its state is there already."""
-    place = _place(loop, k)
-    copy(shift(space.step_in, loop.state), shift(elements, place * loop.element), loop.element)
+    place, at = _place(loop, k), _width(loop, loop.state)
+    _give(loop, shift(space.step_in, at), shift(elements, place * loop.element), loop.element)
     if loop.indexed:
-        space.step_in[loop.state + loop.element] = place
+        space.step_in[at + _width(loop, loop.element)] = place
 
 
 @helper
 def _start(loop, source, space):
     """The first state, and what the steps share."""
-    copy(space.step_in, source, loop.state)
-    copy(shift(space.step_in, _shared_place(loop)), shift(source, loop.state), loop.shared)
+    be_at(loop, source, space)
+    _give(loop, shift(space.step_in, _shared_place(loop)), shift(source, loop.state), loop.shared)
+    if is_apart(loop, loop.state):
+        integers(address(space.step_out))[0] = address(space.room)
 
 
 # ── a step ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -93,30 +155,39 @@ def _goes_on(loop, given, k, space):
     if not loop.condition.address:
         return 1
     _load(loop, given.elements, k, space)
-    code = call(loop.condition, space.step_in, space.step_out, space)
+    holds = shift(space.step_out, _width(loop, loop.state) + _width(loop, loop.result))
+    code = call(loop.condition, space.step_in, holds, space)
     if code:
         return code if code < 0 else code + 1
-    return 1 if space.step_out[0] != 0.0 else 0
+    return 1 if holds[0] != 0.0 else 0
 
 
 @helper
 def _attempt(loop, given, k, space):
     count(loop)
     _load(loop, given.elements, k, space)
+    if is_apart(loop, loop.result):
+        wanted = _result(loop, given, k) if address(given.target) else _unwanted(loop, space)
+        _give(loop, shift(space.step_out, _width(loop, loop.state)), wanted, loop.result)
     return call(loop.body, space.step_in, space.step_out, space)
+
+
+@helper
+def _result(loop, given, k):
+    """Where the result of step k belongs."""
+    return shift(given.target, loop.state + _place(loop, k) * loop.result)
 
 
 @helper
 def _deliver(loop, given, k, space):
     if address(given.target):
-        results = shift(given.target, loop.state)
-        copy(shift(results, _place(loop, k) * loop.result), shift(space.step_out, loop.state), loop.result)
+        _take(loop, shift(space.step_out, _width(loop, loop.state)), _result(loop, given, k), loop.result)
     return 0
 
 
 @helper
 def _accept(loop, given, k, space):
-    copy(space.step_in, space.step_out, loop.state)
+    _exchange(loop, space.step_in, space.step_out, space.room)
     return 0
 
 
@@ -134,7 +205,7 @@ def _trace(loop, given, k, space):
 def _undo(loop, given, k, space):
     _load(loop, given.elements, k, space)
     code = call(loop.inverse, space.step_in, space.step_out, space)
-    copy(space.step_in, space.step_out, loop.state)
+    _accept(loop, given, k, space)
     return code
 
 
@@ -142,18 +213,34 @@ def _undo(loop, given, k, space):
 def _pull_back(loop, given, k, space):
     """Adjoints of the step's element and, added up, of what is shared."""
     count(loop)
-    n, inside, place = loop.state, _step_size(loop), _place(loop, k)
+    n, place, at = loop.state, _place(loop, k), _width(loop, loop.state)
     _load(loop, given.elements, k, space)
-    copy(shift(space.bar_in, inside + n), shift(given.seeds, n + place * loop.result), loop.result)
+    state_bar = shift(space.bar_in, _step_size(loop))
+    _give(loop, shift(state_bar, at), shift(given.seeds, n + place * loop.result), loop.result)
+    bar, found = shift(given.target, n + loop.shared_found + place * loop.element_found), loop.element_found
+    if is_apart(loop, found):
+        _give(loop, shift(space.bar_out, at), bar, found)
     code = call(loop.adjoint, space.bar_in, space.bar_out, space)
-    copy(shift(space.bar_in, inside), space.bar_out, n)
-    bar = shift(given.target, n + loop.shared_found + place * loop.element_found)
-    copy(bar, shift(space.bar_out, n), loop.element_found)
-    own = shift(space.bar_out, loop.shared_place)
-    total = space.shared_bar
-    for i in range(loop.shared_found):
-        total[i] += own[i]
+    _exchange(loop, state_bar, space.bar_out, _bars(loop, space))
+    _take(loop, shift(space.bar_out, at), bar, found)
+    _add_shared(loop, space)
     return code
+
+
+@helper
+def _shared_found(loop):
+    """Where the result of a step's adjoint has that of what is shared, behind the element's and the index's."""
+    index = loop.shared_place - loop.state - loop.element_found
+    return _width(loop, loop.state) + _width(loop, loop.element_found) + index
+
+
+@helper
+def _add_shared(loop, space):
+    place = shift(space.bar_out, _shared_found(loop))
+    own = _shared_bar(loop, space) if is_apart(loop, loop.shared_found) else place
+    added, total = view(own, loop.shared_found), view(space.shared_bar, loop.shared_found)
+    for i in range(loop.shared_found):
+        total[i] += added[i]
 
 
 kind_of_loop("indexed", _goes_on, _attempt, _deliver, _accept, _enter, _trace, _undo, _pull_back)
@@ -174,14 +261,18 @@ def run_loop(context, source, target, work):
         clear(shift(doubles(target), loop.state), max(loop.length, 0) * loop.result)
     _start(loop, arguments, space)
     code = forward(loop, Given(arguments, elements, arguments, doubles(target)), saved, space)
-    copy(doubles(target), space.step_in, loop.state)
+    copy(doubles(target), state_of(loop, space), loop.state)
     return code
 
 
 @helper
 def _seed(loop, given, space):
     """Before the last step's adjoint: the adjoint of the last state, no adjoint of what is shared."""
-    copy(shift(space.bar_in, _step_size(loop)), given.seeds, loop.state)
+    _give(loop, shift(space.bar_in, _step_size(loop)), given.seeds, loop.state)
+    if is_apart(loop, loop.state):
+        integers(address(space.bar_out))[0] = address(_bars(loop, space))
+    if is_apart(loop, loop.shared_found):
+        _give(loop, shift(space.bar_out, _shared_found(loop)), _shared_bar(loop, space), loop.shared_found)
     clear(space.shared_bar, loop.shared_found)
 
 
@@ -201,7 +292,7 @@ def reverse_loop(context, source, target, work):
     saved = integers(work)[0] + 8 * (n + length * loop.result)
     _start(loop, given.arguments, space)
     if loop.saves:
-        copy(space.step_in, doubles(integers(work)[0]), n)
+        be_at(loop, doubles(integers(work)[0]), space)
     else:
         saved = address(space.saved)
         unwanted = Given(given.arguments, elements, seeds, doubles(0))
@@ -212,6 +303,7 @@ def reverse_loop(context, source, target, work):
         clear(shift(given.target, n + loop.shared_found), length * loop.element_found)
     _seed(loop, given, space)
     code = reverse(loop, saved, given, space)
-    copy(given.target, shift(space.bar_in, _step_size(loop)), n)
+    bar = shift(space.bar_in, _step_size(loop))
+    copy(given.target, doubles(integers(address(bar))[0]) if is_apart(loop, n) else bar, n)
     copy(shift(given.target, n), space.shared_bar, loop.shared_found)
     return code

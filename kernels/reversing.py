@@ -2,7 +2,8 @@
 
 The adjoint of a loop finds states as the policy says, and recomputes the others (Griewank & Walther, 2000, Algorithm
 799). A kind of loop says how a step is made (`advance`) and pulled back (`pull_back`), for its own record. Its `space`
-has at least the vectors that are used here.
+has at least the vectors that are used here. The state is the first piece of a step's argument and result, or lies apart
+from them (see `is_apart`).
 """
 
 from typing import Any, NamedTuple
@@ -94,6 +95,34 @@ def clear(target, n):
 
 
 @helper
+def is_apart(loop, n):
+    """Whether a piece of n numbers of a step's argument or result lies elsewhere: its place has the address."""
+    return loop.apart > 0 and n >= loop.apart
+
+
+@helper
+def state_of(loop, space):
+    """Where the current state is."""
+    return doubles(integers(address(space.step_in))[0]) if is_apart(loop, loop.state) else space.step_in
+
+
+@helper
+def be_at(loop, state, space):
+    """Make a state the current one. It must stay what it is until the next step is made."""
+    if is_apart(loop, loop.state):
+        integers(address(space.step_in))[0] = address(state)
+    else:
+        copy(space.step_in, state, loop.state)
+
+
+@helper
+def aim(loop, saved, slot, space):
+    """Let the state after the next step be written where it is to be stored, if states lie apart."""
+    if is_apart(loop, loop.state) and slot < loop.memory_slots:
+        integers(address(space.step_out))[0] = address(saved) + 8 * slot * loop.state
+
+
+@helper
 def call(part, source, target, space):
     return call_kernel(part.address, part.context, address(source), address(target), address(space.scratch))
 
@@ -125,11 +154,12 @@ def _slot(loop, saved, slot):
 
 @helper
 def store(loop, saved, slot, state):
-    """Copy a state into a slot."""
+    """Copy a state into a slot, unless it is there."""
     at = _slot(loop, saved, slot)
     if not at:
         return WRONG
-    copy(doubles(at), state, loop.state)
+    if at != address(state):
+        copy(doubles(at), state, loop.state)
     return 0
 
 
@@ -163,11 +193,11 @@ def store_before(loop, saved, k, space):
         action = view(integers(at), ACTION)
         code, start, stop, slot = action[0], action[1], action[2], action[3]
         if code == ADVANCE and k < stop:
-            return store(loop, saved, slot + k - start, space.step_in) if slot >= 0 else 0
+            return store(loop, saved, slot + k - start, state_of(loop, space)) if slot >= 0 else 0
         if code == REVERSE or (code == STORE and start > k):
             return 0
         if code == STORE:
-            failed = store(loop, saved, slot, space.step_in)
+            failed = store(loop, saved, slot, state_of(loop, space))
             if failed:
                 return failed
         space.cursor[0] += 1
@@ -179,21 +209,21 @@ def _execute(loop, at, saved, given, space):
     action = view(integers(at), ACTION)
     code, start, stop, slot = action[0], action[1], action[2], action[3]
     if code == RESTART:
-        copy(space.step_in, given.arguments, loop.state)
+        be_at(loop, given.arguments, space)
         enter(loop, given, 0, space)
     elif code == STORE:
-        return store(loop, saved, slot, space.step_in)
+        return store(loop, saved, slot, state_of(loop, space))
     elif code == LOAD:
         place = _slot(loop, saved, slot)
         if not place:
             return WRONG
-        copy(space.step_in, doubles(place), loop.state)
+        be_at(loop, doubles(place), space)
         enter(loop, given, 0, space)
     elif code == ADVANCE:
         for k in range(start, stop):
             failed = stopped() or attempt(loop, given, k, space)
             if not failed and slot >= 0:  # with what was found out about the step, such as its size
-                failed = store(loop, saved, slot + k - start, space.step_in)
+                failed = store(loop, saved, slot + k - start, state_of(loop, space))
             failed = failed or accept(loop, given, k, space)
             if failed:
                 return ended_at(k, failed)
@@ -203,7 +233,7 @@ def _execute(loop, at, saved, given, space):
             if slot >= 0 and not place:
                 return WRONG
             if slot >= 0:
-                copy(space.step_in, doubles(place), loop.state)
+                be_at(loop, doubles(place), space)
                 enter(loop, given, k, space)
             failed = stopped() or pull_back(loop, given, k, space)
             if failed:
@@ -256,7 +286,7 @@ def run_schedule(loop, steps, saved, given, space):
 def every_step(loop, steps, saved, given, space):
     """Adjoints of all steps, whose states were all stored."""
     for k in range(steps - 1, -1, -1):
-        copy(space.step_in, shift(saved, k * loop.state), loop.state)
+        be_at(loop, shift(saved, k * loop.state), space)
         enter(loop, given, k, space)
         code = stopped() or pull_back(loop, given, k, space)
         if code:
@@ -297,11 +327,13 @@ def forward(loop, given, saved, space):
         elif policy == ONLINE and k > 0:  # the step before was not the last one
             slot = choose(view(space.plan, loop.plan_size), k - 1)
             code = store(loop, slots, slot, current) if slot >= 0 else 0
+        if policy == EVERY:
+            aim(loop, slots, k + 1, space)
         code = code or stopped() or attempt(loop, given, k, space)
         if policy == SCHEDULED or policy == ONLINE:
-            copy(current, space.step_in, n)
+            copy(current, state_of(loop, space), n)
         elif not code and policy == EVERY:
-            code = store(loop, slots, k, space.step_in)
+            code = store(loop, slots, k, state_of(loop, space))
         elif not code and policy == RETRACED:
             code = store(loop, slots, k, trace(loop, given, k, space))
         code = code or deliver(loop, given, k, space)
@@ -334,6 +366,6 @@ def reverse(loop, saved, given, space):
         if loop.policy == RETRACED:
             return invert(loop, steps, slots, given, space)
         return every_step(loop, steps, slots, given, space)
-    copy(space.step_in, before, loop.state)
+    be_at(loop, before, space)
     enter(loop, given, steps, space)
     return run_schedule(loop, steps, slots, given, space)

@@ -1,5 +1,6 @@
 """Kernels for GPUs on this CPU, beside the CPU's own; and their PTX, where what assembles it is installed."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -9,7 +10,10 @@ from fastad.errors import CompileError, FastadError
 from fastad.execution.compiled import Compiled
 from fastad.execution.cuda import ptx
 from fastad.execution.cuda.compiled import DeviceText, text_of
+from fastad.execution.cuda.device import array, current, empty, what_is_missing
+from fastad.execution.cuda.executors import Kernel
 from fastad.execution.cuda.host import HostCode
+from fastad.execution.cuda.interpreter.program import Strided
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.machine import compiling
 from fastad.execution.request import Request
@@ -52,9 +56,53 @@ def seconds(request, architecture="sm_90"):
 
 
 def on_host(request, arrays, count, level=2, **options):
-    """Codes and results of the GPU's kernel; inputs have an axis of instances in front, or none."""
+    """Codes and results of the GPU's kernel; inputs have an axis of instances in front, or none. Run on this CPU, and
+    on the GPU in tests of the marker `gpu`."""
+    if (device := _device[0]) is not None:
+        return on_device(device, request, arrays, count, **options)
     text, _ = text_of(request, **options)
     return HostCode(text, level).run([*arrays, *request.base.captured], count)
+
+
+_device = [None]  # which runs the kernels instead of this CPU
+
+
+@contextlib.contextmanager
+def kernels_on(device):
+    """Within, `on_host` is `on_device`."""
+    _device[0] = device
+    try:
+        yield
+    finally:
+        _device[0] = None
+
+
+def here_and_on_gpus():
+    """A fixture for modules of tests by `on_host`: they run on this CPU, and once more on a GPU where there is one."""
+    gpu = [] if what_is_missing() else [pytest.param("gpu", marks=pytest.mark.gpu)]
+
+    @pytest.fixture(scope="module", autouse=True, params=["cpu", *gpu])
+    def runs_on(request):
+        with contextlib.nullcontext() if request.param == "cpu" else kernels_on(current()):
+            yield
+
+    return runs_on
+
+
+def on_device(device, request, arrays, count, inputs=None, outputs=None, precision="d", steps=None):
+    """As `on_host`, by what runs calls with device="cuda"."""
+    kinds = inputs or precision * len(request.inputs), outputs or precision * len(request.results)
+    runner = Kernel(device, request, kinds, precision, steps)
+    given = []
+    for x, slot, kind in zip([*arrays, *request.base.captured], runner.made.layout.inputs, kinds[0], strict=True):
+        own = np.ascontiguousarray(x, kind)
+        given.append(Strided(array(device, own), slot.size if own.size == count * slot.size and own.ndim else 0))
+    sizes = [slot.size for slot in runner.made.layout.outputs][: len(request.results)]
+    results = [empty(device, (count, size), kind) for size, kind in zip(sizes, kinds[1], strict=True)]
+    with runner.space(count, 0) as space:
+        runner.run(space, count, given, [Strided(x, x.shape[1]) for x in results], 0)
+        codes = space.status.copy_to_host(0)
+    return codes, [x.copy_to_host(0) for x in results]
 
 
 def check_instances(request, inputs, count, tolerance=1e-12, level=2, native=None, **options):

@@ -179,7 +179,9 @@ def test_derivatives_of_loops_that_carry_numbers(tier):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.floats(-1e6, 1e6), st.floats(1e-9, 1e3), st.booleans(), st.integers(20, 200), st.sampled_from([0.5, 1.0, 2.0]))
+@given(
+    st.floats(-1e6, 1e6), st.floats(1e-9, 1e3), st.booleans(), st.integers(20, 200), st.sampled_from([0.5, 1.0, 2.0])
+)  # fmt: skip
 def test_a_sum_gives_the_additions_to_the_last_bit(first, step, down, turns, part):
     step = -step if down else step
     values = [first]

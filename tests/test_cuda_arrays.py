@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cuda_tools import adjoint, check_instances, on_host
+from cuda_tools import adjoint, check_instances, here_and_on_gpus, on_host
 from hypothesis import given, settings
 from random_programs import programs
 from recording_tools import record
@@ -12,6 +12,8 @@ from test_sweeps import ARRAY_CASES, append, operand
 from fastad.execution.request import Request
 from fastad.primitives.row import array_rows, primitive
 from fastad.tables.builder import Builder
+
+runs_on = here_and_on_gpus()
 
 
 def check(request, values, tolerance=1e-9):

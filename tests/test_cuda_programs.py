@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cuda_tools import adjoint, assembled, check_instances, needs_assembler, on_host, same
+from cuda_tools import adjoint, assembled, check_instances, here_and_on_gpus, needs_assembler, on_host, same
 from recording_tools import record
 
 import fastad as fad
@@ -13,6 +13,7 @@ from fastad.execution.request import Request
 from fastad.tables.builder import Builder
 from fastad.tables.composites.sub import Sub
 
+runs_on = here_and_on_gpus()
 X = np.random.default_rng(8).uniform(0.3, 0.9, (4, 3))
 SIGMA = np.array([10.0, 28.0, 8 / 3])
 

@@ -4,7 +4,20 @@ import itertools
 
 import numpy as np
 import pytest
-from cuda_tools import ARCHITECTURES, adjoint, assembled, check_instances, needs_assembler, on_host, same, seconds
+from cuda_tools import (
+    ARCHITECTURES,
+    adjoint,
+    assembled,
+    check_instances,
+    here_and_on_gpus,
+    kernels_on,
+    needs_assembler,
+    on_device,
+    on_host,
+    same,
+    seconds,
+)
+from device_double import HostDevice
 from hypothesis import given
 from hypothesis import strategies as st
 from native_tools import Programs
@@ -21,6 +34,7 @@ from fastad.primitives.row import elementwise_rows, primitive
 from fastad.tables.builder import Builder
 from fastad.tables.passes.derive import adjoint_table
 
+runs_on = here_and_on_gpus()
 COUNT = 6
 # Functions of SciPy that neither NVIDIA's library has nor the kernels.
 ABSENT = {"bessel_jv", "bessel_yv", "bessel_iv", "bessel_kv", "bessel_ive", "bessel_kve"}
@@ -231,6 +245,18 @@ def test_more_arrays_than_parameters_are_assembled():
     xs = [b.input(()) for _ in range(300)]
     request = Request(b.table([b.emit("add", (x, y)) for x, y in itertools.pairwise(xs)]))
     assert assembled(request, ("sm_90",))["sm_90"].data[:4] == b"\x7fELF"
+
+
+def test_the_way_to_a_gpu():
+    """What runs these tests on a GPU gives the same on the device of the tests."""
+    request, x = chain(8), np.random.default_rng(2).uniform(0.2, 0.9, (5, 2))
+    codes, found = on_device(HostDevice(), request, [x], 5)
+    wanted_codes, wanted = on_host(request, [x], 5, level=0)
+    np.testing.assert_array_equal(codes, wanted_codes)
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)
+    with kernels_on(HostDevice()):
+        check_instances(request, [x], 5)
 
 
 def chain(n):

@@ -344,6 +344,29 @@ def test_sums_of_columns(shape, inside, rng):
         np.testing.assert_allclose(first, expected.reshape(-1), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("inner", [2, 3, 4, 9])
+@pytest.mark.parametrize("split", [(2, 9), (3, 12), (2, 2, 8)])
+def test_sums_over_several_dimensions_of_a_part(rows, inner, split, rng):
+    """The operand is read from a part of a larger array, so the axis that is summed over is walked in several
+    dimensions; the results vary in a short one inside of them, as those of a convolution do in its filters."""
+    n, whole = int(np.prod(split)), (rows, *split[:-1], split[-1] + 3)
+    strides = [1]
+    for size in reversed(whole[1:]):
+        strides.insert(0, strides[0] * size)
+    b = Builder()
+    x, w = b.input(whole), b.input((n, inner))
+    part = b.emit("strided", (x,), (1, rows, *split, inner, *strides, 0), (rows, *split, inner))
+    flat = b.region(part, region(0, (rows, n, inner), (n * inner, inner, 1)), (rows, n, inner))
+    spread = b.emit("strided", (w,), (0, rows, n, inner, 0, inner, 1), (rows, n, inner))
+    y = b.emit("multiply", (flat, spread))
+    statics, shape = (rows, n, inner), (rows, inner)
+    table = b.table([b.emit(name, (y,), statics, shape) for name in ("sum", "amax")])
+    inputs = [rng.standard_normal(whole), rng.standard_normal((n, inner))]
+    for found, expected in zip(run(table, inputs)[1], evaluate(table, inputs), strict=True):
+        np.testing.assert_allclose(found, expected.reshape(-1), rtol=1e-12, atol=1e-12)
+
+
 def test_one_kernel_serves_two_threads(rng):
     n = 20_000
     kernel = NativeKernel(large_program(n))

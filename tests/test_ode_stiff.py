@@ -326,7 +326,7 @@ def test_adjoint_systems_are_solved_to_rounding_errors(method, n, shares, monkey
     stats = fad.solve_ivp(f, (0, 0.02), y0, **options_of(method)).stats
     trials = stats["accepted"] + stats["rejected"]
     assert trials > 1 and stats["adjoint_residual"] < 1e-15 * 7 * trials
-    assert stats["adjoint_residual"] > 0 or n == 1  # divisions may leave nothing
+    assert stats["adjoint_residual"] > 0 or n < 16  # little systems may be solved exactly
 
 
 @pytest.mark.parametrize("method", [*IMPLICIT, "auto"])

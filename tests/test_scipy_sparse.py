@@ -207,3 +207,75 @@ def test_all_names_are_there():
 def test_callbacks_are_refused():
     with pytest.raises(fad.RecordingError, match=r"scipy.sparse.linalg.cg with callback=.*test_scipy_sparse"):
         fad.grad(lambda k: spl.cg(E * k, B, callback=print)[0].sum())(2.0)
+
+
+class _Scaled(spl.LinearOperator):
+    def __init__(self, k):
+        self.k = k
+        super().__init__(np.dtype(float), (len(k), len(k)))
+
+    def _matvec(self, v):
+        return self.k * v + 0.1 * np.sum(v)
+
+
+@pytest.mark.parametrize("solver", [spl.cg, spl.gmres, spl.bicgstab])
+@pytest.mark.parametrize("of_class", [True, False])
+def test_linear_operators_refer_to_recorded_values(solver, of_class):
+    k, n = 1.0 + 0.3 * np.sin(np.arange(8.0)), 8
+
+    def compliance(k):
+        product = lambda v: k * v + 0.1 * np.sum(v)
+        A = _Scaled(k) if of_class else spl.LinearOperator((n, n), matvec=product)
+        M = spl.LinearOperator((n, n), lambda v: v / k)
+        x, info = solver(A, np.ones(n), rtol=1e-13, M=M)
+        return np.sum(x) + info
+
+    x = np.linalg.solve(np.diag(k) + 0.1, np.ones(n))
+    assert fad.jit(compliance)(k) == pytest.approx(compliance(k), rel=1e-12)
+    np.testing.assert_allclose(fad.grad(compliance)(k), -(x**2), rtol=1e-9)  # the matrix is symmetric
+
+
+def test_operators_of_plain_numbers_stay_scipys():
+    K = sp.diags([np.arange(1.0, 9.0)], [0]).tocsr()
+    largest = lambda c: c * spl.eigsh(spl.LinearOperator((8, 8), lambda v: K @ v), k=1)[0][0]
+    assert fad.grad(largest)(2.0) == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize("name", ["eigs", "eigsh", "svds", "expm", "inv", "norm", "lsqr", "lsmr", "minres"])
+def test_functions_that_take_no_recorded_matrix_say_what_does(name):
+    def f(d):
+        A = sp.diags([d], [0]).tocsc()
+        more = [np.ones(4)] if name in ("lsqr", "lsmr", "minres") else []
+        return getattr(spl, name)(A, *more)
+
+    message = rf"linalg\.{name} takes no recorded numbers \(at .*\. (Write|Solve|Eig)"
+    with pytest.raises(fad.RecordingError, match=message):
+        fad.jit(f)(np.arange(1.0, 5.0))
+
+
+@pytest.mark.parametrize("name", ["max", "power", "getrow", "nonexistent", "A[0, 0] = 1", "todense"])
+def test_what_matrices_have_not_is_told(name):
+    def f(d):
+        A = sp.diags([d], [0]).tocsr()
+        if name.startswith("A"):
+            A[0, 0] = 1.0
+        return np.sum(A.todense()) if name == "todense" else getattr(A, name)
+
+    if name == "todense":
+        assert fad.grad(f)(np.ones(3)).tolist() == [1.0, 1.0, 1.0]
+        return
+    error = TypeError if name.startswith("A") else AttributeError
+    with pytest.raises(error, match=r"\(at .*test_scipy_sparse.*\)\. (It has|Give|np\.)"):
+        fad.jit(f)(np.ones(3))
+
+
+@pytest.mark.parametrize("name", ["dok_matrix", "lil_array", "triu", "tril", "find"])
+def test_other_makers_say_what_to_write(name):
+    with pytest.raises(fad.RecordingError, match=rf"scipy\.sparse\.{name} takes no recorded numbers \(at .*Write"):
+        fad.jit(lambda d: getattr(sp, name)(sp.diags([d], [0]).tocsr()))(np.ones(3))
+
+
+def test_sums_of_kronecker_products():
+    A, B = np.arange(4.0).reshape(2, 2), np.arange(9.0).reshape(3, 3) + 1.0
+    f = lambda A, B: sp.kronsum(sp.csr_array(A), sp.csr_array(B)).toarray()
+    np.testing.assert_allclose(fad.jit(f)(A, B), f(A, B))

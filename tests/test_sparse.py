@@ -180,7 +180,7 @@ def test_scipy_matrices_multiply_recorded_values(form):
 
 
 def test_scipys_functions_that_we_lack_name_ours():
-    with pytest.raises(fad.RecordingError, match=r"fad\.sparse"):
+    with pytest.raises(fad.RecordingError, match=r"lsqr takes no recorded numbers.*spsolve\(A\.T @ A"):
         fad.jit(lambda x: spl.lsqr(sp.eye_array(4).tocsc(), x)[0])(B)
     with pytest.raises(fad.RecordingError, match=r"fad\.sparse"):
         fad.jit(lambda x: x + sp.eye_array(4).tocsr())(B)

@@ -25,6 +25,7 @@ from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.loops import Loop, Sizes
+from fastad.tables.composites.repeated import CONVERGING
 from fastad.transforms.call import unflatten
 
 _STORE_ALL_UP_TO = 1_000_000  # while loops with max_steps store all states by default, up to this many numbers
@@ -141,11 +142,20 @@ def while_loop(
     (1.414213562, 0.353553391)
     """
     _check_functions("while_loop", cond_fun=cond_fun, body_fun=body_fun)
-    state, tree = numeric(init, "the state of while_loop")
     limit = None if max_steps is None else _integer(max_steps, "max_steps")
-    options = {"schedule": checkpoint, "progress": progress}
     if limit is not None and limit < 0:
         raise ShapeError(f"max_steps must be at least 0 steps, not {limit}{at_line()}")
+
+    return _run_while(cond_fun, body_fun, init, limit, {"schedule": checkpoint, "progress": progress})
+
+
+def iterate(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init: Any) -> Any:
+    """A `while_loop` that converges: it ends after few steps, so that nothing is compiled for its first run."""
+    return _run_while(cond_fun, body_fun, init, None, {"schedule": None, "progress": False, "usual_steps": CONVERGING})
+
+
+def _run_while(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init: Any, limit: Any, options: Any) -> Any:
+    state, tree = numeric(init, "the state of while_loop")
 
     def run(leaves: Sequence[Any]) -> Any:
         return _while(cond_fun, body_fun, (leaves, tree), limit, options)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.equations.core import Iterate, System
 from fastad.equations.newton import newton, scale, size
 from fastad.primitives.equations import NOT_FINITE, SOLVED, TOO_MANY_STEPS
@@ -48,7 +48,7 @@ def anderson(system: System, x: Any, tol: Any, max_steps: Any, *, memory: int) -
         df = np.where(oldest > 0.0, residual - s.residual, s.df)
         return _State(new, residual, dx, df, s.steps + 1.0)
 
-    s = while_loop(unfinished, body, first)
+    s = iterate(unfinished, body, first)
     is_near = size(s.residual) <= tol * scale(s.x)
     failure = np.where(np.isfinite(size(s.residual)), TOO_MANY_STEPS, NOT_FINITE)
     facts = {"nit": s.steps, "nfev": s.steps + 1.0, "njev": zero}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.equations.core import Iterate, System
 from fastad.primitives.equations import NO_BRACKET, NO_ROOT, NOT_FINITE, SINGULAR, SOLVED, TOO_MANY_STEPS
 
@@ -45,7 +45,7 @@ def bracketed(system: System, x: Any, tol: Any, max_steps: Any, low: Any, high: 
         return (_width(s) > _tolerance(s, tol)) & (s.fa != 0.0) & (s.fb != 0.0) & (s.steps < max_steps)
 
     has_signs = (np.sign(fa) * np.sign(fb) <= 0.0) & np.isfinite(fa) & np.isfinite(fb) & np.isfinite(high - low)
-    last = while_loop(lambda s: has_signs & unfinished(s), lambda s: _tried(value, s, tol), first)
+    last = iterate(lambda s: has_signs & unfinished(s), lambda s: _tried(value, s, tol), first)
     best = np.where(np.abs(last.fa) <= np.abs(last.fb), last.a, last.b)
     x = np.reshape(best, (1,))
     factor = system.factor(x)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.equations.core import Iterate, System
 from fastad.equations.newton import newton, scale, size
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, TOO_MANY_STEPS
@@ -39,7 +39,7 @@ def broyden(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
         is_far = size(s.inverse @ s.residual) > tol * scale(s.x)
         return is_far & (s.share > _SMALLEST) & (s.steps < max_steps)
 
-    s = while_loop(unfinished, lambda s: _tried(system, s), first)
+    s = iterate(unfinished, lambda s: _tried(system, s), first)
     failure = np.where(s.share > _SMALLEST, TOO_MANY_STEPS, NO_PROGRESS)
     failure = np.where(np.isfinite(size(s.residual) + size(s.x)), failure, NOT_FINITE)
     last = newton(system, s.x, tol, _LAST)

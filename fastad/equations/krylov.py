@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.equations.equation import Equation
 from fastad.equations.linear import LinearSolver, Point
 from fastad.once import lazy
@@ -225,7 +225,7 @@ def _gmres(own: KrylovRules, x: Any, theta: Any, b: Any, rtol: Any) -> Any:
 
     zero = np.asarray(0.0, like=b)
     start = (0.0 * b, b, np.zeros((m, n)), np.zeros((m, n)), 0.0 * b, zero, zero)
-    return while_loop(unfinished, step, start)[0]
+    return iterate(unfinished, step, start)[0]
 
 
 def _norm(x: Any) -> Any:

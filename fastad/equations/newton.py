@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.control.branches import cond
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.equations.core import Iterate, System
 from fastad.primitives.equations import NO_PROGRESS, NOT_FINITE, SINGULAR, SOLVED, TOO_MANY_STEPS
 
@@ -42,7 +42,7 @@ def newton(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
     def unfinished(s: _State) -> Any:
         return (size(s.step) > tol * scale(s.x)) & (s.stuck == 0.0) & (s.steps < max_steps)
 
-    last = while_loop(unfinished, lambda s: _tried(system, s), first)
+    last = iterate(unfinished, lambda s: _tried(system, s), first)
     is_solved = (size(last.step) <= tol * scale(last.x)) | _is_rounded(system, last)
     status = np.where(is_solved, SOLVED, np.where(last.stuck > 0.0, NO_PROGRESS, TOO_MANY_STEPS))
     is_finite = np.isfinite(size(last.step) + size(last.x))  # x may be infinite, and tol max(1, ‖x‖) then is
@@ -103,7 +103,7 @@ def _scalar(system: System, x: Any, tol: Any, max_steps: Any) -> Iterate:
         x, residual, slope = (np.where(good, new, old) for new, old in zip(trial, s[:3], strict=True))
         return _Scalar(x, residual, slope, np.where(good, 1.0, s.share / 2.0), s.steps + 1.0)
 
-    last = while_loop(unfinished, tried, first)
+    last = iterate(unfinished, tried, first)
     step = last.residual / last.slope
     is_solved = (np.abs(step) <= tol * np.maximum(1.0, np.abs(last.x))) & np.isfinite(step + last.x)
     status = np.where(last.share > _SMALLEST, TOO_MANY_STEPS, np.where(last.slope == 0.0, SINGULAR, NO_PROGRESS))

@@ -4,11 +4,12 @@ An executor is three functions over one request: `estimate`, `is_cached` and `ke
 `EXECUTORS`; `tier="its name"` then chooses it everywhere.
 """
 
+import itertools
 import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from fastad.execution.kernel import Kernel
 from fastad.execution.machine import background, cache, shipped
 from fastad.execution.machine.times import TIMES, Counts
 from fastad.execution.request import DERIVED, Request
-from fastad.execution.row_kinds import program_tables, row_counts
+from fastad.execution.row_kinds import program_tables, row_counts, tables_of
 from fastad.recording.source import at_line, user_line
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
@@ -40,9 +41,9 @@ class Executor:
     kernel: Callable[[Request, int, int | None], Kernel]
     work: str = "compiling"
 
-    def part(self, table: Table, threads: int = 1) -> Kernel:
-        """The kernel of a sub-program, its operands and results inline."""
-        return self.kernel(Request(table), threads, None)
+    def part(self, table: Table, threads: int = 1, threshold: int | None = None) -> Kernel:
+        """The kernel of a sub-program, its operands and results inline if there is no `threshold`."""
+        return self.kernel(Request(table), threads, threshold)
 
 
 # ── sweeps ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,6 +101,11 @@ def compile_seconds(request: Request) -> float:
     times = 1.0 if request.is_derived else _DERIVED
     if times * sum(map(len, tables)) > MOST_ROWS:
         return math.inf
+    return _made_in(tables, times)
+
+
+def _made_in(tables: Sequence[Table], times: float = 1.0) -> float:
+    """Seconds to make native code of these tables."""
     start = 0.0 if _NATIVE in sys.modules else TIMES.expected(_IMPORT)
     return start + times * sum(TIMES.expected(row_counts(table)) for table in tables)
 
@@ -124,12 +130,24 @@ def _native_kernel(request: Request, threads: int, threshold: int | None) -> Ker
     kernel = NativeKernel(table, threads, threshold, part=NATIVE.part)
     request.base.free_lists()
     cache.note(*_made_key(request, threads))
+    if not kernel.from_cache:
+        for part in itertools.islice(program_tables(table), 1, None):
+            cache.note(*_part_key(part, threads))
     return kernel
 
 
 def _made_key(request: Request, threads: int) -> tuple[str, ...]:
     """What tells that native code has been made for a request."""
     return "native", request.base.hash, repr((request.mode, request.wrt, request.seeds, request.chosen, threads))
+
+
+def _part_key(table: Table, threads: int) -> tuple[str, ...]:
+    """What tells that native code has been made for a table that a driver of a program calls."""
+    return "native part", table.hash, str(threads)
+
+
+def _are_noted(parts: Sequence[Table], threads: int) -> bool:
+    return all(cache.is_noted(*_part_key(part, threads)) for part in parts)
 
 
 NATIVE = Executor("native", compile_seconds, _is_native_cached, _native_kernel, "compiling native code")
@@ -141,7 +159,6 @@ AUTO = "auto"
 SECONDS_A_ROW = 12e-9  # that the sweeps take for a scalar row, about
 _EAGER = 0.5  # part of the compile time after which the background compiles, while the first executor goes on
 _IN_ADVANCE = 0.5  # part of the time that the first executor needs to be ready which may be spent on doing without it
-_PAYS_FROM = 100_000  # row evaluations of a single run from which native code pays
 
 
 @dataclass(frozen=True)
@@ -180,9 +197,13 @@ class Policy:
             _warn(executor, error)
             return made
 
-    def once(self, evaluations: int) -> Executor:
-        """The executor for a single run of so many row evaluations."""
-        return self.then if evaluations >= _PAYS_FROM else self.first
+    def once(self, sub: Sub, threads: int) -> Executor:
+        """The executor for a single run of a driver: `then` if the code of its parts is there, or takes less time to
+        make than `first` takes to run them. A loop of unknown length is taken for a long one: it cannot be stopped."""
+        tables = list(tables_of(sub))
+        if _are_noted(tables, threads):
+            return self.then
+        return self.then if SECONDS_A_ROW * row_evaluations(sub, _UNSTOPPED) >= _made_in(tables) else self.first
 
 
 def _warn(executor: Executor, error: Exception) -> None:
@@ -224,7 +245,7 @@ def interpreting_seconds(request: Request) -> float:
 
 
 # ── how long a run takes ──────────────────────────────────────────────────────────────────────────────────────
-_MANY = 100_000  # repetitions where their number is not known
+_MANY, _UNSTOPPED = 100_000, 1_000_000  # repetitions where their number is not known
 
 
 def row_evaluations(sub: Sub, unknown: int = _MANY) -> int:

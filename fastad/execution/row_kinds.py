@@ -51,11 +51,12 @@ def program_tables(table: Table) -> Iterator[Table]:
     """The table and those of all the sub-programs that it calls."""
     yield table
     for sub in table.subs:
-        yield from _tables_of(sub)
+        yield from tables_of(sub)
 
 
-def _tables_of(sub: Any) -> Iterator[Table]:
+def tables_of(sub: Any) -> Iterator[Table]:
+    """The tables of a sub-program and of all that it calls."""
     if sub.table is not None:
         yield from program_tables(sub.table)
     for part in sub.parts:
-        yield from _tables_of(part)
+        yield from tables_of(part)

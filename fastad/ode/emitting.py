@@ -1,6 +1,5 @@
 """A solve as a row of a recording, or run at once on numbers."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +8,11 @@ import numpy as np
 
 from fastad.control.parts import Part, Shared, any_recorded, branch_error, emit, operand_refs
 from fastad.control.paths import Recordings, known, parts_of
-from fastad.errors import ScheduleError, ShapeError
+from fastad.errors import ScheduleError
 from fastad.execution.composites.evaluating import run
 from fastad.ode.adjoints import with_adjoint
 from fastad.ode.consistent import consistent
-from fastad.ode.events import Event, EventTables, numbers_of
+from fastad.ode.events import EventTables, numbers_of
 from fastad.ode.grids import AHEAD
 from fastad.ode.iteration import Iteration, iteration_of, with_further
 from fastad.ode.jacobians import check_jacobian
@@ -23,25 +22,27 @@ from fastad.ode.moving_mass import with_slopes
 from fastad.ode.problem import Options, Problem
 from fastad.ode.stages import FIXED
 from fastad.ode.steps import StepTables, Wanted
-from fastad.recording.geometry import copied
+from fastad.ode.user_functions import (
+    EventParts,
+    as_vector,
+    event_parts,
+    right_hand_side,
+    warn_of_kept_values,
+    with_mass,
+)
 from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
-from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.schedules.nested import Revolve, StoreAll
 from fastad.schedules.online import Online
-from fastad.tables.columns import Line, ValueType
+from fastad.tables.columns import ValueType
 from fastad.tables.composites.repeated import total_of
 from fastad.tables.composites.solves import Solve
 from fastad.tables.composites.sub import Sub, packed, slices
 from fastad.tables.reference import Stopped
-from fastad.transforms.call import flatten
 
 _STORE_ALL_UP_TO = 10_000_000  # numbers in states that are stored by default; memory is touched as steps are made
 _SNAPSHOTS = 10_000  # the most that the default schedule of an adaptive solve stores
-
-
-_EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jump
 
 
 @dataclass(frozen=True)
@@ -99,31 +100,59 @@ class Raw:
 
 def solved(problem: Problem, options: Options, extent: Extent) -> Raw:
     """Record the right-hand side, and emit the solve."""
-    user_n = np.shape(problem.y0)[0]
-    problem, options = with_slopes(problem, options)
-    n = np.shape(problem.y0)[0]
-    recorders: list[Any] = []
-    rhs = _right_hand_side(problem, options, n, recorders)
-    if extent.resumed is None:
-        problem = replace(problem, y0=consistent(options.mass, rhs, problem.t0, problem.y0, is_start=True))
-    start = (_value(problem.t0), _value(problem.y0).astype(float))
-    name = f"fun of {options.method.name}"
-    recordings = Recordings(_with_mass(rhs, problem, options.mass), start, name, problem.fun)
-    if any(recorder() is not None for recorder in recorders):
-        _warn_of_kept_values(problem.fun)
-    mass = options.mass
-    events = [_event_parts(event, problem, start, number, mass, rhs) for number, event in enumerate(options.events)]
-    nearly = _preconditioner(problem, options, start)
-    functions = [recordings, *(own for pair in [*events, (nearly, None)] for own in pair if own is not None)]
-    while True:
-        solve, operands = _solve(problem, options, extent, functions, events, nearly)
-        if known(solve, operands, functions):
-            raw = Raw(*_emitted(solve, operands, parts_of(functions))).without_further(user_n, bool(events))
-            dense = (
-                raw.dense if user_n == n else _of_first(raw.dense, len(options.method.output.polynomials), n, user_n)
-            )
-            storage = solve.resolved or StoreAll(), solve.stored_size
-            return replace(raw, storage=storage, first=problem.y0[:user_n], dense=dense)
+    return Functions.of(problem, options, starts=extent.resumed is None).solved(extent)
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of a solve, recorded: what is emitted of them later is what they were, whatever the names that they
+    use stand for by then."""
+
+    problem: Problem
+    options: Options
+    user_n: int
+    recordings: list[Recordings]
+    events: list[EventParts]
+    nearly: Recordings | None
+
+    @staticmethod
+    def of(problem: Problem, options: Options, starts: bool = True) -> "Functions":
+        """Those of a problem; if the solve starts, initial values are made consistent."""
+        user_n = np.shape(problem.y0)[0]
+        problem, options = with_slopes(problem, options)
+        n = np.shape(problem.y0)[0]
+        recorders: list[Any] = []
+        rhs = right_hand_side(problem, options, n, recorders)
+        if starts:
+            problem = replace(problem, y0=consistent(options.mass, rhs, problem.t0, problem.y0, is_start=True))
+        start = (_value(problem.t0), _value(problem.y0).astype(float))
+        name = f"fun of {options.method.name}"
+        recordings = Recordings(with_mass(rhs, problem, options.mass), start, name, problem.fun)
+        if any(recorder() is not None for recorder in recorders):
+            warn_of_kept_values(problem.fun)
+        mass = options.mass
+        events = [event_parts(event, problem, start, number, mass, rhs) for number, event in enumerate(options.events)]
+        nearly = _preconditioner(problem, options, start)
+        own = [own for pair in [*events, (nearly, None)] for own in pair if own is not None]
+        return Functions(problem, options, user_n, [recordings, *own], events, nearly)
+
+    def checking_adjoints(self) -> "Functions":
+        """The same, for steps that look at the residuals of their adjoint systems."""
+        return replace(self, options=replace(self.options, checks_adjoints=True))
+
+    def solved(self, extent: Extent) -> Raw:
+        """Emit the solve; functions are recorded again where it takes another path through them."""
+        problem, options, n = self.problem, self.options, np.shape(self.problem.y0)[0]
+        while True:
+            solve, operands = _solve(problem, options, extent, self.recordings, self.events, self.nearly)
+            if known(solve, operands, self.recordings):
+                break
+        raw = Raw(*_emitted(solve, operands, parts_of(self.recordings)))
+        raw = raw.without_further(self.user_n, bool(self.events))
+        vectors = len(options.method.output.polynomials)
+        dense = raw.dense if self.user_n == n else _of_first(raw.dense, vectors, n, self.user_n)
+        storage = solve.resolved or StoreAll(), solve.stored_size
+        return replace(raw, storage=storage, first=problem.y0[: self.user_n], dense=dense)
 
 
 def _of_first(dense: Any, vectors: int, n: int, user_n: int) -> Any:
@@ -139,7 +168,7 @@ def _solve(
     options: Options,
     extent: Extent,
     functions: list[Recordings],
-    events: Sequence[_EventParts],
+    events: Sequence[EventParts],
     nearly: Recordings | None,
 ) -> tuple[Solve, list[Any]]:
     """The solve with the paths of the right-hand side that are known, and its operands."""
@@ -179,7 +208,7 @@ def _preconditioner(problem: Problem, options: Options, start: Any) -> Recording
     """The user's preconditioner, recorded."""
     if not (options.method.has_jacobian and isinstance(options.jac, Krylov)):
         return None
-    vector = lambda found, what: _vector(found, np.shape(problem.y0)[0], what)
+    vector = lambda found, what: as_vector(found, np.shape(problem.y0)[0], what)
     return options.jac.recorded(vector, start, problem.args)
 
 
@@ -239,101 +268,6 @@ def _slope(f: Any, values: Sequence[Any]) -> Callable[[Any, Any], Any]:
 
 def _value(x: Any) -> Any:
     return np.asarray(x.value if isinstance(x, Recorded) else x, float)
-
-
-def _right_hand_side(problem: Problem, options: Options, n: int, recorders: list[Any]) -> Callable[..., Any]:
-    """`fun` of a time and a state of its own, with the further arguments; its result is a vector. References to the
-    recorders of its evaluations are added to a list."""
-
-    def evaluate(t: Any, y: Any) -> Any:
-        y, recorder = copied(y), current_recorder()
-        found = problem.fun(t, y[:, None] if options.vectorized else y, *problem.args)
-        if recorder is not None:
-            recorders.append(recorder.reference)
-            if recorder.shown is not None:
-                _warn_of_text(problem.fun, recorder.shown)
-        return _vector(found, n)
-
-    evaluate.__name__ = getattr(problem.fun, "__name__", "fun")
-    return evaluate
-
-
-def _with_mass(rhs: Callable[..., Any], problem: Problem, mass: Mass | None) -> Callable[..., Any]:
-    """The right-hand side, with the numbers of a mass matrix that depends on t and y behind it."""
-    if mass is None or mass.function is None:
-        return rhs
-
-    def both(t: Any, y: Any) -> Any:
-        return np.concatenate([rhs(t, y), mass.values(mass.function(t, copied(y), *problem.args))])
-
-    return both
-
-
-def _warn_of_text(fun: Callable[..., Any], line: Line) -> None:
-    """A right-hand side that prints does so only while it is recorded."""
-    name = getattr(fun, "__name__", "fun")
-    text = (
-        f"{name} makes text of t or y, such as to print it, at {line}. It is recorded once for all steps, so it does "
-        "that once; look at the steps by sol.t and sol.y."
-    )
-    warnings.warn_explicit(text, UserWarning, line.file, line.number)
-
-
-def _warn_of_kept_values(fun: Callable[..., Any]) -> None:
-    """What a right-hand side writes elsewhere is written only while it is recorded."""
-    code = getattr(fun, "__code__", None)
-    name = getattr(fun, "__name__", "fun")
-    file, number = ("", 1) if code is None else (code.co_filename, code.co_firstlineno)
-    text = (
-        f"{name} ({file}:{number}) keeps values of t or y outside of it, in a global, a list or an attribute. It is "
-        "recorded once for all steps, so it does that once, with values that are dead afterwards; use sol.t and sol.y."
-    )
-    warnings.warn_explicit(text, UserWarning, file, number)
-
-
-def _event_parts(
-    event: Event, problem: Problem, start: Any, number: int, mass: Mass | None, rhs: Callable[[Any, Any], Any]
-) -> _EventParts:
-    """The condition of an event, and its jump, recorded. States after a jump are made consistent."""
-    n = np.shape(problem.y0)[0]
-
-    def condition(t: Any, y: Any) -> Any:
-        found = event.condition(t, copied(y), *problem.args)
-        if isinstance(found, bool) or getattr(found, "dtype", np.dtype(float)).kind == "b":
-            raise TypeError(
-                f"the condition of an event returned a truth value{at_line()}; an event happens where a number becomes "
-                "0: return y[0] - 0.5, not y[0] < 0.5"
-            )
-        return np.reshape(_vector(found, 1, "the condition of an event"), ())
-
-    def jump(t: Any, y: Any) -> Any:
-        assert event.jump is not None
-        after = _vector(event.jump(t, copied(y), *problem.args), n, "the jump of an event")
-        return consistent(mass, rhs, t, after)
-
-    name = f"condition of event {number}"
-    jumps = None if event.jump is None else Recordings(jump, start, f"jump of event {number}", event.jump)
-    return Recordings(condition, start, name, event.condition), jumps
-
-
-def _vector(found: Any, n: int, what: str = "fun") -> Any:
-    """The result of a user's function as a vector of n floats."""
-    if isinstance(found, np.ndarray) and found.dtype == object:  # np.array([…]) of recorded values in a library
-        found = found.tolist()
-    leaves, _ = flatten(found)
-    numbers = all(isinstance(x, Recorded) or np.asarray(x).dtype.kind in "fiub" for x in leaves)
-    if not numbers or (not leaves and n):
-        wanted = f"dy/dt, an array of {n} components" if what == "fun" else f"{n} number{'s' * (n != 1)}"
-        raise ShapeError(f"{what} returned {found!r}{at_line()}; it must return {wanted}")
-    if isinstance(found, list | tuple):
-        found = as_recorded(found) if any_recorded(leaves) else np.asarray(found)
-    elif not isinstance(found, Recorded):
-        found = leaves[0] if isinstance(leaves[0], Recorded) else np.asarray(found)
-    if found.size != n:
-        count = "1 component" if n == 1 else f"{n} components"
-        right = f"but y has {count}" if n != 1 or what == "fun" else "instead of one number"
-        raise ShapeError(f"{what} returned an array of shape {found.shape}{at_line()}, {right}")
-    return np.reshape(found, (n,)) * 1.0
 
 
 # ── the grid and the controls ─────────────────────────────────────────────────────────────────────────────────

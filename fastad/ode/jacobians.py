@@ -32,6 +32,7 @@ def check_jacobian(iteration: Iteration, options: "Options", problem: "Problem",
     if callable(jac):
         jac = jac(float(t), y, *concrete(problem.args))
     if jac is not None:
+        jac = concrete(jac)  # which may refer to recorded values
         n, bands = iteration.n, options.bands
         given = _matrix(jac, n, "jac") if bands is None else _unpacked(jac, n, *bands)
         _check_values(given, _jacobian(iteration, start))
@@ -50,6 +51,7 @@ def _jacobian(iteration: Iteration, start: Start) -> Any:
 def _matrix(given: Any, n: int, name: str) -> Any:
     from scipy.sparse import csr_array
 
+    given = given.toscipy() if hasattr(given, "toscipy") else given  # a matrix of fad.sparse
     given = given if hasattr(given, "tocsr") else np.asarray(given, float)
     found = csr_array(np.reshape(given, (1, 1)) if n == 1 and np.shape(given) in ((), (1,)) else given)
     if found.shape != (n, n):

@@ -25,6 +25,7 @@ from fastad.tables.builder import Builder, Ref
 from fastad.tables.composites.choices import Branch
 from fastad.tables.composites.loop_sizes import Sizes
 from fastad.tables.composites.loops import Loop
+from fastad.tables.composites.repeated import CONVERGING
 from fastad.tables.composites.sub import Sub, emit_inline, made, packed, slices
 
 MOST = 10  # simplified iterations
@@ -170,7 +171,8 @@ class Block:
         number = lambda b, x: b.cast(goes_on(b, x), (1,), "d")
         condition = made("whether Newton's iteration goes on", state + shared, number)
         body = made("simplified Newton iteration", state + shared, self._iterated)
-        return Loop.of("Newton's iteration", Sizes(state, shared=shared), -1, body, condition=condition)
+        sizes = Sizes(state, shared=shared)
+        return Loop.of("Newton's iteration", sizes, -1, body, condition=condition, usual_steps=CONVERGING)
 
     def quick(
         self, b: Builder, z: Ref, theta: Ref, factors: Ref, scales: Ref, tolerance: Ref, eta: Ref,
@@ -267,7 +269,8 @@ class Block:
 
         body = made("Newton iteration", sizes.inside, rows)
         condition = made("whether it goes on", sizes.inside, lambda b, x: b.region(x, (self.n, 1, 1), (1,)))
-        return Loop.of("Newton's iteration with new matrices", sizes, -1, body, condition=condition)
+        options = {"condition": condition, "usual_steps": CONVERGING}
+        return Loop.of("Newton's iteration with new matrices", sizes, -1, body, **options)
 
     @lazy
     def exact(self) -> Sub:

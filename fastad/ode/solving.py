@@ -11,7 +11,7 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
-from fastad.ode.emitting import Extent, Raw, solved
+from fastad.ode.emitting import Extent, Functions, Raw, solved
 from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.grids import fixed_grid, steps_in
 from fastad.ode.mass import mass_of
@@ -243,18 +243,19 @@ def _recorded(problem: Problem, options: Options) -> Solution:
     extent = Extent(
         problem.points, moving=_is_moving(problem), grid=grid, room=_room(options), limits=limits_of(options.events)
     )
-    raw = solved(problem, options, extent)
+    functions = Functions.of(problem, options)
+    raw = functions.solved(extent)
     while options.events and bool(raw.run[r.STATUS] == r.FULL):  # another recording, where more events happen
         extent = replace(extent, room=4 * extent.room)
-        raw = solved(problem, options, extent)
+        raw = functions.solved(extent)
 
     def with_steps() -> Raw:
         """The solve that returns its steps too: as many as it makes here, or another recording."""
         steps = round(float(_plain(raw.run[r.ACCEPTED])))
         room = 1 << steps.bit_length() if grid is None else grid[1]  # more than there are, which a guard sees
-        return solved(problem, options, replace(extent, kept=room, dense=options.dense))
+        return functions.solved(replace(extent, kept=room, dense=options.dense))
 
-    again = lambda: solved(problem, replace(options, checks_adjoints=True), extent)
+    again = lambda: functions.checking_adjoints().solved(extent)
     return recorded_solution(problem, options, raw, with_steps, again)
 
 

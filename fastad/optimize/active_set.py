@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.conditions import ActiveSet, Conditions
 from fastad.optimize.constraints import Kinds
 from fastad.optimize.objective import Array
@@ -73,7 +73,7 @@ def polished(
     first = np.concatenate(found)
     # Sparse factors must exist; so small a change of the matrix costs no convergence.
     shift = np.where(np.arange(first.shape[0]) < n, _SHIFT, -_SHIFT)
-    u, residual, *_ = while_loop(lambda s: s[2] & (s[3] < _STEPS), step, (first, equations(first), True, 0))
+    u, residual, *_ = iterate(lambda s: s[2] & (s[3] < _STEPS), step, (first, equations(first), True, 0))
     return u[:n], np.where(active.constraints != 0, u[n:], 0.0), residual
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.loops import fori_loop, while_loop
+from fastad.control.loops import fori_loop, iterate
 from fastad.optimize.objective import Array
 from fastad.recording.functions.linalg import solve_triangular
 
@@ -75,7 +75,7 @@ def regularised(a: Array, first: Array = 0.0, least: Array = 0.0) -> tuple[Array
         return delta, *attempted_cholesky(a + delta * np.eye(n)), tries + 1
 
     start = (first * 1.0, np.zeros((n, n)), False, 0)
-    delta, lower, ok, _ = while_loop(lambda s: ~s[2] & (s[3] < _MOST), attempt, start)
+    delta, lower, ok, _ = iterate(lambda s: ~s[2] & (s[3] < _MOST), attempt, start)
     return delta, np.where(ok, lower, np.eye(n)), ok
 
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.objective import Array, Objective
 from fastad.optimize.status import CONVERGED, LOWEST, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, SADDLE, STUCK, UNBOUNDED
 
@@ -65,7 +65,7 @@ def descend(method: Method, f: Objective, x0: Array, tol: Array, max_steps: int)
         return Run(after, run.nit + 1, status_of(after, run.nit + 1))
 
     start = Run(first, 0, status_of(first, np.zeros((), int)))
-    run: Run = while_loop(lambda run: run.status == RUNNING, step, start)
+    run: Run = iterate(lambda run: run.status == RUNNING, step, start)
     found = (run.status == CONVERGED) | (run.status == ROUNDED)
     return run._replace(status=np.where(found & np.logical_not(method.is_minimum(f, run.at.x)), SADDLE, run.status))
 

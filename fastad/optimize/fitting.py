@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.objective import Array
 from fastad.optimize.residuals import Model, Residuals
 from fastad.optimize.status import CONVERGED, MOST_STEPS, NOT_FINITE, ROUNDED, RUNNING, STUCK
@@ -94,7 +94,7 @@ def fit(method: FitMethod, problem: tuple[Residuals, Any, Array], x0: Array, tol
         np.asarray(RUNNING),
     )  # fmt: skip
     start = start._replace(status=status_of(start, np.ones(x0.shape), True))
-    found: Fit = while_loop(lambda s: s.status == RUNNING, turn, start)
+    found: Fit = iterate(lambda s: s.status == RUNNING, turn, start)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.canonical import PUSH, Canonical
 from fastad.optimize.objective import Array
 from fastad.optimize.saddle import saddle
@@ -86,7 +86,7 @@ def minimise_inside(p: Canonical, x: Array, jacobians: tuple[Array, Array], tol:
         after = _stepped(p, _with_mu(p, i, tol, scale))
         return after._replace(status=_status(p, i, after, (tol, scale, max_steps)))
 
-    found: Interior = while_loop(lambda i: i.status == RUNNING, step, start)
+    found: Interior = iterate(lambda i: i.status == RUNNING, step, start)
     return found
 
 
@@ -206,7 +206,7 @@ def _search(p: Canonical, i: Interior, d: _Step, line: tuple[Array, Array, Array
         ok = value <= start + _DECREASE * alpha * slope + noise
         return np.where(ok, alpha, 0.5 * alpha), ok, k + 1
 
-    alpha, ok, trials = while_loop(lambda t: ~t[1] & (t[2] < _HALVINGS), trial, (longest, False, 0))
+    alpha, ok, trials = iterate(lambda t: ~t[1] & (t[2] < _HALVINGS), trial, (longest, False, 0))
     return np.where(ok, alpha, 0.0), trials
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.objective import Array, Objective
 
 DECREASE = 1e-4  # of the first condition: c₁
@@ -79,7 +79,7 @@ def wolfe_step(f: Objective, at: tuple[Array, Array, Array], direction: Array, f
 
     nothing = Found(x0, value0, gradient0, 0, False)
     first_search = _Search(first, start, start, False, nothing, False)
-    last = while_loop(lambda s: ~s.done & (s.best.evaluations < MOST_TRIALS), turn, first_search)
+    last = iterate(lambda s: ~s.done & (s.best.evaluations < MOST_TRIALS), turn, first_search)
     return last.best
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.optimize.active_set import Margins, margins, polished
@@ -257,7 +257,7 @@ def _iterate(d: _Data, tol: Array, most: int) -> _State:
         return after._replace(status=status_of(after))
 
     first = _start(d)
-    last: _State = while_loop(lambda s: s.status == RUNNING, step, first._replace(status=status_of(first)))
+    last: _State = iterate(lambda s: s.status == RUNNING, step, first._replace(status=status_of(first)))
     return last
 
 

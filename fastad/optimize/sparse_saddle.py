@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.objective import Array
 from fastad.sparse.building import block_array, diags
 from fastad.sparse.factoring import splu
@@ -61,7 +61,7 @@ class SparseSaddle(NamedTuple):
             return x, y, curvature, ok, tries + 1
 
         start = (0.0 * a, 0.0 * b, np.zeros(()), np.zeros((), bool), np.zeros((), int))
-        x, y, curvature, *_ = while_loop(lambda s: ~s[3] & (s[4] < _MOST), attempt, start)
+        x, y, curvature, *_ = iterate(lambda s: ~s[3] & (s[4] < _MOST), attempt, start)
         return x, y, curvature
 
     def factorised(self, delta: Array) -> "SparseFactors":

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 from fastad.optimize.curvature import lowest_curvature
 from fastad.optimize.descent import FLAT, Iterate, Method
 from fastad.optimize.objective import Array, Objective
@@ -76,7 +76,7 @@ def _steihaug(f: Objective, s: Iterate, radius: Array) -> tuple[Array, Array, Ar
         return _CG(z, r, d, c.hz + tau * hd, c.k + 1, ~inside | (np.sqrt(r @ r) <= close))
 
     zero = np.zeros(n)
-    c = while_loop(lambda c: ~c.done & (c.k < 2 * n + 10), turn, _CG(zero, g, -g, zero, 0, size == 0.0))
+    c = iterate(lambda c: ~c.done & (c.k < 2 * n + 10), turn, _CG(zero, g, -g, zero, 0, size == 0.0))
     return c.z, -(g @ c.z + 0.5 * (c.z @ c.hz)), c.k
 
 

@@ -113,6 +113,12 @@ def _single(a: Any) -> Any:
         return np.float64(np.float32(a))
 
 
+def _bell(end: int, factor: str) -> str:
+    """exp(-factor a²), which is 0 from `end` on."""
+    kept = f"where(absolute(a) > {end}, {end}, a)"
+    return f"exp(-({factor}{kept} * {kept}))"
+
+
 def _sech(a: Any) -> Any:
     u = np.exp(-np.absolute(a))
     return 2 * u / (1 + u * u)
@@ -236,8 +242,9 @@ row("sinc", "", "where(a == 0, 1, sin(pi * a) / (pi * a))",
     "where(absolute(a) < 0.02, a * (-3.289868133696453 + a * a * (3.2469697011334144 + a * a * (-1.144510944732505 + a * a * 0.20918278254123832))), (cos(pi * a) - r) / where(absolute(a) < 0.02, 1, a))",
     "Z", numpy=np.sinc, even=True)
 # ── scipy.special ─────────────────────────────────────────────────────────────────────────────────────────────
-leaf("erf",      "erf",             "special.erf",      "1.1283791670955126 * exp(-(a * a))",  "R")
-leaf("erfc",     "erfc",            "special.erfc",     "-1.1283791670955126 * exp(-(a * a))", "R")
+# From 30 on, exp(-a²) is 0, and so are its derivatives, at infinity too: a² is not taken there.
+leaf("erf",      "erf",             "special.erf",      f"1.1283791670955126 * {_bell(30, '')}",  "R")
+leaf("erfc",     "erfc",            "special.erfc",     f"-1.1283791670955126 * {_bell(30, '')}", "R")
 leaf("gammaln",  "lgamma",          "special.gammaln",  "digamma(a)",                          "P")
 leaf("gamma",    "tgamma",          "special.gamma",    "r * digamma(a)",                      "P")
 leaf("digamma",  "fastad_psi",      "special.psi",      "zeta(2, a)",                          "P")
@@ -257,7 +264,7 @@ leaf("beta",     "fastad_beta",     "special.beta",     "-(r * digamma_rise(a, b
 # ψ(a + b) - ψ(a), by the asymptotic series where a is large. Its own derivative by a cancels where b is smaller than a.
 row("digamma_rise", "", f"where(a < 100, digamma(a + b) - digamma(a), {_RISE})",
     "zeta(2, a + b) - zeta(2, a); zeta(2, a + b)", "PP", numpy=_digamma_rise)
-row("ndtr",      "special.ndtr",      "0.5 * erfc(-0.7071067811865476 * a)", "0.3989422804014327 * exp(-0.5 * a * a)", "R")
+row("ndtr",      "special.ndtr",      "0.5 * erfc(-0.7071067811865476 * a)", f"0.3989422804014327 * {_bell(40, '0.5 * ')}", "R")
 # Close to 0 the second derivative of expit is right to 1e-17: it is a difference of two halves.
 row("expit",     "special.expit",     "1 / (1 + exp(-a))",                "r * expit(-a)",     "R")
 row("log_expit", "special.log_expit", "minimum(a, 0) - log1p(exp(-absolute(a)))", "expit(-a)", "R")

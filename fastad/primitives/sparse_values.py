@@ -58,7 +58,14 @@ class Pattern(NamedTuple):
         """All parts in one array of float64, as 32-bit integers."""
         places = np.stack([self.rows, self.columns], axis=1).reshape(-1)
         parts = [x.astype(np.int32) for x in (places, *self[2:])]
-        return np.concatenate([*parts, np.zeros(sum(map(len, parts)) % 2, np.int32)]).view(np.float64)
+        return _in_numbers(np.concatenate([*parts, np.zeros(sum(map(len, parts)) % 2, np.int32)]))
+
+
+def _in_numbers(integers: np.ndarray) -> np.ndarray:
+    """Pairs of 32-bit integers in the memory of float64, for good: recordings that refer to what may change are not
+    found again."""
+    integers.flags.writeable = False
+    return integers.view(np.float64)
 
 
 def size_of_factors(n: int, lower: int, upper: int) -> int:
@@ -68,7 +75,7 @@ def size_of_factors(n: int, lower: int, upper: int) -> int:
 
 def as_places(rows: Any, columns: Any) -> np.ndarray:
     """Places as `fastad.kernels.sparse_products` takes them: two 32-bit integers in the memory of a float64."""
-    return np.ascontiguousarray(np.stack([rows, columns], axis=1), np.int32).view(np.float64).reshape(-1)
+    return _in_numbers(np.stack([rows, columns], axis=1).astype(np.int32).reshape(-1))
 
 
 def as_integers(places: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,10 @@ _OF_FASTAD = {
         "optimize.broyden1", "optimize.broyden2", "optimize.anderson",
     ),
     "fad.fixed_point": ("optimize.fixed_point",),
+    "np.polynomial.legendre.leggauss(n) for points and weights of a sum, or fad.solve_ivp of y' = f(t)": (
+        "integrate.quad", "integrate.quad_vec", "integrate.dblquad", "integrate.nquad", "integrate.romberg",
+    ),
+    "scipy.integrate.simpson or trapezoid": ("integrate.romb", "integrate.cumulative_simpson"),
     "fad.minimize": (
         "optimize.minimize", "optimize.minimize_scalar", "optimize.fmin", "optimize.fmin_bfgs",
         "optimize.fmin_l_bfgs_b", "optimize.fmin_cg", "optimize.fmin_ncg", "optimize.fmin_slsqp",
@@ -39,6 +43,11 @@ EQUATIONS = {
     "solve_discrete_lyapunov": "lambda X, A, Q: A @ X @ A.T - X + Q",
     "solve_sylvester": "lambda X, A, B, Q: A @ X + X @ B - Q",
 }
+_INTERPOLATORS = (
+    "Interpolators take recorded points in one dimension, but no recorded data: use np.interp(x, points, values) for "
+    "those. A spline is linear in its data: B = scipy.interpolate.make_interp_spline(points, np.eye(n))(x), outside of "
+    "the function, and B @ values in it."
+)
 _BY_NAME = {f"scipy.{name}": text for text, names in _OF_FASTAD.items() for name in names}
 
 
@@ -56,6 +65,8 @@ def instead_of(function: str) -> str:
             "Use one that can be recorded: those of np.linalg, and of scipy.linalg what docs/linear-algebra.md lists; "
             "or wrap it with fad.primitive(f, jvp=..., vjp=...)."
         )
+    if function.startswith("scipy.interpolate."):
+        return _INTERPOLATORS
     if function in _BY_NAME:
         return f"Use {_BY_NAME[function]}{'; or wrap the solver by fad.implicit' * ('optimize' in function)}."
     return "Write it with NumPy's functions, or wrap it with fad.primitive(f, jvp=..., vjp=...)."

@@ -66,18 +66,21 @@ class Forgetting:
 
 def _held(recorder: Any) -> set[Ref]:
     """The rows that recorded values refer to, anywhere in the process."""
-    return {ref for x in values_of(recorder) for ref in (x._ref, *x._pending.values())}
+    return {ref for x in values_of(recorder) or () for ref in (x._ref, *x._pending.values())}
 
 
-def values_of(recorder: Any) -> list[Any]:
-    """All recorded values of a recorder, anywhere in the process. No Python code runs for the objects of other types,
-    of which there may be millions."""
-    kinds = set(HOLDERS)
+def values_of(recorder: Any) -> list[Any] | None:
+    """All recorded values of a recorder, anywhere in the process; None where gc.freeze() may have hidden some. It hides
+    all that is there, so also the recorder, which is older than its values. (To count the hidden takes long, too.) No
+    Python code runs for the objects of other types, of which there may be millions."""
+    kinds = {type(recorder), *HOLDERS}
     for kind in HOLDERS:
         kinds.update(_derived(kind))
     objects = gc.get_objects()
-    held = compress(objects, map(kinds.__contains__, map(type, objects)))
-    return [x for x in held if x._recorder is recorder]
+    found = list(compress(objects, map(kinds.__contains__, map(type, objects))))
+    if not any(x is recorder for x in found):
+        return None
+    return [x for x in found if isinstance(x, tuple(HOLDERS)) and x._recorder is recorder]
 
 
 def _derived(kind: type) -> list[type]:

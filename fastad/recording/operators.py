@@ -30,6 +30,7 @@ OF_VALUES = frozenset([
     np.concatenate, np.stack, np.vstack, np.hstack, np.column_stack, np.dot, np.matmul, np.inner, np.outer, np.vdot,
     np.where,
 ])  # fmt: skip
+_PYTHON = frozenset("O->")  # the loops of a ufunc that calls a Python function
 _known_ufuncs: dict[Any, Callable[..., Any]] = {}  # by identity: `ufunc.__name__` makes a new string at every call
 _FIX = (
     "Write it with supported functions, or wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
@@ -47,6 +48,8 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:
+        if method == "__call__" and out is None and not options and all(set(t) <= _PYTHON for t in ufunc.types):
+            return _by_elements(ufunc, inputs)
         raise recording_error(f"{_package(ufunc)}.{name} is not supported on recorded values", _FIX)
     inputs = _with_recorder(inputs, out)
     if method == "__call__":
@@ -54,6 +57,14 @@ def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any 
     if method == "at":
         return implementation(*inputs, **options)
     return _delivered(repeated(name, implementation, inputs, options), out, True, name)
+
+
+def _by_elements(ufunc: Any, inputs: Any) -> Any:
+    """What np.frompyfunc has made calls a Python function of elements: they are recorded numbers."""
+    found = ufunc(*(np.asanyarray(x, dtype=object) if isinstance(x, Recorded) else x for x in inputs))
+    results = found if isinstance(found, tuple) else (found,)
+    recorded = tuple(as_recorded(x) if is_recorded(x) else x for x in results)
+    return recorded if isinstance(found, tuple) else recorded[0]
 
 
 def _call_with_options(
@@ -346,6 +357,7 @@ def _install_methods() -> None:
         "put": lambda self, *args, **kwargs: FUNCTIONS[np.put](self, *args, **kwargs),
         "compress": lambda self, condition, axis=None: FUNCTIONS[np.compress](condition, self, axis),
         "mT": property(lambda self: FUNCTIONS[np.matrix_transpose](self)),
+        "strides": property(lambda self: tuple(n * self.itemsize for n in self.frame()[2])),
         "T": property(_transposed), "real": property(lambda self: self),
         "imag": property(lambda self: FUNCTIONS[np.imag](self)), "conj": lambda self: self,
     }  # fmt: skip

@@ -61,7 +61,6 @@ class Recorder:
         self.types, self.kinds = self.builder.columns["type"], self.builder.type_list
         self.rolls_at = sys.maxsize  # rows after which loops are looked for: see `rolling`
         self.schedule: Any = None  # of loops that are rolled
-        self.frozen = 0  # objects that gc.freeze() had hidden when the recording began
         self.given: dict[Ref, Any] = {}  # concrete values of the inputs
         self._values = ConcreteValues(self.builder, self.given, run, _stack.tentative)
         self.reference = weakref.ref(self)

@@ -5,7 +5,6 @@ recording goes on in a new table. All recorded values then stand for other rows,
 the user's code is running: an operator that it uses begins, and no function of fastad or of NumPy waits for its end.
 """
 
-import gc
 import sys
 from types import CodeType, FrameType
 from typing import Any
@@ -27,18 +26,17 @@ RUNNERS: set[CodeType] = set()
 def roll_loops(recorder: Recorder, schedule: Any = None) -> None:
     """From now on, loops of this recording are rolled. `schedule` says which of their states are stored for adjoints
     (see `fastad.schedules`; None: all of them)."""
-    recorder.rolls_at, recorder.schedule, recorder.frozen = MANY, schedule, gc.get_freeze_count()
+    recorder.rolls_at, recorder.schedule = MANY, schedule
 
 
 def roll_rows(recorder: Recorder) -> None:
     """Roll the rows of a recording, if this is a place to do so. Operators call it before they read any row."""
     rows = len(recorder.builder)
-    hidden = gc.get_freeze_count() > recorder.frozen  # from the search for recorded values, by gc.freeze()
-    if hidden or not _is_apart(recorder):
+    values = values_of(recorder) if _is_apart(recorder) else None
+    if values is None:
         recorder.rolls_at = rows + rows // 8
         return
     recorder.rolls_at = 2 * rows
-    values = values_of(recorder)
     live = list(dict.fromkeys(ref for x in values for ref in (x._ref, *x._pending.values())))
     if len(live) * _KEPT > rows:
         return  # values of the turns are collected: one loop at the end has them in one piece

@@ -70,3 +70,22 @@ def spread(a: Any, factor: Any) -> Any:
     i, j = a.pattern.both
     flat = (i if shape[0] != 1 else 0 * i) * shape[1] + (j if shape[1] != 1 else 0)
     return x.reshape(-1)[flat]
+
+
+_OF_ENTRIES = ("max", "min", "power", "sqrt", "sin", "tan", "tanh", "expm1", "log1p", "floor", "ceil", "sign", "argmax")
+
+
+def no_attribute(name: str) -> AttributeError:
+    """The error for what SciPy's matrices may have, and these have not."""
+    if name.startswith("_"):  # libraries ask for those
+        return AttributeError(name)
+    fix = f"np.{name} takes A.data, or A.toarray()" if name in _OF_ENTRIES else "It has what docs/sparse.md lists"
+    return AttributeError(f"a matrix of fad.sparse has no attribute {name!r}{at_line()}. {fix}.", name=name)
+
+
+def no_writes() -> TypeError:
+    """The error for an entry that is written: the places of a pattern are fixed."""
+    return TypeError(
+        f"entries of a matrix of fad.sparse cannot be written{at_line()}. Give all of them when it is made: "
+        "coo_array((data, (rows, columns)), shape=shape) adds those at the same place."
+    )

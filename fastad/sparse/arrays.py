@@ -11,7 +11,7 @@ from fastad.recording.operands import is_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import SCIPY_PRODUCT, asked_by_scipy, at_line
 from fastad.sparse import combining, structure
-from fastad.sparse.arguments import compressed, dense, numbers, sizes, spread, typed
+from fastad.sparse.arguments import compressed, dense, no_attribute, no_writes, numbers, sizes, spread, typed
 from fastad.sparse.batches import SparseBatch
 from fastad.sparse.pattern import Pattern, places
 from fastad.transforms.call import NAMESPACE
@@ -111,6 +111,14 @@ class SparseArray:
         height, width = self.shape
         i, j = self._pattern.both
         return structure.summed(self._data, i * width + j, height * width).reshape(height, width)
+
+    todense = toarray
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_attribute(name)
+
+    def __setitem__(self, *given: Any) -> None:
+        raise no_writes()
 
     def toscipy(self) -> Any:
         """SciPy's csr_array, of plain numbers."""

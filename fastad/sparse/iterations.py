@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.control.loops import while_loop
+from fastad.control.loops import iterate
 
 Product = Callable[[Any], Any]
 _EPSILON = float(np.finfo(float).eps)
@@ -40,7 +40,7 @@ def cg(product: Product, nearly: Product, b: Any, x: Any, tol: Any, limit: Any, 
     r = b - product(x)
     zero = np.asarray(0.0, like=b)
     start = (x, r, 0.0 * r, zero, zero)
-    x, r, *_, k = while_loop(lambda s: (norm(s[1]) > tol) & (s[-1] < limit), step, start)
+    x, r, *_, k = iterate(lambda s: (norm(s[1]) > tol) & (s[-1] < limit), step, start)
     return x, r, k
 
 
@@ -68,7 +68,7 @@ def bicgstab(product: Product, nearly: Product, b: Any, x: Any, tol: Any, limit:
 
     r = b - product(x)
     start = (x, r, r, 0.0 * r, 0.0 * r, np.zeros(3), np.asarray(0.0, like=b))
-    x, r, *_, k = while_loop(lambda s: (norm(s[1]) > tol) & (s[-1] < limit), step, start)
+    x, r, *_, k = iterate(lambda s: (norm(s[1]) > tol) & (s[-1] < limit), step, start)
     return x, r, k
 
 
@@ -104,7 +104,7 @@ def gmres(product: Product, nearly: Product, b: Any, x: Any, tol: Any, limit: An
     r = b - product(x)
     zero = np.asarray(0.0, like=b)
     start = (x, r, np.zeros((m, n)), np.zeros((m, n)), 0.0 * r, zero, zero)
-    x, r, *_, k = while_loop(lambda s: (norm(s[1]) > tol) & (s[-2] < 2.0) & (s[-1] < limit), step, start)
+    x, r, *_, k = iterate(lambda s: (norm(s[1]) > tol) & (s[-2] < 2.0) & (s[-1] < limit), step, start)
     return x, r, k
 
 

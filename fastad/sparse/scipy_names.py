@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
 from fastad.errors import ShapeError
 from fastad.recording.operands import as_recorded, is_recorded
@@ -84,6 +85,11 @@ def _block_diag(mats: Any) -> Any:
     return building.block_array([[blocks[i] if i == j else None for j in range(n)] for i in range(n)])
 
 
+def _kronsum(A: Any, B: Any, format: Any = None) -> Any:
+    n, m = np.shape(B)[0], np.shape(A)[0]
+    return _in_format(building.kron(building.eye(n), A) + building.kron(B, building.eye(m)), format)
+
+
 # ── solvers ───────────────────────────────────────────────────────────────────────────────────────────────────
 def _spsolve(A: Any, b: Any, permc_spec: Any = None, use_umfpack: bool = True) -> Any:
     """SciPy makes a vector of a right side that is one column."""
@@ -99,11 +105,47 @@ def _spilu(A: Any, drop_tol: Any = None, fill_factor: Any = None, *args: Any, **
     return spilu(A, drop_tol, fill_factor)
 
 
-def _without_callback(solver: Callable[..., Any]) -> Callable[..., Any]:
-    def called(*args: Any, callback: Any = None, callback_type: Any = None, **options: Any) -> Any:
+def _iterative(solver: Callable[..., Any]) -> Callable[..., Any]:
+    def called(A: Any, b: Any, *args: Any, callback: Any = None, callback_type: Any = None, **options: Any) -> Any:
         if callback is not None:
             raise recording_error(f"scipy.sparse.linalg.{solver.__name__} with callback=", "Leave it out.")
-        return solver(*args, **options)
+        options = {name: _function_of(x) for name, x in options.items()}  # M
+        return solver(_function_of(A), b, *map(_function_of, args), **options)
+
+    return called
+
+
+def _function_of(x: Any) -> Any:
+    """The function of a LinearOperator of SciPy's."""
+    return x._matvec if isinstance(x, LinearOperator) else x
+
+
+_INSTEAD = {
+    "eigs": "Eigenvalues of a nonsymmetric matrix are complex, and are not supported",
+    "eigsh": "Write np.linalg.eigh(A.toarray()), which finds all eigenvalues",
+    "svds": "Write np.linalg.svd(A.toarray()), which finds all singular values",
+    "expm": "Write scipy.linalg.expm(A.toarray())",
+    "expm_multiply": "Write scipy.linalg.expm(A.toarray()) @ v, or solve y' = A y by fad.solve_ivp",
+    "inv": "Write scipy.sparse.linalg.spsolve(A, b) for the right sides b that are wanted",
+    "norm": "Write np.sqrt(np.sum(A.data**2)) for the Frobenius norm of a matrix without duplicates",
+    "spsolve_triangular": "Write scipy.sparse.linalg.spsolve(A, b)",
+    "minres": "Write scipy.sparse.linalg.cg or gmres",
+    **dict.fromkeys(("lsqr", "lsmr"), "Solve the normal equations: scipy.sparse.linalg.spsolve(A.T @ A, A.T @ b)"),
+}  # fmt: skip
+_ENTRIES = "Write scipy.sparse.coo_array((data, (rows, columns)), shape=shape)"
+_INSTEAD_OF_MAKERS = {
+    **dict.fromkeys(("dok_array", "dok_matrix", "lil_array", "lil_matrix"), f"{_ENTRIES}, which adds up entries"),
+    **dict.fromkeys(("tril", "triu"), f"{_ENTRIES} with the entries that are wanted"),
+    "find": "Write A.tocoo(), and its data",
+}  # fmt: skip
+_WRAPPED = "or wrap the call by fad.implicit(solver, residual) or fad.primitive(f, vjp=...)"
+
+
+def _refused(name: str, fix: str) -> Callable[..., Any]:
+    """A function of SciPy's that takes plain matrices only, with what to write instead."""
+
+    def called(*args: Any, **options: Any) -> Any:
+        raise recording_error(f"scipy.sparse.{name} takes no recorded numbers", f"{fix}.")
 
     return called
 
@@ -113,10 +155,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "diags": _diags, "diags_array": _diags_array, "block_diag": _block_diag,
     "bmat": _with_format(building.bmat), "block_array": _with_format(building.block_array),
     "hstack": _with_format(building.hstack), "vstack": _with_format(building.vstack),
-    "kron": lambda A, B, format=None: _in_format(building.kron(A, B), format),
+    "kronsum": _kronsum, "kron": lambda A, B, format=None: _in_format(building.kron(A, B), format),
     "issparse": lambda x: isinstance(x, SparseArray), "isspmatrix": lambda x: isinstance(x, SparseArray),
     "spsolve": _spsolve, "splu": _splu, "spilu": _spilu, "factorized": lambda A: splu(A).solve,
-    "cg": _without_callback(cg), "gmres": _without_callback(gmres), "bicgstab": _without_callback(bicgstab),
+    "cg": _iterative(cg), "gmres": _iterative(gmres), "bicgstab": _iterative(bicgstab),
+    **{name: _refused(f"linalg.{name}", f"{fix}; {_WRAPPED}") for name, fix in _INSTEAD.items()},
+    **{name: _refused(name, fix) for name, fix in _INSTEAD_OF_MAKERS.items()},
 }  # fmt: skip
 
 

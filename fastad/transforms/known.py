@@ -60,10 +60,16 @@ class _Entry:
         self.key = key  # this very object is found at once, an equal one by comparing it part by part
         self.settings: tuple[Setting, ...] = ()
         self.recordings: dict[tuple[str, ...], Recording] = {}
+        self.counted = 0  # bytes, when they were counted last
 
     @property
     def nbytes(self) -> int:
-        return sum(recording.family_nbytes for recording in self.recordings.values())
+        return sum([recording.family_nbytes for recording in self.recordings.values()])
+
+    def growth(self) -> int:
+        """Bytes more than those that were counted last."""
+        before, self.counted = self.counted, self.nbytes
+        return self.counted - before
 
     def add(self, recording: Recording, settings: tuple[Setting, ...]) -> None:
         if settings != self.settings:
@@ -80,6 +86,7 @@ class _Recordings:
     def __init__(self) -> None:
         self._lock = lock()
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._counted = 0  # bytes of all entries: to count them anew for each takes longer than many recordings
 
     @property
     def nbytes(self) -> int:
@@ -103,19 +110,24 @@ class _Recordings:
             entry = self._entries.setdefault(key, _Entry(key))
             self._entries.move_to_end(entry.key)
             entry.add(recording, settings)
-        self.trim()
+            self._counted += entry.growth()
+            self._forget()
 
     def trim(self) -> None:
-        """Forget the least recently used where they are too many."""
-        total = self.nbytes
+        """Forget the least recently used where they are too many, after some that are known have grown."""
         with self._lock:
-            while len(self._entries) > 1 and (len(self._entries) > MOST or total > most_bytes()):
-                total -= self._entries.popitem(last=False)[1].nbytes
+            self._counted += sum([entry.growth() for entry in self._entries.values()])
+            self._forget()
+
+    def _forget(self) -> None:
+        while len(self._entries) > 1 and (len(self._entries) > MOST or self._counted > most_bytes()):
+            self._counted -= self._entries.popitem(last=False)[1].counted
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._counted = 0
 
 
 def most_bytes() -> int:

@@ -137,8 +137,12 @@ def recorded_path(
 
 
 def _may_change(a: np.ndarray) -> bool:
-    """Whether somebody may write into an array: what is read-only and no view was made to stay as it is."""
-    return a.flags.writeable or a.base is not None
+    """Whether somebody may write into an array: what is read-only, and a view of nothing but such, was made to stay as
+    it is."""
+    owner: Any = a
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    return owner is not None
 
 
 def _hollow(a: np.ndarray) -> np.ndarray:

@@ -23,12 +23,13 @@ from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.retrying import takes_plain_numbers_only
 from fastad.recording.rolling import RUNNERS, roll_loops
 from fastad.recording.settings import Setting
-from fastad.recording.source import at_line, innermost_user_line
+from fastad.recording.source import at_line, innermost_user_line, is_ours
 from fastad.recording.standins import standin_for
 from fastad.schedules.base import Schedule
 from fastad.tables.columns import GUARD
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
+from fastad.tables.rolling.packing import packed_at_once
 from fastad.tables.rolling.rolled import roll
 from fastad.tables.table import Table
 from fastad.transforms.call import Call, ChangingInt, flatten, unflatten
@@ -202,7 +203,7 @@ def record(function: Callable[..., Any], call: Call) -> Program:
         del inputs, args, kwargs, result, leaves
         with uncollected():
             table = recorder.finish(input_refs, refs)
-            table = roll(table, schedule) if choice else table
+            table = packed_at_once(roll(table, schedule)) if choice else table
         count, lifted = len(input_refs), tuple(value for value, _ in recorder.lifted)
     sources = (*range(count), *(-1 - k for k in range(len(lifted))))
     settings = frozenset(recorder.settings)
@@ -231,6 +232,9 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         _add_note(error)
         raise
     except Exception as error:
+        recorder = current_recorder()
+        if recorder is not None and recorder.refused and _is_of_libraries(error):  # in the place of ours
+            raise RecordingError(recorder.refused) from error
         _add_note(error)
         raise
 
@@ -271,6 +275,14 @@ def _add_note(error: Exception) -> None:
             f"fastad: {module} is called with recorded values in place of arrays (at {place}); use NumPy's "
             "functions there, or wrap the call by fad.primitive(f, vjp=...)"
         )
+
+
+def _is_of_libraries(error: Exception) -> bool:
+    """Whether NumPy or SciPy has raised this error, and not the user's code."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is not None and is_ours(step.tb_frame.f_code)
 
 
 def _place_of(error: Exception) -> tuple[str, str]:

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.composites.drivers import DriverKernel
+from fastad.execution.composites.drivers import APART_FROM, DriverKernel
 from fastad.execution.kernel import SIGNATURE, PartKernel
 from fastad.execution.machine import cache, symbols
 from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
 from fastad.execution.pending import keep_error
 from fastad.once import once
 from fastad.tables.composites.driver import Driver
+from fastad.tables.composites.pieces import Pieces
 from fastad.tables.composites.sub import Sub
 from fastad.tables.table import Table
 
@@ -65,7 +66,9 @@ def call_address() -> int:
     return _code()[CALL]
 
 
-MakePart = Callable[[Table, int], PartKernel]  # makes the kernel of a sub-program of its own table, for so many threads
+# Makes the kernel of a sub-program of its own table, for so many threads, its operands and results inline if they have
+# fewer elements than the last argument (None: all are).
+MakePart = Callable[[Table, int, int | None], PartKernel]
 
 
 class Callee:
@@ -78,18 +81,21 @@ class Callee:
         self.address = int(self._data.ctypes.data)
 
 
-def kernel_of(sub: Sub, part: MakePart, threads: int = 1) -> PartKernel:
-    """The kernel of a sub-program, its operands and results inline; `part` makes those of tables."""
+def kernel_of(sub: Sub, part: MakePart, threads: int = 1, pieces: Pieces | None = None) -> PartKernel:
+    """The kernel of a sub-program, its operands and results inline; `part` makes those of tables. Of a table whose
+    vectors are cut into pieces, large ones go by reference."""
     if isinstance(sub, Driver):
         return DriverKernel(sub, partial(kernel_of, part=part), threads)
     if sub.table is None:
         return _Callback(sub)
-    key = (sub.table.hash, part, threads)  # a loop, the one that keeps its states, and its adjoint call the same body
+    table, threshold = (sub.table, None) if pieces is None else (pieces.of(sub), APART_FROM)
+    key = (table.hash, part, threads, threshold)  # a loop, the one that keeps its states, its adjoint call one body
     found = _shared.get(key)
-    return found if found is not None else _shared.setdefault(key, part(sub.table, threads))
+    return found if found is not None else _shared.setdefault(key, part(table, threads, threshold))
 
 
-_shared: weakref.WeakValueDictionary[tuple[str, MakePart, int], PartKernel] = weakref.WeakValueDictionary()
+_Key = tuple[str, MakePart, int, int | None]
+_shared: weakref.WeakValueDictionary[_Key, PartKernel] = weakref.WeakValueDictionary()
 
 
 class _Callback:

@@ -26,6 +26,7 @@ def entry(context, source, target, work):
     return {name}(context, source, target, work)
 """
 _OWN = "fastad.kernels."
+APART_FROM = 64  # numbers of a piece of a step's argument or result from which on it is cheaper to address than to copy
 _ALIGN = 8  # doubles: kernels find their work at the start of a cache line
 
 
@@ -74,16 +75,20 @@ class DriverKernel:
         self._held: list[Any] = []
         self._record = given.record.reshape(1)
         record, scratch = self._record[0], 0
+        pieces, room = given.apart(APART_FROM)
+        if pieces:
+            record["apart"] = APART_FROM
         for field, parts in given.kernels.items():
             one = parts is None or isinstance(parts, Sub)
             listed: Any = (parts,) if one else parts
-            found = [self._part(part, make) for part in listed]
+            cut = {"pieces": pieces[field]} if field in pieces else {}
+            found = [self._part(part, partial(make, **cut)) for part in listed]
             record[field] = found[0][:2] if one else [part[:2] for part in found]
             scratch = max(scratch, *(part[2] for part in found))
         for field, array in given.arrays.items():
             self._held.append(own := np.ascontiguousarray(array, np.int64))
             record[field] = own.ctypes.data
-        self.work_size = lay_out(record, given.work, scratch)
+        self.work_size = lay_out(record, {**given.work, **room}, scratch)
         self.context = int(self._record.ctypes.data)
         self.address = driver_address(sub.kernel)
         if given.resources:  # Python is needed before and after a run

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastad.execution.compiled import default_threads
 from fastad.execution.composites.calling import kernel_of
-from fastad.execution.executors import AUTO, policy, row_evaluations
+from fastad.execution.executors import AUTO, policy
 from fastad.execution.explaining import runs_drivers
 from fastad.execution.marshalling import run_part
 from fastad.tables.composites.driver import Driver
@@ -17,9 +17,9 @@ def run(sub: Driver, x: np.ndarray, saved: Any = None) -> np.ndarray:
     """The result of a driver for a vector; `saved` is what was saved for it."""
     kernel: Any = vars(sub).get("_evaluator")
     if kernel is None:
-        chosen = policy(AUTO)
-        executor = chosen.once(row_evaluations(sub))
+        chosen, threads = policy(AUTO), default_threads()
+        executor = chosen.once(sub, threads)
         # With the threads of a whole program, so that the code of a loop is that of the program which it is a row of.
-        _, kernel = chosen.make(executor, lambda executor: kernel_of(sub, executor.part, default_threads()))
+        _, kernel = chosen.make(executor, lambda executor: kernel_of(sub, executor.part, threads))
         vars(sub)["_evaluator"] = kernel
     return run_part(kernel, sub, x, saved)

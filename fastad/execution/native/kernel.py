@@ -107,9 +107,9 @@ class NativeKernel:
         return symbols.address(name)
 
 
-def _part(table: Table, threads: int) -> NativeKernel:
+def _part(table: Table, threads: int, threshold: int | None = None) -> NativeKernel:
     """The kernel of a sub-program."""
-    return NativeKernel(table, threads, threshold=None)
+    return NativeKernel(table, threads, threshold)
 
 
 def is_cached(table: Table, threads: int = 1, threshold: int | None = BY_REFERENCE_FROM) -> bool:

@@ -249,9 +249,9 @@ def arena_size(table: Table, mode: str = "value", wrt: Sequence[int] = ()) -> in
     return arena.size(int(mode != "value"))
 
 
-def _part(table: Table, threads: int) -> SweepKernel:
+def _part(table: Table, threads: int, threshold: int | None = None) -> SweepKernel:
     """The kernel of a sub-program."""
-    return SweepKernel(table, threshold=None, threads=threads)
+    return SweepKernel(table, threshold=threshold, threads=threads)
 
 
 def _move(place: int, slot: Slot) -> tuple[int, ...]:

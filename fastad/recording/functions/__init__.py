@@ -5,6 +5,7 @@ from fastad.recording.functions import (
     einsum,
     factorisations,
     flat,
+    iterating,
     joining,
     linalg,
     making,
@@ -16,7 +17,9 @@ from fastad.recording.functions import (
     reductions,
     rounding,
     scipy_functions,
+    segments,
     selecting,
+    sets,
     shapes,
     sorting,
     special,
@@ -26,7 +29,8 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, factorisations, flat, joining, linalg, making, mathematics, norms, numerical, products, queries,
-    reductions, rounding, scipy_functions, selecting, shapes, sorting, special, statistics, ufuncs, unsupported,
+    creation, einsum, factorisations, flat, iterating, joining, linalg, making, mathematics, norms, numerical, products,
+    queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, sorting, special, statistics,
+    ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

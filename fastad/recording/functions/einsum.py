@@ -10,7 +10,8 @@ from numpy import transpose as numpy_transpose
 
 from fastad.recording.functions.products import matmul_stack
 from fastad.recording.functions.registry import Array, implements, lift
-from fastad.recording.geometry import reframe, reshape
+from fastad.recording.geometry import dummy, reframe, reshape
+from fastad.recording.recorded import Recorded
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -53,6 +54,12 @@ def _order(inputs: list[str], output: str, values: list[Array], optimize: Any) -
 
 
 # ── reading the subscripts ────────────────────────────────────────────────────────────────────────────────────
+@implements(np.einsum_path)
+def einsum_path(*operands: Any, **options: Any) -> Any:
+    """np.einsum_path, which asks the operands for their shapes only"""
+    return np.einsum_path(*(dummy(x.frame()) if isinstance(x, Recorded) else x for x in operands), **options)
+
+
 def _parse(operands: tuple[Any, ...]) -> tuple[list[str], str | None, list[Any]]:
     """(subscripts of every operand, subscripts of the result or None if they are implied, the operands)."""
     if not isinstance(operands[0], str):

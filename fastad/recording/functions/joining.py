@@ -210,7 +210,7 @@ def resize(a: Any, new_shape: Any) -> Array:
 # ── padding ───────────────────────────────────────────────────────────────────────────────────────────────────
 @implements(np.pad)
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Array:
-    """np.pad with constants, or with repeated, reflected or wrapped elements"""
+    """np.pad with constants, with repeated, reflected or wrapped elements, with ramps and statistics"""
     (x,) = lift(array)
     if isinstance(pad_width, dict):
         pad_width = [pad_width.get(d, pad_width.get(d - x.ndim, (0, 0))) for d in range(x.ndim)]
@@ -220,11 +220,13 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
         raise ValueError("index can't contain negative values")
     if mode == "constant":
         return _pad_constant(x, widths, options.get("constant_values", 0))
+    if mode in _OF_EDGES:
+        return _pad_by_edges(x, widths, mode, **options)
     if mode not in ("edge", "reflect", "symmetric", "wrap", "empty") or options.get("reflect_type", "even") != "even":
         given = ", ".join(f"{name}={value!r}" for name, value in {"mode": mode, **options}.items())
         raise recording_error(
             f"np.pad with {given} is not supported on recorded values",
-            'Use mode="constant", "edge", "reflect", "symmetric" or "wrap".',
+            "Use a mode of np.pad by name, and reflect_type=\"even\".",
         )
     for d, (before, after) in enumerate(widths):
         if before or after:
@@ -247,6 +249,29 @@ def _pad_constant(x: Array, widths: list[list[int]], values: Any) -> Array:
         first = _filled(x, d, before, values[d, 0])
         last = _filled(x, d, after, values[d, 1])
         x = concatenate([first, x, last], d, x.dtype, "unsafe")
+    return x
+
+
+_OF_EDGES: dict[str, Any] = dict(linear_ramp=None, maximum=np.max, mean=np.mean, median=np.median, minimum=np.min)
+
+
+def _pad_by_edges(x: Array, widths: list[list[int]], mode: str, stat_length: Any = None, end_values: Any = 0) -> Array:
+    """Ramps from given values to the edges, or a statistic of the elements at either edge, one axis after another."""
+    lengths = np.broadcast_to(np.asarray([stat_length]), (x.ndim, 2))
+    ends = np.broadcast_to(np.asarray(end_values), (x.ndim, 2))
+    for d, (before, after) in enumerate(widths):
+        n, sides = x.shape[d], []
+        for side, width in enumerate((before, after)):
+            if (found := _OF_EDGES[mode]) is None:
+                edge = axis_slice(x, d, n - 1 if side else 0, n if side else 1)
+                share = np.arange(width)[:: -1 if side else 1].reshape([-1] + [1] * (x.ndim - d - 1)) / max(width, 1)
+                sides.append(ends[d, side] + (edge - ends[d, side]) * share)
+            else:
+                taken = n if lengths[d, side] is None else min(int(lengths[d, side]), n)
+                read = axis_slice(x, d, n - taken if side else 0, n if side else taken)
+                value = found(read, axis=d, keepdims=True)
+                sides.append(np.broadcast_to(value, (*x.shape[:d], width, *x.shape[d + 1 :])))
+        x = concatenate([sides[0], x, sides[1]], d, x.dtype, "unsafe")
     return x
 
 

@@ -117,6 +117,56 @@ def _as_arrays(*arrays: Any) -> Any:
     return [as_recorded(x, recorder) for x in arrays]
 
 
+# ── scipy.integrate and scipy.interpolate ─────────────────────────────────────────────────────────────────────
+def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Any, Any]:
+    """Samples along the last axis, and the steps between them."""
+    y = np.moveaxis(_as_arrays(y, x, dx)[0] if x is not None else _as_arrays(y, dx)[0], axis, -1)
+    if x is None:
+        return y, dx * np.ones(y.shape[-1] - 1)
+    return y, np.diff(x) if np.ndim(x) == 1 else np.diff(np.moveaxis(x, axis, -1))
+
+
+def cumulative_trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1, initial: Any = None) -> Any:
+    """scipy.integrate.cumulative_trapezoid"""
+    y, steps = _samples(y, x, dx, axis)
+    found = np.cumsum(steps * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+    if initial is not None:
+        if initial != 0:
+            raise ValueError("`initial` must be `None` or `0`.")
+        found = np.concatenate([np.zeros((*found.shape[:-1], 1)), found], axis=-1)
+    return np.moveaxis(found, -1, axis)
+
+
+def simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Any:
+    """scipy.integrate.simpson, with Cartwright's correction (2017) for the last step of an odd number"""
+    y, steps = _samples(y, x, dx, axis)
+    n = steps.shape[-1]
+    if n < 2:
+        return np.sum(steps * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+    end = n - n % 2
+    p, q = steps[..., 0:end:2], steps[..., 1:end:2]
+    first, middle, last = y[..., 0:end:2], y[..., 1:end:2], y[..., 2 : end + 1 : 2]
+    found = (p + q) / 6.0 * (first * (2.0 - q / p) + middle * (p + q) ** 2 / (p * q) + last * (2.0 - p / q))
+    total = np.sum(found, axis=-1)
+    if n == end:
+        return total
+    p, q = steps[..., -2], steps[..., -1]
+    total = total + y[..., -1] * (2.0 * q**2 + 3.0 * p * q) / (6.0 * (p + q))
+    return total + y[..., -2] * (q**2 + 3.0 * p * q) / (6.0 * p) - y[..., -3] * q**3 / (6.0 * p * (p + q))
+
+
+def _of_integrate() -> None:
+    trapezoid = lambda y, x=None, dx=1.0, axis=-1: np.trapezoid(y, x, dx, axis)
+    _all("scipy.integrate", {"trapezoid": trapezoid, "simpson": simpson, "cumulative_trapezoid": cumulative_trapezoid})
+
+
+def _of_interpolate() -> None:
+    from fastad.recording.functions import interpolation  # which few want
+
+    interpolation.register()
+    _all("scipy.interpolate", {"splev": interpolation.splev})
+
+
 # ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────
 def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     from fastad.recording.functions import distributions
@@ -185,6 +235,7 @@ def _of_many(original: Callable[..., Any], recorded: Callable[..., Any]) -> Call
 
 for _module, _register in (
     ("scipy.special", _of_special), ("scipy.signal", _of_signal), ("scipy.ndimage", _of_images),
-    ("scipy.stats", _of_stats), ("scipy.linalg", _of_linalg),
+    ("scipy.stats", _of_stats), ("scipy.linalg", _of_linalg), ("scipy.integrate", _of_integrate),
+    ("scipy.interpolate", _of_interpolate),
 ):  # fmt: skip
     when_imported(_module, _register)

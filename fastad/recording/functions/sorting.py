@@ -237,6 +237,49 @@ def _position(q: Any, n: int, method: str) -> tuple[Any, Any]:
     return low.astype(np.int64), share
 
 
+# ── order statistics without NaN ──────────────────────────────────────────────────────────────────────────────
+@implements(np.nanquantile)
+def nanquantile(
+    a: Any, q: Any, axis: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: Any = False,
+    *, weights: Any = None,
+) -> Array:  # fmt: skip
+    """np.nanquantile: the elements after the numbers of a sorted array are NaN, and how many are is recorded"""
+    if weights is not None:
+        return quantile(a, q, axis, overwrite_input, method, keepdims, weights=weights)
+    (x,) = lift(a)
+    ordered, place, _ = _ordered(x, axis)
+    front: Array = viewer(np.moveaxis)(ordered, place, 0)
+    count: Array = np.sum(~np.isnan(front), axis=0)
+    levels = q if isinstance(q, Recorded) else np.asarray(q, float)
+    known = levels.value if isinstance(levels, Recorded) else levels
+    if np.any(known < 0) or np.any(known > 1):
+        raise ValueError("Quantiles must be in the range [0, 1]")
+    found = [_nan_level(front, level, count, method) for level in np.reshape(levels, -1)]
+    result = np.stack(found) if np.ndim(levels) else found[0]
+    result = reshape(result, (*np.shape(levels), *count.shape))
+    return _with_dims(result, x, axis, keepdims is True, np.ndim(levels))
+
+
+def _nan_level(front: Array, level: Any, count: Array, method: str) -> Array:
+    low, share = _position(level, count, method)
+    low = np.maximum(low, 0)[None]
+    below = take_along_axis(front, low, 0)[0]
+    above = take_along_axis(front, np.minimum(low + 1, np.maximum(count - 1, 0)), 0)[0]
+    return below + (above - below) * share
+
+
+@implements(np.nanpercentile)
+def nanpercentile(a: Any, q: Any, *args: Any, **options: Any) -> Array:
+    """np.nanpercentile"""
+    return nanquantile(a, (q if isinstance(q, Recorded) else np.asarray(q, float)) / 100, *args, **options)
+
+
+@implements(np.nanmedian)
+def nanmedian(a: Any, axis: Any = None, overwrite_input: bool = False, keepdims: Any = False) -> Array:
+    """np.nanmedian"""
+    return nanquantile(a, 0.5, axis, keepdims=keepdims)
+
+
 # ── results whose shape depends on values ─────────────────────────────────────────────────────────────────────
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Array:

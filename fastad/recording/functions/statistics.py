@@ -216,3 +216,36 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
     else:
         found = np.bincount(numbers, weights=np.ravel(lift(weights)[0])[inside], minlength=len(edges) - 1)
     return (found / np.diff(edges) / np.sum(found) if density else found), edges
+
+
+@implements(np.histogramdd)
+def histogramdd(sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    """np.histogramdd, as np.histogram: sums of weights have the derivative of the weights"""
+    recorder = recorder_of((sample, bins, weights))
+    points = path_value(sample, recorder) if is_recorded(sample) else sample
+    points = np.asarray(points) if isinstance(points, np.ndarray) else np.stack([np.asarray(x) for x in points], -1)
+    edges = np.histogramdd(points, bins, range)[1]
+    inside = np.ones(len(points), bool)
+    numbers = np.zeros(len(points), int)
+    for values, of in zip(points.T, edges, strict=True):
+        inside &= (values >= of[0]) & (values <= of[-1])
+        own = np.searchsorted(of, values, "right") - 1
+        numbers = numbers * (len(of) - 1) + np.clip(own, 0, len(of) - 2)
+    shape = tuple(len(of) - 1 for of in edges)
+    w = np.ones(len(points)) if weights is None else np.ravel(lift(weights)[0])
+    found = np.reshape(np.bincount(numbers[inside], weights=w[inside], minlength=math.prod(shape)), shape)
+    if density:
+        found = found / math.prod(np.ix_(*map(np.diff, edges))) / np.sum(found)
+    return found, edges
+
+
+@implements(np.histogram2d)
+def histogram2d(
+    x: Any, y: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
+) -> Any:
+    """np.histogram2d"""
+    recorder = recorder_of((x, y, bins, weights))
+    bins = [bins, bins] if np.ndim(bins) == 1 and len(bins) not in (1, 2) else bins
+    points = [path_value(x, recorder), path_value(y, recorder)]
+    found, (first, second) = histogramdd(points, bins, range, density, weights)
+    return found, first, second

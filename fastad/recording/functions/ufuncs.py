@@ -33,7 +33,11 @@ def _is_integer(*operands: Any) -> bool:
 def _bitwise(name: str, logical: str) -> None:
     def implementation(*operands: Any) -> Array:
         if not _is_bool(*operands):
-            raise recording_error(f"np.{name} is supported on truth values only", f"Use np.{logical}, or comparisons.")
+            raise recording_error(
+                f"np.{name} is supported on truth values only",
+                f"Use np.{logical} or comparisons for conditions. Bits of plain integers have no derivative: take them "
+                "from an array that the function captures, not from an argument, or compute them before.",
+            )
         return elementwise(logical, *operands)
 
     implements_ufunc(name)(implementation)

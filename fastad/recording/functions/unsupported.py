@@ -22,17 +22,15 @@ advise(
     "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
 advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
-advise(np, "histogram2d histogramdd", "Compute bin numbers from plain arrays, and use np.bincount with weights=.")
 advise(
     np,
-    "intersect1d union1d setdiff1d setxor1d isin",
+    "intersect1d setdiff1d setxor1d isin",
     "The shape of the result would depend on the values: use plain arrays, or np.sort and comparisons.",
 )
 advise(
     np,
-    "unique unique_all unique_counts unique_inverse unique_values",
-    "The shape of the result would depend on the values: use np.sort, or take the unique values of plain arrays "
-    "outside.",
+    "unique_all unique_counts unique_inverse",
+    "Use np.unique with return_index=, return_inverse= and return_counts=.",
 )
 advise(np, "sort_complex", "Recorded values are real: use np.sort.")
 advise(np, "roots", _ROOTS)
@@ -42,4 +40,3 @@ advise(
     "save savez savetxt array2string array_repr array_str",
     "Return the value from the function and write it outside.",
 )
-advise(np, "nanmedian nanquantile nanpercentile", "Use np.median or np.quantile of x[~np.isnan(x)].")

@@ -20,6 +20,7 @@ import numpy as np
 
 from fastad.errors import TableError
 from fastad.tables.builder import Builder
+from fastad.tables.composites.pieces import Pieces
 from fastad.tables.composites.sub import Sub
 from fastad.tables.reference import Runner
 
@@ -68,6 +69,9 @@ class Parameters:
     there. `resources`: what a run finds there, for which Python is called before and after it. `work`: lengths of the
     driver's own vectors, which start where the fields of the nested record `work` say; the work of the kernels starts
     at `work.scratch`. A driver without vectors of its own passes all of its work on.
+
+    `pieces`: by kernel, the pieces of its vectors, of which a driver that has a field `apart` can have the large ones
+    elsewhere, with `room` numbers of work for them.
     """
 
     record: np.ndarray
@@ -75,6 +79,17 @@ class Parameters:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     resources: Mapping[str, StatesOnDisk | ProgressBar | UserWarned] = field(default_factory=dict)
     work: Mapping[str, int] = field(default_factory=dict)
+    pieces: Mapping[str, Pieces] = field(default_factory=dict)
+    room: int = 0
+
+    def apart(self, least: int) -> tuple[Mapping[str, Pieces], Mapping[str, int]]:
+        """The pieces of the kernels, and the work for those of at least so many numbers; none where no piece is so
+        large, or a kernel is not made from a table."""
+        parts = [self.kernels[name] for name in self.pieces]
+        come_apart = all(part is None or (isinstance(part, Sub) and part.table is not None) for part in parts)
+        if come_apart and any(own.largest >= least for own in self.pieces.values()):
+            return self.pieces, {"room": self.room}
+        return {}, {}
 
 
 def filled(dtype: np.dtype, **values: Any) -> np.ndarray:

@@ -17,6 +17,7 @@ from fastad.tables.composites.choices import Lanes
 from fastad.tables.composites.driver import Data, Parameters, filled
 from fastad.tables.composites.loop_adjoint import LoopAdjoint
 from fastad.tables.composites.loop_sizes import NO_SIZES, Sizes
+from fastad.tables.composites.pieces import Pieces
 from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
 from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
@@ -48,6 +49,7 @@ class Loop(Repeated, kind="loop"):
     body: Sub | None = None
     condition: Sub | None = None
     backward: bool = False
+    usual_steps: int | None = None  # a condition may hold for long
     kernel = "fastad.kernels.looping.run_loop"
 
     @staticmethod
@@ -124,16 +126,37 @@ class Loop(Repeated, kind="loop"):
             kernels |= {"adjoint": adjoint.step, "inverse": self.inverse}
             p["element_found"], p["shared_found"] = adjoint.parts_found.element_size, adjoint.parts_found.shared_size
             p["shared_place"] = adjoint.shared_place
-        return Parameters(p, kernels, arrays, self.resources(back), self._work(back))
+        return Parameters(p, kernels, arrays, self.resources(back), self._work(back), self._pieces(adjoint), self._room)
+
+    def _pieces(self, adjoint: LoopAdjoint | None) -> dict[str, Pieces]:
+        """Those of the parts' vectors."""
+        s = self.sizes
+        given, result = (s.state, s.element, int(s.indexed), s.shared), (s.state, s.result)
+        found = {"body": Pieces(given, result)}
+        if self.condition is not None:
+            found["condition"] = Pieces(given, (1,))
+        if adjoint is not None and self.inverse is not None:
+            found["inverse"] = Pieces(given, (s.state,))
+        if adjoint is not None:
+            own = adjoint.parts_found
+            index = adjoint.shared_place - s.state - own.element_size
+            found["adjoint"] = Pieces((*given, *result), (s.state, own.element_size, index, own.shared_size))
+        return found
+
+    @property
+    def _room(self) -> int:
+        """Numbers of pieces that may lie apart: two states, two adjoints of states, a result, an adjoint of what is
+        shared."""
+        return 4 * self.sizes.state + self.sizes.result + self.sizes.shared
 
     def _work(self, adjoint: bool) -> dict[str, int]:
         """Lengths of the driver's vectors."""
         s = self.sizes
         step_in, step_out = s.inside, s.state + s.result
         return {
-            "step_in": (not adjoint) * step_in, "step_out": max(step_out, 1),
+            "step_in": (not adjoint) * step_in, "step_out": step_out + 1,
             "bar_in": adjoint * (step_in + step_out),
-            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, **self.stored_work(adjoint),
+            "bar_out": adjoint * step_in, "shared_bar": adjoint * s.shared, "room": 0, **self.stored_work(adjoint),
         }  # fmt: skip
 
     def operations(self, of: Callable[[Sub], Operations]) -> Operations:
@@ -185,7 +208,7 @@ class Loop(Repeated, kind="loop"):
             "length": self.length, "sizes": [getattr(self.sizes, name) for name in _SIZES],
             "flags": [getattr(self, name) for name in _FLAGS],
             "parts": [None if (part := getattr(self, name)) is None else write(part) for name in _PARTS],
-            "schedule": self.schedule_data(write),
+            "schedule": self.schedule_data(write), "usual_steps": self.usual_steps or 0,
         }  # fmt: skip
 
     @classmethod
@@ -198,6 +221,8 @@ class Loop(Repeated, kind="loop"):
         made_parts = [None if part is None else read(part) for part in parts]
         options: dict[str, Any] = dict(zip(_PARTS + _FLAGS, (*made_parts, *flags), strict=True))
         options["schedule"] = schedule_of(data.get("schedule"), length, read)
+        if "usual_steps" in data:  # not in files of older versions
+            options["usual_steps"] = max(data.of("usual_steps", int), 0) or None
         complaint = Loop(0, 0, name, sizes=sizes, length=length, **options)._wrong_parts()
         if complaint:  # before sizes are computed from what is wrong
             raise TableError(f"{name}: {complaint}")
@@ -227,6 +252,7 @@ class Loop(Repeated, kind="loop"):
         return Loop.of(
             self.name + name, wide, self.length, body, condition=condition, inverse=inverse, progress=self.progress,
             schedule=self.resolved if self.saves else self.schedule, backward=self.backward, saves=self.saves,
+            usual_steps=self.usual_steps,
         )  # fmt: skip
 
     @lazy
@@ -260,7 +286,8 @@ class Loop(Repeated, kind="loop"):
 
     def with_parts(self, name: str, state: int, shared: int, body: Sub, condition: Sub) -> "Loop":
         """A loop of unknown length with these sizes and parts."""
-        return Loop.of(name, Sizes(state, shared=shared), -1, body, condition=condition, schedule=self.schedule)
+        options = {"schedule": self.schedule, "usual_steps": self.usual_steps}
+        return Loop.of(name, Sizes(state, shared=shared), -1, body, condition=condition, **options)
 
     def batched(self, size: int) -> Sub:
         return made(f"{self.name} over {size} lanes", size * self.n_in, lambda b, x: self.emit_batched(b, x, size))

@@ -14,6 +14,8 @@ from fastad.tables.composites.spans import Span, total_of
 from fastad.tables.composites.sub import Sub, packed, slices
 from fastad.tables.validate import LARGEST
 
+CONVERGING = 20  # steps of an iteration that converges, such as Newton's, about
+
 
 @dataclass(frozen=True, eq=False)
 class Repeated(Driver):
@@ -27,6 +29,7 @@ class Repeated(Driver):
     inverse: Sub | None = None
     schedule: Any = None
     saves: bool = False
+    usual_steps: int | None = 1_000  # about, where something else ends them: they choose the executor only
     progress: bool = False  # whether a bar shows the steps
 
     # ── to be said by a subclass ─────────────────────────────────────────────────────────────────────────────
@@ -110,7 +113,8 @@ class Repeated(Driver):
 
     @property
     def repetitions(self) -> int | None:
-        return self.total_steps(adjoint=False)
+        known = self.total_steps(adjoint=False)
+        return self.usual_steps if known is None else known
 
     @property
     def loop_size(self) -> tuple[int, int] | None:

@@ -1,11 +1,14 @@
 """The rows of a loop as the sub-program of one turn, and where its parts come from."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastad.primitives import CONST
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
+from fastad.tables.rolling.packing import packed_at_once
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern
 from fastad.tables.rolling.rules import Rules
 from fastad.tables.rolling.sequence import Sequence
@@ -94,9 +97,11 @@ class Body:
         kinds += [_INDEX] * self.is_indexed
         kinds += [self.kind(row) for row in self.shared]
         size = sum(kind.size for kind in kinds)
-        found = made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
-        self.rules.keep_with(found.table)
-        return found
+        turn = made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
+        assert turn.table is not None
+        table = packed_at_once(turn.table)
+        self.rules.keep_with(table)
+        return replace(turn, table=table)
 
     def _emit(self, b: Builder, given: list[Ref], before: int) -> Ref:
         p, table, n = self.pattern, self.s.table, len(self.carried)

@@ -70,7 +70,7 @@ def joined(
     x = b.definition(out)[1]
     sizes = loop.sizes
     if shared or stacks:
-        refs, regions = _pieces(b, x)
+        refs, regions = pieces_of(b, x)
         start = len(refs) - len(shared) - bool(stacks)
         if start < 0 or list(refs[start : start + len(shared)]) != list(shared):
             return None
@@ -87,7 +87,7 @@ def joined(
     return Loop.of(NAME, sizes, turns_of_both, before.step, schedule=before.schedule), x
 
 
-def _pieces(b: Builder, x: Ref) -> tuple[Sequence[Ref], Sequence[Region]]:
+def pieces_of(b: Builder, x: Ref) -> tuple[Sequence[Ref], Sequence[Region]]:
     """The operands of an assembly and their places; none where x is none."""
     op, first, count, c = b.definition(x)
     return (b.operands[first : first + count], list(b.places(c))) if op == ASSEMBLE.code else ([], [])
@@ -101,7 +101,7 @@ def _joined_elements(
     if len(stacks) == 1:
         known: Sequence[Ref] = [before]
     else:
-        known, regions = _pieces(b, before)
+        known, regions = pieces_of(b, before)
         ends = np.cumsum(sizes).tolist()
         wanted = [region(end - own, (count, own), (width, 1)) for end, own in zip(ends, sizes, strict=True)]
         if list(regions) != wanted:
@@ -122,7 +122,7 @@ def interleaved(b: Builder, stacks: Sequence[Ref], turns: int, width: int) -> Re
 
 def _followed(b: Builder, x: Ref, y: Ref) -> Ref:
     """The elements of x, then those of y, as a vector."""
-    x, y = _flat(b, x), _flat(b, y)
+    x, y = flat(b, x), flat(b, y)
     n, m = b.size(x), b.size(y)
     (op_x, at_x, _, c_x), (op_y, at_y, _, c_y) = b.definition(x), b.definition(y)
     if op_x == op_y == CONST:
@@ -136,7 +136,7 @@ def _followed(b: Builder, x: Ref, y: Ref) -> Ref:
     return b.assemble([x, y], [whole(n), (n, m, 1)], (n + m,))
 
 
-def _flat(b: Builder, x: Ref) -> Ref:
+def flat(b: Builder, x: Ref) -> Ref:
     """What a reshaped value is made of."""
     op, source, _, c = b.definition(x)
     return source if op == STRIDED.code and b.statics_at(c) == whole(b.size(source)) and b.size(source) > 1 else x

@@ -78,13 +78,11 @@ class Sums:
             found = self._shifted(number, values, shifts)
             if found is not None:
                 return found
-        few = values[:_SAMPLES]
         for step in steps:
-            if _sums(few[0], step, len(few)).tobytes() == few.tobytes():
-                if _sums(values[0], step, len(values)).tobytes() == values.tobytes():
-                    self.own.append(Sum(float(values[0]), step))
-                    self._values.append(values)
-                    return Shifted(len(self.own) - 1)
+            if all(_sums(values[0], step, len(own)).tobytes() == own.tobytes() for own in (values[:_SAMPLES], values)):
+                self.own.append(Sum(float(values[0]), step))
+                self._values.append(values)
+                return Shifted(len(self.own) - 1)
         return None
 
 

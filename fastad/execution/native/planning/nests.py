@@ -88,13 +88,18 @@ class Nest:
 
     def _ordered(self, dims: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The dimensions, and the steps of elements along them, in the order of the loops. A last dimension that fills
-        less than half a vector, as that of positions in space, runs outside the one before it."""
+        less than half a vector, as that of positions in space, runs outside the one before it; but not where results
+        that vary in it are sums over dimensions further outside: they are collected in one run of the loops inside."""
         steps, width = contiguous(dims), self.plan.width
         if self.depth < 2 or self.plan.step.stores or 2 * dims[-1] > width or dims[-2] < width:
             return dims, steps
         if self.depth == 2 and dims[-2] > COLLECTED * width:  # many places are better taken once than twice
             return dims, steps
-        return (*dims[:-2], dims[-1], dims[-2]), (*steps[:-2], steps[-1], steps[-2])
+        ordered, walked = (*dims[:-2], dims[-1], dims[-2]), (*steps[:-2], steps[-1], steps[-2])
+        varying = [self._result_steps(r, walked) for r in self.plan.step.reductions]
+        if not all(_outside_only(of_result[:-1], ordered) for of_result in varying):
+            return dims, steps
+        return ordered, walked
 
     def _unrolling(self, n: int) -> int:
         """Vectors at a time: more than one hides the latency of chains of additions in short bodies."""
@@ -126,9 +131,13 @@ class Nest:
     # ── reductions ───────────────────────────────────────────────────────────────────────────────────────────
     def result_map(self, r: int) -> Map:
         """Places of a reduction's result."""
+        steps = self._result_steps(r, self.own[1])
+        return self.own[0] if steps[-1] else 0, steps
+
+    def _result_steps(self, r: int, steps: tuple[int, ...]) -> tuple[int, ...]:
+        """Steps of a reduction's result along the dimensions of its operand; 0 along those that it sums over."""
         _, n, inner = self.plan.p.table.row(r).statics
-        steps = [s // n if s >= n * inner else 0 if s >= inner else s for s in self.own[1]]
-        return self.own[0] if steps[-1] else 0, tuple(steps)
+        return tuple(s // n if s >= n * inner else 0 if s >= inner else s for s in steps)
 
     def depth_of(self, r: int) -> int:
         """The number of outer loops that the result varies in."""
@@ -145,11 +154,15 @@ class Nest:
     def _is_short(self, r: int) -> bool:
         """Whether a result that varies in the innermost dimension is contiguous there, and varies in no other inside
         those reduced."""
-        if self.result_map(r)[1][-1] != 1:
-            return False
-        varies = [bool(s) for s, n in zip(self.result_map(r)[1][:-1], self.dims, strict=False) if n > 1]
-        return varies == sorted(varies, reverse=True)
+        steps = self.result_map(r)[1]
+        return steps[-1] == 1 and _outside_only(steps[:-1], self.dims)
 
     def _shares(self, r: int) -> bool:
         """Whether blocks can work on a reduction: on other results, or on a number each, added in the end."""
         return self.in_registers(r) and (self.depth_of(r) > 0 or not self.along(r))
+
+
+def _outside_only(steps: tuple[int, ...], dims: tuple[int, ...]) -> bool:
+    """Whether a result with these steps varies in no dimension inside one that it does not vary in."""
+    varies = [bool(s) for s, n in zip(steps, dims, strict=False) if n > 1]
+    return varies == sorted(varies, reverse=True)
