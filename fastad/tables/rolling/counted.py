@@ -23,8 +23,8 @@ _FEW = 64  # numbers of a program that are tried as starts
 
 @dataclass(frozen=True)
 class Counted:
-    """The number start ± (first + stride · t) · step of turn t, where product and sum are rounded; of dtype "i": without
-    a step. A start of 0 is not added."""
+    """The number start ± (first + stride · t) · step of turn t, where product and sum are rounded; of dtype "i":
+    without a step. A start of 0 is not added."""
 
     dtype: str
     first: int
@@ -92,8 +92,8 @@ def _cycle(values: np.ndarray, dtype: str) -> Periodic | None:
 
 
 def from_start(values: np.ndarray, dtype: str, known: np.ndarray) -> Counted | None:
-    """The rule behind numbers that are products added to a start; None where none is found. `known` are numbers that may
-    be the start or the step."""
+    """The rule behind numbers that are products added to a start; None where none is found. `known` are numbers that
+    may be the start or the step."""
     if len(values) < _FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
         return None
     slope = float(values[-1] - values[0]) / (len(values) - 1)
@@ -109,7 +109,8 @@ def from_start(values: np.ndarray, dtype: str, known: np.ndarray) -> Counted | N
         if 0 <= round(first) < _EXACT and abs(first - round(first)) < 1e-3 and start:
             counts = round(first) + turns
             for step in steps:
-                if (start + counts[:_SAMPLES] * step == values[:_SAMPLES]).all() and _equal(start + counts * step, values):
+                few = start + counts[:_SAMPLES] * step
+                if _equal(few, values[:_SAMPLES]) and _equal(start + counts * step, values):
                     return Counted("d", round(first), 1, step, start)
     return None
 
