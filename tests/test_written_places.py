@@ -60,7 +60,21 @@ def in_a_loop(x):
     return y
 
 
-PROGRAMS = [repeats, of_two_dimensions, masks, recorded, in_a_loop]
+def at_any_axis(x):
+    y = (x * 1.0).reshape(3, 4, 5)
+    some = np.array([3, 1, 3])
+    y[:, some] = x[:3, None] * y[:, :3]
+    y[1:, 1:3, [4, -1, 0]] *= np.sin(x[3:6])
+    y[..., some] += x[6]
+    y.T[some[:2], :, 1:] = x[7:9, None, None] * x[10:12]
+    y[::-1, ::2][:, some[:2] - 2, 1::2] -= x[20:24].reshape(2, 2)
+    y[2][np.argsort(x[:4])[:2]] *= x[30:35]
+    y[:, np.concatenate([some, np.argsort(x[:2])])] += np.cos(x[40])
+    np.add.at(y, (slice(None), some, slice(1, 4)), x[50:53])
+    return y
+
+
+PROGRAMS = [repeats, of_two_dimensions, masks, recorded, in_a_loop, at_any_axis]
 
 
 @TIERS
@@ -76,7 +90,7 @@ def test_values_and_laws(f, tier):
     fad.check_grads(lambda x: np.sum(f(x) ** 2), (x,), order=2)
 
 
-@pytest.mark.parametrize("f", [repeats, of_two_dimensions, in_a_loop])
+@pytest.mark.parametrize("f", [repeats, of_two_dimensions, in_a_loop, at_any_axis])
 def test_batches(f):
     x = np.random.default_rng(3).normal(size=(3, 60))
     np.testing.assert_allclose(fad.vmap(f)(x), [f(lane) for lane in x], rtol=1e-14)
@@ -116,6 +130,33 @@ def test_a_row_of_one_owner_is_done_in_place(name, known):
             assert bound.run() == 0
             found.append(np.concatenate(bound.results))
         np.testing.assert_allclose(found[0], found[1], rtol=1e-13)
+
+
+COLUMNS = np.array([7, 2, 7])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [(slice(None), COLUMNS), (slice(1, 3), COLUMNS), (slice(3, None, -2), [7, 2]), (Ellipsis, 3, COLUMNS[:1])],
+    ids=["columns", "some", "steps", "one"],
+)  # fmt: skip
+@pytest.mark.parametrize("update", ["put", "add"])
+def test_places_of_any_axis_are_written_in_the_array(key, update):
+    """Few rows of the gradient have the array's size and a place of their own, however many writes there are."""
+
+    def f(x):
+        y = x * 1.0
+        for k in range(5):
+            if update == "put":
+                y[key] = x[k, k] * x[0, 0]
+            else:
+                y[key] += x[k, k]
+        return np.sum(y[:, :9] ** 2)
+
+    table = adjoint_table(fad.trace(f, np.random.default_rng(3).normal(size=(5, 4_000))), [0])
+    arena = make_arena(table)
+    large = [r for r in range(len(table)) if table.sizes[r] > 2_000]
+    assert len({int(arena.values[r]) for r in large}) <= 6
 
 
 @pytest.mark.parametrize("index", [[3, 60], [-61]])

@@ -76,7 +76,7 @@ def values_of(recorder: Any) -> list[Any] | None:
     kinds = {type(recorder), *HOLDERS}
     for kind in HOLDERS:
         kinds.update(_derived(kind))
-    objects = gc.get_objects()
+    objects: list[Any] = gc.get_objects()
     found = list(compress(objects, map(kinds.__contains__, map(type, objects))))
     if not any(x is recorder for x in found):
         return None
@@ -85,7 +85,8 @@ def values_of(recorder: Any) -> list[Any] | None:
 
 def _derived(kind: type) -> list[type]:
     """The classes that are derived from a class, and from these."""
-    return [x for own in kind.__subclasses__() for x in (own, *_derived(own))]
+    direct: list[type] = kind.__subclasses__()
+    return [x for own in direct for x in (own, *_derived(own))]
 
 
 def recall(b: Builder, values: list[Any], ref: Ref, evaluate: Callable[[Ref], Any]) -> None:

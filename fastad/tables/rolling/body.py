@@ -8,12 +8,11 @@ from fastad.primitives import CONST
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.sub import Sub, made, packed, unpacked
-from fastad.tables.rolling.counted import Counted, Periodic, counted
-from fastad.tables.rolling.joined import is_rolled
 from fastad.tables.rolling.packing import packed_at_once
 from fastad.tables.rolling.pattern import EACH, NEAR, SAME, Pattern
+from fastad.tables.rolling.rules import Rules
 from fastad.tables.rolling.sequence import Sequence
-from fastad.tables.rolling.summed import Shifted, Sums
+from fastad.tables.rolling.summed import Sum
 from fastad.tables.table import Row
 
 _INDEX = NUMBER = ValueType((), "d")
@@ -24,8 +23,7 @@ class Body:
 
     `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose
     values are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first
-    of them. Of those that are EACH, `counted` are computed from the turn's index, and `summed` from `sums`, which are
-    carried behind the others.
+    of them. Of those that are EACH, the numbers that follow `rules` are computed; `sums` are carried behind the others.
     """
 
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
@@ -41,10 +39,7 @@ class Body:
         self.carried = [(j, back) for j, depth in sorted(pattern.reach().items()) for back in range(1, depth + 1)]
         self.results = list(pattern.results(uses))
         self.each: dict[bytes, int] = {}
-        self.counted: dict[bytes, Counted | Periodic | None] = {}
-        self.summed: dict[bytes, Shifted] = {}
-        self.sums = Sums(known := _numbers(s))
-        self._known = known
+        self.rules = Rules(s.table)
         self.shared: dict[int, int] = {}
         self._look_outside()
 
@@ -60,17 +55,10 @@ class Body:
     def _look_at_each(self, k: int) -> None:
         rows = self.pattern.operands[:, k]
         key = rows.tobytes()
-        if key in self.counted:
-            return
-        values, dtype = self._constants(rows)
-        self.counted[key] = rule = None if values is None else counted(values, dtype, self._known)
-        if rule is None and values is not None:
-            found = self.sums.rule(values, dtype)
-            if found is not None:
-                self.summed[key] = found
-                return
-        if rule is None:
-            self.each.setdefault(key, k)
+        if key not in self.rules.counted and key not in self.rules.summed and key not in self.each:
+            values, dtype = self._constants(rows)
+            if values is None or not self.rules.find(key, values, dtype):
+                self.each[key] = k
 
     def _constants(self, rows: np.ndarray) -> tuple[np.ndarray | None, str]:
         """The numbers in these rows, if they are constants without axes."""
@@ -82,7 +70,12 @@ class Body:
     @property
     def is_indexed(self) -> bool:
         """Whether the turn's index is needed."""
-        return any(self.counted.values())
+        return bool(self.rules.counted)
+
+    @property
+    def sums(self) -> list[Sum]:
+        """What is carried for numbers that come from repeated additions."""
+        return self.rules.sums.own
 
     def element_rows(self) -> list[np.ndarray]:
         """For each element, its row in every turn."""
@@ -99,26 +92,28 @@ class Body:
 
     def sub(self, before: int = 0) -> Sub:
         """The sub-program of one turn, for a loop with so many turns `before` these."""
-        kinds = [self.kind(self.rows[0, j]) for j, _ in self.carried] + [NUMBER] * len(self.sums.own)
+        kinds = [self.kind(self.rows[0, j]) for j, _ in self.carried] + [NUMBER] * len(self.sums)
         kinds += [self.kind(own[0]) for own in self.element_rows()]
         kinds += [_INDEX] * self.is_indexed
         kinds += [self.kind(row) for row in self.shared]
         size = sum(kind.size for kind in kinds)
         turn = made("turn", size, lambda b, x: self._emit(b, unpacked(b, x, kinds), before))
         assert turn.table is not None
-        return replace(turn, table=packed_at_once(turn.table))
+        table = packed_at_once(turn.table)
+        self.rules.keep_with(table)
+        return replace(turn, table=table)
 
     def _emit(self, b: Builder, given: list[Ref], before: int) -> Ref:
         p, table, n = self.pattern, self.s.table, len(self.carried)
         state = dict(zip(self.carried, given, strict=False))
-        sums = [b.emit("stop_gradient", (x,)) for x in given[n : n + len(self.sums.own)]]
+        sums = [b.emit("stop_gradient", (x,)) for x in given[n : n + len(self.sums)]]
         n += len(sums)
         elements = given[n : n + len(self.each) + int(p.moved.sum())]
         each = dict(zip(self.each, elements, strict=False))
         moved = dict(zip(np.flatnonzero(p.moved).tolist(), elements[len(each) :], strict=True))
         at = n + len(elements)
-        each |= {key: rule.emit(b, given[at], before) for key, rule in self.counted.items() if rule}
-        each |= {key: rule.emit(b, sums) for key, rule in self.summed.items()}
+        each |= {key: rule.emit(b, given[at], before) for key, rule in self.rules.counted.items()}
+        each |= {key: rule.emit(b, sums) for key, rule in self.rules.summed.items()}
         shared = dict(zip(self.shared, given[at + self.is_indexed :], strict=True))
         values: list[Ref] = []
 
@@ -136,7 +131,7 @@ class Body:
             b.at_line(b.line_number(table.line_of(row.index)))
             values.append(moved[j] if j in moved else _emit(b, row, [operand(j, k) for k in slots]))
         after = [values[j] if back == 1 else state[j, back - 1] for j, back in self.carried]
-        after += [b.emit("add", (x, b.const(own.step))) for x, own in zip(sums, self.sums.own, strict=True)]
+        after += [b.emit("add", (x, b.const(own.step))) for x, own in zip(sums, self.sums, strict=True)]
         return packed(b, [*after, *(values[j] for j in self.results)])
 
 
@@ -144,9 +139,3 @@ def _emit(b: Builder, row: Row, operands: list[Ref]) -> Ref:
     if row.sub is not None:
         return b.call(row.sub, operands[0])
     return b.emit(row.name, operands, row.statics, row.shape, row.dtype)
-
-
-def _numbers(s: Sequence) -> np.ndarray:
-    """The constants of a table, and of the turns of its rolled loops."""
-    tables = [s.table, *(sub.step.table for sub in s.table.subs if is_rolled(sub))]
-    return np.unique(np.concatenate([own.pools["constants"] for own in tables]))

@@ -5,7 +5,7 @@ A product of an index and a step is rounded once, so the step is not just the di
 from a few of them, and all numbers have to come out to the last bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,13 @@ _STRIDES = 8  # of `range`, at most
 _SAMPLES = 64  # numbers from which the step is guessed
 _EXACT = 2.0**52  # integers below are exact
 _LONGEST_PERIOD = 8
+_FEW = 64  # numbers of a program that are tried as starts
 
 
 @dataclass(frozen=True)
 class Counted:
-    """The number start ± (first + stride · t) · step of turn t, where product and sum are rounded; of dtype "i": without
-    a step. A start of 0 is not added."""
+    """The number start ± (first + stride · t) · step of turn t, where product and sum are rounded; of dtype "i":
+    without a step. A start of 0 is not added."""
 
     dtype: str
     first: int
@@ -46,6 +47,17 @@ class Counted:
         product = b.emit("negative", (size,)) if self.step < 0 else size
         return b.emit("add", (product, b.const(self.start))) if self.start else product
 
+    def again(self, values: np.ndarray, dtype: str) -> "Counted | None":
+        """The rule of turns later or earlier by which these numbers come; None where they do not."""
+        first = (values[0] - self.start) / self.step
+        if dtype != self.dtype or not abs(first) < _EXACT:
+            return None
+        found = replace(self, first=round(first))
+        counts = found.first + self.stride * np.arange(len(values), dtype=np.float64)
+        products = counts * self.step
+        fits = dtype == "i" or counts.min() >= 0
+        return found if fits and _equal(products + self.start if self.start else products, values) else None
+
 
 @dataclass(frozen=True)
 class Periodic:
@@ -64,14 +76,12 @@ class Periodic:
         return b.emit("gather", (cycle, place), (1,), ())
 
 
-def counted(values: np.ndarray, dtype: str, known: np.ndarray | None = None) -> Counted | Periodic | None:
-    """The rule behind the numbers of all turns, in order; None where none is found. `known` are numbers that may be the
-    start or the step."""
+def counted(values: np.ndarray, dtype: str) -> Counted | Periodic | None:
+    """The rule behind the numbers of all turns, in order; None where none is found."""
     if len(values) < _FEWEST or dtype not in ("d", "i") or not (np.abs(values) < np.inf).all():
         return None
     found = _integers(values) if dtype == "i" else _products(values)
-    found = found or _cycle(values, dtype)
-    return found or (_from_start(values, known) if dtype == "d" else None)
+    return found or _cycle(values, dtype)
 
 
 def _cycle(values: np.ndarray, dtype: str) -> Periodic | None:
@@ -81,22 +91,26 @@ def _cycle(values: np.ndarray, dtype: str) -> Periodic | None:
     return None
 
 
-def _from_start(values: np.ndarray, known: np.ndarray | None) -> Counted | None:
-    """Products that are added to a start."""
+def from_start(values: np.ndarray, dtype: str, known: np.ndarray) -> Counted | None:
+    """The rule behind numbers that are products added to a start; None where none is found. `known` are numbers that
+    may be the start or the step."""
+    if len(values) < _FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
+        return None
     slope = float(values[-1] - values[0]) / (len(values) - 1)
     spread = np.spacing(np.abs(values).max())
     if not slope or np.abs(np.diff(values) - slope).max() > 4 * spread:
         return None
     turns = np.arange(len(values), dtype=np.float64)
     steps = guesses(slope, 4 * spread / len(values) + np.spacing(slope), known)
-    starts = [] if known is None else known.tolist()
+    starts = known.tolist() if len(known) <= _FEW else []
     starts += [start for k in range(_STRIDES) for start in guesses(float(values[0]) - k * slope, 2 * spread)]
     for start in dict.fromkeys(starts):
         first = (values[0] - start) / slope
         if 0 <= round(first) < _EXACT and abs(first - round(first)) < 1e-3 and start:
             counts = round(first) + turns
             for step in steps:
-                if (start + counts[:_SAMPLES] * step == values[:_SAMPLES]).all() and _equal(start + counts * step, values):
+                few = start + counts[:_SAMPLES] * step
+                if _equal(few, values[:_SAMPLES]) and _equal(start + counts * step, values):
                     return Counted("d", round(first), 1, step, start)
     return None
 

@@ -19,8 +19,8 @@ NAME = "rolled loop"
 
 
 def ended_by(b: Builder, first: Sequence[Ref], kinds: Sequence[ValueType], sums: Sequence[Sum]) -> Ref | None:
-    """The rolled loop whose last state these values are, one after another, and then those of the sums; None if they are
-    not that."""
+    """The rolled loop whose last state these values are, one after another, and then those of the sums; None if they
+    are not that."""
     if not first:
         return None
     op, source, _, _ = b.definition(first[0])

@@ -159,14 +159,14 @@ class _Rolling:
         elements = body.element_rows()
         shared = [self.ref(row) for row in body.shared]
         sizes = Sizes(
-            sum(map(b.size, first)) + len(body.sums.own), sum(body.kind(own[0]).size for own in elements),
+            sum(map(b.size, first)) + len(body.sums), sum(body.kind(own[0]).size for own in elements),
             sum(body.kind(body.rows[0, j]).size for j in body.results), sum(map(b.size, shared)), body.is_indexed,
         )  # fmt: skip
 
         def loop(turns: int) -> Loop:
             return Loop.of(NAME, sizes, p.turns, body.sub(turns), schedule=self.schedule)
 
-        stacks, sums = [self._stacked(own.tolist()) for own in elements], body.sums.own
+        stacks, sums = [self._stacked(own.tolist()) for own in elements], body.sums
         before = ended_by(b, first, [body.kind(body.first_row(j, back)) for j, back in body.carried], sums)
         whole_loop = None
         if before is not None and self._is_used_by(p, body):

@@ -1,6 +1,7 @@
 """Numbers that come from repeated additions, as `t += dt` in a Python loop makes them: the loop carries one, and holds
 none. All numbers have to come out to the last bit, by the same additions."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,10 @@ class Sums:
         self.own: list[Sum] = []
         self._values: list[np.ndarray] = []
 
+    def again(self, values: np.ndarray, dtype: str, steps: Iterable[float], shifts: Iterable[float]) -> Shifted | None:
+        """`rule`, with the steps and shifts of another loop."""
+        return self._found(values, shifts, steps) if len(values) >= _FEWEST and dtype == "d" else None
+
     def rule(self, values: np.ndarray, dtype: str) -> Shifted | None:
         """How these numbers follow from sums, one of which may be new; None where they do not."""
         if len(values) < _FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
@@ -53,17 +58,31 @@ class Sums:
         slope = float(values[-1] - values[0]) / (len(values) - 1)
         if not slope or np.abs(np.diff(values) - slope).max() > 4 * spread:
             return None
+        steps = [*guesses(slope, 4 * spread, self._known), float(values[1] - values[0])]
         for number, before in enumerate(self._values):
-            for shift in [0.0, *guesses(float(values[0] - before[0]), 2 * spread, self._known)]:
-                if (before + shift).tobytes() == values.tobytes():
-                    return Shifted(number, shift)
-        for step in [*guesses(slope, 4 * spread, self._known), float(values[1] - values[0])]:
-            few = values[:_SAMPLES]
-            if _sums(few[0], step, len(few)).tobytes() == few.tobytes():
-                if _sums(values[0], step, len(values)).tobytes() == values.tobytes():
-                    self.own.append(Sum(float(values[0]), step))
-                    self._values.append(values)
-                    return Shifted(len(self.own) - 1)
+            found = self._shifted(number, values, guesses(float(values[0] - before[0]), 2 * spread, self._known))
+            if found is not None:
+                return found
+        return self._found(values, (), steps)
+
+    def _shifted(self, number: int, values: np.ndarray, shifts: Iterable[float]) -> Shifted | None:
+        before = self._values[number]
+        for shift in (0.0, *shifts):
+            if before[0] + shift == values[0] and (before + shift).tobytes() == values.tobytes():
+                return Shifted(number, shift)
+        return None
+
+    def _found(self, values: np.ndarray, shifts: Iterable[float], steps: Iterable[float]) -> Shifted | None:
+        """The numbers as those of a known sum, or of a new one."""
+        for number in range(len(self.own)):
+            found = self._shifted(number, values, shifts)
+            if found is not None:
+                return found
+        for step in steps:
+            if all(_sums(values[0], step, len(own)).tobytes() == own.tobytes() for own in (values[:_SAMPLES], values)):
+                self.own.append(Sum(float(values[0]), step))
+                self._values.append(values)
+                return Shifted(len(self.own) - 1)
         return None
 
 
