@@ -124,7 +124,7 @@ def as_arrays(*arrays: Any) -> Any:
 # ── scipy.integrate and scipy.interpolate ─────────────────────────────────────────────────────────────────────
 def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Any, Any]:
     """Samples along the last axis, and the steps between them."""
-    y = np.moveaxis(_as_arrays(y, x, dx)[0] if x is not None else _as_arrays(y, dx)[0], axis, -1)
+    y = np.moveaxis(as_arrays(y, x, dx)[0] if x is not None else as_arrays(y, dx)[0], axis, -1)
     if x is None:
         return y, dx * np.ones(y.shape[-1] - 1)
     return y, np.diff(x) if np.ndim(x) == 1 else np.diff(np.moveaxis(x, axis, -1))
@@ -161,14 +161,14 @@ def simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def _of_integrate() -> None:
     trapezoid = lambda y, x=None, dx=1.0, axis=-1: np.trapezoid(y, x, dx, axis)
-    _all("scipy.integrate", {"trapezoid": trapezoid, "simpson": simpson, "cumulative_trapezoid": cumulative_trapezoid})
+    register("scipy.integrate", {"trapezoid": trapezoid, "simpson": simpson, "cumulative_trapezoid": cumulative_trapezoid})
 
 
 def _of_interpolate() -> None:
     from fastad.recording.functions import interpolation  # which few want
 
     interpolation.register()
-    _all("scipy.interpolate", {"splev": interpolation.splev})
+    register("scipy.interpolate", {"splev": interpolation.splev})
 
 
 # ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────
