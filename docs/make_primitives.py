@@ -145,9 +145,12 @@ but is read when they are called: of recorded data use `np.interp`, or a spline 
 `make_interp_spline(points, np.eye(n))(x) @ values`.
 
 `scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any dimension, in the modes
-full, same and valid; `scipy.ndimage.convolve` and `correlate` in all modes of edges, without `output=`, `origin=` and
-`axes=`. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md), those of `scipy.sparse` in
-[sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the function of fastad to call.
+full, same and valid; `scipy.signal.lfilter` takes recorded coefficients too, and no `zi=`. `scipy.ndimage.convolve`,
+`correlate`, `convolve1d`, `correlate1d`, `gaussian_filter`, `gaussian_filter1d` and `uniform_filter` have all modes of
+edges, without `output=`, `origin=` and `axes=`; `scipy.spatial.distance.cdist` and `pdist` the metrics euclidean,
+sqeuclidean, cityblock, chebyshev and cosine. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md),
+those of `scipy.sparse` in [sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the
+function of fastad to call.
 """
 
 

@@ -2,9 +2,11 @@
 
 A loop maps [state | shared | elements] to [state | results]. The body maps [state | element | index | shared] to
 [state | result]; the step's index is there if the loop is indexed. Large pieces of these are not copied: kernels find
-their addresses, and read and write them where they lie (see `records.LOOP`). The adjoint of a loop finds states as the policy
-says, and recomputes the others (Griewank & Walther, 2000, Algorithm 799). The states that the forward pass saves for it
-follow the results: [steps made | state before the last step | slots | state of an online planner].
+their addresses, and read and write them where they lie (see `records.LOOP`).
+
+The adjoint of a loop finds states as the policy says, and recomputes the others (Griewank & Walther, 2000, Algorithm
+799). The states that the forward pass saves for it follow the results: [steps made | state before the last step | slots
+| state of an online planner].
 
 A loop with a condition may end before all its elements are used: the results of the other steps are zeros.
 """

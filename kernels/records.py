@@ -29,8 +29,8 @@ LANES = record("count", "block", "operands", "results", "saved", ("lane", KERNEL
 NOTICE = record("size", "notice")
 
 # Where the vectors of a loop's driver start in its work, in doubles: argument and result of a step; argument and result
-# of its adjoint; sum of the adjoints of what all steps share; room for pieces that lie apart; saved states; place in the
-# actions, state of the planner, actions; work of the kernels that are called.
+# of its adjoint; sum of the adjoints of what all steps share; room for pieces that lie apart; saved states; place in
+# the actions, state of the planner, actions; work of the kernels that are called.
 LOOP_WORK = record(
     "step_in", "step_out", "bar_in", "bar_out", "shared_bar", "room", "saved", "cursor", "plan", "actions", "scratch"
 )
@@ -45,8 +45,8 @@ LOOP = record(
     # Of the adjoint: sizes of what it finds of one step's element and of what is shared, and where the latter is in the
     # adjoint of a step.
     "element_found", "shared_found", "shared_place",
-    # Numbers from which on a piece of a step's argument or result lies elsewhere, and its place has the address of it: a
-    # state, the element, what is shared, their adjoints, the result. 0: all pieces are in their places.
+    # Numbers, two or more, from which on a piece of a step's argument or result lies elsewhere, and its place has the
+    # address of it: a state, the element, what is shared, their adjoints, the result. 0: all are in their places.
     "apart",
     # How the adjoint finds the states, one of the policies below. `saves`: the forward pass returns them to it.
     "policy", "saves",

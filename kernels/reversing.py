@@ -219,12 +219,13 @@ def _execute(loop, at, saved, given, space):
             return WRONG
         be_at(loop, doubles(place), space)
         enter(loop, given, 0, space)
-    elif code == ADVANCE:
+    elif code == ADVANCE:  # the forward pass has delivered the results
+        again = Given(given.arguments, given.elements, given.seeds, doubles(0))
         for k in range(start, stop):
-            failed = stopped() or attempt(loop, given, k, space)
+            failed = stopped() or attempt(loop, again, k, space)
             if not failed and slot >= 0:  # with what was found out about the step, such as its size
                 failed = store(loop, saved, slot + k - start, state_of(loop, space))
-            failed = failed or accept(loop, given, k, space)
+            failed = failed or accept(loop, again, k, space)
             if failed:
                 return ended_at(k, failed)
     elif code == REVERSE:

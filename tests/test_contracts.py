@@ -34,10 +34,11 @@ HOMES = {
 }  # fmt: skip
 # Recorded functions, and the steps of ODEs, name the rows that they make. They may not tell one primitive from another
 # by its name.
-LISTS = ("__all__", "_HOMES")  # of public names, some of which primitives have too
+LISTS = ("__all__", "_HOMES", "_OF_ENTRIES")  # of public names, some of which primitives have too
 MAKERS = (
     "fastad/recording/", "fastad/soft/", "fastad/ode/", "fastad/equations/", "fastad/sparse/operators.py",
-    "fastad/optimize/", "fastad/scipy_sparse.py", "fastad/tables/rolling/counted.py",
+    "fastad/optimize/", "fastad/scipy_sparse.py",
+    "fastad/tables/rolling/counted.py", "fastad/tables/rolling/summed.py", "fastad/tables/rolling/body.py",
     "fastad/tables/composites/solve_lanes.py", "fastad/tables/composites/wide_loops.py",
     "fastad/tables/composites/lane_control.py",
 )  # fmt: skip

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from control_tools import STEPWISE, both_tiers
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from native_tools import Bound
 
 import fastad as fad
+from fastad.execution.composites import drivers
 from fastad.execution.composites.calling import kernel_of
 from fastad.execution.composites.evaluating import run
 from fastad.execution.executors import EXECUTORS
@@ -99,13 +100,22 @@ def check_driver(loop, tier, rng):
     np.testing.assert_array_equal(helped, own)
 
 
-@settings(max_examples=25)
+@pytest.fixture(params=["in their places", "apart", "large ones apart"])
+def pieces(request, monkeypatch):
+    """Where the pieces of a step's argument and result are."""
+    least = {"in their places": 10**9, "apart": 2, "large ones apart": 3}[request.param]  # numbers stay in theirs
+    monkeypatch.setattr(drivers, "APART_FROM", least)
+
+
+@pytest.mark.usefixtures("pieces")
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SIZES, st.integers(0, 7), st.booleans(), SCHEDULES, st.integers(0, 9))
 def test_drivers_are_their_definitions(sizes, length, backward, schedule, seed):
     loop = random_loop(sizes, length, seed, backward=backward, schedule=schedule)
     check_driver(loop, "sweep", np.random.default_rng(seed))
 
 
+@pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize(
     "sizes", [Sizes(0, 2, 1, 0, True), Sizes(3, 0, 2, 1), Sizes(2, 1, 0, 2, True), Sizes(1)], ids=repr
 )
@@ -114,10 +124,40 @@ def test_drivers_of_native_parts_are_their_definitions(sizes, rng):
         check_driver(random_loop(sizes, length, schedule=schedule), "native", rng)
 
 
+def run_between_guards(sub, x, tier, saved=None, size=99):
+    """The result of a row, of which the driver writes no more than that, its work, and what was saved for it."""
+    kernel = kernel_of(sub, EXECUTORS[tier].part)
+    work, out = aligned(kernel.work_size + 2 * size), np.full(sub.n_out + 2 * size, 7e77)
+    work[:] = 7e77
+    own = work[size - size % 8 :]
+    if saved is not None:
+        own.view(np.int64)[0] = saved[size:].ctypes.data
+    code = SIGNATURE(kernel.address)(kernel.context, x.ctypes.data, out[size:].ctypes.data, own.ctypes.data)
+    assert code == 0
+    for guarded in (work[: size - size % 8], own[kernel.work_size :], out[:size], out[-size:]):
+        assert (guarded == 7e77).all()
+    return out
+
+
+@pytest.mark.usefixtures("pieces")
+@both_tiers
+@pytest.mark.parametrize("schedule", [None, C.StoreNone(), C.Revolve(2), C.Online(2)], ids=repr)
+def test_drivers_write_nothing_else(tier, schedule, rng):
+    loop = random_loop(Sizes(3, 2, 2, 3, True), 5, conditional=isinstance(schedule, C.Online), schedule=schedule)
+    x, u = rng.normal(size=loop.n_in), rng.normal(size=loop.n_results)
+    adjoint, both = LoopAdjoint.of(loop), np.concatenate([x, u])
+    run_between_guards(loop, x, tier)
+    saved = run_between_guards(loop.saving, x, tier)
+    for sub, own in ((adjoint, None), (LoopAdjoint.of(loop.saving), saved)):
+        close(run_between_guards(sub, both, tier, own)[99:-99], adjoint.reference(both))
+    assert (saved[-99:] == 7e77).all()
+
+
 ENDING = st.sampled_from([None, C.StoreAll(), C.Online(1), C.Online(3)])
 
 
-@settings(max_examples=25)
+@pytest.mark.usefixtures("pieces")
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SIZES, st.integers(0, 9), st.booleans(), ENDING, st.integers(0, 99))
 def test_drivers_of_loops_with_a_condition(sizes, length, backward, schedule, seed):
     """They may end before all their elements are used."""
@@ -183,6 +223,7 @@ def test_rows_over_lanes(name, rng):
     close(run_rows(twice, x.reshape(-1)), wanted)
 
 
+@pytest.mark.usefixtures("pieces")
 @both_tiers
 def test_second_order_of_every_kind(tier, rng):
     """Adjoint of the adjoint, and tangent of the adjoint, against each other by the symmetry of u . f''."""
@@ -199,6 +240,7 @@ def test_second_order_of_every_kind(tier, rng):
         close(bar @ v, second[0] @ w[: sub.n_in], 1e-11)
 
 
+@pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize("schedule", STEPWISE, ids=repr)
 def test_schedules_change_no_bit(schedule, rng):
     """Adjoints under every schedule are those of StoreAll, at first and second order, in both tiers."""
@@ -254,6 +296,7 @@ def by_hand(x, length):
     return np.array([y, count + k, *results]), k
 
 
+@pytest.mark.usefixtures("pieces")
 @both_tiers
 @pytest.mark.parametrize("schedule", [None, C.StoreAll(), C.Online(1), C.Online(2)], ids=repr)
 def test_unused_results_are_zeros_and_their_adjoints_are_ignored(tier, schedule, rng):
@@ -283,6 +326,7 @@ def test_lanes_use_as_many_results_as_they_make_steps(tier):
     assert found[:, 1].tolist() == [0.0, 1.0, 5.0, 9.0]
 
 
+@pytest.mark.usefixtures("pieces")
 def test_work_of_before_does_not_shine_through(rng):
     """The kernel writes its whole result, whatever was there."""
     loop = decaying(9)

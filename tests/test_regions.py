@@ -76,3 +76,41 @@ def test_ensembles_of_adaptive_solves_hold_no_states_that_nobody_reads(method):
 
     table = fad.trace(fad.vmap(fad.value_and_grad(cost)), np.linspace(0.5, 1.5, 7))
     assert np.sum(table.sizes) < 10_000
+
+
+def test_a_small_part_of_a_wide_assembly_is_one_of_its_own():
+    """Of pieces inside the part and apart from it, in lanes too; not where one lies across its ends."""
+    for lanes, width, places in ((1, 1000, (1, 4)), (3, 500, (0, 2)), (2, 400, (3, 1))):
+        b = Builder()
+        x, y = b.input((lanes, 2)), b.input((lanes,))
+        first, second = places
+        spots = [region(first, (lanes, 2), (width, 1)), region(300, (lanes,), (width,))]
+        wide = b.assemble([x, y], spots, (lanes, width))
+        for start, size in ((0, 8), (second, 6), (first + 1, 4)):
+            table = b.table([b.emit("strided", (wide,), region(start, (lanes, size), (width, 1)), (lanes, size))])
+            values = np.arange(2.0 * lanes).reshape(lanes, 2) + 1.0, np.full(lanes, 9.0)
+            array = np.zeros((lanes, width))
+            array[:, first : first + 2], array[:, 300] = values
+            assert evaluate(table, values)[-1].tolist() == array[:, start : start + size].tolist()
+            held = start <= first and first + 2 <= start + size
+            reads_all = wide in list(table.rows())[table.outputs[0]].operands
+            assert reads_all == (not held and start < first + 2)
+
+
+def test_a_gradient_of_a_gradient_and_its_value_holds_no_room_for_steps_that_nobody_reads():
+    """Newton's method by hand, which reads both: the adjoint of all that the inner solve returns is mostly 0."""
+
+    def end(s, p):
+        return fad.solve_ivp(lambda t, y: [y[1], -p * np.exp(y[0])], (0, 1), [0.0, s], rtol=1e-6).y[0, -1]
+
+    def better(s, p):
+        value, slope = fad.value_and_grad(end)(s, p)
+        return s - value / slope
+
+    for function, args in ((better, (0.5, 1.0)), (fad.vmap(better), (np.array([0.5, 0.6]), np.ones(2)))):
+        derived = fad.grad(lambda s, p, f=function: np.sum(f(s, p)), argnums=1)
+        rows = fad.trace(derived, *args).rows()
+        assert max(np.prod(row.shape, dtype=int) for row in rows if row.name == "assemble") < 1000
+    h = 1e-5
+    slope = (better(0.5, 1.0 + h) - better(0.5, 1.0 - h)) / (2 * h)
+    assert fad.grad(better, argnums=1)(0.5, 1.0) == pytest.approx(slope, rel=1e-5)

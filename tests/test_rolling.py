@@ -1,17 +1,21 @@
 """Rolled loops: Python loops whose turns repeat become loop rows, with the same values to the last bit."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fastad as fad
 from fastad.errors import TableError
 from fastad.execution.compiled import Compiled
 from fastad.execution.request import Request
+from fastad.primitives.regions import elements_of, region
 from fastad.tables.composites.loops import Loop
 from fastad.tables.reference import evaluate
 from fastad.tables.rolling import rolled
+from fastad.tables.rolling.packing import _within, packed_at_once
 from fastad.tables.rolling.rolled import roll
 
 TURNS, WIDTH = 24, 3
@@ -39,7 +43,7 @@ def loops(table):
 def same(f, *args, loops_found=None):
     """Values of the rolled table are those of the unrolled one; returns the rolled one."""
     plain = unrolled(f, *args)
-    table = roll(plain)
+    table = packed_at_once(roll(plain))
     if loops_found is not None:
         assert len(loops(table)) == loops_found, table
     for a, b in zip(evaluate(plain, args_of(plain, args)), evaluate(table, args_of(table, args)), strict=True):
@@ -295,3 +299,38 @@ def test_long_loops(monkeypatch):
     value, slope = gradient(0.3)
     assert value == f(0.3) and gradient.stats()["tables"][0]["rows"] < 100
     assert abs(slope - (f(0.3 + 1e-6) - f(0.3 - 1e-6)) / 2e-6) < 1e-8
+
+
+@st.composite
+def regions_of(draw, most):
+    """A region of several dimensions, with strides up to so many."""
+    shape = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    return tuple(shape), tuple(draw(st.lists(st.integers(-3, most), min_size=len(shape), max_size=len(shape))))
+
+
+@settings(max_examples=300)
+@given(regions_of(60), regions_of(6), st.integers(0, 63))
+def test_a_region_within_a_value_at_another_one_is_where_its_elements_are(outer, inner, offset):
+    own, numbers = region(1000, *outer), np.arange(5000)
+    value = elements_of(numbers, own).reshape(-1)
+    read = elements_of(np.arange(-100, 400), (offset + 100, *region(offset, *inner)[1:])).reshape(-1)
+    assume(read.min() >= 0 and read.max() < len(value))
+    found = _within(own, region(offset, *inner), len(value))
+    if found is not None:
+        np.testing.assert_array_equal(elements_of(numbers, found).reshape(-1), value[read])
+
+
+def test_operands_of_loops_are_assembled_at_once():
+    """What each turn reads is written once, from where the user has it."""
+
+    def f(x, *lines):
+        for line, after in pairwise(lines):
+            x = np.tanh(x + line) * after
+        return np.sum(x)
+
+    rng = np.random.default_rng(3)
+    lines = [rng.normal(size=5) for _ in range(21)]
+    table = same(f, rng.normal(size=5), *lines, loops_found=1)
+    rows = map(table.row, range(len(table)))
+    assembled = [row for row in rows if row.name == "assemble"]
+    assert [len(row.operands) for row in assembled] == [1 + 2 * 20]

@@ -232,9 +232,12 @@ def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
             return _as(b, b.operands[first + p], kind)
         if p is not None or count > _FEW:
             break
-        operands = b.operands[first : first + count]
-        found = _piece_around(b, x, operands, pieces(b.statics_at(c)), kind, r)
+        operands, regions = b.operands[first : first + count], pieces(b.statics_at(c))
+        found = _piece_around(b, x, operands, regions, kind, r)
         if found is None:
+            part = _pieces_within(b, x, operands, regions, kind, r)
+            if part is not None:
+                return part
             break
         x, r = found
         if x < 0:
@@ -264,6 +267,25 @@ def _piece_around(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any
         if read is not None:
             return (piece, read) if b.dtype(piece) == kind.dtype else None
     return None if any(_may_meet(r, own) for own in regions) else (-1, r)
+
+
+_WIDE = 16
+
+
+def _pieces_within(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any) -> Ref | None:
+    """A small part of a wide assembly as an assembly of its own, where no piece lies across its ends: the adjoint of a
+    solve has room for all steps, of which nothing but the last state may be anything but 0."""
+    if not kind.size or b.size(x) < _WIDE * kind.size or _is_based(b, x, operands):
+        return None
+    kept, statics = [], []
+    for piece, own in zip(operands, regions, strict=True):
+        place = inside(own, r)
+        if place is not None:
+            kept.append(piece)
+            statics += [(len(place) - 1) // 2, *place]
+        elif _may_meet(r, own):
+            return None
+    return b.emit("assemble", kept, statics, kind.shape, kind.dtype)
 
 
 def _may_meet(r: Any, own: Any) -> bool:

@@ -1,13 +1,15 @@
 """What to write instead of functions of other libraries, which recorded values cannot go through, and instead of plain
 arrays."""
 
+import linecache
+import re
 import sys
 
 import numpy as np
 
 from fastad.errors import RecordingError
 from fastad.recording.recorder import recording_error
-from fastad.recording.source import at_line, calling_library
+from fastad.recording.source import Line, at_line, calling_library, user_line
 
 _SPECIAL = ("log_softmax", "logsumexp", "multigammaln", "polygamma", "softmax")  # SciPy writes them in Python
 
@@ -107,14 +109,37 @@ def plain_array_error(what: str, fix: str = "") -> RecordingError:
         )
         error.at_plain_array = True
         return error
+    fix = _by_text(user_line()) or fix
     text = "rite into an array that the function makes itself (np.zeros(n), or a copy: y = np.array(y))."
     error = recording_error(f"{what} would lose its derivative", f"{fix} w{text}" if fix else f"W{text}")
     error.at_plain_array = True
     return error
 
 
+# Compiled functions that leave no trace of their name but in the text of the line that calls them.
+_CALLS = (
+    (
+        r"\.(normal|uniform|exponential|gamma|beta|poisson|binomial|laplace|lognormal|chisquare|multivariate_normal)\(",
+        "Random numbers take no recorded parameters: draw standard ones and move them, m + s * rng.standard_normal(n)."
+        " For arrays that you fill,",
+    ),
+    (
+        r"\bnp\.(float64|float32|double)\(",
+        "Leave np.float64() out, or write x.astype(float). For arrays that you fill,",
+    ),
+)
+
+
+def _by_text(line: Line) -> str:
+    text = linecache.getline(line.file, line.number) if line.number else ""
+    return next((fix for pattern, fix in _CALLS if re.search(pattern, text)), "")
+
+
 # What arrays of other libraries have, and what is written here.
 _ATTRIBUTES = {
+    "It may be written to, and has no place in memory; call f.py_func(x) of numba's functions, or use fad.primitive": (
+        "flags", "ctypes", "data",
+    ),
     "Leave it out: it is an array": ("numpy", "to_numpy", "values", "cpu", "double", "block_until_ready", "compute"),
     "Write fad.stop_gradient(x)": ("detach", "no_grad"),
     "Take the derivative outside of the function: fad.grad(f)(x)": (

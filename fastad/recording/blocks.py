@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastad.primitives.row import primitive
 from fastad.recording.geometry import copied, reshape
 from fastad.recording.operands import to_ref
 from fastad.recording.recorded import Recorded, own_frame
@@ -55,6 +56,6 @@ def write_blocks(name: str, view: Recorded, blocks: Blocks, places: Any, values:
     root, recorder = view.root, view.recorder
     numbers = block_numbers(recorder, blocks, places)
     index = to_ref(recorder, numbers) if isinstance(numbers, Recorded) else recorder.const(numbers)
-    statics = (blocks.size, blocks.others.size) if name == "put_blocks" else (blocks.size,)
+    statics = (blocks.size, blocks.others.size)[: len(primitive(name).statics)]
     ref = recorder.emit(name, (root.ref, copied(values).ref, index), statics, root.shape)
     view.write(own_frame(root.shape), ref)

@@ -77,7 +77,7 @@ def values_of(recorder: Any) -> list[Any] | None:
     for kind in HOLDERS:
         kinds.update(_derived(kind))
     objects: list[Any] = gc.get_objects()
-    found = list(compress(objects, map(kinds.__contains__, map(type, objects))))
+    found: list[Any] = list(compress(objects, map(kinds.__contains__, map(type, objects))))
     if not any(x is recorder for x in found):
         return None
     return [x for x in found if isinstance(x, tuple(HOLDERS)) and x._recorder is recorder]

@@ -106,7 +106,7 @@ class _Methods:
 
 _modules: dict[str, _Module] = {}
 _methods: dict[type, _Methods] = {}
-_waiting: dict[str, Callable[[], None]] = {}  # what registers the stand-ins of modules that are not imported yet
+_waiting: dict[str, list[Callable[[], None]]] = {}  # what registers stand-ins of modules that are not imported yet
 _by_original: dict[int, Callable[..., Any]] = {}
 _lock = lock()
 _users = 0  # recordings in progress, in all threads
@@ -141,14 +141,15 @@ def standin_for(function: Any) -> Any:
 
 def when_imported(module: str, register: Callable[[], None]) -> None:
     """Have stand-ins registered before the first recording after the module was imported."""
-    _waiting[module] = register
+    _waiting.setdefault(module, []).append(register)
 
 
 def _register_imported() -> None:
     for name in [*_waiting]:
         spec = getattr(sys.modules.get(name), "__spec__", None)
         if spec is not None and not getattr(spec, "_initializing", False):
-            _waiting.pop(name)()
+            for register in _waiting.pop(name):
+                register()
 
 
 def has_standins(kind: type) -> bool:

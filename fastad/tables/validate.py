@@ -1,6 +1,7 @@
 """The rules that every op table must satisfy. A table that does cannot make an executor access memory outside its
 arrays."""
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -155,9 +156,15 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
         exists = 0 <= a < len(table.inputs) and table.inputs[a] == kind
         return None if exists else "it names an input that does not exist"
     try:
-        return row.check(statics, kind.size, sizes)
+        return _checked(row.check, statics, kind.size, tuple(sizes))
     except (IndexError, ValueError, OverflowError):
         return "its static integers cannot be read"
+
+
+@functools.lru_cache(4096)
+def _checked(check: Any, statics: tuple[int, ...], size: int, sizes: tuple[int, ...]) -> str | None:
+    """What a primitive's own check says. The tables of one recording have most of their rows in common."""
+    return check(statics, size, list(sizes))
 
 
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])

@@ -157,7 +157,12 @@ def _other_array(leaf: Any) -> Any:
         return leaf.astype(leaf.dtype.newbyteorder("="))
     if leaf.dtype == object and is_recorded(leaf):
         return as_recorded(leaf)
-    raise ShapeError(f"an argument has dtype {leaf.dtype}; pass float64, float32, integer or bool arrays")
+    fix = "pass float64, float32, integer or bool arrays"
+    if leaf.dtype.names:
+        fix = f"pass its fields apart, as {{name: x[name] for name in {leaf.dtype.names}}}"
+    elif leaf.dtype.kind in "OUST":
+        fix += "; of a table of pandas {name: table[name].to_numpy() for name in (...)}, without columns of text"
+    raise ShapeError(f"an argument has dtype {leaf.dtype}; {fix}")
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:

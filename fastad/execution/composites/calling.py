@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.execution.composites.drivers import APART_FROM, DriverKernel
+from fastad.execution.composites.drivers import DriverKernel
 from fastad.execution.kernel import SIGNATURE, PartKernel
 from fastad.execution.machine import cache, symbols
 from fastad.execution.machine.objects import LoadedCode, compile_ir, load_object
@@ -81,14 +81,14 @@ class Callee:
         self.address = int(self._data.ctypes.data)
 
 
-def kernel_of(sub: Sub, part: MakePart, threads: int = 1, pieces: Pieces | None = None) -> PartKernel:
+def kernel_of(sub: Sub, part: MakePart, threads: int = 1, pieces: Pieces | None = None, least: int = 0) -> PartKernel:
     """The kernel of a sub-program, its operands and results inline; `part` makes those of tables. Of a table whose
-    vectors are cut into pieces, large ones go by reference."""
+    vectors are cut into pieces, those of `least` numbers or more go by reference."""
     if isinstance(sub, Driver):
         return DriverKernel(sub, partial(kernel_of, part=part), threads)
     if sub.table is None:
         return _Callback(sub)
-    table, threshold = (sub.table, None) if pieces is None else (pieces.of(sub), APART_FROM)
+    table, threshold = (sub.table, None) if pieces is None else (pieces.of(sub), least)
     key = (table.hash, part, threads, threshold)  # a loop, the one that keeps its states, its adjoint call one body
     found = _shared.get(key)
     return found if found is not None else _shared.setdefault(key, part(table, threads, threshold))

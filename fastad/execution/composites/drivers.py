@@ -81,7 +81,7 @@ class DriverKernel:
         for field, parts in given.kernels.items():
             one = parts is None or isinstance(parts, Sub)
             listed: Any = (parts,) if one else parts
-            cut = {"pieces": pieces[field]} if field in pieces else {}
+            cut = {"pieces": pieces[field], "least": APART_FROM} if field in pieces else {}
             found = [self._part(part, partial(make, **cut)) for part in listed]
             record[field] = found[0][:2] if one else [part[:2] for part in found]
             scratch = max(scratch, *(part[2] for part in found))

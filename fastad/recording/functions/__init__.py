@@ -4,6 +4,7 @@ from fastad.recording.functions import (
     creation,
     einsum,
     factorisations,
+    filters,
     flat,
     iterating,
     joining,
@@ -29,8 +30,8 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, factorisations, flat, iterating, joining, linalg, making, mathematics, norms, numerical, products,
-    queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, sorting, special, statistics,
-    ufuncs, unsupported,
+    creation, einsum, factorisations, filters, flat, iterating, joining, linalg, making, mathematics, norms, numerical,
+    products, queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, sorting, special,
+    statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

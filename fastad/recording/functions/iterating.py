@@ -14,7 +14,9 @@ from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.standins import StandIn, stands_in
 
-_FLAGS = frozenset(["multi_index", "c_index", "f_index", "refs_ok", "zerosize_ok", "buffered", "copy_if_overlap", "delay_bufalloc"])
+_FLAGS = frozenset([
+    "multi_index", "c_index", "f_index", "refs_ok", "zerosize_ok", "buffered", "copy_if_overlap", "delay_bufalloc",
+])  # fmt: skip
 
 
 class NdIter(StandIn):
@@ -70,7 +72,8 @@ class RecordedIterator:
         self.close()
 
     def __getitem__(self, k: int) -> Any:
-        return self._views[k][(*self._at, ...)]
+        view: Any = self._views[k]
+        return view[(*self._at, ...)]
 
     def __setitem__(self, k: int, value: Any) -> None:
         self[k][...] = value
@@ -97,9 +100,12 @@ class RecordedIterator:
 
     @property
     def index(self) -> int:
-        order = "F" if "f_index" in self._flags else "C"
-        self._asked("f_index" if order == "F" else "c_index")
-        return int(np.ravel_multi_index(self._at, self.shape, order=order)) if self.shape else 0
+        by_columns = "f_index" in self._flags
+        self._asked("f_index" if by_columns else "c_index")
+        place = 0
+        for k, n in list(zip(self._at, self.shape, strict=True))[:: -1 if by_columns else 1]:
+            place = place * n + k
+        return place
 
     def _asked(self, flag: str) -> None:
         if flag not in self._flags:

@@ -220,7 +220,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
         raise ValueError("index can't contain negative values")
     if mode == "constant":
         return _pad_constant(x, widths, options.get("constant_values", 0))
-    if mode in _OF_EDGES:
+    if mode in ("linear_ramp", *_STATISTICS):
         return _pad_by_edges(x, widths, mode, **options)
     if mode not in ("edge", "reflect", "symmetric", "wrap", "empty") or options.get("reflect_type", "even") != "even":
         given = ", ".join(f"{name}={value!r}" for name, value in {"mode": mode, **options}.items())
@@ -252,7 +252,7 @@ def _pad_constant(x: Array, widths: list[list[int]], values: Any) -> Array:
     return x
 
 
-_OF_EDGES: dict[str, Any] = dict(linear_ramp=None, maximum=np.max, mean=np.mean, median=np.median, minimum=np.min)
+_STATISTICS = ("mean", "median", np.maximum.__name__, np.minimum.__name__)
 
 
 def _pad_by_edges(x: Array, widths: list[list[int]], mode: str, stat_length: Any = None, end_values: Any = 0) -> Array:
@@ -262,14 +262,14 @@ def _pad_by_edges(x: Array, widths: list[list[int]], mode: str, stat_length: Any
     for d, (before, after) in enumerate(widths):
         n, sides = x.shape[d], []
         for side, width in enumerate((before, after)):
-            if (found := _OF_EDGES[mode]) is None:
+            if mode == "linear_ramp":
                 edge = axis_slice(x, d, n - 1 if side else 0, n if side else 1)
                 share = np.arange(width)[:: -1 if side else 1].reshape([-1] + [1] * (x.ndim - d - 1)) / max(width, 1)
                 sides.append(ends[d, side] + (edge - ends[d, side]) * share)
             else:
                 taken = n if lengths[d, side] is None else min(int(lengths[d, side]), n)
                 read = axis_slice(x, d, n - taken if side else 0, n if side else taken)
-                value = found(read, axis=d, keepdims=True)
+                value = getattr(np, mode.removesuffix("imum"))(read, axis=d, keepdims=True)
                 sides.append(np.broadcast_to(value, (*x.shape[:d], width, *x.shape[d + 1 :])))
         x = concatenate([sides[0], x, sides[1]], d, x.dtype, "unsafe")
     return x

@@ -28,7 +28,8 @@ class SciPyFunction(StandIn):
         return own(*args, **kwargs)
 
 
-def _all(module: str, functions: dict[str, Callable[..., Any]]) -> None:
+def register(module: str, functions: dict[str, Callable[..., Any]]) -> None:
+    """Have these functions stand for those of a module that has been imported, where they exist."""
     for name, recorded in functions.items():
         original = getattr(sys.modules[module], name, None)
         if original is not None:
@@ -38,12 +39,12 @@ def _all(module: str, functions: dict[str, Callable[..., Any]]) -> None:
 # ── scipy.special and scipy.signal ────────────────────────────────────────────────────────────────────────────
 def _of_special() -> None:
     names = ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln")
-    _all("scipy.special", {name: getattr(special, name) for name in names})
+    register("scipy.special", {name: getattr(special, name) for name in names})
 
 
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
     """scipy.signal.convolve, directly"""
-    x, y = _as_arrays(in1, in2)
+    x, y = as_arrays(in1, in2)
     if x.ndim != y.ndim:
         raise ValueError("in1 and in2 should have the same dimensionality")
     if not x.ndim:
@@ -60,7 +61,7 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
 
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
     """scipy.signal.correlate, directly"""
-    x, y = _as_arrays(in1, in2)
+    x, y = as_arrays(in1, in2)
     return convolve(x, np.flip(y), mode)
 
 
@@ -77,10 +78,12 @@ _PADDING: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def _filtered(name: str, turned: bool) -> Callable[..., Any]:
-    def filtered(input: Any, weights: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, origin: Any = 0,
+def filtered(name: str, turned: bool) -> Callable[..., Any]:
+    """scipy.ndimage.correlate; with `turned`, scipy.ndimage.convolve."""
+
+    def of_image(input: Any, weights: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, origin: Any = 0,
                  **axes: Any) -> Any:  # fmt: skip
-        x, w = _as_arrays(input, weights)
+        x, w = as_arrays(input, weights)
         if output is not None or np.any(np.asarray(origin) != 0) or axes.get("axes") is not None:
             raise recording_error(
                 f"{name} with output=, origin= or axes= is not supported on recorded values", "Leave it out."
@@ -91,11 +94,11 @@ def _filtered(name: str, turned: bool) -> Callable[..., Any]:
             return _correlated(np.pad(x, room, constant_values=cval), w)
         return _correlated(np.pad(x, room, mode=_PADDING[mode]), w)
 
-    return filtered
+    return of_image
 
 
 def _of_signal() -> None:
-    _all("scipy.signal", {"convolve": convolve, "correlate": correlate, "fftconvolve": _with_mode(convolve),
+    register("scipy.signal", {"convolve": convolve, "correlate": correlate, "fftconvolve": _with_mode(convolve),
                           "oaconvolve": _with_mode(convolve)})  # fmt: skip
 
 
@@ -105,14 +108,15 @@ def _with_mode(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _of_images() -> None:
     names = {"correlate": False, "convolve": True}
-    _all("scipy.ndimage", {name: _filtered(f"scipy.ndimage.{name}", turned) for name, turned in names.items()})
+    register("scipy.ndimage", {name: filtered(f"scipy.ndimage.{name}", turned) for name, turned in names.items()})
 
 
 def _of_linalg() -> None:
-    _all("scipy.linalg", scipy_linalg.OF_LINALG)
+    register("scipy.linalg", scipy_linalg.OF_LINALG)
 
 
-def _as_arrays(*arrays: Any) -> Any:
+def as_arrays(*arrays: Any) -> Any:
+    """The arrays as recorded values in the innermost of their recorders."""
     recorder = recorder_of(arrays)
     return [as_recorded(x, recorder) for x in arrays]
 
@@ -120,7 +124,7 @@ def _as_arrays(*arrays: Any) -> Any:
 # ── scipy.integrate and scipy.interpolate ─────────────────────────────────────────────────────────────────────
 def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Any, Any]:
     """Samples along the last axis, and the steps between them."""
-    y = np.moveaxis(_as_arrays(y, x, dx)[0] if x is not None else _as_arrays(y, dx)[0], axis, -1)
+    y = np.moveaxis(as_arrays(y, x, dx)[0] if x is not None else as_arrays(y, dx)[0], axis, -1)
     if x is None:
         return y, dx * np.ones(y.shape[-1] - 1)
     return y, np.diff(x) if np.ndim(x) == 1 else np.diff(np.moveaxis(x, axis, -1))
@@ -157,14 +161,14 @@ def simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def _of_integrate() -> None:
     trapezoid = lambda y, x=None, dx=1.0, axis=-1: np.trapezoid(y, x, dx, axis)
-    _all("scipy.integrate", {"trapezoid": trapezoid, "simpson": simpson, "cumulative_trapezoid": cumulative_trapezoid})
+    register("scipy.integrate", {"trapezoid": trapezoid, "simpson": simpson, "cumulative_trapezoid": cumulative_trapezoid})
 
 
 def _of_interpolate() -> None:
     from fastad.recording.functions import interpolation  # which few want
 
     interpolation.register()
-    _all("scipy.interpolate", {"splev": interpolation.splev})
+    register("scipy.interpolate", {"splev": interpolation.splev})
 
 
 # ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -58,7 +58,7 @@ def _at(name: str) -> Callable[..., None]:
         x = target_of(a, f"np.{name}.at of a recorded value")
         found = np.arange(x.size).reshape(x.shape)[_plain_index(indices, x.recorder)]
         places = np.reshape(found, -1)
-        others = [reshape(np.broadcast_to(b, found.shape), -1) for b in map(lambda b: lift(x, b)[1], more)]
+        others = [np.reshape(np.broadcast_to(lift(x, b)[1], found.shape), -1) for b in more]
         if f"{name}.reduceat" in UFUNC_METHODS:
             order = np.argsort(places, kind="stable")
             places, starts = np.unique(places[order], return_index=True)

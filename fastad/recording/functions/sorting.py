@@ -255,7 +255,7 @@ def nanquantile(
     if np.any(known < 0) or np.any(known > 1):
         raise ValueError("Quantiles must be in the range [0, 1]")
     found = [_nan_level(front, level, count, method) for level in np.reshape(levels, -1)]
-    result = np.stack(found) if np.ndim(levels) else found[0]
+    result: Array = np.stack(found) if np.ndim(levels) else found[0]
     result = reshape(result, (*np.shape(levels), *count.shape))
     return _with_dims(result, x, axis, keepdims is True, np.ndim(levels))
 

@@ -233,10 +233,9 @@ def histogramdd(sample: Any, bins: Any = 10, range: Any = None, density: Any = N
         numbers = numbers * (len(of) - 1) + np.clip(own, 0, len(of) - 2)
     shape = tuple(len(of) - 1 for of in edges)
     w = np.ones(len(points)) if weights is None else np.ravel(lift(weights)[0])
-    found = np.reshape(np.bincount(numbers[inside], weights=w[inside], minlength=math.prod(shape)), shape)
-    if density:
-        found = found / math.prod(np.ix_(*map(np.diff, edges))) / np.sum(found)
-    return found, edges
+    counts: Array = np.bincount(numbers[inside], weights=w[inside], minlength=math.prod(shape))
+    found = np.reshape(counts, shape)
+    return (found / math.prod(np.ix_(*map(np.diff, edges))) / np.sum(found) if density else found), edges
 
 
 @implements(np.histogram2d)

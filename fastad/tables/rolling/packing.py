@@ -1,14 +1,13 @@
 """The operands of rolled loops, written in one go.
 
-While loops are found, the values of all turns are stacked, the stacks laid one turn after another, and these packed with
-what the loop starts from: so a loop that goes on is recognised. Each of these would move all numbers once more.
+While loops are found, the values of all turns are stacked, the stacks laid one turn after another, and these packed
+with what the loop starts from: so a loop that goes on is recognised. Each of these would move all numbers once more.
 """
 
 from collections.abc import Iterator
 
 from fastad.primitives.regions import Region, contiguous_strides, inside, parts, region, whole
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.columns import CALL
 from fastad.tables.inline import compact, copy_row
 from fastad.tables.rolling.joined import flat, is_rolled, pieces_of
 from fastad.tables.table import Table
@@ -23,10 +22,10 @@ def packed_at_once(table: Table) -> Table:
     refs: list[Ref] = []
     for index in range(len(table)):
         row = table.row(index)
-        own = {x: refs[x] for x in row.operands}
-        if table.columns["op"][index] == CALL and is_rolled(row.sub):
-            own[row.operands[0]] = _at_once(b, own[row.operands[0]])
-        refs.append(copy_row(b, table, row, own, inputs))
+        if row.sub is not None and is_rolled(row.sub):
+            refs.append(b.call(row.sub, _at_once(b, refs[row.operands[0]])))
+        else:
+            refs.append(copy_row(b, table, row, refs, inputs))
     return compact(b.table([refs[row] for row in table.outputs], table.captured))
 
 
