@@ -80,7 +80,7 @@ def values_of(recorder: Any) -> list[Any] | None:
     found: list[Any] = list(compress(objects, map(kinds.__contains__, map(type, objects))))
     if not any(x is recorder for x in found):
         return None
-    return [x for x in found if isinstance(x, tuple(HOLDERS)) and x._recorder is recorder]
+    return [x for x in found if type(x) is not type(recorder) and x._recorder is recorder]
 
 
 def _derived(kind: type) -> list[type]:
