@@ -220,7 +220,7 @@ def test_drivers_fall_back_while_they_are_recorded(broken):
     broken(True)
 
     def f(x):
-        y = fad.scan(lambda c, e: (0.5 * np.sin(c) + e, None), x[0], np.ones(50_000))[0]
+        y = fad.scan(lambda c, e: (0.5 * np.sin(c) + e, None), x[0], np.ones(2_000_000))[0]
         return y * 2 if y > 0 else y  # needs the value
 
     with pytest.warns(RuntimeWarning, match="KeyError"):
