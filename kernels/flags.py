@@ -6,6 +6,7 @@ NaN, infinity and signed zero keep their meaning.
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -21,7 +22,7 @@ _COMMON = {
 }
 
 # What a C entry point is compiled with.
-ENTRY = {**_COMMON, "nopython": True}
+ENTRY: dict[str, Any] = {**_COMMON, "nopython": True}
 del ENTRY["nogil"]
 
 # Counting references to arrays, with atomic instructions, at every call costs more than moving a short row does.
