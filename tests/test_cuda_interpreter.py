@@ -114,7 +114,7 @@ def test_loops_are_refused():
         on_device(HostDevice(), Request(table), [np.ones(3)])
 
 
-@pytest.mark.parametrize("seed", range(8 if SIMULATED else 24))
+@pytest.mark.parametrize("seed", range(24))
 def test_random_tables(device, seed):
     rng = np.random.default_rng(seed)
     program = Programs(rng, steps=10)

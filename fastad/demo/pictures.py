@@ -84,5 +84,5 @@ def check_picture(errors: dict[str, Any]) -> Figure:
     axes.minorticks_off()
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_title("Gradient of the misfit: exact and by differences", loc="left", fontsize=11)
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(frameon=False, loc="upper left")
     return figure

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastad.tables.builder import Ref
-from fastad.tables.rolling.guessing import guesses
+from fastad.tables.rolling.guessing import FEWEST, SAMPLES, guesses
 
-_FEWEST = 4  # numbers from which a rule is read
 _STRIDES = 8  # of `range`, at most
-_SAMPLES = 64  # numbers from which the step is guessed
 _EXACT = 2.0**52  # integers below are exact
 _LONGEST_PERIOD = 8
 _FEW = 64  # numbers of a program that are tried as starts
@@ -78,7 +76,7 @@ class Periodic:
 
 def counted(values: np.ndarray, dtype: str) -> Counted | Periodic | None:
     """The rule behind the numbers of all turns, in order; None where none is found."""
-    if len(values) < _FEWEST or dtype not in ("d", "i") or not (np.abs(values) < np.inf).all():
+    if len(values) < FEWEST or dtype not in ("d", "i") or not (np.abs(values) < np.inf).all():
         return None
     found = _integers(values) if dtype == "i" else _products(values)
     return found or _cycle(values, dtype)
@@ -94,7 +92,7 @@ def _cycle(values: np.ndarray, dtype: str) -> Periodic | None:
 def from_start(values: np.ndarray, dtype: str, known: np.ndarray) -> Counted | None:
     """The rule behind numbers that are products added to a start; None where none is found. `known` are numbers that
     may be the start or the step."""
-    if len(values) < _FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
+    if len(values) < FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
         return None
     slope = float(values[-1] - values[0]) / (len(values) - 1)
     spread = np.spacing(np.abs(values).max())
@@ -109,8 +107,8 @@ def from_start(values: np.ndarray, dtype: str, known: np.ndarray) -> Counted | N
         if 0 <= round(first) < _EXACT and abs(first - round(first)) < 1e-3 and start:
             counts = round(first) + turns
             for step in steps:
-                few = start + counts[:_SAMPLES] * step
-                if _equal(few, values[:_SAMPLES]) and _equal(start + counts * step, values):
+                few = start + counts[:SAMPLES] * step
+                if _equal(few, values[:SAMPLES]) and _equal(start + counts * step, values):
                     return Counted("d", round(first), 1, step, start)
     return None
 
@@ -147,7 +145,7 @@ def _products(values: np.ndarray) -> Counted | None:
 
 def _step(sizes: np.ndarray, counts: np.ndarray) -> float | None:
     """The step whose products with the counts are these numbers, to the last bit."""
-    some = np.unique(np.linspace(0, len(sizes) - 1, _SAMPLES).astype(int))
+    some = np.unique(np.linspace(0, len(sizes) - 1, SAMPLES).astype(int))
     some = some[counts[some] > 0]
     guesses, often = np.unique(sizes[some] / counts[some], return_counts=True)
     for step in guesses[np.argsort(-often)].tolist():

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+FEWEST = 4  # numbers from which a rule is read
+SAMPLES = 64  # of them, on which a guess is tried first
 _DIGITS = range(1, 18)
 _FACTORS = (1.0, -1.0, 0.5, 2.0, -0.5, -2.0)
 _MOST = 64  # of those that are known

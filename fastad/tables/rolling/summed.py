@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastad.tables.builder import Ref
-from fastad.tables.rolling.guessing import guesses
-
-_FEWEST = 4  # numbers from which a rule is read
-_SAMPLES = 64  # numbers that a guess is tried on first
+from fastad.tables.rolling.guessing import FEWEST, SAMPLES, guesses
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,11 @@ class Sums:
 
     def again(self, values: np.ndarray, dtype: str, steps: Iterable[float], shifts: Iterable[float]) -> Shifted | None:
         """`rule`, with the steps and shifts of another loop."""
-        return self._found(values, shifts, steps) if len(values) >= _FEWEST and dtype == "d" else None
+        return self._found(values, shifts, steps) if len(values) >= FEWEST and dtype == "d" else None
 
     def rule(self, values: np.ndarray, dtype: str) -> Shifted | None:
         """How these numbers follow from sums, one of which may be new; None where they do not."""
-        if len(values) < _FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
+        if len(values) < FEWEST or dtype != "d" or not (np.abs(values) < np.inf).all():
             return None
         spread = float(np.spacing(np.abs(values).max()))
         slope = float(values[-1] - values[0]) / (len(values) - 1)
@@ -79,7 +76,7 @@ class Sums:
             if found is not None:
                 return found
         for step in steps:
-            if all(_sums(values[0], step, len(own)).tobytes() == own.tobytes() for own in (values[:_SAMPLES], values)):
+            if all(_sums(values[0], step, len(own)).tobytes() == own.tobytes() for own in (values[:SAMPLES], values)):
                 self.own.append(Sum(float(values[0]), step))
                 self._values.append(values)
                 return Shifted(len(self.own) - 1)
