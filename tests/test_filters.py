@@ -62,6 +62,8 @@ def test_a_distance_of_zero_has_the_derivative_of_a_norm():
     [
         (lambda x: scipy.signal.lfilter([1.0], [1.0, 0.5], x[0], zi=[0.1]), "zi="),
         (lambda x: scipy.ndimage.gaussian_filter(x, 1.0, order=1), "order="),
+        (lambda x: scipy.ndimage.gaussian_filter(x, x[0, 0]), "recorded sigma.*correlate1d"),
+        (lambda x: scipy.ndimage.gaussian_filter1d(x, x[0, 0]), "recorded sigma.*correlate1d"),
         (lambda x: scipy.spatial.distance.cdist(x, x, "jaccard"), "euclidean"),
         (lambda x: scipy.spatial.distance.pdist(x, "minkowski", p=3), "minkowski"),
     ],

@@ -153,3 +153,12 @@ def test_the_path_changes_with_distinct_elements():
 
     for x in ([1.0, 2.0, 3.0], [1.0, 1.0, 3.0], [5.0, 2.0, 2.0]):
         assert fad.jit(f)(np.array(x)) == f(np.array(x))
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.searchsorted(x, 0.5, sorter=[0, 1]), lambda x: np.lexsort((x, x[:3])),
+])  # fmt: skip
+def test_companions_of_another_length_are_an_error_as_in_numpy(f):
+    for run in (f, fad.jit(f)):
+        with pytest.raises(ValueError):
+            run(np.arange(6.0))

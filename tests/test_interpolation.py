@@ -124,6 +124,16 @@ def test_integrals_of_samples(rule, n):
     fad.check_grads(lambda y, x: np.sum(rule(y[0], x=x) ** 2), (y, x), order=2)
 
 
+@pytest.mark.parametrize("rule", [integrate.simpson, integrate.trapezoid, integrate.cumulative_trapezoid])
+@pytest.mark.parametrize("shape", [(4,), (3, 4)])
+def test_points_of_another_number_than_samples_are_an_error(rule, shape):
+    """As in SciPy: Simpson's rule reads every other one, and would not notice."""
+    points = np.broadcast_to(np.arange(4.0), shape)
+    for run in (rule, fad.jit(lambda y, x: rule(y, x=x))):
+        with pytest.raises(ValueError):
+            run(np.ones((3, 6)), x=points)
+
+
 @pytest.mark.parametrize("solver", ["root", "fsolve", "leastsq"])
 def test_solvers_in_c_that_hide_the_error(solver):
     """MINPACK replaces what a function raises by an error of its own."""

@@ -11,6 +11,7 @@ from fastad.recording.functions.norms import root
 from fastad.recording.functions.registry import Array, axis_index
 from fastad.recording.functions.scipy_functions import as_arrays, filtered, register
 from fastad.recording.geometry import reshape
+from fastad.recording.operands import is_recorded
 from fastad.recording.recorder import recording_error
 from fastad.recording.standins import when_imported
 
@@ -65,6 +66,11 @@ def gaussian_filter(
     if np.any(np.asarray(order)) or axes is not None:
         raise recording_error(
             "scipy.ndimage.gaussian_filter with order= or axes= is not supported on recorded values", "Leave it out."
+        )
+    if is_recorded(sigma):
+        raise recording_error(
+            "scipy.ndimage.gaussian_filter with a recorded sigma is not supported: it says how many weights there are",
+            "Make the weights, np.exp(-0.5 * (np.arange(-r, r + 1) / sigma) ** 2) over their sum, for correlate1d.",
         )
     (x,) = as_arrays(input)
     options = (_each_axis(x, value) for value in (sigma, radius, mode))

@@ -127,7 +127,10 @@ def _samples(y: Any, x: Any, dx: Any, axis: int) -> tuple[Any, Any]:
     y = np.moveaxis(as_arrays(y, x, dx)[0] if x is not None else as_arrays(y, dx)[0], axis, -1)
     if x is None:
         return y, dx * np.ones(y.shape[-1] - 1)
-    return y, np.diff(x) if np.ndim(x) == 1 else np.diff(np.moveaxis(x, axis, -1))
+    x = x if np.ndim(x) == 1 else np.moveaxis(x, axis, -1)
+    if np.shape(x)[-1] != y.shape[-1]:
+        raise ValueError(f"x has {np.shape(x)[-1]} points along the axis, y has {y.shape[-1]} samples")
+    return y, np.diff(x)
 
 
 def cumulative_trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1, initial: Any = None) -> Any:

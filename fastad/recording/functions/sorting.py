@@ -74,6 +74,8 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", or
 def lexsort(keys: Any, axis: int = -1) -> Array:
     """np.lexsort: one stable sort for each key"""
     values = lift(*keys)
+    if any(x.shape != values[0].shape for x in values):
+        raise ValueError("all keys need to be the same shape")
     axis = axis_index(axis, values[0].ndim)
     order = _argsort(values[0], axis)
     for x in values[1:]:
@@ -119,6 +121,8 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Arra
         raise ValueError("object too deep for desired array")
     if side not in ("left", "right"):
         raise ValueError(f"search side must be 'left' or 'right' (got {side!r})")
+    if sorter is not None and np.size(sorter) != x.size:
+        raise ValueError("sorter.size must equal a.size")
     x = x if sorter is None else np.take(x, sorter)
     return Recorded(x.recorder, x.recorder.emit("searchsorted", (x.ref, y.ref), (int(side == "right"),), y.shape))
 
