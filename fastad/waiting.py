@@ -110,7 +110,7 @@ def _tell() -> float | None:
                 _show(work)
         waits = [work.begun + SECONDS - now for work in _works if not work.is_told]
         if any(work.bar is not None for work in _works):
-            waits.append(REFRESH)
+            waits.append(min(REFRESH, SECONDS))  # work that begins meanwhile is told of in time
         if not waits:
             _watcher = None
     return min(waits, default=None)

@@ -28,7 +28,7 @@ def slow(x):
     return np.sum(x * x)
 
 def long(x):
-    for k in range(100):
+    for k in range(300):
         x = np.sin(x * (k + 1.5)) if k % 3 else np.exp(-x) + x[::-1]
     return np.sum(x)
 
