@@ -81,7 +81,8 @@ def _shown(own: ProgressBar) -> Iterator[np.ndarray]:
                 is_last = done.wait(_PERIOD)
                 if own.part:
                     bar.set_postfix_str(f"{int(steps[0]):,} steps ", refresh=False)
-                bar.update((float(part[0]) - first if own.part else int(steps[0])) - bar.n)
+                reached = float(part[0]) - first if own.part else int(steps[0])
+                bar.update(max(reached - bar.n, 0))  # a bar's own sum of parts is rounded
                 if is_last:
                     break
 
