@@ -31,6 +31,7 @@ _pack = struct.Struct("d").pack
 # SPECIAL_NUMBERS, a value without elements, an absolute value.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64
 _STRIDED = STRIDED.code
+_LEAST = 4  # parts of the key of a row that is no constant
 _READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
 _FLAGGED = frozenset([INPUT, CALL, CONST, _STRIDED, NEGATIVE, ABSOLUTE])
 _KINDS = {NEGATIVE: NEGATED, ABSOLUTE: MAGNITUDE}
@@ -292,6 +293,27 @@ class Builder(Vocabulary):
             tuple(captured),
             tuple(self.subs),
         )
+
+    # ── going on from another builder ────────────────────────────────────────────────────────────────────────────
+    def going_on_from(self, other: "Builder") -> "Builder":
+        """This builder, without rows, with the types, lines, static integers, constants and sub-programs of another,
+        which is used up: they keep their numbers."""
+        for name in ("types", "type_list", "_sizes", "_read_types", "_result_types", "lines", "statics", "_static_sets",
+                     "_places", "constants", "subs", "_sub_numbers"):  # fmt: skip
+            setattr(self, name, getattr(other, name))
+        return self
+
+    def know_constants(self, other: "Builder", place: np.ndarray) -> None:
+        """The constants of the other builder have been copied here, each to its place."""
+        self._rows |= {key: int(place[ref]) for key, ref in other._rows.items() if len(key) < _LEAST}
+        self._scalars |= {int(place[ref]): number for ref, number in other._scalars.items()}
+        self._numbers |= {number: int(place[ref]) for number, ref in other._numbers.items()}
+
+    def extend(self, columns: dict[str, np.ndarray], flags: np.ndarray) -> None:
+        """Append rows as they are: their columns, and flags. Later rows may be equal to them."""
+        for name, column in self.columns.items():
+            column.frombytes(np.ascontiguousarray(columns[name], column.typecode).tobytes())
+        self._flags.extend(flags.tobytes())
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:
