@@ -179,6 +179,8 @@ MISTAKES = [
     # equations, optimisation, matrices
     ("root's residual", lambda: fad.root(lambda x: X[:2], X), fad.ShapeError, "as many as x0 holds", "at"),
     ("root's method", lambda: fad.root(np.sin, 1.0, method="hybr"), ValueError, "newton-krylov", "at"),
+    ("a result as an array", lambda: np.sum(fad.root(np.sin, 1.0)), TypeError, r"solution is its field \.x ", "at"),
+    ("a solve as an array", lambda: 2.0 + np.asarray(solve()), TypeError, r"solution is its field \.y ", "at"),
     ("an objective of many", lambda: fad.minimize(lambda x: x**2, X), fad.ShapeError, "fad.least_squares", "at"),
     ("minimize's method", lambda: fad.minimize(np.sum, X, method="nelder-mead"), fad.ShapeError, "'l-bfgs'", "at"),
     ("bounds", lambda: fad.minimize(np.sum, X, bounds=[(0, 1)]), fad.ShapeError, "3 pairs", "at"),
