@@ -66,6 +66,11 @@ class Body:
         return bool(self.rules.counted)
 
     @property
+    def state_size(self) -> int:
+        """Numbers that are carried on."""
+        return sum(self.kind(self.rows[0, j]).size for j, _ in self.carried) + len(self.sums)
+
+    @property
     def sums(self) -> list[Sum]:
         """What is carried for numbers that come from repeated additions."""
         return self.rules.sums.own
