@@ -1,7 +1,6 @@
 """What recorded values stand for when the loops of a recording are rolled. Values that a list collects turn by turn
 are left in the results of their loop, and each has one row that reads it."""
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ from fastad.primitives import STRIDED
 from fastad.primitives.distinct import distinct
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import CALL
-from fastad.tables.inline import Lookup, compact, inline
+from fastad.tables.inline import compact, inline, kept, used_rows
 from fastad.tables.rolling.joined import loop_at
 from fastad.tables.rolling.rolled import roll_held
+from fastad.tables.table import Table
 
 
 class Held:
@@ -48,43 +48,50 @@ class Held:
                 found[(found == loop) & (statics[at + 1] < own.sizes.state)] = -1
         return found
 
-    def rolled(self, schedule: Any) -> tuple[Builder, list[Ref], dict[Ref, Ref]] | None:
-        """Another builder in which loops are rolled, its inputs, and where in it the rows are. None where it would not
-        be much smaller."""
+    def rolled(self, schedule: Any) -> tuple[Builder, list[Ref], np.ndarray] | None:
+        """Another builder in which loops are rolled, its inputs, and where in it the rows are (-1: nowhere), by their
+        numbers. None where it would not be much smaller."""
         old, count = self._old, len(self._others)
-        table = compact(old.table([*self._others.tolist(), *self._loops.tolist()]))
+        table = self._table()
         table, places = roll_held(table, schedule, frozenset(table.outputs[count:]))
         if 2 * len(table) > len(old) - len(self._reads):
             return None
         new = Builder()
         inputs = [new.input(*kind) for kind in old.inputs]
         found = inline(new, table, inputs)
-        rows = np.array([found[table.outputs[place.output]] for place in places], np.int64)
-        at = np.array([-1 if place.at is None else place.at for place in places], np.int64)
-
-        late = np.flatnonzero(at[:count] >= 0)
-        moved = dict(zip(self._others.tolist(), rows.tolist(), strict=False))
+        rows, at = np.array([found[row] for row in table.outputs], np.int64)[places.outputs], places.at
+        late = at[:count] >= 0
+        moved = np.full(len(old), -1, np.int64)
+        moved[self._others] = rows[:count]
         which = count + np.searchsorted(self._loops, self._loop_of)
         read = np.concatenate([self._others[late], self._reads])
-        sources, places_in = np.append(rows[late], rows[which]), np.append(at[late], at[which] + self._at)
-        moved |= zip(read.tolist(), self._read(new, read, sources, places_in), strict=True)
-        alike = all(old.type(ref) == new.type(moved[ref]) for ref in self._others.tolist())
+        sources = np.concatenate([rows[:count][late], rows[which]])
+        moved[read] = self._read(new, read, sources, np.concatenate([at[:count][late], at[which] + self._at]))
+        alike = all(old.type(ref) == new.type(moved[ref]) for ref in self._others[~late].tolist())
         return (new, inputs, moved) if alike else None
 
-    def _read(self, new: Builder, rows: np.ndarray, sources: np.ndarray, at: np.ndarray) -> list[Ref]:
+    def _table(self) -> Table:
+        """The rows that others and loops depend on. Reads that no row uses are left out before rows are looked at."""
+        table = self._old.table([*self._others.tolist(), *self._loops.tolist()])
+        keep = np.ones(len(table), bool)
+        keep[self._reads] = False
+        keep[used_rows(table)] = True
+        return compact(kept(table, keep))
+
+    def _read(self, new: Builder, rows: np.ndarray, sources: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Rows that read these places of the sources, of the types of these rows."""
-        types = Lookup(lambda number: new.type_number(self._old.type_list[number]))
         numbers = np.array(self._old.columns["type"], np.int64)[rows]
-        kinds = np.array([types[number] for number in numbers.tolist()], np.int64)
-        known = _known_reads(new)
-        there = np.flatnonzero(np.isin(at, [place for _, place, _ in known])).tolist()
-        found = {k: known.get((int(sources[k]), int(at[k]), int(kinds[k])), -1) for k in there}
-        missing = np.ones(len(rows), bool)
-        missing[[k for k, ref in found.items() if ref >= 0]] = False
-        refs = np.zeros(len(rows), np.int64)
-        refs[missing] = new.reads(sources[missing], at[missing], kinds[missing])
-        refs[~missing] = [ref for ref in found.values() if ref >= 0]
-        return refs.tolist()
+        types = np.zeros(len(self._old.type_list), np.int64)
+        for number in distinct(numbers).tolist():
+            types[number] = new.type_number(self._old.type_list[number])
+        kinds, known = types[numbers], _known_reads(new)
+        there = np.isin(at, [place for _, place, _ in known])
+        found = np.full(len(rows), -1, np.int64)
+        keys = zip(*(x[there].tolist() for x in (sources, at, kinds)), strict=True)
+        found[there] = [known.get(key, -1) for key in keys]
+        missing = found < 0
+        found[missing] = new.reads(sources[missing], at[missing], kinds[missing])
+        return found
 
 
 def _known_reads(b: Builder) -> dict[tuple[int, int, int], Ref]:

@@ -36,15 +36,18 @@ def roll_rows(recorder: Recorder) -> None:
         recorder.rolls_at = rows + rows // 8
         return
     recorder.rolls_at = 2 * rows
-    refs = np.array([ref for x in values for ref in (x._ref, *x._pending.values())], np.int64)
-    found = Held(recorder.builder, refs).rolled(recorder.schedule)
+    refs = np.array([x._ref for x in values], np.int64)
+    written = [x for x in values if x._pending]
+    pieces = np.array([ref for x in written for ref in x._pending.values()], np.int64)
+    found = Held(recorder.builder, np.concatenate([refs, pieces])).rolled(recorder.schedule)
     if found is None:
         return
     recorder.go_on_in(*found)
     moved = found[-1]
-    for x in values:
-        x._ref = moved[x._ref]
-        x._pending = {own: moved[ref] for own, ref in x._pending.items()} if x._pending else x._pending
+    for x, ref in zip(values, moved[refs].tolist(), strict=True):
+        x._ref = ref
+    for x in written:
+        x._pending = {own: int(moved[ref]) for own, ref in x._pending.items()}
     recorder.rolls_at = max(MANY, 2 * len(recorder.builder))
 
 

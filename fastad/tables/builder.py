@@ -262,7 +262,8 @@ class Builder(Vocabulary):
         self.statics.frombytes(statics.astype(np.int64).tobytes())
         found = list(range(len(self), len(self) + len(at)))
         self._flags.extend(np.where(sizes > 0, 0, EMPTY).astype(np.uint8).tobytes())
-        rows = {"op": _STRIDED, "type": types, "line": self.line, "a": sources, "b": -1, "c": start + 4 * np.arange(len(at))}
+        own = start + 4 * np.arange(len(at))
+        rows: dict[str, Any] = {"op": _STRIDED, "type": types, "line": self.line, "a": sources, "b": -1, "c": own}
         for name, column in self.columns.items():
             column.frombytes(np.broadcast_to(rows[name], len(at)).astype(column.typecode).tobytes())
         return found

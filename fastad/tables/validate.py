@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
+from fastad.primitives import CONST, INPUT, PRIMITIVES, STRIDED, Elementwise, Form
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import COLUMNS, DTYPES, POOLS
 
@@ -107,7 +107,7 @@ def _check_pool(table: Any) -> None:
 
 def _check_array_rows(table: Any) -> None:
     """Check every array row. Rows with equal static integers and sizes of operands are checked once."""
-    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]])
+    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]] & ~_are_short_reads(table))
     columns = [table.columns[name][rows].tolist() for name in ("op", "type", "a", "b", "c")]
     sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
     known: dict[Any, str | None] = {}
@@ -126,6 +126,23 @@ def _check_array_rows(table: Any) -> None:
         complaint = known[key]
         if complaint:
             raise _complaint(index, op, complaint)
+
+
+def _are_short_reads(table: Any) -> np.ndarray:
+    """Which rows are reads of a row of numbers that lie inside of their operand: checked at once, since lists of values
+    that a loop has collected have one each."""
+    columns, statics, found = table.columns, table.pools["statics"], np.zeros(len(table), bool)
+    rows = np.flatnonzero(columns["op"] == STRIDED.code)
+    a, c = (columns[name][rows].astype(np.int64) for name in "ac")
+    fine = (a >= 0) & (a < rows) & (c >= 0) & (c + 3 < len(statics))
+    rows, a, c = rows[fine], a[fine], c[fine]
+    count, offset, n, stride = (statics[c + k] for k in range(4))
+    sizes = table.sizes
+    fine = (count == 3) & (offset >= 0) & (n > 0) & (stride > 0) & (n == sizes[rows])
+    fine &= (offset < sizes[a]) & (stride <= sizes[a])
+    fine[fine] = (offset + (n - 1) * stride)[fine] < sizes[a][fine]  # others may overflow
+    found[rows[fine]] = True
+    return found
 
 
 def _complaint(index: int, op: int, text: str) -> TableError:

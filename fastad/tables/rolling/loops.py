@@ -27,8 +27,9 @@ class _Made(NamedTuple):
 
 
 class Loops:
-    """`rows` are those of the loops in the new table, by their numbers in it. `is_read` says which rows of the old table
-    are reads of one piece of a loop. Of the loops in the old rows `held`, results of turns are wanted elsewhere."""
+    """`rows` are those of the loops in the new table, by their numbers in this list, `states` the sizes of their
+    states. `is_read` says which rows of the old table are reads of one piece of a loop. Of the loops in the old rows
+    `held`, results of turns are wanted elsewhere."""
 
     def __init__(self, s: Rows, held: Collection[int]) -> None:
         self.s, self.old, self._held = s, s.table, held
@@ -36,7 +37,7 @@ class Loops:
         self.rows: list[Ref] = []
         self.joins = False  # whether a loop has become a part of another
         self._made: list[_Made] = []
-        self._states: list[int] = []  # numbers of their states
+        self.states: list[int] = []  # numbers of their states
         self._used: set[int] = set()  # that rows of the new table read
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -46,6 +47,10 @@ class Loops:
         at = col["c"][row]
         return col["a"][row], tuple(self.old._pool_lists["statics"][at + 1 : at + 4])
 
+    def places_of(self, reads: np.ndarray) -> np.ndarray:
+        """Where reads begin in their loops."""
+        return self.old.pools["statics"][self.old.columns["c"][reads] + 1]
+
     def read(self, b: Builder, value: TurnValue, count: int = 1, step: int = 0) -> Ref:
         """The row of a value, or of so many: see `TurnValue.read`."""
         self._used.add(value.loop)
@@ -53,7 +58,7 @@ class Loops:
 
     def is_of_a_turn(self, value: TurnValue) -> bool:
         """Whether a value is a result of a turn, not of the last state."""
-        return value.at >= self._states[value.loop]
+        return value.at >= self.states[value.loop]
 
     def turns(self, b: Builder, number: int) -> int:
         """How many turns a loop has."""
@@ -77,7 +82,7 @@ class Loops:
     def _add(self, ref: Ref, made: _Made, state: int) -> int:
         self.rows.append(ref)
         self._made.append(made)
-        self._states.append(state)
+        self.states.append(state)
         return len(self.rows) - 1
 
     # ── a loop that goes on ──────────────────────────────────────────────────────────────────────────────────
@@ -118,7 +123,7 @@ class Loops:
             users = owner[s.operands == made.row]
             if not self.is_read[users].all() or (made.row in old.outputs and made.row not in self._held):
                 return False
-            states = users[[self.read_of(row)[1][0] < self._states[own] for row in users.tolist()]]
+            states = users[[self.read_of(row)[1][0] < self.states[own] for row in users.tolist()]]
         else:
             body, turns = made.body, len(made.body.rows)
             ends = [body.rows[turns - back, j] for j, back in body.carried if back <= turns and j not in body.results]

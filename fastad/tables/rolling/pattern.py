@@ -112,8 +112,8 @@ def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pa
 
 
 def _start(s: Sequence, turns: Turns, regular: int) -> tuple[int, dict[tuple[int, int], int]] | None:
-    """The first turn of a loop and the rows that it starts with. Turn `regular` and those after it are alike; turns just
-    before may differ in where they take from what later ones take from the loop."""
+    """The first turn of a loop and the rows that it starts with. Turn `regular` and those after it are alike; turns
+    before it may take from elsewhere what later ones take from the loop."""
     reach = int(turns.back.max())
     shared = s.at[turns.usual][turns.kinds == SAME]  # may be rows of a first turn, which is left as it is
     least = int(np.max((shared - turns.start) // turns.period + 1, initial=0))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastad.primitives import ASSEMBLE, CONST, GATHER, STRIDED
-from fastad.primitives.distinct import distinct
-from fastad.primitives.regions import Region, batched, elements_of, is_contiguous, parts, region, whole
+from fastad.primitives.distinct import distinct, numbered
+from fastad.primitives.regions import Region, batched, elements_of, is_contiguous, parts
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
 from fastad.tables.composites.loop_sizes import Sizes
@@ -80,27 +80,26 @@ def _pays(s: Sequence, start: int, end: int, period: int) -> bool:
     return turn * ((end - start) // period) >= least
 
 
-class Held(NamedTuple):
-    """Where a value is that something outside of the table holds: in this output, so many numbers from its start (None:
-    it is the output)."""
+class Places(NamedTuple):
+    """Where values are that something outside of a table holds: in which of its outputs, and how many numbers from the
+    start of that; -1 where it is the output."""
 
-    output: int
-    at: int | None
+    outputs: np.ndarray
+    at: np.ndarray
 
 
-def roll_held(table: Table, schedule: Any, held: Collection[int]) -> tuple[Table, list[Held]]:
+def roll_held(table: Table, schedule: Any, held: Collection[int]) -> tuple[Table, Places]:
     """`roll`, with other outputs: values of single turns are left in the results of their loops. Returns where each
     output is. Of the rolled loops in the rows `held`, only results of turns are wanted, not the last state."""
-    found = [Held(k, 0 if row in held else None) for k, row in enumerate(table.outputs)]
+    at = np.where([row in held for row in table.outputs], 0, -1)
+    found = Places(np.arange(len(table.outputs)), at)
     for _ in range(_DEEPEST):
         loops = _found(table)
         if loops is None:
             break
         table, places, held = _Rolling(*loops, schedule, held).held_table()
-        found = [
-            Held(places[k].output, at if own is None else own + (at or 0))
-            for (k, at), own in ((x, places[x.output].at) for x in found)
-        ]
+        at = places.at[found.outputs]
+        found = Places(places.outputs[found.outputs], np.where(at < 0, found.at, at + np.maximum(found.at, 0)))
     return table, found
 
 
@@ -112,6 +111,8 @@ class _Rolling:
         self.patterns, self.schedule, self.held = patterns, schedule, held
         self.refs: list[Ref | TurnValue] = [-1] * len(self.old)
         self.loops = Loops(s, held)
+        # Of rows of loops: the loop, and the place in its result.
+        self.loop_of, self.at = np.full((2, len(self.old)), -1, np.int64)
         self.member, self.uses = self._uses()
         self.patterns = [_without_late(*own) for own in zip(patterns, self.uses, strict=True)]
         self.member, self.uses = self._uses()
@@ -133,22 +134,23 @@ class _Rolling:
         found = compact(self.b.table([self.ref(row) for row in self.old.outputs], self.old.captured))
         return _without_unused_parts(found) if self.loops.joins else found
 
-    def held_table(self) -> tuple[Table, list[Held], set[int]]:
-        """The new table, where its outputs are, and the loops in it of which single turns are wanted."""
+    def held_table(self) -> tuple[Table, Places, set[Ref]]:
+        """The new table, where the outputs are, and the loops in it of which only results of turns are wanted."""
         self._copy()
-        found: dict[Ref, int] = {}
-        places, held = [], set()
-        for row in self.old.outputs:
-            value = self.value(row)
-            at = None
-            if isinstance(value, TurnValue) and (row in self.held or self.loops.is_of_a_turn(value)):
-                value, at = self.loops.rows[value.loop], value.at
-                held.add(value)
-            ref = self.ref(row) if at is None else value
-            places.append(Held(found.setdefault(ref, len(found)), at))
-        table = compact(self.b.table(list(found), self.old.captured))
-        held = {table.outputs[found[ref]] for ref in held}
-        return table, places, held
+        loops, rows = self.loops, np.array(self.old.outputs, np.int64)
+        number, at = self.loop_of[rows], self.at[rows]
+        at[(number < 0) | (at < np.append(loops.states, 0)[number])] = -1
+        refs = np.append(loops.rows, -1)[number]
+        for k in np.flatnonzero(at < 0).tolist():
+            value = self.value(int(rows[k]))
+            if isinstance(value, TurnValue) and (rows[k] in self.held or loops.is_of_a_turn(value)):
+                refs[k], at[k] = loops.rows[value.loop], value.at
+            else:
+                refs[k] = self.ref(int(rows[k]))
+        outputs, which = numbered(refs)
+        table = compact(self.b.table(outputs.tolist(), self.old.captured))
+        held = {table.outputs[k] for k in distinct(which[at >= 0]).tolist()}
+        return table, Places(which, at), held
 
     def _copy(self) -> None:
         b, old, loops = self.b, self.old, self.loops
@@ -168,12 +170,28 @@ class _Rolling:
                 operands = [self.ref(col[x][index]) for x in "abc"[:arity]]
                 self.refs[index] = b.emit_elementwise(name, operands, types[col["type"][index]])
             else:
-                self.refs[index] = self._copied(old.row(index), inputs)
+                self._note(index, self._copied(old.row(index), inputs))
+
+    def _note(self, row: int, value: Ref | TurnValue) -> None:
+        """A row of the old table is this, and reads of it are where it is."""
+        self.refs[row] = value
+        if isinstance(value, TurnValue):
+            self.loop_of[row], self.at[row] = value.loop, value.at
+            if is_rolled(self.old.row(row).sub):
+                reads = np.flatnonzero(self.loops.is_read & (self.old.columns["a"] == row))
+                self.loop_of[reads], self.at[reads] = value.loop, value.at + self.loops.places_of(reads)
+
+    def _known(self, row: int) -> Ref | TurnValue:
+        """A row of the old table in the new one, or in a loop; -1 where it is not there yet."""
+        found = self.refs[row]
+        if found == -1 and self.loop_of[row] >= 0:
+            found = self.refs[row] = TurnValue(int(self.loop_of[row]), int(self.at[row]), self.old.type_of(row))
+        return found
 
     def value(self, row: int) -> Ref | TurnValue:
         """A row of the old table: in the new one, or in a loop."""
-        found = self.refs[row]
-        if isinstance(found, TurnValue) or found >= 0:
+        found = self._known(row)
+        if found != -1:
             return found
         if self.loops.is_read[row]:
             parent, place = self.loops.read_of(row)
@@ -182,7 +200,7 @@ class _Rolling:
             found = self.b.region(self.ref(parent), place, *self.old.type_of(row)) if known is None else known
         else:
             found = self.b.const(self.old.constant(row), self.old.type_of(row).dtype)
-        self.refs[row] = found
+        self._note(row, found)
         return found
 
     def ref(self, row: int) -> Ref:
@@ -206,10 +224,10 @@ class _Rolling:
 
         stacks, sums = [self._stacked(own.tolist()) for own in elements], body.sums
         starts = [self.value(body.first_row(j, back)) for j, back in body.carried]
-        own, both = self.loops.ended_by(b, p, body, starts), None
-        if own is not None:
-            both = joined(b, self.loops.rows[own], loop, shared, stacks)
-        if both is not None:
+        before = self.loops.ended_by(b, p, body, starts)
+        both = None if before is None else joined(b, self.loops.rows[before], loop, shared, stacks)
+        if before is not None and both is not None:
+            own = before
             self.loops.go_on(own, b.call(*both), body, p)
         else:
             first = [self.ref(body.first_row(j, back)) for j, back in body.carried]
@@ -222,17 +240,16 @@ class _Rolling:
         """Note where the values of the loop's rows are."""
         turns, at = len(body.rows), sizes.state
         before = self.loops.turns(self.b, own) - turns  # of a loop that this one goes on
+        steps = np.arange(before, before + turns) * sizes.result
         for j in body.results:
-            kind = body.kind(body.rows[0, j])
-            for t, row in enumerate(body.rows[:, j].tolist(), before):
-                self.refs[row] = TurnValue(own, at + t * sizes.result, kind)
-            at += kind.size
+            self.loop_of[body.rows[:, j]], self.at[body.rows[:, j]] = own, at + steps
+            at += body.kind(body.rows[0, j]).size
         at = 0
         for j, back in body.carried:
-            kind = body.kind(body.rows[0, j])
             if j not in body.results and back <= turns:
-                self.refs[body.rows[turns - back, j]] = TurnValue(own, at, kind)
-            at += kind.size
+                row = body.rows[turns - back, j]
+                self.loop_of[row], self.at[row] = own, at
+            at += body.kind(body.rows[0, j]).size
 
     def _stacked(self, rows: list[int]) -> Ref:
         """The values of these rows of the old table, one for each turn, along a new axis."""
@@ -241,10 +258,10 @@ class _Rolling:
         if all(op[row] == CONST.code for row in rows):
             starts = old.columns["a"][rows]
             return b.const(old.pools["constants"][starts[:, None] + np.arange(kind.size)].reshape(shape), kind.dtype)
-        found = [self.refs[row] if self.member[row] >= 0 else self.value(row) for row in rows]
-        step = step_of(found)
-        if step is not None:
-            return self.loops.read(b, found[0], len(rows), step)
+        found = [self._known(row) if self.member[row] >= 0 else self.value(row) for row in rows]
+        step, start = step_of(found), found[0]
+        if step is not None and isinstance(start, TurnValue):
+            return self.loops.read(b, start, len(rows), step)
         read = self._reads(rows, shape) if all(op[row] == STRIDED.code for row in rows) else None
         if read is not None:
             return read
@@ -254,8 +271,8 @@ class _Rolling:
 
     def _before(self, row: int) -> Ref:
         """A row's value before its loop, which may be a read that turns make at places that follow no rule."""
-        if self.refs[row] == -1 and self.member[row] >= 0:
-            self.refs[row] = self._copied(self.old.row(row), [])
+        if self._known(row) == -1 and self.member[row] >= 0:
+            self._note(row, self._copied(self.old.row(row), []))
         return self.ref(row)
 
     def _reads(self, rows: list[int], shape: tuple[int, ...]) -> Ref | None:
@@ -278,30 +295,35 @@ class _Rolling:
 
     # ── other rows ───────────────────────────────────────────────────────────────────────────────────────────
     def _copied(self, row: Row, inputs: list[Ref]) -> Ref | TurnValue:
-        operands = [self.value(x) for x in row.operands]
-        if row.primitive is STRIDED and isinstance(operands[0], TurnValue):
-            known = operands[0].part(row.statics, ValueType(row.shape, row.dtype))
+        operand = self.value(row.operands[0]) if row.primitive is STRIDED else -1
+        if isinstance(operand, TurnValue):
+            known = operand.part(row.statics, ValueType(row.shape, row.dtype))
             if known is not None:
                 return known
-        if row.primitive is ASSEMBLE and any(isinstance(x, TurnValue) for x in operands):
-            return self._assembled(row, operands)
+        if row.primitive is ASSEMBLE and (self.loop_of[list(row.operands)] >= 0).any():
+            return self._assembled(row)
         refs = {x: self.ref(x) for x in row.operands}
         found = copy_row(self.b, self.old, row, refs, inputs)  # type: ignore[arg-type]
         return self.loops.copied(found, row) if is_rolled(row.sub) else found
 
-    def _assembled(self, row: Row, operands: list[Ref | TurnValue]) -> Ref:
+    def _assembled(self, row: Row) -> Ref:
         """An assembly, its pieces from turn to turn as one piece."""
-        pieces, places = [], []
-        for own, place in streams(operands, row.regions):
-            first, *others = operands[own]
-            if others:
-                step = others[0].at - first.at
-                pieces.append(self.loops.read(self.b, first, 1 + len(others), step))
-            else:
-                pieces.append(self.ref(row.operands[own.start]))
+        operands, pieces, places = np.array(row.operands), [], []
+        types = self.old.columns["type"].astype(np.int64)[operands]
+        sort = np.where(self.loop_of[operands] < 0, -1, self.loop_of[operands] * len(self.old.types) + types)
+        at = self.at[operands]
+        for own, place in streams(sort, at, row.regions):
+            count = len(operands[own])
+            step = int(at[own.start + own.step] - at[own.start]) if count > 1 else 0
+            pieces.append(self._read(row.operands[own.start], count, step))
             places.append(place)
         statics = [i for r in places for i in (len(parts(r)[1]), *r)]
         return self.b.emit(ASSEMBLE.name, pieces, statics, row.shape, row.dtype)
+
+    def _read(self, row: int, count: int, step: int) -> Ref:
+        """A row; or its value and those that are so far behind each other."""
+        value = self.value(row)
+        return self.loops.read(self.b, value, count, step) if isinstance(value, TurnValue) else value
 
 
 def _without_late(p: Pattern, uses: np.ndarray) -> Pattern:

@@ -26,9 +26,9 @@ _BARRED[[row.code for row in array_rows() if row.kept]] = True
 class Sequence:
     """The rows of a table but for inputs, constants and reads of these, which the turns of a loop may share.
 
-    `rows` are their numbers, `at[row]` their places (-1: none). Reads of loops, of which a recording that is rolled while
-    it goes on has many, are left out, too; they are where their loop is. `signs` what the rows of two turns must agree in:
-    primitive, type, line and number of operands. `operands[starts[row]:][:counts[row]]` are the operands of a row.
+    `rows` are their numbers, `at[row]` their places (-1: none). Reads of loops, of which a recording that is rolled
+    while it goes on has many, are left out, too (`is_loop_read`); they are where their loop is. `signs` are what the
+    rows of two turns must agree in: primitive, type, line and number of operands. `operands[starts[row]:][:counts[row]]` are the operands of a row.
     """
 
     def __init__(self, table: Table) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastad.primitives.distinct import numbered
 from fastad.primitives.regions import Region, batched, region
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.columns import ValueType
@@ -48,14 +49,14 @@ def step_of(values: Sequence[object]) -> int | None:
     return int(steps[0]) if len(steps) and steps[0] and (steps == steps[0]).all() else None
 
 
-def streams(values: Sequence[object], regions: Sequence[Region]) -> Iterator[tuple[slice, Region]]:
-    """The pieces of an assembly as few: those that are to be taken together, and the place of all of them. The values of
-    several rows of a loop may follow each other in turns."""
-    kinds: dict[object, int] = {}
-    n = len(values)
-    turns = [x if isinstance(x, TurnValue) else None for x in values]
-    sort = [-1 - k if x is None else kinds.setdefault((x.loop, x.kind, regions[k][1:]), k) for k, x in enumerate(turns)]
-    table = np.array([sort, [0 if x is None else x.at for x in turns], [r[0] for r in regions]], np.int64)
+def streams(sort: np.ndarray, at: np.ndarray, regions: Sequence[Region]) -> Iterator[tuple[slice, Region]]:
+    """The pieces of an assembly as few: those that are to be taken together, and the place of all of them. `sort`
+    numbers the loops and types that values come from (negative: no loop), `at` are their places in the loops. The
+    values of several rows of a loop may follow each other in turns."""
+    n = len(sort)
+    starts, forms = _starts_and_forms(regions)
+    sort = np.where(sort < 0, -1 - np.arange(n), numbered(sort * (int(forms.max(initial=0)) + 1) + forms)[1])
+    table = np.stack([sort, at, starts])
     ends = [_ends(table, k) for k in range(1, min(_MOST_STREAMS, n - 1) + 1)]
     start = 0
     while start < n:
@@ -71,6 +72,13 @@ def streams(values: Sequence[object], regions: Sequence[Region]) -> Iterator[tup
         else:
             yield slice(start, start + 1), regions[start]
             start += 1
+
+
+def _starts_and_forms(regions: Sequence[Region]) -> tuple[np.ndarray, np.ndarray]:
+    """Where regions start, and numbers for their other parts."""
+    known: dict[Region, int] = {}
+    starts = np.array([r[0] for r in regions], np.int64)
+    return starts, np.array([known.setdefault(r[1:], len(known)) for r in regions], np.int64)
 
 
 def _ends(table: np.ndarray, k: int) -> np.ndarray:
