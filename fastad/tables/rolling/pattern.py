@@ -67,9 +67,10 @@ class Pattern:
         return replace(self, turns=turns, operands=self.operands[:turns])
 
 
-def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pattern | None:
-    """The longest loop of this period within a range of places; None if it has fewer turns than `least`."""
-    start += _phase(s, start, end, period)
+def pattern_of(s: Sequence, start: int, end: int, period: int, least: int, follows: bool = False) -> Pattern | None:
+    """The longest loop of this period within a range of places; None if it has fewer turns than `least`. Turns of one
+    that `follows` another loop start where that one's turns ended."""
+    start += 0 if follows else _phase(s, start, end, period)
     turns = (end - start) // period
     if turns < least:
         return None

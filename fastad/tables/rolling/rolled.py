@@ -1,6 +1,7 @@
 """`roll`: a table whose repeated rows have become loop rows."""
 
 from collections.abc import Collection
+from collections.abc import Sequence as SequenceOf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def _patterns(s: Sequence) -> list[Pattern]:
         for start, end in s.runs(period, LEAST_TURNS):
             follows = s.follows_loop(start)  # and may be joined to it
             if follows or _pays(s, start, end, period):
-                pattern = pattern_of(s, start, end, period, LEAST_TURNS)
+                pattern = pattern_of(s, start, end, period, LEAST_TURNS, follows)
                 if pattern is not None and (follows or _pays(s, pattern.start, pattern.end, period)):
                     found.append(pattern)
         if found:
@@ -266,14 +267,14 @@ class _Rolling:
         if read is not None:
             return read
         size = kind.size
-        regions: list[Region] = [(t * size, size, 1) for t in range(len(rows))]
-        return b.cast(b.assemble([self._before(row) for row in rows], regions, (len(rows) * size,)), shape, kind.dtype)
+        pieces, places = self._pieces(rows, [(t * size, size, 1) for t in range(len(rows))])
+        return b.cast(b.assemble(pieces, places, (len(rows) * size,)), shape, kind.dtype)
 
-    def _before(self, row: int) -> Ref:
+    def _before(self, row: int) -> Ref | TurnValue:
         """A row's value before its loop, which may be a read that turns make at places that follow no rule."""
         if self._known(row) == -1 and self.member[row] >= 0:
             self._note(row, self._copied(self.old.row(row), []))
-        return self.ref(row)
+        return self.value(row)
 
     def _reads(self, rows: list[int], shape: tuple[int, ...]) -> Ref | None:
         """Reads of one value, at offsets that move: as one read."""
@@ -308,22 +309,24 @@ class _Rolling:
 
     def _assembled(self, row: Row) -> Ref:
         """An assembly, its pieces from turn to turn as one piece."""
-        operands, pieces, places = np.array(row.operands), [], []
-        types = self.old.columns["type"].astype(np.int64)[operands]
-        sort = np.where(self.loop_of[operands] < 0, -1, self.loop_of[operands] * len(self.old.types) + types)
-        at = self.at[operands]
-        for own, place in streams(sort, at, row.regions):
-            count = len(operands[own])
-            step = int(at[own.start + own.step] - at[own.start]) if count > 1 else 0
-            pieces.append(self._read(row.operands[own.start], count, step))
-            places.append(place)
+        pieces, places = self._pieces(row.operands, row.regions)
         statics = [i for r in places for i in (len(parts(r)[1]), *r)]
         return self.b.emit(ASSEMBLE.name, pieces, statics, row.shape, row.dtype)
 
-    def _read(self, row: int, count: int, step: int) -> Ref:
-        """A row; or its value and those that are so far behind each other."""
-        value = self.value(row)
-        return self.loops.read(self.b, value, count, step) if isinstance(value, TurnValue) else value
+    def _pieces(self, rows: SequenceOf[int], regions: SequenceOf[Region]) -> tuple[list[Ref], list[Region]]:
+        """What is assembled of these rows in these places: values that follow each other in a loop as one."""
+        own = np.array(rows)
+        types, at = self.old.columns["type"].astype(np.int64)[own], self.at[own]
+        sort = np.where(self.loop_of[own] < 0, -1, self.loop_of[own] * len(self.old.types) + types)
+        pieces, places = [], []
+        for which, place in streams(sort, at, regions):
+            start, count, value = which.start, len(own[which]), self._before(rows[which.start])
+            if isinstance(value, TurnValue):
+                step = int(at[start + which.step] - at[start]) if count > 1 else 0
+                value = self.loops.read(self.b, value, count, step)
+            pieces.append(value)
+            places.append(place)
+        return pieces, places
 
 
 def _without_late(p: Pattern, uses: np.ndarray) -> Pattern:
