@@ -75,7 +75,11 @@ def new_inputs(b: Builder, table: Table, extra: Sequence[Any] = ()) -> tuple[lis
 
 def compact(table: Table) -> Table:
     """The table without rows that no result, guard or check depends on; all inputs stay."""
-    keep = live_rows(table)
+    return kept(table, live_rows(table))
+
+
+def kept(table: Table, keep: np.ndarray) -> Table:
+    """The table with these rows (a mask), which depend on no others."""
     if keep.all():
         return table
     renumber = np.cumsum(keep) - 1
@@ -126,6 +130,12 @@ def _live_rows_by_row(table: Table, live: np.ndarray) -> np.ndarray:
         for operand in pool[a : a + b] if count < 0 else (a, b, c)[:count]:
             found[operand] = 1
     return np.frombuffer(found, np.bool_)
+
+
+def used_rows(table: Table) -> np.ndarray:
+    """The rows that are operands of others, or results; some more than once."""
+    columns = [table.columns[name][used] for name, used in _operand_columns(table).items()]
+    return np.concatenate([*columns, table.pools["operands"], np.array(table.outputs, np.int64)])
 
 
 def _operand_columns(table: Table) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
+from fastad.primitives import CONST, INPUT, PRIMITIVES, STRIDED, Elementwise, Form
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import COLUMNS, DTYPES, POOLS
 from fastad.tables.operands import operands_of
@@ -108,7 +108,7 @@ def _check_pool(table: Any) -> None:
 
 def _check_array_rows(table: Any) -> None:
     """Check every array row. Rows with equal static integers and sizes of operands are checked once."""
-    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]])
+    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]] & ~_are_short_reads(table))
     sizes, pool = table.sizes, table.pools["operands"]
     if len(rows) > _MANY:
         rows = _kinds(table, rows)
@@ -166,6 +166,23 @@ def _kinds(table: Any, rows: np.ndarray) -> np.ndarray:
     same = ~differ[owners]
     differ[owners[same][sizes[same] != sizes[(starts[first[owners]] + inside)[same]]]] = True
     return rows[(wrong | differ | (first == np.arange(len(first))))[rows]]
+
+
+def _are_short_reads(table: Any) -> np.ndarray:
+    """Which rows are reads of a row of numbers that lie inside of their operand: checked at once, since lists of values
+    that a loop has collected have one each."""
+    columns, statics, found = table.columns, table.pools["statics"], np.zeros(len(table), bool)
+    rows = np.flatnonzero(columns["op"] == STRIDED.code)
+    a, c = (columns[name][rows].astype(np.int64) for name in "ac")
+    fine = (a >= 0) & (a < rows) & (c >= 0) & (c + 3 < len(statics))
+    rows, a, c = rows[fine], a[fine], c[fine]
+    count, offset, n, stride = (statics[c + k] for k in range(4))
+    sizes = table.sizes
+    fine = (count == 3) & (offset >= 0) & (n > 0) & (stride > 0) & (n == sizes[rows])
+    fine &= (offset < sizes[a]) & (stride <= sizes[a])
+    fine[fine] = (offset + (n - 1) * stride)[fine] < sizes[a][fine]  # others may overflow
+    found[rows[fine]] = True
+    return found
 
 
 def _complaint(index: int, op: int, text: str) -> TableError:
