@@ -243,8 +243,9 @@ class Recorder:
         return ref
 
     # ── rolling ──────────────────────────────────────────────────────────────────────────────────────────────────
-    def go_on_in(self, builder: Builder, inputs: Sequence[Ref], moved: dict[Ref, Ref]) -> None:
-        """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to."""
+    def go_on_in(self, builder: Builder, inputs: Sequence[Ref], moved: np.ndarray) -> None:
+        """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to, by
+        their numbers; -1 for others."""
         number = self.builder.columns["a"]
         place = {ref: inputs[number[ref]] for ref in self.given}
         builder.at_line(builder.line_number(self.builder.current_line()))
@@ -256,7 +257,7 @@ class Recorder:
             capture.ref = place[capture.ref]
         for known in (self.plans, self.calls, self.masks, self._numbers, self._reads):
             known.clear()
-        self._guarded = {moved[ref] for ref in self._guarded if ref in moved}
+        self._guarded = {int(moved[ref]) for ref in self._guarded if moved[ref] >= 0}
         self._values = self._values.moved(self, moved)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -253,6 +253,21 @@ class Builder(Vocabulary):
             found = self._read_types[number, shape] = self.type_number(kind)
         return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
 
+    def reads(self, sources: np.ndarray, at: np.ndarray, types: np.ndarray) -> list[Ref]:
+        """Rows that read parts of long vectors: values of the types of these numbers, each in one piece from its place
+        on. They are made all at once; rows that are emitted later may be equal to them."""
+        sizes = np.array(self._sizes, np.int64)[types]
+        statics = np.stack([np.full(len(at), 3), at, sizes, np.ones(len(at), np.int64)], axis=1)
+        start = len(self.statics)
+        self.statics.frombytes(statics.astype(np.int64).tobytes())
+        found = list(range(len(self), len(self) + len(at)))
+        self._flags.extend(np.where(sizes > 0, 0, EMPTY).astype(np.uint8).tobytes())
+        own = start + 4 * np.arange(len(at))
+        rows: dict[str, Any] = {"op": _STRIDED, "type": types, "line": self.line, "a": sources, "b": -1, "c": own}
+        for name, column in self.columns.items():
+            column.frombytes(np.broadcast_to(rows[name], len(at)).astype(column.typecode).tobytes())
+        return found
+
     def _piece(self, ref: Ref, own: Region) -> Ref | None:
         """The number that an assembly of numbers, or of pieces, has in a place."""
         col = self.columns
