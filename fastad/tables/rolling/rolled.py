@@ -127,7 +127,9 @@ class _Rolling:
         used = s.operands[(member[s.operands] >= 0) & (member[s.operands] != member[owner])]
         outputs = np.array(self.old.outputs, np.int64)
         used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
-        return member, [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
+        owner = member[used]
+        ends = np.searchsorted(np.sort(owner), np.arange(1, len(self.patterns)))
+        return member, np.split(s.at[used[np.argsort(owner, kind="stable")]], ends)
 
     def table(self) -> Table:
         """The new table."""
