@@ -135,7 +135,8 @@ def _mostly(found: np.ndarray) -> np.ndarray:
 
 
 def _phase(s: Sequence, start: int, end: int, period: int) -> int:
-    """Where in the period a turn starts best: where the fewest numbers are carried on."""
+    """Where in the period a turn starts best: where the fewest numbers are carried on, and not with a read of them. Such
+    a read becomes one of the loop's result where the loop goes on, which then starts behind it."""
     middle = start + ((end - start) // period // 2) * period
     live = np.zeros(period, np.int64)
     sizes = s.table.sizes
@@ -151,7 +152,9 @@ def _phase(s: Sequence, start: int, end: int, period: int) -> int:
         size = int(sizes[s.rows[start + j]])
         live += size * (d // period)
         live[(j + 1 + np.arange(d % period)) % period] += size
-    return int(np.argmin(live))
+    best = np.flatnonzero(live == live.min())
+    is_read = s.table.columns["op"][s.rows[start + best]] == STRIDED.code
+    return int(best[np.argmin(is_read)])
 
 
 def _in_one_order(s: Sequence, left: np.ndarray, operands: np.ndarray, places: np.ndarray) -> None:
