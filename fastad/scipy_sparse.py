@@ -21,12 +21,13 @@ NAMES = {
         "dok_array dok_matrix find hstack issparse isspmatrix kron kronsum lil_array lil_matrix tril triu vstack"
     ),
     "scipy.sparse.linalg": (
-        "bicgstab cg eigs eigsh expm expm_multiply factorized gmres inv lsmr lsqr minres norm spilu splu spsolve "
-        "spsolve_triangular svds"
+        "aslinearoperator bicgstab cg eigs eigsh expm expm_multiply factorized gmres inv lsmr lsqr minres norm spilu "
+        "splu spsolve spsolve_triangular svds"
     ),
 }
 _FACTORS = ("factorized", "spilu", "splu")
 _ITERATIONS = ("bicgstab", "cg", "gmres")
+_PRODUCTS = ("dot", "matvec", "rmatvec", "matmat", "rmatmat")
 _OPERATORS = "__mul__ __rmul__ multiply __truediv__"  # sums leave a matrix of fad.sparse to its own operators
 
 
@@ -99,6 +100,20 @@ def _operator(original: Callable[..., Any], is_matrix: bool) -> Callable[..., An
     return called
 
 
+def _product(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A product with an operator of SciPy's, whose operand, or whose functions' results, may be recorded."""
+
+    @functools.wraps(original)
+    def called(self: Any, x: Any) -> Any:
+        if not open_recordings() or isinstance(x, sys.modules["scipy.sparse.linalg"].LinearOperator):
+            return original(self, x)
+        from fastad.sparse.scipy_names import applied
+
+        return applied(original.__name__, self, x)
+
+    return called
+
+
 def _register(module: str) -> None:
     for name in NAMES[module].split():
         original = getattr(sys.modules[module], name, None)
@@ -106,7 +121,10 @@ def _register(module: str) -> None:
             stands_in(module, name, _Function(original))
     if module == "scipy.sparse.linalg":
         substitute(sys.modules[module].SuperLU, _factors)
-        stands_in(module, "LinearOperator", _OperatorClass(sys.modules[module].LinearOperator))
+        operator = sys.modules[module].LinearOperator
+        stands_in(module, "LinearOperator", _OperatorClass(operator))
+        for name in _PRODUCTS:
+            stands_in_for_method(operator, name, _product(vars(operator)[name]))
     if module == "scipy.sparse":
         sparse = sys.modules[module]
         leaves = [sparse.spmatrix, *(getattr(sparse, f"{form}_array") for form in ("coo", "csr", "csc", "dia", "bsr"))]

@@ -88,7 +88,8 @@ MISTAKES = [
      "vjp\\(primals, u\\)", ""),
     ("jvp of three", lambda: fad.jvp(primitive(jvp=lambda x, y, z: x), (1.0,), (1.0,)), fad.DerivativeError,
      "jvp\\(primals, tangents\\)", ""),
-    ("complex numbers", lambda: fad.jit(lambda x: np.exp(1j * x))(X), fad.RecordingError, "real and imaginary", "at"),
+    ("a complex result", lambda: fad.grad(lambda x: np.exp(1j * x))(1.0), fad.DerivativeError, "z.real", "at"),
+    ("a complex array", lambda: fad.jit(np.sin)(X * 1j), fad.ShapeError, "z = re \\+ 1j \\* im", ""),
     ("float(x)", lambda: fad.grad(lambda x: float(x))(1.0), fad.RecordingError, "Leave float\\(\\) out", "at"),
     ("x.item()", lambda: fad.grad(lambda x: x.item())(1.0), fad.RecordingError, "Use x\\[\\(\\)\\]", "at"),
     ("a shape that is set", lambda: fad.grad(reshaped)(X), fad.RecordingError, "y = y.reshape\\(\\(3, 1\\)\\)", "at"),
@@ -131,7 +132,7 @@ MISTAKES = [
     # inside a recorded function
     ("a float as an integer", lambda: fad.jit(range)(3.0), TypeError, "write int\\(x\\)", "at"),
     ("math.factorial", lambda: fad.jit(math.factorial)(3.0), TypeError, "cannot be used as an integer", "at"),
-    ("complex(x)", lambda: fad.jit(complex)(1.0), fad.RecordingError, "real arithmetic", "at"),
+    ("complex(x)", lambda: fad.jit(complex)(1.0), fad.RecordingError, "x \\+ 1j \\* y", "at"),
     ("np.float64(x)", lambda: fad.grad(lambda x: np.float64(x))(1.0), fad.RecordingError, "lose its derivative", "at"),
     ("np.float32(x)", lambda: fad.jit(lambda x: np.float32(x))(1.0), fad.RecordingError, "Leave np.float64", "at"),
     ("rng.normal(x)", lambda: fad.jit(lambda x: np.random.default_rng(0).normal(x))(1.0), fad.RecordingError,
@@ -179,6 +180,8 @@ MISTAKES = [
     # equations, optimisation, matrices
     ("root's residual", lambda: fad.root(lambda x: X[:2], X), fad.ShapeError, "as many as x0 holds", "at"),
     ("root's method", lambda: fad.root(np.sin, 1.0, method="hybr"), ValueError, "newton-krylov", "at"),
+    ("a result as an array", lambda: np.sum(fad.root(np.sin, 1.0)), TypeError, r"solution is its field \.x ", "at"),
+    ("a solve as an array", lambda: 2.0 + np.asarray(solve()), TypeError, r"solution is its field \.y ", "at"),
     ("an objective of many", lambda: fad.minimize(lambda x: x**2, X), fad.ShapeError, "fad.least_squares", "at"),
     ("minimize's method", lambda: fad.minimize(np.sum, X, method="nelder-mead"), fad.ShapeError, "'l-bfgs'", "at"),
     ("bounds", lambda: fad.minimize(np.sum, X, bounds=[(0, 1)]), fad.ShapeError, "3 pairs", "at"),

@@ -235,6 +235,42 @@ def test_linear_operators_refer_to_recorded_values(solver, of_class):
     np.testing.assert_allclose(fad.grad(compliance)(k), -(x**2), rtol=1e-9)  # the matrix is symmetric
 
 
+OPERATED = {
+    "A @ x": lambda A, x: A @ x,
+    "A(x)": lambda A, x: A(x),
+    "A.T @ x": lambda A, x: A.T @ x,
+    "rmatvec": lambda A, x: A.rmatvec(x),
+    "a column": lambda A, x: A.matvec(x[:, None])[:, 0],
+    "a matrix": lambda A, x: A @ np.outer(x, x),
+    "a plain vector": lambda A, x: A @ [1.0, 2.0, 3.0],
+    "sums and factors": lambda A, x: (A + 2.0 * A - A * 0.5) @ x,
+    "a recorded factor": lambda A, x: (A * x[0]) @ x,
+    "products": lambda A, x: (A @ A.T) @ x,
+    "an operator's operator": lambda A, x: spl.aslinearoperator(A) @ x,
+}
+
+
+@pytest.mark.parametrize("apply", OPERATED.values(), ids=OPERATED)
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_operators_multiply_recorded_vectors(apply, is_sparse):
+    x = np.array([1.0, -2.0, 3.0])
+
+    def f(x, operator):
+        A = np.outer(x, x) + np.diag(x)
+        if is_sparse:
+            A = sp.csr_array((np.exp(x), ([0, 1, 2], [1, 1, 0])), shape=(3, 3))
+        return apply(operator(A), x)
+
+    by_matrix = lambda x: f(x, lambda A: spl.aslinearoperator(A.toarray() if is_sparse else A))
+    np.testing.assert_allclose(fad.jit(lambda x: f(x, spl.aslinearoperator))(x), by_matrix(x), rtol=1e-14)
+    fad.check_grads(lambda x: f(x, spl.aslinearoperator), (x,), order=2)
+
+
+def test_an_operator_of_another_size_is_refused():
+    with pytest.raises(fad.ShapeError, match=r"matvec .* shape \(3, 3\).*shape \(2,\).*test_scipy_sparse"):
+        fad.grad(lambda x: np.sum(spl.aslinearoperator(np.diag(x)) @ x[:2]))(np.ones(3))
+
+
 def test_operators_of_plain_numbers_stay_scipys():
     K = sp.diags([np.arange(1.0, 9.0)], [0]).tocsr()
     largest = lambda c: c * spl.eigsh(spl.LinearOperator((8, 8), lambda v: K @ v), k=1)[0][0]

@@ -9,6 +9,7 @@ import optree
 from fastad.primitives.equations import SOLVED, reason
 from fastad.recording.recorded import Recorded
 from fastad.transforms.call import NAMESPACE, flatten
+from fastad.transforms.fields import Fields
 
 _LEAVES = ("x", "fun", "status", "nit", "nfev", "njev")
 
@@ -35,7 +36,7 @@ class Stats(dict[str, Any]):
         return cls(children[0])
 
 
-class Result(Mapping[str, Any]):
+class Result(Fields):
     """The solution of an equation. A mapping of its fields too, as SciPy's OptimizeResult; a pytree.
 
     x : the solution, in the structure of x0.
@@ -70,25 +71,11 @@ class Result(Mapping[str, Any]):
         first = failed[0]
         return f"{failed.size} of {status.size} equations were not solved. Number {first}: {reason(status[first])}"
 
-    # ── a mapping ────────────────────────────────────────────────────────────────────────────────────────────
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._fields:
-            raise KeyError(name)
-        return getattr(self, name)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
 
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # fields are arrays, which have no one answer
-
-    __hash__ = object.__hash__
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{name:>9}: {_shown(self[name])}" for name in self._fields)
+    def _shown(self, name: str, indent: int) -> str:
+        return _shown(self[name], indent)
 
     # ── a pytree ─────────────────────────────────────────────────────────────────────────────────────────────
     def tree_flatten(self) -> tuple[Sequence[Any], Any, Sequence[str]]:
@@ -119,9 +106,9 @@ def _value(x: Any) -> Any:
     return x.value if isinstance(x, Recorded) else x
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, indent: int) -> str:
     if isinstance(value, np.ndarray):
-        return np.array2string(value, precision=6, threshold=12, edgeitems=2, prefix=" " * 11)
+        return np.array2string(value, precision=6, threshold=12, edgeitems=2, prefix=" " * indent)
     if isinstance(value, Stats):
-        return ", ".join([*(f"{name} {_shown(x)}" for name, x in value.items()), *value.later])
+        return ", ".join([*(f"{name} {_shown(x, indent)}" for name, x in value.items()), *value.later])
     return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)

@@ -1,7 +1,6 @@
 """What `solve_ivp` returns: SciPy's fields, and what one looks at."""
 
-import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from fastad.ode.steps import DenseOutput
 from fastad.ode.trajectory import Times, Trajectory
 from fastad.recording.recorded import Recorded
 from fastad.tables.composites.solve_endings import REASONS, ending
+from fastad.transforms.fields import Fields, Later
 
 _ENDS = {
     r.DONE: "The solver successfully reached the end of the integration interval.",
@@ -22,7 +22,7 @@ _ENDS = {
 } | {status: reason for status, (reason, *_) in REASONS.items()}
 
 
-class Solution(Mapping[str, Any]):
+class Solution(Fields):
     """The solution of an ODE. A mapping of its fields too, as SciPy's result is.
 
     t, y : times, and the states at them, of shape (n, len(t)).
@@ -41,38 +41,13 @@ class Solution(Mapping[str, Any]):
 
     _fields = ("message", "success", "status", "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "stats")
 
+    _solution = "y"
+
     def __init__(self, **fields: Any) -> None:
         self._given = fields
 
-    def __getattr__(self, name: str) -> Any:
-        """A field; one given as a function of nothing is computed when it is asked for first."""
-        given = self.__dict__.get("_given", {})
-        if name not in given:
-            raise AttributeError(f"a solution has no {name!r}; its fields are {', '.join(self._fields)}")
-        value = given[name]
-        if isinstance(value, _Later):
-            value = given[name] = value.compute()
-        return value
-
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return getattr(self, name)
-        except AttributeError as error:
-            raise KeyError(name) from error
-
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # fields are arrays, which have no one answer
-
-    __hash__ = object.__hash__
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._fields]
 
     def plot(self, axes: Any = None, labels: Sequence[str] | None = None) -> Any:
         """Draw the components over time, smoothly if there is dense output, with the steps, and the events as lines.
@@ -87,26 +62,11 @@ class Solution(Mapping[str, Any]):
 
         return plot_solution(self, axes, labels)
 
-    def __repr__(self) -> str:
-        return "\n".join(f"{name:>9}: {_shown(self[name])}" for name in self._fields)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align: right'>{name}</th><td style='text-align: left'><pre>"
-            f"{html.escape(_shown(self[name], indent=0))}</pre></td></tr>"
-            for name in self._fields
-        )
-        return f"<table>{rows}</table>"
+    def _shown(self, name: str, indent: int) -> str:
+        return _shown(self[name], indent)
 
 
-class _Later:
-    """A field that is computed when it is asked for."""
-
-    def __init__(self, compute: Callable[[], Any]) -> None:
-        self.compute = compute
-
-
-def _shown(value: Any, indent: int = 11) -> str:
+def _shown(value: Any, indent: int) -> str:
     if isinstance(value, dict):
         return ", ".join(_STATS[name].format(count) for name, count in value.items())
     if isinstance(value, np.ndarray):
@@ -149,7 +109,7 @@ def plain_solution(
         t=t if len(t) else [], y=y.T.astype(dtype) if len(t) else [],
         sol=steps.interpolated(DenseOutput.of(options.method)) if options.dense else None, t_events=t_events,
         y_events=y_events, **_counted(totals, int), status=_status(status), message=message,
-        success=_status(status) >= 0, stats=_Later(lambda: _stats(totals, runs, pieces[0].storage, options, again)),
+        success=_status(status) >= 0, stats=Later(lambda: _stats(totals, runs, pieces[0].storage, options, again)),
     )  # fmt: skip
 
 
@@ -317,11 +277,11 @@ def recorded_solution(
         run["newton_error"] = raw.run[r.COUNTED + r.LEFT]
     later = _on_demand(options, lambda: again().run[r.COUNTED + r.RESIDUAL])
     return Solution(
-        t=t, y=y, sol=_Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
+        t=t, y=y, sol=Later(lambda: steps().interpolated(DenseOutput.of(options.method))) if options.dense else None,
         t_events=t_events, y_events=y_events, **_counted(raw.run, _count),
-        status=_Later(lambda: _status(int(raw.run[r.STATUS]))),
-        message=_Later(lambda: _message_of(problem, options, raw)),
-        success=_Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=Stats(run, later),
+        status=Later(lambda: _status(int(raw.run[r.STATUS]))),
+        message=Later(lambda: _message_of(problem, options, raw)),
+        success=Later(lambda: _status(int(raw.run[r.STATUS])) >= 0), stats=Stats(run, later),
     )  # fmt: skip
 
 

@@ -144,7 +144,9 @@ def _method(name: Any) -> type[Method]:
     known = name if name is not None else Newton.name
     kind = METHODS.get(_SCIPY_NAMES.get(str(known).lower(), str(known).lower()))
     if kind is None:
-        raise ShapeError(f"method must be one of {', '.join(map(repr, METHODS))}{at_line()}, not {name!r}")
+        known = ", ".join(map(repr, METHODS))
+        advice = "leave it out: each takes bounds= and constraints=, and derivatives are exact"
+        raise ShapeError(f"method must be one of {known}{at_line()}, not {name!r}; or {advice}")
     return kind
 
 

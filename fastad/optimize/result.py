@@ -1,7 +1,6 @@
 """What `minimize`, `least_squares` and `quadprog` return: SciPy's fields, and what derivatives rest on."""
 
-import html
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,16 +8,10 @@ import optree
 
 from fastad.recording.recorded import Recorded
 from fastad.transforms.call import NAMESPACE
+from fastad.transforms.fields import Fields, Later
 
 
-class Later:
-    """A field that is computed when it is asked for."""
-
-    def __init__(self, compute: Callable[[], Any]) -> None:
-        self.compute = compute
-
-
-class OptimizeResult(Mapping[str, Any]):
+class OptimizeResult(Fields):
     """The result of an optimisation. A mapping of its fields too, as SciPy's result is; `jit` and `vmap` may return it.
 
     x, fun : the solution, and the objective there (`least_squares`: the residuals; `cost` is the objective).
@@ -36,19 +29,9 @@ class OptimizeResult(Mapping[str, Any]):
     def __init__(self, fields: dict[str, Any], message: Callable[[dict[str, Any]], str]) -> None:
         self._given, self._message = fields, message
 
-    def __getattr__(self, name: str) -> Any:
-        given = self.__dict__.get("_given", {})
-        if name == "message":
-            return self._in_words()
-        if name not in given:
-            raise AttributeError(f"the result has no {name!r}; its fields are {', '.join(self)}")
-        value = given[name]
-        if isinstance(value, Later):
-            value = given[name] = value.compute()
-        return value
-
-    def _in_words(self) -> Any:
-        """The message; of several lanes, a list of messages."""
+    @property
+    def message(self) -> Any:
+        """Why the iteration ended; of several lanes, a list of messages."""
         plain = {name: _plain(self[name]) for name in self._given}
         if np.ndim(plain["status"]) == 0:
             return self._message(plain)
@@ -57,37 +40,11 @@ class OptimizeResult(Mapping[str, Any]):
             for k in range(len(plain["status"]))
         ]
 
-    def __getitem__(self, name: str) -> Any:
-        try:
-            return getattr(self, name)
-        except AttributeError as error:
-            raise KeyError(name) from error
-
     def __iter__(self) -> Iterator[str]:
         return iter(("message", *self._given))
 
-    def __len__(self) -> int:
-        return len(self._given) + 1
-
-    def __eq__(self, other: object) -> bool:
-        return self is other  # fields are arrays, which have no one answer
-
-    __hash__ = object.__hash__
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self]
-
-    def __repr__(self) -> str:
-        width = max(map(len, self))
-        return "\n".join(f"{name:>{width}}: {_shown(self[name], width + 2)}" for name in self)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align: right'>{name}</th><td style='text-align: left'><pre>"
-            f"{html.escape(_shown(self[name], 0))}</pre></td></tr>"
-            for name in self
-        )
-        return f"<table>{rows}</table>"
+    def _shown(self, name: str, indent: int) -> str:
+        return _shown(self[name], indent)
 
 
 def as_given(fields: dict[str, Any], x0: Any) -> dict[str, Any]:

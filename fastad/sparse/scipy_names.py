@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from fastad.errors import ShapeError
@@ -115,9 +116,33 @@ def _iterative(solver: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+def _as_operator(A: Any) -> Any:
+    """SciPy's operator of a matrix: its products with vectors and matrices from both sides."""
+    if isinstance(A, LinearOperator):
+        return A
+    products = (lambda v: A @ v), (lambda v: A.T @ v)
+    return LinearOperator(A.shape, *products, *products[:1], np.dtype(float), *products[1:])
+
+
 def _function_of(x: Any) -> Any:
     """The function of a LinearOperator of SciPy's."""
     return x._matvec if isinstance(x, LinearOperator) else x
+
+
+def applied(name: str, A: LinearOperator, x: Any) -> Any:
+    """What this method of an operator returns: SciPy's own converts a recorded operand or result to a plain array."""
+    x = x if is_recorded(x) or isinstance(x, SparseArray) or issparse(x) else np.asarray(x)
+    if name == "dot":
+        if np.ndim(x) == 0:
+            return LinearOperator(A.shape, lambda v: x * A.matvec(v), lambda v: x * A.rmatvec(v), dtype=A.dtype)
+        name = "matvec" if np.ndim(x) == 1 or x.shape[1:] == (1,) else "matmat"
+    rows, columns = reversed(A.shape) if name.startswith("r") else A.shape
+    of_vector = name.endswith("vec")
+    shapes = ((columns,), (columns, 1)) if of_vector else ((columns, *x.shape[1:2]),)
+    if x.shape not in shapes:
+        raise ShapeError(f"{name} of an operator of shape {A.shape} is asked of an array of shape {x.shape}{at_line()}")
+    found = getattr(A, f"_{name}")(x)
+    return found.reshape(rows, *x.shape[1:]) if of_vector else found
 
 
 _INSTEAD = {
@@ -158,6 +183,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "kronsum": _kronsum, "kron": lambda A, B, format=None: _in_format(building.kron(A, B), format),
     "issparse": lambda x: isinstance(x, SparseArray), "isspmatrix": lambda x: isinstance(x, SparseArray),
     "spsolve": _spsolve, "splu": _splu, "spilu": _spilu, "factorized": lambda A: splu(A).solve,
+    "aslinearoperator": _as_operator,
     "cg": _iterative(cg), "gmres": _iterative(gmres), "bicgstab": _iterative(bicgstab),
     **{name: _refused(f"linalg.{name}", f"{fix}; {_WRAPPED}") for name, fix in _INSTEAD.items()},
     **{name: _refused(name, fix) for name, fix in _INSTEAD_OF_MAKERS.items()},

@@ -8,8 +8,9 @@ from fastad.once import lazy
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import GATHER, PRIMITIVES, STRIDED, Elementwise, array_rows
 from fastad.primitives.distinct import numbered
-from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.primitives.operands import OPERAND_COUNT
 from fastad.tables.columns import CONST, INPUT
+from fastad.tables.operands import operands_of
 from fastad.tables.rolling.joined import is_rolled
 from fastad.tables.table import Table
 
@@ -34,9 +35,7 @@ class Sequence:
     def __init__(self, table: Table) -> None:
         self.table = table
         col = table.columns
-        self.counts = np.where(POOLED[col["op"]], col["b"], OPERAND_COUNT[col["op"]]).astype(np.int64)
-        self.starts = np.cumsum(self.counts) - self.counts
-        self.operands = self._operands()
+        self.counts, self.starts, self.operands = operands_of(table)
         self.is_free = self._free()
         self.is_loop_read = self._reads_of_loops()
         self.rows = np.flatnonzero(~self.is_free & ~self.is_loop_read)
@@ -46,21 +45,6 @@ class Sequence:
         kinds = np.stack([col["op"], col["type"], col["line"], self.counts], axis=1)[self.rows]
         self.signs = _numbered(kinds)
         self.is_barred = self._barred()[self.rows]
-
-    def _operands(self) -> np.ndarray:
-        col, counts, starts = self.table.columns, self.counts, self.starts
-        found = np.zeros(int(counts.sum()), np.int64)
-        pooled = POOLED[col["op"]]
-        for place, name in enumerate("abc"):
-            rows = np.flatnonzero(~pooled & (counts > place))
-            found[starts[rows] + place] = col[name][rows]
-        rows = np.flatnonzero(pooled & (counts > 0))
-        own = counts[rows]
-        inside = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
-        found[np.repeat(starts[rows], own) + inside] = self.table.pools["operands"][
-            np.repeat(col["a"][rows].astype(np.int64), own) + inside
-        ]
-        return found
 
     def _reads_of_loops(self) -> np.ndarray:
         """Reads of one piece of the result of a rolled loop which is called once, so that no loop can hold it."""
