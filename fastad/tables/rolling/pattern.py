@@ -135,8 +135,8 @@ def _mostly(found: np.ndarray) -> np.ndarray:
 
 
 def _phase(s: Sequence, start: int, end: int, period: int) -> int:
-    """Where in the period a turn starts best: where the fewest numbers are carried on, and not with a read of them. Such
-    a read becomes one of the loop's result where the loop goes on, which then starts behind it."""
+    """Where in the period a turn starts best: where the fewest numbers are carried on, and not with a read of them.
+    Such a read becomes one of the loop's result where the loop goes on, which then starts behind it."""
     middle = start + ((end - start) // period // 2) * period
     live = np.zeros(period, np.int64)
     sizes = s.table.sizes
