@@ -136,7 +136,8 @@ def _mostly(found: np.ndarray) -> np.ndarray:
 
 
 def _phase(s: Sequence, start: int, end: int, period: int) -> int:
-    """Where in the period a turn starts best: where the fewest numbers are carried on."""
+    """Where in the period a turn starts best: where the fewest numbers are carried on, and not with a read of them.
+    Such a read becomes one of the loop's result where the loop goes on, which then starts behind it."""
     middle = start + ((end - start) // period // 2) * period
     sizes, turn = s.table.sizes, s.rows[middle - period : middle]
     counts = s.counts[turn]
@@ -154,7 +155,9 @@ def _phase(s: Sequence, start: int, end: int, period: int) -> int:
     np.add.at(change, begin, own)
     np.subtract.at(change, begin + farthest % period, own)
     live = np.cumsum(change)[: 2 * period].reshape(2, period).sum(axis=0)
-    return int(np.argmin(live))
+    best = np.flatnonzero(live == live.min())
+    is_read = s.table.columns["op"][s.rows[start + best]] == STRIDED.code
+    return int(best[np.argmin(is_read)])
 
 
 def _in_one_order(s: Sequence, left: np.ndarray, operands: np.ndarray, places: np.ndarray) -> None:

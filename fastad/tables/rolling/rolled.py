@@ -334,10 +334,11 @@ class _Rolling:
 
 
 def _without_late(p: Pattern, uses: np.ndarray) -> Pattern:
-    """The loop without its last turns if nothing but these has results that are wanted: variables of the turn in which
-    a recording is rolled, say. The loop would hold them for all turns."""
-    turns = min(p.results(uses).values(), default=p.turns)
-    return p.of_fewer(turns) if p.turns - _LATEST <= turns < p.turns and turns >= LEAST_TURNS else p
+    """The loop without its last turns if these have results that are wanted of no others: variables of the turn in
+    which a recording is rolled, say. The loop would hold them for all turns."""
+    late = [turn for turn in p.results(uses).values() if turn >= p.turns - _LATEST]
+    turns = min(late, default=p.turns)
+    return p.of_fewer(turns) if turns >= LEAST_TURNS else p
 
 
 def _without_unused_parts(table: Table) -> Table:
