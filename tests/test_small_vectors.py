@@ -150,3 +150,53 @@ def test_integers_beyond_what_float64_holds_are_found_among_many():
             g(x, *rows)
     rows[7][1] = 2**53 - 1
     g(x, *rows)
+
+
+# ── rows of tables ────────────────────────────────────────────────────────────────────────────────────────────
+def over_rows(table, index):
+    def f(x):
+        total = 0.0
+        for k in range(len(table)):
+            total = total + np.sum((x[: table.shape[1]] - table[k]) ** 2 * x[index[k]])
+        return total
+
+    return f
+
+
+LAYOUTS = {
+    "rows": lambda t: t, "columns": lambda t: np.asfortranarray(t), "backwards": lambda t: t[::-1, ::-1],
+    "every other": lambda t: np.repeat(t, 2, axis=1)[:, ::2], "float32": lambda t: t.astype(np.float32),
+    "another order": lambda t: t.astype(">f8"), "read only": lambda t: np.frombuffer(t.tobytes()).reshape(t.shape),
+}  # fmt: skip
+
+
+@TIERS
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_rows_of_tables_are_read_anew_at_every_call(layout, tier):
+    rng = np.random.default_rng(3)
+    table, index = layout(rng.normal(size=(20, 3))), rng.integers(-5, 5, size=(20, 3))
+    f = over_rows(table, index)
+    g = fad.value_and_grad(f, tier=tier)
+    for turn in range(4):
+        x = rng.normal(size=12)
+        value, gradient = g(x)
+        np.testing.assert_allclose(value, f(x), rtol=1e-6 if table.dtype == np.float32 else 1e-12)
+        step = 1e-6 * np.eye(12)[turn]
+        central = (f(x + step) - f(x - step)) / 2e-6
+        np.testing.assert_allclose(gradient[turn], central, rtol=1e-5, atol=1e-5)
+        if table.flags.writeable:
+            table[turn] += 1.0
+        index[turn, 0] = turn
+
+
+@TIERS
+def test_functions_of_other_tables_take_turns(tier):
+    """More often than parts of tables are looked for."""
+    rng = np.random.default_rng(4)
+    tables = [(rng.normal(size=(20, 3)), rng.integers(0, 5, size=(20, 3))) for _ in range(3)]
+    functions = [over_rows(*table) for table in tables]
+    gradients = [fad.value_and_grad(f, tier=tier) for f in functions]
+    for _ in range(4):
+        for f, g in zip(functions, gradients, strict=True):
+            x = rng.normal(size=12)
+            np.testing.assert_allclose(g(x)[0], f(x), rtol=1e-12)
