@@ -259,7 +259,8 @@ FINISHES = [
 
 def program(body, finish, turns):
     lines = [
-        "def f(x):", " a, b, v, w = x[0], x[1], x[2:5], x[5:8]", " m, y, s, t = np.outer(v, w), np.zeros(len(x)), [], []",
+        "def f(x):", " a, b, v, w = x[0], x[1], x[2:5], x[5:8]",
+        " m, y, s, t = np.outer(v, w), np.zeros(len(x)), [], []",
         " big, several = np.sin(np.outer(v, x)), [np.cos(w * k) for k in range(len(x))]",
         f" for i in range({turns}):", *(f"  {line}" for line in body), f" return {finish}",
     ]  # fmt: skip

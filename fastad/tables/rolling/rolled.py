@@ -127,7 +127,9 @@ class _Rolling:
         used = s.operands[(member[s.operands] >= 0) & (member[s.operands] != member[owner])]
         outputs = np.array(self.old.outputs, np.int64)
         used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
-        return member, [s.at[used[member[used] == number]] for number in range(len(self.patterns))]
+        owner = member[used]
+        ends = np.searchsorted(np.sort(owner), np.arange(1, len(self.patterns)))
+        return member, np.split(s.at[used[np.argsort(owner, kind="stable")]], ends)
 
     def table(self) -> Table:
         """The new table."""
@@ -330,10 +332,11 @@ class _Rolling:
 
 
 def _without_late(p: Pattern, uses: np.ndarray) -> Pattern:
-    """The loop without its last turns if nothing but these has results that are wanted: variables of the turn in which
-    a recording is rolled, say. The loop would hold them for all turns."""
-    turns = min(p.results(uses).values(), default=p.turns)
-    return p.of_fewer(turns) if p.turns - _LATEST <= turns < p.turns and turns >= LEAST_TURNS else p
+    """The loop without its last turns if these have results that are wanted of no others: variables of the turn in
+    which a recording is rolled, say. The loop would hold them for all turns."""
+    late = [turn for turn in p.results(uses).values() if turn >= p.turns - _LATEST]
+    turns = min(late, default=p.turns)
+    return p.of_fewer(turns) if turns >= LEAST_TURNS else p
 
 
 def _without_unused_parts(table: Table) -> Table:

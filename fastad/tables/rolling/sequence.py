@@ -29,7 +29,8 @@ class Sequence:
 
     `rows` are their numbers, `at[row]` their places (-1: none). Reads of loops, of which a recording that is rolled
     while it goes on has many, are left out, too (`is_loop_read`); they are where their loop is. `signs` are what the
-    rows of two turns must agree in: primitive, type, line and number of operands. `operands[starts[row]:][:counts[row]]` are the operands of a row.
+    rows of two turns must agree in: primitive, type, line and number of operands. The operands of a row are
+    `operands[starts[row]:][:counts[row]]`.
     """
 
     def __init__(self, table: Table) -> None:

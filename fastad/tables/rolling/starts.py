@@ -71,10 +71,19 @@ class _Start:
         return int((turns.owner[k] - turns.distance[k]) % turns.period), int(turns.back[k]) - self.depth
 
     def _swap(self) -> None:
-        """What is carried may be of any kind here, so the two were put into another order than in other turns."""
-        for a in self.turns.left.tolist():
-            if (self.is_carried[a] or self.is_carried[a + 1]) and self._fit(a, a + 1) < self._fit(a + 1, a):
+        """What is carried may be of any kind here, so the two were put into another order than in other turns. Where
+        both are carried, the other operands may tell which is which."""
+        left = self.turns.left.tolist()
+        alone = np.setdiff1d(np.flatnonzero(self.is_carried), [*left, *(a + 1 for a in left)])
+        for k in alone.tolist():
+            self.found.setdefault(self._slot(k), int(self.own[k]))
+        carried = [int(self.is_carried[a]) + int(self.is_carried[a + 1]) for a in left]
+        for a, count in sorted(zip(left, carried, strict=True), key=lambda pair: pair[1]):
+            if count and self._fit(a, a + 1) < self._fit(a + 1, a):
                 self.own[[a, a + 1]] = self.own[[a + 1, a]]
+            if count == 1:
+                k = a if self.is_carried[a] else a + 1
+                self.found.setdefault(self._slot(k), int(self.own[k]))
 
     def _fit(self, x: int, y: int) -> int:
         """How well the rows at x and y are the operands a and a + 1, where a is the lesser of the two."""
