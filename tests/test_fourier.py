@@ -53,7 +53,7 @@ np.fft.fft(z) | np.fft.ifft(z, axis=0) | np.fft.fft(z, 5, 1) | np.fft.fft(z, 9, 
 np.fft.ifft(x, norm="forward") | np.fft.fft(z, norm="forward") | np.fft.rfft(x, axis=1) | np.fft.rfft(x, 7)
 np.fft.rfft(x, norm="ortho") | np.fft.irfft(z) | np.fft.irfft(z, 5) | np.fft.irfft(z, axis=1)
 np.fft.irfft(z, norm="forward") | np.fft.hfft(z) | np.fft.ihfft(x) | np.fft.hfft(z, 5, norm="ortho") | np.fft.fft2(z)
-np.fft.ifft2(x) | np.fft.fftn(z) | np.fft.ifftn(z, axes=(0, 1)) | np.fft.fftn(x, (2, 8)) | np.fft.rfft2(x)
+np.fft.ifft2(x) | np.fft.fftn(z) | np.fft.ifftn(z, axes=(0, 1)) | np.fft.fftn(x, (2, 8), axes=(1, 2)) | np.fft.rfft2(x)
 np.fft.rfftn(x) | np.fft.irfft2(z) | np.fft.irfftn(z) | np.fft.irfftn(z, (4, 5), axes=(0, 1))
 np.fft.fftshift(np.fft.fft(z), axes=1) | np.fft.ifftshift(z) | np.fft.fft(z[0, 0]) | np.fft.ifft(np.fft.fft(x)).real
 np.fft.irfft(np.fft.rfft(x)) | scipy.fft.fft(x) | scipy.fft.ifft(z, workers=1) | scipy.fft.rfft(x)
