@@ -26,6 +26,7 @@ from fastad.tables.columns import DTYPES, ValueType
 from fastad.tables.composites.sub import Sub
 
 _EXACT = 2.0**53  # integers from here on are not all float64 numbers
+_GIVEN = "argument or captured array"
 
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
 _HOLD_UP_TO = 20_000
@@ -117,6 +118,7 @@ class Binding:
         self.addresses_out = self.vector_out.view(np.int64)
         # What `call` needs of every value.
         self._ins = [(v, p.offset, p.kind.dtype) for v, p in zip(self.views_in, form.inputs, strict=True)]
+        self._integers = _integers(form.inputs)
         self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
         self._converted = _Converted.of(self)
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self._work)
@@ -144,11 +146,11 @@ class Binding:
         """The same; `places` are where large values of other types than float64 are converted, by their address."""
         held = []
         for (view, offset, kind), value in zip(self._ins, values, strict=True):
-            if kind == "i":
-                _check_exact(value, "argument or captured array")
             if view is not None:
                 view[...] = value
             else:
+                if kind == "i":
+                    _check_exact(value, _GIVEN)
                 array = places.get(offset)
                 if array is None:
                     array = np.ascontiguousarray(value, np.float64)
@@ -156,6 +158,8 @@ class Binding:
                     np.copyto(array, np.asarray(value), casting="unsafe")
                 held.append(array)
                 self.addresses_in[offset] = array.ctypes.data
+        if self._integers is not None:
+            _check_exact(self.vector_in[self._integers], _GIVEN)
         out: list[Any] = []
         for view, offset, shape, _ in self._outs:
             if view is None:
@@ -188,6 +192,13 @@ class Binding:
                 view = np.ctypeslib.as_array(where, (passed.slot.size,)).reshape(passed.shape)
             values.append(view)
         return values[: rows.explicit_inputs] + values[len(values) - len(rows.captured) :]
+
+
+def _integers(inputs: Sequence[Passed]) -> np.ndarray | None:
+    """Where integers lie in the vector of inputs; None if there are none. There they are looked at all at once, which
+    takes as long as for one of them: conversion to float64 keeps the order, so numbers beyond 2⁵³ stay beyond."""
+    own = [np.arange(p.offset, p.offset + p.slot.size) for p in inputs if p.kind.dtype == "i" and not p.by_reference]
+    return np.concatenate(own) if own else None
 
 
 class _Converted:

@@ -17,7 +17,7 @@ from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.machine import cache, exported, symbols
 from fastad.execution.sweeps.cases import specials, used_specials
 from fastad.execution.sweeps.program import active_codes, activity, sweep_program
-from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, sweep_text
+from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, origin, sweep_text
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
@@ -32,7 +32,7 @@ _SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}
 @functools.cache
 def _sweep(mode: str) -> int:
     """Address of the sweep of a mode, compiled at first use or loaded from the disk cache."""
-    return exported.address(f"sweep_{mode}", sweep_text(mode))
+    return exported.address_from(f"sweep_{mode}", origin(mode), partial(sweep_text, mode))
 
 
 def load(mode: str) -> None:

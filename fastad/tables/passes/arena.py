@@ -207,7 +207,7 @@ def last_uses(table: Table) -> np.ndarray:
 def last_needs(table: Table, masks: np.ndarray) -> np.ndarray:
     """The last row whose derivative reads the value of each row, -1 where none does. Rows pass derivatives on through
     the operands in `masks`."""
-    rows, needs = np.arange(len(table)), _needs()[table.columns["op"], masks]
+    rows, needs = np.arange(len(table)), _needs(table.columns["op"])[table.columns["op"], masks]
     found = np.where(needs & _RESULT != 0, rows, -1)
     for k, name in enumerate("abc"):
         users = needs >> k & 1 == 1
@@ -215,17 +215,20 @@ def last_needs(table: Table, masks: np.ndarray) -> np.ndarray:
     return found
 
 
+def _needs(ops: np.ndarray) -> np.ndarray:
+    """By opcode and mask: the operands (as bits) whose values derivatives read, and _RESULT, for these opcodes."""
+    found = np.zeros((len(PRIMITIVES), 8), np.uint8)
+    for op in np.flatnonzero(np.bincount(ops)).tolist():
+        found[op] = _needed(op)
+    return found
+
+
 @cache
-def _needs() -> np.ndarray:
-    """By opcode and mask: the operands (as bits) whose values derivatives read, and _RESULT."""
-    table = np.zeros((len(PRIMITIVES), 8), np.uint8)
-    for op, row in enumerate(PRIMITIVES):
-        for mask in range(1, 8):
-            if isinstance(row, Elementwise):
-                table[op, mask] = _elements_needed(row, mask)
-            elif isinstance(row, ArrayPrimitive):
-                table[op, mask] = _array_needed(row, mask)
-    return table
+def _needed(op: int) -> tuple[int, ...]:
+    row = PRIMITIVES[op]
+    if isinstance(row, Elementwise):
+        return tuple(_elements_needed(row, mask) for mask in range(8))
+    return tuple(_array_needed(row, mask) for mask in range(8)) if isinstance(row, ArrayPrimitive) else (0,) * 8
 
 
 def _elements_needed(row: Elementwise, mask: int) -> int:
