@@ -25,7 +25,8 @@ from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.columns import CONST, DTYPES, NARROW
-from fastad.tables.inline import compact, inline
+from fastad.tables.fixing import with_constants
+from fastad.tables.inline import compact
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
@@ -338,12 +339,8 @@ def with_inputs(
     numbers = {ref: recorded.columns["a"][ref] for ref in (*order, *fixed)}
     if list(numbers.values()) == list(range(len(recorded.inputs))) and not fixed:
         return compact(recorded.table(outputs, captured))
-    b = Builder()
-    places = {numbers[ref]: b.input(*recorded.type(ref)) for ref in order}
-    places |= {numbers[ref]: b.const(value) for ref, value in fixed.items()}
-    table = recorded.table(outputs)
-    refs = inline(b, table, [places[i] for i in range(len(table.inputs))])
-    return compact(b.table([refs[i] for i in table.outputs], captured))
+    b, refs = with_constants(recorded, order, fixed)
+    return compact(b.table([refs[i] for i in outputs], captured))
 
 
 def recording_error(what: str, fix: str) -> RecordingError:

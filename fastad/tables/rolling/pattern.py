@@ -58,8 +58,9 @@ class Pattern:
         """For each row of the turn whose values are wanted of more turns than are carried on: the first of these, given
         the places that rows outside of the loop refer to."""
         turns, places = np.divmod(uses - self.start, self.period)
-        first = {j: int(turns[places == j].min()) for j in np.unique(places).tolist()}
-        reach = self.reach()
+        earliest = np.full(self.period, self.turns, np.int64)
+        np.minimum.at(earliest, places, turns)
+        first, reach = dict(enumerate(earliest.tolist())), self.reach()
         return {j: t for j, t in first.items() if self.turns - t > reach.get(j, 0)}
 
     def of_fewer(self, turns: int) -> "Pattern":
@@ -138,20 +139,22 @@ def _phase(s: Sequence, start: int, end: int, period: int) -> int:
     """Where in the period a turn starts best: where the fewest numbers are carried on, and not with a read of them.
     Such a read becomes one of the loop's result where the loop goes on, which then starts behind it."""
     middle = start + ((end - start) // period // 2) * period
-    live = np.zeros(period, np.int64)
-    sizes = s.table.sizes
+    sizes, turn = s.table.sizes, s.rows[middle - period : middle]
+    counts = s.counts[turn]
+    owner = np.repeat(np.arange(period), counts)
+    inside = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    at = s.at[s.operands[s.starts[turn][owner] + inside]]
+    owner, at = owner[at >= 0], at[at >= 0]
+    distance = middle - period + owner - at
+    near = distance <= _farthest(sizes[s.rows[at]]) * period
     farthest = np.zeros(period, np.int64)
-    for j in range(period):
-        row = int(s.rows[middle - period + j])
-        own = s.at[s.operands[s.starts[row] :][: s.counts[row]]]
-        distance = middle - period + j - own[own >= 0]
-        near = distance <= _farthest(sizes[s.rows[middle - period + j - distance]]) * period
-        for d in distance[near].tolist():
-            farthest[(j - d) % period] = max(farthest[(j - d) % period], d)
-    for j, d in enumerate(farthest.tolist()):
-        size = int(sizes[s.rows[start + j]])
-        live += size * (d // period)
-        live[(j + 1 + np.arange(d % period)) % period] += size
+    np.maximum.at(farthest, (at[near] - middle) % period, distance[near])
+    # Row j is carried on over so many places from j + 1 on, around the period.
+    own, begin = sizes[s.rows[start : start + period]], np.arange(1, period + 1)
+    change = np.zeros(2 * period + 1, np.int64)
+    np.add.at(change, begin, own)
+    np.subtract.at(change, begin + farthest % period, own)
+    live = np.cumsum(change)[: 2 * period].reshape(2, period).sum(axis=0)
     best = np.flatnonzero(live == live.min())
     is_read = s.table.columns["op"][s.rows[start + best]] == STRIDED.code
     return int(best[np.argmin(is_read)])
