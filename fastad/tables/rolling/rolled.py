@@ -137,7 +137,7 @@ class _Rolling:
         used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
         owner = member[used]
         ends = np.searchsorted(np.sort(owner), np.arange(1, len(self.patterns)))
-        return member, np.split(s.at[used[np.argsort(owner, kind="stable")]], ends)
+        return member, np.split(s.at[used[np.argsort(owner, kind="stable")]], ends)[: len(self.patterns)]
 
     def table(self) -> Table:
         """The new table."""
