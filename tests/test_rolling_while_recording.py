@@ -124,6 +124,77 @@ def test_a_loop_of_any_number_of_turns_is_one_row(f, monkeypatch):
     assert TURNS - loops(table)[0].length < rolled.LEAST_TURNS
 
 
+def in_a_list(x):
+    seen = []
+    for _ in range(TURNS):
+        x = x + 0.01 * np.sin(x)
+        seen.append(x)
+    return np.mean(np.array(seen) ** 2)
+
+
+def in_two_lists(x):
+    places, speeds = [x], [x * 0.5]
+    for i in range(TURNS):
+        speeds.append(speeds[-1] - 0.01 * np.sin(places[-1]) * DATA[i])
+        places.append(places[-1] + 0.01 * speeds[-1])
+    return np.sum(np.stack(places) * np.array(speeds)) + places[5] * places[-5]
+
+
+def in_a_list_of_vectors(x):
+    v, seen = x * np.ones(3), []
+    for _ in range(TURNS):
+        v = v + 0.01 * np.sin(v)
+        seen.append(v)
+    return np.sum(np.array(seen)[3::7] ** 2)
+
+
+def with_lags(x):
+    seen = [x * k for k in range(1, 6)]
+    for _ in range(TURNS):
+        seen.append(0.9 * seen[-1] + 0.1 * np.sin(seen[-5] * seen[-3]))
+    return np.sum(np.array(seen))
+
+
+@pytest.mark.parametrize("f", [in_a_list, in_two_lists, in_a_list_of_vectors, with_lags], ids=lambda f: f.__name__)
+def test_a_loop_that_collects_values_is_one_row(f, monkeypatch):
+    """Beside the rows of a few turns, the builder holds one read for each value in a list."""
+    moves = counted(monkeypatch)
+    table = check(f, np.array(0.3))
+    assert len(moves) > 3 and len(loops(table)) == 1
+    collected = 2 * TURNS if f is in_two_lists else TURNS
+    assert max(after for _, after in moves) < collected + 60
+    assert len(table) < 60
+
+
+def test_a_list_over_which_a_second_loop_goes():
+    """While the second loop is recorded, the list is still held, and read line by line."""
+
+    def f(x):
+        losses = []
+        for i in range(TURNS):
+            x = x + 0.01 * np.sin(x) * DATA[i]
+            losses.append(x * x)
+        return sum(losses) + losses[7]
+
+    assert len(loops(check(f, np.array(0.3)))) == 2
+
+
+def test_a_loop_that_goes_on_after_its_last_state_was_used():
+    """A state that others hold, too, stays what it was."""
+
+    def f(x):
+        marks, seen = [], []
+        for i in range(TURNS):
+            x = x + 0.01 * np.sin(x)
+            if i % 29 == 0:
+                marks.append(x * 2.0)
+            if i > 100:
+                seen.append(x)
+        return sum(marks) + np.sum(np.array(seen)) + marks[1] * seen[3]
+
+    check(f, np.array(0.3))
+
+
 def test_states_of_all_turns_can_be_kept():
     def f(x):
         seen = []

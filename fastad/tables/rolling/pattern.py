@@ -191,10 +191,10 @@ def _moving(s: Sequence, rows: np.ndarray, owner: np.ndarray, kinds: np.ndarray)
 def _longest(fine: np.ndarray, steady: np.ndarray) -> tuple[int, int]:
     """The longest range of turns that are all fine, and each steady to the one before."""
     best, start = (0, 0), 0
-    for t in range(len(fine)):
-        if not fine[t]:
+    for t, (is_fine, is_steady) in enumerate(zip(fine.tolist(), steady.tolist(), strict=True)):
+        if not is_fine:
             start = t + 1
-        elif not steady[t]:
+        elif not is_steady:
             start = t
         if t + 1 - start > best[1] - best[0]:
             best = (start, t + 1)

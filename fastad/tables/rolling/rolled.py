@@ -41,21 +41,27 @@ def roll(table: Table, schedule: Any = None) -> Table:
     same to the last bit. Inner loops are found first, and become rows of the outer ones. `schedule` says which states
     are stored for adjoints (see `fastad.schedules`; None: all of them).
     """
-    for _ in range(_DEEPEST):
+    for depth in range(_DEEPEST):
         found = _found(table)
-        if found is None:
+        if found is None or not (found.patterns or (found.sequence.is_loop_read.any() and not depth)):
             break
-        table = _Rolling(*found, schedule).table()
+        table = _Rolling(*found, schedule).table()  # without patterns, reads that follow each other become one
     return table
 
 
-def _found(table: Table) -> tuple[Sequence, list[Pattern]] | None:
-    """The loops that are to be rolled next; None where there are none."""
+class _Found(NamedTuple):
+    """The loops of a table that are to be rolled next."""
+
+    sequence: Sequence
+    patterns: list[Pattern]
+
+
+def _found(table: Table) -> _Found | None:
+    """The loops that are to be rolled next; None where a table is too small to look for them."""
     if len(table) * _WORTH_OF_ARRAYS < LEAST_WORTH and not any(map(is_rolled, table.subs)):
         return None
     sequence = Sequence(table)
-    patterns = _patterns(sequence)
-    return (sequence, patterns) if patterns else None
+    return _Found(sequence, _patterns(sequence))
 
 
 def _patterns(s: Sequence) -> list[Pattern]:
@@ -98,7 +104,7 @@ def roll_held(table: Table, schedule: Any, held: Collection[int]) -> tuple[Table
     found = Places(np.arange(len(table.outputs)), at)
     for _ in range(_DEEPEST):
         loops = _found(table)
-        if loops is None:
+        if loops is None or not loops.patterns:
             break
         table, places, held = _Rolling(*loops, schedule, held).held_table()
         at = places.at[found.outputs]
@@ -131,7 +137,7 @@ class _Rolling:
         used = distinct(np.concatenate([used, outputs[member[outputs] >= 0]]))
         owner = member[used]
         ends = np.searchsorted(np.sort(owner), np.arange(1, len(self.patterns)))
-        return member, np.split(s.at[used[np.argsort(owner, kind="stable")]], ends)
+        return member, np.split(s.at[used[np.argsort(owner, kind="stable")]], ends)[: len(self.patterns)]
 
     def table(self) -> Table:
         """The new table."""
