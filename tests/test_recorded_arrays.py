@@ -352,7 +352,8 @@ def test_temporary_masks_and_indices_cost_nothing_at_run_time():
         lambda a: np.repeat(a, np.array([1, 0, 2])),
     ):
         table, _, _ = record(f, filled((3,)))
-        assert [row.name for row in table.rows() if row.name not in ("const", "input")] in (["gather"], ["strided"])
+        names = [row.name for row in table.rows() if row.name not in ("const", "input")]
+        assert names in (["gather"], ["strided"])  # evenly spread places are a region
         assert not table.captured
 
 

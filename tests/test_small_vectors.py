@@ -1,5 +1,8 @@
 """Programs of vectors of a few numbers: gathers at places that are known, and which rows are written out."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from native_tools import run
@@ -200,3 +203,21 @@ def test_functions_of_other_tables_take_turns(tier):
         for f, g in zip(functions, gradients, strict=True):
             x = rng.normal(size=12)
             np.testing.assert_allclose(g(x)[0], f(x), rtol=1e-12)
+
+
+@TIERS
+def test_tables_are_not_kept(tier):
+    """By a recording that serves functions of other tables after them."""
+    rng = np.random.default_rng(5)
+    table, index, x = rng.normal(size=(20, 3)), rng.integers(0, 5, size=(20, 3)), rng.normal(size=12)
+    g = fad.value_and_grad(over_rows(table, index), tier=tier)
+    for _ in range(3):
+        g(x)
+    other = table * 2.0
+    h = fad.value_and_grad(over_rows(other, index), tier=tier)
+    h(x)
+    seen = weakref.ref(table)
+    del table, g
+    gc.collect()
+    assert seen() is None
+    np.testing.assert_allclose(h(x)[0], over_rows(other, index)(x), rtol=1e-12)

@@ -183,6 +183,8 @@ class Binding:
         if self._slices is None or not self._slices.are_in(values):
             self._searches += 1
             self._slices = Slices.among(values, [(view, offset) for view, offset, _ in self._ins])
+            if self._slices.is_empty:
+                self._searches = _SEARCHES
         self._slices.copy(self.vector_in)
         return [(self._ins[k], values[k]) for k in self._slices.others]
 

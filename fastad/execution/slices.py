@@ -1,9 +1,13 @@
 """Arrays that are parts of few others, such as the rows of a table that a loop goes through: to copy them one by one
-takes longer than to compute with them, so they are copied all at once."""
+takes longer than to compute with them, so they are copied all at once.
 
+Nothing here keeps an array: the kernel that they are copied for may serve other arrays after these.
+"""
+
+import weakref
 from collections import defaultdict
 from collections.abc import Sequence
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,9 +26,12 @@ class Slices:
     def __init__(
         self, found: dict[int, np.ndarray], others: Sequence[int], groups: Sequence[tuple[np.ndarray, ...]]
     ) -> None:
-        self.others = others
-        self._arrays, self._of = tuple(found.values()), itemgetter(*found) if found else None
-        self._groups = groups  # an array, places in it, and where these go
+        """`found`: the parts by their places among the values; `groups`: an array, places in it, and where these go."""
+        self.others, self.is_empty = others, not found
+        self._of = itemgetter(*found) if found else None
+        self._ids, self._gone = [*map(id, found.values())], list[object]()
+        self._known = [weakref.ref(x, self._gone.append) for x in found.values()]
+        self._groups = [(weakref.ref(root), places, to) for root, places, to in groups]
 
     @staticmethod
     def among(values: Sequence[Any], targets: Sequence[Target]) -> "Slices":
@@ -39,17 +46,22 @@ class Slices:
                 found |= dict(parts)
                 to = [np.arange(targets[number][1], targets[number][1] + value.size) for number, value in parts]
                 own = np.concatenate([_places(value) for _, value in parts])
-                groups.append((owner_of(parts[0][1]).reshape(-1, order="A"), own, np.concatenate(to)))
+                groups.append((owner_of(parts[0][1]), own, np.concatenate(to)))
         return Slices(found, [k for k in range(len(values)) if k not in found], groups)
 
     def are_in(self, values: Sequence[Any]) -> bool:
         """Whether these are among other values, as they were."""
-        return self._of is None or all(map(is_, self._of(values), self._arrays))
+        return self._of is None or (not self._gone and [*map(id, self._of(values))] == self._ids)
 
     def copy(self, vector: np.ndarray) -> None:
         """Write the parts to their places in a vector."""
         for root, places, to in self._groups:
-            vector[to] = root[places]
+            vector[to] = _flat(root())[places]
+
+
+def _flat(x: Any) -> Any:
+    """The elements of an array as they stand in memory."""
+    return x.reshape(-1, order="A")
 
 
 def _is_part(x: np.ndarray) -> bool:

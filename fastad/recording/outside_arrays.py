@@ -8,9 +8,13 @@ import numpy as np
 
 def owner_of(a: np.ndarray) -> np.ndarray:
     """The array whose memory this one is, or is a part of."""
-    while isinstance(base := a.base, np.ndarray | _Memory):
-        a = base.base if isinstance(base, _Memory) else base
-    return a
+    while True:
+        base: Any = a.base
+        if type(base) is _Memory:
+            base = base.base
+        if not isinstance(base, np.ndarray):
+            return a
+        a = base
 
 
 def address(a: np.ndarray) -> int:
