@@ -47,7 +47,7 @@ def _forward_call(row: ArrayPrimitive) -> str:
 
 def _entry_call(row: ArrayPrimitive) -> str:
     """The kernel by its address: `(address, size)` of the result, the operands, the static integers, scratch memory."""
-    places = ["place(V, s[A_SLOT])", "place(V, s[B_SLOT])"], ["s[A_SIZE]", "s[B_SIZE]"]
+    places = ["operand(V, s[A_SLOT])", "operand(V, s[B_SLOT])"], ["s[A_SIZE]", "s[B_SIZE]"]
     if row.arity > 2:
         every = range(row.arity)
         places = [f"listed(p, V, s, {k})" for k in every], [f"listed_size(p, s, {k})" for k in every]
