@@ -6,7 +6,7 @@ from fastad.recording.dispatch import advise
 
 _SOLVERS = "Wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
 _ROOTS = (
-    "Its results may be complex numbers, which cannot be recorded. For one real root use fad.root(lambda x: "
+    "It has no rule. For one real root use fad.root(lambda x: "
     "np.polyval(p, x), x0)."
 )
 
@@ -14,7 +14,7 @@ _ROOTS = (
 advise(
     np.linalg,
     "eig eigvals",
-    "Eigenvalues of a nonsymmetric matrix are complex numbers, which cannot be recorded. Use np.linalg.eigh or "
+    "Eigenvalues of a nonsymmetric matrix, which are complex, have no rule. Use np.linalg.eigh or "
     "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
 advise(
