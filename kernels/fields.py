@@ -10,7 +10,7 @@ program's address and a further place in the arena.
 # ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is where the arena of
 # tangents or adjoints begins, over values that they do not need, and DERIVED its size. Single numbers have the same
 # slot in both; where D differs from A, a number is read from an array. READ_AGAIN are the numbers of the steps that a
-# step of the reverse sweep reads again.
+# step of the reverse sweep reads again. REFERRED are moves of addresses, of arrays that are read where they lie.
 (
     STEPS,
     STEP_COUNT,
@@ -42,11 +42,14 @@ program's address and a further place in the arena.
     D,
     DERIVED,
     READ_AGAIN,
+    REFERRED,
+    REFERRED_COUNT,
     FIELDS,
-) = range(31)
+) = range(33)
 
-# Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives. OUT_D etc.
-# are the slots of tangents or adjoints; CLEARED is 1 if that of the result serves an earlier row from then on.
+# Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives. A slot
+# -1 - k of an operand's value stands for an array outside of the arena, whose address is in slot k. OUT_D etc. are the
+# slots of tangents or adjoints; CLEARED is 1 if that of the result serves an earlier row from then on.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE = range(13)
 # AGAIN, AGAIN_COUNT: the part of READ_AGAIN that comes before the step in the reverse sweep; IS_AGAIN is 1 for those
 # steps.

@@ -16,6 +16,14 @@ def place(base, slot):
 
 
 @helper
+def operand(arena, slot):
+    """Pointer to a slot of an arena, or to what lies outside of it, at the address in slot -1 - `slot`."""
+    if slot < 0:
+        return doubles(integers(address(arena))[-1 - slot])
+    return place(arena, slot)
+
+
+@helper
 def statics(p, s):
     """Pointer to the integers of an array row."""
     return integers(p[f.STATICS] + 8 * (s[f.C_SLOT] + 1))
@@ -39,6 +47,14 @@ def load(arena, vector, moves, count):
         source, target, step = _source(vector, m), place(arena, m[f.SLOT]), 0 if m[f.HOW] == f.SPREAD else 1
         for i in range(m[f.COUNT]):
             target[i] = source[i * step]
+
+
+@helper
+def refer(arena, vector, moves, count):
+    """Write the addresses of values to their slots."""
+    for k in range(count):
+        m = integers(moves + 8 * f.MOVE * k)
+        integers(address(arena))[m[f.SLOT]] = address(_source(vector, m))
 
 
 @helper
@@ -98,7 +114,7 @@ def _piece(p, s, k):
 @helper
 def listed(p, arena, s, k):
     """Pointer to operand k of a row that lists them."""
-    return place(arena, _piece(p, s, k)[f.VALUE_SLOT])
+    return operand(arena, _piece(p, s, k)[f.VALUE_SLOT])
 
 
 @helper
@@ -109,7 +125,7 @@ def listed_size(p, s, k):
 @helper
 def read_again(p, values, s):
     """Run a step that reads a region of another row."""
-    x = view(place(values, s[f.A_SLOT]), s[f.A_SIZE])
+    x = view(operand(values, s[f.A_SLOT]), s[f.A_SIZE])
     strided_forward(view(place(values, s[f.OUT]), s[f.SIZE]), x, x, view(statics(p, s), s[f.STATIC_COUNT]))
 
 
@@ -126,7 +142,7 @@ def assemble(p, arena, s, result, which):
         if size == 1:
             out[at(t[at(where + 1)])] = arena[slot]
         elif slot != result:
-            x = view(place(arena, slot), size)
+            x = view(operand(arena, slot), size)
             assemble_forward(out, x, x, t[where : where + width])
         where += width
     return 0

@@ -277,15 +277,21 @@ STATEMENTS = [
     "v = np.where(v > a, v, w)", "b = 0.5 * (s[-1] if s else b)",
     "a = np.maximum(a, b) / 2", "w = 0.5 * w * np.cos(big[:, ORDER[i]])", "b = b + big[:, ORDER[i]] @ v",
     "b = 0.5 * b + several[i][ORDER[i] % 3]", "v = v.copy(); v[ORDER[i] % 3] = a", "w = w + big[::-2, ORDER[i]][0]",
+    "b = 0.5 * b + np.sin(s[-3] if len(s) > 2 else a)", "s.append(a)", "t.append(v)",
+    "v = 0.5 * v + (t[-2] if len(t) > 1 else w)",
+    "a = 0.5 * a + (s[-7] * x[i] if len(s) > 6 else b)", "a = np.cos(a) if i == 5 else a", "s = s[-9:]",
 ]  # fmt: skip
 FINISHES = [
-    "a + b", "np.sum(y)", "np.sum(v * w) + a", "np.sum(np.array(s[1:])) + b if len(s) > 1 else b", "y[5] + y[-1] * a"
+    "a + b", "np.sum(y)", "sum(s, a)", "np.sum(np.stack(t or [v]) * w) + b", "sum(q * q for q in s[::2]) + a",
+    "np.sum(np.array(s[::-1])[: len(s) // 2]) + np.sum(np.array(t)) * b",
+     "np.sum(v * w) + a", "np.sum(np.array(s[1:])) + b if len(s) > 1 else b", "y[5] + y[-1] * a"
 ]  # fmt: skip
 
 
 def program(body, finish, turns):
     lines = [
-        "def f(x):", " a, b, v, w = x[0], x[1], x[2:5], x[5:8]", " m, y, s = np.outer(v, w), np.zeros(len(x)), []",
+        "def f(x):", " a, b, v, w = x[0], x[1], x[2:5], x[5:8]",
+        " m, y, s, t = np.outer(v, w), np.zeros(len(x)), [], []",
         " big, several = np.sin(np.outer(v, x)), [np.cos(w * k) for k in range(len(x))]",
         f" for i in range({turns}):", *(f"  {line}" for line in body), f" return {finish}",
     ]  # fmt: skip

@@ -28,7 +28,6 @@ def make_small(put):
     for name, value in (("LEAST_TURNS", 6), ("LEAST_WORTH", 1), ("LEAST_WORTH_OF_SHORT_TURNS", 1)):
         put(rolled, name, value)
     put(rolling, "MANY", 60)
-    put(rolling, "_KEPT", 1)
 
 
 def counted(monkeypatch):

@@ -42,6 +42,10 @@ def text(tmp_path, monkeypatch):
     shipped.is_for_this_processor.cache_clear()
 
 
+def shipped_key(text):
+    return exported._shipped_key(exported._fingerprint(text))
+
+
 def results(text):
     x = np.linspace(-1.0, 1.0, 37)
     function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(exported.address("shipped", text))
@@ -78,26 +82,26 @@ def test_a_damaged_file_is_compiled_anew(text):
 def test_code_that_does_not_link_here_is_compiled_anew(text):
     ir = "declare i64 @no_such_function()\ndefine i64 @fastad_entry(i64 %x, i64 %n) {\n  %r = call i64 "
     ir += "@no_such_function()\n  ret i64 %r\n}\n"
-    shipped.store(shipped.FOLDER, exported._shipped_key(text), ir, 3)
+    shipped.store(shipped.FOLDER, shipped_key(text), ir, 3)
     assert results(text).tolist() == expected(text).tolist()
     assert was_compiled(text)
 
 
 def test_a_processor_of_another_level_does_not_use_them(text, monkeypatch):
     monkeypatch.setattr(objects, "has_feature", lambda name: name not in ("fma", "neon"))
-    assert not shipped.is_for_this_processor() and shipped.read(exported._shipped_key(text)) is None
+    assert not shipped.is_for_this_processor() and shipped.read(shipped_key(text)) is None
 
 
 def test_an_architecture_without_a_level_does_without(text, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "unknown")
-    assert not shipped.has(exported._shipped_key(text)) and shipped.read(exported._shipped_key(text)) is None
+    assert not shipped.has(shipped_key(text)) and shipped.read(exported._shipped_key(text)) is None
 
 
 @pytest.mark.parametrize("what", ["kernel_digest", "translator_digest"])
 def test_objects_of_other_kernels_are_not_used(text, what, monkeypatch):
-    assert shipped.has(exported._shipped_key(text))
+    assert shipped.has(shipped_key(text))
     monkeypatch.setattr(exported, what, lambda: "others")
-    assert not shipped.has(exported._shipped_key(text))
+    assert not shipped.has(shipped_key(text))
 
 
 @pytest.mark.slow

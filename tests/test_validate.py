@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_store import TABLE
 
 from fastad.errors import TableError
 from fastad.primitives import opcode
+from fastad.tables import validate
 from fastad.tables.builder import Builder
 from fastad.tables.columns import COLUMNS, POOLS, Line, ValueType
 from fastad.tables.table import Table
@@ -187,3 +188,47 @@ def test_columns_that_are_not_plain_memory_are_refused():
     columns["a"] = np.repeat(columns["a"], 2)[::2]
     with pytest.raises(TableError, match="contiguous"):
         Table(columns, dict(TABLE.pools), TABLE.types, TABLE.lines, TABLE.inputs, TABLE.outputs, TABLE.captured)
+
+
+def many_rows():
+    """A table of many array rows of several kinds: reads, assemblies, products, sums."""
+    b = Builder()
+    x = b.input((6,))
+    for i in range(40):
+        part = b.region(x, (i % 4, 3, 1), (3,), "d")
+        y = b.emit("multiply", (part, b.const(float(i) + 2)))
+        place = [1, 0, 6, 1, 1, i % 2, 3, 1 + i % 2] if i % 3 else [1, 0, 6, 1, 1, 0, 3, 2, 1, 5, 1, 1]
+        pieces = (x, y) if i % 3 else (x, y, b.emit("sum", (y,), (1, 3, 1), (), "d"))
+        x = b.emit("assemble", pieces, place, (6,), "d")
+    return b.table([x])
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_the_complaint_is_the_same_where_rows_of_one_kind_are_looked_for(data):
+    table = MANY_ROWS
+    columns = {name: x.copy() for name, x in table.columns.items()}
+    pools = {name: x.copy() for name, x in table.pools.items()}
+    arrays = columns | pools
+    for _ in range(data.draw(st.integers(0, 3))):
+        name = data.draw(st.sampled_from(["type", "a", "b", "c", "operands", "statics", "op"]))
+        place = data.draw(st.integers(0, len(arrays[name]) - 1))
+        other = data.draw(st.integers(0, len(arrays[name]) - 1))
+        near = int(arrays[name][place]) + data.draw(st.sampled_from([-1, 1]))
+        value = data.draw(st.sampled_from([near, int(arrays[name][other]), *EXTREMES]))
+        if fits(value, arrays[name].dtype):
+            arrays[name][place] = value
+    with pytest.MonkeyPatch.context() as patch:
+        found = []
+        for many in (0, 10**9):
+            patch.setattr(validate, "_MANY", many)
+            try:
+                Table(columns, pools, table.types, table.lines, table.inputs, table.outputs)
+            except TableError as error:
+                found.append(str(error))
+            else:
+                found.append("")
+    assert found[0] == found[1]
+
+
+MANY_ROWS = many_rows()

@@ -150,6 +150,46 @@ def test_damaged_objects_are_made_anew(monkeypatch, tmp_path):
     assert objects.undefined_symbols(exported.stored(text)) == objects.undefined_symbols(first)
 
 
+def test_a_text_is_made_only_where_its_object_is_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTAD_CACHE_DIR", str(tmp_path / "cache"))
+    made, mark = [], os.urandom(8).hex()
+
+    def make():
+        made.append(TRIPLE + f"# {mark}\n")
+        return made[-1]
+
+    exported.stored(make())
+    first = exported.address_from("triple", (mark, "one"), make)
+    assert len(made) == 2  # to find out what the object is kept by
+    assert exported.address_from("triple", (mark, "one"), make) == first and len(made) == 2
+    exported.address_from("triple", (mark, "another"), make)
+    assert len(made) == 3
+    mark = os.urandom(8).hex()  # an origin that is the same by mistake would bring this text's predecessor: see below
+    exported.address_from("triple", (mark, "one"), make)
+    assert len(made) == 5  # what is not kept is made once more, to be compiled
+
+
+@pytest.mark.parametrize("mode", ["values", "tangents", "adjoints"])
+def test_the_text_of_the_sweeps_is_not_made_in_a_process_that_has_them(mode):
+    script = (
+        "from fastad.execution.sweeps import kernel, source; "
+        f"kernel._sweep({mode!r}); print(source.sweep_text.cache_info().currsize)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)  # puts it into the cache
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "0"
+
+
+TRIPLE = """
+from fastad.kernels.memory import types
+SIGNATURE = types.int64(types.int64)
+
+
+def entry(x):
+    return 3 * x
+"""
+
+
 TWICE = """
 from numba import float64, types
 SIGNATURE = types.int64(types.CPointer(float64), types.int64)

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optree
 
 from fastad.errors import RecordingError, ScheduleError, ShapeError
-from fastad.recording.buffers import without_buffers
 from fastad.recording.operands import recorder_of, to_ref
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, current_recorder, tentatively
@@ -21,7 +19,7 @@ from fastad.tables.composites.sub import Sub, made, packed, unpacked
 from fastad.tables.inline import inline
 from fastad.tables.reference import Stopped
 from fastad.transforms.base import program_of
-from fastad.transforms.call import NAMESPACE, Call, described, flatten, make_call, unflatten
+from fastad.transforms.call import Call, described, flatten, make_call, unflatten
 from fastad.transforms.program import Program
 
 
@@ -104,8 +102,7 @@ def cast(b: Any, ref: int, kind: ValueType) -> int:
 
 def flatten_state(tree: Any) -> tuple[list[Any], Any]:
     """Leaves and structure of a state. None is part of the structure."""
-    leaves, structure = optree.tree_flatten(tree, none_is_leaf=False, namespace=NAMESPACE)
-    return without_buffers(leaves), structure
+    return flatten(tree, none_is_leaf=False)
 
 
 def numeric(tree: Any, what: str) -> tuple[list[Any], Any]:

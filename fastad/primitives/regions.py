@@ -4,6 +4,7 @@ A region is (offset, shape..., strides...) in elements, as NumPy's basic indexin
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -40,6 +41,18 @@ def parts(r: Region) -> tuple[int, Shape, Shape]:
     """Offset, shape and strides of a region."""
     nd = (len(r) - 1) // 2
     return r[0], r[1 : 1 + nd], r[1 + nd :]
+
+
+def evenly(places: Sequence[float], inner: int, size: int) -> Region | None:
+    """The region of blocks of so many elements at these places of an array, if these follow each other at one distance
+    upwards, inside of it."""
+    n, first, last = len(places), places[0], places[-1]
+    step = (last - first) / (n - 1) if n > 1 else 1.0
+    if first < 0 or (last + 1) * inner > size or step < 1 or step % 1 or first % 1:
+        return None
+    if any(place != first + k * step for k, place in enumerate(places)):
+        return None
+    return region(int(first) * inner, (n, inner), (int(step) * inner, 1))
 
 
 @lru_cache(maxsize=8192)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastad.primitives.regions import inside, is_contiguous, parts, pieces, span, whole
+from fastad.primitives.regions import evenly, inside, is_contiguous, parts, pieces, span, whole
 from fastad.primitives.row import Elementwise, Form, opcode, primitive
 
 Ref = int
@@ -195,8 +195,11 @@ def _strided(b: Any, operands: Any, kind: Any, r: Any) -> Ref | None:
 
 
 def _gather(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
-    """Blocks of a reshaped array are blocks of what it was: so its adjoint is added to where that one's lies."""
+    """Blocks at places that are known and evenly spread are a region. Blocks of a reshaped array are blocks of what it
+    was: so its adjoint is added to where that one's lies."""
     x, index = operands
+    if (places := b.numbers(index)) and (own := evenly(places, s[0], b.size(x))):
+        return b.region(x, own, kind.shape, kind.dtype)
     op, source, _, c = b.definition(x)
     if op != _STRIDED or b.statics_at(c) != whole(b.size(source)) or b.dtype(source) != b.dtype(x):
         return None

@@ -1,8 +1,9 @@
 """Derivation and batching rules of the array rows; each emits rows with the builder it is given.
 
 Tangent rules return the tangent of the result, adjoint rules one contribution an operand: a reference, None for
-zero, or a `Piece` that concerns a region of the operand only. Sources: Giles (2008), "Collected matrix derivative
-results for forward and reverse mode"; Griewank & Walther (2008), "Evaluating Derivatives", chapters 3 and 6.
+zero, or a `Piece`, or a list of these, that concern regions of the operand only. Sources: Giles (2008), "Collected
+matrix derivative results for forward and reverse mode"; Griewank & Walther (2008), "Evaluating Derivatives", chapters 3
+and 6.
 """
 
 import math
@@ -51,6 +52,7 @@ class Scattered:
 
 
 _ADDED = 32  # elements up to which contributions are added as arrays
+_FEW = 8  # places that are known, up to which what is gathered from them is added one by one
 
 
 # ── tangents ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,9 +146,21 @@ def adjoint_matmul(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list
 
 def adjoint_gather(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:
     x, y = operands
+    if (pieces := _known_pieces(b, u, y, row.statics[0], b.size(x))) is not None:
+        return [pieces, None]
     if b.size(x) > _ADDED and y != x:
         return [Scattered(u, y, row.statics[0]), None]
     return [b.emit("scatter_add", (u, y), row.statics, b.shape(x)), None]
+
+
+def _known_pieces(b: Any, u: Ref, y: Ref, inner: int, size: int) -> list[Piece] | None:
+    """Few blocks at places that are known, each for itself: what is added to one place is added in registers then."""
+    if b.size(y) > _FEW or (places := b.numbers(y)) is None or not all(0 <= k < size // inner for k in places):
+        return None
+    one = (inner,) if inner > 1 else ()
+    own = [region(i * inner, one, (1,) * len(one)) for i in range(len(places))]
+    to = [region(int(k) * inner, one, (1,) * len(one)) for k in places]
+    return [Piece(b.region(u, here, one), there) for here, there in zip(own, to, strict=True)]
 
 
 def adjoint_scatter_add(b: Any, row: Any, operands: Any, result: Ref, u: Ref) -> list[Any]:

@@ -19,6 +19,7 @@ class Vocabulary:
     shape: Any
     size: Any
     definition: Any
+    constants: Any
     statics_at: Any
 
     def add(self, first: Ref, *others: Ref) -> Ref:
@@ -52,6 +53,11 @@ class Vocabulary:
     def taken(self, x: Ref, places: Any) -> Ref:
         """The elements of a vector at places that are known now."""
         return self.emit("gather", (x, self.const(places)), (1,), (len(places),))
+
+    def numbers(self, ref: Ref) -> list[float] | None:
+        """The elements of a constant; None if it is none."""
+        op, start, _, _ = self.definition(ref)
+        return list(self.constants[start : start + self.size(ref)]) if op == opcode("const") else None
 
     def running_sums(self, x: Ref, goes_on: Any) -> Ref:
         """Sums of a vector's elements up to each, from the last element on where `goes_on` is 0, and not 1."""

@@ -9,7 +9,7 @@ from numpy import clip as numpy_clip
 from fastad.recording.alternatives import plain_array_error
 from fastad.recording.buffers import Buffer, as_buffer, as_view, plain, takes_guards, target_of, twin_of
 from fastad.recording.operands import as_recorded, is_recorded, path_value, recorder_of
-from fastad.recording.operators import array_ufunc, call_function
+from fastad.recording.operators import call_function, call_ufunc
 from fastad.recording.outside_arrays import owner_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import recording_error
@@ -36,9 +36,9 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
     if method == "at" and (recorded or isinstance(given[0], Recorded)):
         return function(target_of(inputs[0], f"np.{ufunc.__name__}.at of a recorded value"), *given[1:])
     if recorded and out is not None:
-        return array_ufunc(given[0], ufunc, method, *given, out=out, **options)
+        return call_ufunc(ufunc, method, given, out=out, **options)
     if recorded and not any(isinstance(x, np.ndarray) and x.dtype == object for x in given):
-        return array_ufunc(given[0], ufunc, method, *given, **options)  # lists hold what NumPy's protocol does not see
+        return call_ufunc(ufunc, method, given, **options)  # lists hold what NumPy's protocol does not see
     if out is None:
         return made(function(*given, **options), inputs)
     kept = options.get("where", True) if method == "__call__" else True
@@ -192,9 +192,11 @@ def _attribute(name: str) -> property:
         return own.__get__(self) if twin is None else _of_twin(twin, name)
 
     def put(self: Buffer, value: Any) -> None:
-        self[...] = value
+        if twin_of(self) is None and is_recorded(value):
+            target_of(self, f"writing a recorded value into .{name}")
+        get(self)[...] = value
 
-    return property(get, put if name == "real" else None)
+    return property(get, put if name in ("real", "imag") else None)
 
 
 _CONVERSIONS = (

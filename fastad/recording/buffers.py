@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.alternatives import plain_array_error
+from fastad.recording.complex_operands import complex_package
 from fastad.recording.late import arrived
 from fastad.recording.outside_arrays import address, owner_of
 from fastad.recording.recorded import Frame, Recorded
@@ -67,8 +68,9 @@ def target_of(array: Any, what: str) -> Any:
     owner = owner_of(array) if isinstance(array, np.ndarray) else None
     if type(owner) is not Buffer or owner.base is not None:
         raise plain_array_error(f"{what} into a plain array from outside the function")
-    if owner.dtype.char not in "df":
-        raise recording_error(f"{what} into an array of dtype {owner.dtype}", "Make it with dtype float64 or float32.")
+    if owner.dtype.char not in "dfDF":
+        fix = "Make it with dtype float64 or float32 (complex128 or complex64 for complex elements)."
+        raise recording_error(f"{what} into an array of dtype {owner.dtype}", fix)
     if not array.flags.writeable:
         raise ValueError("assignment destination is read-only")
     if owner._twin is None:
@@ -94,7 +96,11 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
     if not elements.flags.c_contiguous:
         elements = elements.ravel(order="K")  # in the order of memory, in which views are described
     native = elements.astype(elements.dtype.newbyteorder("="), copy=False)
-    owner._twin, owner._twin_shape = Recorded(recorder, recorder.const(native)), elements.shape
+    if native.dtype.kind == "c":
+        owner._twin = complex_package().complex_constant(recorder, native)
+    else:
+        owner._twin = Recorded(recorder, recorder.const(native))
+    owner._twin_shape = elements.shape
     for opened in open_recordings():
         opened.keep_snapshot(lambda array: owner_of(array) is owner)
         opened.erased = opened.erased or at_line()

@@ -93,14 +93,15 @@ class ConcreteValues:
                 return i
         return None
 
-    def moved(self, recorder: Any, to: dict[Ref, Ref]) -> "ConcreteValues":
-        """These values in the recorder's new builder, where the rows that are still of use stand elsewhere."""
+    def moved(self, recorder: Any, to: np.ndarray) -> "ConcreteValues":
+        """These values in the recorder's new builder, where the rows that are still of use stand elsewhere: see
+        `Recorder.go_on_in`."""
         found = ConcreteValues(recorder.builder, recorder.given, self._run, self._tentative)
         found._settled = len(found.builder)
         found._forgetting.skip(recorder, found._values, found._settled)
-        for ref, value in enumerate(self._values):
-            if value is not FORGOTTEN and ref in to:
-                found._values[to[ref]] = value
+        for value, ref in zip(self._values, to.tolist(), strict=False):
+            if value is not FORGOTTEN and ref >= 0:
+                found._values[ref] = value
         return found
 
     def _may_fail(self, i: Ref, op: int) -> bool:

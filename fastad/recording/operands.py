@@ -8,9 +8,11 @@ import numpy as np
 
 from fastad.recording.alternatives import of_library
 from fastad.recording.buffers import Buffer, twin_of
+from fastad.recording.complex_operands import ComplexOperand
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import NUMBERS
 from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.source import at_line
 from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
 from fastad.tables.columns import DTYPES
@@ -72,6 +74,8 @@ def to_ref(recorder: Recorder, x: Any) -> Ref:
         return _array_ref(recorder, x)
     if isinstance(x, list | tuple):
         return stack_refs(recorder, x) if is_recorded(x) else recorder.const(_checked(np.asarray(x)))
+    if isinstance(x, complex):
+        raise complex_operand()
     raise recording_error(
         f"an operand is a {type(x).__name__}, which cannot be recorded",
         of_library(type(x)) or "Use numbers, NumPy arrays or recorded values.",
@@ -113,12 +117,20 @@ def _plain(x: np.ndarray) -> np.ndarray:
 
 def _checked(x: np.ndarray) -> np.ndarray:
     _plain(x)
+    if x.dtype.kind == "c" and x.dtype.itemsize <= 16:
+        raise complex_operand()
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or x.dtype == np.float16:
         raise recording_error(
             f"an operand has dtype {x.dtype}, which cannot be recorded",
             "Convert it to float64, float32, integers or bool.",
         )
     return x
+
+
+def complex_operand() -> ComplexOperand:
+    """The error for a complex operand."""
+    text = f"an operand is complex{at_line()}, where recorded ones can only be real"
+    return ComplexOperand(f"{text}. Pass real and imaginary parts apart, z.real and z.imag.")
 
 
 def stack_refs(recorder: Recorder, items: Any) -> Ref:

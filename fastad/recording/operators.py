@@ -14,6 +14,7 @@ from fastad.recording import indexing
 from fastad.recording.alternatives import no_attribute, no_elements, of_library
 from fastad.recording.buffers import plain, takes_guards, target_of
 from fastad.recording.casting import require_cast
+from fastad.recording.complex_operands import ComplexOperand, complex_package, has_complex
 from fastad.recording.dispatch import CREATORS, FIXES, FUNCTIONS, UFUNC_METHODS, UFUNCS, VIEWS
 from fastad.recording.geometry import reframe
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
@@ -37,14 +38,29 @@ _FIX = (
 )
 
 
+def call_ufunc(ufunc: Any, method: str, inputs: Any, **options: Any) -> Any:
+    """A ufunc of operands of which one is recorded, as NumPy would dispatch it."""
+    if has_complex(inputs):
+        return complex_package().call_ufunc(ufunc, method, inputs, **options)
+    return array_ufunc(inputs[0], ufunc, method, *inputs, **options)
+
+
 def array_ufunc(self: Recorded, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
     """NumPy's protocol for ufuncs."""
-    if method == "__call__" and out is None and not options:
-        known = _known_ufuncs.get(ufunc)
-        if known is None and ufunc.__name__ in UFUNCS:
-            known = _known_ufuncs[ufunc] = UFUNCS[ufunc.__name__]
-        if known is not None:
-            return known(*inputs)
+    try:
+        if method == "__call__" and out is None and not options:
+            known = _known_ufuncs.get(ufunc)
+            if known is None and ufunc.__name__ in UFUNCS:
+                known = _known_ufuncs[ufunc] = UFUNCS[ufunc.__name__]
+            if known is not None:
+                return known(*inputs)
+        return _other_ufunc(ufunc, method, inputs, out, options)
+    except ComplexOperand:
+        return complex_package().call_ufunc(ufunc, method, inputs, out, **options)
+
+
+def _other_ufunc(ufunc: Any, method: str, inputs: Any, out: Any, options: dict[str, Any]) -> Any:
+    """A call of a ufunc with options, or of one of its methods."""
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     implementation = (UFUNCS if method == "__call__" else UFUNC_METHODS).get(name)
     if implementation is None:
@@ -132,8 +148,16 @@ def array_function(self: Recorded, function: Any, types: Any, args: Any, kwargs:
         args, kwargs = plain(args), plain(kwargs)
         kwargs = kwargs if out is None else kwargs | {"out": out}
     if function in CREATORS:
-        return CREATORS[function](self.recorder, *args, **kwargs)
+        return create(function, self.recorder, args, kwargs)
     return call_function(function, args, kwargs)
+
+
+def create(function: Any, recorder: Any, args: Any, kwargs: Any) -> Any:
+    """A constructor of arrays."""
+    try:
+        return CREATORS[function](recorder, *args, **kwargs)
+    except ComplexOperand:
+        return complex_package().call_function(function, args, kwargs)
 
 
 def _package(ufunc: Any) -> str:
@@ -142,6 +166,15 @@ def _package(ufunc: Any) -> str:
 
 def call_function(function: Any, args: Any, kwargs: Any) -> Any:
     """A NumPy function on recorded values."""
+    if has_complex(args):
+        return complex_package().call_function(function, args, kwargs)
+    try:
+        return _of_reals(function, args, kwargs)
+    except ComplexOperand:
+        return complex_package().call_function(function, args, kwargs)
+
+
+def _of_reals(function: Any, args: Any, kwargs: Any) -> Any:
     implementation = FUNCTIONS.get(function)
     if implementation is None:
         name = f"{getattr(function, '__module__', 'numpy')}.{_name_of(function)}"
@@ -180,13 +213,19 @@ def array_namespace(self: Recorded, api_version: str | None = None) -> Any:
 # ── operators ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _binary(name: str) -> tuple[Any, Any]:
     def forward(self: Recorded, other: Any) -> Any:
-        if type(other) in _COMMON or isinstance(other, _OPERANDS):
-            return UFUNCS[name](self, other)
+        try:
+            if type(other) in _COMMON or isinstance(other, _OPERANDS):
+                return UFUNCS[name](self, other)
+        except ComplexOperand:
+            return complex_package().call_operator(name, self, other)
         return scipy_operator(name, self, other) if is_scipy(other) else _refused(other)
 
     def reflected(self: Recorded, other: Any) -> Any:
-        if type(other) in _COMMON or isinstance(other, _OPERANDS):
-            return UFUNCS[name](other, self)
+        try:
+            if type(other) in _COMMON or isinstance(other, _OPERANDS):
+                return UFUNCS[name](other, self)
+        except ComplexOperand:
+            return complex_package().call_operator(name, other, self)
         return scipy_operator(name, other, self) if is_scipy(other) else _refused(other)
 
     return forward, reflected
@@ -195,10 +234,6 @@ def _binary(name: str) -> tuple[Any, Any]:
 def _refused(other: Any) -> Any:
     """NotImplemented, or the error for an operand that has no place in a recording."""
     kind = type(other)
-    if kind is complex:
-        raise recording_error(
-            "an operand is a complex number", "Compute real and imaginary parts apart."
-        )
     fix = of_library(kind)
     if fix is not None:
         raise recording_error(f"an operand is a {kind.__name__} of {kind.__module__.partition('.')[0]}", fix)
@@ -206,12 +241,15 @@ def _refused(other: Any) -> Any:
 
 
 _COMMON = frozenset([Recorded, Number, float, int])
-_OPERANDS = (Recorded, float, int, np.ndarray, np.generic, list, tuple)
+_OPERANDS = (Recorded, float, int, np.ndarray, np.generic, list, tuple, complex)
 
 
 def _in_place(name: str) -> Any:
     def update(self: Recorded, other: Any) -> Any:
-        result = UFUNCS[name](self, other)
+        try:
+            result = UFUNCS[name](self, other)
+        except ComplexOperand:
+            result = complex_package().call_operator(name, self, other)
         if not self.shape and self._base is None:
             return result
         if result.shape != self.shape:
@@ -227,7 +265,10 @@ def _compare(name: str) -> Any:
     def compare(self: Recorded, other: Any) -> Any:
         if other is None or isinstance(other, str):
             return NotImplemented
-        return UFUNCS[name](self, other)
+        try:
+            return UFUNCS[name](self, other)
+        except ComplexOperand:
+            return complex_package().call_operator(name, self, other)
 
     return compare
 
@@ -314,9 +355,12 @@ def _method(name: str) -> Any:
 def astype(self: Recorded, dtype: Any, **options: Any) -> Recorded:
     """A copy of another dtype. float32 rounds, with derivative one; integers truncate, with derivative zero."""
     target = np.dtype(dtype)
+    if target.kind == "c":
+        return complex_package().call_operator("add", self, np.zeros((), target)[()])
     if target.kind not in "biuf":
         raise recording_error(
-            f"astype({target}) of a recorded value is not supported", "Use float64, float32, an integer dtype or bool."
+            f"astype({target}) of a recorded value is not supported",
+            "Use float64, float32, complex, an integer dtype or bool.",
         )
     char = dtype_char(target if target.kind != "f" or target.itemsize > 4 else np.dtype(np.float32))
     return Recorded(self.recorder, self.recorder.convert(self.ref, char))

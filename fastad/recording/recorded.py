@@ -327,7 +327,7 @@ class Recorded:
         return self.value
 
     def __complex__(self) -> complex:
-        raise recording_error("complex() of a recorded value is not supported", "Use real arithmetic.")
+        raise recording_error("complex() of a recorded value would lose its derivative", "Write x + 1j * y.")
 
     def item(self, *args: Any) -> Any:
         raise recording_error("item() of a recorded value would lose its derivative", "Use x[()] or x[i] instead.")

@@ -25,7 +25,8 @@ from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
 from fastad.tables.columns import CONST, DTYPES, NARROW
-from fastad.tables.inline import compact, inline
+from fastad.tables.fixing import with_constants
+from fastad.tables.inline import compact
 from fastad.tables.reference import Runner
 from fastad.tables.table import Table
 
@@ -243,8 +244,9 @@ class Recorder:
         return ref
 
     # ── rolling ──────────────────────────────────────────────────────────────────────────────────────────────────
-    def go_on_in(self, builder: Builder, inputs: Sequence[Ref], moved: dict[Ref, Ref]) -> None:
-        """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to."""
+    def go_on_in(self, builder: Builder, inputs: Sequence[Ref], moved: np.ndarray) -> None:
+        """Go on in another builder, with these inputs. `moved` says where the rows are that anything refers to, by
+        their numbers; -1 for others."""
         number = self.builder.columns["a"]
         place = {ref: inputs[number[ref]] for ref in self.given}
         builder.at_line(builder.line_number(self.builder.current_line()))
@@ -256,7 +258,7 @@ class Recorder:
             capture.ref = place[capture.ref]
         for known in (self.plans, self.calls, self.masks, self._numbers, self._reads):
             known.clear()
-        self._guarded = {moved[ref] for ref in self._guarded if ref in moved}
+        self._guarded = {int(moved[ref]) for ref in self._guarded if moved[ref] >= 0}
         self._values = self._values.moved(self, moved)
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -337,12 +339,8 @@ def with_inputs(
     numbers = {ref: recorded.columns["a"][ref] for ref in (*order, *fixed)}
     if list(numbers.values()) == list(range(len(recorded.inputs))) and not fixed:
         return compact(recorded.table(outputs, captured))
-    b = Builder()
-    places = {numbers[ref]: b.input(*recorded.type(ref)) for ref in order}
-    places |= {numbers[ref]: b.const(value) for ref, value in fixed.items()}
-    table = recorded.table(outputs)
-    refs = inline(b, table, [places[i] for i in range(len(table.inputs))])
-    return compact(b.table([refs[i] for i in table.outputs], captured))
+    b, refs = with_constants(recorded, order, fixed)
+    return compact(b.table([refs[i] for i in outputs], captured))
 
 
 def recording_error(what: str, fix: str) -> RecordingError:

@@ -9,15 +9,14 @@ import sys
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
+
 from fastad.recording.forgetting import values_of
+from fastad.recording.held import Held
 from fastad.recording.recorder import Recorder, current_recorder
 from fastad.recording.source import is_ours
-from fastad.tables.builder import Builder
-from fastad.tables.inline import compact, inline
-from fastad.tables.rolling.rolled import roll
 
 MANY = 32_768  # rows after which it is worth looking for loops
-_KEPT = 16  # rows for each value that is still of use
 # Code of fastad that holds no rows while it runs: the operators that lead here, and what runs the user's function.
 OPERATORS: set[CodeType] = set()
 RUNNERS: set[CodeType] = set()
@@ -37,25 +36,19 @@ def roll_rows(recorder: Recorder) -> None:
         recorder.rolls_at = rows + rows // 8
         return
     recorder.rolls_at = 2 * rows
-    live = list(dict.fromkeys(ref for x in values for ref in (x._ref, *x._pending.values())))
-    if len(live) * _KEPT > rows:
-        return  # values of the turns are collected: one loop at the end has them in one piece
-    old = recorder.builder
-    table = compact(old.table(live))
-    rolled = roll(table, recorder.schedule)
-    if 2 * len(rolled) > rows:
+    refs = np.array([x._ref for x in values], np.int64)
+    written = [x for x in values if x._pending]
+    pieces = np.array([ref for x in written for ref in x._pending.values()], np.int64)
+    found = Held(recorder.builder, np.concatenate([refs, pieces])).rolled(recorder.schedule)
+    if found is None:
         return
-    new = Builder()
-    inputs = [new.input(*kind) for kind in old.inputs]
-    refs = inline(new, rolled, inputs)
-    moved = {ref: refs[i] for ref, i in zip(live, rolled.outputs, strict=True)}
-    if any(old.type(x) != new.type(y) for x, y in moved.items()):
-        return
-    recorder.go_on_in(new, inputs, moved)
-    for x in values:
-        x._ref = moved[x._ref]
-        x._pending = {own: moved[ref] for own, ref in x._pending.items()} if x._pending else x._pending
-    recorder.rolls_at = max(MANY, 2 * len(new))
+    recorder.go_on_in(*found)
+    moved = found[-1]
+    for x, ref in zip(values, moved[refs].tolist(), strict=True):
+        x._ref = ref
+    for x in written:
+        x._pending = {own: int(moved[ref]) for own, ref in x._pending.items()}
+    recorder.rolls_at = max(MANY, 2 * len(recorder.builder))
 
 
 def _is_apart(recorder: Recorder) -> bool:

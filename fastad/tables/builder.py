@@ -3,7 +3,7 @@
 import math
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ from fastad.primitives.regions import Region, pieces
 from fastad.primitives.rewrites import ABSOLUTE, NEGATIVE, REWRITES, SPECIAL_NUMBERS, simplify
 from fastad.primitives.row import Elementwise
 from fastad.primitives.vocabulary import Vocabulary
-from fastad.tables.columns import CALL, CONST, DTYPES, INPUT, NARROW, Line, ValueType
+from fastad.tables.columns import CALL, CONST, DTYPES, INPUT, Line, ValueType
+from fastad.tables.dtypes import dtype_char, result_dtype, strong_dtypes
 from fastad.tables.table import Table
 
 Ref = int
 Shape = tuple[int, ...]
-_RANK = {"b": 0, **dict.fromkeys(NARROW, 1), "i": 2, "f": 3, "d": 4}
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
 _NUMBERS = {dtype: ValueType((), dtype) for dtype in DTYPES}
@@ -31,6 +31,7 @@ _pack = struct.Struct("d").pack
 # SPECIAL_NUMBERS, a value without elements, an absolute value.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64
 _STRIDED = STRIDED.code
+_LEAST = 4  # parts of the key of a row that is no constant
 _READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
 _FLAGGED = frozenset([INPUT, CALL, CONST, _STRIDED, NEGATIVE, ABSOLUTE])
 _KINDS = {NEGATIVE: NEGATED, ABSOLUTE: MAGNITUDE}
@@ -253,6 +254,21 @@ class Builder(Vocabulary):
             found = self._read_types[number, shape] = self.type_number(kind)
         return self._shared(_STRIDED, found, ref, -1, self._static_set(own))
 
+    def reads(self, sources: np.ndarray, at: np.ndarray, types: np.ndarray) -> list[Ref]:
+        """Rows that read parts of long vectors: values of the types of these numbers, each in one piece from its place
+        on. They are made all at once; rows that are emitted later may be equal to them."""
+        sizes = np.array(self._sizes, np.int64)[types]
+        statics = np.stack([np.full(len(at), 3), at, sizes, np.ones(len(at), np.int64)], axis=1)
+        start = len(self.statics)
+        self.statics.frombytes(statics.astype(np.int64).tobytes())
+        found = list(range(len(self), len(self) + len(at)))
+        self._flags.extend(np.where(sizes > 0, 0, EMPTY).astype(np.uint8).tobytes())
+        own = start + 4 * np.arange(len(at))
+        rows: dict[str, Any] = {"op": _STRIDED, "type": types, "line": self.line, "a": sources, "b": -1, "c": own}
+        for name, column in self.columns.items():
+            column.frombytes(np.broadcast_to(rows[name], len(at)).astype(column.typecode).tobytes())
+        return found
+
     def _piece(self, ref: Ref, own: Region) -> Ref | None:
         """The number that an assembly of numbers, or of pieces, has in a place."""
         col = self.columns
@@ -292,6 +308,27 @@ class Builder(Vocabulary):
             tuple(captured),
             tuple(self.subs),
         )
+
+    # ── going on from another builder ────────────────────────────────────────────────────────────────────────────
+    def going_on_from(self, other: "Builder") -> "Builder":
+        """This builder, without rows, with the types, lines, static integers, constants and sub-programs of another,
+        which is used up: they keep their numbers."""
+        for name in ("types", "type_list", "_sizes", "_read_types", "_result_types", "lines", "statics", "_static_sets",
+                     "_places", "constants", "subs", "_sub_numbers"):  # fmt: skip
+            setattr(self, name, getattr(other, name))
+        return self
+
+    def know_constants(self, other: "Builder", place: np.ndarray) -> None:
+        """The constants of the other builder have been copied here, each to its place."""
+        self._rows |= {key: int(place[ref]) for key, ref in other._rows.items() if len(key) < _LEAST}
+        self._scalars |= {int(place[ref]): number for ref, number in other._scalars.items()}
+        self._numbers |= {number: int(place[ref]) for number, ref in other._numbers.items()}
+
+    def extend(self, columns: dict[str, np.ndarray], flags: np.ndarray) -> None:
+        """Append rows as they are: their columns, and flags. Later rows may be equal to them."""
+        for name, column in self.columns.items():
+            column.frombytes(np.ascontiguousarray(columns[name], column.typecode).tobytes())
+        self._flags.extend(flags.tobytes())
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:
@@ -385,42 +422,6 @@ class Builder(Vocabulary):
     def at_line(self, number: int) -> None:
         """`source_line` by number."""
         self.line, self._line = number, None
-
-
-def strong_dtypes(dtypes: Sequence[str], constants: Sequence[Any]) -> Sequence[str]:
-    """The dtypes that determine the dtype of a result. Constants are weak: x * 2.0 has the dtype of x if x is a float,
-    but an integer or boolean x becomes a float."""
-    strong = [dtype for dtype, constant in zip(dtypes, constants, strict=True) if not constant]
-    return dtypes if not strong or (not _has_float(strong) and _has_float(dtypes)) else strong
-
-
-def result_dtype(rule: str, dtypes: Sequence[str]) -> str:
-    """Dtype of a result by the rule of a row: float, bool, int, first, same (promoted) or total (bool and narrow
-    integers become int64)."""
-    if rule in ("bool", "int"):
-        return rule[0]
-    if rule == "first":
-        return dtypes[0]
-    top = max(dtypes, key=_RANK.__getitem__, default="d")
-    if rule == "float" and top not in "fd":
-        return "d"
-    if rule == "total" and top not in "fd":
-        return "i"
-    return dtype_char(np.result_type(*(DTYPES[c] for c in dtypes))) if top in NARROW else top
-
-
-def _has_float(dtypes: Iterable[str]) -> bool:
-    return any(char in "df" for char in dtypes)
-
-
-def dtype_char(dtype: np.dtype) -> str:
-    """The character that tables use for a NumPy dtype; TableError if a table cannot hold it."""
-    for char, known in DTYPES.items():
-        if dtype == known:
-            return char
-    if dtype.kind in "iu":
-        return "i"
-    raise TableError(f"values of dtype {dtype} cannot be recorded; use float64, float32, integers or bool")
 
 
 def _frozen(column: array) -> np.ndarray:

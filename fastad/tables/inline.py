@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Elementwise, Form, array_rows
+from fastad.primitives.distinct import distinct
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.builder import Builder, Ref
+from fastad.tables.operands import operands_of
 from fastad.tables.table import Row, Table
 
 
@@ -73,7 +75,11 @@ def new_inputs(b: Builder, table: Table, extra: Sequence[Any] = ()) -> tuple[lis
 
 def compact(table: Table) -> Table:
     """The table without rows that no result, guard or check depends on; all inputs stay."""
-    keep = live_rows(table)
+    return kept(table, live_rows(table))
+
+
+def kept(table: Table, keep: np.ndarray) -> Table:
+    """The table with these rows (a mask), which depend on no others."""
     if keep.all():
         return table
     renumber = np.cumsum(keep) - 1
@@ -86,13 +92,34 @@ def compact(table: Table) -> Table:
     pools = dict(table.pools)
     pools["operands"] = _renumber_pool(table, keep, renumber)
     outputs = tuple(int(renumber[i]) for i in table.outputs)
-    return Table(columns, pools, table.types, table.lines, table.inputs, outputs, table.captured, table.subs)
+    return table.reduced(columns, pools, outputs)
 
 
 def live_rows(table: Table) -> np.ndarray:
     """Mask of the rows that something depends on: results, guards, index checks, inputs."""
     live = _IS_KEPT[table.columns["op"]]
     live[list(table.outputs)] = True
+    counts, starts, operands = operands_of(table)
+    uses = np.bincount(operands, minlength=len(live))
+    found = np.flatnonzero(~live & (uses == 0))
+    dead = np.zeros(len(live), bool)
+    for _ in range(_WAVES):  # rows that nothing refers to, then those that only these refer to, and so on
+        if not len(found):
+            return ~dead
+        dead[found] = True
+        own = counts[found]
+        inside = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+        lost = operands[np.repeat(starts[found], own) + inside]
+        np.subtract.at(uses, lost, 1)
+        found = distinct(lost[(uses[lost] == 0) & ~live[lost]])
+    return _live_rows_by_row(table, live)
+
+
+_WAVES = 32
+
+
+def _live_rows_by_row(table: Table, live: np.ndarray) -> np.ndarray:
+    """`live_rows`, where those of the mask are: with a long chain of rows that nothing depends on."""
     found = bytearray(live.tobytes())
     columns = [table.columns[name].tolist() for name in ("op", "a", "b", "c")]
     pool = table.pools["operands"].tolist()
@@ -103,6 +130,12 @@ def live_rows(table: Table) -> np.ndarray:
         for operand in pool[a : a + b] if count < 0 else (a, b, c)[:count]:
             found[operand] = 1
     return np.frombuffer(found, np.bool_)
+
+
+def used_rows(table: Table) -> np.ndarray:
+    """The rows that are operands of others, or results; some more than once."""
+    columns = [table.columns[name][used] for name, used in _operand_columns(table).items()]
+    return np.concatenate([*columns, table.pools["operands"], np.array(table.outputs, np.int64)])
 
 
 def _operand_columns(table: Table) -> dict[str, np.ndarray]:

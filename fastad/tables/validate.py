@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastad.errors import TableError
-from fastad.primitives import CONST, INPUT, PRIMITIVES, Elementwise, Form
+from fastad.primitives import CONST, INPUT, PRIMITIVES, STRIDED, Elementwise, Form
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.tables.columns import COLUMNS, DTYPES, POOLS
+from fastad.tables.operands import operands_of
 
 LARGEST = 2**40  # elements of a value (8 TiB), and of all values together, so that sizes and offsets cannot overflow
 MOST_DIMENSIONS = 64  # NumPy's limit
@@ -107,25 +108,101 @@ def _check_pool(table: Any) -> None:
 
 def _check_array_rows(table: Any) -> None:
     """Check every array row. Rows with equal static integers and sizes of operands are checked once."""
-    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]])
+    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]] & ~_are_short_reads(table))
+    sizes, pool = table.sizes, table.pools["operands"]
+    if len(rows) > _MANY:
+        rows = _kinds(table, rows)
+    else:
+        sizes, pool = sizes.tolist(), pool.tolist()
     columns = [table.columns[name][rows].tolist() for name in ("op", "type", "a", "b", "c")]
-    sizes, pool = table.sizes.tolist(), table.pools["operands"].tolist()
     known: dict[Any, str | None] = {}
     for index, op, kind, a, b, c in zip(rows.tolist(), *columns, strict=True):
         row: Any = PRIMITIVES[op]
         if row.is_pooled and (a < 0 or b < 0 or a + b > len(pool)):
             raise _complaint(index, op, "operands are outside their pool")
-        operands = pool[a : a + b] if row.is_pooled else (a, b)[: row.arity]
+        operands = list(map(int, pool[a : a + b])) if row.is_pooled else (a, b)[: row.arity]
         if len(operands) != row.arity >= 0:
             raise _complaint(index, op, f"{len(operands)} operands instead of {row.arity}")
         if operands and not 0 <= min(operands) <= max(operands) < index:
             raise _complaint(index, op, "an operand does not precede it")
-        key = (op, kind, c, a if op == _INPUT else -1, *[sizes[x] for x in operands])
+        own = [int(sizes[x]) for x in operands]
+        key = (op, kind, c, a if op == _INPUT else -1, *own)
         if key not in known:
-            known[key] = _check_array_row(table, op, table.types[kind], a, c, [sizes[x] for x in operands])
+            known[key] = _check_array_row(table, op, table.types[kind], a, c, own)
         complaint = known[key]
         if complaint:
             raise _complaint(index, op, complaint)
+
+
+_LONG = 2**20  # elements of a stride
+_MANY = 128  # rows from which on it takes less time to look for their kinds
+
+
+def _kinds(table: Any, rows: np.ndarray) -> np.ndarray:
+    """Of these rows one of each kind: all others have the type, static integers and sizes of operands of one of them.
+    And those whose operands are wrong."""
+    col, n = table.columns, len(table.pools["operands"])
+    a, b = (col[name].astype(np.int64) for name in "ab")
+    wrong = POOLED[col["op"]] & ((a < 0) | (b < 0) | (a + b > n))
+    counts, starts, operands = found = operands_of(table, wrong | ~_IS_ARRAY[col["op"]])
+    owners = found.owners
+    wrong[owners[(operands < 0) | (operands >= owners)]] = True
+    operands[wrong[owners]] = 0
+    sizes = table.sizes[operands]
+    # Rows whose sums are equal are likely to be of one kind; whether they are is looked at.
+    weights = np.cumprod(np.full(int(counts.max()) + 1, _ODD, np.uint64))
+    inside = np.arange(len(owners)) - starts[owners]
+    before = np.concatenate([np.zeros(1, np.uint64), np.cumsum(sizes.astype(np.uint64) * weights[inside])])
+    parts = (col["op"], col["type"], col["c"], np.where(col["op"] == _INPUT, a, -1), counts)
+    total = before[starts + counts] - before[starts]
+    for part in parts:
+        total = total * _ODD + part.astype(np.uint64)
+    order = rows[np.argsort(total[rows], kind="stable")]
+    is_first = np.append(True, total[order[1:]] != total[order[:-1]])
+    first = np.arange(len(col["op"]))
+    first[order] = order[is_first][np.cumsum(is_first) - 1]
+    differ = np.zeros(len(first), bool)
+    for part in parts:
+        differ |= part != part[first]
+    same = ~differ[owners]
+    differ[owners[same][sizes[same] != sizes[(starts[first[owners]] + inside)[same]]]] = True
+    look = wrong | differ | (first == np.arange(len(first)))
+    reads = np.flatnonzero(look & ~wrong & (col["op"] == _STRIDED))
+    look[reads[_stay_inside(table, reads)]] = False
+    return rows[look[rows]]
+
+
+def _stay_inside(table: Any, reads: np.ndarray) -> np.ndarray:
+    """Which of these reads are of one dimension and stay inside their operands; those of very long strides are left
+    out. In loops each turn may read elsewhere, so that no two are of one kind."""
+    pool, c, size = table.pools["statics"], table.columns["c"][reads], table.sizes[reads]
+    fits = (c >= 0) & (c + 3 < len(pool))
+    c = np.where(fits, c, 0)
+    if not fits.any():
+        return fits
+    three, offset, n, stride = (pool[np.minimum(c + k, len(pool) - 1)] for k in range(4))
+    fits &= (three == 3) & (n == size) & (n > 0) & (offset >= 0) & (offset <= LARGEST)
+    fits &= (stride > -_LONG) & (stride < _LONG)
+    reach = np.where(fits, (n - 1) * np.where(fits, stride, 0), 0)
+    inside = table.sizes[table.columns["a"][reads]]
+    return fits & (offset + np.minimum(reach, 0) >= 0) & (offset + np.maximum(reach, 0) < inside)
+
+
+def _are_short_reads(table: Any) -> np.ndarray:
+    """Which rows are reads of a row of numbers that lie inside of their operand: checked at once, since lists of values
+    that a loop has collected have one each."""
+    columns, statics, found = table.columns, table.pools["statics"], np.zeros(len(table), bool)
+    rows = np.flatnonzero(columns["op"] == STRIDED.code)
+    a, c = (columns[name][rows].astype(np.int64) for name in "ac")
+    fine = (a >= 0) & (a < rows) & (c >= 0) & (c + 3 < len(statics))
+    rows, a, c = rows[fine], a[fine], c[fine]
+    count, offset, n, stride = (statics[c + k] for k in range(4))
+    sizes = table.sizes
+    fine = (count == 3) & (offset >= 0) & (n > 0) & (stride > 0) & (n == sizes[rows])
+    fine &= (offset < sizes[a]) & (stride <= sizes[a])
+    fine[fine] = (offset + (n - 1) * stride)[fine] < sizes[a][fine]  # others may overflow
+    found[rows[fine]] = True
+    return found
 
 
 def _complaint(index: int, op: int, text: str) -> TableError:
@@ -162,6 +239,7 @@ def _check_array_row(table: Any, op: int, kind: Any, a: int, c: int, sizes: list
         return "its static integers cannot be read"
 
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _SHORT = 32  # integers of a row that are worth keeping
 
 
@@ -173,6 +251,6 @@ def _checked(check: Any, statics: tuple[int, ...], size: int, sizes: tuple[int, 
 
 
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
-_CONST, _INPUT = CONST.code, INPUT.code
+_CONST, _INPUT, _STRIDED = CONST.code, INPUT.code, STRIDED.code
 _IS_ARRAY = ~_ELEMENTWISE
 _IS_ARRAY[_CONST] = False

@@ -12,6 +12,7 @@ import optree
 from fastad.errors import ShapeError
 from fastad.recording.buffers import without_buffers
 from fastad.recording.capture import OutsideState
+from fastad.recording.complex_operands import has_complex
 from fastad.recording.keys import compares_by_identity
 from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Recorded
@@ -158,6 +159,8 @@ def _other_array(leaf: Any) -> Any:
     if leaf.dtype == object and is_recorded(leaf):
         return as_recorded(leaf)
     fix = "pass float64, float32, integer or bool arrays"
+    if leaf.dtype.kind == "c":
+        fix = "pass its parts, z.real and z.imag, and write z = re + 1j * im in the function"
     if leaf.dtype.names:
         fix = f"pass its fields apart, as {{name: x[name] for name in {leaf.dtype.names}}}"
     elif leaf.dtype.kind in "OUST":
@@ -165,10 +168,13 @@ def _other_array(leaf: Any) -> Any:
     raise ShapeError(f"an argument has dtype {leaf.dtype}; {fix}")
 
 
-def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """Leaves and structure of a pytree of results or tangents."""
-    leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace=NAMESPACE)
-    return without_buffers(leaves), structure
+def flatten(tree: Any, none_is_leaf: bool = True) -> tuple[list[Any], Any]:
+    """Leaves and structure of a pytree of results or tangents. A complex recorded value is two leaves."""
+    leaves, structure = optree.tree_flatten(tree, none_is_leaf=none_is_leaf, namespace=NAMESPACE)
+    found = without_buffers(leaves)
+    if found is not leaves and has_complex(found):  # a buffer that has become one
+        return flatten(optree.tree_unflatten(structure, found), none_is_leaf)
+    return found, structure
 
 
 def unflatten(structure: Any, leaves: list[Any]) -> Any:

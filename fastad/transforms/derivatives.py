@@ -9,6 +9,7 @@ import numpy as np
 
 from fastad.errors import DerivativeError, ShapeError
 from fastad.execution.request import Request
+from fastad.recording.complex_operands import is_complex_result
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 from fastad.transforms.base import Transformed, program_of
@@ -113,6 +114,8 @@ def _as_float(x: Any, name: str) -> Any:
     if is_foreign_array(x):
         return _as_float(np.asarray(x), name)
     remedy = "pass floats or float arrays"
+    if np.iscomplexobj(x):
+        remedy = "pass floats: its parts, z.real and z.imag, of which the function makes z = re + 1j * im"
     if is_dataclass(x):
         remedy = "make the dataclass a pytree: @optree.dataclasses.dataclass(namespace='fastad') instead of @dataclass"
     raise DerivativeError(
@@ -174,6 +177,11 @@ class Gradient(Differentiated):
         if first is not None or primal.table.output_types[0].shape != ():
             if not primal.table.output_types:
                 raise no_number(self.__name__, first)
+            if is_complex_result(first):
+                raise DerivativeError(
+                    f"{self.__name__} returned a complex value, which has no gradient{at_line()}; return a real number "
+                    "of it, such as z.real, np.abs(z) or np.angle(z)"
+                )
             kinds = ", ".join(map(str, primal.table.output_types))
             raise DerivativeError(
                 f"grad needs a function with one scalar result, but {self.__name__} returned ({kinds}){at_line()}; "

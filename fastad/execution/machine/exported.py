@@ -72,8 +72,12 @@ def kernel_digest() -> str:
 @functools.cache
 def translator_digest() -> str:
     """Tells the code that translates kernels apart from other versions of it."""
-    folder = Path(translation.__path__[0])
-    return _digest(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return sources_digest(Path(translation.__path__[0]))
+
+
+def sources_digest(*folders: Path) -> str:
+    """Tells the Python modules in folders, and in those inside, apart from other versions of them."""
+    return _digest(path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.py")))
 
 
 def _digest(texts: Iterable[bytes]) -> str:
@@ -104,6 +108,14 @@ def address(name: str, text: str) -> int:
     text : defines `entry` and `SIGNATURE`.
     """
     return _linked(name, text)[0]
+
+
+def address_from(name: str, origin: tuple[str, ...], make: Callable[[], str]) -> int:
+    """As `address`, of the text that `make` returns. Where its optimised object is kept, as what follows from `origin`,
+    the text is not made."""
+    fingerprint = cache.cached(("text", *origin), lambda: _fingerprint(make()).encode()).decode()
+    kept = _kept(fingerprint)
+    return address(name, make()) if kept is None else kept[0]
 
 
 def compile_missing(texts: Mapping[str, str]) -> None:
@@ -141,10 +153,8 @@ calling.compile_with(address)
 @once
 def _linked(name: str, text: str) -> tuple[int, object]:
     """The address, and what it belongs to."""
-    if (brought := shipped.read(_shipped_key(text))) is not None:
-        with contextlib.suppress(CompileError):  # a function that it calls is not there
-            code = objects.load_object(brought, [_NAME], _resolve)
-            return code[_NAME], code
+    if (brought := _shipped(_fingerprint(text))) is not None:
+        return brought
     if _is_translated(text):
         with contextlib.suppress(UntranslatableError):
             return replacing.linked(_NAME, text, key_of(text)[:-1], _resolve)
@@ -155,6 +165,34 @@ def _linked(name: str, text: str) -> tuple[int, object]:
     return code[_NAME], code
 
 
+def _shipped(fingerprint: str) -> tuple[int, object] | None:
+    """The same of an object that was shipped, if it can be used here."""
+    if (brought := shipped.read(_shipped_key(fingerprint))) is not None:
+        with contextlib.suppress(CompileError):  # a function that it calls is not there
+            code = objects.load_object(brought, [_NAME], _resolve)
+            return code[_NAME], code
+    return None
+
+
+@once
+def _kept(fingerprint: str) -> tuple[int, object] | None:
+    """The same of an optimised object that was shipped, or is in the disk cache."""
+    if (brought := _shipped(fingerprint)) is not None:
+        return brought
+    with contextlib.suppress(_NotKeptError):
+        code = objects.load_object(cache.cached(_key(fingerprint), _not_kept), [_NAME], _resolve)
+        return code[_NAME], code
+    return None
+
+
+class _NotKeptError(Exception):
+    """The disk cache has no such object."""
+
+
+def _not_kept() -> bytes:
+    raise _NotKeptError
+
+
 def stored(text: str) -> bytes:
     """The object of a text."""
     return cache.cached(key_of(text), lambda: _compile(text))
@@ -162,7 +200,7 @@ def stored(text: str) -> bytes:
 
 def is_stored(text: str) -> bool:
     """Whether the object of a text is in the disk cache, or was shipped."""
-    return cache.is_stored(key_of(text)) or shipped.has(_shipped_key(text))
+    return cache.is_stored(key_of(text)) or shipped.has(_shipped_key(_fingerprint(text)))
 
 
 def ship(folder: Path, texts: Iterable[str]) -> None:
@@ -170,11 +208,11 @@ def ship(folder: Path, texts: Iterable[str]) -> None:
     from fastad.execution.translation import module
 
     for text in texts:
-        shipped.store(folder, _shipped_key(text), module.ir_of(text, _NAME, fused=True), _LEVEL)
+        shipped.store(folder, _shipped_key(_fingerprint(text)), module.ir_of(text, _NAME, fused=True), _LEVEL)
 
 
-def _shipped_key(text: str) -> tuple[str, ...]:
-    return translator_digest(), text, kernel_digest()
+def _shipped_key(fingerprint: str) -> tuple[str, ...]:
+    return translator_digest(), fingerprint, kernel_digest()
 
 
 def _is_translated(text: str) -> bool:
@@ -186,8 +224,21 @@ _NUMBA = re.compile(r"^\s*(from|import) numba\b", re.MULTILINE)
 
 
 def key_of(text: str) -> tuple[str, ...]:
-    how = translator_digest() if _is_translated(text) else "numba"
-    return how, text, kernel_digest(), numba_version(), str(_LEVEL)
+    """What the object of a text is kept by."""
+    return _key(_fingerprint(text))
+
+
+def _key(fingerprint: str) -> tuple[str, ...]:
+    how = "numba" if fingerprint.startswith(_BY_NUMBA) else translator_digest()
+    return how, fingerprint, kernel_digest(), numba_version(), str(_LEVEL)
+
+
+def _fingerprint(text: str) -> str:
+    """Tells texts apart, and whether numba is needed for one."""
+    return ("" if _is_translated(text) else _BY_NUMBA) + hashlib.sha256(text.encode()).hexdigest()
+
+
+_BY_NUMBA = "numba "
 
 
 class _NotExportableError(Exception):

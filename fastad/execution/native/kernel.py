@@ -1,7 +1,6 @@
 """The native kernel of a table."""
 
 import functools
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from fastad.execution.collecting import uncollected
 from fastad.execution.composites.calling import CALL, Callee, MakePart, call_address
 from fastad.execution.layout import BY_REFERENCE_FROM, layout_of
 from fastad.execution.machine import background, cache, compiling, objects, symbols
-from fastad.execution.machine.exported import entry_address
+from fastad.execution.machine.exported import entry_address, sources_digest
 from fastad.execution.machine.times import TIMES
 from fastad.execution.native.code.gathers import places_of
 from fastad.execution.native.names import CALLEE, CONSTANTS, ENTRY, PLACES
@@ -125,8 +124,4 @@ def _key(table: Table, threads: int, threshold: int | None) -> tuple[str, ...]:
 def _generator() -> str:
     """Digest of the source of the code generator and of the rows, which say how much memory kernels need: what other
     versions of these made is not used."""
-    digest = hashlib.sha256()
-    folders = Path(__file__).parent, Path(primitives.__path__[0])
-    for path in (path for folder in folders for path in sorted(folder.rglob("*.py"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return sources_digest(Path(__file__).parent, Path(primitives.__path__[0]))

@@ -17,7 +17,7 @@ from fastad.execution.layout import BY_REFERENCE_FROM, Layout, Slot, make_layout
 from fastad.execution.machine import cache, exported, symbols
 from fastad.execution.sweeps.cases import specials, used_specials
 from fastad.execution.sweeps.program import active_codes, activity, sweep_program
-from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, sweep_text
+from fastad.execution.sweeps.source import MODES, is_linked, is_swept_row, origin, sweep_text
 from fastad.kernels import fields as f
 from fastad.primitives import PRIMITIVES
 from fastad.schedules.tiered import Multistage
@@ -32,7 +32,7 @@ _SWEEPS = {"value": "values", "tangent": "tangents", "adjoint": "adjoints"}
 @functools.cache
 def _sweep(mode: str) -> int:
     """Address of the sweep of a mode, compiled at first use or loaded from the disk cache."""
-    return exported.address(f"sweep_{mode}", sweep_text(mode))
+    return exported.address_from(f"sweep_{mode}", origin(mode), partial(sweep_text, mode))
 
 
 def load(mode: str) -> None:
@@ -163,7 +163,8 @@ class SweepKernel:
         p[f.DIRECTIONS] = 1 if self.directions is None else self.directions
         p[[f.WORK, f.WORK_SIZE]] = self._work
         p[f.ENTRIES] = self._keep(_entries(table))
-        self._moves(p, f.LOADS, self._loads())
+        self._moves(p, f.LOADS, self._given_moves(are_referred=False))
+        self._moves(p, f.REFERRED, self._given_moves(are_referred=True))
         stores = zip(table.outputs, self.layout.outputs, strict=False)
         self._moves(p, f.STORES, (_move(int(arena.values[row]), slot) for row, slot in stores))
         return p
@@ -192,12 +193,14 @@ class SweepKernel:
         array = np.array(list(moves), np.int64).reshape(-1, f.MOVE)
         p[field], p[field + 1] = self._keep(array), len(array)
 
-    def _loads(self) -> Iterator[tuple[int, ...]]:
-        """Inputs, and constants of several numbers."""
+    def _given_moves(self, are_referred: bool) -> Iterator[tuple[int, ...]]:
+        """Inputs, and constants of several numbers; those that are read where they lie, or the others."""
         table = self.rows
         constants = table.pools["constants"].ctypes.data
-        rows = np.flatnonzero((table.columns["op"] == INPUT) | ((table.columns["op"] == CONST) & (table.sizes != 1)))
-        for row in rows.tolist():
+        chosen = (table.columns["op"] == INPUT) | ((table.columns["op"] == CONST) & (table.sizes != 1))
+        referred = np.zeros(len(table), np.bool_)
+        referred[self._shared.arena.referred] = True
+        for row in np.flatnonzero(chosen & (referred == are_referred)).tolist():
             number, place = int(table.columns["a"][row]), int(self._shared.arena.values[row])
             if table.columns["op"][row] == INPUT:
                 yield _move(place, self._input_slot(number))

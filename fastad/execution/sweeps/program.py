@@ -50,7 +50,7 @@ class SweepProgram:
         self.steps = np.ascontiguousarray(records[order])
         self.again = self._read_again()
         listed = table.pools["operands"]
-        self.pool = np.stack([arena.values[listed], sizes[listed], arena.derived[listed]], axis=1).astype(np.int64)
+        self.pool = np.stack([arena.slots[listed], sizes[listed], arena.derived[listed]], axis=1).astype(np.int64)
 
     def _read_again(self) -> np.ndarray:
         """The steps that the reverse sweep reads again, in the order of those that need them; which note their part."""
@@ -65,14 +65,15 @@ class SweepProgram:
         return steps[order]
 
 
-def sweep_program(table: Table, masks: np.ndarray | None = None) -> SweepProgram:
-    """The program of a table's values, or of derivatives that pass through the operands in `masks`. Those that do not
-    depend on the mode are made once."""
-    found: SweepProgram | None = table._cache.get("program")
+def sweep_program(table: Table, masks: np.ndarray | None = None, *, is_referring: bool = True) -> SweepProgram:
+    """The program of a table's values, or of derivatives that pass through the operands in `masks`; `is_referring` as
+    for `make_arena`. Those that do not depend on the mode are made once."""
+    key = "program" if is_referring else "program that copies"
+    found: SweepProgram | None = table._cache.get(key)
     if found is None or not (masks is None or found.arena.is_small):
-        found = SweepProgram(table, make_arena(table, masks))
+        found = SweepProgram(table, make_arena(table, masks, is_referring=is_referring))
         if masks is None or found.arena.is_small:
-            table._cache["program"] = found
+            table._cache[key] = found
     return found
 
 
@@ -117,12 +118,13 @@ def _row_records(table: Table, rows: np.ndarray, arena: Arena) -> np.ndarray:
     records[:, f.OP], records[:, f.ROW], records[:, f.SIZE] = op, rows, sizes[rows]
     records[:, f.OUT], records[:, f.OUT_D] = arena.values[rows], arena.derived[rows]
     records[:, f.CLEARED] = arena.cleared[rows]
+    slots = arena.slots
     for k, (slot, size, derived) in enumerate(_OPERANDS):
         used = OPERAND_COUNT[op] > k
         # The loop over elements reads operands that a primitive does not have from place 0, as single numbers.
         records[:, size] = np.where(elementwise, 1, 0)
         operands = table.columns["abc"[k]][rows[used]]
-        records[used, slot], records[used, derived] = arena.values[operands], arena.derived[operands]
+        records[used, slot], records[used, derived] = slots[operands], arena.derived[operands]
         records[used, size] = sizes[operands]
     many = POOLED[op]
     records[many, f.A_SLOT], records[many, f.A_SIZE] = (table.columns[name][rows[many]] for name in "ab")

@@ -7,8 +7,10 @@ of array primitives call the kernels of `fastad.kernels`.
 import functools
 import re
 from collections.abc import Callable
+from pathlib import Path
 
-from fastad.execution.machine.exported import kernel_homes
+from fastad import primitives
+from fastad.execution.machine.exported import kernel_digest, kernel_homes, sources_digest
 from fastad.execution.sweeps import text
 from fastad.execution.sweeps.cases import adjoint_cases, chain, tangent_cases, value_cases
 from fastad.primitives import PRIMITIVES, ArrayPrimitive, Form, array_rows, elementwise_rows
@@ -45,7 +47,7 @@ def _forward_call(row: ArrayPrimitive) -> str:
 
 def _entry_call(row: ArrayPrimitive) -> str:
     """The kernel by its address: `(address, size)` of the result, the operands, the static integers, scratch memory."""
-    places = ["place(V, s[A_SLOT])", "place(V, s[B_SLOT])"], ["s[A_SIZE]", "s[B_SIZE]"]
+    places = ["operand(V, s[A_SLOT])", "operand(V, s[B_SLOT])"], ["s[A_SIZE]", "s[B_SIZE]"]
     if row.arity > 2:
         every = range(row.arity)
         places = [f"listed(p, V, s, {k})" for k in every], [f"listed_size(p, s, {k})" for k in every]
@@ -103,6 +105,16 @@ def sweep_text(mode: str) -> str:
     calls = "\n".join(f"c_{s} = ExternalFunction({s!r}, types.float64({_arguments(s)}))" for s in symbols)
     head = text.HEAD.format(mode=mode, version=__version__, imports=imports, calls=calls)
     return head + template.replace("<CASES>", cases).replace("<ARRAYS>", arrays)
+
+
+def origin(mode: str) -> tuple[str, ...]:
+    """What `sweep_text` follows from: the rows, the modules that make texts of them, and the kernels."""
+    return mode, _modules_digest(), kernel_digest(), " ".join(row.name for row in PRIMITIVES), __version__
+
+
+@functools.cache
+def _modules_digest() -> str:
+    return sources_digest(Path(primitives.__path__[0]), Path(__file__).parent)
 
 
 def _arguments(symbol: str) -> str:

@@ -33,16 +33,16 @@ def elements(p, V, s):
         n = min(TILE, s[SIZE] - i)
         a, b, c = int64(s[A_SIZE] != 1), int64(s[B_SIZE] != 1), int64(s[C_SIZE] != 1)
         scalars(
-            place(V, s[OUT] + i), place(V, s[A_SLOT] + a * i), place(V, s[B_SLOT] + b * i),
-            place(V, s[C_SLOT] + c * i), halves(p[CODES] + 2 * s[ROW]), words(p[RAMP + 1 - a]), words(p[RAMP + 1 - b]),
-            words(p[RAMP + 1 - c]), doubles(p[CONSTANTS]), integers(p[SPECIALS]), n, 0)
+            place(V, s[OUT] + i), place(operand(V, s[A_SLOT]), a * i), place(operand(V, s[B_SLOT]), b * i),
+            place(operand(V, s[C_SLOT]), c * i), halves(p[CODES] + 2 * s[ROW]), words(p[RAMP + 1 - a]),
+            words(p[RAMP + 1 - b]), words(p[RAMP + 1 - c]), doubles(p[CONSTANTS]), integers(p[SPECIALS]), n, 0)
 
 
 @helper
 def array(p, V, s):
     """A row of an array primitive; returns 0, 1 for an error, or 2 for a failed guard."""
     out, t, op = view(place(V, s[OUT]), s[SIZE]), view(statics(p, s), s[STATIC_COUNT]), s[OP]
-    x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
+    x, y = view(operand(V, s[A_SLOT]), s[A_SIZE]), view(operand(V, s[B_SLOT]), s[B_SIZE])
     w = view(place(V, p[WORK]), p[WORK_SIZE])
 <ARRAYS>
     return 0
@@ -72,6 +72,7 @@ def forward(p, V):
 def entry(context, inputs, outputs, work):
     p = integers(address(context))
     load(work, inputs, p[LOADS], p[LOAD_COUNT])
+    refer(work, inputs, p[REFERRED], p[REFERRED_COUNT])
     status = forward(p, work)
     if status == 0:
         store(work, outputs, p[STORES], p[STORE_COUNT])
@@ -93,12 +94,12 @@ def elements(p, V, W, s):
     for i in range(0, s[SIZE], TILE):
         n = min(TILE, s[SIZE] - i)
         a, b, c = int64(s[A_SIZE] != 1), int64(s[B_SIZE] != 1), int64(s[C_SIZE] != 1)
-        o, ai, bi, ci = s[OUT] + i, s[A_SLOT] + a * i, s[B_SLOT] + b * i, s[C_SLOT] + c * i
+        va, vb, vc = operand(V, s[A_SLOT]), operand(V, s[B_SLOT]), operand(V, s[C_SLOT])
         do, da, db, dc = s[OUT_D] + i, s[A_D] + a * i, s[B_D] + b * i, s[C_D] + c * i
         ramp = words(p[RAMP + 1 - a])
         scalars(
-            place(V, o), place(V, ai), place(V, bi), place(V, ci), place(W, do), place(W, da), place(W, db),
-            place(W, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
+            place(V, s[OUT] + i), place(va, a * i), place(vb, b * i), place(vc, c * i), place(W, do), place(W, da),
+            place(W, db), place(W, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
             words(p[RAMP + 1 - c]), ramp, integers(p[SPECIALS]), n, 0)
 
 
@@ -106,7 +107,7 @@ def elements(p, V, W, s):
 def array(p, V, W, s):
     out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(W, s[OUT_D]), s[SIZE])
     t, op = view(statics(p, s), s[STATIC_COUNT]), s[OP]
-    x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
+    x, y = view(operand(V, s[A_SLOT]), s[A_SIZE]), view(operand(V, s[B_SLOT]), s[B_SIZE])
     dx, dy = view(place(W, s[A_D]), s[A_SIZE]), view(place(W, s[B_D]), s[B_SIZE])
 <ARRAYS>
 
@@ -171,12 +172,12 @@ def elements(p, V, T, s):
     for i in range(0, s[SIZE], TILE):
         n = min(TILE, s[SIZE] - i)
         a, b, c = int64(s[A_SIZE] != 1), int64(s[B_SIZE] != 1), int64(s[C_SIZE] != 1)
-        o, ai, bi, ci = s[OUT] + i, s[A_SLOT] + a * i, s[B_SLOT] + b * i, s[C_SLOT] + c * i
+        va, vb, vc = operand(V, s[A_SLOT]), operand(V, s[B_SLOT]), operand(V, s[C_SLOT])
         do, da, db, dc = s[OUT_D] + i, s[A_D] + a * i, s[B_D] + b * i, s[C_D] + c * i
         ramp = words(p[RAMP + 1 - a])
         scalars(
-            place(V, o), place(V, ai), place(V, bi), place(V, ci), place(T, do), place(T, da), place(T, db),
-            place(T, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
+            place(V, s[OUT] + i), place(va, a * i), place(vb, b * i), place(vc, c * i), place(T, do), place(T, da),
+            place(T, db), place(T, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
             words(p[RAMP + 1 - c]), ramp, integers(p[SPECIALS]), n, 0, p[DIRECTIONS], p[DERIVED])
 
 
@@ -184,7 +185,7 @@ def elements(p, V, T, s):
 def array(p, V, dV, s):
     out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(dV, s[OUT_D]), s[SIZE])
     t, op = view(statics(p, s), s[STATIC_COUNT]), s[OP]
-    x, y = view(place(V, s[A_SLOT]), s[A_SIZE]), view(place(V, s[B_SLOT]), s[B_SIZE])
+    x, y = view(operand(V, s[A_SLOT]), s[A_SIZE]), view(operand(V, s[B_SLOT]), s[B_SIZE])
     dx, dy = view(place(dV, s[A_D]), s[A_SIZE]), view(place(dV, s[B_D]), s[B_SIZE])
     w = view(place(V, p[WORK]), p[WORK_SIZE])
 <ARRAYS>

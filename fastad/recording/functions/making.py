@@ -11,11 +11,12 @@ import numpy as np
 
 from fastad.recording.buffer_operators import WRITING, made
 from fastad.recording.buffers import Buffer, plain
-from fastad.recording.dispatch import CREATORS, FUNCTIONS
+from fastad.recording.dispatch import FUNCTIONS
 from fastad.recording.functions.registry import to_list
 from fastad.recording.libraries import in_library
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.operators import call_function
+from fastad.recording.operators import create as create_array
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import open_recordings
 from fastad.recording.repeated import repeated
@@ -67,7 +68,7 @@ class Constructor(StandIn):
 
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def create(*args: Any, **kwargs: Any) -> Any:
-            return CREATORS[self.original](recorder_of((*args, *kwargs.values())), *args, **kwargs)
+            return create_array(self.original, recorder_of((*args, *kwargs.values())), args, kwargs)
 
         if args and type(args[0]) in (list, tuple):
             return repeated(self.original, create, args, kwargs)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from fastad.recording.complex_operands import complex_package
 from fastad.recording.dispatch import implements as implements
 from fastad.recording.dispatch import implements_ufunc as implements_ufunc
 from fastad.recording.geometry import reframe
@@ -72,4 +73,6 @@ def pick(x: Array, index: np.ndarray, axis: int) -> Array:
 
 def constant(like: Array, value: Any) -> Array:
     """A new constant in the recording of `like`. It may be written to."""
+    if np.iscomplexobj(value):
+        return complex_package().complex_constant(like.recorder, value)
     return Recorded(like.recorder, like.recorder.const(value))

@@ -8,7 +8,7 @@ that no derivative needs lie behind the others, and derivatives over them: by th
 Griewank & Walther (2008), "Evaluating Derivatives", section 4.2, on which values the reverse sweep needs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from heapq import heappop, heappush
 from typing import Any
@@ -38,7 +38,8 @@ class Arena:
     The adjoints of the rows `cleared` must be set to zero when they have been handed on. Rows for which `again` is not
     -1 are reads of other rows whose values are not kept: the reverse sweep reads them again before it comes to that
     row, the sweep of tangents before it comes to their own. `is_small`: every row has a slot of its own, whatever the
-    arena is for.
+    arena is for. Inputs and constants `referred` are read where they lie: slot k of values has the address of the k-th
+    of them.
     """
 
     values: np.ndarray
@@ -49,20 +50,29 @@ class Arena:
     cleared: np.ndarray
     again: np.ndarray
     is_small: bool = False
+    referred: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def is_plain(self) -> bool:
         """Whether both have the same slots."""
         return self.derived is self.values
 
+    @property
+    def slots(self) -> np.ndarray:
+        """Where a row finds the values of its operands: -1 - k stands for the array at the k-th address."""
+        found = self.values.astype(np.int64)
+        found[self.referred] = -1 - np.arange(len(self.referred))
+        return found
+
     def size(self, copies: int) -> int:
         """Doubles of values and of so many arenas of derivatives."""
         return max(self.value_size, self.kept_size + copies * self.derived_size)
 
 
-def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
+def make_arena(table: Table, masks: np.ndarray | None = None, *, is_referring: bool = False) -> Arena:
     """The arena of a table. `masks` say through which operands each row passes derivatives on, as bits (see
-    `fastad.execution.sweeps.program.activity`); without, there are only values."""
+    `fastad.execution.sweeps.program.activity`); without, there are only values. `is_referring`: who runs it can read
+    arrays that are given where they lie."""
     sizes = table.sizes
     large = np.flatnonzero(sizes >= _LARGE)
     small = np.where(sizes >= _LARGE, 0, sizes)
@@ -73,10 +83,14 @@ def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
         offsets[large] = front + np.cumsum(slots) - slots
         size = max(front + int(slots.sum()), 1)
         return Arena(found := _checked(offsets, size), found, size, size, size, _none(table), _nowhere(table), True)
-    lives = _Lives(table, large)
+    referred = _referred(table, large) if is_referring else large[:0]
+    offsets, front = offsets + _aligned(len(referred)), front + _aligned(len(referred))
+    offsets[referred] = np.arange(len(referred))
+    lives = _Lives(table, np.setdiff1d(large, referred))
     if masks is None:
         size, _, _ = lives.place(offsets, front, _none(table))
-        return Arena(found := _checked(offsets, size), found, size, size, size, _none(table), _nowhere(table))
+        found = _checked(offsets, size)
+        return Arena(found, found, size, size, size, _none(table), _nowhere(table), referred=referred)
     values, derived = offsets.copy(), offsets
     kept, again = _kept(table, masks)
     value_size, kept_size, _ = lives.place(values, front, kept, again >= 0)
@@ -87,7 +101,17 @@ def make_arena(table: Table, masks: np.ndarray | None = None) -> Arena:
     derived[idle] = front
     lives.rows = large[masks[large] != 0]
     size, _, cleared = lives.place(derived, front + spare, _none(table))
-    return Arena(_checked(values, value_size), _checked(derived, size), value_size, kept_size, size, cleared, again)
+    places = _checked(values, value_size), _checked(derived, size)
+    return Arena(*places, value_size, kept_size, size, cleared, again, referred=referred)
+
+
+def _referred(table: Table, large: np.ndarray) -> np.ndarray:
+    """The arrays that are given, but for results, and those that single numbers are read from: runs of scalar rows find
+    them in the arena."""
+    op, apart = table.columns["op"], _none(table)
+    apart[list(table.outputs)] = True
+    apart[table.columns["a"][(op == STRIDED.code) & (table.sizes == 1)]] = True
+    return large[np.isin(op[large], _OUTSIDE) & ~apart[large]]
 
 
 def _none(table: Table) -> np.ndarray:
@@ -207,7 +231,7 @@ def last_uses(table: Table) -> np.ndarray:
 def last_needs(table: Table, masks: np.ndarray) -> np.ndarray:
     """The last row whose derivative reads the value of each row, -1 where none does. Rows pass derivatives on through
     the operands in `masks`."""
-    rows, needs = np.arange(len(table)), _needs()[table.columns["op"], masks]
+    rows, needs = np.arange(len(table)), _needs(table.columns["op"])[table.columns["op"], masks]
     found = np.where(needs & _RESULT != 0, rows, -1)
     for k, name in enumerate("abc"):
         users = needs >> k & 1 == 1
@@ -215,17 +239,20 @@ def last_needs(table: Table, masks: np.ndarray) -> np.ndarray:
     return found
 
 
+def _needs(ops: np.ndarray) -> np.ndarray:
+    """By opcode and mask: the operands (as bits) whose values derivatives read, and _RESULT, for these opcodes."""
+    found = np.zeros((len(PRIMITIVES), 8), np.uint8)
+    for op in np.flatnonzero(np.bincount(ops)).tolist():
+        found[op] = _needed(op)
+    return found
+
+
 @cache
-def _needs() -> np.ndarray:
-    """By opcode and mask: the operands (as bits) whose values derivatives read, and _RESULT."""
-    table = np.zeros((len(PRIMITIVES), 8), np.uint8)
-    for op, row in enumerate(PRIMITIVES):
-        for mask in range(1, 8):
-            if isinstance(row, Elementwise):
-                table[op, mask] = _elements_needed(row, mask)
-            elif isinstance(row, ArrayPrimitive):
-                table[op, mask] = _array_needed(row, mask)
-    return table
+def _needed(op: int) -> tuple[int, ...]:
+    row = PRIMITIVES[op]
+    if isinstance(row, Elementwise):
+        return tuple(_elements_needed(row, mask) for mask in range(8))
+    return tuple(_array_needed(row, mask) for mask in range(8)) if isinstance(row, ArrayPrimitive) else (0,) * 8
 
 
 def _elements_needed(row: Elementwise, mask: int) -> int:

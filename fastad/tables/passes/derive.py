@@ -201,8 +201,12 @@ class AdjointSums:
     def __contains__(self, index: int) -> bool:
         return self.full[index] is not None or index in self.pieces or index in self.scattered
 
-    def add(self, index: int, contribution: Ref | Piece | Scattered) -> None:
+    def add(self, index: int, contribution: Ref | Piece | list[Piece] | Scattered) -> None:
         """Add a contribution to the adjoint of row `index`."""
+        if isinstance(contribution, list):
+            for piece in contribution:
+                self._add_piece(self.pieces.setdefault(index, {}), piece)
+            return
         if isinstance(contribution, Scattered):
             self.scattered.setdefault(index, []).append(contribution)
             return

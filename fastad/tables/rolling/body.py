@@ -21,7 +21,7 @@ _INDEX = NUMBER = ValueType((), "d")
 class Body:
     """A loop's rows as a sub-program of [state | element | shared], and where its parts come from.
 
-    `carried` are (row, turns back), `first` the rows that the first turn takes for them; `results` the rows whose
+    `carried` are (row, turns back); `results` the rows whose
     values are wanted of every turn; `each` and `shared` the operands that are EACH and SAME, by the number of the first
     of them. Of those that are EACH, the numbers that follow `rules` are computed; `sums` are carried behind the others.
     """
@@ -29,13 +29,6 @@ class Body:
     def __init__(self, s: Sequence, pattern: Pattern, uses: np.ndarray) -> None:
         self.s, self.pattern = s, pattern
         self.rows = s.rows[pattern.start : pattern.end].reshape(pattern.turns, pattern.period)
-        self.first: dict[tuple[int, int], int] = {}
-        for j, slots in enumerate(pattern.slots):
-            for k in slots:
-                if pattern.kinds[k] == NEAR:
-                    place, back = pattern.source(j, k)
-                    if back:
-                        self.first[place, back] = int(pattern.operands[0, k])
         self.carried = [(j, back) for j, depth in sorted(pattern.reach().items()) for back in range(1, depth + 1)]
         self.results = list(pattern.results(uses))
         self.each: dict[bytes, int] = {}
@@ -73,6 +66,11 @@ class Body:
         return bool(self.rules.counted)
 
     @property
+    def state_size(self) -> int:
+        """Numbers that are carried on."""
+        return sum(self.kind(self.rows[0, j]).size for j, _ in self.carried) + len(self.sums)
+
+    @property
     def sums(self) -> list[Sum]:
         """What is carried for numbers that come from repeated additions."""
         return self.rules.sums.own
@@ -84,8 +82,7 @@ class Body:
 
     def first_row(self, j: int, back: int) -> int:
         """The row that the first turn takes for row j of so many turns back."""
-        known = self.first.get((j, back))
-        return int(self.s.rows[self.pattern.start - back * self.pattern.period + j]) if known is None else known
+        return self.pattern.first[j, back]
 
     def kind(self, row: int) -> ValueType:
         return self.s.table.type_of(row)

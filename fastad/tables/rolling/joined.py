@@ -11,35 +11,10 @@ import numpy as np
 from fastad.primitives import ASSEMBLE, STRIDED
 from fastad.primitives.regions import Region, is_contiguous, region, whole
 from fastad.tables.builder import Builder, Ref
-from fastad.tables.columns import CALL, CONST, ValueType
+from fastad.tables.columns import CONST
 from fastad.tables.composites.loops import Loop
-from fastad.tables.rolling.summed import Sum
 
 NAME = "rolled loop"
-
-
-def ended_by(b: Builder, first: Sequence[Ref], kinds: Sequence[ValueType], sums: Sequence[Sum]) -> Ref | None:
-    """The rolled loop whose last state these values are, one after another, and then those of the sums; None if they
-    are not that."""
-    if not first:
-        return None
-    op, source, _, _ = b.definition(first[0])
-    out = first[0] if op == CALL else source if op == STRIDED.code else -1
-    if out < 0 or b.definition(out)[0] != CALL:
-        return None
-    loop, at = loop_at(b, out), 0
-    if loop is None or sum(kind.size for kind in kinds) + len(sums) != loop.sizes.state:
-        return None
-    for ref, kind in zip(first, kinds, strict=True):
-        if b.region(out, (at, kind.size, 1), kind.shape, kind.dtype) != ref:
-            return None
-        at += kind.size
-    x = b.definition(out)[1]
-    for k, own in enumerate(sums):
-        start = b.scalar(b.region(x, (at + k, 1, 1), (), "d"))
-        if start is None or Sum(start, own.step).after(loop.length) != own.first:
-            return None
-    return out
 
 
 def loop_at(b: Builder, out: Ref) -> Loop | None:
@@ -60,7 +35,7 @@ def joined(
     `stacks` in them; and what it is called with. `make` makes that one, its turns numbered from so many on. None where
     the two differ in more than their turns."""
     before = loop_at(b, out)
-    if before is None or before.length < 0 or before.sizes.result:
+    if before is None or before.length < 0:
         return None
     loop = make(before.length)
     if before.step.key != loop.step.key or before.sizes != loop.sizes:

@@ -1,15 +1,17 @@
 """What the operands of repeated rows are from turn to turn: carried, the same, or another one in each turn."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
 from fastad.tables.rolling.sequence import Sequence
+from fastad.tables.rolling.starts import FIXED, Turns, first_rows
 
-NEAR, SAME, EACH = range(3)  # kinds of operands: at a constant distance, one row for all turns, one for each turn
-_FARTHEST = 4  # turns that an operand may lie back
+NEAR, SAME, EACH = 0, FIXED, 2  # kinds of operands: at a constant distance, one row for all turns, one for each turn
+# Turns that an operand may lie back; those of few numbers may lie further back, as lags of a series do.
+_FARTHEST, _FARTHEST_OF_FEW = 4, 64
+_FEW = 256  # numbers of all these turns
 _IS_ELEMENTWISE = [isinstance(row, Elementwise) for row in PRIMITIVES]
 
 
@@ -19,7 +21,8 @@ class Pattern:
 
     Operands of a turn are numbered in order. `kinds[k]` is the kind of operand k, `distance[k]` how many places before
     its row it stands where it is NEAR, `operands[t, k]` its row in turn t. Rows that are `moved` read another region
-    of the same value in each turn.
+    of the same value in each turn. `first[j, back]` is the row that the first turns take for row j of so many turns
+    before them.
     """
 
     start: int
@@ -30,6 +33,7 @@ class Pattern:
     operands: np.ndarray
     moved: np.ndarray
     slots: tuple[range, ...]  # the operands of each row
+    first: dict[tuple[int, int], int]
 
     @property
     def end(self) -> int:
@@ -54,8 +58,9 @@ class Pattern:
         """For each row of the turn whose values are wanted of more turns than are carried on: the first of these, given
         the places that rows outside of the loop refer to."""
         turns, places = np.divmod(uses - self.start, self.period)
-        first = {j: int(turns[places == j].min()) for j in np.unique(places).tolist()}
-        reach = self.reach()
+        earliest = np.full(self.period, self.turns, np.int64)
+        np.minimum.at(earliest, places, turns)
+        first, reach = dict(enumerate(earliest.tolist())), self.reach()
         return {j: t for j, t in first.items() if self.turns - t > reach.get(j, 0)}
 
     def of_fewer(self, turns: int) -> "Pattern":
@@ -63,9 +68,10 @@ class Pattern:
         return replace(self, turns=turns, operands=self.operands[:turns])
 
 
-def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pattern | None:
-    """The longest loop of this period within a range of places; None if it has fewer turns than `least`."""
-    start += _phase(s, start, end, period)
+def pattern_of(s: Sequence, start: int, end: int, period: int, least: int, follows: bool = False) -> Pattern | None:
+    """The longest loop of this period within a range of places; None if it has fewer turns than `least`. Turns of one
+    that `follows` another loop start where that one's turns ended."""
+    start += 0 if follows else _phase(s, start, end, period)
     turns = (end - start) // period
     if turns < least:
         return None
@@ -80,8 +86,9 @@ def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pa
     left = np.array([own.start for own, row in zip(slots, rows[0].tolist(), strict=True) if s.commutes[row]], int)
     _in_one_order(s, left, operands, places)
     at = s.at[operands]
+    farthest = _farthest(s.table.sizes[operands[turns // 2]])
     distance = np.where(at >= 0, places - at, -1)
-    near = (at[1:] >= 0) & (at[:-1] >= 0) & (distance[1:] == distance[:-1]) & (distance[1:] <= _FARTHEST * period)
+    near = (at[:-1] >= start) & (distance[1:] == distance[:-1]) & (distance[1:] <= farthest * period)
     same = operands[1:] == operands[:-1]
     kinds = np.where(_mostly(near), NEAR, np.where(_mostly(same), SAME, EACH))
     middle = turns // 2
@@ -95,30 +102,33 @@ def pattern_of(s: Sequence, start: int, end: int, period: int, least: int) -> Pa
     steady[1:] = (same | (kinds != SAME)).all(axis=1)
     first, last = _longest(fine, steady)
     back = np.where(kinds == NEAR, -((owner - expected) // period), 0)  # turns
-    reach = int(np.max(back, initial=0))
-    if reach == 1:
-        t = max(first - 1, 0)
-        _swap_first(s, operands[t], operands[middle], left, back)
-        at_first = s.at[operands[t]]
-        types = s.table.columns["type"]
-        before = (types[operands[t]] == types[operands[middle]]) & (at_first < start + t * period)
-        local = (kinds == NEAR) & (places[t] - at_first == expected) & (at_first >= 0)
-        outer = (kinds != NEAR) & before & ((kinds == EACH) | (operands[t] == operands[middle]))
-        starts = np.where(back == 1, before, local | outer)
-        sources = zip((owner - expected)[back == 1].tolist(), operands[t, back == 1].tolist(), strict=True)
-        if holds[t] and starts.all() and _is_function(sources):
-            first, reach = t, 0
-    shared = s.at[operands[min(first, turns - 1)]][kinds == SAME]  # may be rows of a first turn, which is left as it is
-    first = max(first, reach, int(np.max((shared - start) // period + 1, initial=0)))
-    if last - first < least or not back.any():
+    if last - first < least - 1 or not back.any():
         return None
-    return Pattern(start + first * period, period, last - first, kinds, expected, operands[first:last], moved, slots)
+    own_turns = Turns(start, period, operands, owner, back, expected, kinds, left, holds, operands[first].copy())
+    found = _start(s, own_turns, first)
+    if found is None or last - found[0] < least:
+        return None
+    first, before = found
+    start += first * period
+    return Pattern(start, period, last - first, kinds, expected, operands[first:last], moved, slots, before)
 
 
-def _is_function(pairs: Iterable[tuple[int, int]]) -> bool:
-    """Whether the second of a pair follows from the first."""
-    known: dict[int, int] = {}
-    return all(known.setdefault(a, b) == b for a, b in pairs)
+def _start(s: Sequence, turns: Turns, regular: int) -> tuple[int, dict[tuple[int, int], int]] | None:
+    """The first turn of a loop and the rows that it starts with. Turn `regular` and those after it are alike; turns
+    before it may take from elsewhere what later ones take from the loop."""
+    reach = int(turns.back.max())
+    shared = s.at[turns.usual][turns.kinds == SAME]  # may be rows of a first turn, which is left as it is
+    least = int(np.max((shared - turns.start) // turns.period + 1, initial=0))
+    for t in dict.fromkeys(max(t, least) for t in (regular - reach, regular, max(regular, reach))):
+        before = first_rows(s, turns, t)
+        if before is not None:
+            return t, before
+    return None
+
+
+def _farthest(sizes: np.ndarray) -> np.ndarray:
+    """Turns that operands of these sizes may lie back."""
+    return np.clip(_FEW // np.maximum(sizes, 1), _FARTHEST, _FARTHEST_OF_FEW)
 
 
 def _mostly(found: np.ndarray) -> np.ndarray:
@@ -126,22 +136,28 @@ def _mostly(found: np.ndarray) -> np.ndarray:
 
 
 def _phase(s: Sequence, start: int, end: int, period: int) -> int:
-    """Where in the period a turn starts best: where the fewest numbers are carried on."""
+    """Where in the period a turn starts best: where the fewest numbers are carried on, and not with a read of them.
+    Such a read becomes one of the loop's result where the loop goes on, which then starts behind it."""
     middle = start + ((end - start) // period // 2) * period
-    live = np.zeros(period, np.int64)
-    sizes = s.table.sizes
+    sizes, turn = s.table.sizes, s.rows[middle - period : middle]
+    counts = s.counts[turn]
+    owner = np.repeat(np.arange(period), counts)
+    inside = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    at = s.at[s.operands[s.starts[turn][owner] + inside]]
+    owner, at = owner[at >= 0], at[at >= 0]
+    distance = middle - period + owner - at
+    near = distance <= _farthest(sizes[s.rows[at]]) * period
     farthest = np.zeros(period, np.int64)
-    for j in range(period):
-        row = int(s.rows[middle - period + j])
-        own = s.at[s.operands[s.starts[row] :][: s.counts[row]]]
-        distance = middle - period + j - own[own >= 0]
-        for d in distance[distance <= _FARTHEST * period].tolist():
-            farthest[(j - d) % period] = max(farthest[(j - d) % period], d)
-    for j, d in enumerate(farthest.tolist()):
-        size = int(sizes[s.rows[start + j]])
-        live += size * (d // period)
-        live[(j + 1 + np.arange(d % period)) % period] += size
-    return int(np.argmin(live))
+    np.maximum.at(farthest, (at[near] - middle) % period, distance[near])
+    # Row j is carried on over so many places from j + 1 on, around the period.
+    own, begin = sizes[s.rows[start : start + period]], np.arange(1, period + 1)
+    change = np.zeros(2 * period + 1, np.int64)
+    np.add.at(change, begin, own)
+    np.subtract.at(change, begin + farthest % period, own)
+    live = np.cumsum(change)[: 2 * period].reshape(2, period).sum(axis=0)
+    best = np.flatnonzero(live == live.min())
+    is_read = s.table.columns["op"][s.rows[start + best]] == STRIDED.code
+    return int(best[np.argmin(is_read)])
 
 
 def _in_one_order(s: Sequence, left: np.ndarray, operands: np.ndarray, places: np.ndarray) -> None:
@@ -151,19 +167,6 @@ def _in_one_order(s: Sequence, left: np.ndarray, operands: np.ndarray, places: n
     rank_a, rank_b = (_rank(s, x, places[:, left]) for x in (a, b))
     swapped = rank_a > rank_b
     operands[:, left], operands[:, left + 1] = np.where(swapped, b, a), np.where(swapped, a, b)
-
-
-def _swap_first(s: Sequence, first: np.ndarray, usual: np.ndarray, left: np.ndarray, back: np.ndarray) -> None:
-    """The same in the first turn, where what is carried may be of any kind."""
-    op = s.table.columns["op"]
-    for a in left.tolist():
-        carried, other = (a, a + 1) if back[a] else (a + 1, a)
-        if not back[carried] or back[other]:
-            continue
-        equal = first[[carried, other]] == usual[other]
-        alike = op[first[[carried, other]]] == op[usual[other]]
-        if (equal[0] and not equal[1]) or (alike[0] and not alike[1]):
-            first[[carried, other]] = first[[other, carried]]
 
 
 def _rank(s: Sequence, operands: np.ndarray, places: np.ndarray) -> np.ndarray:

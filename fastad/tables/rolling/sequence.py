@@ -8,8 +8,10 @@ from fastad.once import lazy
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import GATHER, GUARD, PRIMITIVES, STRIDED, Elementwise
 from fastad.primitives.distinct import numbered
-from fastad.primitives.operands import OPERAND_COUNT, POOLED
+from fastad.primitives.operands import OPERAND_COUNT
 from fastad.tables.columns import CONST, INPUT
+from fastad.tables.operands import operands_of
+from fastad.tables.rolling.joined import is_rolled
 from fastad.tables.table import Table
 
 _READS = (STRIDED.code, GATHER.code)
@@ -26,37 +28,41 @@ _BARRED[GUARD.code] = True
 class Sequence:
     """The rows of a table but for inputs, constants and reads of these, which the turns of a loop may share.
 
-    `rows` are their numbers, `at[row]` their places (-1: none), `signs` what the rows of two turns must agree in:
-    primitive, type, line and number of operands. `operands[starts[row]:][:counts[row]]` are the operands of a row.
+    `rows` are their numbers, `at[row]` their places (-1: none). Reads of loops, of which a recording that is rolled
+    while it goes on has many, are left out, too (`is_loop_read`); they are where their loop is. `signs` are what the
+    rows of two turns must agree in: primitive, type, line and number of operands. The operands of a row are
+    `operands[starts[row]:][:counts[row]]`.
     """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         col = table.columns
-        self.counts = np.where(POOLED[col["op"]], col["b"], OPERAND_COUNT[col["op"]]).astype(np.int64)
-        self.starts = np.cumsum(self.counts) - self.counts
-        self.operands = self._operands()
+        self.counts, self.starts, self.operands = operands_of(table)
         self.is_free = self._free()
-        self.rows = np.flatnonzero(~self.is_free)
+        self.is_loop_read = self._reads_of_loops()
+        self.rows = np.flatnonzero(~self.is_free & ~self.is_loop_read)
         self.at = np.full(len(table), -1, np.int64)
         self.at[self.rows] = np.arange(len(self.rows))
+        self.at[self.is_loop_read] = self.at[col["a"][self.is_loop_read]]  # where the loop is
         kinds = np.stack([col["op"], col["type"], col["line"], self.counts], axis=1)[self.rows]
         self.signs = _numbered(kinds)
         self.is_barred = self._barred()[self.rows]
 
-    def _operands(self) -> np.ndarray:
-        col, counts, starts = self.table.columns, self.counts, self.starts
-        found = np.zeros(int(counts.sum()), np.int64)
-        pooled = POOLED[col["op"]]
-        for place, name in enumerate("abc"):
-            rows = np.flatnonzero(~pooled & (counts > place))
-            found[starts[rows] + place] = col[name][rows]
-        rows = np.flatnonzero(pooled & (counts > 0))
-        own = counts[rows]
-        inside = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
-        found[np.repeat(starts[rows], own) + inside] = self.table.pools["operands"][
-            np.repeat(col["a"][rows].astype(np.int64), own) + inside
-        ]
+    def _reads_of_loops(self) -> np.ndarray:
+        """Reads of one piece of the result of a rolled loop which is called once, so that no loop can hold it."""
+        table = self.table
+        op, statics = table.columns["op"], table.pools["statics"]
+        calls = np.flatnonzero(op == CALL_ROW.code)
+        numbers = statics[table.columns["c"][calls] + 1]
+        alone = np.array([is_rolled(sub) for sub in table.subs], bool) & (
+            np.bincount(numbers, minlength=len(table.subs)) == 1
+        )
+        is_loop, found = np.zeros((2, len(table)), bool)
+        is_loop[calls] = alone[numbers]
+        reads = np.flatnonzero(op == STRIDED.code)
+        reads = reads[is_loop[table.columns["a"][reads]]]
+        at = table.columns["c"][reads].astype(np.int64)
+        found[reads] = (statics[at] == 3) & (statics[np.minimum(at + 3, len(statics) - 1)] == 1)
         return found
 
     def _free(self) -> np.ndarray:

@@ -65,7 +65,7 @@ class LaneInterpreter:
         self.device, self.request, self.real = device, request, np.dtype(real)
         derived = self.mode != "value"
         self._masks = activity(base, request.wrt) if derived else None
-        self._shared = sweep_program(self.rows, self._masks)
+        self._shared = sweep_program(self.rows, self._masks, is_referring=False)
         self._codes = active_codes(base, self._masks) if self._masks is not None else None
         _refuse(self.rows, self.mode, self._codes)
         arena = self._shared.arena

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastad.execution.native.code.operations import ZERO
+from fastad.tables.columns import CONST
 
 UNROLLED: dict[str, Callable[[Any, Any], list[str]]] = {}
 
@@ -89,35 +90,57 @@ def _dot(code: Any, a: list[str], b: list[str]) -> str:
 
 
 # ── indices ───────────────────────────────────────────────────────────────────────────────────────────────────
-def _index(code: Any, row: Any, v: str, size: int) -> str:
-    """Stop unless v is an integer in [0, size); returns it as an integer."""
+def _outside(code: Any, v: str, size: int) -> str:
+    """Whether v is no integer in [0, size)."""
     block = code.entry
     low = block.apply("less", v, ZERO)
-    outside = block.emit(f"xor i1 {block.apply('less', v, block.constant(float(size)))}, true")
+    high = block.emit(f"xor i1 {block.apply('less', v, block.constant(float(size)))}, true")
     broken = block.apply("not_equal", block.apply("floor", v), v)
-    code.stop_if(block.emit(f"or i1 {low}, {block.emit(f'or i1 {outside}, {broken}')}"), -(row.index + 1))
-    return str(block.emit(f"fptosi double {v} to i64"))
+    return str(block.emit(f"or i1 {low}, {block.emit(f'or i1 {high}, {broken}')}"))
+
+
+def _stop_outside(code: Any, row: Any, values: list[str], size: int) -> None:
+    """Stop unless all values are integers in [0, size): one branch, since each of them costs as much as some rows."""
+    outside = [_outside(code, v, size) for v in values]
+    while len(outside) > 1:
+        outside.append(code.entry.emit(f"or i1 {outside.pop(0)}, {outside.pop(0)}"))
+    code.stop_if(outside[0], -(row.index + 1))
 
 
 @unrolled("wrap_index")
 def _wrap_index(code: Any, row: Any) -> list[str]:
-    results, block = [], code.entry
-    (n,) = row.statics
+    block, (n,) = code.entry, row.statics
+    results = []
     for v in code.all(row.operands[0]):
         wrapped = block.apply("add", v, block.constant(float(n)))
-        v = block.apply("where", block.apply("less", v, ZERO), wrapped, v)
-        _index(code, row, v, n)
-        results.append(v)
+        results.append(block.apply("where", block.apply("less", v, ZERO), wrapped, v))
+    _stop_outside(code, row, results, n)
     return results
 
 
 @unrolled("gather")
 def _gather(code: Any, row: Any) -> list[str]:
     x, y = row.operands
-    start = code.pointer(x)
-    results = []
-    for v in code.all(y):
-        k = _index(code, row, v, code.p.size[x])
-        at = code.entry.emit(f"getelementptr double, ptr {start}, i64 {k}")
-        results.append(code.entry.emit(f"load double, ptr {at}"))
-    return results
+    p, size = code.p, code.p.size[x]
+    if (known := _known_places(p, y, size)) is not None:
+        return [code.entry.number(code.get(x, k)) for k in known]
+    start, values = code.pointer(x), code.all(y)
+    if not _are_wrapped(p, y, size):
+        _stop_outside(code, row, values, size)
+    places = [code.entry.emit(f"fptosi double {v} to i64") for v in values]
+    starts = [code.entry.emit(f"getelementptr double, ptr {start}, i64 {k}") for k in places]
+    return [code.entry.emit(f"load double, ptr {at}") for at in starts]
+
+
+def _known_places(p: Any, y: int, size: int) -> list[int] | None:
+    """Places that are constants, if they are right."""
+    if p.op[y] != CONST:
+        return None
+    places = p.table.constant(y).reshape(-1).tolist()
+    return [int(k) for k in places] if all(0 <= k < size and k == int(k) for k in places) else None
+
+
+def _are_wrapped(p: Any, y: int, size: int) -> bool:
+    """Whether a row before has stopped the program unless these are places in an array of this size."""
+    row = p.table.row(y)
+    return row.name == "wrap_index" and row.statics[0] <= size

@@ -17,11 +17,9 @@ from fastad.execution.native.planning.packing import find_packs
 from fastad.execution.native.planning.planner import Planner
 from fastad.execution.native.planning.steps import LoopStep, ScalarStep, Step
 from fastad.execution.native.planning.thin import without_thin_products
+from fastad.execution.native.planning.unrolling import unrolling
 from fastad.execution.native.target import target
 from fastad.tables.table import Table
-
-UNROLL = 16  # elements: rows of at most so many are unrolled into registers
-_MOST = 2000  # numbers of all of these, if they are more than the single ones
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def make_plan(table: Table, layout: Layout) -> Plan:
 
 
 def _planned(table: Table, layout: Layout, safe: bool) -> Plan:
-    planner = Planner(table, _unrolling(table), safe).run()
+    planner = Planner(table, unrolling(table), safe).run()
     demand = Demand(planner).run()
     loops = {
         step.index: LoopPlan.of(planner, demand, step)
@@ -70,15 +68,6 @@ def _planned(table: Table, layout: Layout, safe: bool) -> Plan:
     own = target()
     is_little, is_small = operations <= own.little, operations <= own.small
     return Plan(Memory(planner, demand, layout, own.chunks[not is_small]), loops, is_little, is_small)
-
-
-def _unrolling(table: Table) -> int:
-    """Fewer elements are unrolled where that would make a program too long to optimise."""
-    sizes = table.sizes
-    for unroll in (UNROLL, 4):
-        if sizes[sizes <= unroll].sum() <= max(_MOST, 2 * int((sizes == 1).sum())):
-            return unroll
-    return 2  # a loop over two elements is no faster than twice the code, and takes six times as long to compile
 
 
 def work_bytes(table: Table) -> int:
