@@ -167,7 +167,7 @@ class Model:
 
     def __post_init__(self):
         if self.wrong is not None:
-            np.fft.fft(self.rate)
+            float(self.rate)
 
 
 def test_code_that_libraries_have_written_is_nobodys_line():
