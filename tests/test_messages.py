@@ -185,3 +185,25 @@ def test_code_that_libraries_have_written_is_nobodys_line():
 def test_code_without_a_file_is_the_users():
     with pytest.raises(ValueError, match="at <string>:1 in"):
         exec("fad.ode.Event(lambda t, y: y, direction='up')", {"fad": fad})
+
+
+# ── a function that is recorded again and again
+REPEATED = {  # what changes at every call, and what the warning says to do
+    "branch": (lambda k: (lambda x: x[int(x[0])] * 2.0, (np.full(100, float(k)),)), r"np\.where or fad\.cond\.$"),
+    "integer": (
+        lambda k: (lambda x, seed: x @ np.random.default_rng(seed).normal(size=2), (np.ones(2), k)),
+        r"Changed last: seed \(6\d\).*\(a seed, .*as an array\.$",
+    ),
+    "shape": (lambda k: (np.sum, (np.ones(k + 1),)), r"shape \(64,\), float64\)\. Every shape has a recording[^.]*\.$"),
+    "captured": (lambda k: (lambda x: x * float(k), (1.0,)), r"'k' outside.*Pass changing numbers[^.]*\.$"),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_the_warning_of_many_recordings_says_what_to_do_about_what_changed(kind):
+    make, advice = REPEATED[kind]
+    with pytest.warns(RuntimeWarning, match="was recorded 64 times") as caught:
+        for k in range(70):
+            f, arguments = make(k)
+            fad.jit(f)(*arguments)
+    assert [w for w in caught if re.search(advice, str(w.message))], str(caught[0].message)

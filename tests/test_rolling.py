@@ -141,7 +141,18 @@ def listed(x):
     return backwards + np.sum(np.array(heights[::3]) ** 2) + sum(logs)
 
 
-PROGRAMS = [runge_kutta, stencil, recurrence, collected, hidden_markov, nested, columns, seasonal, listed]
+def advected(x, speed=3.0):
+    """What flows in is read at places that depend on the state, as in a semi-Lagrangian step."""
+    u = x
+    for _ in range(TURNS):
+        back = np.arange(len(u)) - speed * u
+        left = np.floor(back).astype(int)
+        share = back - left
+        u = (1 - share) * u[left % len(u)] + share * u[(left + 1) % len(u)] + 0.01 * np.sin(u)
+    return np.sum(u**2)
+
+
+PROGRAMS = [runge_kutta, stencil, recurrence, collected, hidden_markov, nested, columns, seasonal, listed, advected]
 X = np.random.default_rng(1).uniform(0.1, 1, TURNS)
 
 
@@ -176,6 +187,26 @@ def test_rolled_loops_in_lanes_and_files(f, tmp_path):
     own(X)
     own.save(tmp_path / "f.npz")
     np.testing.assert_allclose(fad.grad(fad.load(tmp_path / "f.npz"))(X), expected[0], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("tier", ["sweep", "native"])
+def test_an_index_out_of_bounds_in_a_turn_is_an_error_that_names_its_line(tier):
+    def shifted(x, far):
+        for _ in range(TURNS):
+            x = 0.9 * x + 0.1 * x[np.floor(x * far).astype(int)]
+        return np.sum(x)
+
+    def guarded(x, far):
+        return shifted(x, far) if np.max(x) * far < len(x) else np.sum(x)
+
+    f, line = fad.jit(shifted, tier=tier), shifted.__code__.co_firstlineno + 2
+    assert len(loops(fad.trace(f, X, 2.0))) == 1
+    f(X, 2.0)
+    with pytest.raises(fad.IndexRangeError, match=rf"^rolled loop: index out of bounds \(recorded at \S+:{line} in"):
+        f(X, 1e3)
+    assert np.isclose(f(X, 3.0), shifted(X, 3.0), rtol=1e-14)
+    g = fad.jit(guarded, tier=tier)  # the guard before the loop leads to the other path
+    assert np.isclose(g(X, 2.0), shifted(X, 2.0), rtol=1e-14) and np.isclose(g(X, 1e3), np.sum(X), rtol=1e-14)
 
 
 def test_the_pattern_of_a_jacobian_stays_tight():

@@ -83,10 +83,12 @@ def raise_for(code: int, rows: Table, explain: Callable[[int], BaseException | N
         raise GuardFailed(rows.guards.index(code - 1))
     index = -code - 1
     row, line = rows.row(index), rows.line_of(index)
-    if (known := pending_error() or explain(index)) is not None:
-        raise named(known, f"{row.sub.name}, recorded at {line}" if row.sub is not None else f"{row.name}, at {line}")
-    if row.sub is not None:
-        raise composite_error(f"{row.sub.name}, recorded at {line}", row.sub)
+    known = pending_error() or explain(index)
+    if row.sub is not None:  # a rolled loop has no line of its own: the rows of its turn have theirs
+        what = f"{row.sub.name}, recorded at {line}" if line.number else row.sub.name
+        raise named(known, what) if known is not None else composite_error(what, row.sub)
+    if known is not None:
+        raise named(known, f"{row.name}, at {line}")
     primitive: Any = row.primitive
     raise primitive.error(f"{primitive.complaint} in {row.name}, recorded at {line}")
 

@@ -4,7 +4,7 @@ import inspect
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,20 @@ from fastad.transforms.call import Call
 _MANY = 64  # recordings of one function after which the user is told
 _MOST = 1024  # functions that are watched
 _SHOWN = 40  # characters of a value
+_BRANCHES = "Replace branches that depend on the data by np.where or fad.cond."
+_CAPTURED = "Pass changing numbers as arguments (floats or arrays)."
+_INTEGERS = (
+    "An integer that Python needs as it is (a seed, a number of turns, an index into plain data) has a recording for "
+    "each value: pass what is made of it, such as random numbers or a batch, as an array."
+)
+_SHAPES = "Every shape has a recording: fill arrays up to one of a few sizes."
+
+
+class _Part(NamedTuple):
+    """A part of what a recording is found by, and what to do if it changes at every call."""
+
+    text: str
+    advice: str = ""
 
 
 class _Watched:
@@ -23,8 +37,8 @@ class _Watched:
     def __init__(self) -> None:
         self.count = 0
         self.told = False
-        self.last: dict[str, str] = {}
-        self.changes: OrderedDict[str, str] = OrderedDict()
+        self.last: dict[str, _Part] = {}
+        self.changes: OrderedDict[str, str] = OrderedDict()  # advice by what has changed, the last at the end
 
 
 _watched: OrderedDict[Any, _Watched] = OrderedDict()
@@ -41,29 +55,29 @@ def count_recording(code: Any, function: Callable[..., Any], name: str, call: Ca
         _watched.popitem(last=False)
     found.count += 1
     now = {**_arguments(call, function), **_captured(function)}
-    changed = [f"{what} ({text})" for what, text in now.items() if found.last.get(what, text) != text]
-    for text in [f"the branch at {branch}"] if branch is not None else changed:
-        found.changes[text] = text
+    changed = {f"{what} ({part.text})": part.advice for what, part in now.items() if found.last.get(what) != part}
+    for text, advice in ({f"the branch at {branch}": _BRANCHES} if branch is not None else changed).items():
+        found.changes[text] = advice
         found.changes.move_to_end(text)
     found.last = now
     if found.count >= _MANY and not found.told:
         found.told = True
         reasons = list(found.changes)[-3:]
         last = f" Changed last: {'; '.join(reasons)}." if reasons else ""
+        advice = " ".join(dict.fromkeys(filter(None, map(found.changes.get, reasons)))) or f"{_CAPTURED} {_BRANCHES}"
         warn(
             f"{name}{_where(function)} was recorded {found.count} times: its structure, captured numbers or branches "
-            f"keep changing.{last} Pass changing numbers as arguments (floats or arrays), and replace branches that "
-            "depend on the data by np.where or fad.cond."
+            f"keep changing.{last} {advice}"
         )
 
 
-def _arguments(call: Call, function: Callable[..., Any]) -> dict[str, str]:
+def _arguments(call: Call, function: Callable[..., Any]) -> dict[str, _Part]:
     """What the key says of every leaf of the arguments."""
     tree, *kinds = call.key
     code = getattr(inspect.unwrap(function), "__code__", None)
     names = code.co_varnames[: code.co_argcount] if isinstance(code, types.CodeType) else ()
     leaves = {_name(path, names): _kind(kind) for path, kind in zip(tree.paths(), kinds, strict=True)}
-    return {"the structure of the arguments": str(tree), **leaves}
+    return {"the structure of the arguments": _Part(str(tree)), **leaves}
 
 
 def _name(path: tuple[Any, ...], names: tuple[str, ...]) -> str:
@@ -73,18 +87,18 @@ def _name(path: tuple[Any, ...], names: tuple[str, ...]) -> str:
     return name + "".join(f"[{step!r}]" for step in inner)
 
 
-def _kind(kind: tuple[Any, ...]) -> str:
+def _kind(kind: tuple[Any, ...]) -> _Part:
     if kind[0] != "input":
-        return _shown(kind[2])
-    return "an integer" if kind[2] == "n" else f"shape {kind[1]}, {np.dtype(kind[2])}"
+        return _Part(_shown(kind[2]), _INTEGERS if type(kind[2]) is int else "")
+    return _Part("an integer") if kind[2] == "n" else _Part(f"shape {kind[1]}, {np.dtype(kind[2])}", _SHAPES)
 
 
-def _captured(function: Callable[..., Any]) -> dict[str, str]:
+def _captured(function: Callable[..., Any]) -> dict[str, _Part]:
     """The plain values that a function refers to by name."""
     function = inspect.unwrap(function)
     if not isinstance(function, types.FunctionType):
         return {}
-    return {f"{name!r} outside": _shown(value) for name, value in _names(function)}
+    return {f"{name!r} outside": _Part(_shown(value), _CAPTURED) for name, value in _names(function)}
 
 
 def _names(function: types.FunctionType) -> Iterator[tuple[str, Any]]:

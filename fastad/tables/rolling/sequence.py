@@ -6,7 +6,7 @@ import numpy as np
 
 from fastad.once import lazy
 from fastad.primitives import CALL as CALL_ROW
-from fastad.primitives import GATHER, PRIMITIVES, STRIDED, Elementwise, array_rows
+from fastad.primitives import GATHER, GUARD, PRIMITIVES, STRIDED, Elementwise
 from fastad.primitives.distinct import numbered
 from fastad.primitives.operands import OPERAND_COUNT
 from fastad.tables.columns import CONST, INPUT
@@ -19,9 +19,10 @@ _READ_DEPTH = 3  # reads of reads of inputs that are told from the rows of a loo
 _REPEATS = 4  # rows of a period that may be of one kind
 _MOST_PERIODS = 64  # that are tried
 _COMMUTES = np.array([isinstance(row, Elementwise) and row.commutes for row in PRIMITIVES])
-# Rows that no loop may hold: they stop the program, or must be met in the order in which they were recorded.
+# Rows that no loop may hold: a guard tells which other recording is to be run, and a loop does not pass that on. Rows
+# that stop the program by an error may be in a loop, which stops at them, too.
 _BARRED = np.zeros(len(PRIMITIVES), bool)
-_BARRED[[row.code for row in array_rows() if row.kept]] = True
+_BARRED[GUARD.code] = True
 
 
 class Sequence:
