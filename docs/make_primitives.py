@@ -144,8 +144,9 @@ recorded points; at a breakpoint the derivative is that of the piece to its righ
 but is read when they are called: of recorded data use `np.interp`, or a spline of the unit vectors,
 `make_interp_spline(points, np.eye(n))(x) @ values`.
 
-`scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any dimension, in the modes
-full, same and valid; `scipy.signal.lfilter` takes recorded coefficients too, and no `zi=`. `scipy.ndimage.convolve`,
+Complex values are taken by what the guide lists ([guide.md](guide.md#complex-numbers)); the names of `scipy.fft` are those
+of `numpy.fft`. `scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any dimension,
+in the modes full, same and valid, and `scipy.signal.hilbert` real ones; `scipy.signal.lfilter` takes recorded coefficients too, and no `zi=`. `scipy.ndimage.convolve`,
 `correlate`, `convolve1d`, `correlate1d`, `gaussian_filter`, `gaussian_filter1d` and `uniform_filter` have all modes of
 edges, without `output=`, `origin=` and `axes=`; `scipy.spatial.distance.cdist` and `pdist` the metrics euclidean,
 sqeuclidean, cityblock, chebyshev and cosine. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md),

@@ -8,6 +8,7 @@ Importing this package compiles nothing and loads no SciPy; import the file that
 - `sorting`    argsort, searchsorted
 - `indexing`   gather, scatter_add, put_blocks, add_blocks, wrap_index, guard
 - `products`   matmul
+- `fourier`    fourier
 - `factoring`  lu, lu_solve, triangular_solve, permute_rows, determinant_sign, log_determinant, cholesky
 - `orthogonal` qr
 - `spectral`   eigh, svd, eigh_spectrum, svd_spectrum, gap_quotient

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from .flags import helper, kernel
 from .memory import address, doubles, integers, record_at, shift, view
-from .records import INVERTED, LOOP
+from .records import INVERTED, LOOP, UNREAD
 from .reversing import Given, be_at, call, clear, copy, count, forward, is_apart, kind_of_loop, reverse, state_of
 
 loop_at = record_at(LOOP)
@@ -295,7 +295,7 @@ def reverse_loop(context, source, target, work):
     _start(loop, given.arguments, space)
     if loop.saves:
         be_at(loop, doubles(integers(work)[0]), space)
-    else:
+    elif loop.policy != UNREAD:
         saved = address(space.saved)
         unwanted = Given(given.arguments, elements, seeds, doubles(0))
         code = forward(loop, unwanted, saved if loop.policy != INVERTED else 0, space)

@@ -60,8 +60,9 @@ LOOP = record(
 )  # fmt: skip
 
 # Policies: no states are stored; each in a slot of its own; by a schedule; by one that does not know the number of
-# steps; none, since steps can be inverted; none but what inverting them needs of each.
-NOTHING, EVERY, SCHEDULED, ONLINE, INVERTED, RETRACED = range(6)
+# steps; none, since steps can be inverted; none but what inverting them needs of each; none, since no adjoint of a step
+# reads one.
+NOTHING, EVERY, SCHEDULED, ONLINE, INVERTED, RETRACED, UNREAD = range(7)
 
 ACTION, CHUNK = 4, 16  # numbers of an action, actions that are planned at a time
 

@@ -13,7 +13,7 @@ from .memory import address, call_kernel, doubles, integers, matrix, shift, view
 from .online import choose, finish, is_possible, lead
 from .plan_fields import ADVANCE, DISCARD, LOAD, RESTART, REVERSE, STORE
 from .planning import plan
-from .records import ACTION, CHUNK, EVERY, INVERTED, NOTHING, ONLINE, RETRACED, SCHEDULED
+from .records import ACTION, CHUNK, EVERY, INVERTED, NOTHING, ONLINE, RETRACED, SCHEDULED, UNREAD
 from .stopping import ended_at, stopped
 
 WRONG = -1  # a schedule, or saved states of a table from elsewhere, do not fit
@@ -296,6 +296,16 @@ def every_step(loop, steps, saved, given, space):
 
 
 @helper
+def without_states(loop, given, space):
+    """Adjoints of all steps, which read no state."""
+    for k in range(loop.length - 1, -1, -1):
+        code = stopped() or pull_back(loop, given, k, space)
+        if code:
+            return ended_at(k, code)
+    return 0
+
+
+@helper
 def invert(loop, steps, slots, given, space):
     """Adjoints of all steps, each state from the one after it."""
     for k in range(steps - 1, -1, -1):
@@ -356,6 +366,8 @@ def reverse(loop, saved, given, space):
     """Adjoints of all steps, by the loop's policy, of what a forward pass saved at the address `saved`."""
     if loop.policy == INVERTED:
         return invert(loop, loop.length, space.step_in, given, space)
+    if loop.policy == UNREAD:
+        return without_states(loop, given, space)
     steps = int(doubles(saved)[0])
     if steps < 0 or (loop.length >= 0 and steps > loop.length):
         return WRONG

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 import fastad as fad
 
@@ -52,8 +53,9 @@ M @ M | M @ A | A @ M | M.conj().T @ M | np.einsum('ij,kj->ik', M, A) | np.trace
 M @ x[:3] | np.diagonal(M) | np.linalg.matrix_power(M, 3) | np.linalg.norm(M) | np.linalg.norm(M, 1)
 np.kron(M, M)[0] | np.tensordot(M, M, 1) | M[1:, ::2] | M.T[0] | np.triu(M) | np.linalg.solve(M, w[:3])
 np.linalg.solve(M, B) | np.linalg.solve(A, z[:3]) | np.linalg.inv(M) | np.linalg.det(M) | np.linalg.slogdet(M)[1]
-np.linalg.slogdet(M)[0] | np.linalg.norm(M, 2) | np.linalg.norm(M, 'nuc') | np.linalg.inv(np.stack([M, M.T]))
+np.linalg.slogdet(M)[0] | np.linalg.inv(np.stack([M, M.T]))
 np.linalg.det(np.stack([M, A])) | M.conj().T
+scipy.linalg.expm(1j * A * x[0]) | scipy.linalg.expm(M) | scipy.linalg.sqrtm(M @ M + 4 * np.eye(3))
 """.replace("\n", "|").strip("|").split("|")
 
 
@@ -63,7 +65,7 @@ def program(text):
     def f(x, y):
         z = x + 1j * y
         M = A * x[0] + 1j * B * y[1]
-        return real_of(eval(text, {"np": np, "x": x, "y": y, "z": z, "M": M, "w": W, "A": A, "B": B}))
+        return real_of(eval(text, {"np": np, "scipy": scipy, "x": x, "y": y, "z": z, "M": M, "w": W, "A": A, "B": B}))
 
     f.__name__ = text.strip()
     return f
@@ -232,6 +234,7 @@ ERRORS = {
     "conversion": (lambda x: (x + 1j).astype(float), "z.real"),
     "complex()": (lambda x: complex(x[0] + 1j), "np.exp"),
     "a function": (lambda x: np.linalg.svd(np.outer(x, x + 1j)), "z.real"),
+    "a norm": (lambda x: np.linalg.norm(np.outer(x, x + 1j), 2), "fro"),
     "eigenvalues": (lambda x: np.linalg.eigvals(np.outer(x, x + 1j)), "svd"),
 }
 

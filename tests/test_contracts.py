@@ -19,7 +19,8 @@ TAKERS = {"opcode", "primitive", "emit", "emit_elementwise", "elementwise", "app
 # Where a primitive is defined: its row, its rules, and the code of its kernel.
 HOMES = {
     "fastad/primitives/arrays.py", "fastad/primitives/elementwise.py", "fastad/primitives/linear.py",
-    "fastad/primitives/factorisations.py", "fastad/primitives/stacks.py", "fastad/primitives/orthogonal_rules.py",
+    "fastad/primitives/factorisations.py", "fastad/primitives/fourier.py", "fastad/primitives/stacks.py",
+    "fastad/primitives/orthogonal_rules.py",
     "fastad/primitives/spectral_rules.py", "fastad/primitives/inverse_rules.py",
     "fastad/primitives/sparse.py", "fastad/primitives/rules.py", "fastad/primitives/linear_rules.py",
     "fastad/primitives/linear_elements.py", "fastad/primitives/writing.py",

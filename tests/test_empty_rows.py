@@ -86,6 +86,9 @@ CASES = {
         ((batch, n), (batch,), [(batch, n, n), (batch, n * (n + 1))]) for batch, n in ((0, 2), (2, 0))
     ],
     "cholesky": [((batch, n), (batch, n, n), [(batch, n, n)]) for batch, n in ((0, 2), (2, 0))],
+    "fourier": [
+        ((*d, positive), (d[0], 2, *d[1:]), [(d[0], 2, *d[1:]), (2, d[1])]) for d in DIMENSIONS for positive in (0, 1)
+    ],
     "solved": [((0, 2, 2, 1), (0, 2), [(0, 2), (0, 2), (0,)])],
     "sparse_product": [((1, 0, 3, 2, 1, 0, 0, 0), (3,), [(0,), (0,), (2,)])],
     "sparse_sample": [((1, 0, 3, 2, 1, 0, 0, 0), (0,), [(0,), (3,), (2,)])],

@@ -19,7 +19,7 @@ HOMES = {
     "cumsum": "scanning", "linrec": "scanning", "argsort": "sorting", "searchsorted": "sorting",
     "gather": "indexing", "scatter_add": "indexing", "wrap_index": "indexing", "guard": "indexing",
     "put_blocks": "indexing", "add_blocks": "indexing",
-    "matmul": "products",
+    "matmul": "products", "fourier": "fourier",
     "lu": "factoring", "lu_solve": "factoring", "triangular_solve": "factoring", "permute_rows": "factoring",
     "determinant_sign": "factoring", "log_determinant": "factoring", "cholesky": "factoring",
     "qr": "orthogonal", "eigh": "spectral", "svd": "spectral", "eigh_spectrum": "spectral", "svd_spectrum": "spectral",

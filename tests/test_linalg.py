@@ -10,6 +10,7 @@ import fastad as fad
 from fastad.execution.compiled import Compiled
 from fastad.execution.request import Request
 from fastad.primitives import array_rows, primitive
+from fastad.primitives.fourier import roots_of_unity
 from fastad.tables.builder import Builder
 from fastad.tables.passes.batch import batch_table
 from fastad.tables.passes.derive import adjoint_table, tangent_table
@@ -38,6 +39,8 @@ def sample(key, shape):
         return x + np.swapaxes(x, -1, -2)
     if key in ("low", "high", "zeros"):
         return 0 * x if key == "zeros" else RNG.uniform(size=shape) + (2 if key == "high" else 0)
+    if key == "roots":
+        return roots_of_unity(shape[-1])
     if key == "pivots":
         n = shape[-1]
         return np.floor(RNG.uniform(np.arange(n), n, size=shape))

@@ -86,7 +86,7 @@ def works(f, *arguments, **options):
             return False
         found = fad.jit(lambda zero: f(*recorded(arguments, zero), **options))(0.0)
     pairs = list(zip(parts(found), parts(wanted), strict=True))
-    return all(np.allclose(a, b, equal_nan=True) if b.dtype.kind in "fiub" else np.all(a == b) for a, b in pairs)
+    return all(np.allclose(a, b, equal_nan=True) if b.dtype.kind in "fiubc" else np.all(a == b) for a, b in pairs)
 
 
 FOUND = [f for f in FUNCTIONS if f.__name__ not in ELSEWHERE]

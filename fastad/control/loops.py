@@ -50,7 +50,8 @@ def scan(
     init : the first carry, a pytree of arrays and numbers.
     xs : pytree of arrays with the same leading axis, or None.
     length : number of steps; required without `xs`.
-    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`. None stores all states (`StoreAll`).
+    checkpoint : a schedule, such as `fad.checkpoint.Revolve(100)`. None stores all states (`StoreAll`), or none
+        where steps are linear in the carry with constant factors: their adjoints read no state.
     reverse : go from the last x to the first; ys stay in the order of xs.
     inverse : function from (new carry, x) to the carry before the step. Reverse mode then stores only the last state
         and computes the others by it. `fad.check_inverse` measures how rounding errors grow.

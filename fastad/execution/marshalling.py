@@ -8,7 +8,7 @@ calls from numba code are made from the same description.
 import contextlib
 import ctypes
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from fastad.execution.invoke import WORK_FIELD, caller, packet
 from fastad.execution.kernel import Kernel, PartKernel, aligned, keeps_open, raise_for, raise_for_part
 from fastad.execution.layout import Slot
 from fastad.execution.request import Request
+from fastad.execution.slices import Slices
 from fastad.execution.work_memory import SHARED_FROM, WORK
 from fastad.recording.source import at_line
 from fastad.tables.columns import DTYPES, ValueType
@@ -27,6 +28,7 @@ from fastad.tables.composites.sub import Sub
 
 _EXACT = 2.0**53  # integers from here on are not all float64 numbers
 _GIVEN = "argument or captured array"
+_LEAST, _SEARCHES = 16, 4  # values from which parts of the same arrays are looked for, and how often
 
 # Values up to which a kernel is so short that it keeps the interpreter's lock.
 _HOLD_UP_TO = 20_000
@@ -119,6 +121,8 @@ class Binding:
         # What `call` needs of every value.
         self._ins = [(v, p.offset, p.kind.dtype) for v, p in zip(self.views_in, form.inputs, strict=True)]
         self._integers = _integers(form.inputs)
+        self._slices: Slices | None = None
+        self._searches = 0 if len(self._ins) >= _LEAST else _SEARCHES
         self._outs = [(v, p.offset, p.shape, p.dtype) for v, p in zip(self.views_out, form.outputs, strict=True)]
         self._converted = _Converted.of(self)
         self._packet = packet(kernel.address, kernel.context, self.vector_in, self.vector_out, self._work)
@@ -145,7 +149,7 @@ class Binding:
     def _call(self, values: Sequence[Any], places: Mapping[int, np.ndarray]) -> Sequence[Any]:
         """The same; `places` are where large values of other types than float64 are converted, by their address."""
         held = []
-        for (view, offset, kind), value in zip(self._ins, values, strict=True):
+        for (view, offset, kind), value in self._written_singly(values):
             if view is not None:
                 view[...] = value
             else:
@@ -170,6 +174,17 @@ class Binding:
             out.append(view)
         self.run()
         return self.form.choose([_finished(array, *o) for array, o in zip(out, self._outs, strict=True)])
+
+    def _written_singly(self, values: Sequence[Any]) -> Iterable[tuple[Any, Any]]:
+        """How values are written, and they, but for those that are parts of few arrays: these are written here. They
+        are looked for where the values are others than before, unless these change too often."""
+        if self._searches == _SEARCHES:
+            return zip(self._ins, values, strict=True)
+        if self._slices is None or not self._slices.are_in(values):
+            self._searches += 1
+            self._slices = Slices.among(values, [(view, offset) for view, offset, _ in self._ins])
+        self._slices.copy(self.vector_in)
+        return [(self._ins[k], values[k]) for k in self._slices.others]
 
     def run(self) -> None:
         """Run the kernel on the buffers as they are."""

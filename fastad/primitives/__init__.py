@@ -3,6 +3,7 @@
 from fastad.primitives import elementwise as _elementwise
 from fastad.primitives import equations as _equations
 from fastad.primitives import factorisations as _factorisations
+from fastad.primitives import fourier as _fourier
 from fastad.primitives import linear as _linear
 from fastad.primitives import sparse as _sparse
 from fastad.primitives import writing as _writing
@@ -24,4 +25,4 @@ __all__ = [
     "Elementwise", "Form", "Primitive", "array_rows", "elementwise_rows", "opcode", "primitive",
 ]  # fmt: skip
 
-_ = (_elementwise, _equations, _factorisations, _linear, _sparse, _writing)
+_ = (_elementwise, _equations, _factorisations, _fourier, _linear, _sparse, _writing)

@@ -23,6 +23,7 @@ DOMAINS = {
     "pivots": "exchanges of rows",
     "symmetric": "symmetric matrices",
     "zeros": "0",
+    "roots": "cosines and sines of the n-th parts of a circle",
     "low": "numbers between 0 and 1",
     "high": "numbers between 2 and 3",
     "factors": "the value of the row whose first result is called so, for the matrices before",

@@ -1,8 +1,9 @@
 """Derivation and batching rules of the array rows; each emits rows with the builder it is given.
 
 Tangent rules return the tangent of the result, adjoint rules one contribution an operand: a reference, None for
-zero, or a `Piece`, or several, that concern regions of the operand only. Sources: Giles (2008), "Collected matrix
-derivative results for forward and reverse mode"; Griewank & Walther (2008), "Evaluating Derivatives", chapters 3 and 6.
+zero, or a `Piece`, or a list of these, that concern regions of the operand only. Sources: Giles (2008), "Collected
+matrix derivative results for forward and reverse mode"; Griewank & Walther (2008), "Evaluating Derivatives", chapters 3
+and 6.
 """
 
 import math

@@ -8,8 +8,8 @@ import numpy as np
 
 def owner_of(a: np.ndarray) -> np.ndarray:
     """The array whose memory this one is, or is a part of."""
-    while isinstance(a.base, np.ndarray):
-        a = a.base
+    while isinstance(base := a.base, np.ndarray | _Memory):
+        a = base.base if isinstance(base, _Memory) else base
     return a
 
 

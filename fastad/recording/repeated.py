@@ -202,6 +202,13 @@ class _Kind:
         self.operands: dict[Ref, int] = {}  # and their places
         self.captured: dict[int, Ref] = {}
 
+    def begin(self, recorder: Recorder) -> None:
+        """Operands are of this recorder."""
+        if recorder is not self.recorder:
+            if self.recorder is not None or not recorder.open or recorder.notes is not None:
+                raise Unlike
+            self.recorder = recorder
+
     def of(self, x: Any) -> Any:
         """A part of the key."""
         kind = type(x)
@@ -226,11 +233,7 @@ class _Kind:
         return found
 
     def _of_recorded(self, x: Recorded) -> Any:
-        recorder = x._recorder
-        if recorder is not self.recorder:
-            if self.recorder is not None or not recorder.open or recorder.notes is not None:
-                raise Unlike
-            self.recorder = recorder
+        self.begin(x._recorder)
         ref = x._ref if x._base is None and not x._pending else x.ref
         return (x._frame, self._operand(x.root.ref)) if _has_geometry(x) else self._operand(ref)
 
@@ -259,6 +262,11 @@ def repeated(name: Any, implementation: Callable[..., Any], args: Any, kwargs: A
     arguments are nothing but operands."""
     found = _Kind(arrays)
     try:
+        if arrays:  # which may come first
+            for x in args:
+                if type(x) is Recorded:
+                    found.begin(x._recorder)
+                    break
         key = (name, *[found.of(x) for x in args], *[(k, found.of(x)) for k, x in kwargs.items()])
     except (Unlike, TypeError, AttributeError):
         return implementation(*args, **kwargs)

@@ -92,7 +92,7 @@ def kept(table: Table, keep: np.ndarray) -> Table:
     pools = dict(table.pools)
     pools["operands"] = _renumber_pool(table, keep, renumber)
     outputs = tuple(int(renumber[i]) for i in table.outputs)
-    return Table(columns, pools, table.types, table.lines, table.inputs, outputs, table.captured, table.subs)
+    return table.reduced(columns, pools, outputs)
 
 
 def live_rows(table: Table) -> np.ndarray:

@@ -183,6 +183,17 @@ class Table:
         """Bytes of the columns and pools."""
         return sum(x.nbytes for x in (*self.columns.values(), *self.pools.values()))
 
+    def reduced(
+        self, columns: dict[str, np.ndarray], pools: dict[str, np.ndarray], outputs: tuple[int, ...]
+    ) -> "Table":
+        """The table of some of its rows, renumbered: they are not checked again."""
+        found = object.__new__(Table)
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        vars(found).update(own | {"columns": columns, "pools": pools, "outputs": outputs, "_cache": {}})
+        for array in (*columns.values(), *pools.values()):
+            array.setflags(write=False)
+        return found
+
     def bound(self, captured: Sequence[Any]) -> "Table":
         """The table with other arrays of the same types in the places of those that it captured."""
         found = copy(self)

@@ -134,6 +134,7 @@ def _check_array_rows(table: Any) -> None:
             raise _complaint(index, op, complaint)
 
 
+_LONG = 2**20  # elements of a stride
 _MANY = 128  # rows from which on it takes less time to look for their kinds
 
 
@@ -165,7 +166,26 @@ def _kinds(table: Any, rows: np.ndarray) -> np.ndarray:
         differ |= part != part[first]
     same = ~differ[owners]
     differ[owners[same][sizes[same] != sizes[(starts[first[owners]] + inside)[same]]]] = True
-    return rows[(wrong | differ | (first == np.arange(len(first))))[rows]]
+    look = wrong | differ | (first == np.arange(len(first)))
+    reads = np.flatnonzero(look & ~wrong & (col["op"] == _STRIDED))
+    look[reads[_stay_inside(table, reads)]] = False
+    return rows[look[rows]]
+
+
+def _stay_inside(table: Any, reads: np.ndarray) -> np.ndarray:
+    """Which of these reads are of one dimension and stay inside their operands; those of very long strides are left
+    out. In loops each turn may read elsewhere, so that no two are of one kind."""
+    pool, c, size = table.pools["statics"], table.columns["c"][reads], table.sizes[reads]
+    fits = (c >= 0) & (c + 3 < len(pool))
+    c = np.where(fits, c, 0)
+    if not fits.any():
+        return fits
+    three, offset, n, stride = (pool[np.minimum(c + k, len(pool) - 1)] for k in range(4))
+    fits &= (three == 3) & (n == size) & (n > 0) & (offset >= 0) & (offset <= LARGEST)
+    fits &= (stride > -_LONG) & (stride < _LONG)
+    reach = np.where(fits, (n - 1) * np.where(fits, stride, 0), 0)
+    inside = table.sizes[table.columns["a"][reads]]
+    return fits & (offset + np.minimum(reach, 0) >= 0) & (offset + np.maximum(reach, 0) < inside)
 
 
 def _are_short_reads(table: Any) -> np.ndarray:
@@ -231,6 +251,6 @@ def _checked(check: Any, statics: tuple[int, ...], size: int, sizes: tuple[int, 
 
 
 _ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])
-_CONST, _INPUT = CONST.code, INPUT.code
+_CONST, _INPUT, _STRIDED = CONST.code, INPUT.code, STRIDED.code
 _IS_ARRAY = ~_ELEMENTWISE
 _IS_ARRAY[_CONST] = False

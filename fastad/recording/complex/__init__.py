@@ -6,8 +6,13 @@ imports this package when the first complex number turns up (see `fastad.recordi
 
 from fastad.recording.complex import methods
 from fastad.recording.complex.calling import call_function, call_operator, call_ufunc
+from fastad.recording.complex.fourier import TRANSFORMS, convolved, hilbert, of_scipy
+from fastad.recording.complex.linalg import by_real_matrix
 from fastad.recording.complex.parts import complex_constant
 from fastad.recording.complex.value import Parts, RecordedComplex
 
 _ = methods
-__all__ = ["Parts", "RecordedComplex", "call_function", "call_operator", "call_ufunc", "complex_constant"]
+__all__ = [
+    "TRANSFORMS", "Parts", "RecordedComplex", "by_real_matrix", "call_function", "call_operator", "call_ufunc",
+    "complex_constant", "convolved", "hilbert", "of_scipy",
+]  # fmt: skip

@@ -1,5 +1,6 @@
 """Linear algebra of complex matrices A + iB by the real matrix [[A, -B], [B, A]], which computes alike."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ def complex_matrix(x: Any) -> Any:
     return pair(x[..., :n, :n], x[..., n:, :n])
 
 
+def by_real_matrix(function: Callable[..., Any], a: Any) -> Any:
+    """A function of matrices that agrees with sums and products, such as the exponential."""
+    return complex_matrix(function(real_matrix(a)))
+
+
 @implements(np.linalg.solve)
 def solve(a: Any, b: Any) -> Any:
     """np.linalg.solve"""
@@ -39,7 +45,7 @@ def solve(a: Any, b: Any) -> Any:
 @implements(np.linalg.inv)
 def inv(a: Any) -> Any:
     """np.linalg.inv"""
-    return complex_matrix(np.linalg.inv(real_matrix(a)))
+    return by_real_matrix(np.linalg.inv, a)
 
 
 @implements(np.linalg.det)

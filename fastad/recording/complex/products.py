@@ -9,9 +9,9 @@ import numpy as np
 from fastad.recording.complex import elementary
 from fastad.recording.complex.arithmetic import minus, negated, plus, product
 from fastad.recording.complex.calling import implements, implements_method
-from fastad.recording.complex.linalg import real_matrix
 from fastad.recording.complex.parts import split, to_complex
 from fastad.recording.complex.value import pair
+from fastad.recording.recorder import recording_error
 
 
 def bilinear(function: Callable[..., Any], *, conjugates: int | None = None) -> Callable[..., Any]:
@@ -89,21 +89,16 @@ def _norm(function: Callable[..., Any]) -> Callable[..., Any]:
     def norm(x: Any, ord: Any = None, axis: Any = None, **options: Any) -> Any:
         ndim = to_complex(x).ndim if axis is None else np.size(axis)
         if ndim == 2 and ord in (2, -2, "nuc"):
-            return _singular_norm(x, ord, axis, **options)
+            raise recording_error(
+                f"np.linalg.norm with ord={ord!r} of a complex matrix is not supported on recorded values",
+                "Use ord='fro'; singular values of A + 1j * B are those of np.block([[A, -B], [B, A]]), each twice.",
+            )
         if ord is None or ord == "fro" or (ord == 2 and ndim == 1):
             re, im = to_complex(x).real, to_complex(x).imag
             return np.hypot(*(function(part, **_given(ord, axis), **options) for part in (re, im)))
         return function(elementary.absolute(x), **_given(ord, axis), **options)
 
     return norm
-
-
-def _singular_norm(x: Any, ord: Any, axis: Any, **options: Any) -> Any:
-    """A norm by singular values, of which the real matrix has each twice."""
-    if axis is not None and tuple(axis) != (-2, -1):
-        x = np.moveaxis(to_complex(x), axis, (-2, -1))
-    found = np.linalg.norm(real_matrix(x), ord, (-2, -1), **options)
-    return found / 2 if ord == "nuc" else found
 
 
 def _given(ord: Any, axis: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from fastad.recording.functions import (
     factorisations,
     filters,
     flat,
+    fourier,
     iterating,
     joining,
     linalg,
@@ -30,8 +31,8 @@ from fastad.recording.functions import (
 )
 
 _ = (
-    creation, einsum, factorisations, filters, flat, iterating, joining, linalg, making, mathematics, norms, numerical,
-    products, queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, sorting, special,
-    statistics, ufuncs, unsupported,
+    creation, einsum, factorisations, filters, flat, fourier, iterating, joining, linalg, making, mathematics, norms,
+    numerical, products, queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, sorting,
+    special, statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

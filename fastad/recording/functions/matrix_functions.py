@@ -1,12 +1,14 @@
 """Functions of matrices, and systems with Cholesky factors and band matrices, as SciPy has them. They work on plain
 arrays too."""
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from fastad.errors import MatrixShapeError, ShapeError
+from fastad.recording.complex_operands import complex_package, has_complex
 from fastad.recording.functions.linalg import System, cholesky, row_value, solve_triangular, square_matrices
 from fastad.recording.functions.registry import lift
 from fastad.recording.operands import is_recorded
@@ -16,6 +18,8 @@ from fastad.recording.source import at_line
 
 def _of_matrices(name: str, A: Any) -> Any:
     """A row that maps every matrix of a stack to one of its size."""
+    if has_complex((A,)):
+        return complex_package().by_real_matrix(functools.partial(_of_matrices, name), A)
     A = square_matrices(A, name)
     n = A.shape[-1]
     found = row_value(name, (A if A.dtype.kind == "f" else A.astype(float),), (math.prod(A.shape[:-2]), n, n), A.shape)

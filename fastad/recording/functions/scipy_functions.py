@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions import scipy_linalg, special
+from fastad.recording.functions import fourier, scipy_linalg, special
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
@@ -42,8 +42,11 @@ def _of_special() -> None:
     register("scipy.special", {name: getattr(special, name) for name in names})
 
 
+_FEW = 64  # elements of the smaller array up to which convolutions are computed directly
+
+
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
-    """scipy.signal.convolve, directly"""
+    """scipy.signal.convolve, directly or, where both arrays are large, by Fourier transforms"""
     x, y = as_arrays(in1, in2)
     if x.ndim != y.ndim:
         raise ValueError("in1 and in2 should have the same dimensionality")
@@ -51,7 +54,10 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
         return x * y
     if mode == "valid" and any(n < m for n, m in zip(x.shape, y.shape, strict=True)):
         x, y = y, x
-    full = _correlated(np.pad(x, [(m - 1, m - 1) for m in y.shape]), np.flip(y))
+    if method == "fft" or (method == "auto" and min(x.size, y.size) >= _FEW):
+        full = fourier.convolved(x, y)
+    else:
+        full = _correlated(np.pad(x, [(m - 1, m - 1) for m in y.shape]), np.flip(y))
     if mode == "full":
         return full
     wanted = x.shape if mode == "same" else tuple(n - m + 1 for n, m in zip(x.shape, y.shape, strict=True))
@@ -60,9 +66,9 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
 
 
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
-    """scipy.signal.correlate, directly"""
+    """scipy.signal.correlate"""
     x, y = as_arrays(in1, in2)
-    return convolve(x, np.flip(y), mode)
+    return convolve(x, np.conj(np.flip(y)), mode, method)
 
 
 def _correlated(x: Any, weights: Any) -> Any:
@@ -99,7 +105,11 @@ def filtered(name: str, turned: bool) -> Callable[..., Any]:
 
 def _of_signal() -> None:
     register("scipy.signal", {"convolve": convolve, "correlate": correlate, "fftconvolve": _with_mode(convolve),
-                          "oaconvolve": _with_mode(convolve)})  # fmt: skip
+                          "oaconvolve": _with_mode(convolve), "hilbert": fourier.hilbert})  # fmt: skip
+
+
+def _of_fourier() -> None:
+    register("scipy.fft", {name: fourier.of_scipy(name) for name in fourier.NAMES})
 
 
 def _with_mode(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -242,8 +252,8 @@ def _of_many(original: Callable[..., Any], recorded: Callable[..., Any]) -> Call
 
 
 for _module, _register in (
-    ("scipy.special", _of_special), ("scipy.signal", _of_signal), ("scipy.ndimage", _of_images),
-    ("scipy.stats", _of_stats), ("scipy.linalg", _of_linalg), ("scipy.integrate", _of_integrate),
-    ("scipy.interpolate", _of_interpolate),
+    ("scipy.special", _of_special), ("scipy.signal", _of_signal), ("scipy.fft", _of_fourier),
+    ("scipy.ndimage", _of_images), ("scipy.stats", _of_stats), ("scipy.linalg", _of_linalg),
+    ("scipy.integrate", _of_integrate), ("scipy.interpolate", _of_interpolate),
 ):  # fmt: skip
     when_imported(_module, _register)

@@ -5,10 +5,6 @@ import numpy as np
 from fastad.recording.dispatch import advise
 
 _SOLVERS = "Wrap it as a user-defined primitive with fad.primitive(f, jvp=..., vjp=...)."
-_FOURIER = (
-    "Its results are complex numbers, which cannot be recorded. For real and imaginary parts multiply by plain "
-    "matrices: a = 2 * np.pi * np.outer(k, k) / n, with k = np.arange(n), gives np.cos(a) @ x and -np.sin(a) @ x."
-)
 _ROOTS = (
     "Its results may be complex numbers, which cannot be recorded. For one real root use fad.root(lambda x: "
     "np.polyval(p, x), x0)."
@@ -21,7 +17,6 @@ advise(
     "Eigenvalues of a nonsymmetric matrix are complex numbers, which cannot be recorded. Use np.linalg.eigh or "
     "eigvalsh for a symmetric one, and np.linalg.svd for singular values.",
 )
-advise(np.fft, "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft", _FOURIER)
 advise(
     np,
     "intersect1d setdiff1d setxor1d isin",

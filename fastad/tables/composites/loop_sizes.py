@@ -11,7 +11,7 @@ from fastad.tables.composites.spans import Span
 
 _POLICIES = {
     "every": records.EVERY, "scheduled": records.SCHEDULED, "online": records.ONLINE, "inverted": records.INVERTED,
-    "retraced": records.RETRACED,
+    "retraced": records.RETRACED, "unread": records.UNREAD,
 }  # fmt: skip
 
 
@@ -56,8 +56,8 @@ class StateStorage:
 
     `policy`: "every" state has a slot of its own; "scheduled": a schedule says which are stored; "online": the same,
     without knowing the number of steps; "inverted": none is stored, steps are undone; "retraced": the same, with what
-    undoing needs of each step in a slot. `initial_plan` is the first state
-    of the schedule's planner.
+    undoing needs of each step in a slot; "unread": none is stored or computed again, since no adjoint of a step reads
+    one. `initial_plan` is the first state of the schedule's planner.
     """
 
     policy: str
@@ -81,7 +81,7 @@ class StateStorage:
 
     def spans(self, state: int) -> list[Span]:
         """Saved states: [steps made | state before the last step | slots in memory | state of an online planner]."""
-        if self.policy == "inverted":
+        if self.policy in ("inverted", "unread"):
             return []
         chosen = self.plan_size if self.policy == "online" else 0
         return [Span(1, 1, True), Span(1, state), Span(self.memory_slots, state), Span(1, chosen, True)]

@@ -21,6 +21,7 @@ from fastad.tables.composites.pieces import Pieces
 from fastad.tables.composites.repeated import Repeated, schedule_of
 from fastad.tables.composites.spans import Span, to_lanes, to_spans
 from fastad.tables.composites.sub import Sub, emit_inline, emit_joint_inline, made, packed, slices
+from fastad.tables.composites.unread import reads_state
 from fastad.tables.composites.wanted import Wanted
 from fastad.tables.composites.wide_loops import emit_wide_loop
 from fastad.tables.passes.operations import Operations
@@ -102,6 +103,12 @@ class Loop(Repeated, kind="loop"):
     @property
     def ends_early(self) -> bool:
         return self.condition is not None
+
+    @lazy
+    def is_unread(self) -> bool:
+        """Whether the adjoint needs no states: not where a schedule is asked for, or states were saved."""
+        chosen = self.saves or self.schedule is not None or self.inverse is not None
+        return not (chosen or self.ends_early or self.length < 0 or reads_state(self.step, self.sizes.state))
 
     def adjoint_of(self, wanted: Wanted | None = None) -> LoopAdjoint:
         return LoopAdjoint.of(self, wanted)

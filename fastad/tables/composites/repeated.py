@@ -44,6 +44,11 @@ class Repeated(Driver):
         raise NotImplementedError
 
     @property
+    def is_unread(self) -> bool:
+        """Whether the adjoint needs no states."""
+        return False
+
+    @property
     def spans_in(self) -> list[Span]:
         raise NotImplementedError
 
@@ -90,6 +95,8 @@ class Repeated(Driver):
     @lazy
     def storage(self) -> StateStorage:
         """How the adjoint finds the states."""
+        if self.is_unread:
+            return StateStorage("unread")
         if self.inverse is not None:
             return StateStorage("retraced", self.length) if self.ends_early else StateStorage("inverted")
         return state_storage(self.name, self.resolved, self.length, not self.ends_early)
@@ -106,7 +113,7 @@ class Repeated(Driver):
             return None
         if not adjoint:
             return self.length
-        again = 0 if self.saves else self.length
+        again = 0 if self.saves or self.is_unread else self.length
         if self.storage.policy == "scheduled":
             again = self.resolved.predicted_steps(self.length) - (self.length - 1 if self.saves else -1)
         return self.length * (1 + (self.inverse is not None)) + again
@@ -180,7 +187,7 @@ class Repeated(Driver):
     # ── saved states ─────────────────────────────────────────────────────────────────────────────────────────
     @property
     def can_save(self) -> bool:
-        return not self.saves and not self.storage.disk_slots
+        return not self.saves and not self.is_unread and not self.storage.disk_slots
 
     @property
     def result_is_overwritten(self) -> bool:

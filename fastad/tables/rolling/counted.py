@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastad.primitives.distinct import distinct, numbered
 from fastad.tables.builder import Ref
 from fastad.tables.rolling.guessing import FEWEST, SAMPLES, guesses
 
@@ -145,10 +146,10 @@ def _products(values: np.ndarray) -> Counted | None:
 
 def _step(sizes: np.ndarray, counts: np.ndarray) -> float | None:
     """The step whose products with the counts are these numbers, to the last bit."""
-    some = np.unique(np.linspace(0, len(sizes) - 1, SAMPLES).astype(int))
+    some = distinct(np.linspace(0, len(sizes) - 1, SAMPLES).astype(int))
     some = some[counts[some] > 0]
-    guesses, often = np.unique(sizes[some] / counts[some], return_counts=True)
-    for step in guesses[np.argsort(-often)].tolist():
+    guesses, which = numbered(sizes[some] / counts[some])
+    for step in guesses[np.argsort(-np.bincount(which))].tolist():
         if (counts[some] * step == sizes[some]).all() and (counts * step == sizes).all():
             return float(step)
     return None

@@ -59,18 +59,20 @@ def _found(table: Table) -> tuple[Sequence, list[Pattern]] | None:
 
 
 def _patterns(s: Sequence) -> list[Pattern]:
-    """Loops of the shortest period that has any, in the order of their rows."""
+    """Loops that have no rows in common, in the order of their rows; of those that have, the one of the shortest
+    period."""
+    found: list[Pattern] = []
+    taken = np.zeros(len(s.rows), bool)
     for period in s.periods(LEAST_TURNS):
-        found = []
         for start, end in s.runs(period, LEAST_TURNS):
             follows = s.follows_loop(start)  # and may be joined to it
-            if follows or _pays(s, start, end, period):
-                pattern = pattern_of(s, start, end, period, LEAST_TURNS, follows)
-                if pattern is not None and (follows or _pays(s, pattern.start, pattern.end, period)):
-                    found.append(pattern)
-        if found:
-            return found
-    return []
+            if taken[start:end].any() or not (follows or _pays(s, start, end, period)):
+                continue
+            pattern = pattern_of(s, start, end, period, LEAST_TURNS, follows)
+            if pattern is not None and (follows or _pays(s, pattern.start, pattern.end, period)):
+                found.append(pattern)
+                taken[start:end] = True
+    return sorted(found, key=lambda pattern: pattern.start)
 
 
 def _pays(s: Sequence, start: int, end: int, period: int) -> bool:

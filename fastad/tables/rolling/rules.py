@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastad.primitives.distinct import distinct
 from fastad.tables.rolling.counted import Counted, Periodic, counted, from_start
 from fastad.tables.rolling.joined import is_rolled
 from fastad.tables.rolling.summed import Shifted, Sums
 from fastad.tables.table import Table
 
 _KEY = "rules of a rolled loop"
+_NUMBERS = "numbers that rules may be made of"
 
 
 class _Known(NamedTuple):
@@ -27,8 +29,11 @@ class Rules:
 
     def __init__(self, table: Table) -> None:
         bodies = [sub.step.table for sub in table.subs if is_rolled(sub)]
-        numbers = np.unique(np.concatenate([own.pools["constants"] for own in (table, *bodies)]))
-        self._numbers, self.sums = numbers, Sums(numbers)
+        if _NUMBERS not in table._cache:  # which all loops of a table look through
+            numbers = np.concatenate([own.pools["constants"] for own in (table, *bodies)])
+            table._cache[_NUMBERS] = distinct(numbers[~np.isnan(numbers)])
+        self._numbers = table._cache[_NUMBERS]
+        self.sums = Sums(self._numbers)
         self._before: list[_Known] = [own._cache[_KEY] for own in bodies if _KEY in own._cache]
         self.counted: dict[bytes, Counted | Periodic] = {}
         self.summed: dict[bytes, Shifted] = {}
