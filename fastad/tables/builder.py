@@ -4,6 +4,7 @@ import math
 import struct
 from array import array
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ Ref = int
 Shape = tuple[int, ...]
 _CODES = {"op": "H", "type": "H", "line": "H", "a": "i", "b": "i", "c": "i"}
 _NO_LINE = Line("", 0, "")
+_COPIED_KEY = 64  # numbers of a constant that is known by all of them, not by a digest
 _NUMBERS = {dtype: ValueType((), dtype) for dtype in DTYPES}
 _pack = struct.Struct("d").pack
 # Kinds of operands that rewrites look for: a constant number, a negation, a broadcast number, one of the constants in
@@ -135,18 +137,19 @@ class Builder(Vocabulary):
         kind = ValueType(x.shape, dtype or dtype_char(x.dtype))
         if not kind.shape:
             return self._number(float(x), kind.dtype)
-        data = ascontiguousarray(x, np.float64)
-        raw = data.tobytes()
-        if data.size > 1 and raw == raw[:8] * data.size:  # one number, broadcast
-            return self.broadcast(self.const(data.reshape(-1)[0], kind.dtype), kind.shape)
-        key = (CONST, kind, raw)
+        data = ascontiguousarray(x, np.float64).reshape(-1)
+        words = data.view(np.int64)  # their bits tell -0 from 0
+        if data.size > 1 and words[0] == words[-1] and bool((words == words[0]).all()):  # one number, broadcast
+            return self.broadcast(self.const(data[0], kind.dtype), kind.shape)
+        # A recording has many small constants; of large ones the key would be another copy.
+        key = (CONST, kind, data.tobytes() if data.size <= _COPIED_KEY else sha256(data.data).digest())
         ref = self._rows.get(key)
         if ref is None:
             start = len(self.constants)
-            self.constants.frombytes(raw)
+            self.constants.frombytes(data.data.cast("B") if data.size else b"")
             ref = self._rows[key] = self._append(CONST, kind, start, -1, -1)
             if data.size == 1:
-                number = self._scalars[ref] = float(data.reshape(-1)[0])
+                number = self._scalars[ref] = float(data[0])
                 self._flags[ref] |= SPECIAL if number in SPECIAL_NUMBERS else 0
         return ref
 

@@ -206,9 +206,10 @@ class Table:
         """Digest of everything that determines what the table computes; source lines do not."""
         h = hashlib.sha256()
         for name in ("op", "type", "a", "b", "c"):
-            h.update(self.columns[name].tobytes())
+            h.update(np.ascontiguousarray(self.columns[name]).data)
         for pool in self.pools.values():
-            h.update(pool.tobytes() + b"|")
+            h.update(np.ascontiguousarray(pool).data)
+            h.update(b"|")
         used = np.flatnonzero(np.bincount(self.columns["op"])).tolist()  # np.unique imports numpy.ma
         rows = [(i, PRIMITIVES[i].name, getattr(PRIMITIVES[i], "value", "")) for i in used]
         subs = [sub.key for sub in self.subs]

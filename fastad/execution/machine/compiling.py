@@ -29,6 +29,8 @@ from fastad.execution.machine.llvm_ir import REPLY, TASK
 _LONG, _LONG_BESIDE = 200_000, 20_000
 _WITHOUT_PASSES = 10
 
+_PIECE = 2**16  # characters that are sent at once
+
 _PROCESSES = os.cpu_count() or 1
 
 
@@ -80,10 +82,13 @@ class CompilerProcess:
 
     def compile(self, text: str, level: int, device: str = "") -> tuple[bytes, float]:
         """The object code of a text, and seconds of processor time that it took. CompileError if LLVM rejects it."""
-        data, more = text.encode(), device.encode()
+        length, more = len(text) if text.isascii() else len(text.encode()), device.encode()
         self.host()
         try:
-            self._write(TASK.pack(len(data), level, is_verified(level), len(more)) + data + more)
+            self._write(TASK.pack(length, level, is_verified(level), len(more)))
+            for start in range(0, len(text), _PIECE):  # a long text is not in memory as a whole once more
+                self._write(text[start : start + _PIECE].encode())
+            self._write(more)
             length, is_object, seconds = REPLY.unpack(self._read(REPLY.size))
             found = self._read(length)
         except BaseException:  # Ctrl-C too: what it would answer now belongs to no question

@@ -61,11 +61,12 @@ class NativeKernel:
         start = time.thread_time()
         with uncollected():
             plan = make_plan(self.rows, self.layout)
-            parts, work_size = NativeCode(plan, self.threads).parts, plan.work_size
+            parts, work_size = list(reversed(NativeCode(plan, self.threads).parts)), plan.work_size
         del plan  # of a long program tens of megabytes, while it is compiled
         self.rows.free_lists()
         taken, found = time.thread_time() - start, []
-        for part in parts:
+        while parts:  # each text goes when it is compiled
+            part = parts.pop()
             with background.waiting():
                 code, seconds = compiling.compiled(part.text, part.level, beside=background.is_here())
             taken += seconds
