@@ -6,7 +6,9 @@ wanted: `load(name)` is to be called before code runs that reads it.
 Where NumPy brings a BLAS of its own, products are its: SciPy's is another copy of the same library, 25 MB of code and
 2.5 MB of memory, with threads of its own. NumPy's counts by integers of 64 bits, SciPy's by 32; the processors that are
 compiled for here have the low half of an integer first, so 64 bits in memory are right for both, as long as a function
-only reads them.
+only reads them. Programs that need LAPACK, which is SciPy's, have their products from there too: threads of two
+libraries keep the processors busy while they wait, in turn, and a Gaussian process of 150 points took 8 to 70 ms
+instead of 1.
 """
 
 import contextlib
@@ -47,13 +49,13 @@ def table_address():
 
 
 def load(*names):
-    """Fill the entries of these functions."""
-    for name in names:
-        place = NAMES.index(name)
-        if not _addresses[place]:
-            library = FUNCTIONS[name][0]
-            of_numpy = _of_numpy(name) if library == "blas" else None
-            _addresses[place] = of_numpy or _address(functions(library)[name])
+    """Fill the entries of these functions, and take those of BLAS from SciPy as soon as LAPACK is wanted."""
+    with _one_at_a_time:
+        filled = [name for name, address in zip(NAMES, _addresses, strict=True) if address or name in names]
+        from_scipy = any(FUNCTIONS[name][0] == "lapack" for name in filled)
+        for name in filled:
+            of_numpy = None if from_scipy else _of_numpy(name)
+            _addresses[NAMES.index(name)] = of_numpy or _address(functions(FUNCTIONS[name][0])[name])
 
 
 def _of_numpy(name):

@@ -332,3 +332,15 @@ def test_import_is_light():
             "import scipy.linalg\nfrom scipy.linalg import cython_blas\ncython_blas.__pyx_capi__['dgemm']\n"
             "assert not products.matmul_forward.signatures")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_products_are_of_the_library_that_factorises():
+    """Threads of two libraries wait for work by turning in circles, and so take the processors from each other."""
+    code = ("from fastad.kernels import scipy_blas as own\n"
+            "def found(name): return own._addresses[own.NAMES.index(name)]\n"
+            "def of_scipy(name): return own._address(own.functions(own.FUNCTIONS[name][0])[name])\n"
+            "own.load('dgemm')\n"
+            "assert found('dgemm') == (own._of_numpy('dgemm') or of_scipy('dgemm')) and not found('dpotrf')\n"
+            "own.load('dpotrf')\nown.load('dgemv')\n"
+            "assert all(found(name) == of_scipy(name) for name in ('dgemm', 'dpotrf', 'dgemv'))")
+    subprocess.run([sys.executable, "-c", code], check=True)
