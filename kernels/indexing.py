@@ -71,16 +71,26 @@ def gather_reverse(xb, yb, ob, x, y, o, s):
 
 
 @helper
+def _add(out, x, y, first, last):
+    for j in range(first, last):
+        out[at(int(y[at(j)]))] += x[at(j)]
+
+
+@helper
 def _add_rows(out, x, y, inner):
     """out[y[j], :] += x[j, :] for rows of inner values. Returns 1 if an index is invalid."""
     size = float(_rows(len(out), inner))
-    for j in range(len(y)):
-        v = y[at(j)]
-        if not _valid(v, size):
+    for first in range(0, len(y), _BLOCK):
+        last = min(first + _BLOCK, len(y))
+        if not _are_valid(y, first, last, size):
             return 1
-        k = int(v) * inner
-        for i in range(inner):
-            out[at(k + i)] += x[at(j * inner + i)]
+        if inner == 1:
+            _add(out, x, y, first, last)
+            continue
+        for j in range(first, last):
+            k = int(y[at(j)]) * inner
+            for i in range(inner):
+                out[at(k + i)] += x[at(j * inner + i)]
     return 0
 
 
@@ -106,12 +116,13 @@ def scatter_add_reverse(xb, yb, ob, x, y, o, s):
 def wrap_index_forward(out, x, y, s):
     """out = x, or x + n where x is negative; s = (n,). Returns 1 unless all results are integers in [0, n)."""
     size = float(s[0])
-    for j in range(len(x)):
-        v = x[at(j)]
-        v = v + size if v < 0.0 else v
-        if not _valid(v, size):
+    for first in range(0, len(x), _BLOCK):
+        last = min(first + _BLOCK, len(x))
+        for j in range(first, last):
+            v = x[at(j)]
+            out[at(j)] = v + size if v < 0.0 else v
+        if not _are_valid(out, first, last, size):
             return 1
-        out[at(j)] = v
     return 0
 
 

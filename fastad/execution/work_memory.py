@@ -25,15 +25,18 @@ class WorkMemory:
         self._lock = lock()
         self._free: list[np.ndarray] = []
         self._wanted: Counter[int] = Counter()  # sizes that living users may ask for
+        self._changes, self._seen, self._largest = 0, 0, 0  # of those sizes: changes, and the largest after so many
 
     def use(self, user: Any, size: int) -> None:
         """Let an object borrow buffers of a size for as long as it lives."""
         self._wanted[size] += 1
+        self._changes += 1
         weakref.finalize(user, self._leave, size)
 
     def _leave(self, size: int) -> None:
         # Runs whenever the garbage collector does, also in a thread that holds the lock.
         self._wanted[size] -= 1
+        self._changes += 1
         if not +self._wanted:
             self._free = []
 
@@ -49,7 +52,10 @@ class WorkMemory:
     def give(self, buffer: np.ndarray) -> None:
         """Take a buffer back."""
         with self._lock:
-            if buffer.size <= min(max(+self._wanted, default=0), KEPT_TO):
+            if self._seen != self._changes:
+                self._seen = self._changes  # before looking: what changes meanwhile is seen the next time
+                self._largest = max(+self._wanted, default=0)
+            if buffer.size <= min(self._largest, KEPT_TO):
                 self._free.append(buffer)
 
     def clear(self) -> None:
