@@ -151,7 +151,8 @@ recorded coefficients too, and no `zi=`. `scipy.ndimage.convolve`, `correlate`, 
 `gaussian_filter`, `gaussian_filter1d` and `uniform_filter` have all modes of edges, without `output=`, `origin=` and
 `axes=`; `scipy.spatial.distance.cdist` and `pdist` the metrics euclidean, sqeuclidean, cityblock, chebyshev and
 cosine. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md), those of `scipy.sparse` in
-[sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the function of fastad to call. """
+[sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the function of fastad to call.
+"""
 
 
 def markdown() -> str:
