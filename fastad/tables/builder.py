@@ -11,7 +11,7 @@ import numpy as np
 from numpy import asarray, ascontiguousarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, array_rows, elementwise_rows, primitive
+from fastad.primitives import ASSEMBLE, PRIMITIVES, STRIDED, ArrayPrimitive, array_rows, elementwise_rows, primitive
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, pieces
@@ -327,8 +327,26 @@ class Builder(Vocabulary):
         self._scalars |= {int(place[ref]): number for ref, number in other._scalars.items()}
         self._numbers |= {number: int(place[ref]) for number, ref in other._numbers.items()}
 
+    def know(self, ref: Ref) -> None:
+        """Have rows that are emitted later and are equal to this one be this one."""
+        op, a, b, c = self.definition(ref)
+        row: Any = PRIMITIVES[op]
+        if isinstance(row, Elementwise):
+            if row.commutes and row.arity == 2 and a > b:
+                a, b = b, a
+        elif op == CALL:
+            sub = self.subs[self.statics_at(c)[0]]
+            if sub.overwrites_saved or sub.result_is_overwritten:
+                return
+        elif row.is_pooled:
+            self._rows.setdefault((row.name, tuple(self.operands[a : a + b]), c, self.type(ref)), ref)
+            return
+        elif not row.pure:
+            return
+        self._rows.setdefault((op, self.columns["type"][ref], a, b, c), ref)
+
     def extend(self, columns: dict[str, np.ndarray], flags: np.ndarray) -> None:
-        """Append rows as they are: their columns, and flags. Later rows may be equal to them."""
+        """Append rows as they are: their columns, and flags. Later rows may be equal to them; see `know`."""
         for name, column in self.columns.items():
             column.frombytes(np.ascontiguousarray(columns[name], column.typecode).tobytes())
         self._flags.extend(flags.tobytes())

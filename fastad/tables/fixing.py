@@ -1,21 +1,25 @@
 """A finished recording with some of its inputs turned into constants.
 
 Most rows stay what they are, and are copied in blocks. Rows are emitted anew where a constant may simplify them, and
-where one of their operands has become simpler.
+where one of their operands has become simpler, or equal to another row. What uses that other row is made known to the
+builder, so that rows which become equal are one row.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastad.primitives import PRIMITIVES, Elementwise
+from fastad.primitives import PRIMITIVES, STRIDED, Elementwise
 from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.primitives.rewrites import REWRITES
 from fastad.tables.builder import CONSTANT, EMPTY, SPECIAL, SPREAD, Builder, Ref
 from fastad.tables.columns import CALL, CONST, INPUT
 from fastad.tables.operands import operands_of
 
+_STRIDED = STRIDED.code
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads bits
 _FEW = 8  # rows that are copied one by one in the time that a block takes
 
 
@@ -27,7 +31,8 @@ def with_constants(old: Builder, order: Sequence[Ref], constants: dict[Ref, Any]
 
 class _Fixing:
     """`refs` says where each row is in the new builder, and `numbers` the same for elementwise rows: they take the one
-    number of an array of equal ones. `marks` tells the rows that are emitted anew."""
+    number of an array of equal ones. `marks` tells the rows that are emitted anew, `awaited` copied ones that rows may
+    become equal to. `blocks` are copied rows by their first place, `origins` the emitted ones by their place."""
 
     def __init__(self, old: Builder, order: Sequence[Ref], constants: dict[Ref, Any]) -> None:
         self.old, self.b = old, Builder().going_on_from(old)
@@ -41,15 +46,20 @@ class _Fixing:
             self.refs[ref] = self.b.input(*old.type(ref))
         known = np.flatnonzero(op == CONST)
         self.refs[known] = np.arange(len(self.b), len(self.b) + len(known))
+        self.awaited = bytearray(len(op))
+        self.blocks: list[tuple[int, np.ndarray]] = []
         self._copy(known)
         self.b.know_constants(old, self.refs)
         for ref, value in constants.items():
             self.refs[ref] = self.b.const(value)
         self.numbers = self.refs.copy()
         self.marks = bytearray(len(op))
+        self.origins: dict[Ref, list[int]] = {}
+        self.is_followed: set[int] = set()
         self.users, self.bounds = np.zeros(0, np.int64), np.zeros(len(op) + 1, np.int64)  # of marked rows
         if constants:
             self._mark(np.array([*constants], np.int64))
+            self._mark_equal(np.array([*constants], np.int64), known)
 
     def _mark(self, constants: np.ndarray) -> None:
         """Mark the rows that these constants may simplify."""
@@ -76,6 +86,51 @@ class _Fixing:
         look = _IS_LOOKED_AT[op[owners]] | is_special[found.rows] | (spread & ~_IS_ELEMENTWISE[op[owners]])
         look |= for_all(is_number[found.rows]) | (spread & for_all(spread | (sizes[found.rows] == 1)))
         np.frombuffer(self.marks, np.uint8)[owners[new & look]] = 1
+
+    def _mark_equal(self, constants: np.ndarray, known: np.ndarray) -> None:
+        """Mark the rows that become equal since constants are: those that spread the number of an array of equal ones,
+        and those that use equal constants, as far as sums over them tell; some may turn out to differ."""
+        old = np.concatenate([known, constants])
+        new = self.refs[old]
+        _, group, count = np.unique(new, return_inverse=True, return_counts=True)
+        is_number = np.isin(new, self.numbers[constants]) & ~np.isin(new, self.refs[constants])
+        op, marks = self.columns["op"], np.frombuffer(self.marks, np.uint8)
+        spread = self._users_of(old[is_number])
+        marks[spread[op[spread] == _STRIDED]] = 1
+        rows = np.unique(self._users_of(old[count[group] > 1]))
+        if not len(rows):
+            return
+        found = operands_of(self, ~np.isin(np.arange(len(op)), rows))
+        own = np.where(self.refs[found.rows] < 0, -2 - found.rows, self.refs[found.rows]).astype(np.uint64)
+        own = (own * _ODD) ^ (own * _ODD >> np.uint64(29))
+        before = np.concatenate([np.zeros(1, np.uint64), np.cumsum(own)])  # in any order: operands may be swapped
+        sums = before[found.starts + found.counts] - before[found.starts]
+        statics = np.where(_IS_ELEMENTWISE[op] | (op == CONST), -1, self.columns["c"])
+        for part in (op, self.columns["type"], statics):
+            sums = sums * _ODD + part.astype(np.uint64)
+        _, group, count = np.unique(sums[rows], return_inverse=True, return_counts=True)
+        marks[rows[count[group] > 1]] = 1
+
+    def _users_of(self, rows: np.ndarray) -> np.ndarray:
+        """The rows that use any of these."""
+        start, count = self.bounds[rows], self.bounds[rows + 1] - self.bounds[rows]
+        inside = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return self.users[np.repeat(start, count) + inside]
+
+    def _users(self, row: int) -> list[int]:
+        found: list[int] = self.users[self.bounds[row] : self.bounds[row + 1]].tolist()
+        return found
+
+    def _follow(self, row: int, at: int) -> None:
+        """Rows may become equal to those that use this one: up to row `at` they are there already."""
+        if row in self.is_followed:
+            return
+        self.is_followed.add(row)
+        for user in self._users(row):
+            if user < at:
+                self.b.know(int(self.refs[user]))
+            else:
+                self.awaited[user] = 1
 
     def all_rows(self) -> tuple[Builder, list[Ref]]:
         b, marks, at = self.b, self.marks, 0
@@ -113,7 +168,10 @@ class _Fixing:
             at = np.repeat(values["a"][own].astype(np.int64), lengths) + inside
             values["a"][own] = len(b.operands) + np.cumsum(lengths) - lengths
             b.operands.frombytes(self.refs[self.pools["operands"][at]].astype(np.int32).tobytes())
+        self.blocks.append((len(b), rows))
         b.extend(values, self.flags[rows])
+        for row in rows[np.frombuffer(self.awaited, np.uint8)[rows] != 0].tolist():
+            b.know(int(self.refs[row]))
 
     def _emit(self, row: int) -> None:
         """Emit a row anew; the rows that use it as well, if it became another one."""
@@ -133,8 +191,18 @@ class _Fixing:
         refs[row] = self.numbers[row] = new
         is_the_same = new == size == len(b) - 1 and b.definition(new)[0] == op and b._flags[new] == old._flags[row]
         if not is_the_same:
-            for user in self.users[self.bounds[row] : self.bounds[row + 1]].tolist():
+            for user in self._users(row):
                 self.marks[user] = 1
+            for equal in self._rows_at(new) if new < size else []:
+                self._follow(equal, row)
+        self.origins.setdefault(new, []).append(row)
+
+    def _rows_at(self, new: Ref) -> list[int]:
+        """The rows, but for constants, that are this one of the new builder."""
+        at = bisect_right(self.blocks, new, key=lambda block: block[0]) - 1
+        first, rows = self.blocks[at] if at > 0 else (0, self.others[:0])  # the first block has constants
+        copied = [int(rows[new - first])] if new - first < len(rows) else []
+        return copied + self.origins.get(new, [])
 
 
 _IS_ELEMENTWISE = np.array([isinstance(row, Elementwise) for row in PRIMITIVES])

@@ -175,7 +175,7 @@ def _kinds(table: Any, rows: np.ndarray) -> np.ndarray:
 def _stay_inside(table: Any, reads: np.ndarray) -> np.ndarray:
     """Which of these reads are of one dimension and stay inside their operands; those of very long strides are left
     out. In loops each turn may read elsewhere, so that no two are of one kind."""
-    pool, c, size = table.pools["statics"], table.columns["c"][reads], table.sizes[reads]
+    pool, c, size = table.pools["statics"], table.columns["c"][reads].astype(np.int64), table.sizes[reads]
     fits = (c >= 0) & (c + 3 < len(pool))
     c = np.where(fits, c, 0)
     if not fits.any():
