@@ -11,7 +11,7 @@ import numpy as np
 from numpy import asarray, ascontiguousarray  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import TableError
-from fastad.primitives import ASSEMBLE, PRIMITIVES, STRIDED, ArrayPrimitive, array_rows, elementwise_rows, primitive
+from fastad.primitives import ASSEMBLE, STRIDED, ArrayPrimitive, array_rows, elementwise_rows, primitive
 from fastad.primitives import CALL as CALL_ROW
 from fastad.primitives import expression as ex
 from fastad.primitives.regions import Region, pieces
@@ -33,7 +33,6 @@ _pack = struct.Struct("d").pack
 # SPECIAL_NUMBERS, a value without elements, an absolute value.
 CONSTANT, NEGATED, SPREAD, _ALWAYS, SPECIAL, EMPTY, MAGNITUDE = 1, 2, 4, 8, 16, 32, 64
 _STRIDED = STRIDED.code
-_LEAST = 4  # parts of the key of a row that is no constant
 _READ_THROUGH = frozenset([CONST, _STRIDED, ASSEMBLE.code])  # reads of these are simplified
 _FLAGGED = frozenset([INPUT, CALL, CONST, _STRIDED, NEGATIVE, ABSOLUTE])
 _KINDS = {NEGATIVE: NEGATED, ABSOLUTE: MAGNITUDE}
@@ -311,45 +310,6 @@ class Builder(Vocabulary):
             tuple(captured),
             tuple(self.subs),
         )
-
-    # ── going on from another builder ────────────────────────────────────────────────────────────────────────────
-    def going_on_from(self, other: "Builder") -> "Builder":
-        """This builder, without rows, with the types, lines, static integers, constants and sub-programs of another,
-        which is used up: they keep their numbers."""
-        for name in ("types", "type_list", "_sizes", "_read_types", "_result_types", "lines", "statics", "_static_sets",
-                     "_places", "constants", "subs", "_sub_numbers"):  # fmt: skip
-            setattr(self, name, getattr(other, name))
-        return self
-
-    def know_constants(self, other: "Builder", place: np.ndarray) -> None:
-        """The constants of the other builder have been copied here, each to its place."""
-        self._rows |= {key: int(place[ref]) for key, ref in other._rows.items() if len(key) < _LEAST}
-        self._scalars |= {int(place[ref]): number for ref, number in other._scalars.items()}
-        self._numbers |= {number: int(place[ref]) for number, ref in other._numbers.items()}
-
-    def know(self, ref: Ref) -> None:
-        """Have rows that are emitted later and are equal to this one be this one."""
-        op, a, b, c = self.definition(ref)
-        row: Any = PRIMITIVES[op]
-        if isinstance(row, Elementwise):
-            if row.commutes and row.arity == 2 and a > b:
-                a, b = b, a
-        elif op == CALL:
-            sub = self.subs[self.statics_at(c)[0]]
-            if sub.overwrites_saved or sub.result_is_overwritten:
-                return
-        elif row.is_pooled:
-            self._rows.setdefault((row.name, tuple(self.operands[a : a + b]), c, self.type(ref)), ref)
-            return
-        elif not row.pure:
-            return
-        self._rows.setdefault((op, self.columns["type"][ref], a, b, c), ref)
-
-    def extend(self, columns: dict[str, np.ndarray], flags: np.ndarray) -> None:
-        """Append rows as they are: their columns, and flags. Later rows may be equal to them; see `know`."""
-        for name, column in self.columns.items():
-            column.frombytes(np.ascontiguousarray(columns[name], column.typecode).tobytes())
-        self._flags.extend(flags.tobytes())
 
     # ── parts ────────────────────────────────────────────────────────────────────────────────────────────────
     def _append(self, op: int, kind: ValueType, a: int, b: int, c: int) -> Ref:

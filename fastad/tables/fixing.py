@@ -16,6 +16,7 @@ from fastad.primitives.operands import OPERAND_COUNT, POOLED
 from fastad.primitives.rewrites import REWRITES
 from fastad.tables.builder import CONSTANT, EMPTY, SPECIAL, SPREAD, Builder, Ref
 from fastad.tables.columns import CALL, CONST, INPUT
+from fastad.tables.continued import Continued
 from fastad.tables.operands import operands_of
 
 _STRIDED = STRIDED.code
@@ -35,7 +36,7 @@ class _Fixing:
     become equal to. `blocks` are copied rows by their first place, `origins` the emitted ones by their place."""
 
     def __init__(self, old: Builder, order: Sequence[Ref], constants: dict[Ref, Any]) -> None:
-        self.old, self.b = old, Builder().going_on_from(old)
+        self.old, self.b = old, Continued(old)
         self.columns = {name: np.array(column) for name, column in old.columns.items()}
         self.pools = {"operands": np.array(old.operands)}
         self.flags = np.array(old._flags, np.uint8)
