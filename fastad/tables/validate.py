@@ -108,7 +108,7 @@ def _check_pool(table: Any) -> None:
 
 def _check_array_rows(table: Any) -> None:
     """Check every array row. Rows with equal static integers and sizes of operands are checked once."""
-    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]] & ~_are_short_reads(table))
+    rows = np.flatnonzero(_IS_ARRAY[table.columns["op"]])
     sizes, pool = table.sizes, table.pools["operands"]
     if len(rows) > _MANY:
         rows = _kinds(table, rows)
@@ -186,23 +186,6 @@ def _stay_inside(table: Any, reads: np.ndarray) -> np.ndarray:
     reach = np.where(fits, (n - 1) * np.where(fits, stride, 0), 0)
     inside = table.sizes[table.columns["a"][reads]]
     return fits & (offset + np.minimum(reach, 0) >= 0) & (offset + np.maximum(reach, 0) < inside)
-
-
-def _are_short_reads(table: Any) -> np.ndarray:
-    """Which rows are reads of a row of numbers that lie inside of their operand: checked at once, since lists of values
-    that a loop has collected have one each."""
-    columns, statics, found = table.columns, table.pools["statics"], np.zeros(len(table), bool)
-    rows = np.flatnonzero(columns["op"] == STRIDED.code)
-    a, c = (columns[name][rows].astype(np.int64) for name in "ac")
-    fine = (a >= 0) & (a < rows) & (c >= 0) & (c + 3 < len(statics))
-    rows, a, c = rows[fine], a[fine], c[fine]
-    count, offset, n, stride = (statics[c + k] for k in range(4))
-    sizes = table.sizes
-    fine = (count == 3) & (offset >= 0) & (n > 0) & (stride > 0) & (n == sizes[rows])
-    fine &= (offset < sizes[a]) & (stride <= sizes[a])
-    fine[fine] = (offset + (n - 1) * stride)[fine] < sizes[a][fine]  # others may overflow
-    found[rows[fine]] = True
-    return found
 
 
 def _complaint(index: int, op: int, text: str) -> TableError:
