@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.fft
+import scipy.ndimage
 import scipy.signal
 
 import fastad as fad
@@ -225,3 +226,28 @@ def test_programs(f, args):
     agrees(f, *args, tolerance=1e-11)
     order = 1 if f in (schroedinger, phase_retrieval) else 2
     fad.check_grads(f, args, order=order)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda x: scipy.signal.fftconvolve(x, x, "whole"), "mode must be one of .*'same'.*test_fourier.*'whole'"),
+        (lambda x: scipy.signal.convolve(x, x, method="by hand"), "method must be one of .*test_fourier"),
+        (lambda x: scipy.signal.correlate(x[:, None], x[None, :], "valid"), "at least as large .*test_fourier"),
+        (lambda x: scipy.signal.hilbert(x * 1j), "real numbers .*test_fourier.*z.real"),
+        (lambda x: scipy.ndimage.convolve(x, np.ones(3), mode="mirrored"), "mode must be one of .*test_fourier"),
+        (lambda x: np.fft.fft(x, 0), "Invalid number of FFT data points"),
+        (lambda x: np.fft.rfft(x, norm="half"), "Invalid norm"),
+    ],
+)
+def test_wrong_options_are_refused_as_scipy_does(call, text):
+    for f in (call, fad.jit(call)):  # SciPy refuses them too, in its words
+        with pytest.raises((ValueError, RuntimeError), match=text if f is not call else None):
+            f(np.ones(4))
+
+
+def test_complex_results_cannot_be_saved(tmp_path):
+    f = fad.jit(np.fft.fft)
+    f(np.ones(4))
+    with pytest.raises(fad.TableError, match=r"complex results cannot be saved; return z\.real"):
+        f.save(tmp_path / "f.npz")

@@ -250,15 +250,20 @@ def _in_place(name: str) -> Any:
             result = UFUNCS[name](self, other)
         except ComplexOperand:
             result = complex_package().call_operator(name, self, other)
-        if not self.shape and self._base is None:
-            return result
-        if result.shape != self.shape:
-            raise ValueError(f"in-place {name}: the result has shape {result.shape}, the array {self.shape}")
-        require_cast(result.dtype, self.dtype, "same_kind", f"the result of '{name}'")
-        self[...] = result
-        return self
+        return written_back(self, result, name, is_number=not self.shape and self._base is None)
 
     return update
+
+
+def written_back(array: Any, result: Any, name: str, is_number: bool) -> Any:
+    """What `array += other` is, and so on by the name, of which the result is known: a number becomes another one."""
+    if is_number:
+        return result
+    if result.shape != array.shape:
+        raise ValueError(f"in-place {name}: the result has shape {result.shape}, the array {array.shape}")
+    require_cast(result.dtype, array.dtype, "same_kind", f"the result of '{name}'")
+    array[...] = result
+    return array
 
 
 def _compare(name: str) -> Any:

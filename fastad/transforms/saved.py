@@ -12,6 +12,7 @@ from fastad.execution.compiled import Compiled
 from fastad.execution.executors import SWEEP
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.request import Request
+from fastad.recording.complex_operands import is_complex_result
 from fastad.recording.source import at_line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
@@ -183,6 +184,8 @@ def _encode(tree: Any, keep_order: bool = False) -> Any:
     if type(tree) is dict and all(isinstance(k, str) for k in tree):
         items = tree.items() if keep_order else sorted(tree.items())
         return {"dict": [[k, _encode(v, keep_order)] for k, v in items]}
+    if is_complex_result(tree):
+        raise TableError("complex results cannot be saved; return z.real and z.imag")
     raise TableError(
         f"arguments and results of type {type(tree).__name__} cannot be saved; use lists, tuples and dicts"
     )

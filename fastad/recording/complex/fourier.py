@@ -20,6 +20,7 @@ from fastad.recording.complex.parts import to_complex
 from fastad.recording.complex.value import RecordedComplex, pair
 from fastad.recording.operands import as_recorded, recorder_of
 from fastad.recording.recorded import Recorded
+from fastad.recording.source import at_line
 
 _LARGEST_FACTOR = 31  # prime factors up to this one have passes of their own
 
@@ -280,6 +281,8 @@ def _has_factor_above_5(n: int) -> bool:
 
 def hilbert(x: Any, N: Any = None, axis: int = -1) -> Any:
     """scipy.signal.hilbert: the analytic signal"""
+    if not _is_real(_operand(x)):
+        raise ValueError(f"scipy.signal.hilbert takes real numbers{at_line()}; take z.real")
     spectrum = fft(x, N, axis)
     n = spectrum.shape[axis]
     weights = np.zeros(n)

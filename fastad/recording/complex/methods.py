@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.buffers import plain
-from fastad.recording.casting import require_cast
 from fastad.recording.complex import calling, linalg, partwise, products, questions
 from fastad.recording.complex.parts import split
 from fastad.recording.complex.value import RecordedComplex, pair
-from fastad.recording.operators import BINARY, COMPARE, UNARY
+from fastad.recording.operators import BINARY, COMPARE, UNARY, written_back
 from fastad.recording.recorder import Recorder, recording_error
 from fastad.recording.rolling import OPERATORS, roll_rows
 
@@ -39,13 +38,7 @@ def _binary(name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable
 
     def in_place(self: RecordedComplex, other: Any) -> Any:
         result = calling.call_operator(name, self, plain(other))
-        if not self.shape and self.part._base is None:
-            return result
-        if result.shape != self.shape:
-            raise ValueError(f"in-place {name}: the result has shape {result.shape}, the array {self.shape}")
-        require_cast(result.dtype, self.dtype, "same_kind", f"the result of '{name}'")
-        self[...] = result
-        return self
+        return written_back(self, result, name, is_number=not self.shape and self.part._base is None)
 
     OPERATORS.update(f.__code__ for f in (forward, reflected))
     return forward, reflected, in_place

@@ -3,7 +3,7 @@ arrays. Each module's stand-ins are registered once the user has imported it."""
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from fastad.recording.functions import fourier, scipy_linalg, special
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
+from fastad.recording.source import at_line
 from fastad.recording.standins import StandIn, stands_in, stands_in_for_method, when_imported
 
 
@@ -47,6 +48,8 @@ _FEW = 64  # elements of the smaller array up to which convolutions are computed
 
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
     """scipy.signal.convolve, directly or, where both arrays are large, by Fourier transforms"""
+    require_one_of("mode", mode, ("full", "same", "valid"))
+    require_one_of("method", method, ("auto", "direct", "fft"))
     x, y = as_arrays(in1, in2)
     if x.ndim != y.ndim:
         raise ValueError("in1 and in2 should have the same dimensionality")
@@ -54,6 +57,11 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
         return x * y
     if mode == "valid" and any(n < m for n, m in zip(x.shape, y.shape, strict=True)):
         x, y = y, x
+        if any(n < m for n, m in zip(x.shape, y.shape, strict=True)):
+            raise ValueError(
+                f"with mode='valid' one array must be at least as large as the other along every axis{at_line()}; "
+                f"their shapes are {y.shape} and {x.shape}"
+            )
     if method == "fft" or (method == "auto" and min(x.size, y.size) >= _FEW):
         full = fourier.convolved(x, y)
     else:
@@ -63,6 +71,12 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
     wanted = x.shape if mode == "same" else tuple(n - m + 1 for n, m in zip(x.shape, y.shape, strict=True))
     start = [(n - k) // 2 for n, k in zip(full.shape, wanted, strict=True)]
     return full[tuple(slice(s, s + k) for s, k in zip(start, wanted, strict=True))]
+
+
+def require_one_of(name: str, given: Any, known: Collection[Any]) -> None:
+    """Raise ValueError for another value of an option."""
+    if given not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}{at_line()}, not {given!r}")
 
 
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
@@ -98,6 +112,7 @@ def filtered(name: str, turned: bool) -> Callable[..., Any]:
         room: Any = [((m - 1) // 2, m // 2)[:: 1 if turned else -1] for m in w.shape]
         if mode in ("constant", "grid-constant"):
             return _correlated(np.pad(x, room, constant_values=cval), w)
+        require_one_of("mode", mode, ("constant", "grid-constant", *_PADDING))
         return _correlated(np.pad(x, room, mode=_PADDING[mode]), w)
 
     return of_image
