@@ -1,5 +1,6 @@
 """A table of beginners' mistakes: each message names the line, where a line is to blame, and the fix."""
 
+import contextlib
 import functools
 import importlib
 import math
@@ -273,6 +274,31 @@ def test_an_error_that_c_code_replaces_is_told_in_a_note(solve, capfd):
     capfd.readouterr()
     told = [str(caught.value), *getattr(caught.value, "__notes__", [])]
     assert any("Use fad.root" in text for text in told)
+
+
+def test_an_error_of_scipy_in_the_place_of_ours(monkeypatch):
+    """SciPy's code in C takes the error that a recorded value raised for the number -1, and raises its own for that."""
+    text = (
+        "def brentq(f, *_):\n"
+        "    try: float(f(0.0))\n"
+        "    except TypeError: raise ValueError('f(a) and f(b) must have different signs') from None\n"
+    )
+    scope = {"__name__": "scipy.optimize"}
+    exec(compile(text, scipy.optimize.__file__, "exec"), scope)
+    monkeypatch.setattr(scipy.optimize._zeros_py._zeros, "_brentq", scope["brentq"])
+    with pytest.raises(fad.RecordingError, match=r"Use fad\.root") as caught:
+        fad.grad(lambda k: scipy.optimize.brentq(lambda x: x - k, 0.0, 2.0))(1.0)
+    assert "different signs" in str(caught.value.__cause__)
+
+
+def test_an_error_of_numpy_after_one_of_ours_that_was_caught():
+    def f(x):
+        with contextlib.suppress(fad.RecordingError):
+            float(x[0])
+        return np.concatenate([x, np.ones((2, 2))])
+
+    with pytest.raises(ValueError, match="dimensions"):
+        fad.jit(f)(X)
 
 
 def test_arrays_of_other_libraries_are_arguments():

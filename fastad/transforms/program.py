@@ -220,26 +220,35 @@ def _run(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return standin_for(function)(*args, **kwargs)
     except FastadError:
         raise
-    except (ValueError, SystemError) as error:  # of NumPy, at a write into a plain array; of code in C, at any error
-        if isinstance(error.__cause__, RecordingError):
-            raise error.__cause__ from None
-        _add_note(error)
-        raise
-    except TypeError as error:
-        refused = _refusal(error)
-        if refused is not None:
-            raise refused from error
-        _add_note(error)
-        raise
     except Exception as error:
-        recorder = current_recorder()
-        if recorder is not None and recorder.refused and _is_of_libraries(error):  # in the place of ours
-            raise RecordingError(recorder.refused) from error
-        _add_note(error)
-        raise
+        ours = _ours_behind(error)
+        if ours is None:
+            _add_note(error)
+            raise
+        if ours is error.__cause__:
+            raise ours from None
+        raise ours from error
 
 
 RUNNERS.update([record.__code__, _run.__code__])  # which hold no rows while the function runs
+
+
+def _ours_behind(error: Exception) -> RecordingError | None:
+    """The error that a recorded value raised or would have raised, where other code has put its own in the place of it:
+    NumPy at a write into a plain array, code in C at any error."""
+    if isinstance(error, ValueError | SystemError) and isinstance(error.__cause__, RecordingError):
+        return error.__cause__
+    refused = _refusal(error) if isinstance(error, TypeError) else None
+    return refused or _replaced_by(error)
+
+
+def _replaced_by(error: Exception) -> RecordingError | None:
+    recorder = current_recorder()
+    if recorder is None or not recorder.refused or not _is_of_libraries(error):
+        return None
+    # NumPy raises a ValueError for reasons of its own too, which the line tells from ours.
+    replaces = not isinstance(error, ValueError) or f"(at {innermost_user_line(error)}" in recorder.refused
+    return RecordingError(recorder.refused) if replaces else None
 
 
 def _refusal(error: TypeError) -> RecordingError | None:
