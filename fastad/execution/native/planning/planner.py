@@ -38,7 +38,7 @@ from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
 
-MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
+MEMBERS = 150  # rows of one loop: the time to optimise a loop grows faster than its length
 _DEEPEST = 60  # rows on the way from what a view sees to memory, which is followed for every view
 _FORK = 15  # what a row of runs counts for: ways multiply at it
 
