@@ -27,8 +27,8 @@ _RELOCATION, _CODE_MODEL = ("pic", "small") if JITLINK else ("default", "jitdefa
 # The level of straight-line code: no passes, but code generated as at level 2, without its scheduler.
 STRAIGHT = 4
 
-# Level of passes and of code generation where they differ. The text of loops is in vectors and in good order already: the
-# passes of level 2 find what those of level 1 do, and look at each pair of a loop's stores for it.
+# Level of passes and of code generation where they differ. The text of loops is in vectors and in good order already:
+# the passes of level 2 find what those of level 1 do, and look at each pair of a loop's stores for it.
 _LEVELS = {2: (1, 2), STRAIGHT: (0, 2)}
 
 # llvmlite serialises single calls into LLVM; held, this makes one compilation, or one link, a unit.

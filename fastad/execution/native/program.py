@@ -40,8 +40,8 @@ class NativeCode:
     Loops are optimised, and straight-line code of a few hundred operations with them. Longer straight-line code is in
     modules of its own, without passes: they take half of the time to compile it, and find nothing in it. From some
     thousand operations on it is compiled at level 0, whose code is slower by a tenth to a half, and there in a fifth
-    of the time; so are loops of very long programs. In a plan of many steps the function `kernel` is calls for the most part, over which LLVM takes ten
-    times as long if it may optimise them, to no use.
+    of the time; so are loops of very long programs. In a plan of many steps the function `kernel` is calls for the
+    most part, over which LLVM takes ten times as long if it may optimise them, to no use.
     """
 
     def __init__(self, plan: Plan, threads: int = 1) -> None:
