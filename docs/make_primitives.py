@@ -152,10 +152,11 @@ outside of its domain gives NaN, as in SciPy.
 
 `scipy.integrate.trapezoid`, `simpson` and `cumulative_trapezoid` take recorded samples and points. The interpolators of
 `scipy.interpolate` in one dimension (`interp1d` of every kind, `CubicSpline`, `PchipInterpolator`,
-`Akima1DInterpolator`, `CubicHermiteSpline`, `PPoly`, `BSpline`, `make_interp_spline`, `UnivariateSpline`, `splev`) take
-recorded points; at a breakpoint the derivative is that of the piece to its right. Their data is plain,
-but is read when they are called: of recorded data use `np.interp`, or a spline of the unit vectors,
-`make_interp_spline(points, np.eye(n))(x) @ values`.
+`Akima1DInterpolator`, `CubicHermiteSpline`, `PPoly`, `BSpline`, `make_interp_spline`, `InterpolatedUnivariateSpline`,
+`splrep` and `splev`), and on grids `RegularGridInterpolator` and `interpn` with the methods linear and nearest, take
+recorded points to look up, and recorded values or coefficients. The points where the values are given are plain. At a
+breakpoint the derivative is that of the piece to its right. `UnivariateSpline` takes recorded points only: where it
+smooths, its knots depend on its data.
 
 Complex values are taken by what the guide lists ([guide.md](guide.md#complex-numbers)); the names of `scipy.fft` are
 those of `numpy.fft`. `scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any

@@ -313,7 +313,8 @@ def of(dist: Any) -> Distribution:
     }  # fmt: skip
     if known.distribution is not None:  # the rest follows from it
         theirs = {name: theirs[name] for name in ("log_density", "inverse", "inverse_tail")}
-    return replace(known, **{field: getattr(known, field) or _own(dist, *names) for field, names in theirs.items()})
+    fields: dict[str, Any] = {field: getattr(known, field) or _own(dist, *names) for field, names in theirs.items()}
+    return replace(known, **fields)
 
 
 def method(distribution: Distribution, name: str) -> Callable[..., Any] | None:

@@ -196,10 +196,14 @@ def _of_integrate() -> None:
 
 
 def _of_interpolate() -> None:
-    from fastad.recording.functions import interpolation  # which few want
+    from fastad.recording.functions import grids, interpolation, splines  # which few want
 
     interpolation.register()
-    register("scipy.interpolate", {"splev": interpolation.splev})
+    module = sys.modules["scipy.interpolate"]
+    register("scipy.interpolate", {
+        "splev": interpolation.splev, "interpn": grids.interpn(module), "splrep": splines.splrep(module, module.splrep),
+        "make_interp_spline": splines.make_interp_spline(module, module.make_interp_spline),
+    })  # fmt: skip
 
 
 # ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────
