@@ -160,10 +160,14 @@ smooths, its knots depend on its data.
 
 Complex values are taken by what the guide lists ([guide.md](guide.md#complex-numbers)); the names of `scipy.fft` are
 those of `numpy.fft`. `scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any
-dimension, in the modes full, same and valid, and `scipy.signal.hilbert` real ones; `scipy.signal.lfilter` takes
-recorded coefficients too, and no `zi=`. `scipy.ndimage.convolve`, `correlate`, `convolve1d`, `correlate1d`,
-`gaussian_filter`, `gaussian_filter1d` and `uniform_filter` have all modes of edges, without `output=`, `origin=` and
-`axes=`; `scipy.spatial.distance.cdist` and `pdist` the metrics euclidean, sqeuclidean, cityblock, chebyshev and
+dimension, in the modes full, same and valid, `convolve2d` and `correlate2d` with all boundaries, and
+`scipy.signal.hilbert` real ones. The coefficients of `scipy.signal.lfilter` and `sosfilt` and their states `zi` may be
+recorded, too; `filtfilt`, `sosfiltfilt`, `savgol_filter`, `detrend` and `resample` have recorded signals.
+`scipy.ndimage.convolve`, `correlate`, `convolve1d`, `correlate1d`, `gaussian_filter` and `gaussian_filter1d` of every
+order, `uniform_filter`, `sobel`, `prewitt`, `laplace`, `gaussian_laplace` and `gaussian_gradient_magnitude` have all
+modes of edges, without `output=`, `origin=` and `axes=`; `map_coordinates` looks up recorded images at recorded places,
+with order 0 or 1 and the modes constant, nearest, mirror and reflect. `scipy.spatial.distance.cdist`, `pdist` and the
+functions of two vectors have the metrics euclidean, sqeuclidean, cityblock, chebyshev and
 cosine. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md), those of `scipy.sparse` in
 [sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the function of fastad to call.
 """

@@ -34,6 +34,9 @@ _OF_FASTAD = {
     ),
     "fad.least_squares": ("optimize.least_squares", "optimize.leastsq", "optimize.curve_fit"),
     "fad.quadprog": ("optimize.linprog",),
+    "scipy.ndimage.map_coordinates(image, coordinates, order=1), with the coordinates that it looks up": (
+        "ndimage.shift", "ndimage.zoom", "ndimage.rotate", "ndimage.affine_transform", "ndimage.geometric_transform",
+    ),
 }  # fmt: skip
 EQUATIONS = {
     "solve_continuous_are": "lambda X, A, B, Q, R: A.T @ X + X @ A - X @ B @ np.linalg.solve(R, B.T @ X) + Q",

@@ -80,7 +80,7 @@ def _evaluated(self: Any, xi: Any, method: str, nu: Any = None) -> Any:
         parts.append((x - low) / step)
     values = read(self, "values")
     values = values if is_recorded(values) else np.asarray(values, float)
-    found = (_nearest if method == "nearest" else _linear)(values, cells, parts)
+    found = (_nearest if method == "nearest" else on_grid)(values, cells, parts)
     if self.fill_value is not None and not self.bounds_error:
         found = np.where(np.reshape(outside, (-1,) + (1,) * (found.ndim - 1)), self.fill_value, found)
     return np.reshape(found, shape[:-1] + values.shape[len(cells) :])
@@ -112,15 +112,17 @@ def _corner(values: Any, cells: Any) -> Any:
     return _at(np.reshape(values, (-1, *values.shape[len(cells) :])), place)
 
 
-def _linear(values: Any, cells: Any, parts: Any) -> Any:
+def on_grid(values: Any, cells: Any, parts: Any) -> Any:
+    """Multilinear interpolation at `parts` of the way from one index to the next, along each of the first axes. Indices
+    beyond the ends are those of the ends."""
     total: Any = 0.0
     for corner in itertools.product((0, 1), repeat=len(cells)):
         weight: Any = 1.0
         for d, one in enumerate(corner):
             weight = weight * (parts[d] if one else 1.0 - parts[d])
-        here = [np.minimum(i + one, values.shape[d] - 1) for d, (i, one) in enumerate(zip(cells, corner, strict=True))]
+        here = [np.clip(i + one, 0, n - 1) for i, one, n in zip(cells, corner, values.shape[: len(cells)], strict=True)]
         own = _corner(values, here)
-        total = total + np.reshape(weight, (-1,) + (1,) * (own.ndim - 1)) * own
+        total = total + np.reshape(weight, np.shape(weight) + (1,) * (np.ndim(own) - np.ndim(weight))) * own
     return total
 
 

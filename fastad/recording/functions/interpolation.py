@@ -80,7 +80,7 @@ def _spline(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> Any:
         pieces = np.arange(len(knots) - 1)
         each = taylor(kind.construct_fast(self.t, np.eye(len(self.t) - self.k - 1), self.k, True, 0))
         flat = np.reshape(c, (c.shape[0], -1))
-        own = sum(each[:, pieces, pieces + j, None] * flat[pieces + j] for j in range(self.k + 1))
+        own: Any = sum(each[:, pieces, pieces + j, None] * flat[pieces + j] for j in range(self.k + 1))
         coefficients = np.reshape(own, own.shape[:2] + c.shape[1:])
     else:
         coefficients = taylor(kind.construct_fast(self.t, c, self.k, True, 0))

@@ -113,7 +113,8 @@ def _of_slopes(kind: type, original: Callable[..., Any], slopes: Callable[..., A
         plain = lambda value: np.zeros(np.shape(value)) if is_recorded(value) else value
         original(self, x, plain(y), *map(plain, args), **{name: plain(value) for name, value in options.items()})
         x = np.asarray(x, float)
-        values = np.moveaxis(as_recorded(y), self.axis, 0)
+        data: Any = as_recorded(y)
+        values = np.moveaxis(data, self.axis, 0)
         flat = np.reshape(values, (values.shape[0], -1))
         found = slopes(self, x, flat, *args, **options)
         own = _cubics(np.diff(x)[:, None], flat, found)
@@ -131,7 +132,7 @@ def _of_coefficients(original: Callable[..., Any], place: int) -> Callable[..., 
         if not (open_recordings() and is_recorded((given, *options.values()))):
             original(self, *given, **options)
             return
-        own = as_recorded(given[place])
+        own: Any = as_recorded(given[place])
         _require_plain(type(self).__name__, *given[:place], *given[place + 1 :])
         original(self, *given[:place], np.zeros(own.shape), *given[place + 1 :], **options)
         first = self.axis + 1 - place
@@ -244,7 +245,8 @@ def _integral(self: Any, a: Any, b: Any, extrapolate: Any = None) -> Any:
 
 # ── slopes at the points, in columns ──────────────────────────────────────────────────────────────────────────
 def _hermite(self: Any, x: Any, y: Any, dydx: Any, *rest: Any, **options: Any) -> Any:
-    return np.reshape(np.moveaxis(as_recorded(dydx), self.axis, 0), y.shape)
+    slopes: Any = as_recorded(dydx)
+    return np.reshape(np.moveaxis(slopes, self.axis, 0), y.shape)
 
 
 def _cubic(self: Any, x: Any, y: Any, axis: int = 0, bc_type: Any = "not-a-knot", extrapolate: Any = None) -> Any:
