@@ -33,7 +33,7 @@ def getitem(x: Recorded, key: Any) -> Recorded:
     keys = key if isinstance(key, tuple) else (key,)
     frame = _common(x.frame(), keys)
     if frame is not None:
-        return x.part(frame)
+        return x.framed(frame)
     if _is_basic(keys):
         return _basic(x, keys)
     if _is_truth(keys):

@@ -208,9 +208,9 @@ class Recorded:
         frame = self.frame() if frame is None else frame
         if not isinstance(frame, tuple):
             raise recording_error("x.view(dtype) of a recorded value is not supported", "Use x.astype(dtype).")
-        return self.part(frame, keep)
+        return self.framed(frame, keep)
 
-    def part(self, frame: Frame, keep: bool = False) -> "Recorded":
+    def framed(self, frame: Frame, keep: bool = False) -> "Recorded":
         """`view` with a frame."""
         root = self if self._base is None else self._base
         recorder = self._recorder if self._recorder.open else self.recorder
