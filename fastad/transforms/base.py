@@ -147,7 +147,7 @@ class Transformed(Finder):
         paths = self.all_paths()
         return {
             "recordings": self.memory.recordings,
-            "paths": len(paths),
+            "paths": sum(not p.recording.is_twin for p in paths),
             "calls": sum(p.count[0] for p in paths),
             "tables": [
                 {
@@ -180,7 +180,7 @@ def _current_paths(path: Path) -> list[Path]:
     todo = [path]
     while todo:  # a loop that ends by its data makes a path for each number of steps
         path = todo.pop()
-        found += [path] if path.is_current() else []
+        found += [path] if path.is_current() and not path.recording.is_twin else []
         todo += map(path.beside, reversed(path.recording.followers))
     return found
 

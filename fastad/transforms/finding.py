@@ -199,9 +199,10 @@ class Finder:
                 self._looks_up = self._looks_up or path.recording.holds_number(guard)
                 new = self._recorded(call, self._outside(), found, path.recording.place(guard))
                 same = new.recording.program.request == path.recording.program.request
-                if same or new.outside.key != path.outside.key:
+                has_twin = same and not path.recording.is_twin and self.tier != "sweep" and self.device is None
+                if (same and not has_twin) or new.outside.key != path.outside.key:
                     return new
-                found = self._renewed(found, new)
+                found = path.beside(new.recording.in_sweeps()) if has_twin else self._renewed(found, new)
                 path.recording.lead(guard, known, found.recording)
                 path.first.forget_followers(MOST, most_bytes())
                 RECORDINGS.trim()

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -39,6 +39,7 @@ class Recording:
     held: tuple[Any, ...] = ()  # what the key of the path knows by address only
     is_private: bool = False  # it may hold what the key does not tell
     settings: tuple[Any, ...] = ()  # those that were read, with their choices: see `OutsideState.settings`
+    is_twin: bool = False  # see `in_sweeps`
     _after: dict[int, "list[Recording]"] = field(default_factory=dict)
     _used: int = 0  # when a failed guard has last led here
     family_nbytes: int = 0  # bytes of this recording and of those that failed guards lead to
@@ -54,6 +55,14 @@ class Recording:
         if found is not None:
             found._used = next(_clock)
         return found
+
+    def in_sweeps(self) -> "Recording":
+        """The same recording, run by the sweeps, for a guard that fails in native code though it holds in NumPy.
+
+        Native code contracts products and sums and has vector functions of its own, so a comparison of numbers that
+        are equal but for rounding errors may come out differently there. The sweeps round as NumPy does nearly always.
+        """
+        return replace(self, compiled=self.program.compiled("sweep", None), is_twin=True, _after={}, _used=0)
 
     def lead(self, guard: int, old: "Recording | None", new: "Recording") -> None:
         """Have a failed guard lead to a recording, in place of an older one."""
@@ -282,6 +291,7 @@ def follow(paths: Paths, call: Call, path: Path, run: Callable[[Path], T]) -> T:
             return run(path)
         except GuardFailed as failed:
             other = paths.other_path(call, path, failed.guard)
-            if other.recording.program.request == path.recording.program.request:
+            same = other.recording.program.request == path.recording.program.request
+            if same and (path.recording.is_twin or not other.recording.is_twin):
                 raise Undecided(other, failed.guard) from None
             path = other
