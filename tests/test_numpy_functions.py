@@ -64,6 +64,8 @@ np.linalg.vector_norm(x) | np.linalg.matrix_norm(c) | np.linalg.norm(c, 1, axis=
 np.linalg.norm(x, keepdims=True) | np.linalg.vector_norm(x, axis=1, ord=1) | np.multiply.outer(v, x)
 np.subtract.outer(v, w) | np.maximum.outer(v, w)
 np.polyfit(v, w, 1) | np.polyfit(np.arange(4.0), w, 2) | np.polyfit(v, x.T, 1) | np.polyfit(v, [1, 2, 0, 1], 1)
+np.polyfit(np.arange(4.0), w, 1, w=[1.0, 2.0, 1.0, 3.0]) | np.polynomial.Polynomial.fit([0, 1, 2, 4], w, 2)(0.3)
+np.polynomial.polynomial.polyfit([0, 1, 2, 4], x.T, 1) | np.polynomial.chebyshev.chebfit([0, 1, 2, 4], w, 2, w=w + 4.0)
 np.polyfit(v, w, 1, w=np.exp(w)) | np.polyfit(v, x.T, 1, w=np.exp(w)) | np.polyfit(v, w, 1, cov=True)[1]
 np.polyfit(v, x.T, 1, cov="unscaled")[1] | np.polyfit(v, w, 2, full=True)[1] | np.polyfit(v, w, 0)
 """

@@ -14,6 +14,7 @@ from fastad.recording.functions import (
     mathematics,
     norms,
     numerical,
+    polynomials,
     products,
     queries,
     reductions,
@@ -33,7 +34,7 @@ from fastad.recording.functions import (
 
 _ = (
     creation, einsum, factorisations, filters, flat, fourier, iterating, joining, linalg, making, mathematics, norms,
-    numerical, products, queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, signals,
-    sorting, special, statistics, ufuncs, unsupported,
+    numerical, polynomials, products, queries, reductions, rounding, scipy_functions, segments, selecting, sets,
+    shapes, signals, sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

@@ -279,7 +279,7 @@ def polyfit(
     n, order = points.size, int(deg) + 1
     powers, right = np.vander(points + 0.0, order), values + 0.0
     if w is not None:
-        (weights,) = lift(w)
+        _, weights = lift(powers, w)
         powers, right = powers * weights[:, None], (right.T * weights).T
     scale = np.sqrt(np.sum(powers * powers, axis=0))
     powers = powers / scale
