@@ -13,6 +13,7 @@ import optree
 
 from fastad.errors import RecordingError
 
+_PLAIN = (np.ndarray, np.generic, float)
 _PACKAGE = f"{__package__}.complex"
 
 
@@ -38,20 +39,20 @@ class Parts:
         return f"complex({self.real}, {self.imag})"
 
 
-def _joined(_: None, parts: Any) -> Any:
-    """A recorded value of recorded parts, an array of plain ones."""
-    re, im = parts
-    if all(isinstance(x, np.ndarray | np.generic | float) for x in parts):
+def joined(re: Any, im: Any) -> Any:
+    """The complex value of two parts: a recorded one of recorded parts, an array of plain ones, else `Parts`."""
+    if isinstance(re, _PLAIN) and isinstance(im, _PLAIN):
         if np.shape(re) != np.shape(im):
             re, im = np.broadcast_arrays(re, im)
-        out = np.empty(np.shape(re), np.result_type(re, im, np.complex64))
+        kinds = [getattr(x, "dtype", np.float64) for x in (re, im)]
+        out = np.empty(np.shape(re), np.result_type(*kinds, np.complex64))
         out.real, out.imag = re, im
         return out[()]
     return complex_package().of_parts(re, im)
 
 
 _register: Any = optree.register_pytree_node
-_register(Parts, lambda z: ((z.real, z.imag), None), _joined, namespace="fastad")
+_register(Parts, lambda z: ((z.real, z.imag), None), lambda _, parts: joined(*parts), namespace="fastad")
 
 
 def is_complex_result(tree: Any) -> bool:

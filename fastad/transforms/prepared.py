@@ -117,8 +117,8 @@ class Prepared:
         """Buffers are real: a complex array of the caller's would be a copy of two of them."""
         if holds_complex(structure):
             raise RecordingError(
-                f"a prepared call of {self._function!r} has complex arguments or results{at_line()}, and its buffers are "
-                "real; pass and return z.real and z.imag"
+                f"a prepared call has complex arguments or results{at_line()}, but its buffers are real; pass and "
+                "return z.real and z.imag"
             )
 
     def _bind(self, path: Path, binding: Binding) -> None:
