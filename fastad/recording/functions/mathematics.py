@@ -196,9 +196,10 @@ def _elementwise_of_complex(name: str, ufunc: str) -> None:
     _replaces(cmath, name)(lambda z: getattr(np, ufunc)(_complex(z)))
 
 
-_OF_COMPLEX = {"atan": "arctan", "atanh": "arctanh", "phase": "angle"}
-for _name in "sin cos tan sinh cosh tanh exp log10 sqrt isnan isinf isfinite atan atanh phase".split():
-    _elementwise_of_complex(_name, _OF_COMPLEX.get(_name, _name))
+_SAME = "sin cos tan sinh cosh tanh exp log10 sqrt isnan isinf isfinite"
+_OTHERS = {"atan": "arctan", "atanh": "arctanh", "phase": "angle"}
+for _name, _ufunc in {**{name: name for name in _SAME.split()}, **_OTHERS}.items():
+    _elementwise_of_complex(_name, _ufunc)
 
 
 @_replaces(cmath, "log")
