@@ -32,9 +32,9 @@ def jit(
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
     Arguments may be any pytree of float, complex, integer or bool arrays and numbers. Python integers are constants
-    until they change, and inputs then, except where Python needs the number itself (a shape, `range(n)`). Other leaves are static:
-    part of the key under which a recording is found. A new function object with the same code, and captured arrays of
-    the same shapes and dtypes, finds the same recordings; captured numbers are constants until they change, too.
+    until they change, and inputs then, except where Python needs the number itself (a shape, `range(n)`). Other leaves
+    are static: part of the key under which a recording is found. A new function object with the same code, and captured
+    arrays of the same shapes and dtypes, finds the same recordings; captured numbers are constants until they change.
 
     `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets, and has native code
     made in the background once interpreting has taken half as long as that is expected to take.
