@@ -131,25 +131,43 @@ DISTRIBUTIONS: dict[str, tuple[str, str, tuple[float, ...]]] = {
     "lognorm": ("s > 0", "x > 0", (0.7, 2.5)),
     "poisson": ("mu ≥ 0", "integers k ≥ 0", (2.0, 2.5)),
     "binom": ("n ≥ 0, 0 ≤ p ≤ 1", "integers 0 ≤ k ≤ n", (2.0, 5.0, 0.3)),
+    "laplace": ("", "all numbers", (0.7,)),
+    "cauchy": ("", "all numbers", (0.7,)),
+    "f": ("dfn, dfd > 0", "x ≥ 0", (0.7, 2.5, 3.5)),
+    "truncnorm": ("a < b", "a ≤ x ≤ b", (0.7, -1.5, 2.5)),
+    "skewnorm": ("a", "all numbers", (0.7, 1.5)),
+    "genextreme": ("c", "c x ≤ 1", (0.7, 0.2)),
+    "genpareto": ("c", "x ≥ 0, c x ≥ -1", (0.7, 0.2)),
+    "fisk": ("c > 0", "x ≥ 0", (0.7, 2.5)),
+    "triang": ("0 ≤ c ≤ 1", "0 ≤ x ≤ 1", (0.7, 0.3)),
 }
 OTHERS = """\
 `scipy.stats.multivariate_normal.logpdf` and `pdf` have derivatives in x, the mean and a positive definite covariance;
-`dirichlet.logpdf` and `pdf` in x and alpha > 0. All may be frozen, as in `norm(mu, sigma).logpdf(x)`. A parameter
+`dirichlet.logpdf` and `pdf` in x and alpha > 0. The other distributions of one number, from `uniform` and
+`weibull_min` to `nbinom`, and your own classes that inherit from `rv_continuous` or `rv_discrete`, are recorded by the
+formulas of their classes (`_logpdf` or `_pdf`, `_cdf`, `_ppf` and the like), where these are made of functions that are
+listed here; where SciPy integrates or solves in numbers, the error says so. `ppf` and `isf` are recorded in the same
+way, as those of `norm` and other closed forms. All may be frozen, as in `norm(mu, sigma).logpdf(x)`. A parameter
 outside of its domain gives NaN, as in SciPy.
 
 `scipy.integrate.trapezoid`, `simpson` and `cumulative_trapezoid` take recorded samples and points. The interpolators of
 `scipy.interpolate` in one dimension (`interp1d` of every kind, `CubicSpline`, `PchipInterpolator`,
-`Akima1DInterpolator`, `CubicHermiteSpline`, `PPoly`, `BSpline`, `make_interp_spline`, `UnivariateSpline`, `splev`) take
-recorded points; at a breakpoint the derivative is that of the piece to its right. Their data is plain,
-but is read when they are called: of recorded data use `np.interp`, or a spline of the unit vectors,
-`make_interp_spline(points, np.eye(n))(x) @ values`.
+`Akima1DInterpolator`, `CubicHermiteSpline`, `PPoly`, `BSpline`, `make_interp_spline`, `InterpolatedUnivariateSpline`,
+`splrep` and `splev`), and on grids `RegularGridInterpolator` and `interpn` with the methods linear and nearest, take
+recorded points to look up, and recorded values or coefficients. The points where the values are given are plain. At a
+breakpoint the derivative is that of the piece to its right. `UnivariateSpline` takes recorded points only: where it
+smooths, its knots depend on its data.
 
 Complex values are taken by what the guide lists ([guide.md](guide.md#complex-numbers)); the names of `scipy.fft` are
 those of `numpy.fft`. `scipy.signal.convolve`, `correlate`, `fftconvolve` and `oaconvolve` take recorded arrays of any
-dimension, in the modes full, same and valid, and `scipy.signal.hilbert` real ones; `scipy.signal.lfilter` takes
-recorded coefficients too, and no `zi=`. `scipy.ndimage.convolve`, `correlate`, `convolve1d`, `correlate1d`,
-`gaussian_filter`, `gaussian_filter1d` and `uniform_filter` have all modes of edges, without `output=`, `origin=` and
-`axes=`; `scipy.spatial.distance.cdist` and `pdist` the metrics euclidean, sqeuclidean, cityblock, chebyshev and
+dimension, in the modes full, same and valid, `convolve2d` and `correlate2d` with all boundaries, and
+`scipy.signal.hilbert` real ones. The coefficients of `scipy.signal.lfilter` and `sosfilt` and their states `zi` may be
+recorded, too; `filtfilt`, `sosfiltfilt`, `savgol_filter`, `detrend` and `resample` have recorded signals.
+`scipy.ndimage.convolve`, `correlate`, `convolve1d`, `correlate1d`, `gaussian_filter` and `gaussian_filter1d` of every
+order, `uniform_filter`, `sobel`, `prewitt`, `laplace`, `gaussian_laplace` and `gaussian_gradient_magnitude` have all
+modes of edges, without `output=`, `origin=` and `axes=`; `map_coordinates` looks up recorded images at recorded places,
+with order 0 or 1 and the modes constant, nearest, mirror and reflect. `scipy.spatial.distance.cdist`, `pdist` and the
+functions of two vectors have the metrics euclidean, sqeuclidean, cityblock, chebyshev and
 cosine. Those of `scipy.linalg` are in [linear-algebra.md](linear-algebra.md), those of `scipy.sparse` in
 [sparse.md](sparse.md). Of `scipy.integrate` and `scipy.optimize` the error names the function of fastad to call.
 """
@@ -200,11 +218,12 @@ def _distributions() -> Iterable[str]:
         point = (*point, 0.1, 1.2)
         if mass == "pmf":  # steps in k and loc, and n is an integer
             names, point = ("k", *names[1:-2]), tuple(int(x) if x == int(x) else x for x in point[:-2])
+        methods = [mass, "log" + mass] + ["cdf", "logcdf", "sf", "logsf"] * (name != "skewnorm")
         of_density, of_cdf = (
-            ", ".join(names[k] for k in derivatives_of(getattr(distribution, f), point)) for f in ("log" + mass, "cdf")
+            ", ".join(names[k] for k in derivatives_of(getattr(distribution, f), point)) if f in methods else "none"
+            for f in ("log" + mass, "cdf")
         )
-        methods = f"{mass}, log{mass}, cdf, logcdf, sf, logsf"
-        yield _line(_code(name), parameters, support, methods, f"{of_density}; {of_cdf}")
+        yield _line(_code(name), parameters, support, ", ".join(methods), f"{of_density}; {of_cdf}")
 
 
 def derivatives_of(f: Callable[..., Any], point: Sequence[Any]) -> list[int]:

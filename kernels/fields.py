@@ -10,7 +10,8 @@ program's address and a further place in the arena.
 # ENTRIES has the addresses, by opcode, of the kernels that sweeps do not contain. ARENA is where the arena of
 # tangents or adjoints begins, over values that they do not need, and DERIVED its size. Single numbers have the same
 # slot in both; where D differs from A, a number is read from an array. READ_AGAIN are the numbers of the steps that a
-# step of the reverse sweep reads again. REFERRED are moves of addresses, of arrays that are read where they lie.
+# step of the reverse sweep reads again. REFERRED are moves of addresses, of arrays that are read where they lie,
+# MADE_THERE those of adjoints that are made where the results are to be.
 (
     STEPS,
     STEP_COUNT,
@@ -44,12 +45,14 @@ program's address and a further place in the arena.
     READ_AGAIN,
     REFERRED,
     REFERRED_COUNT,
+    MADE_THERE,
+    MADE_THERE_COUNT,
     FIELDS,
-) = range(33)
+) = range(35)
 
 # Fields of a step. A_SIZE etc. are the sizes of the operands; CHOICE tells which operands carry derivatives. A slot
-# -1 - k of an operand's value stands for an array outside of the arena, whose address is in slot k. OUT_D etc. are the
-# slots of tangents or adjoints; CLEARED is 1 if that of the result serves an earlier row from then on.
+# -1 - k of an operand's value or adjoint stands for an array outside of the arena, whose address is in slot k. OUT_D
+# etc. are the slots of tangents or adjoints; CLEARED is 1 if that of the result serves an earlier row from then on.
 KIND, OP, ROW, SIZE, OUT, A_SLOT, A_SIZE, B_SLOT, B_SIZE, C_SLOT, C_SIZE, STATIC_COUNT, CHOICE = range(13)
 # AGAIN, AGAIN_COUNT: the part of READ_AGAIN that comes before the step in the reverse sweep; IS_AGAIN is 1 for those
 # steps.
@@ -60,9 +63,10 @@ VALUE_SLOT, OPERAND_SIZE, DERIVED_SLOT, LISTED_OPERAND = range(4)
 SCALARS, ELEMENTS, ARRAY = range(3)
 
 # Fields of a move between the arena and a vector. PLACE is an offset in the vector (INLINE), the offset of
-# an address in it (REFERENCE), or an address (ABSOLUTE; SPREAD repeats the one number there). A slot of -1
-# holds zeros.
+# an address in it (REFERENCE), or an address (ABSOLUTE; SPREAD repeats the one number there). A slot
+# ZERO holds zeros, and ZERO - 1 - k stands for the array whose address is in slot k.
 SLOT, PLACE, COUNT, HOW, MOVE = range(5)
+ZERO = -1
 INLINE, REFERENCE, ABSOLUTE, SPREAD = range(4)
 
 # Elements of an array row that one call of the scalar loop takes: the length of RAMP (0, 1, ..) and ZEROS.

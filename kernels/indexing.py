@@ -104,7 +104,7 @@ def scatter_add_forward(out, x, y, s):
 @kernel
 def scatter_add_reverse(xb, yb, ob, x, y, o, s):
     inner = s[0]
-    size = float(_rows(len(ob), inner))
+    size = float(_rows(len(ob), inner)) if len(xb) > 0 else 0.0
     for j in range(len(y)):
         if _valid(y[at(j)], size):
             k = int(y[at(j)]) * inner

@@ -90,8 +90,9 @@ def linrec_reverse(xb, yb, ob, x, y, o, s):
             for i in range(inner):
                 if k > 0:
                     ob[at(row + i)] += x[at(last + i)] * ob[at(last + i)]
-                yb[at(row + i)] += ob[at(row + i)]
-                if k < n - 1:
+                if len(yb) > 0:
+                    yb[at(row + i)] += ob[at(row + i)]
+                if len(xb) > 0 and k < n - 1:
                     xb[at(row + i)] += ob[at(row + i)] * o[at(earlier + i)]
             j += step
 

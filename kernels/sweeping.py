@@ -58,6 +58,15 @@ def refer(arena, vector, moves, count):
 
 
 @helper
+def refer_to_zeros(arena, vector, moves, count):
+    """The same, of results that begin as zeros."""
+    refer(arena, vector, moves, count)
+    for k in range(count):
+        m = integers(moves + 8 * f.MOVE * k)
+        clear(_source(vector, m), m[f.COUNT])
+
+
+@helper
 def load_add(arena, vector, moves, count):
     """Add values from a vector to their slots."""
     for k in range(count):
@@ -72,7 +81,9 @@ def store(arena, vector, moves, count):
     """Copy values from their slots to a vector."""
     for k in range(count):
         m = integers(moves + 8 * f.MOVE * k)
-        target, source, zero = _source(vector, m), place(arena, m[f.SLOT]), m[f.SLOT] < 0
+        target, source, zero = _source(vector, m), place(arena, m[f.SLOT]), m[f.SLOT] == f.ZERO
+        if m[f.SLOT] < f.ZERO:
+            source = operand(arena, m[f.SLOT] - f.ZERO)
         for i in range(m[f.COUNT]):
             target[i] = 0.0 if zero else source[i]
 
@@ -95,7 +106,7 @@ def store_directions(arenas, vector, moves, count, directions, size):
         for d in range(directions):
             target, source = place(_source(vector, m), d * m[f.COUNT]), place(arenas, d * size + m[f.SLOT])
             for i in range(m[f.COUNT]):
-                target[i] = 0.0 if m[f.SLOT] < 0 else source[i]
+                target[i] = 0.0 if m[f.SLOT] == f.ZERO else source[i]
 
 
 @helper
@@ -172,5 +183,5 @@ def _piece_back(p, adjoints, s, k, out, t):
         adjoints[slot] += out[source]
         out[source] = 0.0
     else:
-        x = view(place(adjoints, slot), size)
+        x = view(operand(adjoints, slot), size)
         assemble_reverse(x, x, out, x, x, x, t)

@@ -247,21 +247,23 @@ def test_ctrl_c_stops_a_compilation(tmp_path):
         g = fad.grad(long, roll=False, tier="native")
 
         def send():
-            while not compiling._all:
+            while not (busy := set(compiling._all) - set(compiling._idle)):
                 time.sleep(0.01)
-            sent.append(time.perf_counter())
+            seen.update(busy)
             os.kill(os.getpid(), signal.SIGINT)
 
-        for _ in range(2):
+        stopped = 0
+        for _ in range(3):      # on a busy machine the signal may come when the text is done
             compiling._all.clear()
-            sent = []
+            seen = set()
             try:
                 threading.Thread(target=send).start()
                 g(x)
             except KeyboardInterrupt:
-                assert time.perf_counter() - sent[0] < 1.0
+                stopped += all(process._process.returncode == -signal.SIGKILL for process in seen)
             else:
                 raise AssertionError("not interrupted")
+        assert stopped
         np.testing.assert_allclose(g(x), wanted, rtol=1e-9)
     """
     ended = own_process(text, tmp_path)

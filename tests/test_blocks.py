@@ -23,7 +23,7 @@ STATES = RNG.normal(size=(LANES, 3)) * [8.0, 8.0, 10.0] + [0.0, 0.0, 25.0]
 # ── the kernel ────────────────────────────────────────────────────────────────────────────────────────────────
 def run_blocks(blocks, threads, codes=None, pause=2e-3):
     """The code of a run, the numbers of the blocks that were run, and the threads that ran them."""
-    ran, by = [], set()
+    ran, by, end = [], set(), time.monotonic() + 60
 
     def body(context, source, target, work):
         places = np.ctypeslib.as_array(ctypes.cast(work, ctypes.POINTER(ctypes.c_int64)), (2,))
@@ -32,7 +32,10 @@ def run_blocks(blocks, threads, codes=None, pause=2e-3):
         places[:] = -1  # the work is the kernel's own
         ran.append(block)
         by.add(threading.get_native_id())
-        time.sleep(pause)
+        while block == blocks - 1 > 1 and threads > 1 and len(by) < 2 and time.monotonic() < end:
+            time.sleep(1e-3)  # on a busy machine the other threads may be late
+        if block not in (codes or {}):
+            time.sleep(pause)
         return (codes or {}).get(block, 0)
 
     own = SIGNATURE(body)
@@ -52,8 +55,8 @@ def test_each_block_is_run_once(blocks, threads):
 
 @pytest.mark.parametrize("threads", (1, 2, 5))
 def test_the_code_is_that_of_the_first_block_that_fails(threads):
-    code, ran, _ = run_blocks(40, threads, {9: 2**31 - 1, 5: -7, 6: 3, 30: 1})
-    assert code == -7 and set(ran) >= set(range(6)) and 30 not in ran
+    code, ran, _ = run_blocks(100, threads, {9: 2**31 - 1, 5: -7, 6: 3, 99: 1})
+    assert code == -7 and set(ran) >= set(range(6)) and 99 not in ran
     assert run_blocks(40, threads, {9: 2**31 - 1})[0] == 2**31 - 1
 
 

@@ -98,3 +98,55 @@ def test_steps_of_loops_read_large_carries():
     found, expected = (fad.grad(f, (0, 1), tier=tier)(x, y) for tier in ("sweep", "native"))
     for ours, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, other, rtol=1e-11, atol=1e-12)
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def adjoint_work(f, *x):
+    """Numbers of work memory that the sweeps take for a gradient, in those of an array."""
+    every = tuple(range(len(x)))
+    return SweepKernel(fad.trace(f, *x), "adjoint", every, (1.0,)).work_size / N
+
+
+def chain(x):
+    for _ in range(6):
+        x = np.abs(x - 0.5) + 0.25  # of `abs` the operand is kept
+    return np.sum(x)
+
+
+def sums(*x):
+    y = x[0]
+    for z in x[1:]:
+        y = y + z
+    return np.sum(y)
+
+
+def layer(x, w):
+    return np.sum(np.tanh(x @ w))
+
+
+def test_elementwise_rows_are_written_over_their_operands():
+    table = fad.trace(lambda x: np.sum(np.cos(np.exp(np.sin(x) * x) + np.sqrt(x * x))), np.ones(N))
+    assert make_arena(table, is_referring=True).size(0) <= 2 * N + 32
+    assert adjoint_work(chain, np.ones(N)) < 8.1  # six values that are kept, and two adjoints
+
+
+def test_adjoints_of_sums_are_handed_on():
+    """Those of all the partial sums are one array, and the summands' are made where the results are to be."""
+    assert adjoint_work(sums, *np.ones((8, N))) < 1.1
+
+
+def test_adjoints_are_made_where_the_results_are_to_be():
+    w, data = RNG.normal(size=(N // 100, 10)), RNG.normal(size=(100, N // 100))
+    assert adjoint_work(layer, data, w) < 0.7
+    assert adjoint_work(lambda w: layer(data, w), w) < 0.7  # that of the data is not made
+
+
+@pytest.mark.parametrize("argnums", [(0, 0, 1), (1, 0, 1), (1, 1)])
+def test_arguments_may_be_asked_for_twice(argnums):
+    def f(x, y):
+        return np.sum((x - y) * x - y) + np.sum(x + y) + layer(x, y[0, :50].reshape(50, 1) * y[:50, :10])
+
+    x, y = RNG.normal(size=(2, 100, 50))
+    found, expected = (fad.grad(f, argnums, tier=tier)(x, y) for tier in ("sweep", "native"))
+    for ours, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-11, atol=1e-12)

@@ -1,4 +1,4 @@
-"""SciPy's interpolators at recorded points, and its integrals of recorded samples."""
+"""SciPy's interpolators at recorded points and of recorded data, and its integrals of recorded samples."""
 
 import numpy as np
 import pytest
@@ -104,11 +104,82 @@ def test_forcing_of_an_ode(name):
     assert fad.value_and_grad(end)(0.7) == pytest.approx((y, slope), rel=1e-4)  # steps do not see the kinks
 
 
-def test_recorded_data_is_refused_with_the_fix():
-    with pytest.raises(fad.RecordingError, match=r"CubicSpline.*np\.interp.*B @ values"):
-        fad.grad(lambda y: interpolate.CubicSpline(X, y)(2.0))(Y)
-    B = interpolate.make_interp_spline(X, np.eye(len(X)))(2.0)
-    np.testing.assert_allclose(fad.grad(lambda y: B @ y)(Y), B)
+OF_DATA = {
+    **{name: make for name, make in KINDS.items() if name != "hermite"},
+    "ends": lambda x, y: interpolate.CubicSpline(x, y, 0, ("clamped", (2, np.full(np.shape(y)[1:], 0.3)))),
+    "periodic": lambda x, y: interpolate.CubicSpline(x, np.concatenate([y[:-1], y[:1]]), bc_type="periodic"),
+    "makima": lambda x, y: interpolate.Akima1DInterpolator(x, y, method="makima"),
+    "hermite": lambda x, y: interpolate.CubicHermiteSpline(x, y, y**2),
+    "interp1d": lambda x, y: interpolate.interp1d(x, y, axis=0, fill_value="extrapolate"),
+    "interp1d cubic": lambda x, y: interpolate.interp1d(x, y, "cubic", 0, fill_value=0.5, bounds_error=False),
+    "nearest": lambda x, y: interpolate.interp1d(x[::-1], y[::-1], "nearest", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_DATA)
+@pytest.mark.parametrize("y", [Y, TABLE], ids=["vector", "table"])
+def test_recorded_data(name, y):
+    """Values are SciPy's, and derivatives in data and points those of differences."""
+    make, at = OF_DATA[name], 0.9 * AT[:6] + 0.1 * X[4]
+    np.testing.assert_allclose(fad.jit(lambda y: make(X, y)(AT))(y), make(X, y)(AT), rtol=1e-10, atol=1e-12)
+    fad.check_grads(lambda y, at: np.sum(make(X, y)(at) ** 2), (y, at), order=1)
+
+
+@pytest.mark.parametrize("name", ["CubicSpline", "PchipInterpolator", "interp1d"])
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_recorded_points_along_another_axis(name, n):
+    make = interpolate.interp1d if name == "interp1d" else KINDS[name]
+    f = lambda y: make(X[:n], y, axis=1)(X[:n] + 1e-3 * (X[n - 1] - X[:n]))
+    np.testing.assert_allclose(fad.jit(f)(TABLE.T[:, :n]), f(TABLE.T[:, :n]), rtol=1e-12)
+
+
+def test_polynomials_of_recorded_coefficients():
+    def f(y):
+        spline, piecewise = interpolate.CubicSpline(X, y), interpolate.PPoly(np.reshape(y[:8], (2, 4)), X[:5])
+        basis = interpolate.BSpline(np.arange(13.0), y, 3)
+        ends = spline.integrate(X[1], X[6] + 0.1), piecewise.integrate(X[0], X[2] + 0.1), basis(4.3), piecewise(X[1])
+        return np.stack([*ends, spline.derivative()(2.0), spline.antiderivative(2)(2.0), spline(2.0, 2)])
+
+    np.testing.assert_allclose(fad.jit(f)(Y), f(Y), rtol=1e-10)
+    np.testing.assert_allclose(fad.jacobian(f)(Y), np.stack([f(row) for row in np.eye(len(Y))], 1), atol=1e-9)
+
+
+def test_splines_of_fitpack_of_recorded_data():
+    f = lambda y: np.stack([interpolate.splev(AT, interpolate.splrep(X, y)),
+                            interpolate.InterpolatedUnivariateSpline(X, y)(AT)])  # fmt: skip
+    np.testing.assert_allclose(fad.jit(f)(Y), f(Y), rtol=1e-10)
+    for smoothing in (lambda y: interpolate.UnivariateSpline(X, y), lambda y: interpolate.splrep(X, y, s=0.1)):
+        with pytest.raises(fad.RecordingError, match="design_matrix"):
+            fad.jit(smoothing)(Y)
+
+
+GRID = X[:5], -X[:4], X[:3]
+VALUES = RNG.normal(size=(5, 4, 3, 2))
+PLACES = np.stack([RNG.uniform(min(g), max(g), (2, 3)) for g in GRID], axis=-1)
+
+
+@pytest.mark.parametrize("tier", ["sweep", "native"])
+@pytest.mark.parametrize("method", ["linear", "nearest"])
+def test_grids(method, tier):
+    f = lambda points, values: interpolate.RegularGridInterpolator(GRID, values, method)(points)
+    np.testing.assert_allclose(fad.jit(f, tier=tier)(PLACES, VALUES), f(PLACES, VALUES), rtol=1e-12)
+    fad.check_grads(lambda p, v: np.sum(f(p, v) ** 2), (PLACES, VALUES), order=1)
+
+
+def test_grids_and_points_outside():
+    own = interpolate.RegularGridInterpolator(GRID, VALUES)
+    beyond = PLACES + 3.0
+    for fill in (None, np.nan, 0.5):
+        f = lambda p, fill=fill: interpolate.interpn(GRID, VALUES, p, bounds_error=False, fill_value=fill)
+        np.testing.assert_allclose(fad.jit(f)(beyond), f(beyond), rtol=1e-12)
+    tuples = lambda x: own((x, GRID[1][1], GRID[2][0]))
+    np.testing.assert_allclose(fad.jit(tuples)(X[1:3]), tuples(X[1:3]))
+    line = interpolate.RegularGridInterpolator((X,), Y)
+    np.testing.assert_allclose(fad.jit(lambda x: line(x))(AT), line(AT))
+    with pytest.raises(ValueError, match="out of bounds in dimension"):
+        fad.jit(lambda p: own(p))(beyond)
+    with pytest.raises(fad.RecordingError, match="'linear' or 'nearest'"):
+        fad.jit(lambda p: own(p, method="cubic"))(PLACES)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7, 8])

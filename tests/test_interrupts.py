@@ -1,4 +1,6 @@
-"""Ctrl-C: loops stop within 0.2 s and say where, and the next call works. In processes of their own."""
+"""Ctrl-C: loops stop within 0.2 s and say where, and the next call works. In processes of their own.
+
+The times are the processor's: on a busy machine a process may have to wait for its turn."""
 
 import importlib.util
 import os
@@ -17,7 +19,7 @@ import os, signal, threading, time
 import numpy as np
 import fastad as fad
 
-LATE = 0.2      # seconds
+LATE = 0.2      # seconds of each processor
 signal.signal(signal.SIGINT, signal.default_int_handler)      # may be ignored: shells do so for what runs behind
 
 
@@ -30,15 +32,24 @@ def interrupted(run, after=0.3, where="loop"):
 
 
 def interrupted_once(run, after):
-    run_it = threading.Timer(after, lambda: (sent.append(time.perf_counter()), os.kill(os.getpid(), signal.SIGINT)))
     sent = []
-    run_it.start()
+    threading.Timer(after, lambda: send(sent)).start()
     try:
         run()
     except KeyboardInterrupt as error:
-        assert time.perf_counter() - sent[0] < LATE, time.perf_counter() - sent[0]
+        check_time(sent)
         return str(error)
     raise AssertionError("not interrupted")
+
+
+def send(sent):
+    sent += time.process_time(), time.perf_counter()
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def check_time(sent):
+    taken, since = time.process_time() - sent[0], time.perf_counter() - sent[1]
+    assert taken < LATE * (os.cpu_count() or 1) and since < 20, (taken, since)
 
 
 def swing(t, y):      # with a force, which methods that damp have to follow too
@@ -120,22 +131,28 @@ CASES = {
         fad.grad(long, tier="sweep", roll=False)(np.ones(3))
         recorded = time.perf_counter() - start
         text = ""
-        for part in (1.2, 1.5, 2.0, 3.0):      # while rows are planned, and in LLVM
-            f = fad.grad(lambda x: long(x) * part, tier="native", roll=False)
+        from fastad.execution.machine import compiling
+        compiled = compiling.compiled
+        for part in (1.2, 1.5, 2.0, 3.0, 0.0):      # while rows are planned, and in LLVM
+            f = fad.grad(lambda x: long(x) * (part + 1), tier="native", roll=False)
             sent = []
-            send = lambda: (sent.append(time.perf_counter()), os.kill(os.getpid(), 2))
-            threading.Timer(part * recorded, send).start()
+            timer = threading.Timer(part * recorded, send, [sent])
+            if part:
+                timer.start()
+            else:
+                compiling.compiled = lambda *task, **how: (timer.start(), compiled(*task, **how))[1]
             try:
                 f(np.ones(3))
                 while not sent:
                     time.sleep(0.01)
                 time.sleep(0.1)
             except KeyboardInterrupt as error:
-                text += str(error) + ";"
-                assert time.perf_counter() - sent[0] < 2 * LATE, time.perf_counter() - sent[0]
+                text = str(error)
+                check_time(sent)
+            compiling.compiled = compiled
             again = fad.grad(lambda x: np.sum(np.sin(x)) * part, tier="native")
             assert np.allclose(again(np.ones(3)), part * np.cos(1.0))
-        assert "stopped while compiling native code for" in text, text
+        assert text.startswith("stopped while compiling native code for"), text
         """,
     "a handler that raises nothing": """
         seen = []
@@ -197,7 +214,11 @@ class Terminal:
             left = seconds - (time.perf_counter() - start)
             assert left > 0 and select.select([self.end], [], [], left)[0], f"no {wanted!r} in\n{self.text[seen:]}"
             self.text += os.read(self.end, 4096).decode(errors="replace")
-        return time.perf_counter() - start
+
+    def seconds(self):
+        """What it has taken of the processor."""
+        with open(f"/proc/{self.pid}/stat") as file:
+            return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def type(self, text):
         os.write(self.end, text.encode())
@@ -208,7 +229,7 @@ class Terminal:
         os.close(self.end)
 
 
-@pytest.mark.skipif(not hasattr(os, "forkpty"), reason="no pseudo-terminals")
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux's list of processes")
 @pytest.mark.parametrize("shell", SHELLS)
 def test_ctrl_c_in_a_terminal(shell):
     if shell == "IPython" and importlib.util.find_spec("IPython") is None:
@@ -222,10 +243,14 @@ def test_ctrl_c_in_a_terminal(shell):
         terminal.wait_for("ready")
         terminal.type("print('sta' + 'rted'); f(10**10)\n")
         terminal.wait_for("started")
-        time.sleep(0.5)
+        start = terminal.seconds()
+        while terminal.seconds() < start + 0.5:
+            time.sleep(0.05)
+        start = terminal.seconds()
         terminal.type("\x03")
+        terminal.wait_for("KeyboardInterrupt: stopped at step")
         # 0.2 s for the loop; the rest is for the shell, which prints a traceback.
-        assert terminal.wait_for("KeyboardInterrupt: stopped at step") < 1.0
+        assert terminal.seconds() - start < 1.0
         terminal.type("print('al' + 'ive', f(2))\n")
         terminal.wait_for("alive 0.099")
     finally:

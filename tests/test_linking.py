@@ -153,11 +153,29 @@ def test_a_process_that_ended_while_it_waited_is_replaced(ending):
 
 @needs_processes
 def test_a_process_ends_when_nothing_comes(monkeypatch):
-    monkeypatch.setattr(llvm_ir, "IDLE_SECONDS", 0.01)
     end_all()
-    first = objects.compile_ir(SQUARE)
-    assert compiling._idle[-1]._process.wait(10) == 0
-    assert objects.compile_ir(SQUARE) == first
+    monkeypatch.setattr(llvm_ir, "IDLE_SECONDS", 0.01)
+    process = compiling.CompilerProcess()
+    compiling._idle.append(process)
+    assert process._process.wait(60) == 0 and process.has_ended_by_itself
+    monkeypatch.undo()
+    assert objects.compile_ir(SQUARE) == llvm_ir.object_of(SQUARE, 2, True)
+    assert process not in compiling._idle
+
+
+@needs_processes
+def test_what_comes_too_late_for_every_process_is_compiled_here(monkeypatch):
+    end_all()
+    monkeypatch.setattr(llvm_ir, "IDLE_SECONDS", 0.0)
+    write, ended = compiling.CompilerProcess._write, []
+
+    def late(self, data):
+        ended.append(self._process.wait(60))
+        return write(self, data)
+
+    monkeypatch.setattr(compiling.CompilerProcess, "_write", late)
+    assert objects.compile_ir(SQUARE) == llvm_ir.object_of(SQUARE, 2, True)
+    assert ended == [0] and not compiling._idle
 
 
 def own_process(text, tmp_path):

@@ -41,7 +41,59 @@ def stacked(distribution, names):
 def test_continuous_distributions(name):
     f, shapes = stacked(getattr(st, name), DENSITY), CONTINUOUS[name]
     check(lambda x, loc, scale: f(x, *shapes, loc=loc, scale=scale), X / 4 if name == "beta" else X, -0.1, 1.3)
-    np.testing.assert_allclose(fad.jit(lambda x: f(x, *shapes))(ODD), f(ODD, *shapes), rtol=1e-11)
+    theirs = f(ODD, *shapes)
+    theirs[:2, -2:] = [[-np.inf], [0.0]]  # at infinity, where some of SciPy's are NaN
+    np.testing.assert_allclose(fad.jit(lambda x: f(x, *shapes))(ODD), theirs, rtol=1e-11)
+
+
+OTHERS = {
+    "laplace": (), "cauchy": (), "f": (3.0, 5.0), "truncnorm": (-0.5, 2.0), "genextreme": (0.3,), "genpareto": (-0.3,),
+    "triang": (0.3,), "uniform": (), "weibull_min": (1.5,), "pareto": (1.5,), "gumbel_r": (), "logistic": (),
+    "invgamma": (2.0,), "halfnorm": (), "rayleigh": (), "fisk": (1.5,), "skewnorm": (1.5,), "vonmises": (1.2,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_distributions_by_the_formulas_of_their_classes(name):
+    distribution, shapes, x = getattr(st, name), OTHERS[name], np.array([0.12, 0.4, 0.9])
+    f = stacked(distribution, DENSITY[: 2 if name in ("skewnorm", "vonmises") else None])
+    with np.errstate(all="ignore"):
+        theirs = f(ODD, *shapes)
+        theirs[:2, -2:] = [[-np.inf], [0.0]]  # at infinity, where some of SciPy's are NaN
+        np.testing.assert_allclose(fad.jit(lambda x: f(x, *shapes))(ODD), theirs, rtol=1e-9, atol=1e-15)
+    check(lambda x, scale: f(x, *shapes, scale=scale), x + 1.5 * (name == "pareto"), 1.3, order=1)
+    if shapes:
+        check(lambda *shapes: distribution.logpdf(x / 2 + (name == "pareto"), *shapes), *shapes, order=1)
+
+
+@pytest.mark.parametrize("name", ["norm", "lognorm", "uniform", "cauchy", "logistic", "weibull_min"])
+def test_quantiles(name):
+    distribution, shapes, q = getattr(st, name), {**CONTINUOUS, **OTHERS}[name], np.array([0.01, 0.3, 0.8])
+    check(lambda q, scale: stacked(distribution, ("ppf", "isf"))(q, *shapes, scale=scale), q, 1.3, order=1)
+    ends = np.array([-0.5, 0.0, 1.0, 2.0, np.nan])
+    f = lambda q: distribution.ppf(q, *shapes)
+    np.testing.assert_allclose(fad.jit(f)(ends), f(ends))
+
+
+@pytest.mark.parametrize("c", [0.0, 1e-5, -1e-5])
+def test_extreme_values_are_smooth_in_their_shape(c):
+    """At 0 the formulas have a limit: log((1 + c x)^(1/c)) = x - c x²/2 + …"""
+    x, h = 0.7, 1e-4
+    for f in (lambda c: st.genextreme.logpdf(x, c), lambda c: st.genpareto.logpdf(x, c)):
+        differences = (f(c + h) - f(c - h)) / (2 * h)
+        assert fad.grad(f)(c) == pytest.approx(differences, rel=1e-6)
+
+
+class Parabola(st.rv_continuous):
+    def _pdf(self, x, height):
+        return height * x * (1.0 - x)
+
+
+def test_a_class_of_the_users_own():
+    own = Parabola(a=0.0, b=1.0, name="parabola")
+    assert fad.grad(lambda x: own.logpdf(x, 6.0, 0.1, 2.0))(0.9) == pytest.approx((1 / 0.4 - 1 / 0.6) / 2)
+    with pytest.raises(fad.RecordingError, match="cannot be recorded"):
+        fad.grad(lambda x: own.cdf(x, 6.0))(0.5)
 
 
 @pytest.mark.parametrize("name", [name for name, shapes in CONTINUOUS.items() if shapes])

@@ -179,16 +179,11 @@ def _same(b: Any, operands: Any, kind: Any, _: Any) -> Ref | None:
 # ── array rewrites ────────────────────────────────────────────────────────────────────────────────────────────
 def _strided(b: Any, operands: Any, kind: Any, r: Any) -> Ref | None:
     (x,) = operands
-    if r == whole(b.size(x)) and b.type(x) == kind:
+    if r == (0, b.size(x), 1) and b.type(x) == kind:
         return x
-    if b.size(x) == 1 and kind.size == 1:
-        if x in b._scalars:
-            return b.const(np.full(kind.shape, b.scalar(x)), kind.dtype)
-    elif kind.size == 1 or is_contiguous(r):
-        found = _read_constant(b, x, kind, r)
-        if found is not None:
-            return found
     op, source, _, c = b.definition(x)
+    if op == _CONST:
+        return _read_constant(b, x, kind, r)
     if op == _STRIDED:
         return _strided_twice(b, source, b.statics_at(c), kind, r)
     return _read_piece(b, x, kind, r) if op == _ASSEMBLE else None
@@ -207,9 +202,11 @@ def _gather(b: Any, operands: Any, kind: Any, s: Any) -> Ref | None:
 
 
 def _read_constant(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
-    op, start, _, _ = b.definition(x)
-    if op != _CONST or kind.size > _FOLD_LIMIT:
+    if b.size(x) == 1 and kind.size == 1:
+        return b.const(np.full(kind.shape, b.scalar(x)), kind.dtype)
+    if kind.size > _FOLD_LIMIT or not (kind.size == 1 or is_contiguous(r)):
         return None
+    _, start, _, _ = b.definition(x)
     values = b.constants[start + r[0] : start + r[0] + kind.size]
     return b.const(np.array(values).reshape(kind.shape), kind.dtype)
 
@@ -233,7 +230,7 @@ def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
         p = b.places(c).get(r)
         if p is not None and (p or count == 1 or b.size(b.operands[first]) != b.size(x)):
             return _as(b, b.operands[first + p], kind)
-        if p is not None or count > _FEW:
+        if p is not None or count > _FEW or _is_based(b, x, first, count):
             break
         operands, regions = b.operands[first : first + count], pieces(b.statics_at(c))
         found = _piece_around(b, x, operands, regions, kind, r)
@@ -248,9 +245,10 @@ def _read_piece(b: Any, x: Ref, kind: Any, r: Any) -> Ref | None:
     return b.emit("strided", (x,), r, kind.shape, kind.dtype) if (x, r) != start else None
 
 
-def _is_based(b: Any, x: Ref, operands: Any) -> bool:
-    """Whether an assembly is an array with pieces written over it."""
-    return len(operands) > 1 and bool(b.size(operands[0]) == b.size(x))
+def _is_based(b: Any, x: Ref, first: int, count: int) -> bool:
+    """Whether an assembly is an array with pieces written over it. Such a one is not looked through: whoever reads the
+    array after the write keeps it alive, and the write must then copy it."""
+    return count > 1 and bool(b.size(b.operands[first]) == b.size(x))
 
 
 _FEW = 4  # pieces that are looked through
@@ -258,12 +256,8 @@ _FEW = 4  # pieces that are looked through
 
 def _piece_around(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any) -> tuple[Ref, Any] | None:
     """The piece that holds a region, and the region in it; -1 if no piece meets it. So what is packed for a composite
-    row is known to be apart, and what is read of one result of many instances needs no array of all results.
-
-    An array that pieces are written over is not looked through: whoever reads it after the write keeps it alive, and
-    the write must then copy it.
-    """
-    if not kind.size or _is_based(b, x, operands):
+    row is known to be apart, and what is read of one result of many instances needs no array of all results."""
+    if not kind.size:
         return None
     for piece, own in zip(operands, regions, strict=True):
         read = inside(r, own)
@@ -278,7 +272,7 @@ _WIDE = 16
 def _pieces_within(b: Any, x: Ref, operands: Any, regions: Any, kind: Any, r: Any) -> Ref | None:
     """A small part of a wide assembly as an assembly of its own, where no piece lies across its ends: the adjoint of a
     solve has room for all steps, of which nothing but the last state may be anything but 0."""
-    if not kind.size or b.size(x) < _WIDE * kind.size or _is_based(b, x, operands):
+    if not kind.size or b.size(x) < _WIDE * kind.size:
         return None
     kept, statics = [], []
     for piece, own in zip(operands, regions, strict=True):

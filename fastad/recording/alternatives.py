@@ -34,6 +34,9 @@ _OF_FASTAD = {
     ),
     "fad.least_squares": ("optimize.least_squares", "optimize.leastsq", "optimize.curve_fit"),
     "fad.quadprog": ("optimize.linprog",),
+    "scipy.ndimage.map_coordinates(image, coordinates, order=1), with the coordinates that it looks up": (
+        "ndimage.shift", "ndimage.zoom", "ndimage.rotate", "ndimage.affine_transform", "ndimage.geometric_transform",
+    ),
 }  # fmt: skip
 EQUATIONS = {
     "solve_continuous_are": "lambda X, A, B, Q, R: A.T @ X + X @ A - X @ B @ np.linalg.solve(R, B.T @ X) + Q",
@@ -46,9 +49,9 @@ EQUATIONS = {
     "solve_sylvester": "lambda X, A, B, Q: A @ X + X @ B - Q",
 }
 _INTERPOLATORS = (
-    "Interpolators take recorded points in one dimension, but no recorded data: use np.interp(x, points, values) for "
-    "those. A spline is linear in its data: B = scipy.interpolate.make_interp_spline(points, np.eye(n))(x), outside of "
-    "the function, and B @ values in it."
+    "Recorded points and recorded values are taken by np.interp, interp1d, CubicSpline, PchipInterpolator, "
+    "Akima1DInterpolator, make_interp_spline, InterpolatedUnivariateSpline and, on grids, RegularGridInterpolator and "
+    "interpn. Of given knots a smoothing spline is linear in the data: BSpline.design_matrix(x, t, k) has the matrix."
 )
 _BY_NAME = {f"scipy.{name}": text for text, names in _OF_FASTAD.items() for name in names}
 

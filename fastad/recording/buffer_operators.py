@@ -28,7 +28,13 @@ _FIXES = {
 
 # ── protocols ─────────────────────────────────────────────────────────────────────────────────────────────────
 def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-    given, options = [plain(x) for x in inputs], plain(options)
+    given = [plain(x) for x in inputs]
+    if method == "__call__" and out is None and not options and all(map(_is_simple, inputs, given)):
+        if any(type(x) is Recorded for x in given):
+            return call_ufunc(ufunc, method, given)
+        found = ufunc(*given)
+        return as_buffer(found) if type(found) is np.ndarray else made(found, inputs)
+    options = plain(options)
     function = getattr(ufunc, method)
     recorded = is_recorded((*given, *options.values()))
     if method == "at" and recorded and takes_guards(inputs[0]):
@@ -43,6 +49,14 @@ def _array_ufunc(self: Buffer, ufunc: Any, method: str, *inputs: Any, out: Any =
         return made(function(*given, **options), inputs)
     kept = options.get("where", True) if method == "__call__" else True
     return _into(out, lambda targets: function(*given, out=targets, **options), kept)
+
+
+def _is_simple(x: Any, given: Any) -> bool:
+    """Whether what is given for an operand is a number, a recorded value or an array that hides nothing recorded."""
+    kind = type(given)
+    if kind is np.ndarray:
+        return given.dtype.char == "d" and (type(x) is Buffer or x.base is None)
+    return kind is Recorded or kind is float or kind is int or kind is np.float64
 
 
 def _held(x: Any, ufunc: Any) -> np.ndarray:
@@ -122,6 +136,8 @@ def _view(self: Buffer, *args: Any, **kwargs: Any) -> Any:
 # ── indexing ──────────────────────────────────────────────────────────────────────────────────────────────────
 def _getitem(self: Buffer, key: Any) -> Any:
     twin = twin_of(self)
+    if _is_slices(key):
+        return np.ndarray.__getitem__(self, key) if twin is None else twin[key]
     if twin is not None or _is_traced(key):
         x = twin if twin is not None else as_recorded(self, recorder_of((key,)))
         return x[plain(key)]
@@ -129,6 +145,15 @@ def _getitem(self: Buffer, key: Any) -> Any:
     if type(found) is not Buffer or type(owner_of(found)) is Buffer or owner_of(found) is owner_of(self):
         return found
     return as_buffer(found)  # a copy, which NumPy makes a view of a temporary array
+
+
+def _is_slices(key: Any) -> bool:
+    """Whether an index consists of Python integers and slices."""
+    kind = type(key)
+    return _SLICES.issuperset(map(type, key)) if kind is tuple else kind in _SLICES
+
+
+_SLICES = frozenset([int, slice])
 
 
 def _is_traced(key: Any) -> bool:
@@ -142,7 +167,7 @@ def _setitem(self: Buffer, key: Any, value: Any) -> None:
         twin = target_of(self, "writing a recorded value")
     if twin is not None:
         _writable(self)
-        twin[plain(key)] = value
+        twin[key if _is_slices(key) else plain(key)] = value
         return
     np.ndarray.__setitem__(self, plain(key), plain(value))
 

@@ -102,14 +102,15 @@ def _give_twin(owner: Buffer, recorder: Recorder) -> None:
         owner._twin = Recorded(recorder, recorder.const(native))
     owner._twin_shape = elements.shape
     for opened in open_recordings():
-        opened.keep_snapshot(lambda array: owner_of(array) is owner)
+        opened.keep_snapshot(owner)
         opened.erased = opened.erased or at_line()
     np.ndarray.fill(owner, ERASED)
 
 
 def _viewed(array: np.ndarray, owner: Buffer, twin: Recorded) -> Recorded:
     """The part of the owner's twin that a view of its memory shows."""
-    if array.dtype.newbyteorder("=") != twin.dtype:
+    kind = array.dtype
+    if kind is not twin.dtype and kind.newbyteorder("=") != twin.dtype:
         raise recording_error(
             "an array that recorded values were written into is viewed with another dtype", "Use x.astype(dtype)."
         )

@@ -208,7 +208,11 @@ def emit_broadcast(recorder: Recorder, name: str, refs: Sequence[Ref], dtype: st
 
 
 def broadcast_ref(recorder: Recorder, x: Ref, shape: Shape) -> Ref:
-    return recorder.builder.broadcast(x, shape)
+    key = (x, shape)
+    found = recorder.broadcasts.get(key)
+    if found is None:
+        found = recorder.broadcasts[key] = recorder.builder.broadcast(x, shape)
+    return found
 
 
 _SHORT: dict[int, Callable[..., Recorded]] = {1: unary, 2: binary}

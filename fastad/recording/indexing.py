@@ -33,7 +33,7 @@ def getitem(x: Recorded, key: Any) -> Recorded:
     keys = key if isinstance(key, tuple) else (key,)
     frame = _common(x.frame(), keys)
     if frame is not None:
-        return x.view(frame)
+        return x.part(frame)
     if _is_basic(keys):
         return _basic(x, keys)
     if _is_truth(keys):
@@ -52,9 +52,10 @@ def _advanced(x: Recorded, keys: tuple[Any, ...]) -> Recorded:
 def setitem(x: Recorded, key: Any, value: Any) -> None:
     """x[key] = value"""
     keys = key if isinstance(key, tuple) else (key,)
-    frame = _common(x.frame(), keys)
+    frame = x.frame() if key is Ellipsis else _common(x.frame(), keys)
     if frame is not None:
-        x.write(frame, _value_ref(x, value, frame[1]))
+        if not (type(value) is Recorded and value._frame == frame and x.holds(value)):
+            x.write(frame, _value_ref(x, value, frame[1]))
     elif len(keys) == 1 and _is_mask(keys[0]) and np.shape(keys[0]) == x.shape and _fits_mask(value):
         new = elementwise("where", keys[0], Recorded(x.recorder, _value_ref(x, value, ())), x)
         x.write(x.frame(), new.ref)
@@ -99,8 +100,9 @@ def _common(frame: Frame, keys: tuple[Any, ...]) -> Frame | None:
             offset += (k if k >= 0 else k + n) * s
         elif type(k) is slice:
             start, stop, step = k.indices(n)
-            count = len(range(start, stop, step))
-            offset += start * s if count else 0
+            count = max(stop - start, 0) if step == 1 else len(range(start, stop, step))
+            if count:
+                offset += start * s
             kept.append(count)
             steps.append(s * step)
         else:
@@ -146,6 +148,12 @@ def _subframe(frame: Frame, keys: tuple[Any, ...]) -> Frame:
 def _value_ref(x: Recorded, value: Any, shape: Shape) -> int:
     """The row of a value to be written into x, with x's dtype and the target's shape."""
     recorder = x.recorder
+    if type(value) is Recorded and value._recorder is recorder:
+        ref = value.ref
+        if recorder.kinds[recorder.types[ref]] == (shape, recorder.kinds[recorder.types[x._ref]].dtype):
+            return ref
+    elif type(value) is float and recorder.builder.dtype(x._ref) == "d":
+        return broadcast_ref(recorder, recorder.number(value), shape)
     other = value.recorder if isinstance(value, Recorded) else None
     if other is not None and other.level > recorder.level:
         raise recording_error(

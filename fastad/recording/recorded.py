@@ -152,7 +152,8 @@ class Recorded:
 
     @property
     def dtype(self) -> np.dtype:
-        return DTYPES[self._recorder.builder.type(self._ref).dtype]
+        recorder = self._recorder
+        return DTYPES[recorder.kinds[recorder.types[self._ref]].dtype]
 
     @property
     def ndim(self) -> int:
@@ -207,8 +208,12 @@ class Recorded:
         frame = self.frame() if frame is None else frame
         if not isinstance(frame, tuple):
             raise recording_error("x.view(dtype) of a recorded value is not supported", "Use x.astype(dtype).")
+        return self.part(frame, keep)
+
+    def part(self, frame: Frame, keep: bool = False) -> "Recorded":
+        """`view` with a frame."""
         root = self if self._base is None else self._base
-        recorder = self.recorder
+        recorder = self._recorder if self._recorder.open else self.recorder
         shape = frame[1]
         own = region(*frame) if shape else (frame[0], 1, 1)
         ref = root._read(own, shape) if root._pending else recorder.read(root._ref, own, shape)
@@ -239,7 +244,7 @@ class Recorded:
 
     def write(self, frame: Frame, ref: Ref) -> None:
         """Write a value of the frame's shape into the root, which keeps its dtype."""
-        root = self.root
+        root = self if self._base is None else self._base
         if self._read_only:
             raise ValueError("assignment destination is read-only")
         if root._locked:
@@ -255,9 +260,16 @@ class Recorded:
             ref = recorder.convert(ref, own)
         root._write(region(*frame), ref)
 
+    def holds(self, view: "Recorded") -> bool:
+        """Whether a view shows what has just been written here, so that a write of it changes nothing: what is left of
+        x[key] += y after the update of x[key]."""
+        root = self if self._base is None else self._base
+        is_now = view._base is root and view._seen == root._version and not self._read_only
+        return is_now and region(*view._frame) in root._pending
+
     def _write(self, own: Region, ref: Ref) -> None:
         self._version += 1
-        if own == whole(self.size):
+        if own[0] == 0 and own == whole(self.size):
             self._pending, self._mask = _NOTHING, _NO_MASK
             self._ref = self._shaped(ref, self.shape)
             return
@@ -381,14 +393,18 @@ def _element(x: Recorded, i: int) -> Frame:
 def _is_marked(mask: bytearray, own: Region) -> bool:
     """Whether any element of a region is marked."""
     if len(own) == 3 and own[2] > 0:
-        offset, n, stride = own
-        return 1 in mask[offset : offset + n * stride : stride]
+        return 1 in mask[_slice(own)]
     return bool(strided_view(np.frombuffer(mask, np.bool_), own).any())
 
 
 def _mark(mask: bytearray, own: Region) -> None:
-    if len(own) == 3 and own[2] == 1:
-        offset, n, _ = own
-        mask[offset : offset + n] = b"\1" * n
+    if len(own) == 3 and own[2] > 0:
+        mask[_slice(own)] = b"\1" * own[1]
     else:
         strided_view(np.frombuffer(mask, np.bool_), own)[...] = True
+
+
+def _slice(own: Region) -> slice:
+    """A region of one dimension, with a positive stride."""
+    offset, n, stride = own
+    return slice(offset, offset + (n - 1) * stride + 1, stride)

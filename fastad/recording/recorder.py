@@ -9,11 +9,11 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy import array, asarray  # NumPy's own, whatever stands for them during a recording
+from numpy import array, asarray, isnan, vdot  # NumPy's own, whatever stands for them during a recording
 
 from fastad.errors import RecordingError
 from fastad.primitives import GUARD as GUARD_ROW
@@ -21,6 +21,7 @@ from fastad.primitives.regions import Region, whole
 from fastad.recording import standins
 from fastad.recording.captured import Capture, memory_of, root_of
 from fastad.recording.concrete import FAILING_NAMES, ConcreteValues
+from fastad.recording.outside_arrays import owner_of
 from fastad.recording.source import at_line, user_line
 from fastad.recording.watched import look_into, unwatched
 from fastad.tables.builder import Builder, Ref, dtype_char
@@ -70,12 +71,14 @@ class Recorder:
         self.lifted: list[tuple[Any, Ref]] = []
         self.captures: list[Capture] = []
         self._captured: dict[Any, Capture] = {}  # by their identity, and by the memory that they show
+        self._captures_of: dict[int, list[Capture]] = {}  # by the array that owns their memory
         self.plans: dict[Any, Any] = {}  # of elementwise rows, by name and types: see `operands`
         self.calls: dict[Any, Any] = {}  # of NumPy functions, by their kinds: see `repeated`
         self.masks: dict[Ref, Any] = {}  # where captured masks are true, by their inputs
         self.notes: Any = None  # what is noted of a call now: see `repeated`
         self._numbers: dict[Any, Ref] = {}
         self._reads: dict[Any, Ref] = {}
+        self.broadcasts: dict[Any, Ref] = {}  # by what is broadcast, and to which shape
         self._guarded: set[Ref] = set()
         self.erased = ""  # the place of the first write of recorded values into an array; see `ERASED`
         self.shown: Any = None  # the user's line where a value was first turned into text
@@ -145,7 +148,7 @@ class Recorder:
 
     def number(self, x: float) -> Ref:
         """A Python number as a constant."""
-        if type(x) is float and not self.erased:
+        if type(x) is float and (x == x or not self.erased):
             return self.builder.number(x)
         key = (type(x), x)
         ref = self._numbers.get(key)
@@ -171,8 +174,10 @@ class Recorder:
         return ref
 
     def _check_erased(self, value: Any) -> None:
+        if type(value) is float and value == value:
+            return
         x = asarray(value)
-        if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+        if x.dtype.kind != "f" or x.dtype.itemsize > 8 or not isnan(vdot(x, x)):  # a sum of squares: NaN where x is
             return
         found = np.abs(x[np.isnan(x)].astype(np.float64))
         if np.any(found.view(np.int64) == ERASED.view(np.int64)):
@@ -224,15 +229,15 @@ class Recorder:
                 ref = self.input(array)
                 known = self._captured[id(array)] = self._captured[shown] = Capture(array, ref, self.given[ref])
                 self.captures.append(known)
+                self._captures_of.setdefault(id(owner_of(array)), []).append(known)
         return known.ref
 
-    def keep_snapshot(self, owns: Callable[[np.ndarray], bool]) -> None:
-        """Captured arrays for which `owns` is true have lost their elements: refer to the snapshots from now on."""
-        for capture in self.captures:
-            if owns(capture.array):
-                self._captured.pop(id(capture.array), None)
-                self._captured.pop(memory_of(capture.array), None)
-                capture.refer_to_snapshot()
+    def keep_snapshot(self, owner: np.ndarray) -> None:
+        """Captured parts of this array have lost their elements: refer to the snapshots from now on."""
+        for capture in self._captures_of.pop(id(owner), ()):
+            self._captured.pop(id(capture.array), None)
+            self._captured.pop(memory_of(capture.array), None)
+            capture.refer_to_snapshot()
 
     def lift(self, value: Any) -> Ref:
         """A value recorded by an outer recorder, as an input of this one."""
@@ -256,7 +261,7 @@ class Recorder:
         self.lifted = [(value, place[ref]) for value, ref in self.lifted]
         for capture in self.captures:
             capture.ref = place[capture.ref]
-        for known in (self.plans, self.calls, self.masks, self._numbers, self._reads):
+        for known in (self.plans, self.calls, self.masks, self.broadcasts, self._numbers, self._reads):
             known.clear()
         self._guarded = {int(moved[ref]) for ref in self._guarded if moved[ref] >= 0}
         self._values = self._values.moved(self, moved)

@@ -49,8 +49,8 @@ def _wanted(row: Elementwise) -> tuple[int, str, bool, int, int]:
 
 
 _ELEMENTWISE = {row.name: _wanted(row) for row in elementwise_rows()}
-# By opcode: whether operands are in the pool, and the rewrite for this row alone.
-_ARRAYS = {row.code: (row.is_pooled, REWRITES.get(row.name)) for row in array_rows()}
+# Opcode, whether operands are in the pool, and the rewrite for this row alone.
+_ARRAYS = {row.name: (row.code, row.is_pooled, REWRITES.get(row.name)) for row in array_rows()}
 
 
 class Builder(Vocabulary):
@@ -212,7 +212,7 @@ class Builder(Vocabulary):
         self, row: ArrayPrimitive, operands: tuple[Ref, ...], statics: tuple[int, ...], kind: ValueType
     ) -> Ref:
         """`emit` for an array row of a known type."""
-        pooled, rewrite = _ARRAYS[row.code]
+        code, pooled, rewrite = _ARRAYS[row.name]
         flags = self._flags
         simpler = None
         if 0 in kind.shape or any(map(flags.__getitem__, operands)):
@@ -228,12 +228,12 @@ class Builder(Vocabulary):
             if ref is None:
                 start = len(self.operands)
                 self.operands.extend(operands)
-                ref = self._rows[key] = self._append(row.code, kind, start, len(operands), c)
+                ref = self._rows[key] = self._append(code, kind, start, len(operands), c)
             return ref
         a, b = (*operands, -1, -1)[:2]
         if not row.pure:
-            return self._append(row.code, kind, a, b, c)
-        return self._shared(row.code, self.type_number(kind), a, b, c)
+            return self._append(code, kind, a, b, c)
+        return self._shared(code, self.type_number(kind), a, b, c)
 
     def expression(self, expr: ex.Expr, values: dict[str, Ref], shape: Shape) -> Ref:
         """Rows for an expression of the primitive table."""
@@ -247,7 +247,7 @@ class Builder(Vocabulary):
             if found is not None:
                 return found
         if op in _READ_THROUGH or self._sizes[number] == 1 or not own[1]:
-            return self.region(ref, own, shape)
+            return self.emit_array(STRIDED, (ref,), own, ValueType(shape, self.type_list[number].dtype))
         if shape == self.type_list[number].shape and own == (0, self._sizes[number], 1):
             return ref
         found = self._read_types.get((number, shape))

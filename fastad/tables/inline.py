@@ -110,7 +110,7 @@ def live_rows(table: Table) -> np.ndarray:
         own = counts[found]
         inside = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
         lost = operands[np.repeat(starts[found], own) + inside]
-        np.subtract.at(uses, lost, 1)
+        uses -= np.bincount(lost, minlength=len(live))
         found = distinct(lost[(uses[lost] == 0) & ~live[lost]])
     return _live_rows_by_row(table, live)
 

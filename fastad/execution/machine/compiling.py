@@ -129,6 +129,11 @@ class CompilerProcess:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def has_ended_by_itself(self) -> bool:
+        """Whether it is over because nothing came: what kills it, or makes it fail, gives another status."""
+        return self._process.returncode == 0
+
 
 @contextlib.contextmanager
 def _no_broken_pipe_signal() -> Iterator[None]:
@@ -227,13 +232,16 @@ def compiled(text: str, level: int, beside: bool = False, device: str = "") -> t
 
 
 def _elsewhere(text: str, level: int, device: str = "") -> tuple[bytes, float]:
-    """Raises LostProcessError if there can be no other process, CompileError if it ends over the text."""
+    """Raises LostProcessError if there can be no other process, or the new one did not wait long enough for the text,
+    as where this one was suspended meanwhile. CompileError if it ends over the text."""
     with contextlib.suppress(IndexError, LostProcessError):  # one that waits may just have ended
         return _given_back(_idle.pop(), text, level, device)
     process = CompilerProcess()
     try:
         return _given_back(process, text, level, device)
     except LostProcessError:
+        if process.has_ended_by_itself:
+            raise
         raise CompileError("the process that compiled a program has ended: memory may have run out") from None
 
 

@@ -9,7 +9,7 @@ import mmap
 import platform
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -201,7 +201,7 @@ class _Linking:
         places = relocations["offset"].astype(np.int64)
         if unknown := set(types.tolist()).difference(*_KNOWN):
             raise UnlinkableError(f"relocations of type {min(unknown)} are not known here")
-        widths = np.where(np.isin(types, _ADDRESS + _FAR_DISTANCE), 8, 4)
+        widths = np.where(_are(types, _ADDRESS + _FAR_DISTANCE), 8, 4)
         if np.any(places < 0) or np.any(places + widths > size):
             raise ValueError("a relocation lies outside of its section")
         is_external = self.object.symbols["section"][symbols] == _UNDEFINED
@@ -213,7 +213,7 @@ class _Linking:
             (_CALL, 4, np.where(is_external, jumps, targets), here), (_ENTRY, 4, entries, here),
         )  # fmt: skip
         for kind, width, values, origin in kinds:
-            chosen = np.isin(types, kind)
+            chosen = _are(types, kind)
             found = (values + relocations["addend"] - origin)[chosen]
             if width == 4 and np.any(found != found.astype(np.int32)):
                 raise UnlinkableError("something is too far away")
@@ -232,6 +232,14 @@ def _loaded(found: Object) -> list[int]:
         if found.code[name : name + len(_UNWIND)] != _UNWIND:
             loaded.append(k)
     return loaded
+
+
+def _are(types: np.ndarray, kinds: Sequence[int]) -> np.ndarray:
+    """Whether each of the types is one of a few. (`np.isin` sorts, which is 200 kB of code.)"""
+    found = types == kinds[0]
+    for kind in kinds[1:]:
+        found |= types == kind
+    return found
 
 
 def _up(at: int, alignment: int) -> int:

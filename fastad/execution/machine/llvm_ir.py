@@ -27,6 +27,10 @@ _RELOCATION, _CODE_MODEL = ("pic", "small") if JITLINK else ("default", "jitdefa
 # The level of straight-line code: no passes, but code generated as at level 2, without its scheduler.
 STRAIGHT = 4
 
+# Level of passes and of code generation where they differ. The text of loops is in vectors and in good order already:
+# the passes of level 2 find what those of level 1 do, and look at each pair of a loop's stores for it.
+_LEVELS = {2: (1, 2), STRAIGHT: (0, 2)}
+
 # llvmlite serialises single calls into LLVM; held, this makes one compilation, or one link, a unit.
 LOCK = threading.RLock()
 
@@ -61,7 +65,7 @@ def machine(level: int, cpu: str = "") -> Any:
 
 def object_of(text: str, level: int, verify: bool, cpu: str = "") -> bytes:
     """The object code of a module, for this CPU or another one. RuntimeError if LLVM rejects the text."""
-    passes, generation = (0, 2) if level == STRAIGHT else (level, level)
+    passes, generation = _LEVELS.get(level, (level, level))
     target = machine(generation, cpu)
     # A context of its own frees types and constants with the module; the global one keeps them for good.
     module = llvm().parse_assembly(text, llvm().create_context())

@@ -20,6 +20,7 @@ from fastad.once import lazy
 
 _INLINED = 30  # steps that may become one function
 _MANY_CHUNKS = 30  # chunks that the nearer caches hold
+_LONG = 4_000_000  # characters of loops that take some 6 seconds to optimise
 
 _WEIGHTS = '!0 = !{!"branch_weights", i32 1, i32 2000}'
 
@@ -39,8 +40,8 @@ class NativeCode:
     Loops are optimised, and straight-line code of a few hundred operations with them. Longer straight-line code is in
     modules of its own, without passes: they take half of the time to compile it, and find nothing in it. From some
     thousand operations on it is compiled at level 0, whose code is slower by a tenth to a half, and there in a fifth
-    of the time. In a plan of many steps the function `kernel` is calls for the most part, over which LLVM takes ten
-    times as long if it may optimise them, to no use.
+    of the time; so are loops of very long programs. In a plan of many steps the function `kernel` is calls for the
+    most part, over which LLVM takes ten times as long if it may optimise them, to no use.
     """
 
     def __init__(self, plan: Plan, threads: int = 1) -> None:
@@ -80,14 +81,13 @@ class NativeCode:
         self.main.functions.append("\n".join([_KERNEL, *lines, "  ret i64 0", *stops, "}"]))
         if self.module is not self.main and (shared := self.module.shared):
             called.setdefault(self.module, []).extend(shared)
-        return [
-            ModuleText(module.text() + _WEIGHTS, self._level(module), exported)
-            for module, exported in [*called.items(), (self.main, ["kernel"])]
-        ]
+        texts = [(module, module.text() + _WEIGHTS, names) for module, names in called.items()]
+        texts.append((self.main, self.main.text() + _WEIGHTS, ["kernel"]))
+        return [ModuleText(text, self._level(module, len(text)), names) for module, text, names in texts]
 
-    def _level(self, module: Module) -> int:
+    def _level(self, module: Module, length: int) -> int:
         if module is self.module:
-            return 2
+            return 2 if length < _LONG else 0
         return STRAIGHT if module is self.chunks and self.plan.is_small else 0
 
     def _function(self, step: Step) -> Function:

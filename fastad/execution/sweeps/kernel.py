@@ -5,7 +5,7 @@ second one their adjoints (or one for each direction their tangents).
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -109,7 +109,7 @@ class SweepKernel:
         self.directions = directions
         self.layout = self._layout(threshold)
         self._masks = None if mode == "value" else activity(table, wrt)
-        self._shared = sweep_program(table, self._masks)
+        self._shared = sweep_program(table, self._masks, is_reverse=mode == "adjoint")
         copies = {"value": 0, "adjoint": 1, "tangent": 1 if directions is None else directions}
         arena = self._shared.arena
         self._work = arena.size(copies[mode]), scratch_size(table, tangents=mode == "tangent")
@@ -149,8 +149,9 @@ class SweepKernel:
         p = np.zeros(f.FIELDS, np.int64)
         if masks is not None:
             steps = steps.copy()
-            steps[:, f.CHOICE] = masks[shared.step_rows]
-            p[f.ACTIVE_CODES] = self._keep(active_codes(table, masks))
+            added = masks if arena.handed is None else masks & ~arena.handed
+            steps[:, f.CHOICE] = added[shared.step_rows]
+            p[f.ACTIVE_CODES] = self._keep(active_codes(table, added))
             p[f.VALUES] = _sweep("values")
             self._derivative_moves(p, masks)
         steps, statics = self._with_callees(steps)
@@ -189,7 +190,7 @@ class SweepKernel:
         self._arrays.append(array)
         return array.ctypes.data
 
-    def _moves(self, p: np.ndarray, field: int, moves: Iterator[tuple[int, ...]]) -> None:
+    def _moves(self, p: np.ndarray, field: int, moves: Iterable[tuple[int, ...]]) -> None:
         array = np.array(list(moves), np.int64).reshape(-1, f.MOVE)
         p[field], p[field + 1] = self._keep(array), len(array)
 
@@ -218,13 +219,21 @@ class SweepKernel:
         seeded, wanted = (own, outputs) if self.mode == "tangent" else (outputs, own)
         slots = [self.layout.inputs[i] for i in self._given]
         wanted = [row if row >= 0 and masks[row] else -1 for row in wanted]
-        results = zip(wanted, self.layout.outputs[len(outputs) :], strict=True)
-        self._moves(p, f.RESULTS, (self._lanes(row, slot) for row, slot in results))
+        results = list(zip(wanted, self.layout.outputs[len(outputs) :], strict=True))
+        made_there = self._made_there(results)
+        self._moves(p, f.MADE_THERE, made_there.values())
+        self._moves(p, f.RESULTS, (self._lanes(row, slot) for row, slot in results if slot not in made_there))
         if self.seeds is None:
             pairs = zip(seeded, slots, strict=True)
             self._moves(p, f.SEEDS, (self._lanes(row, slot) for row, slot in pairs if row >= 0))
         else:
             self._moves(p, f.SEEDS, self._constant_seeds())
+
+    def _made_there(self, results: Sequence[tuple[int, Slot]]) -> dict[Slot, tuple[int, ...]]:
+        """The moves of addresses for results that are made where they are to be: of each adjoint the first."""
+        arena = self._shared.arena
+        first = {row: slot for row, slot in reversed(results) if row in arena.given_back}
+        return {slot: _move(int(arena.derived[row]), slot) for row, slot in first.items()}
 
     def _constant_seeds(self) -> Iterator[tuple[int, ...]]:
         assert self.seeds is not None
@@ -238,7 +247,11 @@ class SweepKernel:
         return place, offset, size if self.directions is None else size // max(self.directions, 1), how
 
     def _place(self, row: int) -> int:
-        return int(self._shared.arena.derived[row]) if row >= 0 else -1
+        """The place of a row's derivative, as moves name it."""
+        if row < 0:
+            return f.ZERO
+        place = int(self._shared.arena.derived_slots[row])
+        return place if place >= 0 else place + f.ZERO
 
 
 def is_swept(table: Table) -> bool:
@@ -248,7 +261,8 @@ def is_swept(table: Table) -> bool:
 
 def arena_size(table: Table, mode: str = "value", wrt: Sequence[int] = ()) -> int:
     """Doubles of the arenas for a table, or for its derivatives in one direction."""
-    arena = sweep_program(table, None if mode == "value" else activity(table, wrt)).arena
+    masks = None if mode == "value" else activity(table, wrt)
+    arena = sweep_program(table, masks, is_reverse=mode == "adjoint").arena
     return arena.size(int(mode != "value"))
 
 

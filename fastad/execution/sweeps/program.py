@@ -44,17 +44,22 @@ class SweepProgram:
         skipped = (op == INPUT) | (op == CONST) | (_ELEMENTWISE[op] & (sizes == 0))
         runs, counts = _runs(scalar)
         own = np.flatnonzero(~scalar & ~skipped)
-        order = np.argsort(np.concatenate([runs, own]), kind="stable")
-        self.step_rows = np.concatenate([runs, own])[order]
-        records = np.concatenate([_run_records(arena, runs, counts), _row_records(table, own, arena)])
-        self.steps = np.ascontiguousarray(records[order])
+        places = np.zeros(len(op) + 1, np.int64)
+        places[runs + 1] = places[own + 1] = 1
+        self.step_rows, places = np.flatnonzero(places[1:]), np.cumsum(places)  # the places of rows among the steps
+        self.steps = np.zeros((len(self.step_rows), f.STEP), np.int64)
+        self.steps[places[runs]], self.steps[places[own]] = (
+            _run_records(arena, runs, counts), _row_records(table, own, arena)
+        )  # fmt: skip
         self.again = self._read_again()
         listed = table.pools["operands"]
-        self.pool = np.stack([arena.slots[listed], sizes[listed], arena.derived[listed]], axis=1).astype(np.int64)
+        self.pool = np.stack([arena.slots[listed], sizes[listed], arena.derived_slots[listed]], axis=1).astype(np.int64)
 
     def _read_again(self) -> np.ndarray:
         """The steps that the reverse sweep reads again, in the order of those that need them; which note their part."""
         reads = np.flatnonzero(self.arena.again >= 0)
+        if not len(reads):
+            return reads
         steps, users = (np.searchsorted(self.step_rows, rows) for rows in (reads, self.arena.again[reads]))
         self.steps[steps, f.IS_AGAIN] = 1
         order = np.argsort(users, kind="stable")
@@ -65,13 +70,15 @@ class SweepProgram:
         return steps[order]
 
 
-def sweep_program(table: Table, masks: np.ndarray | None = None, *, is_referring: bool = True) -> SweepProgram:
-    """The program of a table's values, or of derivatives that pass through the operands in `masks`; `is_referring` as
-    for `make_arena`. Those that do not depend on the mode are made once."""
+def sweep_program(
+    table: Table, masks: np.ndarray | None = None, *, is_referring: bool = True, is_reverse: bool = False
+) -> SweepProgram:
+    """The program of a table's values, or of derivatives that pass through the operands in `masks`; `is_referring` and
+    `is_reverse` as for `make_arena`. Those that do not depend on the mode are made once."""
     key = "program" if is_referring else "program that copies"
     found: SweepProgram | None = table._cache.get(key)
     if found is None or not (masks is None or found.arena.is_small):
-        found = SweepProgram(table, make_arena(table, masks, is_referring=is_referring))
+        found = SweepProgram(table, make_arena(table, masks, is_referring=is_referring, is_reverse=is_reverse))
         if masks is None or found.arena.is_small:
             table._cache[key] = found
     return found
@@ -118,13 +125,13 @@ def _row_records(table: Table, rows: np.ndarray, arena: Arena) -> np.ndarray:
     records[:, f.OP], records[:, f.ROW], records[:, f.SIZE] = op, rows, sizes[rows]
     records[:, f.OUT], records[:, f.OUT_D] = arena.values[rows], arena.derived[rows]
     records[:, f.CLEARED] = arena.cleared[rows]
-    slots = arena.slots
+    slots, derived_slots = arena.slots, arena.derived_slots
     for k, (slot, size, derived) in enumerate(_OPERANDS):
         used = OPERAND_COUNT[op] > k
         # The loop over elements reads operands that a primitive does not have from place 0, as single numbers.
         records[:, size] = np.where(elementwise, 1, 0)
         operands = table.columns["abc"[k]][rows[used]]
-        records[used, slot], records[used, derived] = slots[operands], arena.derived[operands]
+        records[used, slot], records[used, derived] = slots[operands], derived_slots[operands]
         records[used, size] = sizes[operands]
     many = POOLED[op]
     records[many, f.A_SLOT], records[many, f.A_SIZE] = (table.columns[name][rows[many]] for name in "ab")

@@ -95,12 +95,12 @@ def elements(p, V, W, s):
         n = min(TILE, s[SIZE] - i)
         a, b, c = int64(s[A_SIZE] != 1), int64(s[B_SIZE] != 1), int64(s[C_SIZE] != 1)
         va, vb, vc = operand(V, s[A_SLOT]), operand(V, s[B_SLOT]), operand(V, s[C_SLOT])
-        do, da, db, dc = s[OUT_D] + i, s[A_D] + a * i, s[B_D] + b * i, s[C_D] + c * i
+        wa, wb, wc = operand(W, s[A_D]), operand(W, s[B_D]), operand(W, s[C_D])
         ramp = words(p[RAMP + 1 - a])
         scalars(
-            place(V, s[OUT] + i), place(va, a * i), place(vb, b * i), place(vc, c * i), place(W, do), place(W, da),
-            place(W, db), place(W, dc), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp, words(p[RAMP + 1 - b]),
-            words(p[RAMP + 1 - c]), ramp, integers(p[SPECIALS]), n, 0)
+            place(V, s[OUT] + i), place(va, a * i), place(vb, b * i), place(vc, c * i), place(W, s[OUT_D] + i),
+            place(wa, a * i), place(wb, b * i), place(wc, c * i), halves(p[ACTIVE_CODES] + 2 * s[ROW]), ramp,
+            words(p[RAMP + 1 - b]), words(p[RAMP + 1 - c]), ramp, integers(p[SPECIALS]), n, 0)
 
 
 @helper
@@ -108,7 +108,8 @@ def array(p, V, W, s):
     out, dout = view(place(V, s[OUT]), s[SIZE]), view(place(W, s[OUT_D]), s[SIZE])
     t, op = view(statics(p, s), s[STATIC_COUNT]), s[OP]
     x, y = view(operand(V, s[A_SLOT]), s[A_SIZE]), view(operand(V, s[B_SLOT]), s[B_SIZE])
-    dx, dy = view(place(W, s[A_D]), s[A_SIZE]), view(place(W, s[B_D]), s[B_SIZE])
+    dx = view(operand(W, s[A_D]), s[A_SIZE] if s[CHOICE] & 1 != 0 else 0)
+    dy = view(operand(W, s[B_D]), s[B_SIZE] if s[CHOICE] & 2 != 0 else 0)
 <ARRAYS>
 
 
@@ -140,6 +141,7 @@ def entry(context, inputs, outputs, work):
     if status == 0:
         W = place(work, p[ARENA])
         clear(W, p[DERIVED])
+        refer_to_zeros(W, outputs, p[MADE_THERE], p[MADE_THERE_COUNT])
         load_add(W, inputs, p[SEEDS], p[SEED_COUNT])
         reverse(p, work, W)
         store(W, outputs, p[RESULTS], p[RESULT_COUNT])

@@ -23,6 +23,7 @@ from fastad.recording.functions import (
     selecting,
     sets,
     shapes,
+    signals,
     sorting,
     special,
     statistics,
@@ -32,7 +33,7 @@ from fastad.recording.functions import (
 
 _ = (
     creation, einsum, factorisations, filters, flat, fourier, iterating, joining, linalg, making, mathematics, norms,
-    numerical, products, queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, sorting,
-    special, statistics, ufuncs, unsupported,
+    numerical, products, queries, reductions, rounding, scipy_functions, segments, selecting, sets, shapes, signals,
+    sorting, special, statistics, ufuncs, unsupported,
 )  # fmt: skip
 making.stand_in_for_functions()

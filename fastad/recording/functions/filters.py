@@ -1,12 +1,13 @@
-"""Filters of scipy.signal and scipy.ndimage, and distances of scipy.spatial, on recorded values."""
+"""Filters and lookups of scipy.ndimage, and distances of scipy.spatial, on recorded values."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions import scipy_linalg
+from fastad.recording.functions.grids import on_grid
 from fastad.recording.functions.norms import root
 from fastad.recording.functions.registry import Array, axis_index
 from fastad.recording.functions.scipy_functions import as_arrays, filtered, register
@@ -14,24 +15,6 @@ from fastad.recording.geometry import reshape
 from fastad.recording.operands import is_recorded
 from fastad.recording.recorder import recording_error
 from fastad.recording.standins import when_imported
-
-
-# ── scipy.signal ──────────────────────────────────────────────────────────────────────────────────────────────
-def lfilter(b: Any, a: Any, x: Any, axis: int = -1, zi: Any = None) -> Any:
-    """scipy.signal.lfilter: Σ aₖ y[t - k] = Σ bₖ x[t - k], a banded triangular system for y; a, b and x may be
-    recorded"""
-    if zi is not None:
-        raise recording_error("scipy.signal.lfilter with zi= is not supported on recorded values", "Leave it out.")
-    b, a, x = (np.atleast_1d(v) * 1.0 for v in as_arrays(b, a, x))
-    axis = axis_index(axis, x.ndim)
-    last = np.moveaxis(x, axis, -1)
-    rows = np.reshape(last, (-1, last.shape[-1]))
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(rows, [(0, 0), (b.size - 1, 0)]), b.size, axis=1)
-    found = windows @ (b[::-1] / a[0])
-    if a.size > 1 and found.size:
-        diagonals = np.broadcast_to((a / a[0])[:, None], (a.size, found.shape[1]))
-        found = scipy_linalg.OF_LINALG["solve_banded"]((a.size - 1, 0), diagonals, found.T).T
-    return np.moveaxis(np.reshape(found, last.shape), -1, axis)
 
 
 # ── scipy.ndimage ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -50,7 +33,7 @@ def _along(name: str, turned: bool) -> Callable[..., Any]:
     return along
 
 
-_correlate1d = _along("correlate1d", turned=False)
+_correlate1d, convolve1d = _along("correlate1d", turned=False), _along("convolve1d", turned=True)
 
 
 def _each_axis(x: Any, values: Any) -> Any:
@@ -63,9 +46,10 @@ def gaussian_filter(
     truncate: float = 4.0, *, radius: Any = None, axes: Any = None,
 ) -> Any:  # fmt: skip
     """scipy.ndimage.gaussian_filter, for plain sigma"""
-    if np.any(np.asarray(order)) or axes is not None:
+    if axes is not None:
         raise recording_error(
-            "scipy.ndimage.gaussian_filter with order= or axes= is not supported on recorded values", "Leave it out."
+            "scipy.ndimage.gaussian_filter with axes= is not supported on recorded values",
+            "Give a sigma for each axis, 0 where nothing is filtered.",
         )
     if is_recorded(sigma):
         raise recording_error(
@@ -73,12 +57,14 @@ def gaussian_filter(
             "Make the weights, np.exp(-0.5 * (np.arange(-r, r + 1) / sigma) ** 2) over their sum, for correlate1d.",
         )
     (x,) = as_arrays(input)
-    options = (_each_axis(x, value) for value in (sigma, radius, mode))
-    for axis, (width, reach, edge) in enumerate(zip(*options, strict=True)):
+    options = (_each_axis(x, value) for value in (sigma, order, radius, mode))
+    for axis, (width, degree, reach, edge) in enumerate(zip(*options, strict=True)):
         if width > 1e-15:
             reach = int(truncate * float(width) + 0.5) if reach is None else reach
-            weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / float(width)) ** 2)
-            x = _correlate1d(x, weights / weights.sum(), axis, output, edge, cval)
+            impulse = np.eye(1, 2 * reach + 1, reach)[0]
+            own = sys.modules["scipy.ndimage"].gaussian_filter1d
+            weights = own(impulse, float(width), order=degree, mode="constant", radius=reach)
+            x = _correlate1d(x, weights[::-1], axis, output, edge, cval)
     return x
 
 
@@ -90,7 +76,9 @@ def gaussian_filter1d(
     (x,) = as_arrays(input)
     widths = [0.0] * x.ndim
     widths[axis] = sigma
-    return gaussian_filter(x, widths, order, output, mode, cval, truncate, radius=radius)
+    orders = [0] * x.ndim
+    orders[axis] = order
+    return gaussian_filter(x, widths, orders, output, mode, cval, truncate, radius=radius)
 
 
 def uniform_filter(
@@ -107,6 +95,72 @@ def uniform_filter(
         if n > 1:
             x = _correlate1d(x, np.full(n, 1 / n), axis, output, edge, cval, origin)
     return x
+
+
+def _edges(across: list[float]) -> Callable[..., Any]:
+    """sobel and prewitt: differences along an axis, smoothed along the others."""
+
+    def of_image(input: Any, axis: int = -1, output: Any = None, mode: Any = "reflect", cval: Any = 0.0) -> Any:
+        (x,) = as_arrays(input)
+        place = axis_index(axis, x.ndim)
+        for d, edge in enumerate(_each_axis(x, mode)):
+            x = _correlate1d(x, [-1.0, 0.0, 1.0] if d == place else across, d, output, edge, cval)
+        return x
+
+    return of_image
+
+
+def laplace(input: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0) -> Any:
+    """scipy.ndimage.laplace"""
+    (x,) = as_arrays(input)
+    edges = _each_axis(x, mode)
+    return sum(_correlate1d(x, [1.0, -2.0, 1.0], d, output, edge, cval) for d, edge in enumerate(edges))
+
+
+def _derivatives(x: Any, sigma: Any, order: int, *rest: Any, **options: Any) -> list[Any]:
+    """The Gaussian derivatives of this order along each axis."""
+    return [gaussian_filter(x, sigma, list(order * (np.arange(x.ndim) == d)), *rest, **options) for d in range(x.ndim)]
+
+
+def gaussian_laplace(input: Any, sigma: Any, *rest: Any, **options: Any) -> Any:
+    """scipy.ndimage.gaussian_laplace"""
+    return sum(_derivatives(as_arrays(input)[0], sigma, 2, *rest, **options))
+
+
+def gaussian_gradient_magnitude(input: Any, sigma: Any, *rest: Any, **options: Any) -> Any:
+    """scipy.ndimage.gaussian_gradient_magnitude; its derivative is 0 where it is 0, as that of a norm"""
+    return root(sum(d * d for d in _derivatives(as_arrays(input)[0], sigma, 1, *rest, **options)))
+
+
+_FOLDED: dict[str, Callable[..., Any]] = {
+    "nearest": lambda x, n: np.clip(x, 0.0, n - 1.0),
+    "mirror": lambda x, n: np.abs((x + (n - 1.0)) % max(2.0 * (n - 1.0), 1.0) - (n - 1.0)),
+    "reflect": lambda x, n: n - 0.5 - np.abs((x + 0.5) % (2.0 * n) - n),
+    "constant": lambda x, n: np.clip(x, 0.0, n - 1.0),
+}
+
+
+def map_coordinates(
+    input: Any, coordinates: Any, output: Any = None, order: int = 3, mode: str = "constant", cval: float = 0.0,
+    prefilter: bool = True,
+) -> Any:  # fmt: skip
+    """scipy.ndimage.map_coordinates between neighbours; image and coordinates may be recorded"""
+    if order not in (0, 1) or output is not None or mode not in _FOLDED:
+        raise recording_error(
+            f"scipy.ndimage.map_coordinates with order={order} and mode={mode!r} is not supported on recorded values",
+            f"Use order=1 (or 0), without output=, and one of the modes {', '.join(map(repr, _FOLDED))}.",
+        )
+    image = input if is_recorded(input) else np.asarray(input, float)
+    points = as_arrays(coordinates)[0] if is_recorded(coordinates) else np.asarray(coordinates, float)
+    cells, parts, outside = [], [], False
+    for n, x in zip(image.shape, points, strict=True):
+        at = _FOLDED[mode](x, n)
+        i = np.floor(at + 0.5 if order == 0 else at)
+        cells.append(i.astype(int))
+        parts.append(0.0 * at if order == 0 else at - i)
+        outside = outside | (x < 0.0) | (x > n - 1.0)
+    found = on_grid(image, cells, parts)
+    return np.where(outside, cval, found) if mode == "constant" else found
 
 
 # ── scipy.spatial.distance ────────────────────────────────────────────────────────────────────────────────────
@@ -145,6 +199,18 @@ def cdist(XA: Any, XB: Any, metric: Any = "euclidean", *, out: Any = None, **opt
     return between(x[:, None, :], y[None, :, :])
 
 
+def _of_vectors(name: str) -> Callable[..., Any]:
+    def between(u: Any, v: Any, w: Any = None) -> Any:
+        if w is not None:
+            raise recording_error(
+                f"scipy.spatial.distance.{name} with weights is not supported on recorded values",
+                "Write it with NumPy's functions, as np.sqrt(np.sum(w * (u - v) ** 2)).",
+            )
+        return _METRICS[name](*as_arrays(u, v))
+
+    return between
+
+
 def pdist(X: Any, metric: Any = "euclidean", *, out: Any = None, **options: Any) -> Any:
     """scipy.spatial.distance.pdist"""
     between = _metric("pdist", metric, {"out": out, **options} if out is not None else options)
@@ -169,12 +235,15 @@ def squareform(X: Any, force: str = "no", checks: bool = True) -> Any:
 
 
 _OF_MODULES: dict[str, dict[str, Callable[..., Any]]] = {
-    "scipy.signal": {"lfilter": lfilter},
     "scipy.ndimage": {
-        "correlate1d": _correlate1d, "convolve1d": _along("convolve1d", turned=True),
+        "correlate1d": _correlate1d, "convolve1d": convolve1d,
         "gaussian_filter": gaussian_filter, "gaussian_filter1d": gaussian_filter1d, "uniform_filter": uniform_filter,
+        "sobel": _edges([1.0, 2.0, 1.0]), "prewitt": _edges([1.0, 1.0, 1.0]), "laplace": laplace,
+        "gaussian_laplace": gaussian_laplace, "gaussian_gradient_magnitude": gaussian_gradient_magnitude,
+        "map_coordinates": map_coordinates,
     },
-    "scipy.spatial.distance": {"cdist": cdist, "pdist": pdist, "squareform": squareform},
+    "scipy.spatial.distance": {"cdist": cdist, "pdist": pdist, "squareform": squareform,
+                               **{name: _of_vectors(name) for name in _METRICS}},
 }  # fmt: skip
 for _module, _functions in _OF_MODULES.items():
     when_imported(_module, functools.partial(register, _module, _functions))

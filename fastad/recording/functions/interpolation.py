@@ -1,4 +1,4 @@
-"""SciPy's interpolators at recorded points: what they have been made of is plain, and read when they are called.
+"""SciPy's interpolators at recorded points, and of recorded data (`splines`). Plain data is read when they are called.
 
 All are piecewise polynomials. At a breakpoint the derivative is that of the piece to its right.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastad.recording.functions import grids, splines
+from fastad.recording.functions.splines import read
 from fastad.recording.operands import as_recorded, is_recorded
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.standins import stands_in_for_method
@@ -23,6 +25,8 @@ def register() -> None:
     single = next(kind for kind in interpolate.interp1d.__mro__ if "__call__" in vars(kind))
     for kind, recorded in ((piecewise, _piecewise), (interpolate.BSpline, _spline), (single, _single)):
         stands_in_for_method(kind, "__call__", _method(vars(kind)["__call__"], recorded))
+    splines.register(interpolate, piecewise)
+    grids.register(interpolate)
     fitted = interpolate.UnivariateSpline
     stands_in_for_method(fitted, "__call__", _method(vars(fitted)["__call__"], _fitted))
 
@@ -39,33 +43,47 @@ def splev(x: Any, tck: Any, der: int = 0, ext: int = 0) -> Any:
 def _method(original: Callable[..., Any], recorded: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def called(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not (open_recordings() and is_recorded(x)):
+        if not (open_recordings() and is_recorded((x, data_of(self)))):
             return original(self, x, *args, **kwargs)
-        found = recorded(self, as_recorded(x), *args, **kwargs)
+        found = recorded(self, as_recorded(x) if is_recorded(x) else np.asarray(x, float), *args, **kwargs)
         return original(self, x, *args, **kwargs) if found is NotImplemented else found
 
     return called
 
 
+def data_of(interpolator: Any) -> Any:
+    """What an interpolator computes from, where that may be recorded."""
+    names = ("_c", "c", "_y", "_eval_args")
+    return next((getattr(interpolator, name) for name in names if hasattr(interpolator, name)), None)
+
+
 # ── piecewise polynomials ─────────────────────────────────────────────────────────────────────────────────────
 def _piecewise(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> Any:
     """PPoly and what inherits from it: CubicSpline, PchipInterpolator, Akima1DInterpolator, …"""
-    if not isinstance(self, sys.modules["scipy.interpolate"].PPoly) or np.iscomplexobj(self.c):
+    if not isinstance(self, sys.modules["scipy.interpolate"].PPoly) or _is_complex(read(self, "c")):
         return NotImplemented  # the original says that it cannot be recorded
     own = self if not nu else self.derivative(nu) if nu > 0 else self.antiderivative(-nu)
     extrapolate = self.extrapolate if extrapolate is None else extrapolate
-    return _moved(_evaluated(own.c, np.asarray(own.x), x, extrapolate), x.ndim, self.axis)
+    return _moved(_evaluated(read(own, "c"), np.asarray(own.x), x, extrapolate), x.ndim, self.axis)
 
 
 def _spline(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> Any:
     """BSpline: its Taylor polynomials at the knots of the base interval"""
-    if np.iscomplexobj(self.c):
+    c = read(self, "c")
+    if _is_complex(c):
         return NotImplemented
     kind = sys.modules["scipy.interpolate"].BSpline
     knots = self.t[self.k : len(self.t) - self.k]
-    own = kind.construct_fast(self.t, self.c, self.k, True, 0)
     degrees = range(max(self.k - nu, 0), -1, -1)
-    coefficients = np.stack([own(knots[:-1], nu + d) / factorial(d) for d in degrees])
+    taylor = lambda own: np.stack([own(knots[:-1], nu + d) / factorial(d) for d in degrees])
+    if is_recorded(c):  # piece i is a sum of the k + 1 basis functions from i on
+        pieces = np.arange(len(knots) - 1)
+        each = taylor(kind.construct_fast(self.t, np.eye(len(self.t) - self.k - 1), self.k, True, 0))
+        flat = np.reshape(c, (c.shape[0], -1))
+        own: Any = sum(each[:, pieces, pieces + j, None] * flat[pieces + j] for j in range(self.k + 1))
+        coefficients = np.reshape(own, own.shape[:2] + c.shape[1:])
+    else:
+        coefficients = taylor(kind.construct_fast(self.t, c, self.k, True, 0))
     extrapolate = self.extrapolate if extrapolate is None else extrapolate
     return _moved(_evaluated(coefficients, knots, x, extrapolate), x.ndim, self.axis)
 
@@ -81,7 +99,7 @@ def _evaluated(coefficients: Any, breaks: Any, x: Any, extrapolate: Any) -> Any:
         x, extrapolate = breaks[0] + (x - breaks[0]) % (breaks[-1] - breaks[0]), False
     sign = 1.0 if breaks[-1] >= breaks[0] else -1.0
     i = np.clip(np.searchsorted(sign * breaks, sign * x, "right") - 1, 0, len(breaks) - 2)
-    own = _rows(np.moveaxis(np.asarray(coefficients, float), 1, 0), i)
+    own = _rows(np.moveaxis(_floats(coefficients), 1, 0), i)
     step = np.reshape(x - _rows(breaks, i), x.shape + (1,) * (coefficients.ndim - 2))
     out = own[(slice(None),) * x.ndim + (0,)]
     for d in range(1, len(coefficients)):
@@ -92,8 +110,18 @@ def _evaluated(coefficients: Any, breaks: Any, x: Any, extrapolate: Any) -> Any:
     return out * np.reshape(np.where(inside, 1.0, np.nan), step.shape)
 
 
+def _floats(values: Any) -> Any:
+    return values if is_recorded(values) else np.asarray(values, float)
+
+
+def _is_complex(values: Any) -> bool:
+    return bool(np.dtype(values.dtype).kind == "c")
+
+
 def _rows(values: Any, i: Any) -> Any:
-    """Rows of a plain array at recorded indices."""
+    """Rows of an array at indices, one of which is recorded."""
+    if is_recorded(values) or not is_recorded(i):
+        return values[i]
     return np.asarray(np.ascontiguousarray(values), like=i)[i]
 
 
@@ -108,7 +136,7 @@ def _moved(found: Any, points: int, axis: int) -> Any:
 # ── interp1d ──────────────────────────────────────────────────────────────────────────────────────────────────
 def _single(self: Any, x: Any) -> Any:
     """interp1d of every kind"""
-    if not isinstance(self, sys.modules["scipy.interpolate"].interp1d) or np.iscomplexobj(self._y):
+    if not isinstance(self, sys.modules["scipy.interpolate"].interp1d) or _is_complex(self._y):
         return NotImplemented
     at = np.reshape(x, (x.size,))
     found = _inside(self, at)
@@ -123,7 +151,7 @@ def _inside(self: Any, at: Any) -> Any:
     """The values between the first and the last point, of shape (len(at), columns)."""
     if hasattr(self, "_spline"):
         return _spline(self._spline, at)
-    knots, values, n = np.asarray(self.x, float), np.asarray(self._y, float), len(self.x)
+    knots, values, n = np.asarray(self.x, float), _floats(self._y), len(self.x)
     if hasattr(self, "x_bds"):
         return _rows(values, np.clip(np.searchsorted(self.x_bds, at, self._side), 0, n - 1))
     if hasattr(self, "_ind"):

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastad.errors import RecordingError
+from fastad.recording.alternatives import refused_by
 from fastad.recording.functions import fourier, scipy_linalg, special
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
@@ -194,10 +196,14 @@ def _of_integrate() -> None:
 
 
 def _of_interpolate() -> None:
-    from fastad.recording.functions import interpolation  # which few want
+    from fastad.recording.functions import grids, interpolation, splines  # which few want
 
     interpolation.register()
-    register("scipy.interpolate", {"splev": interpolation.splev})
+    module = sys.modules["scipy.interpolate"]
+    register("scipy.interpolate", {
+        "splev": interpolation.splev, "interpn": grids.interpn(module), "splrep": splines.splrep(module, module.splrep),
+        "make_interp_spline": splines.make_interp_spline(module, module.make_interp_spline),
+    })  # fmt: skip
 
 
 # ── scipy.stats ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,13 +214,18 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def called(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
         if not (open_recordings() and is_recorded((x, *args, *kwargs.values()))):
             return original(self, x, *args, **kwargs)
-        known = distributions.DISTRIBUTIONS.get(self.name)
-        own = known and distributions.method(known, name)
-        if known is None or not own:
+        known = distributions.of(self)
+        own = distributions.method(known, name)
+        if own is None:
             return original(self, x, *args, **kwargs)  # which says that it cannot be recorded
         recorder = recorder_of((x, *args, *kwargs.values()))
         shapes, loc, scale = self._parse_args(*args, **kwargs)
-        found = own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+        try:
+            found = own(as_recorded(x, recorder) * 1.0, [as_recorded(s, recorder) * 1.0 for s in shapes], loc, scale)
+        except (AttributeError, TypeError) as error:
+            if isinstance(error, RecordingError) or known.name in distributions.DISTRIBUTIONS:
+                raise
+            raise refused_by(f"scipy.stats.{known.name}.{name}") from error  # in a formula of SciPy's
         numbers = (int, float, np.number)  # of which is known whether they are allowed
         given = [s if isinstance(s, numbers) else as_recorded(s, recorder) for s in (*shapes, scale)]
         defined = known.is_defined(given[:-1], given[-1])
@@ -228,7 +239,8 @@ def _of_stats() -> None:
 
     stats = sys.modules["scipy.stats"]
     for kind, names in (
-        (stats.rv_continuous, "logpdf pdf cdf logcdf sf logsf"), (stats.rv_discrete, "logpmf pmf cdf logcdf sf logsf"),
+        (stats.rv_continuous, "logpdf pdf cdf logcdf sf logsf ppf isf"),
+        (stats.rv_discrete, "logpmf pmf cdf logcdf sf logsf"),
     ):  # fmt: skip
         for name in names.split():
             stands_in_for_method(kind, name, _method(name, vars(kind)[name]))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fastad.execution.native.code.operations import cost_of
-from fastad.primitives.operands import OPERAND_COUNT
+from fastad.tables.inline import used_rows
 from fastad.tables.table import Table
 
 Cone = frozenset[int]
@@ -68,10 +68,4 @@ class Costs:
 
 def _count_uses(table: Table) -> list[int]:
     """How often each row is an operand or a result."""
-    uses = np.zeros(len(table) + 1, np.int64)
-    for place, name in enumerate("abc"):
-        column = table.columns[name]
-        np.add.at(uses, column[OPERAND_COUNT[table.columns["op"]] > place], 1)
-    np.add.at(uses, table.pools["operands"], 1)
-    np.add.at(uses, list(table.outputs), 1)
-    return uses.tolist()
+    return np.bincount(used_rows(table), minlength=len(table) + 1).tolist()

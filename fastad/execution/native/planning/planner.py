@@ -8,6 +8,7 @@ For a virtual row, `fuse` is the first step that may compute it for equal places
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import product
+from operator import attrgetter
 from typing import Any
 
 from fastad.execution.native.code.vectors import lanes
@@ -38,9 +39,10 @@ from fastad.primitives import PRIMITIVES, Elementwise, Form
 from fastad.primitives.regions import Region, is_contiguous, parts, region
 from fastad.tables.table import Table
 
-MEMBERS = 300  # rows of one loop: the time to optimise a loop grows faster than its length
+MEMBERS = 150  # rows of one loop: the time to optimise a loop grows faster than its length
 _DEEPEST = 60  # rows on the way from what a view sees to memory, which is followed for every view
 _FORK = 15  # what a row of runs counts for: ways multiply at it
+_index = attrgetter("index")
 
 
 class Planner:
@@ -69,7 +71,7 @@ class Planner:
         self.solid: set[int] = set()
         self.stored: set[int] = set()
         self._scalar_steps: list[int] = []
-        self._loops: dict[int, list[LoopStep]] = {}
+        self._loops: dict[int, list[LoopStep]] = {}  # those of a size that may take more rows
         self._checked = 0
         self.updates = Updates(table, unroll)
         self._readers: dict[int, list[int]] = {}  # virtual rows that see an array which is updated later
@@ -165,9 +167,10 @@ class Planner:
     def _join(self, size: int, bound: int, splits: Splits, vectors: int = 0) -> LoopStep:
         """The earliest loop over `size` elements that may hold a row, and so many vectors of results in registers."""
         loops = self._loops.setdefault(size, [])
-        for loop in loops:
+        for at in range(bisect_left(loops, bound, key=_index), len(loops)):
+            loop = loops[at]
             fits = not vectors or loop.collected + vectors <= COLLECTED
-            if fits and loop.index >= bound and loop.members < MEMBERS and is_chain(size, loop.splits | splits):
+            if fits and is_chain(size, loop.splits | splits):
                 break
         else:
             loop = LoopStep(len(self.steps), size)
@@ -176,6 +179,8 @@ class Planner:
         loop.splits |= splits
         loop.members += 1
         loop.collected += vectors
+        if loop.members == MEMBERS:
+            loops.remove(loop)
         return loop
 
     def _strided(self, r: int, x: int, own: Region) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastad.primitives import CONST, INPUT, PRIMITIVES, STRIDED, Elementwise, Form
 from fastad.primitives.regions import whole
-from fastad.tables.passes.arena import UPDATES, last_uses
+from fastad.tables.passes.arena import IS_UPDATE, last_uses
 from fastad.tables.table import Table
 
 _OUTSIDE = (INPUT.code, CONST.code)
@@ -38,7 +38,7 @@ class Updates:
     def _candidates(self) -> dict[int, int]:
         """Assemblies over a whole array that is no input and no constant."""
         table, op = self.table, self.table._lists["op"]
-        rows = np.isin(table.columns["op"], UPDATES).nonzero()[0].tolist()
+        rows = np.flatnonzero(IS_UPDATE[table.columns["op"]]).tolist()
         found = {r: table.row(r).written_over(table.sizes) for r in rows}  # type: ignore[arg-type]
         return {r: x for r, x in found.items() if x is not None and op[x] not in _OUTSIDE}
 
