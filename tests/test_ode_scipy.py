@@ -201,7 +201,7 @@ ERRORS = {
     "state": ({"y0": [[1.0]]}, ValueError, "`y0` must be 1-dimensional"),
     "scalar": ({"y0": 1.0}, ValueError, "`y0` must be 1-dimensional"),
     "nan": ({"y0": [np.nan]}, ValueError, "All components of the initial state `y0` must be finite"),
-    "complex": ({"y0": [1j]}, ValueError, "real and imaginary parts"),
+    "complex": ({"fun": lambda t, y: 1j * y}, ValueError, "give a complex y0"),
     "args": ({"args": 2}, TypeError, "Supplied 'args' cannot be unpacked"),
     "max_step": ({"max_step": -1}, ValueError, "`max_step` must be positive"),
     "first_step": ({"first_step": -1}, ValueError, "`first_step` must be positive"),

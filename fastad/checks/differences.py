@@ -182,6 +182,8 @@ def complex_step(line: DirectionalLine, sizes: Sequence[int], unit: float, step:
         except Exception as cause:
             text = str(cause).splitlines()[0][:100] if str(cause) else ""
             raise CheckError(f"no complex step: {type(cause).__name__}: {text}") from None
+    if shifted.size != real.size:
+        raise CheckError("no complex step: a result of f is complex itself")
     if not np.iscomplexobj(shifted):
         raise CheckError("no complex step: f drops the imaginary part (abs, real, a cast)")
     if not np.allclose(shifted.real, real, rtol=1e-9, atol=0):

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastad.errors import DerivativeError, RecordingError, ShapeError
+from fastad.errors import CheckError, DerivativeError, RecordingError, ShapeError
 from fastad.once import lazy
 from fastad.recording.recorded import Recorded
 from fastad.transforms.base import Transformed
-from fastad.transforms.call import flatten, unflatten
+from fastad.transforms.call import flatten, flatten_whole, holds_complex, unflatten
 from fastad.transforms.derivatives import Jit
 
 
@@ -108,7 +108,10 @@ def make_problem(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
         return f(*unflatten(tree, filled))
 
     def function(*given: Any) -> tuple[Any, ...]:
-        return tuple(x for x in flatten(raw(*given))[0] if is_float(x))
+        stepped = any(map(np.iscomplexobj, given))  # by the complex step, of which results have imaginary parts
+        if stepped and holds_complex(tree):
+            raise CheckError("an argument of f is complex itself")
+        return tuple(x for x in (flatten_whole if stepped else flatten)(raw(*given))[0] if is_float(x))
 
     function.__name__ = name
     problem = Problem(function, tuple(np.array(leaves[i]) for i in places), name, places, raw)

@@ -55,6 +55,12 @@ class Occurrences(Trajectory):
         self._end = np.sum(np.where(np.isfinite(raw.y), raw.y, 0.0))
         super().__init__(None, self._all)
 
+    def with_values(self, values: Any) -> "Occurrences":
+        """The same occurrences of an event, with other values."""
+        found = Occurrences.__new__(Occurrences)
+        vars(found).update(vars(self) | {"_values": values, "_whole": found._all})
+        return found
+
     def _element(self, k: Any) -> Any:
         """Element k, counted from the end if it is negative."""
         chosen = self._ranks == (k + 1.0 if k >= 0 else self._count + (k + 1.0))

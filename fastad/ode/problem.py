@@ -13,12 +13,13 @@ from fastad.ode.events import Event, events_of
 from fastad.ode.mass import Mass, is_moving
 from fastad.ode.method import Method
 from fastad.ode.methods import METHODS, SCIPY_NAMES
+from fastad.recording.complex_operands import is_complex_leaf
 from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import is_tentative
 from fastad.recording.source import at_line, user_line
 from fastad.schedules.base import Schedule
-from fastad.transforms.call import flatten
+from fastad.transforms.call import flatten, flatten_whole
 
 EPSILON = float(np.finfo(float).eps)
 OF_JACOBIANS = ("jac", "jac_sparsity", "lband", "uband")
@@ -145,7 +146,7 @@ def problem_of(fun: Any, t_span: Any, y0: Any, args: Any, t_eval: Any, numbers: 
     if not callable(fun):
         raise TypeError(f"fun must be a function of (t, y){at_line()}, not {type(fun).__name__}")
     t0, t1 = _ends(t_span)
-    y0 = _state(y0)
+    y0 = checked_state(y0)
     points = None if t_eval is None else _points(t_eval, t0, t1)
     if args is None:
         args = ()
@@ -191,17 +192,13 @@ def _ends(t_span: Any) -> tuple[Any, Any]:
     return ends[0], float(np.copysign(INFINITE, t1)) if np.isinf(t1) else ends[1]
 
 
-def _state(y0: Any) -> Any:
-    """The initial state as a vector of floats."""
+def checked_state(y0: Any) -> Any:
+    """The initial state as a vector of floats or complex numbers."""
     if isinstance(y0, list | tuple) and any(isinstance(x, Recorded) for x in flatten(y0)[0]):
-        y0 = as_recorded(y0)
+        y0 = np.stack(y0) if any(map(is_complex_leaf, flatten_whole(y0)[0])) else as_recorded(y0)
     if not isinstance(y0, Recorded):
         y0 = np.asarray(y0)
-        if y0.dtype.kind == "c":
-            raise ShapeError(
-                f"y0 is complex{at_line()}; fastad solves real systems: use the real and imaginary parts as components"
-            )
-        if y0.dtype.kind not in "fiub":
+        if y0.dtype.kind not in "fiubc":
             raise ShapeError(f"y0 must be numbers{at_line()}, not of dtype {y0.dtype}")
     if y0.ndim != 1:
         raise ShapeError(f"`y0` must be 1-dimensional{at_line()}, but has shape {y0.shape}; use np.ravel(y0)")
@@ -210,7 +207,7 @@ def _state(y0: Any) -> Any:
         raise ShapeError(
             f"All components of the initial state `y0` must be finite. Component {bad} is {y0[bad]}{at_line()}"
         )
-    return y0 if y0.dtype.kind == "f" else y0.astype(float)
+    return y0 if y0.dtype.kind in "fc" else y0.astype(float)
 
 
 def _points(t_eval: Any, t0: Any, t1: Any) -> Any:

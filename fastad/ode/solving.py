@@ -11,6 +11,7 @@ from fastad.control.outside import recorded_loop
 from fastad.errors import ShapeError
 from fastad.execution.composites.callbacks import one_bar
 from fastad.kernels import records as r
+from fastad.ode.complex_states import is_complex_state, solved_by_parts
 from fastad.ode.emitting import Extent, Functions, Raw, solved
 from fastad.ode.event_results import counts_of, limits_of
 from fastad.ode.grids import fixed_grid, steps_in
@@ -58,7 +59,8 @@ def solve_ivp(
         for each path that its Python branches take; derivatives are those of the path taken. Where it jumps, an event
         gives the derivative of the time of the jump too.
     t_span : (t0, t1); t1 may be less than t0. An infinite t1, for a solve that an event ends, counts as 1e100.
-    y0 : initial state of n components, of shape (n,).
+    y0 : initial state of n components, of shape (n,). Of a complex one y is complex, and its real and imaginary parts
+        are what is solved for: tolerances hold for each part.
     method : a name or method: "Tsit5", "Dopri5", "Dopri8", "BS3" choose their steps; "Euler", "Heun", "Midpoint", "RK4"
         or `fad.ode.ExplicitRK(…)` with `step=` too. "ReversibleHeun" and, with `step=`, "Leapfrog" (symplectic; for
         y = [q, p] with q' = v(t, p), p' = a(t, q)) can undo their steps, see `adjoint`. "Rodas5P" and
@@ -114,6 +116,14 @@ def solve_ivp(
     >>> bool(abs(fad.grad(end)(2.0) + np.exp(-2.0)) < 1e-7)
     True
     """
+    if is_complex_state(y0):
+        options = {
+            "method": method, "t_eval": t_eval, "dense_output": dense_output, "events": events, "args": args,
+            "vectorized": vectorized, "rtol": rtol, "atol": atol, "first_step": first_step, "max_step": max_step,
+            "step": step, "max_steps": max_steps, "adjoint": adjoint, "checkpoint": checkpoint, "jac": jac,
+            "jac_sparsity": jac_sparsity, "mass": mass, "lband": lband, "uband": uband, "progress": progress,
+        }  # fmt: skip
+        return solved_by_parts(solve_ivp, fun, t_span, y0, options | unknown)
     if unknown:
         name = next(iter(unknown))
         raise TypeError(f"solve_ivp does not take {name}={at_line()}; {_INSTEAD.get(name, 'leave it out')}")
@@ -125,15 +135,15 @@ def solve_ivp(
         "events": events, "lband": lband, "uband": uband,
     }  # fmt: skip
     at_start = lambda function: function(problem.t0, problem.y0, *problem.args)
-    own = method_of(method) if mass is None else method_of(method).with_mass
-    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if own.has_stages else None)
+    chosen = method_of(method) if mass is None else method_of(method).with_mass
+    shape, numbers_of_mass = mass_of(mass, np.shape(problem.y0)[0], at_start if chosen.has_stages else None)
     problem = replace(problem, mass=numbers_of_mass)
-    options = options_of(own, problem, given, shape)
-    if options.events and problem.step is not None:
+    fixed = options_of(chosen, problem, given, shape)
+    if fixed.events and problem.step is not None:
         problem = _with_even_steps(problem)
     if current_recorder() is None:
-        return _solved_now(problem, options)
-    return _recorded(problem, options)
+        return _solved_now(problem, fixed)
+    return _recorded(problem, fixed)
 
 
 # ── on numbers ────────────────────────────────────────────────────────────────────────────────────────────────

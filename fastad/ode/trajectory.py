@@ -17,6 +17,10 @@ class Trajectory(Late, NDArrayOperatorsMixin):
     def __init__(self, last: Any, whole: Callable[[], Any]) -> None:
         self._last, self._whole = last, whole
 
+    def mapped(self, function: Callable[[Any], Any]) -> "Trajectory":
+        """The trajectory of what a function makes of the columns."""
+        return Trajectory(function(self._last), lambda: function(self.array))
+
     @lazy
     def array(self) -> Any:
         """The whole array."""

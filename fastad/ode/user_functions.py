@@ -13,13 +13,14 @@ from fastad.ode.consistent import consistent
 from fastad.ode.events import Event
 from fastad.ode.mass import Mass
 from fastad.ode.problem import Options, Problem
+from fastad.recording.complex_operands import is_complex_leaf
 from fastad.recording.geometry import copied
 from fastad.recording.operands import as_recorded
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import current_recorder
 from fastad.recording.source import at_line
 from fastad.tables.columns import Line
-from fastad.transforms.call import flatten
+from fastad.transforms.call import flatten, flatten_whole
 
 EventParts = tuple[Recordings, Recordings | None]  # the condition, and the jump
 
@@ -103,6 +104,9 @@ def as_vector(found: Any, n: int, what: str = "fun") -> Any:
     """The result of a user's function as a vector of n floats."""
     if isinstance(found, np.ndarray) and found.dtype == object:  # np.array([…]) of recorded values in a library
         found = found.tolist()
+    if any(map(is_complex_leaf, flatten_whole(found)[0])):
+        fix = "; give a complex y0, such as np.asarray(y0, complex)" if what == "fun" else ""
+        raise ShapeError(f"{what} returned complex numbers{at_line()}, where real ones are expected{fix}")
     leaves, _ = flatten(found)
     numbers = all(isinstance(x, Recorded) or np.asarray(x).dtype.kind in "fiub" for x in leaves)
     if not numbers or (not leaves and n):

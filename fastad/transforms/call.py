@@ -12,7 +12,7 @@ import optree
 from fastad.errors import ShapeError
 from fastad.recording.buffers import without_buffers
 from fastad.recording.capture import OutsideState
-from fastad.recording.complex_operands import has_complex
+from fastad.recording.complex_operands import Parts, is_complex_leaf
 from fastad.recording.keys import compares_by_identity
 from fastad.recording.operands import has_own_arithmetic
 from fastad.recording.recorded import Recorded
@@ -160,7 +160,7 @@ def _other_array(leaf: Any) -> Any:
         return as_recorded(leaf)
     fix = "pass float64, float32, integer or bool arrays"
     if leaf.dtype.kind == "c":
-        fix = "pass its parts, z.real and z.imag, and write z = re + 1j * im in the function"
+        fix = "pass an array of NumPy: np.asarray(z)"
     if leaf.dtype.names:
         fix = f"pass its fields apart, as {{name: x[name] for name in {leaf.dtype.names}}}"
     elif leaf.dtype.kind in "OUST":
@@ -169,12 +169,25 @@ def _other_array(leaf: Any) -> Any:
 
 
 def flatten(tree: Any, none_is_leaf: bool = True) -> tuple[list[Any], Any]:
-    """Leaves and structure of a pytree of results or tangents. A complex recorded value is two leaves."""
+    """Leaves and structure of a pytree of arguments, results or tangents. A complex value is two leaves, its parts."""
+    leaves, structure = flatten_whole(tree, none_is_leaf)
+    if any(map(is_complex_leaf, leaves)):
+        found = [Parts(x.real, x.imag) if is_complex_leaf(x) else x for x in leaves]
+        return optree.tree_flatten(
+            optree.tree_unflatten(structure, found), none_is_leaf=none_is_leaf, namespace=NAMESPACE
+        )
+    return leaves, structure
+
+
+def flatten_whole(tree: Any, none_is_leaf: bool = True) -> tuple[list[Any], Any]:
+    """`flatten` with each complex value as one leaf."""
     leaves, structure = optree.tree_flatten(tree, none_is_leaf=none_is_leaf, namespace=NAMESPACE)
-    found = without_buffers(leaves)
-    if found is not leaves and has_complex(found):  # a buffer that has become one
-        return flatten(optree.tree_unflatten(structure, found), none_is_leaf)
-    return found, structure
+    return without_buffers(leaves), structure
+
+
+def holds_complex(structure: Any) -> bool:
+    """Whether there are complex values in a pytree of this structure."""
+    return any(map(is_complex_leaf, flatten_whole(unflatten(structure, [0.0] * structure.num_leaves))[0]))
 
 
 def unflatten(structure: Any, leaves: list[Any]) -> Any:
@@ -184,7 +197,7 @@ def unflatten(structure: Any, leaves: list[Any]) -> Any:
 
 def described(tree: Any) -> str:
     """Structure, dtypes and shapes of a pytree as a short text."""
-    leaves, structure = flatten(tree)
+    leaves, structure = flatten_whole(tree)
     return str(unflatten(structure, [_shown(x) for x in leaves])).replace("'", "")
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from fastad.errors import DerivativeError, ShapeError
 from fastad.execution.request import Request
-from fastad.recording.complex_operands import is_complex_result
+from fastad.recording.complex_operands import is_complex_leaf, is_complex_result
 from fastad.recording.recorded import Recorded
 from fastad.recording.source import at_line
 from fastad.transforms.base import Transformed, program_of
-from fastad.transforms.call import Call, described, flatten, is_foreign_array, make_call, unflatten
+from fastad.transforms.call import Call, described, flatten, flatten_whole, is_foreign_array, make_call, unflatten
 from fastad.transforms.program import Fixed, Program
 
 
@@ -113,15 +113,27 @@ def _as_float(x: Any, name: str) -> Any:
         return x
     if is_foreign_array(x):
         return _as_float(np.asarray(x), name)
-    remedy = "pass floats or float arrays"
-    if np.iscomplexobj(x):
-        remedy = "pass floats: its parts, z.real and z.imag, of which the function makes z = re + 1j * im"
+    remedy = "pass floats or float arrays, or complex ones"
     if is_dataclass(x):
         remedy = "make the dataclass a pytree: @optree.dataclasses.dataclass(namespace='fastad') instead of @dataclass"
     raise DerivativeError(
         f"{name}: cannot differentiate with respect to an argument of type {type(x).__name__}"
         f"{f' and dtype {x.dtype}' if isinstance(x, np.ndarray | np.generic) else ''}{at_line()}; {remedy}"
     )
+
+
+def _complex_where(primals: Any, tangents: Any) -> Any:
+    """The tangents, with real numbers and None made complex where the primals are."""
+    leaves, tree = flatten_whole(primals)
+    given, own = flatten_whole(tangents)
+    if tree != own or not any(map(is_complex_leaf, leaves)):
+        return tangents
+    pairs = zip(leaves, given, strict=True)
+    return unflatten(own, [_to_complex(x, t) if is_complex_leaf(x) and not is_complex_leaf(t) else t for x, t in pairs])
+
+
+def _to_complex(primal: Any, tangent: Any) -> Any:
+    return np.zeros(np.shape(primal), complex)[()] if tangent is None else tangent + 0j
 
 
 def no_number(name: str, result: Any) -> DerivativeError:
@@ -235,7 +247,7 @@ class JvpFunction(Transformed):
     def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         primals, tangents = args
         leaves, tree = flatten(tuple(primals))
-        given, given_tree = flatten(tuple(tangents))
+        given, given_tree = flatten(_complex_where(tuple(primals), tuple(tangents)))
         if tree != given_tree:
             raise ShapeError(
                 f"{self.called} of {self.__name__}: the tangents must have the structure of the primals, "

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastad.execution.marshalling import Binding, Passed
 from fastad.execution.observing import observers
+from fastad.recording.complex_operands import joined
 from fastad.recording.recorder import open_recorders
 from fastad.transforms.paths import Path
 
@@ -21,7 +22,7 @@ _MOST = 16  # inputs or results: more are better served by loops
 def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any] | None:
     """A function of the arguments that returns the result, or `MISS` if it is not made for them.
 
-    None where arguments are of other kinds than float arrays and floats. May raise GuardFailed.
+    None where arguments are of other kinds than float and complex arrays and floats. May raise GuardFailed.
     """
     kinds = tuple([_kind(x) for x in args])
     if None in kinds:
@@ -34,7 +35,7 @@ def fast_call(args: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], 
 
 
 def _kind(x: Any) -> Any:
-    if type(x) is np.ndarray and x.dtype.char in "df":
+    if type(x) is np.ndarray and x.dtype.char in "dfDF":
         return x.shape, x.dtype
     return float if type(x) is float else None
 
@@ -43,16 +44,19 @@ def _make(kinds: tuple[Any, ...], path: Path) -> Callable[[tuple[Any, ...]], Any
     names = [f"x{k}" for k in range(len(kinds))]
     space: dict[str, Any] = {
         "MISS": MISS, "array": np.ndarray, "recorders": open_recorders, "observers": observers, "path": path,
-        "compiled": path.compiled, "changed": path.outside.comparison(),
+        "compiled": path.compiled, "changed": path.outside.comparison(), "joined": joined,
     }  # fmt: skip
     lines = ["def fast(args):", "    if recorders or observers:", "        return MISS"]
     lines += ["    try:", f"        [{', '.join(names)}] = args", "    except ValueError:", "        return MISS"]
+    values = []
     for name, kind in zip(names, kinds, strict=True):
         lines += _check(name, kind, space)
+        is_complex = kind is not float and kind[1].kind == "c"
+        values += [f"{name}.real", f"{name}.imag"] if is_complex else [name]
     lines += ["    if changed():", "        return MISS"]
     if path.recording.elements.needed:
         lines += ["    if not path.is_current():", "        return MISS"]
-    lines += _short(names, path, space) or _long(path)
+    lines += _short(values, path, space) or _long(values, path)
     exec(compile("\n".join(lines), f"{__file__}<fast>", "exec"), space)  # no line of the user's
     return space["fast"]
 
@@ -65,16 +69,16 @@ def _check(name: str, kind: Any, space: dict[str, Any]) -> list[str]:
     return [f"    if type({name}) is not array or {name}.shape != shape_{name} or ({own}):", "        return MISS"]
 
 
-def _long(path: Path) -> list[str]:
+def _long(values: list[str], path: Path) -> list[str]:
     """By way of `Path.run`; as long as the executor may be replaced, look whether it has been."""
     lines = [] if path.compiled.is_settled else ["    if compiled.is_settled:", "        return MISS"]
-    return [*lines, "    return path.run(args)"]
+    return [*lines, f"    return path.run([{', '.join(values)}])"]
 
 
-def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | None:
+def _short(values: list[str], path: Path, space: dict[str, Any]) -> list[str] | None:
     """Straight-line copies, where values are few, all inline and float64."""
     compiled = path.compiled
-    if not compiled.is_settled or not path.recording.is_plain or len(names) > _MOST:
+    if not compiled.is_settled or not path.recording.is_plain or len(values) > _MOST:
         return None
     binding = compiled.binding()
     form = binding.form
@@ -94,7 +98,7 @@ def _short(names: list[str], path: Path, space: dict[str, Any]) -> list[str] | N
         "    except IndexError:",
         "        fields = bind()",
         f"    {', '.join([*ins, *outs])}, call, fail, _ = fields",
-        *(f"    {i}[...] = {x}" for i, x in zip(ins, names, strict=True)),
+        *(f"    {i}[...] = {x}" for i, x in zip(ins, values, strict=True)),
         "    code = call()",
         "    if code:",
         "        free.append(fields)",

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastad.errors import DerivativeError
 from fastad.primitives.regions import contiguous_strides, region
+from fastad.recording.complex_operands import is_complex_leaf
 from fastad.recording.source import at_line
 from fastad.tables.builder import Builder, Ref
 from fastad.tables.inline import compact
@@ -14,7 +15,7 @@ from fastad.tables.passes.derive import adjoint_table, tangent_table
 from fastad.tables.passes.kinks import with_limits
 from fastad.tables.table import Table
 from fastad.transforms.base import program_of
-from fastad.transforms.call import Call, flatten, unflatten
+from fastad.transforms.call import Call, flatten, flatten_whole, unflatten
 from fastad.transforms.derivatives import Differentiated, _skeleton, no_number
 from fastad.transforms.program import Program
 
@@ -31,6 +32,16 @@ class Jacobian(Differentiated):
             raise ValueError(f"mode must be 'fwd', 'rev' or 'auto', not {mode!r}{at_line()}")
         super().__init__(function, argnums, **options)
         self.mode = mode
+
+    def normalise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = super().normalise(args, kwargs)
+        if any(map(is_complex_leaf, flatten_whole([args[position] for position in self._positions])[0])):
+            raise DerivativeError(
+                f"{self.__name__}: the Jacobian by a complex argument is no complex matrix unless the function is "
+                f"analytic{at_line()}; take fad.jvp or fad.vjp, or the parts as arguments: "
+                "fad.jacobian(lambda re, im: f(re + 1j * im), argnums=(0, 1))"
+            )
+        return args, kwargs
 
     def program(self, call: Call) -> Program:
         primal = program_of(self.__wrapped__, call)

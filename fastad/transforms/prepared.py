@@ -6,7 +6,8 @@ import numpy as np
 
 from fastad.errors import RecordingError
 from fastad.execution.marshalling import Binding, Passed
-from fastad.transforms.call import Call, described, make_call, unflatten
+from fastad.recording.source import at_line
+from fastad.transforms.call import Call, described, holds_complex, make_call, unflatten
 from fastad.transforms.numbers import Renumbered
 from fastad.transforms.paths import Path, Paths, Recording, Undecided, follow
 
@@ -33,6 +34,7 @@ class Prepared:
         self._call = make_call(args, kwargs)
         self._buffers = [np.array(x) for x in self._call.inputs]
         path = self._path_for(self._call)
+        self._refuse_complex(self._call.tree)
         self._bindings: dict[int, tuple[Recording, Binding]] = {}
         binding = self._binding_of(path)
         self._adopt(path, binding)
@@ -111,7 +113,16 @@ class Prepared:
             known = self._bindings[id(recording)] = (recording, path.compiled.binding())
         return known[1]
 
+    def _refuse_complex(self, structure: Any) -> None:
+        """Buffers are real: a complex array of the caller's would be a copy of two of them."""
+        if holds_complex(structure):
+            raise RecordingError(
+                f"a prepared call has complex arguments or results{at_line()}, but its buffers are real; pass and "
+                "return z.real and z.imag"
+            )
+
     def _bind(self, path: Path, binding: Binding) -> None:
+        self._refuse_complex(path.recording.program.out_tree)
         self._path, self._binding = path, binding
         self._watches = path.recording.elements.needed or path.outside.has_values
         self._run = binding.invoke

@@ -31,10 +31,10 @@ def jit(
 ) -> Jit:  # fmt: skip
     """f, recorded once for each structure of its arguments and each path through its branches, then replayed.
 
-    Arguments may be any pytree of float, integer or bool arrays and floats. Python integers are constants until they
-    change, and inputs then, except where Python needs the number itself (a shape, `range(n)`). Other leaves are static:
-    part of the key under which a recording is found. A new function object with the same code, and captured arrays of
-    the same shapes and dtypes, finds the same recordings; captured numbers are constants until they change, too.
+    Arguments may be any pytree of float, complex, integer or bool arrays and numbers. Python integers are constants
+    until they change, and inputs then, except where Python needs the number itself (a shape, `range(n)`). Other leaves
+    are static: part of the key under which a recording is found. A new function object with the same code, and captured
+    arrays of the same shapes and dtypes, finds the same recordings; captured numbers are constants until they change.
 
     `tier` forces the interpreter ("sweep") or native code ("native"); "auto" interprets, and has native code
     made in the background once interpreting has taken half as long as that is expected to take.
@@ -63,6 +63,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool 
     """Gradient of a scalar-valued f with respect to the positional arguments `argnums`, in their structure.
 
     With has_aux, f returns (value, auxiliary) and the result is (gradient, auxiliary). Options as in `jit`.
+    By a complex argument z = x + iy the gradient is ∂f/∂x + i ∂f/∂y, as in PyTorch: z - rate * gradient goes downhill,
+    and the change of f is Re(conj(gradient) dz). JAX and autograd return the conjugate.
     Reverse mode: Griewank & Walther (2008), Evaluating Derivatives, table 3.6.
 
     >>> import numpy as np, fastad as fad
@@ -102,6 +104,8 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """Value and pullback: (f(*primals), pullback), where pullback(u) is the tuple of Jᵀu, one entry for each primal.
+
+    J maps real and imaginary parts to such: of an analytic f of a complex z, pullback(u) is conj(f'(z)) u.
 
     >>> import numpy as np, fastad as fad
     >>> out, pullback = fad.vjp(np.outer, np.array([1.0, 2.0]), np.array([3.0]))

@@ -12,7 +12,7 @@ from fastad.execution.compiled import Compiled
 from fastad.execution.executors import SWEEP
 from fastad.execution.kernel import GuardFailed
 from fastad.execution.request import Request
-from fastad.recording.complex_operands import is_complex_result
+from fastad.recording.complex_operands import Parts, is_complex_result
 from fastad.recording.source import at_line
 from fastad.tables.reference import Stopped
 from fastad.tables.table import Table
@@ -69,7 +69,7 @@ def with_inputs(entries: list[Entry], call: Call) -> Call:
 def _codes(signature: Any) -> Iterator[Any]:
     """The encoded leaves of a signature, in order."""
     ((key, value),) = signature.items()
-    if key in ("list", "tuple", "dict"):
+    if key in ("list", "tuple", "dict", "complex"):
         for part in value:
             yield from _codes(part[1] if key == "dict" else part)
     else:
@@ -185,7 +185,7 @@ def _encode(tree: Any, keep_order: bool = False) -> Any:
         items = tree.items() if keep_order else sorted(tree.items())
         return {"dict": [[k, _encode(v, keep_order)] for k, v in items]}
     if is_complex_result(tree):
-        raise TableError("complex results cannot be saved; return z.real and z.imag")
+        return {"complex": [_encode(tree.real), _encode(tree.imag)]}
     raise TableError(
         f"arguments and results of type {type(tree).__name__} cannot be saved; use lists, tuples and dicts"
     )
@@ -199,6 +199,9 @@ def _decode(node: Any) -> Any:
         return _Leaf(value)
     if key == "dict":
         return {str(k): _decode(v) for k, v in value}
+    if key == "complex":
+        real, imag = map(_decode, value)
+        return Parts(real, imag)
     return {"list": list, "tuple": tuple}[key](_decode(x) for x in value)
 
 
@@ -217,6 +220,8 @@ def _readable(signature: Any) -> str:
         shape, dtype = signature["input"]
         return f"{'int' if dtype == 'n' else np.dtype(dtype).name}{shape or ''}"
     ((key, value),) = signature.items()
+    if key == "complex":
+        return f"complex {_readable(value[0])}"
     if key in ("list", "tuple"):
         return f"({', '.join(_readable(x) for x in value)})"
     return f"{{{', '.join(f'{k}: {_readable(v)}' for k, v in value)}}}" if key == "dict" else repr(value)

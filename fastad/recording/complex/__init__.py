@@ -8,11 +8,11 @@ from fastad.recording.complex import methods
 from fastad.recording.complex.calling import call_function, call_operator, call_ufunc
 from fastad.recording.complex.fourier import TRANSFORMS, convolved, hilbert, of_scipy
 from fastad.recording.complex.linalg import by_real_matrix
-from fastad.recording.complex.parts import complex_constant
-from fastad.recording.complex.value import Parts, RecordedComplex
+from fastad.recording.complex.parts import complex_constant, to_complex
+from fastad.recording.complex.value import RecordedComplex, of_parts
 
 _ = methods
 __all__ = [
-    "TRANSFORMS", "Parts", "RecordedComplex", "by_real_matrix", "call_function", "call_operator", "call_ufunc",
-    "complex_constant", "convolved", "hilbert", "of_scipy",
+    "TRANSFORMS", "RecordedComplex", "by_real_matrix", "call_function", "call_operator", "call_ufunc",
+    "complex_constant", "convolved", "hilbert", "of_parts", "of_scipy", "to_complex",
 ]  # fmt: skip

@@ -136,7 +136,7 @@ def _installed() -> dict[str, Any]:
 
 def _no_number(self: RecordedComplex) -> complex:
     raise recording_error(
-        "complex() of a recorded value (functions of cmath call it) would lose its derivative",
+        "complex() of a recorded value (asin, acos and the like of cmath call it) would lose its derivative",
         "Leave complex() out, and use NumPy's functions, such as np.exp.",
     )
 

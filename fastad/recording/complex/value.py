@@ -4,9 +4,8 @@ import numbers
 from typing import Any
 
 import numpy as np
-import optree
 
-from fastad.recording.complex_operands import ComplexOperand
+from fastad.recording.complex_operands import ComplexOperand, Parts
 from fastad.recording.operands import as_recorded, recorder_of
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorder import Recorder, recording_error
@@ -194,33 +193,8 @@ def _brought(x: Any, shape: Shape, kind: np.dtype) -> Any:
     return x if x.shape == shape else np.broadcast_to(x, shape).copy()
 
 
-# ── as a part of results and states: two leaves ───────────────────────────────────────────────────────────────
-class Parts:
-    """What stands for a complex value whose parts are no numbers, such as dtypes."""
-
-    def __init__(self, real: Any, imag: Any) -> None:
-        self.real, self.imag = real, imag
-
-    def __repr__(self) -> str:
-        return f"complex({self.real}, {self.imag})"
-
-
-def _leaves(z: Any) -> tuple[tuple[Any, Any], None]:
-    return (z.real, z.imag), None
-
-
-def _rebuilt(_: None, parts: Any) -> Any:
-    """A recorded value of recorded parts, an array of plain ones."""
-    if any(isinstance(x, Recorded) for x in parts):
-        return pair(*parts)
-    if not all(isinstance(x, np.ndarray | np.generic | float) for x in parts):
-        return Parts(*parts)
-    re, im = map(np.asarray, parts)
-    out = np.empty(np.broadcast_shapes(re.shape, im.shape), np.result_type(re, im, np.complex64))
-    out.real, out.imag = re, im
-    return out[()]
-
-
-_register: Any = optree.register_pytree_node
-for _kind in (RecordedComplex, Parts):
-    _register(_kind, _leaves, _rebuilt, namespace="fastad")
+def of_parts(re: Any, im: Any) -> Any:
+    """The leaves of a complex value as one value: a recorded one if a part is recorded."""
+    if isinstance(re, Recorded) and isinstance(im, Recorded) and (re.shape, re.dtype) == (im.shape, im.dtype):
+        return RecordedComplex(re, im)
+    return pair(re, im) if isinstance(re, Recorded) or isinstance(im, Recorded) else Parts(re, im)

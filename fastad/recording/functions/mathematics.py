@@ -1,5 +1,6 @@
-"""The functions of `math` and `statistics` on recorded scalars, while a function is recorded."""
+"""The functions of `math`, `cmath` and `statistics` on recorded scalars, while a function is recorded."""
 
+import cmath
 import math
 import statistics
 from collections.abc import Callable, Iterable
@@ -178,3 +179,47 @@ _spread("variance", "xbar", 1, False)
 _spread("pvariance", "mu", 0, False)
 _spread("stdev", "xbar", 1, True)
 _spread("pstdev", "mu", 0, True)
+
+
+# ── cmath ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def _complex(x: Any) -> Any:
+    """A number as `cmath` sees it: real ones have an imaginary part, so that roots of negative ones are found."""
+    if not is_recorded((x,)):
+        return complex(x)
+    if np.size(x) != 1:
+        raise TypeError(f"functions of cmath take one number, not an array{at_line()}; use NumPy's, such as np.exp")
+    z = x + 0j
+    return z.reshape(()) if z.shape else z
+
+
+def _elementwise_of_complex(name: str, ufunc: str) -> None:
+    _replaces(cmath, name)(lambda z: getattr(np, ufunc)(_complex(z)))
+
+
+_SAME = "sin cos tan sinh cosh tanh exp log10 sqrt isnan isinf isfinite"
+_OTHERS = {"atan": "arctan", "atanh": "arctanh", "phase": "angle"}
+for _name, _ufunc in {**{name: name for name in _SAME.split()}, **_OTHERS}.items():
+    _elementwise_of_complex(_name, _ufunc)
+
+
+@_replaces(cmath, "log")
+def _complex_log(z: Any, base: Any = None) -> Any:
+    found = np.log(_complex(z))
+    return found if base is None else found / np.log(_complex(base))
+
+
+@_replaces(cmath, "polar")
+def _polar(z: Any) -> Any:
+    z = _complex(z)
+    return np.abs(z), np.angle(z)
+
+
+@_replaces(cmath, "rect")
+def _rect(r: Any, phi: Any) -> Any:
+    return r * np.exp(1j * phi)
+
+
+@_replaces(cmath, "isclose")
+def _complex_isclose(a: Any, b: Any, *, rel_tol: Any = 1e-9, abs_tol: Any = 0.0) -> Any:
+    bound = np.maximum(rel_tol * np.maximum(np.abs(a), np.abs(b)), abs_tol)
+    return np.abs(a - b) <= bound
