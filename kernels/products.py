@@ -113,18 +113,16 @@ def matmul_reverse(xb, yb, ob, x, y, o, s):
     batch, m, k, n, ta, tb, sx, sy = _joined(s)
     for p in range(batch):
         g0, x0, y0 = p * m * n, p * sx * m * k, p * sy * k * n
-        if len(xb) == 0:
-            pass
-        elif ta:
-            _multiply(xb, x0, y, y0, ob, g0, (k, n, m), tb, 1)
-        else:
-            _multiply(xb, x0, ob, g0, y, y0, (m, n, k), 0, 1 - tb)
-        if len(yb) == 0:
-            pass
-        elif tb:
-            _multiply(yb, y0, ob, g0, x, x0, (n, m, k), 1, ta)
-        else:
-            _multiply(yb, y0, x, x0, ob, g0, (k, m, n), 1 - ta, 0)
+        if len(xb) > 0:
+            a, a0, b, b0, rows, columns, fa, fb = ob, g0, y, y0, m, k, 0, 1 - tb
+            if ta:
+                a, a0, b, b0, rows, columns, fa, fb = y, y0, ob, g0, k, m, tb, 1
+            _multiply(xb, x0, a, a0, b, b0, (rows, n, columns), fa, fb)
+        if len(yb) > 0:
+            a, a0, b, b0, rows, columns, fa, fb = x, x0, ob, g0, k, n, 1 - ta, 0
+            if tb:
+                a, a0, b, b0, rows, columns, fa, fb = ob, g0, x, x0, n, k, 1, ta
+            _multiply(yb, y0, a, a0, b, b0, (rows, m, columns), fa, fb)
 
 
 @helper

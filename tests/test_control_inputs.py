@@ -258,7 +258,6 @@ WRONG = {
     "elements of no axis": (lambda x: fad.scan(lambda c, v: (c, v), x, 3.0), "holds a number"),
     "text as elements": (lambda x: fad.scan(lambda c, v: (c, v), x, "abc"), "holds 'abc' of type str"),
     "text in a state": (lambda x: fad.scan(lambda c, v: (c, v), (x, "abc"), ONES), "holds 'abc' of type str"),
-    "complex elements": (lambda x: fad.scan(lambda c, v: (c, v), x, ONES * 1j), "dtype complex128"),
     "objects as elements": (lambda x: fad.scan(lambda c, v: (c, v), x, np.array([None])), "dtype object"),
     "inverse of another structure": (
         lambda x: fad.scan(lambda c, v: (c * v, c), x, ONES, inverse=lambda c, v: (c, c)), "the inverse of scan"

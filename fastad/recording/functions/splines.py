@@ -1,9 +1,8 @@
 """Interpolators of scipy.interpolate whose data is recorded.
 
 SciPy's object is made of zeros in the place of the data, so that SciPy checks the arguments; then its coefficients are
-replaced.
-Those of a spline are linear in the data. The formulas for slopes are those of SciPy: Fritsch & Butland (1984) for
-PchipInterpolator, Akima (1970) for Akima1DInterpolator.
+replaced. Those of a spline are linear in the data. The formulas for slopes are those of SciPy: Fritsch & Butland (1984)
+for PchipInterpolator, Akima (1970) for Akima1DInterpolator.
 """
 
 import functools
