@@ -290,8 +290,8 @@ def test_wrong_calls():
         fad.jit(np.sin, tier="fast")
     with pytest.raises(TypeError):
         fad.jit(lambda x: x)(1.0, 2.0)
-    with pytest.raises(fad.ShapeError, match="complex128"):
-        fad.jit(lambda x: x)(np.array([1j]))
+    with pytest.raises(fad.ShapeError, match=r"complex.*np\.asarray\(z, complex\)"):
+        fad.jit(lambda x: x)(np.array([1j], "G"))
     with pytest.raises(fad.RecordingError, match=r"test_jit.*np\.zeros"):
         fad.jit(lambda x: float(x))(1.0)
 

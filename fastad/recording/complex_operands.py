@@ -64,7 +64,7 @@ def is_complex_leaf(x: Any) -> bool:
     """Whether x is a complex number or array, recorded or plain."""
     kind = type(x)
     if kind is np.ndarray or isinstance(x, np.ndarray | np.generic):
-        return bool(x.dtype.kind == "c")
+        return x.dtype.char in "FD"
     return kind is complex or (kind is not float and has_complex((x,)))
 
 

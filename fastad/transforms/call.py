@@ -160,7 +160,7 @@ def _other_array(leaf: Any) -> Any:
         return as_recorded(leaf)
     fix = "pass float64, float32, integer or bool arrays"
     if leaf.dtype.kind == "c":
-        fix = "pass an array of NumPy: np.asarray(z)"
+        fix = "pass np.asarray(z, complex)"
     if leaf.dtype.names:
         fix = f"pass its fields apart, as {{name: x[name] for name in {leaf.dtype.names}}}"
     elif leaf.dtype.kind in "OUST":
