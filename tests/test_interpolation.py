@@ -144,6 +144,22 @@ def test_polynomials_of_recorded_coefficients():
     np.testing.assert_allclose(fad.jacobian(f)(Y), np.stack([f(row) for row in np.eye(len(Y))], 1), atol=1e-9)
 
 
+def test_arguments_by_name():
+    """SciPy's names are kept, for plain arguments while a function is recorded too."""
+    makes = [
+        lambda y: interpolate.CubicSpline(x=X, y=y), lambda y: interpolate.interp1d(x=X, y=y, kind="cubic"),
+        lambda y: interpolate.PPoly(c=np.reshape(y[:8], (2, 4)), x=X[:5]),
+        lambda y: interpolate.BSpline(t=np.arange(len(Y) + 4.0), c=y, k=3),
+        lambda y: interpolate.InterpolatedUnivariateSpline(x=X, y=y),
+        lambda y: interpolate.RegularGridInterpolator(points=(X,), values=y),
+    ]  # fmt: skip
+    f = lambda y: np.stack([np.sum(make(y)(X[2:3] + 0.1)) for make in makes])
+    np.testing.assert_allclose(fad.jit(f)(Y), f(Y), rtol=1e-10)
+    np.testing.assert_allclose(fad.jit(lambda y: f(Y) + y[0])(Y), f(Y) + Y[0], rtol=1e-10)
+    with pytest.raises(fad.RecordingError, match="interp1d takes recorded data, but"):
+        fad.jit(lambda y: interpolate.interp1d(X, Y, fill_value=y[0], bounds_error=False)(0.1))(Y)
+
+
 def test_splines_of_fitpack_of_recorded_data():
     f = lambda y: np.stack([interpolate.splev(AT, interpolate.splrep(X, y)),
                             interpolate.InterpolatedUnivariateSpline(X, y)(AT)])  # fmt: skip

@@ -171,3 +171,37 @@ def test_half_of_the_norms_may_be_0():
     assert np.allclose(fad.grad(lambda x: np.sum(np.linalg.norm(x, axis=1)))(x), [[0.0, 0.0], [0.6, 0.8]])
     assert np.array_equal(fad.hessian(np.linalg.norm)(x[0]) > 1e25, np.eye(2))  # infinite, see test_kinks
     assert np.isnan(fad.grad(np.linalg.norm)(np.array([np.nan, 0.0]))).all()
+
+
+SAMPLE, MASK, EDGES = np.array([0.1, 0.2, 0.5, np.nan]), np.array([True, True, False, True]), np.linspace(0, 1, 4)
+PAIRS = np.array([[0.1, 0.4, 0.8, 0.9], [0.7, 0.3, 0.2, 0.6]])
+OPTIONS = {
+    "nanvar correction": lambda z: np.nanvar(SAMPLE * z, correction=1),
+    "nanstd mean": lambda z: np.nanstd(SAMPLE * z, mean=0.3),
+    "nanmean where": lambda z: np.nanmean(SAMPLE * z, where=MASK),
+    "nanvar where": lambda z: np.nanvar(SAMPLE * z, where=SAMPLE * z > 0.15),
+    "nanmax initial": lambda z: np.nanmax(SAMPLE, initial=z),
+    "std mean": lambda z: np.std(EDGES, mean=z),
+    "cov aweights": lambda z: np.cov(PAIRS, aweights=EDGES * z),
+    "edges": lambda z: np.histogram(PAIRS[0] * z, EDGES * z)[0] * z,
+    "edges of two": lambda z: np.histogram2d(*(PAIRS * z), [EDGES * z, EDGES])[0] * z,
+    "edges of all": lambda z: np.histogramdd(PAIRS.T, [EDGES * z, EDGES * z])[0] * z,
+    "range": lambda z: np.histogram(PAIRS, 3, (0.0 * z, z))[0] * z,
+    "ranges": lambda z: np.histogram2d(*PAIRS, 3, [(0.0, z), (0.0, 1.0)])[0] * z,
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options(name):
+    """Options count, also where nothing but an option is recorded."""
+    f = fad.jit(OPTIONS[name])
+    for z in (1.0, 0.7):
+        np.testing.assert_allclose(f(z), OPTIONS[name](z), rtol=1e-13)
+
+
+def test_masks_are_truth_values():
+    for f in (np.sum, np.mean, np.nansum, np.max):
+        with pytest.raises(TypeError, match="where must be"):
+            fad.jit(lambda x, f=f: f(x, where=x, **({"initial": 0.0} if f is np.max else {})))(EDGES)
+    with pytest.raises(fad.RecordingError, match=r"np\.where\(mask"):
+        fad.jit(lambda x: np.clip(x, 0, 1, where=x > 0.5))(EDGES)

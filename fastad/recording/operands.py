@@ -11,7 +11,7 @@ from fastad.recording.buffers import Buffer, twin_of
 from fastad.recording.complex_operands import ComplexOperand
 from fastad.recording.recorded import Recorded
 from fastad.recording.recorded_numbers import NUMBERS
-from fastad.recording.recorder import Recorder, recording_error
+from fastad.recording.recorder import Recorder, current_recorder, recording_error
 from fastad.recording.source import at_line
 from fastad.recording.watched import Watched
 from fastad.tables.builder import Ref, dtype_char
@@ -22,10 +22,11 @@ _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
 
 
 def recorder_of(objects: Iterable[Any]) -> Recorder:
-    """The innermost recorder of the recorded values in (nested) arguments."""
-    found = _deepest(objects, None)
+    """The innermost recorder of the recorded values in (nested) arguments. Where there are none, as of an array's where
+    only an option is recorded, the innermost of all."""
+    found = _deepest(objects, None) or current_recorder()
     if found is None:
-        raise recording_error("an operation on recorded values without a recorded operand", "This is a bug in fastad.")
+        raise recording_error("an operation on recorded values after their recording", "Return them from the function.")
     return found
 
 

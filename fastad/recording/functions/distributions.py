@@ -330,10 +330,10 @@ def method(distribution: Distribution, name: str) -> Callable[..., Any] | None:
     def at(f: Callable[..., Any]) -> Callable[..., Any]:
         return lambda x, shapes, loc, scale: f((x - loc) / scale, *shapes)
 
-    logarithm = log_mass if d.is_discrete else log_density
     def quantile(f: Callable[..., Any]) -> Callable[..., Any]:
         return lambda q, shapes, loc, scale: f(q, *shapes) * scale + loc
 
+    logarithm = log_mass if d.is_discrete else log_density
     needed = {"cdf": d.distribution, "sf": d.distribution, "logcdf": d.distribution, "logsf": d.distribution,
               "ppf": d.inverse, "isf": d.inverse}.get(name, d.log_density)  # fmt: skip
     if needed is None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from fastad.recording.functions.grids import on_grid
 from fastad.recording.functions.norms import root
 from fastad.recording.functions.registry import Array, axis_index
 from fastad.recording.functions.scipy_functions import as_arrays, filtered, register
@@ -150,6 +149,8 @@ def map_coordinates(
             f"scipy.ndimage.map_coordinates with order={order} and mode={mode!r} is not supported on recorded values",
             f"Use order=1 (or 0), without output=, and one of the modes {', '.join(map(repr, _FOLDED))}.",
         )
+    from fastad.recording.functions.grids import on_grid  # which few want
+
     image = input if is_recorded(input) else np.asarray(input, float)
     points = as_arrays(coordinates)[0] if is_recorded(coordinates) else np.asarray(coordinates, float)
     cells, parts, outside = [], [], False

@@ -1,14 +1,14 @@
 """RegularGridInterpolator and interpn of scipy.interpolate, with recorded points and recorded values."""
 
-import functools
 import itertools
 from typing import Any
 
 import numpy as np
 
+from fastad.recording.functions.registry import where_recorded
 from fastad.recording.functions.splines import put, read
 from fastad.recording.operands import as_recorded, is_recorded
-from fastad.recording.recorder import open_recordings, recording_error
+from fastad.recording.recorder import recording_error
 from fastad.recording.source import at_line
 from fastad.recording.standins import stands_in_for_method
 
@@ -18,25 +18,18 @@ def register(interpolate: Any) -> None:
     kind = interpolate.RegularGridInterpolator
     make, call = vars(kind)["__init__"], vars(kind)["__call__"]
 
-    @functools.wraps(make)
     def made(self: Any, points: Any, values: Any, *args: Any, **options: Any) -> None:
-        if not (open_recordings() and is_recorded((points, values))):
-            make(self, points, values, *args, **options)
-            return
         if is_recorded(points):
             raise recording_error("a grid of recorded points is not supported", "Make it outside of the function.")
         own = as_recorded(values)
         make(self, points, np.zeros(own.shape), *args, **options)  # which checks the arguments
         put(self, "values", np.flip(own, self._descending_dimensions) if self._descending_dimensions else own)
 
-    @functools.wraps(call)
     def called(self: Any, xi: Any, method: Any = None, **options: Any) -> Any:
-        if not (open_recordings() and is_recorded((xi, read(self, "values")))):
-            return call(self, xi, method, **options)
         return _evaluated(self, xi, self.method if method is None else method, **options)
 
-    stands_in_for_method(kind, "__init__", made)
-    stands_in_for_method(kind, "__call__", called)
+    stands_in_for_method(kind, "__init__", where_recorded(make, made))
+    stands_in_for_method(kind, "__call__", where_recorded(call, called, lambda self: read(self, "values")))
 
 
 def interpn(interpolate: Any) -> Any:

@@ -3,7 +3,6 @@
 All are piecewise polynomials. At a breakpoint the derivative is that of the piece to its right.
 """
 
-import functools
 import sys
 from collections.abc import Callable
 from math import factorial
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastad.recording.functions import grids, splines
+from fastad.recording.functions.registry import where_recorded
 from fastad.recording.functions.splines import read
 from fastad.recording.operands import as_recorded, is_recorded
-from fastad.recording.recorder import open_recordings, recording_error
+from fastad.recording.recorder import recording_error
 from fastad.recording.standins import stands_in_for_method
 
 
@@ -41,14 +41,11 @@ def splev(x: Any, tck: Any, der: int = 0, ext: int = 0) -> Any:
 
 
 def _method(original: Callable[..., Any], recorded: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
     def called(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not (open_recordings() and is_recorded((x, data_of(self)))):
-            return original(self, x, *args, **kwargs)
         found = recorded(self, as_recorded(x) if is_recorded(x) else np.asarray(x, float), *args, **kwargs)
         return original(self, x, *args, **kwargs) if found is NotImplemented else found
 
-    return called
+    return where_recorded(original, called, data_of)
 
 
 def data_of(interpolator: Any) -> Any:

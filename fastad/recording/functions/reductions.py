@@ -21,7 +21,9 @@ from fastad.recording.functions.registry import (
     lift,
 )
 from fastad.recording.geometry import reshape
+from fastad.recording.operands import is_recorded
 from fastad.recording.recorded import Recorded
+from fastad.recording.source import at_line
 
 NO_VALUE = np._NoValue  # what NumPy passes for an option that the caller left out
 
@@ -46,7 +48,10 @@ def _kept(x: Array, shape: tuple[int, ...], axes: tuple[int, ...], keepdims: Any
 def _masked(x: Array, where: Any, neutral: Any) -> Array:
     if where is True or where is NO_VALUE:
         return x
-    return np.where(where, x, neutral)
+    mask = lift(x, where)[1] if is_recorded(where) else np.asarray(where)
+    if mask.dtype.kind != "b":
+        raise TypeError(f"where must be an array of truth values{at_line()}, not of dtype {mask.dtype}")
+    return np.where(mask, x, neutral)
 
 
 def _given(value: Any) -> bool:

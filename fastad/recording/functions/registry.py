@@ -1,5 +1,6 @@
 """What the implementations of NumPy functions on recorded values share."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,9 @@ from fastad.recording.complex_operands import complex_package
 from fastad.recording.dispatch import implements as implements
 from fastad.recording.dispatch import implements_ufunc as implements_ufunc
 from fastad.recording.geometry import reframe
-from fastad.recording.operands import as_recorded, recorder_of
+from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import open_recordings
 
 Shape = tuple[int, ...]
 Array = Any  # a recorded value; Any, because type checkers think that NumPy's functions return np.ndarray for it
@@ -76,3 +78,16 @@ def constant(like: Array, value: Any) -> Array:
     if np.iscomplexobj(value):
         return complex_package().complex_constant(like.recorder, value)
     return Recorded(like.recorder, like.recorder.const(value))
+
+
+def where_recorded(
+    original: Callable[..., Any], recorded: Callable[..., Any], data: Callable[[Any], Any] = lambda self: None
+) -> Callable[..., Any]:
+    """A method that is another one where an argument, or what `data` finds in the object, is recorded."""
+
+    @functools.wraps(original)
+    def called(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        own = recorded if open_recordings() and is_recorded((*args, *kwargs.values(), data(self))) else original
+        return own(self, *args, **kwargs)
+
+    return called

@@ -8,11 +8,14 @@ from fastad.recording.dispatch import UFUNCS
 from fastad.recording.elementwise import elementwise
 from fastad.recording.functions.registry import Array, implements, lift
 from fastad.recording.recorded import Recorded
+from fastad.recording.recorder import recording_error
 
 
 @implements(np.clip)
 def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None, **options: Any) -> Array:
     """np.clip: minimum(maximum(a, a_min), a_max); a value on a bound has half of the derivative"""
+    if options.get("where", True) is not True:
+        raise recording_error("np.clip with where= is not supported", "Use np.where(mask, np.clip(x, low, high), x).")
     low, high = (a_min if min is None else min), (a_max if max is None else max)
     out = a
     if low is not None and low is not np._NoValue:

@@ -1,7 +1,6 @@
 """Functions that SciPy writes in Python, on recorded values, under their own names: they would convert these to plain
 arrays. Each module's stand-ins are registered once the user has imported it."""
 
-import functools
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from fastad.errors import RecordingError
 from fastad.recording.alternatives import refused_by
 from fastad.recording.functions import fourier, scipy_linalg, special
+from fastad.recording.functions.registry import where_recorded
 from fastad.recording.operands import as_recorded, is_recorded, recorder_of
 from fastad.recording.recorder import open_recordings, recording_error
 from fastad.recording.source import at_line
@@ -210,10 +210,7 @@ def _of_interpolate() -> None:
 def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     from fastad.recording.functions import distributions
 
-    @functools.wraps(original)
     def called(self: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not (open_recordings() and is_recorded((x, *args, *kwargs.values()))):
-            return original(self, x, *args, **kwargs)
         known = distributions.of(self)
         own = distributions.method(known, name)
         if own is None:
@@ -231,7 +228,7 @@ def _method(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         defined = known.is_defined(given[:-1], given[-1])
         return found if defined is True else found * np.where(defined, 1.0, np.nan)  # the derivatives are NaN too
 
-    return called
+    return where_recorded(original, called)
 
 
 def _of_stats() -> None:
@@ -269,13 +266,10 @@ class _Many:
 
 
 def _of_many(original: Callable[..., Any], recorded: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
     def called(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not (open_recordings() and is_recorded((*args, *kwargs.values()))):
-            return original(self, *args, **kwargs)
         return recorded(*args, **{name: x for name, x in kwargs.items() if name not in ("allow_singular", "seed")})
 
-    return called
+    return where_recorded(original, called)
 
 
 for _module, _register in (

@@ -5,19 +5,19 @@ replaced. Those of a spline are linear in the data. The formulas for slopes are 
 for PchipInterpolator, Akima (1970) for Akima1DInterpolator.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastad.recording.functions import scipy_linalg
+from fastad.recording.functions.registry import where_recorded
 from fastad.recording.operands import as_recorded, is_recorded
-from fastad.recording.recorder import open_recordings, recording_error
+from fastad.recording.recorder import recording_error
 from fastad.recording.source import at_line
 from fastad.recording.standins import stands_in_for_method
 
-_UNSUPPORTED = "Make the points outside of the function, or use np.interp, whose points may be recorded."
+_FIX = "Make the others outside of the function, or use np.interp, whose points may be recorded."
 
 
 def register(interpolate: Any, piecewise: type) -> None:
@@ -29,14 +29,15 @@ def register(interpolate: Any, piecewise: type) -> None:
         kind = getattr(interpolate, name)
         stands_in_for_method(kind, "__init__", _of_slopes(kind, vars(kind)["__init__"], slopes))
     base = next(kind for kind in interpolate.PPoly.__mro__ if "__init__" in vars(kind))
-    stands_in_for_method(base, "__init__", _of_coefficients(vars(base)["__init__"], 0))
-    stands_in_for_method(interpolate.BSpline, "__init__", _of_coefficients(vars(interpolate.BSpline)["__init__"], 1))
+    stands_in_for_method(base, "__init__", _of_pieces(vars(base)["__init__"]))
+    stands_in_for_method(interpolate.BSpline, "__init__", _of_basis(vars(interpolate.BSpline)["__init__"]))
     single = interpolate.interp1d
     stands_in_for_method(single, "__init__", _of_values(interpolate, vars(single)["__init__"]))
     kind = interpolate.InterpolatedUnivariateSpline
     stands_in_for_method(kind, "__init__", _of_fit(interpolate, vars(kind)["__init__"]))
     for name, own in (("derivative", _derivative), ("antiderivative", _antiderivative), ("integrate", _integral)):
-        stands_in_for_method(interpolate.PPoly, name, _on_coefficients(vars(interpolate.PPoly)[name], own))
+        original = vars(interpolate.PPoly)[name]
+        stands_in_for_method(interpolate.PPoly, name, where_recorded(original, own, lambda self: read(self, "c")))
 
 
 def make_interp_spline(interpolate: Any, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,7 +85,7 @@ def _smoothing(name: str) -> Exception:
 
 def _require_plain(name: str, *points: Any) -> None:
     if is_recorded(points):
-        raise recording_error(f"scipy.interpolate.{name} with recorded points is not supported", _UNSUPPORTED)
+        raise recording_error(f"scipy.interpolate.{name} takes recorded data, but no recorded points or options", _FIX)
 
 
 # Newer versions of SciPy have properties, which make plain arrays, for what older ones have as attributes.
@@ -103,11 +104,7 @@ def put(interpolator: Any, name: str, value: Any) -> Any:
 def _of_slopes(kind: type, original: Callable[..., Any], slopes: Callable[..., Any]) -> Callable[..., Any]:
     """Of a piecewise cubic polynomial with given values and slopes."""
 
-    @functools.wraps(original)
     def made(self: Any, x: Any, y: Any, *args: Any, **options: Any) -> None:
-        if not (open_recordings() and is_recorded((x, y, *args, *options.values()))):
-            original(self, x, y, *args, **options)
-            return
         _require_plain(kind.__name__, x)
         plain = lambda value: np.zeros(np.shape(value)) if is_recorded(value) else value
         original(self, x, plain(y), *map(plain, args), **{name: plain(value) for name, value in options.items()})
@@ -119,36 +116,38 @@ def _of_slopes(kind: type, original: Callable[..., Any], slopes: Callable[..., A
         own = _cubics(np.diff(x)[:, None], flat, found)
         put(self, "c", np.reshape(own, (4, len(x) - 1, *values.shape[1:])))
 
-    return made
+    return where_recorded(original, made)
 
 
-def _of_coefficients(original: Callable[..., Any], place: int) -> Callable[..., Any]:
-    """Of PPoly and BSpline, whose coefficients are the argument at this place."""
+def _of_pieces(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Of PPoly and BPoly."""
 
-    @functools.wraps(original)
-    def made(self: Any, *args: Any, **options: Any) -> None:
-        given = [*args, *(options.pop("tcx"[place]) for _ in range(place + 1 - len(args)))]
-        if not (open_recordings() and is_recorded((given, *options.values()))):
-            original(self, *given, **options)
-            return
-        own: Any = as_recorded(given[place])
-        _require_plain(type(self).__name__, *given[:place], *given[place + 1 :])
-        original(self, *given[:place], np.zeros(own.shape), *given[place + 1 :], **options)
-        first = self.axis + 1 - place
-        put(self, "c", np.moveaxis(own, self.axis, 0) if place else np.moveaxis(own, (self.axis, first), (0, 1)))
+    def made(self: Any, c: Any, x: Any, *args: Any, **options: Any) -> None:
+        _require_plain(type(self).__name__, x, args)
+        c = as_recorded(c)
+        original(self, np.zeros(c.shape), x, *args, **options)
+        put(self, "c", np.moveaxis(c, (self.axis, self.axis + 1), (0, 1)))
 
-    return made
+    return where_recorded(original, made)
+
+
+def _of_basis(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Of BSpline."""
+
+    def made(self: Any, t: Any, c: Any, *args: Any, **options: Any) -> None:
+        _require_plain(type(self).__name__, t, args)
+        c = as_recorded(c)
+        original(self, t, np.zeros(c.shape), *args, **options)
+        put(self, "c", np.moveaxis(c, self.axis, 0))
+
+    return where_recorded(original, made)
 
 
 def _of_values(interpolate: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     """Of interp1d."""
 
-    @functools.wraps(original)
     def made(self: Any, x: Any, y: Any, *args: Any, **options: Any) -> None:
-        if not (open_recordings() and is_recorded((x, y))):
-            original(self, x, y, *args, **options)
-            return
-        _require_plain("interp1d", x)
+        _require_plain("interp1d", x, args, *options.values())
         if not options.get("assume_sorted"):
             order = np.argsort(x, kind="stable")
             axis = args[1] if len(args) > 1 else options.get("axis", -1)
@@ -164,33 +163,19 @@ def _of_values(interpolate: Any, original: Callable[..., Any]) -> Callable[..., 
         if hasattr(self, "_spline"):
             self._spline = interpolate.make_interp_spline(self.x, self._y, self._spline.k)
 
-    return made
+    return where_recorded(original, made)
 
 
 def _of_fit(interpolate: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     """Of InterpolatedUnivariateSpline."""
 
-    @functools.wraps(original)
     def made(self: Any, x: Any, y: Any, *args: Any, **options: Any) -> None:
-        if not (open_recordings() and is_recorded((x, y))):
-            original(self, x, y, *args, **options)
-            return
-        _require_plain("InterpolatedUnivariateSpline", x)
+        _require_plain("InterpolatedUnivariateSpline", x, args, *options.values())
         original(self, x, np.zeros(np.shape(y)), *args, **options)
         spline = interpolate.make_interp_spline(x, y, self._eval_args[2])
         self._eval_args = (spline.t, read(spline, "c"), spline.k)
 
-    return made
-
-
-def _on_coefficients(original: Callable[..., Any], own: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def called(self: Any, *args: Any, **options: Any) -> Any:
-        if not (open_recordings() and is_recorded((read(self, "c"), *args, *options.values()))):
-            return original(self, *args, **options)
-        return own(self, *args, **options)
-
-    return called
+    return where_recorded(original, made)
 
 
 # ── the pieces ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,7 +193,7 @@ def _derivative(self: Any, nu: int = 1) -> Any:
     for _ in range(nu):
         degrees = np.reshape(np.arange(len(c) - 1, 0, -1.0), (-1,) + (1,) * (c.ndim - 1))
         c = c[:-1] * degrees if len(c) > 1 else 0.0 * c
-    return _of_pieces(self, c, self.extrapolate)
+    return _on_same(self, c, self.extrapolate)
 
 
 def _antiderivative(self: Any, nu: int = 1) -> Any:
@@ -222,11 +207,11 @@ def _antiderivative(self: Any, nu: int = 1) -> Any:
     areas = sum(rising[d] * steps ** (degree - d) for d in range(degree))
     starts = np.concatenate([np.zeros((1, *areas.shape[1:])), np.cumsum(areas, axis=0)[:-1]])
     extrapolate = False if self.extrapolate == "periodic" else self.extrapolate
-    found = _of_pieces(self, np.concatenate([rising, starts[None]]), extrapolate)
+    found = _on_same(self, np.concatenate([rising, starts[None]]), extrapolate)
     return found if nu == 1 else _antiderivative(found, nu - 1)
 
 
-def _of_pieces(self: Any, c: Any, extrapolate: Any) -> Any:
+def _on_same(self: Any, c: Any, extrapolate: Any) -> Any:
     """A polynomial on the same pieces."""
     return put(self.construct_fast(np.zeros(c.shape), self.x, extrapolate, self.axis), "c", c)
 

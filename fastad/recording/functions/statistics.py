@@ -144,9 +144,9 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
 
 
 # ── the same without NaN elements ─────────────────────────────────────────────────────────────────────────────
-def _filled(a: Any, value: Any) -> tuple[Array, Any]:
+def _filled(a: Any, value: Any, where: Any = True) -> tuple[Array, Any]:
     (x,) = lift(a)
-    missing = np.isnan(x)
+    missing = np.isnan(x) if where is True or where is NO_VALUE else np.isnan(x) | ~np.asarray(where, like=x)
     return np.where(missing, value, x), missing
 
 
@@ -179,19 +179,23 @@ implements(np.nanmin)(_nan_extremum(np.min, math.inf))
 
 
 @implements(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, **options: Any) -> Any:
+def nanmean(a: Any, axis: Any = None, dtype: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
     """np.nanmean"""
-    x, missing = _filled(a, 0.0)
+    x, missing = _filled(a, 0.0, where)
     keep = keepdims is True
     return np.sum(x, axis=axis, dtype=dtype, keepdims=keep) / np.sum(~missing, axis=axis, keepdims=keep)
 
 
 @implements(np.nanvar)
-def nanvar(a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, **options: Any) -> Any:
+def nanvar(
+    a: Any, axis: Any = None, dtype: Any = None, ddof: Any = 0, keepdims: Any = False, *, where: Any = True,
+    mean: Any = NO_VALUE, correction: Any = NO_VALUE,
+) -> Any:  # fmt: skip
     """np.nanvar"""
-    keep = keepdims is True
-    x, missing = _filled(a, 0.0)
-    deviation = np.where(missing, 0.0, x - nanmean(a, axis, dtype, True))
+    keep, ddof = keepdims is True, ddof if correction is NO_VALUE else correction
+    x, missing = _filled(a, 0.0, where)
+    center = nanmean(a, axis, dtype, True, where=where) if mean is NO_VALUE else mean
+    deviation = np.where(missing, 0.0, x - center)
     count = np.sum(~missing, axis=axis, keepdims=keep) - ddof
     return np.sum(deviation * deviation, axis=axis, keepdims=keep) / np.where(count > 0, count, np.nan)
 
@@ -202,13 +206,20 @@ def nanstd(a: Any, *args: Any, **kwargs: Any) -> Any:
     return root(nanvar(a, *args, **kwargs))
 
 
+def _values_of(x: Any, recorder: Any) -> Any:
+    """The values of what a path depends on, in the same tuples and lists."""
+    if type(x) in (list, tuple):
+        return type(x)(_values_of(y, recorder) for y in x)
+    return path_value(x, recorder) if is_recorded(x) else x
+
+
 @implements(np.histogram)
 def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
     """np.histogram: counts have no derivative, sums of weights have that of the weights; what decides which bin an
     element is in gets a guard"""
-    values = np.ravel(path_value(a, recorder_of((a, bins, weights))))
-    edges = path_value(bins, recorder_of((a, bins, weights))) if is_recorded(bins) else bins
-    edges = np.histogram_bin_edges(values, edges, range)
+    recorder = recorder_of((a, bins, range, weights))
+    values, (bins, range) = np.ravel(path_value(a, recorder)), _values_of((bins, range), recorder)
+    edges = np.histogram_bin_edges(values, bins, range)
     inside = (values >= edges[0]) & (values <= edges[-1])
     numbers = np.clip(np.searchsorted(edges, values[inside], "right") - 1, 0, len(edges) - 2)
     if weights is None:
@@ -221,8 +232,8 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
 @implements(np.histogramdd)
 def histogramdd(sample: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
     """np.histogramdd, as np.histogram: sums of weights have the derivative of the weights"""
-    recorder = recorder_of((sample, bins, weights))
-    points = path_value(sample, recorder) if is_recorded(sample) else sample
+    recorder = recorder_of((sample, bins, range, weights))
+    points, bins, range = _values_of((sample, bins, range), recorder)
     points = np.asarray(points) if isinstance(points, np.ndarray) else np.stack([np.asarray(x) for x in points], -1)
     edges = np.histogramdd(points, bins, range)[1]
     inside = np.ones(len(points), bool)
@@ -243,7 +254,7 @@ def histogram2d(
     x: Any, y: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
 ) -> Any:
     """np.histogram2d"""
-    recorder = recorder_of((x, y, bins, weights))
+    recorder = recorder_of((x, y, bins, range, weights))
     bins = [bins, bins] if np.ndim(bins) == 1 and len(bins) not in (1, 2) else bins
     points = [path_value(x, recorder), path_value(y, recorder)]
     found, (first, second) = histogramdd(points, bins, range, density, weights)
