@@ -1,6 +1,8 @@
 """Complex arguments, states and matrices: values against NumPy and SciPy, derivatives against differences."""
 
 import cmath
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -196,3 +198,21 @@ def test_what_is_refused_names_the_fix(key):
     call, kind, text = ERRORS[key]
     with pytest.raises(kind, match=f"(?s){text}"):
         call()
+
+
+FROM_THREADS = """
+import threading
+import numpy as np, fastad as fad
+barrier, found = threading.Barrier(8), []
+def run():
+    barrier.wait()
+    found.append(fad.grad(lambda z: np.sum(abs(z) ** 2), tier="sweep")(np.array([1j])).tolist() == [2j])
+threads = [threading.Thread(target=run) for _ in range(8)]
+[t.start() for t in threads], [t.join() for t in threads]
+assert found == [True] * 8, found
+"""
+
+
+def test_first_calls_from_several_threads():
+    """What complex values need is imported by the first of them, and the others wait for that."""
+    subprocess.run([sys.executable, "-c", FROM_THREADS], check=True, timeout=120)

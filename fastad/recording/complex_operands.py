@@ -4,6 +4,7 @@ Recorded values are real, and all code for them refuses complex operands by `Com
 the error is caught, and the operation goes to `fastad.recording.complex`, which is imported then.
 """
 
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -22,10 +23,8 @@ class ComplexOperand(RecordingError):
 
 
 def complex_package() -> ModuleType:
-    """The package for complex values."""
-    import importlib
-
-    return sys.modules.get(_PACKAGE) or importlib.import_module(_PACKAGE)
+    """The package for complex values. Where another thread imports it now, this one waits for that."""
+    return importlib.import_module(_PACKAGE)
 
 
 # ── as a part of arguments, results and states: two real leaves ───────────────────────────────────────────────
@@ -70,5 +69,5 @@ def is_complex_leaf(x: Any) -> bool:
 
 def has_complex(leaves: Any) -> bool:
     """Whether there is a complex recorded value among these."""
-    found = sys.modules.get(_PACKAGE)
-    return found is not None and found.RecordedComplex in set(map(type, leaves))
+    found = getattr(sys.modules.get(_PACKAGE), "RecordedComplex", None)  # None while it is imported, by another thread
+    return found is not None and found in set(map(type, leaves))
